@@ -1,0 +1,111 @@
+"""What this book adds to Sphinx: MathJax from an installed package, the paper's figure numbers, and runs that are never stale."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+from datetime import datetime, timezone
+from html import escape
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+from vaedis import _runs, book
+
+MATHJAX = "sphinx-mathjax-offline"
+MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2/*.woff", "input/tex/extensions/*.js")
+# Every extension in one file; MathJax loads the single ones by itself when a formula needs them.
+MATHJAX_LEFT_OUT = {"all-packages.js"}
+
+PAPER_LABEL = re.compile(r"(?:fig|table)-([a-z]?\d+[a-z]?)$")
+
+
+def copy_mathjax(app, exception):
+    """Copy the few files of MathJax that the pages need beside them, so that a reader without a network sees the formulas."""
+    if exception is not None or app.builder.format != "html":
+        return
+    spec = importlib.util.find_spec(MATHJAX)
+    if spec is None or not spec.submodule_search_locations:
+        raise ExtensionError(f"The formulas need {MATHJAX}; install it with: pip install -c constraints.txt {MATHJAX}.")
+    source = Path(spec.submodule_search_locations[0], "static", "mathjax")
+    target = Path(app.outdir, "_static", "mathjax")
+    for part in MATHJAX_PARTS:
+        for path in source.glob(part):
+            copy = target / path.relative_to(source)
+            if path.name not in MATHJAX_LEFT_OUT and not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+
+
+def drop_stale_runs(app):
+    """Before anything is read, take runs out of the cache that the package, the results or the profile have left behind."""
+    app.vaedis_root = _runs.find_root(app.srcdir)
+    book.drop_stale(app.vaedis_root)
+    app.vaedis_facts = _runs.read_facts(app.vaedis_root)
+
+
+def outdated_pages(app, env, added, changed, removed):
+    """Name the pages whose run is not the one that they were built from; Sphinx itself looks at the page's text only."""
+    known = getattr(env, "vaedis_run_dates", {})
+    dates = {name: app.vaedis_facts.get(name, {}).get("date") for name in _runs.notebooks(app.vaedis_root)}
+    return [name for name, date in dates.items() if name in env.all_docs and (date is None or known.get(name) != date)]
+
+
+def record_runs(app, env):
+    """After reading, store the facts of the notebooks that Jupyter Book has executed itself."""
+    root, facts, executed = app.vaedis_root, app.vaedis_facts, []
+    for name in _runs.notebooks(root):
+        data = env.nb_metadata.get(name, {}).get("exec_data")
+        if name not in facts and data and data["succeeded"]:
+            executed.append((name, data["runtime"] or 0.0))
+    if executed:
+        profile = book.get_profile().name
+        machine, digest = _runs.machine(), _runs.project_digest(root)
+        # The page that tells of the others comes last, since its key depends on their dates.
+        for name, seconds in sorted(executed, key=lambda item: item[0] == _runs.LAST):
+            key = _runs.run_key(root, name, profile, {}, digest)
+            facts[name] = _runs.make_facts(root, key, profile, {}, seconds, machine)
+            _runs.write_facts(root, facts)
+    env.vaedis_run_dates = {name: entry["date"] for name, entry in facts.items()}
+    return []
+
+
+def number_like_the_paper(app, env):
+    """Give figures and tables their number in the paper, which their label names (`fig-5`, `table-a1`); others are S1, S2, ..."""
+    extra = {"figure": 0, "table": 0}
+    for docname in _reading_order(env):
+        for kind in extra:
+            for label in env.toc_fignumbers.get(docname, {}).get(kind, {}):
+                match = PAPER_LABEL.match(label)
+                if match is None:
+                    extra[kind] += 1
+                number = match[1].capitalize() if match else f"S{extra[kind]}"
+                env.toc_fignumbers[docname][kind][label] = (number,)
+    return []
+
+
+def _reading_order(env):
+    """Return the pages in the order of the table of contents."""
+    return [name for name in _runs.pages(_runs.find_root(env.srcdir)) if name in env.all_docs]
+
+
+def tell_how_it_was_run(app, pagename, templatename, context, doctree):
+    """Close each notebook's page with a line on the run that made its figures."""
+    facts = getattr(app, "vaedis_facts", {}).get(pagename)
+    if facts and "body" in context:
+        day = datetime.fromisoformat(facts["date"]).astimezone(timezone.utc).date().isoformat()
+        parts = [f"profile {facts['profile']}", f"{facts['seconds']:.0f} s", facts["device"], f"torch {facts['torch']}"]
+        parts += [f"commit {facts['commit']}", day]
+        context["body"] += f'<p class="run-facts">How this page was run: {escape(" · ".join(parts))}</p>'
+
+
+def setup(app):
+    """Connect all of it."""
+    app.connect("builder-inited", drop_stale_runs)
+    app.connect("env-get-outdated", outdated_pages)
+    app.connect("env-updated", record_runs)
+    # After Sphinx's own numbering, which is connected to the same event.
+    app.connect("env-get-updated", number_like_the_paper, priority=900)
+    app.connect("html-page-context", tell_how_it_was_run)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

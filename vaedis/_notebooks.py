@@ -1,0 +1,185 @@
+"""One notebook at a time: from MyST to .ipynb, through papermill, and into the cache that Jupyter Book looks into.
+
+Everything here needs the extra ``book``; the imports are inside the functions, so that `vaedis` itself loads without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
+
+
+class NotebookError(RuntimeError):
+    """A notebook stopped; the message names the cell."""
+
+
+def from_markdown(root: Path, name: str) -> Any:
+    """Return a chapter as a notebook without outputs, as Jupytext reads it."""
+    import jupytext
+
+    return jupytext.reads((root / "book" / f"{name}.md").read_text(encoding="utf-8"), fmt="md:myst")
+
+
+def read(path: Path) -> Any:
+    """Read an .ipynb file."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Write an .ipynb file."""
+    import nbformat
+
+    from vaedis import _runs
+
+    _runs.write_text(path, nbformat.writes(notebook))
+
+
+def check_parameters(name: str, path: Path, params: Mapping[str, Any]) -> None:
+    """Raise a ValueError if a notebook's parameter cell lacks one of the parameters; papermill itself only warns.
+
+    Parameters
+    ----------
+    name : str
+        The notebook, for the message.
+    path : Path
+        It, as .ipynb.
+    params : mapping
+        What was asked for.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(str(path)) if params else {}
+    for param in params:
+        if param == "profile":
+            raise ValueError("The profile is not a --param; use --profile.")
+        if param not in known:
+            has = ", ".join(known) or "none"
+            raise ValueError(f"Notebook {name!r} has no parameter {param!r}; it has: {has}; with --only, name the notebooks that take it.")
+
+
+def execute(root: Path, source: Path, target: Path, profile: str, params: Mapping[str, Any], workers: int) -> None:
+    """Run a notebook in a process of its own, as if in ``book/``.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds ``book/``.
+    source, target : Path
+        The .ipynb without and with outputs. When a cell fails, the target holds what ran before it.
+    profile : str
+        Given to the notebook as its parameter ``profile``, where it has one, and as ``VAEDIS_PROFILE``.
+    params : mapping
+        Its other parameters.
+    workers : int
+        How many notebooks run at a time; each gets its share of the cores.
+
+    Raises
+    ------
+    NotebookError
+        If a cell failed or the kernel died.
+    """
+    import papermill
+    import yaml
+
+    values = dict(params)
+    if "profile" in papermill.inspect_notebook(str(source)):
+        values["profile"] = profile
+    # More threads than cores make every notebook slower.
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    environment = {
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads),
+        **os.environ,
+        "VAEDIS_PROFILE": profile,
+        # The kernel of this environment, not one of the same name that a user has installed elsewhere.
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    command = [sys.executable, "-m", "papermill", str(source), str(target), "--kernel", "python3", "--cwd", str(root / "book")]
+    command += ["--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last_words = (done.stderr.strip().splitlines() or [f"papermill ended with exit code {done.returncode}"])[-1]
+        raise NotebookError((failed_cell(read(target)) if target.exists() else None) or last_words)
+
+
+def failed_cell(notebook: Any) -> str | None:
+    """Return one line on the cell at which a notebook stopped: its number among the code cells, its first line, the exception."""
+    for number, cell in enumerate(own_code_cells(notebook), start=1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                first = next(iter(cell.source.strip().splitlines()), "")
+                message = next(iter(output.evalue.splitlines()), "")
+                return f"code cell {number} ({first}): {output.ename}: {message}"
+    return None
+
+
+def own_code_cells(notebook: Any) -> list[Any]:
+    """Return the code cells that the chapter itself has, without those that papermill puts between them."""
+    return [c for c in notebook.cells if c.cell_type == "code" and not ADDED_BY_PAPERMILL & set(c.metadata.get("tags", []))]
+
+
+def as_the_book_reads_it(root: Path, name: str) -> Any:
+    """Return a chapter as Jupyter Book reads it; its cache knows a notebook by exactly these cells and their options."""
+    from myst_nb.core.read import read_myst_markdown_notebook
+
+    path = root / "book" / f"{name}.md"
+    return read_myst_markdown_notebook(path.read_text(encoding="utf-8"), path=path)
+
+
+def with_outputs(notebook: Any, run: Any) -> Any:
+    """Copy the outputs of a run into a notebook, cell by cell, and return it.
+
+    Raises
+    ------
+    RuntimeError
+        If the two do not have the same code.
+    """
+    own, ran = [c for c in notebook.cells if c.cell_type == "code"], own_code_cells(run)
+    if [c.source.strip() for c in own] != [c.source.strip() for c in ran]:
+        raise RuntimeError("A run does not match its notebook: the chapter was edited while it ran; run it again.")
+    for count, (cell, done) in enumerate(zip(own, ran, strict=True), start=1):
+        cell.outputs = done.outputs
+        cell.execution_count = count
+    return notebook
+
+
+def cache_path(root: Path) -> Path:
+    """Return the folder of Jupyter Book's cache."""
+    return root / "_build" / ".jupyter_cache"
+
+
+def remember(root: Path, name: str, run: Any, seconds: float) -> None:
+    """Put a run into Jupyter Book's cache, in the place of an older one."""
+    from jupyter_cache import get_cache
+    from jupyter_cache.base import CacheBundleIn
+
+    notebook = with_outputs(as_the_book_reads_it(root, name), run)
+    bundle = CacheBundleIn(notebook, str(root / "book" / f"{name}.md"), data={"execution_seconds": seconds})
+    get_cache(str(cache_path(root))).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def forget(root: Path, name: str) -> bool:
+    """Take a chapter's outputs out of Jupyter Book's cache, which cannot see that the package or the profile changed.
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+    """
+    if not cache_path(root).exists():
+        return False
+    from jupyter_cache import get_cache
+
+    cache = get_cache(str(cache_path(root)))
+    with contextlib.suppress(KeyError):
+        cache.remove_cache(cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk)
+        return True
+    return False

@@ -1,0 +1,101 @@
+"""The command ``vaedis``: build the book, and write its chapters as notebooks."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vaedis.experiments import PROFILES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130 after an interrupt.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print("vaedis: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError, ImportError) as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"vaedis: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser = argparse.ArgumentParser(prog="vaedis", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    book = commands.add_parser("book", parents=[common], help="run the notebooks and build the book")
+    book.add_argument("--profile", help=f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)")
+    book.add_argument("--workers", type=int, default=2, metavar="N", help="notebooks that run at a time (default: 2)")
+    book.add_argument("--only", action="append", default=[], metavar="NAME", help="run this notebook only; may be repeated")
+    book.add_argument("--force", action="store_true", help="run notebooks even where a current run is stored")
+    book.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter; may be repeated")
+    book.add_argument("--strict", action="store_true", help="build every page anew, with warnings as errors")
+    book.add_argument("--no-html", action="store_true", help="run the notebooks, but build no pages")
+    book.set_defaults(run=_book)
+
+    convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")
+    convert.add_argument("folder", type=Path, help="where to write them")
+    convert.add_argument("--outputs", metavar="PROFILE", help="with the outputs of the current runs in this profile")
+    convert.set_defaults(run=_notebooks)
+    return parser
+
+
+def parse_param(text: str) -> tuple[str, Any]:
+    """Split ``name=value``; the value is a Python literal where it reads as one, and otherwise text.
+
+    Raises
+    ------
+    ValueError
+        If there is no name or no equals sign.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"--param {text!r} is not of the form name=value, as in --param seed=1.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _book(args: argparse.Namespace) -> int:
+    from vaedis import book
+
+    return book.build(
+        args.profile,
+        workers=args.workers,
+        only=args.only,
+        force=args.force,
+        params=dict(parse_param(text) for text in args.param),
+        strict=args.strict,
+        html=not args.no_html,
+    )
+
+
+def _notebooks(args: argparse.Namespace) -> int:
+    from vaedis import _runs, book
+
+    written = book.write_notebooks(_runs.find_root(), args.folder, args.outputs)
+    print(f"{len(written)} notebooks in {args.folder}")
+    return 0
