@@ -1,0 +1,67 @@
+# `make book` builds the book, `make test` runs the tests; both set up .venv first, once, from constraints.txt.
+# Variables: VAEDIS_PROFILE=laptop, PYTHON=/path/to/python3.11, BOOK_ARGS="--only 03_perceived_distance", PYTEST_ARGS="-k losses".
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CANDIDATES := python3.11 python3.12 python3.13 python3 python
+PYTHON ?=
+BOOK_ARGS ?=
+PYTEST_ARGS ?=
+
+.PHONY: book test lint notebooks nbval check-book clean
+
+book: $(STAMP)
+	$(BIN)/vaedis book $(BOOK_ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/vaedis notebooks _build/lint
+	$(BIN)/ruff check _build/lint/*.ipynb
+	$(BIN)/ruff format --check _build/lint/*.ipynb
+
+# The chapters as .ipynb files without outputs, for tools that read nothing else.
+notebooks: $(STAMP)
+	$(BIN)/vaedis notebooks _build/ipynb
+
+# Runs the notebooks again and compares the cells that are tagged nbval-check-output. The package's own rule, that a warning is
+# an error, is for its tests: inside nbval it would strike the tools.
+nbval: $(STAMP)
+	$(BIN)/vaedis book --profile smoke --no-html
+	rm -rf _build/nbval
+	$(BIN)/vaedis notebooks --outputs smoke _build/nbval
+	VAEDIS_PROFILE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -o filterwarnings=default -p no:python \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval_sanitize.cfg _build/nbval
+
+# Every page anew with warnings as errors, then the checks of the pages.
+check-book: $(STAMP)
+	$(BIN)/vaedis book --strict $(BOOK_ARGS)
+	VAEDIS_BUILT_BOOK=required $(BIN)/python -m pytest tests/test_book.py $(PYTEST_ARGS)
+
+clean:
+	rm -rf _build
+
+# The search prefers the version that constraints.txt was made with.
+$(STAMP): pyproject.toml constraints.txt
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	  for name in $(CANDIDATES); do \
+	    if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ] || ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  echo "make: Python 3.11 or newer is needed, but $${python:-every python on the PATH} is older or absent; install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; \
+	fi; \
+	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  echo "make: $$python could not create $(VENV); install its venv module (on Debian: apt install python3-venv) and try again" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+constraints.txt:
+	@echo "make: constraints.txt is missing, and without it unpinned packages would be installed; restore it: git checkout constraints.txt" >&2; exit 1
