@@ -53,21 +53,28 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
     trees = np.where(n_classes == 2, 1, n_classes)
     first_tree = np.concatenate([[0], np.cumsum(trees)])
     tree_factor = np.repeat(np.arange(n_factors), trees)
-    tree_class = np.arange(len(tree_factor)) - first_tree[tree_factor]
     tree_scale = np.where(n_classes == 2, 1.0, (n_classes - 1) / n_classes)[tree_factor]
 
     columns = np.ascontiguousarray(codes.T[features], dtype=np.float32)
     test_columns = np.ascontiguousarray(test_codes.T[features], dtype=np.float32)
-    order = np.argsort(columns, axis=1, kind="stable").astype(np.int32)
+    order = np.argsort(columns, axis=1, kind="stable").astype(np.uint32)
     values = np.take_along_axis(columns, order, axis=1)
     factor_labels = np.ascontiguousarray(labels.T, dtype=np.int32)
     inverse = np.concatenate([[0.0], 1.0 / np.arange(1, n + 1)])
 
     start = _prior_predictions(factor_labels, n_classes)
     raw, raw_test = np.repeat(start[:, None], n, axis=1), np.repeat(start[:, None], len(test_codes), axis=1)
-    residual, tree_importance = np.empty_like(raw), np.zeros((len(tree_factor), len(features)))
+    residual, tree_importance = np.empty_like(raw), np.zeros((len(tree_scale), len(features)))
 
-    n_workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 32)
+    n_workers = min(_n_cores(), len(tree_scale))
+    workspaces = [
+        (
+            np.empty((kernel.DEPTH - 1, *order.shape), np.uint32),
+            np.empty((kernel.DEPTH - 1, *order.shape), np.float32),
+            np.empty(n, np.uint8),
+        )
+        for _ in range(n_workers)
+    ]
     cuts = np.linspace(0, n, n_workers + 1).astype(int)
     round_seeds = np.random.SeedSequence(seed).generate_state(ROUNDS, np.uint64)
 
@@ -82,8 +89,8 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
 
             def grow(worker: int, round_seed: np.uint64 = round_seed) -> None:
                 kernel.grow_round(
-                    worker, n_workers, order, values, columns, test_columns, factor_labels, inverse, tree_factor,
-                    tree_class, tree_scale, round_seed, residual, raw, raw_test, tree_importance,
+                    worker, n_workers, order, values, test_columns, inverse, tree_scale, round_seed,
+                    residual, raw, raw_test, tree_importance, *workspaces[worker],
                 )  # fmt: skip
 
             list(pool.map(grow, range(n_workers)))
@@ -96,6 +103,11 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
         _accuracy(raw, first_tree, n_classes, labels),
         _accuracy(raw_test, first_tree, n_classes, test_labels),
     )
+
+
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _canonical_features(codes: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 DEPTH = 3
 LEARNING_RATE = 0.1
-N_NODES = 2 ** (DEPTH + 1) - 1
+N_INNER = 2**DEPTH - 1
 # Two code values this close are one value, and a node whose residuals vary less than this is a leaf: scikit-learn's
 # constants (sklearn/tree/_partitioner.pyx and _tree.pyx).
 SAME_VALUE = np.float32(1e-7)
@@ -42,68 +42,6 @@ def _hash(state: np.uint64) -> np.uint64:
 
 
 @_compile
-def _best_splits(order, values, residual, slot, n_slots, total, count, inverse, rank, best_gain, split):  # type: ignore
-    """Find the split of each open node with the largest drop in squared error.
-
-    Features are scanned in ascending order of value, all open nodes at once. Of features that tie, the one with the
-    lower `rank` in that node wins, and within a feature the first split. `best_gain` (n_slots,) gets the sum over both
-    children of (sum of residuals)^2 / count, -inf if no feature varies; `split` (n_slots, 5) gets the feature, the
-    largest value on the left, the smallest on the right, and the left child's sum and count.
-    """
-    n_features, n = order.shape
-    left, n_left, last = np.empty(n_slots), np.empty(n_slots, np.int64), np.empty(n_slots, np.float32)
-    for node in range(n_slots):
-        best_gain[node] = -np.inf
-    for feature in range(n_features):
-        for node in range(n_slots):
-            left[node], n_left[node], last[node] = 0.0, 0, np.inf
-        for i in range(n):
-            sample = order[feature, i]
-            node = slot[sample]
-            if node < 0:
-                continue
-            value = values[feature, i]
-            if value > last[node] + SAME_VALUE:
-                right = total[node] - left[node]
-                k = n_left[node]
-                gain = left[node] * left[node] * inverse[k] + right * right * inverse[count[node] - k]
-                if gain > best_gain[node] or (
-                    gain == best_gain[node] and rank[node, feature] < rank[node, int(split[node, 0])]
-                ):
-                    best_gain[node] = gain
-                    split[node, 0] = feature
-                    split[node, 1] = last[node]
-                    split[node, 2] = value
-                    split[node, 3] = left[node]
-                    split[node, 4] = k
-            left[node] += residual[sample]
-            n_left[node] += 1
-            last[node] = value
-
-
-@_compile
-def _best_root_split(order, values, residual, total, inverse, rank, best_gain, split):  # type: ignore
-    """`_best_splits` for the root alone, whose running sums fit into registers."""
-    n_features, n = order.shape
-    best = -np.inf
-    for feature in range(n_features):
-        left = 0.0
-        for i in range(n - 1):
-            left += residual[order[feature, i]]
-            if values[feature, i + 1] > values[feature, i] + SAME_VALUE:
-                right = total - left
-                gain = left * left * inverse[i + 1] + right * right * inverse[n - 1 - i]
-                if gain > best or (gain == best and rank[0, feature] < rank[0, int(split[0, 0])]):
-                    best = gain
-                    split[0, 0] = feature
-                    split[0, 1] = values[feature, i]
-                    split[0, 2] = values[feature, i + 1]
-                    split[0, 3] = left
-                    split[0, 4] = i + 1
-    best_gain[0] = best
-
-
-@_compile
 def _shuffle(rank, state):  # type: ignore
     """Fill `rank` with a random order of the features, a fresh one for each node."""
     n = len(rank)
@@ -116,114 +54,136 @@ def _shuffle(rank, state):  # type: ignore
 
 
 @_compile
-def _grow_tree(order, values, columns, residual, inverse, seed, feature, threshold, node_of, importance):  # type: ignore
-    """Grow one regression tree on `residual`, level by level, and add each feature's drop in squared error.
+def _best_split(order, values, start, stop, residual, total, inverse, rank, split):  # type: ignore
+    """Find the split of samples `start` to `stop` with the largest drop in squared error.
 
-    `feature` and `threshold` (N_NODES,) get the tree, with -1 for a leaf; `node_of` (n,) the leaf of each sample. Node
-    i has children 2 i + 1 and 2 i + 2.
+    Returns the sum over both children of (sum of residuals)^2 / count, -inf if no feature varies. `split` gets the
+    feature and the size of the left child. Of features that tie, the one with the lower `rank` wins, and within a
+    feature the first split.
+    """
+    best, n = -np.inf, stop - start
+    for feature in range(len(order)):
+        samples, ordered = order[feature, start:stop], values[feature, start:stop]
+        left = 0.0
+        for i in range(n - 1):
+            left += residual[samples[i]]
+            if ordered[i + 1] > ordered[i] + SAME_VALUE:
+                right = total - left
+                gain = left * left * inverse[i + 1] + right * right * inverse[n - 1 - i]
+                # One comparison decides nearly always; what follows is rare.
+                if gain >= best and (gain > best or rank[feature] < rank[split[0]]):
+                    best = gain
+                    split[0], split[1] = feature, i + 1
+    return best
+
+
+@_compile
+def _partition(order, values, start, middle, stop, goes_right, next_order, next_values):  # type: ignore
+    """Copy samples `start` to `stop`, those that go left first, each side in the order it had in each feature."""
+    for feature in range(len(order)):
+        samples, ordered = order[feature], values[feature]
+        next_samples, next_ordered = next_order[feature], next_values[feature]
+        left, right = np.uint64(start), np.uint64(middle)
+        for i in range(start, stop):
+            side = np.uint64(goes_right[samples[i]])
+            place = right if side else left
+            next_samples[place], next_ordered[place] = samples[i], ordered[i]
+            right += side
+            left += np.uint64(1) - side
+
+
+@_compile
+def _grow_tree(  # type: ignore
+    order, values, next_order, next_values, goes_right, residual, raw, inverse, scale, seed,
+    feature, threshold, leaf, importance,
+):  # fmt: skip
+    """Grow one regression tree on `residual`, level by level, and move `raw` by its leaves.
+
+    Node i has children 2 i + 1 and 2 i + 2. `feature` and `threshold` (N_INNER,) and `leaf` (N_INNER + 1,) get the tree
+    at full depth: a leaf higher up is a chain of nodes whose samples all go left. `importance` gains each feature's
+    drop in squared error. `next_order` and `next_values`, both (2, z, n), and `goes_right` (n,) are workspace.
     """
     n_features, n = order.shape
-    node_of[:] = 0
-    feature[:] = -1
-    slot = np.zeros(n, np.int8)
-    node_slot = np.full(N_NODES, -1, np.int64)
-    total, count = np.zeros(N_NODES), np.zeros(N_NODES, np.int64)
-    rank = np.empty((2 ** (DEPTH - 1), n_features), np.int64)
-    best_gain, split = np.empty(2 ** (DEPTH - 1)), np.zeros((2 ** (DEPTH - 1), 5))
-    open_node = np.empty(2 ** (DEPTH - 1), np.int64)
-    open_total, open_count = np.empty(2 ** (DEPTH - 1)), np.empty(2 ** (DEPTH - 1), np.int64)
-    squares = np.zeros(N_NODES)
-    for i in range(n):
-        total[0] += residual[i]
-        squares[0] += residual[i] * residual[i]
-    count[0] = n
-
-    for level in range(DEPTH):
-        n_open = 0
+    start, stop = np.zeros(2 * N_INNER + 1, np.int64), np.zeros(2 * N_INNER + 1, np.int64)
+    rank, split = np.empty(n_features, np.int64), np.zeros(2, np.int64)
+    feature[:], threshold[:], leaf[:] = 0, np.inf, 0.0
+    stop[0] = n
+    for level in range(DEPTH + 1):
         for node in range(2**level - 1, 2 ** (level + 1) - 1):
-            node_slot[node] = -1
-            if count[node] >= 2 and squares[node] / count[node] - (total[node] / count[node]) ** 2 > PURE:
-                node_slot[node] = n_open
-                open_node[n_open], open_total[n_open], open_count[n_open] = node, total[node], count[node]
-                _shuffle(rank[n_open], _hash(seed ^ np.uint64(node)))
-                n_open += 1
-        if n_open == 0:
-            break
-        if level == 0:
-            _best_root_split(order, values, residual, total[0], inverse, rank, best_gain, split)
-        else:
-            for i in range(n):
-                slot[i] = node_slot[node_of[i]]
-            _best_splits(order, values, residual, slot, n_open, open_total, open_count, inverse, rank, best_gain, split)
-        n_split = 0
-        for s in range(n_open):
-            if best_gain[s] == -np.inf:
+            a, b = start[node], stop[node]
+            if a == b:
                 continue
-            n_split += 1
-            node, left, right = open_node[s], 2 * open_node[s] + 1, 2 * open_node[s] + 2
-            feature[node] = int(split[s, 0])
-            # Halves first: the sum of two large values could overflow.
-            threshold[node] = split[s, 1] / 2.0 + split[s, 2] / 2.0
-            total[left], count[left] = split[s, 3], int(split[s, 4])
-            total[right], count[right] = total[node] - total[left], count[node] - count[left]
-            importance[feature[node]] += max(best_gain[s] - total[node] ** 2 * inverse[count[node]], 0.0)
-        if n_split == 0:
-            break
-        for i in range(n):
-            node = node_of[i]
-            if node >= 2**level - 1 and feature[node] >= 0:
-                node = 2 * node + 1 + int(columns[feature[node], i] > threshold[node])
-                node_of[i] = node
-                squares[node] += residual[i] * residual[i]
+            # The deepest samples were not moved: those on one side of a split are neighbours in its feature's order.
+            samples = order[feature[(node - 1) // 2] if level == DEPTH else 0, a:b]
+            total, squares, hessian = 0.0, 0.0, 0.0
+            for sample in samples:
+                g = residual[sample]
+                total += g
+                squares += g * g
+                # With probability p the residual is 1 - p or -p, so either way this is p (1 - p).
+                hessian += abs(g) * (1.0 - abs(g))
+            if level < DEPTH and squares / (b - a) - (total / (b - a)) ** 2 > PURE:
+                _shuffle(rank, _hash(seed ^ np.uint64(node)))
+                best = _best_split(order, values, a, b, residual, total, inverse, rank, split)
+                if best > -np.inf:
+                    f, middle = split[0], a + split[1]
+                    feature[node] = f
+                    # Halves first: the sum of two large values could overflow.
+                    threshold[node] = values[f, middle - 1] / 2.0 + values[f, middle] / 2.0
+                    importance[f] += max(best - total * total * inverse[b - a], 0.0)
+                    start[2 * node + 1], stop[2 * node + 1] = a, middle
+                    start[2 * node + 2], stop[2 * node + 2] = middle, b
+                    continue
+            if hessian >= FLAT:
+                step = LEARNING_RATE * scale * total / hessian
+                leaf[(node + 1) * 2 ** (DEPTH - level) - N_INNER - 1] = step
+                for sample in samples:
+                    raw[sample] += step
+        if level < DEPTH - 1:
+            for node in range(2**level - 1, 2 ** (level + 1) - 1):
+                a, middle, b = start[node], stop[2 * node + 1], stop[node]
+                if start[2 * node + 1] == middle:
+                    continue
+                for i in range(a, b):
+                    goes_right[order[feature[node], i]] = i >= middle
+                _partition(order, values, a, middle, b, goes_right, next_order[level], next_values[level])
+            order, values = next_order[level], next_values[level]
 
 
 @_compile
 def grow_round(  # type: ignore
-    first, step, order, values, columns, test_columns, labels, inverse,
-    tree_factor, tree_class, tree_scale, seed, residual, raw, raw_test, importance,
+    first, step, order, values, test_columns, inverse, tree_scale, seed,
+    residual, raw, raw_test, importance, next_order, next_values, goes_right,
 ):  # fmt: skip
     """Grow the trees number first, first + step, ... of one round, and move the raw predictions by each.
 
     Parameters
     ----------
-    order, values : (z, n) int32, float32
+    order, values : (z, n) uint32, float32
         Samples in ascending order of each latent, and its values in that order.
-    columns, test_columns : (z, n), (z, m) float32
-        Codes to train and to test on.
-    labels : (f, n) int32
+    test_columns : (z, m) float32
+        Codes to test on.
     inverse : (n + 1,) float64
         1 / i, since a division for each candidate split would take longer than everything else.
-    tree_factor, tree_class, tree_scale : (t,)
-        Factor and class of each tree, and the scale of its Newton steps.
+    tree_scale : (t,)
+        Scale of the Newton steps of each tree.
     residual, raw, raw_test : (t, n), (t, n), (t, m) float64
     importance : (t, z) float64
         Summed drop in squared error.
+    next_order, next_values, goes_right : (DEPTH - 1, z, n) uint32, float32, (n,) uint8
+        Workspace of this call alone.
     """
-    n, n_test = columns.shape[1], test_columns.shape[1]
-    feature, threshold = np.empty(N_NODES, np.int64), np.empty(N_NODES)
-    node_of = np.empty(n, np.int8)
-    for tree in range(first, len(tree_factor), step):
+    feature, threshold, leaf = np.empty(N_INNER, np.int64), np.empty(N_INNER), np.empty(N_INNER + 1)
+    for tree in range(first, len(tree_scale), step):
         _grow_tree(
-            order, values, columns, residual[tree], inverse, _hash(seed ^ _hash(np.uint64(tree))),
-            feature, threshold, node_of, importance[tree],
+            order, values, next_order, next_values, goes_right, residual[tree], raw[tree], inverse, tree_scale[tree],
+            _hash(seed ^ _hash(np.uint64(tree))), feature, threshold, leaf, importance[tree],
         )  # fmt: skip
-        gradient, hessian = np.zeros(N_NODES), np.zeros(N_NODES)
-        for i in range(n):
-            size = abs(residual[tree, i])
-            gradient[node_of[i]] += residual[tree, i]
-            # With probability p the residual is 1 - p or -p, so either way this is p (1 - p).
-            hessian[node_of[i]] += size * (1.0 - size)
-        leaf = np.zeros(N_NODES)
-        for node in range(N_NODES):
-            if hessian[node] >= FLAT:
-                leaf[node] = LEARNING_RATE * tree_scale[tree] * gradient[node] / hessian[node]
-        for i in range(n):
-            raw[tree, i] += leaf[node_of[i]]
-        for i in range(n_test):
+        for i in range(test_columns.shape[1]):
             node = 0
-            while feature[node] >= 0:
+            for _ in range(DEPTH):
                 node = 2 * node + 1 + int(test_columns[feature[node], i] > threshold[node])
-            raw_test[tree, i] += leaf[node]
+            raw_test[tree, i] += leaf[node - N_INNER]
 
 
 @_compile
