@@ -102,7 +102,17 @@ def execute(root: Path, source: Path, target: Path, profile: str, params: Mappin
         # The kernel of this environment, not one of the same name that a user has installed elsewhere.
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    command = [sys.executable, "-m", "papermill", str(source), str(target), "--kernel", "python3", "--cwd", str(root / "book")]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(source),
+        str(target),
+        "--kernel",
+        "python3",
+        "--cwd",
+        str(root / "book"),
+    ]
     command += ["--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

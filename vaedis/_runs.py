@@ -14,7 +14,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def make_facts(root: Path, key: str, profile: str, params: Mapping[str, Any], se
         "profile": profile,
         "params": dict(params),
         "seconds": round(seconds, 1),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(root),
         **machine,
     }

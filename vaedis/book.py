@@ -248,7 +248,13 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False) 
         Read every page anew, and count each warning, and each reference that leads nowhere, as an error.
     """
     # In this interpreter, which is the one that has the extra, rather than whatever jupyter-book comes first on the path.
-    command = [sys.executable, "-c", "import sys; from jupyter_book.cli.main import main; sys.exit(main())", "build", "book/"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from jupyter_book.cli.main import main; sys.exit(main())",
+        "build",
+        "book/",
+    ]
     if strict:
         # Jupyter Book does not warn again about a page that it has not read again.
         shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
@@ -257,7 +263,10 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False) 
     environment = {**os.environ, "VAEDIS_PROFILE": profile or ""}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=not loud, text=True, check=False)
     if done.returncode != 0:
-        print(f"{done.stdout or ''}{done.stderr or ''}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
+        print(
+            f"{done.stdout or ''}{done.stderr or ''}\njupyter-book failed with exit code {done.returncode}.",
+            file=sys.stderr,
+        )
         return 1
     print(f"The book is in {root / '_build' / 'html' / 'index.html'}")
     return 0
@@ -293,7 +302,9 @@ def write_notebooks(root: Path, folder: Path, profile: str | None = None) -> lis
             run = _notebooks.read(kept) if kept.exists() else None
             facts = run.metadata["vaedis"] if run else {}
             if facts.get("key") != _runs.run_key(root, name, profile, facts.get("params", {}), digest):
-                raise RuntimeError(f"Notebook {name!r} has no current run in the profile {profile!r}; run: vaedis book --profile {profile}.")
+                raise RuntimeError(
+                    f"Notebook {name!r} has no current run in the profile {profile!r}; run: vaedis book --profile {profile}."
+                )
             notebook = _notebooks.with_outputs(notebook, run)
         _notebooks.write(notebook, folder / f"{name}.ipynb")
         paths.append(folder / f"{name}.ipynb")
@@ -322,4 +333,7 @@ class _Report:
     def end(self) -> None:
         ran = self.total - self.kept
         seconds = time.monotonic() - self.start
-        print(f"{self.total} notebooks: {ran} run, {self.kept} current, {self.failed} failed; {seconds:.0f} s", file=sys.stderr)
+        print(
+            f"{self.total} notebooks: {ran} run, {self.kept} current, {self.failed} failed; {seconds:.0f} s",
+            file=sys.stderr,
+        )

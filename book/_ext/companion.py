@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
 from sphinx.errors import ExtensionError
+
 from vaedis import _runs, book
 
 MATHJAX = "sphinx-mathjax-offline"
@@ -93,7 +94,7 @@ def tell_how_it_was_run(app, pagename, templatename, context, doctree):
     """Close each notebook's page with a line on the run that made its figures."""
     facts = getattr(app, "vaedis_facts", {}).get(pagename)
     if facts and "body" in context:
-        day = datetime.fromisoformat(facts["date"]).astimezone(timezone.utc).date().isoformat()
+        day = datetime.fromisoformat(facts["date"]).astimezone(UTC).date().isoformat()
         parts = [f"profile {facts['profile']}", f"{facts['seconds']:.0f} s", facts["device"], f"torch {facts['torch']}"]
         parts += [f"commit {facts['commit']}", day]
         context["body"] += f'<p class="run-facts">How this page was run: {escape(" · ".join(parts))}</p>'

@@ -1,0 +1,357 @@
+"""The chapters keep to the conventions; runs are current or gone; the built pages stand alone."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from vaedis import _notebooks, _runs, book
+
+ROOT = Path(__file__).parents[1]
+BOOK = ROOT / "book"
+HTML = ROOT / "_build" / "html"
+NOTEBOOKS = _runs.notebooks(ROOT)
+
+
+# The sources.
+
+
+def test_the_table_of_contents_is_what_lies_in_the_folder():
+    pages = _runs.pages(ROOT)
+    assert len(set(pages)) == len(pages)
+    assert set(pages) == {path.stem for path in BOOK.glob("*.md")}
+    assert "numbered" not in (ROOT / "_toc.yml").read_text()
+
+
+def test_the_table_of_contents_is_one_file():
+    assert (BOOK / "_toc.yml").is_symlink()
+    assert os.readlink(BOOK / "_toc.yml") == "../_toc.yml"
+    assert not (BOOK / "_static").exists(), "Jupyter Book adds every script in book/_static to every page"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_is_in_jupytexts_own_form(name):
+    jupytext = pytest.importorskip("jupytext")
+    text = (BOOK / f"{name}.md").read_text()
+    config = jupytext.config.load_jupytext_config(str(BOOK / f"{name}.md"))
+    again = jupytext.writes(jupytext.reads(text, fmt="md:myst", config=config), fmt="md:myst", config=config)
+    assert again.strip() == text.strip()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_header_is_minimal_and_there_is_one_parameter_cell(name):
+    notebook = _notebooks.from_markdown(ROOT, name)
+    header = re.match(r"---\n(.*?)\n---\n", (BOOK / f"{name}.md").read_text(), re.DOTALL)[1]
+    assert not re.search("version", header)
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs for cell in code)
+    tagged = [i for i, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == [0], "the first code cell, and only it, has the tag parameters"
+    # Papermill puts its values after this cell: anything computed here would keep the old ones.
+    assert all(re.fullmatch(r"\w+ = [^#]*(#.*)?|#.*|", line) for line in code[0].source.splitlines())
+    assert code[0].source.splitlines()[0].startswith("profile = None")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_figures_have_a_name_a_caption_and_words_for_those_who_cannot_see(name):
+    for cell in _notebooks.from_markdown(ROOT, name).cells:
+        options = cell.metadata.get("mystnb", {})
+        if "figure" in options:
+            assert re.fullmatch(r"(fig|table)-[a-z0-9-]+", options["figure"]["name"])
+            assert len(options["figure"]["caption"]) >= 20
+            assert len(options["image"]["alt"]) >= 20
+            assert options["image"]["alt"] != options["figure"]["caption"]
+
+
+def test_code_cells_are_those_that_jupytext_sees():
+    for name in NOTEBOOKS:
+        seen = [c.source.strip() for c in _notebooks.from_markdown(ROOT, name).cells if c.cell_type == "code"]
+        assert _runs.code_cells((BOOK / f"{name}.md").read_text()) == seen
+
+
+def test_references_are_used_and_not_doubled():
+    keys = re.findall(r"^@\w+\{([^,\s]+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
+    assert len(set(keys)) == len(keys)
+    text = "".join(path.read_text() for path in BOOK.glob("*.md"))
+    cited = {key.strip() for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")}
+    assert cited == set(keys)
+
+
+# The runs, on a book of two notebooks in a folder of its own.
+
+NOTEBOOK = """---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# {name}
+
+## Section
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+
+profile = None  # smoke | laptop | paper
+seed = 0
+```
+
+```{{code-cell}} ipython3
+{code}
+```
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Return a book of two notebooks, and pretend that the package does not change while another test edits it."""
+    pytest.importorskip("papermill")
+    monkeypatch.delenv("VAEDIS_PROFILE", raising=False)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "_config.yml").write_text("title: small\n")
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: one\n- file: two\n")
+    (tmp_path / "book" / "intro.md").write_text("# Intro\n")
+    code = "import os\n\nprint(profile, seed, os.path.basename(os.getcwd()))"
+    (tmp_path / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=code))
+    (tmp_path / "book" / "two.md").write_text(NOTEBOOK.format(name="Two", code="print('two')"))
+    return tmp_path
+
+
+def cached(root: Path, name: str) -> str | None:
+    """Return what Jupyter Book would show as the output of a notebook without executing it."""
+    from jupyter_cache import get_cache
+
+    cache, notebook = get_cache(str(_notebooks.cache_path(root))), _notebooks.as_the_book_reads_it(root, name)
+    try:
+        cache.match_cache_notebook(notebook)
+    except KeyError:
+        return None
+    _, merged = cache.merge_match_into_notebook(notebook)
+    return "".join(output["text"] for cell in merged.cells if cell.cell_type == "code" for output in cell.outputs)
+
+
+def test_runs_are_kept_and_shown(small, capsys):
+    assert book.run_notebooks(small, "smoke", params={"seed": 3}) == []
+    assert cached(small, "one") == "smoke 3 book\n"
+    assert capsys.readouterr().err.startswith("2 notebooks: 2 run, 0 current, 0 failed")
+    facts = {entry["chapter"]: entry for entry in book.provenance(small)}
+    assert list(facts) == ["one", "two"]
+    assert facts["one"]["profile"] == "smoke"
+    assert facts["one"]["params"] == {"seed": 3}
+    assert facts["one"]["seconds"] > 0
+
+    # The same again is current; words may change, code may not.
+    path = small / "book" / "one.md"
+    path.write_text(path.read_text().replace("## Section", "## Another section"))
+    book.run_notebooks(small, "smoke", params={"seed": 3})
+    assert "0 run, 2 current" in capsys.readouterr().err
+    assert book.drop_stale(small) == []
+
+    # What a plain build must not show any more.
+    (small / "results" / "runs.csv").write_text("a\n1\n")
+    assert book.drop_stale(small) == ["one", "two"]
+    assert cached(small, "one") is None
+    assert book.provenance(small) == []
+
+
+def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
+    assert book.run_notebooks(small, "smoke") == []
+    path = small / "book" / "one.md"
+    path.write_text(path.read_text().replace("import os", "1 / 0\nimport os"))
+    capsys.readouterr()
+    assert book.build("smoke", root=small) == 1
+    error = capsys.readouterr().err
+    assert "one failed after" in error
+    assert "code cell 2 (1 / 0): ZeroDivisionError: division by zero" in error
+    assert (small / "_build" / "notebooks" / "failed" / "one.ipynb").exists()
+    assert cached(small, "one") is None
+    assert cached(small, "two") == "two\n"
+    assert not (small / "_build" / "html").exists()
+
+
+def test_bad_requests_change_nothing(small):
+    for error, options in {
+        "Unknown notebook 'three'; choose from: one, two": {"only": ["three"]},
+        "no parameter 'sed'; it has: profile, seed": {"params": {"sed": 1}},
+        "use --profile": {"params": {"profile": "paper"}},
+        "workers must be at least 1": {"workers": 0},
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(error)):
+            book.run_notebooks(small, "smoke", **options)
+    with pytest.raises(ValueError, match="smoke, laptop, paper"):
+        book.build("huge", root=small)
+    assert not (small / "_build").exists()
+
+
+def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
+    def key(name="one", profile="smoke", params=None):
+        return _runs.run_key(small, name, profile, params or {})
+
+    first = key()
+    assert key() == first
+    assert len({first, key("two"), key(profile="laptop"), key(params={"seed": 1})}) == 4
+    path = small / "book" / "two.md"
+    path.write_text(path.read_text().replace("print('two')", "print('2')"))
+    assert key() == first
+    monkeypatch.setattr(_runs, "versions", lambda: {"torch": "0"})
+    assert key() != first
+
+
+def test_a_run_in_another_profile_is_current_unless_one_is_asked_for(small, monkeypatch):
+    facts = {"key": _runs.run_key(small, "one", "laptop", {}), "profile": "laptop", "params": {}}
+    assert _runs.is_current(small, "one", facts)
+    monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
+    assert _runs.is_current(small, "one", facts)
+    monkeypatch.setenv("VAEDIS_PROFILE", "smoke")
+    assert not _runs.is_current(small, "one", facts)
+
+
+def test_a_page_that_is_named_but_absent(small):
+    (small / "book" / "two.md").unlink()
+    with pytest.raises(ValueError, match="'two'"):
+        _runs.notebooks(small)
+
+
+def test_no_book_here(tmp_path):
+    with pytest.raises(ValueError, match="expected a folder"):
+        _runs.find_root(tmp_path)
+
+
+def test_absent_tools_are_one_sentence(small, monkeypatch):
+    monkeypatch.setattr(book, "NEEDED", ("no_such_tool",))
+    with pytest.raises(ImportError, match=r"no_such_tool.*\[book\]"):
+        book.build(root=small)
+
+
+def test_facts_that_cannot_be_read_count_as_none(small):
+    (small / "_build").mkdir()
+    (small / "_build" / "runs.json").write_text("{half")
+    assert _runs.read_facts(small) == {}
+    _runs.write_facts(small, {"one": {"key": "k"}})
+    assert json.loads((small / "_build" / "runs.json").read_text()) == {"one": {"key": "k"}}
+    assert not list((small / "_build").glob("*.tmp"))
+
+
+# The built pages.
+
+
+class Page(HTMLParser):
+    """What the checks need of one page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.loads, self.links, self.images, self.ids, self.captions = [], [], [], set(), []
+        self._caption = None
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids |= {values[key] for key in ("id", "name") if values.get(key)}
+        self.loads += [values[key] for key in ("src", "srcset", "data", "poster") if values.get(key) and tag != "a"]
+        if tag == "link" and not {"canonical", "next", "prev", "search", "index"} & set((values.get("rel") or "").split()):
+            self.loads.append(values.get("href", ""))
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        if tag == "img":
+            self.images.append(values)
+        if tag == "figcaption":
+            self._caption = ""
+
+    def handle_data(self, data):
+        if self._caption is not None:
+            self._caption += data
+
+    def handle_endtag(self, tag):
+        if tag == "figcaption":
+            self.captions.append(" ".join((self._caption or "").split()))
+            self._caption = None
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[Path, Page]:
+    found = {path.resolve(): Page(path) for path in sorted(HTML.glob("*.html"))}
+    if not (HTML / "index.html").exists():
+        if os.environ.get("VAEDIS_BUILT_BOOK") == "required":
+            pytest.fail("VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book first.")
+        pytest.skip("no _build/html; run make book first")
+    return found
+
+
+def test_every_page_is_built(pages):
+    assert {path.stem for path in pages} >= set(_runs.pages(ROOT)) | {"index", "search", "genindex", "404"}
+
+
+def test_nothing_is_loaded_from_elsewhere(pages):
+    outside = [(path.name, address) for path, page in pages.items() for address in page.loads if re.match(r"(https?:)?//", address)]
+    assert outside == []
+    for sheet in HTML.rglob("*.css"):
+        assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
+    scripts = "".join(path.read_text(encoding="utf-8") for path in pages)
+    assert not re.search(r"unpkg|jsdelivr|cdnjs|googleapis|thebe", scripts)
+
+
+def test_formulas_load_mathjax_once_and_from_here(pages):
+    for path, page in pages.items():
+        scripts = [address for address in page.loads if "mathjax" in address.lower()]
+        has_formulas = 'class="math' in path.read_text(encoding="utf-8")
+        # The first page loads it for the pages below it.
+        assert len(scripts) == 1 if has_formulas else len(scripts) <= 1, path.name
+    mathjax = HTML / "_static" / "mathjax"
+    assert (mathjax / "tex-mml-chtml.js").exists()
+    assert len(list(mathjax.rglob("*.woff"))) > 20
+    assert (mathjax / "input" / "tex" / "extensions" / "boldsymbol.js").exists()
+    assert sum(path.stat().st_size for path in mathjax.rglob("*") if path.is_file()) < 3e6
+
+
+def test_every_image_says_what_it_shows(pages):
+    for path, page in pages.items():
+        for image in page.images:
+            # Those of the theme are logos on buttons that say their purpose themselves.
+            if not (image.get("src") or "").startswith("_static/images/"):
+                alt = (image.get("alt") or "").strip()
+                assert len(alt) >= 20, (path.name, image.get("src"), alt)
+                assert not any(caption.endswith(alt) for caption in page.captions), (path.name, alt)
+
+
+def test_links_lead_somewhere(pages):
+    for path, page in pages.items():
+        if path.name == "404.html":
+            continue
+        for address in page.links + [address for address in page.loads if not address.startswith("data:")]:
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc or address == "#":
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.exists(), (path.name, address)
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].ids, (path.name, address)
+
+
+def test_the_page_for_what_is_absent_works_at_any_depth(pages):
+    page = pages[(HTML / "404.html").resolve()]
+    local = [address for address in page.loads + page.links if not urlsplit(address).scheme and not address.startswith("#")]
+    assert local
+    for address in local:
+        assert address.startswith("/vaedis/"), address
+
+
+def test_every_notebook_says_how_it_was_run(pages):
+    for name in NOTEBOOKS:
+        assert "How this page was run: profile " in (HTML / f"{name}.html").read_text(encoding="utf-8"), name
+
+
+def test_figures_carry_their_number_in_the_paper(pages):
+    for path, page in pages.items():
+        text = path.read_text(encoding="utf-8")
+        for label in page.ids:
+            match = re.fullmatch(r"fig-([a-z]?\d+[a-z]?)", label)
+            if match:
+                figure = text[text.index(f'id="{label}"') :]
+                assert re.search(rf'class="caption-number">Fig. {match[1].capitalize()} ', figure), (path.name, label)

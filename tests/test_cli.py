@@ -1,0 +1,89 @@
+"""The command line: what it asks for reaches the book, and what makes no sense is one line."""
+
+import pytest
+
+from vaedis import book, cli
+
+
+def test_params_are_literals_where_they_read_as_such():
+    assert cli.parse_param("seed=1") == ("seed", 1)
+    assert cli.parse_param("beta=1e-3") == ("beta", 1e-3)
+    assert cli.parse_param("device=cuda:0") == ("device", "cuda:0")
+    assert cli.parse_param("note=a=b") == ("note", "a=b")
+
+
+@pytest.mark.parametrize("text", ["seed", "=1", "a b=1"])
+def test_params_that_are_none(text):
+    with pytest.raises(ValueError, match="name=value"):
+        cli.parse_param(text)
+
+
+def test_book_gets_the_options(monkeypatch):
+    seen = {}
+
+    def build(profile, **options):
+        seen.update(options, profile=profile)
+        return 0
+
+    monkeypatch.setattr(book, "build", build)
+    command = [
+        "book",
+        "--profile",
+        "laptop",
+        "--workers",
+        "3",
+        "--only",
+        "a",
+        "--only",
+        "b",
+        "--force",
+        "--param",
+        "seed=1",
+        "--strict",
+    ]
+    assert cli.main([*command, "--no-html"]) == 0
+    assert seen == {
+        "profile": "laptop",
+        "workers": 3,
+        "only": ["a", "b"],
+        "force": True,
+        "params": {"seed": 1},
+        "strict": True,
+        "html": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ValueError("wrong"), 2), (RuntimeError("failed"), 1), (ImportError("absent"), 1), (KeyboardInterrupt(), 130)],
+)
+def test_errors_are_one_line(monkeypatch, capsys, error, code):
+    def build(*args, **options):
+        raise error
+
+    monkeypatch.setattr(book, "build", build)
+    assert cli.main(["book"]) == code
+    assert capsys.readouterr().err == f"vaedis: {str(error) or 'interrupted'}\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    def build(*args, **options):
+        raise RuntimeError("failed")
+
+    monkeypatch.setattr(book, "build", build)
+    assert cli.main(["book", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_unknown_profile_lists_what_exists(capsys):
+    assert cli.main(["book", "--profile", "huge"]) == 2
+    error = capsys.readouterr().err
+    assert "'huge'" in error
+    assert "smoke, laptop, paper" in error
+    assert error.count("\n") == 1
+
+
+def test_no_command_is_an_error():
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 2
