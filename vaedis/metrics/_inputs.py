@@ -69,7 +69,7 @@ def live_factors(factors: np.ndarray, n_train: int | None = None) -> tuple[list[
     n = len(factors) if n_train is None else n_train
     live, left_out = [], []
     for column in range(factors.shape[1]):
-        n_values = len(np.unique(factors[:, column]))
+        n_values = int(classes(factors[:, column]).max()) + 1
         if n_values == 1:
             left_out.append(column)
             continue
@@ -90,6 +90,15 @@ def live_factors(factors: np.ndarray, n_train: int | None = None) -> tuple[list[
             stacklevel=3,
         )
     return live, tuple(left_out)
+
+
+def classes(values: np.ndarray) -> np.ndarray:
+    """Number the distinct values of an integer array (n,) from 0, in ascending order."""
+    offset = values - values.min()
+    if offset.max() > 4 * len(values):
+        return np.unique(values, return_inverse=True)[1]
+    present = np.bincount(offset) > 0
+    return (np.cumsum(present) - 1)[offset]
 
 
 def require(module: str, purpose: str) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_pair, live_factors
+from vaedis.metrics._inputs import as_pair, classes, live_factors
 from vaedis.metrics._scores import Score
 
 
@@ -87,42 +87,49 @@ def mig_quantile(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, flo
 
 
 def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
-    """Number of the equal-width bin of each code: digitised on the left edges, so the largest value is in the last."""
-    low, high = codes.min(axis=0), codes.max(axis=0)
+    """Equal-width bin of each code of (n, z), as (z, n): digitised on left edges, the largest value into the last."""
+    latents = np.ascontiguousarray(codes.T)
+    low, high = latents.min(axis=1), latents.max(axis=1)
     flat = low == high
     # A constant latent falls into one bin, whichever; edges half a unit away keep the division defined.
     low, high = np.where(flat, low - 0.5, low).astype(codes.dtype), np.where(flat, high + 0.5, high).astype(codes.dtype)
-    edges = np.linspace(low, high, bins + 1, dtype=codes.dtype)
-    width = np.maximum(high.astype(np.float64) - low, np.finfo(np.float64).tiny)
-    binned = np.clip(((codes - low) * (bins / width)).astype(np.int64), 0, bins - 1)
-    latent = np.arange(codes.shape[1])
-    # The product above may be off by one at an edge; the comparison with the edges themselves decides.
-    binned -= (codes < edges[binned, latent]) & (binned > 0)
-    binned += (codes >= edges[binned + 1, latent]) & (binned < bins - 1)
+    edges = np.linspace(low, high, bins + 1, axis=1, dtype=codes.dtype)
+    scale = bins / np.maximum(high.astype(np.float64) - low, np.finfo(np.float64).tiny)
+    binned = np.empty(latents.shape, np.int64)
+    for j, latent in enumerate(latents):
+        guess = np.clip(((latent - low[j]) * scale[j]).astype(np.int64), 0, bins - 1)
+        # The product may be off by one at an edge; the comparison with the edges themselves decides.
+        guess -= (latent < edges[j][guess]) & (guess > 0)
+        guess += (latent >= edges[j][guess + 1]) & (guess < bins - 1)
+        binned[j] = guess
     return binned
 
 
 def quantile_bins(codes: np.ndarray, bins: int) -> np.ndarray:
-    """Number of the equal-count bin of each code; equal values share a bin."""
+    """Equal-count bin of each code of (n, z), as (z, n); equal values share a bin."""
     cuts = np.quantile(codes, np.arange(1, bins) / bins, axis=0, method="inverted_cdf")
-    return np.stack([np.searchsorted(cuts[:, j], codes[:, j], side="left") for j in range(codes.shape[1])], axis=1)
-
-
-def mutual_information(binned: np.ndarray, bins: int, labels: np.ndarray, n_labels: int) -> np.ndarray:
-    """Mutual information in nats of each column of `binned` (n, z) with `labels` (n,), both whole numbers from 0."""
-    n, z = binned.shape
-    cell = (binned + np.arange(z) * bins) * n_labels + labels[:, None]
-    joint = np.bincount(cell.ravel(), minlength=z * bins * n_labels).reshape(z, bins, n_labels) / n
-    independent = joint.sum(axis=2, keepdims=True) * (np.bincount(labels, minlength=n_labels) / n)
-    seen = joint > 0
-    ratio = np.divide(joint, independent, out=np.ones_like(joint), where=seen)
-    # Never negative in exact arithmetic; rounding could make it so for independent variables.
-    return np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0)
+    return np.stack([np.searchsorted(cuts[:, j], codes[:, j], side="left") for j in range(codes.shape[1])])
 
 
 def information_matrix(binned: np.ndarray, bins: int, labels: list[np.ndarray]) -> np.ndarray:
-    """Mutual information (z, number of factors) of binned latents with each array of labels."""
-    return np.stack([mutual_information(binned, bins, y, int(y.max()) + 1) for y in labels], axis=1)
+    """Mutual information in nats of each row of `binned` (z, n) with each array of labels (n,): (z, number of arrays).
+
+    Bins and labels are whole numbers from 0.
+    """
+    z, n = binned.shape
+    latent_bin = binned + (np.arange(z) * bins)[:, None]
+    cell = np.empty_like(latent_bin)
+    columns = []
+    for y in labels:
+        n_labels = int(y.max()) + 1
+        np.multiply(latent_bin, n_labels, out=cell)
+        cell += y
+        joint = np.bincount(cell.ravel(), minlength=z * bins * n_labels).reshape(z, bins, n_labels) / n
+        independent = joint.sum(axis=2, keepdims=True) * (np.bincount(y, minlength=n_labels) / n)
+        ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
+        # Never negative in exact arithmetic; rounding could make it so for independent variables.
+        columns.append(np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0))
+    return np.stack(columns, axis=1)
 
 
 def _mig(
@@ -131,17 +138,18 @@ def _mig(
     code_array, factor_array = as_pair(codes, factors)
     _check.count("bins", bins, 2), _check.count("seed", seed, 0), _check.count("floor_repeats", floor_repeats, 0)
     live, left_out = live_factors(factor_array)
-    labels = [np.unique(factor_array[:, column], return_inverse=True)[1] for column in live]
+    labels = [classes(factor_array[:, column]) for column in live]
     entropies = np.array([_entropy(y) for y in labels])
     binned = binning(code_array, bins)
 
     information = information_matrix(binned, bins, labels)
     gaps = _gaps(information) / entropies
     generator = np.random.Generator(np.random.PCG64(seed))
-    floors = [
-        np.mean(_gaps(information_matrix(binned[generator.permutation(len(binned))], bins, labels)) / entropies)
-        for _ in range(floor_repeats)
-    ]
+    floors = []
+    for _ in range(floor_repeats):
+        order = generator.permutation(len(code_array))
+        shuffled = information_matrix(binned, bins, [y[order] for y in labels])
+        floors.append(np.mean(_gaps(shuffled) / entropies))
     return MIGScore(
         score=float(np.mean(gaps)),
         columns=tuple(live),
@@ -149,7 +157,7 @@ def _mig(
         per_factor=gaps,
         mutual_information=information,
         noise_floor=float(np.mean(floors)) if floors else float("nan"),
-        n_samples=len(binned),
+        n_samples=len(code_array),
         bins=bins,
     )
 
