@@ -1,0 +1,32 @@
+"""vaedis: perceived distances, the VAEs that follow them, and the scores that judge those; a paper's companion.
+
+``import vaedis as vd`` needs torch and numpy only. Everything heavier is imported where it is used.
+"""
+
+from vaedis import distances, experiments, factors, frameworks, losses, metrics, model
+from vaedis.data import FactorData, load
+from vaedis.experiments import PROFILES, Profile, RunSpec, profile
+from vaedis.factors import FactorSpace
+from vaedis.train import Run, TrainingFailed, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PROFILES",
+    "FactorData",
+    "FactorSpace",
+    "Profile",
+    "Run",
+    "RunSpec",
+    "TrainingFailed",
+    "distances",
+    "experiments",
+    "factors",
+    "fit",
+    "frameworks",
+    "load",
+    "losses",
+    "metrics",
+    "model",
+    "profile",
+]

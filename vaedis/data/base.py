@@ -1,0 +1,172 @@
+"""What all data sets share: factors, images by index, and the normalisation that the paper trains with."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from vaedis import _check
+from vaedis.factors import FactorSpace
+
+ORIGINS = ("generated", "original", "rendered", "stand-in")
+Self = TypeVar("Self", bound="FactorData")
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Return a torch device; "auto" is CUDA if there is a GPU, and the CPU otherwise.
+
+    Raises
+    ------
+    RuntimeError
+        If CUDA is asked for and absent.
+    ValueError
+        If there is no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"Unknown device {device!r}; choose 'auto', 'cpu', 'cuda' or 'cuda:N'.") from None
+    if found.type == "cuda":
+        have = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (found.index or 0) >= have:
+            raise RuntimeError(f"Device {device!r} was asked for, but torch sees {have} CUDA devices; use device='auto' or 'cpu'.")
+    return found
+
+
+class FactorData:
+    """A data set that holds one image for each combination of ground-truth factors.
+
+    A subclass sets the attributes and implements `images`; everything else follows.
+
+    Attributes
+    ----------
+    name : str
+    factors : FactorSpace
+    shape : (int, int, int)
+        Height, width and channels of an image.
+    mean, std : tuple of float
+        Of each channel, in [0, 1]: the mean over the data set, and the mean over images of each image's unbiased std over its pixels
+        (Table A2; the authors' ``disent/dataset/util/stats.py``).
+    origin : {"generated", "original", "rendered", "stand-in"}
+        Where the images come from.
+    channel_factors : tuple of tuple of int, or None
+        For each channel, the positions of the only factors that it depends on, if the channels depend on different factors: distances
+        that are means over channels are then exact from far fewer images.
+    device : torch.device
+    """
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    factors: FactorSpace
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+    channel_factors: tuple[tuple[int, ...], ...] | None = None
+    device: torch.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        """How many observations there are."""
+        return self.factors.size
+
+    def __repr__(self) -> str:
+        grid = ", ".join(f"{n} {s}" for n, s in zip(self.factors.names, self.factors.sizes, strict=True))
+        return f"{type(self).__name__}({len(self):,} images of {'×'.join(map(str, self.shape))}; {grid}; {self.origin}; on {self.device})"
+
+    def images(self, index: Tensor) -> Tensor:
+        """Return images.
+
+        Parameters
+        ----------
+        index : Tensor of int, shape (B,)
+
+        Returns
+        -------
+        Tensor of uint8, shape (B, H, W, C), on `device`
+            Pixel values of 0 to 255.
+
+        Raises
+        ------
+        ValueError
+            If an index is out of range.
+        """
+        return self._images(self.factors.check_index(index).to(self.device))
+
+    def _images(self, index: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} does not say how to make its images: implement _images(index).")
+
+    def observations(self, index: Tensor, *, standardise: bool = True) -> Tensor:
+        """Return images as a network takes them.
+
+        Parameters
+        ----------
+        index : Tensor of int, shape (B,)
+        standardise : bool
+            Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1].
+
+        Returns
+        -------
+        Tensor of float32, shape (B, C, H, W), on `device`
+        """
+        return self._observations(self.factors.check_index(index).to(self.device), standardise)
+
+    def _observations(self, index: Tensor, standardise: bool) -> Tensor:
+        x = self._images(index).permute(0, 3, 1, 2).float() / 255
+        return self.standardise(x) if standardise else x
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Map images in [0, 1], shape (..., C, H, W), to the standardised ones that the paper trains on."""
+        mean, std = self._constants(x)
+        return (x - mean) / std
+
+    def unstandardise(self, x: Tensor) -> Tensor:
+        """Map standardised images, shape (..., C, H, W), back to [0, 1]; values outside are left as they are."""
+        mean, std = self._constants(x)
+        return x * std + mean
+
+    def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.new_tensor(self.mean)[:, None, None], x.new_tensor(self.std)[:, None, None]
+
+    def exact_bases(self, factor: str | int, *, channelwise: bool = True) -> Tensor:
+        """Return bases of traversals of a factor whose average equals that over all traversals of the data set.
+
+        Parameters
+        ----------
+        factor : str or int
+        channelwise : bool
+            Whether what is averaged is a mean over channels (`losses.Loss.channelwise`). Then factors that no channel shares with `factor`
+            do not matter, and stay at 0.
+
+        Returns
+        -------
+        Tensor of int64, shape (number of traversals,)
+        """
+        f = self.factors.position(factor)
+        vary = None
+        if channelwise and self.channel_factors is not None:
+            vary = sorted({other for group in self.channel_factors if f in group for other in group})
+        return self.factors.traversal_bases(f, vary=vary, device=self.device)
+
+    def to(self: Self, device: str | torch.device) -> Self:
+        """Return this data set on another device; "auto" as in `resolve_device`."""
+        moved = copy.copy(self)
+        moved.device = resolve_device(device)
+        moved._move()
+        return moved
+
+    def _move(self) -> None:
+        """Move what the data set keeps in memory to `self.device`; nothing, by default."""
+
+
+def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> None:
+    """Raise a ValueError unless sizes and spacing are whole pixels and a square fits into the image."""
+    for name, value in (("image_size", image_size), ("square_size", square_size), ("grid_spacing", grid_spacing)):
+        _check.count(name, value)
+    if square_size > image_size:
+        raise ValueError(f"square_size must be at most image_size = {image_size}, not {square_size}.")
