@@ -3,7 +3,7 @@
 ``import vaedis as vd`` needs torch and numpy only. Everything heavier is imported where it is used.
 """
 
-from vaedis import distances, experiments, factors, frameworks, losses, metrics, model
+from vaedis import distances, experiments, factors, frameworks, losses, metrics, model, results, sweep
 from vaedis.data import FactorData, load
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile
 from vaedis.factors import FactorSpace
@@ -29,4 +29,6 @@ __all__ = [
     "metrics",
     "model",
     "profile",
+    "results",
+    "sweep",
 ]

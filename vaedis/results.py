@@ -1,0 +1,284 @@
+"""The store: what expensive runs found, kept as tidy CSV files and small arrays beside the code.
+
+``results/<experiment>-<profile>.csv`` holds one row for each run, sorted by key; ``results/<experiment>-<profile>/<key>.npz`` holds the
+arrays that figures are drawn from. A row carries its specification, its scores, and what made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import io
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaedis import _check
+from vaedis.experiments import PROFILES, RunSpec
+
+Row = dict[str, Any]
+
+_SPEC = tuple(RunSpec.__dataclass_fields__)
+_MAPPINGS = ("data_options", "loss_options", "model_options")
+_SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", "final_loss", "final_recon", "final_kl", "beta_sum")
+_MADE_BY = ("protocol", "images_per_second", "seconds", "device", "threads", "torch", "python", "vaedis", "commit", "date")
+COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
+_NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int}
+_NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
+
+
+def default_root() -> Path:
+    """Return where the store lies: ``VAEDIS_RESULTS``, or ``results`` at the top of the project."""
+    if os.environ.get("VAEDIS_RESULTS"):
+        return Path(os.environ["VAEDIS_RESULTS"])
+    top = Path(__file__).resolve().parent.parent
+    return (top if (top / "_config.yml").exists() else Path.cwd()) / "results"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Runs that answer an experiment, all of one profile.
+
+    Attributes
+    ----------
+    experiment, profile : str
+    rows : list of dict
+        Finished runs.
+    failed : list of dict
+        Runs that did not finish; their ``"status"`` says why.
+    """
+
+    experiment: str
+    profile: str
+    rows: list[Row]
+    failed: list[Row]
+
+    def values(self, column: str, **where: Any) -> np.ndarray:
+        """Return one column of the rows that match, as an array of float.
+
+        Parameters
+        ----------
+        column : str
+        **where
+            Columns and the values they must have; a data set's or loss's option counts as a column.
+        """
+        return np.array([row[column] for row in self.rows if _matches(row, where)], float)
+
+    def describe(self) -> str:
+        """Return one phrase for a caption: the profile, the number of runs and their length."""
+        if not self.rows:
+            return f"no finished runs, {self.profile} profile"
+        steps = sorted({row["steps"] for row in self.rows})
+        batch = sorted({row["batch"] for row in self.rows})
+        lost = f", {len(self.failed)} failed" if self.failed else ""
+        return (
+            f"{self.profile} profile: {len(self.rows)} runs of {' or '.join(f'{s:,}' for s in steps)} steps, "
+            f"batch {' or '.join(map(str, batch))}{lost}"
+        )
+
+
+class Store:
+    """A folder of results.
+
+    Parameters
+    ----------
+    root : path, optional
+        `default_root` unless given. Need not exist yet.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None):
+        self.root = Path(root) if root is not None else default_root()
+
+    def _table(self, experiment: str, profile: str) -> Path:
+        return self.root / f"{experiment}-{profile}.csv"
+
+    def rows(self, experiment: str, profile: str) -> list[Row]:
+        """Return all rows of an experiment and profile, with numbers and mappings read back from text.
+
+        Raises
+        ------
+        ValueError
+            If a row cannot be read; the message names the file and the line.
+        """
+        path = self._table(experiment, profile)
+        if not path.exists():
+            return []
+        found = []
+        with path.open(newline="", encoding="utf-8") as file:
+            for number, line in enumerate(csv.DictReader(file), 2):
+                try:
+                    found.append(_read_row(line))
+                except (ValueError, TypeError, KeyError) as problem:
+                    raise ValueError(f"{path} line {number} is no row of results ({problem}); mend or remove that line.") from problem
+        return found
+
+    def keys(self, experiment: str, profile: str) -> set[str]:
+        """Return the keys of the runs that are stored, failed ones included."""
+        return {row["key"] for row in self.rows(experiment, profile)}
+
+    def add(self, row: Row, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Store a run; a row with the same key is replaced. Either the whole row is there afterwards or nothing has changed.
+
+        Parameters
+        ----------
+        row : dict
+            As from `make_row`.
+        arrays : mapping of str to ndarray, optional
+        """
+        experiment, profile = row["experiment"], row["profile"]
+        self.root.mkdir(parents=True, exist_ok=True)
+        with _locked(self.root):
+            if arrays:
+                folder = self.root / f"{experiment}-{profile}"
+                folder.mkdir(exist_ok=True)
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, allow_pickle=False, **arrays)
+                write_atomically(folder / f"{row['key']}.npz", buffer.getvalue())
+            kept = [r for r in self.rows(experiment, profile) if r["key"] != row["key"]]
+            table = io.StringIO(newline="")
+            writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            for r in sorted([*kept, row], key=lambda r: r["key"]):
+                writer.writerow({c: _to_text(c, r.get(c)) for c in COLUMNS})
+            write_atomically(self._table(experiment, profile), table.getvalue().encode())
+
+    def arrays(self, row: Row) -> dict[str, np.ndarray]:
+        """Return the arrays that were stored with a row; empty if there are none."""
+        path = self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def best(self, experiment: str) -> Found | None:
+        """Return the runs of the largest profile that has any finished; None if there is none."""
+        for profile in reversed(PROFILES):
+            rows = self.rows(experiment, profile)
+            finished = [r for r in rows if r["status"] == "finished"]
+            if finished:
+                return Found(experiment, profile, finished, [r for r in rows if r["status"] != "finished"])
+        return None
+
+
+def make_row(
+    spec: RunSpec, experiment: str, profile: str, *, status: str = "finished", scores: Mapping[str, float] | None = None, **made_by: Any
+) -> Row:
+    """Return a row of the store.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    experiment, profile : str
+    status : str
+        "finished", or "failed: " and the reason.
+    scores : mapping of str to float, optional
+    **made_by
+        What only the caller knows of how the row was made: ``protocol``, ``seconds``, ``images_per_second``, ``device``, ``threads``.
+    """
+    from vaedis import __version__
+
+    _check.options("row", spec.key, scores or {}, _SCORES)
+    _check.options("row", spec.key, made_by, _MADE_BY)
+    facts = {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "vaedis": __version__,
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+    }
+    return {"key": spec.key, "experiment": experiment, "profile": profile, "status": status, **spec.to_dict(), **(scores or {}), **facts, **made_by}
+
+
+def spec_of(row: Row) -> RunSpec:
+    """Return the specification of a row."""
+    return RunSpec(**{name: row[name] for name in _SPEC})
+
+
+def commit() -> str:
+    """Return the project's commit in 12 digits, with "+" if files differ from it; "unknown" outside a git checkout."""
+    top = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(top), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", "vaedis") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that, whatever happens, either the old or the whole new content is there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Keep other processes from writing to the store at the same time."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows, where one process at a time must do
+        yield
+        return
+    with (root / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _to_text(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if column in _MAPPINGS:
+        return json.dumps(value, sort_keys=True)
+    return repr(float(value)) if _NUMBERS.get(column) is float else str(value)
+
+
+def _read_row(line: Mapping[str, str | None]) -> Row:
+    missing = [c for c in COLUMNS if line.get(c) is None]
+    if missing:
+        raise ValueError(f"no {missing[0]}")
+    row: Row = {}
+    for column in COLUMNS:
+        text = line[column] or ""
+        if column in _MAPPINGS:
+            row[column] = json.loads(text)
+        elif column == "standardise":
+            row[column] = {"True": True, "False": False}[text]
+        elif column in _NUMBERS:
+            row[column] = _NUMBERS[column](text) if text else None
+        else:
+            row[column] = text
+    if not row["key"] or not row["status"]:
+        raise ValueError("no key or status")
+    return row
+
+
+def _matches(row: Row, where: Mapping[str, Any]) -> bool:
+    flat = {**row["data_options"], **row["loss_options"], **row}
+    return all(flat.get(name) == value for name, value in where.items())
+
+
+def rows_as_table(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
+    """Return rows as text, numbers to three digits after the point, for a table to print."""
+    return [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)] for row in rows]
