@@ -65,7 +65,8 @@ def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse
         raise ValueError(f"a and b must be two lists of indices of the same length, not of shapes {tuple(a.shape)} and {tuple(b.shape)}.")
     step = _block(data)
     parts = [
-        loss.distance(_pixels(data, i, standardise), _pixels(data, j, standardise)) for i, j in zip(a.split(step), b.split(step), strict=True)
+        loss.distance(_pixels(data, i, standardise), _pixels(data, j, standardise))
+        for i, j in zip(a.split(step), b.split(step), strict=True)
     ]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
@@ -328,6 +329,35 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
             totals["reconstruction"][i] += loss.distance(decoded[:, one], decoded).sum(0)
     found = {level: (total / len(bases)).cpu().numpy() for level, total in totals.items()}
     return {"factors": ground_truth_matrix(size), **found}
+
+
+def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -> Tensor:
+    """Return how often a sample from one observation's posterior is most probable under another's.
+
+    It is what the paper's argument starts from: a decoder sees a sample only, and cannot tell apart observations whose posteriors overlap.
+
+    Parameters
+    ----------
+    mean, std : Tensor of float, shape (n, z)
+        Of the posteriors, diagonal Gaussians.
+    samples : int
+        Drawn from each posterior.
+    seed : int
+        Of the samples.
+
+    Returns
+    -------
+    Tensor of float32, shape (n, n)
+        Row i, column j: the share of samples of i that are most probable under j. Rows sum to 1.
+    """
+    generator = torch.Generator(mean.device).manual_seed(seed)
+    n, latents = mean.shape
+    shares = torch.zeros(n, n, device=mean.device)
+    for i in range(n):
+        z = mean[i] + std[i] * torch.randn(_check.count("samples", samples), latents, generator=generator, device=mean.device)
+        log_density = -0.5 * ((z[:, None] - mean) / std).square().sum(-1) - std.log().sum(-1)
+        shares[i] = torch.bincount(log_density.argmax(-1), minlength=n) / samples
+    return shares
 
 
 def _loss_for(loss: str | Loss, standardise: bool) -> Loss:

@@ -196,7 +196,16 @@ def make_row(
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
     }
-    return {"key": spec.key, "experiment": experiment, "profile": profile, "status": status, **spec.to_dict(), **(scores or {}), **facts, **made_by}
+    return {
+        "key": spec.key,
+        "experiment": experiment,
+        "profile": profile,
+        "status": status,
+        **spec.to_dict(),
+        **(scores or {}),
+        **facts,
+        **made_by,
+    }
 
 
 def spec_of(row: Row) -> RunSpec:
@@ -282,3 +291,30 @@ def _matches(row: Row, where: Mapping[str, Any]) -> bool:
 def rows_as_table(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     """Return rows as text, numbers to three digits after the point, for a table to print."""
     return [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)] for row in rows]
+
+
+def published(name: str) -> list[dict[str, Any]]:
+    """Return numbers that the paper prints, from ``results/published``.
+
+    Parameters
+    ----------
+    name : str
+        ``"table_a1_factor_importance"``, ``"table_a2_normalisation"``, ``"fig3_perceived_matrices"``, ``"fig6_scores"``,
+        ``"fig9_scores"`` or ``"fig11_scores"``. Those of figures were read off the pictures, to about 0.015.
+
+    Returns
+    -------
+    list of dict
+        Numbers as float, None where the paper's picture does not show one.
+    """
+    folder = default_root() / "published"
+    _check.one_of("table of published numbers", name, sorted(p.stem for p in folder.glob("*.csv")))
+
+    def read(text: str) -> Any:
+        try:
+            return float(text) if text else None
+        except ValueError:
+            return text
+
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return [{column: read(text) for column, text in line.items()} for line in csv.DictReader(file)]

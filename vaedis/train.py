@@ -118,7 +118,12 @@ class Run:
 
 @overload
 def fit(
-    spec: RunSpec, *, device: str | torch.device = ..., data: FactorData | None = ..., callback: Callable[[int, Run], None] | None = ..., every: int = ...
+    spec: RunSpec,
+    *,
+    device: str | torch.device = ...,
+    data: FactorData | None = ...,
+    callback: Callable[[int, Run], None] | None = ...,
+    every: int = ...,
 ) -> Run: ...
 @overload
 def fit(

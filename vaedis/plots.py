@@ -1,0 +1,396 @@
+"""One function for each of the paper's figures, in one style. Each returns a matplotlib Figure.
+
+Functions take arrays and rows, never data sets that they would have to compute from: what is drawn was computed by the cell that draws it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaedis.results import Found
+
+try:
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Ellipse
+except ImportError as absent:
+    raise ImportError("Figures need matplotlib: pip install 'vaedis[plots]'.") from absent
+
+COLOURS = {"ada-gvae": "#d97706", "beta-vae": "#be185d", "box-blur": "#0f9d8f", "mse": "#6a8f00"}
+MARKERS = {"ada-gvae": "o", "beta-vae": "X", "box-blur": "s", "mse": "D"}
+NAMES = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE", "box-blur": "MSE + box blur", "mse": "MSE"}
+SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
+LEVEL_NAMES = {
+    "factors": "factors\n|i − j|",
+    "x": "observations\nloss(x, x′)",
+    "z": "latent means\n‖μ − μ′‖",
+    "kl": "posteriors\nsymmetric KL",
+    "reconstruction": "reconstructions\nloss(x̂, x̂′)",
+}
+STYLE = {
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.alpha": 0.25,
+    "grid.linestyle": "--",
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @functools.wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> Figure:
+        with plt.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def _picture(axes: Axes, image: np.ndarray) -> None:
+    image = np.asarray(image)
+    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color("0.6")
+
+
+def _matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None) -> None:
+    low, high = span if span else (float(np.min(matrix)), float(np.max(matrix)))
+    axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+@_styled
+def traversals(columns: Mapping[str, np.ndarray], *, values: Sequence[int] | None = None) -> Figure:
+    """Draw traversals, one factor a column: Figures 2 and 5.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of uint8, shape (frames, H, W, C)
+    values : sequence of int, optional
+        The factor's value in each frame, written beside the rows.
+    """
+    frames = len(next(iter(columns.values())))
+    figure, axes = plt.subplots(frames, len(columns), figsize=(1.25 * len(columns), 1.25 * frames + 0.3), squeeze=False)
+    for c, (name, images) in enumerate(columns.items()):
+        axes[0, c].set_title(name)
+        for r in range(frames):
+            _picture(axes[r, c], images[r])
+    if values is not None:
+        for r, value in enumerate(values):
+            axes[r, 0].set_ylabel(f"value {value}")
+    return figure
+
+
+@_styled
+def distance_matrices(
+    truth: Mapping[str, np.ndarray],
+    perceived: Mapping[str, np.ndarray],
+    *,
+    shared_range: bool = False,
+    labels: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw ground-truth distances above perceived distances, one column a factor or a data set: Figures 3 and 8.
+
+    Parameters
+    ----------
+    truth, perceived : mapping of str to ndarray of float, shape (f, f)
+        With the same keys, which title the columns.
+    shared_range : bool
+        One colour range for all perceived matrices, so that panels compare; otherwise each panel spans its own range, as in the paper.
+    labels : mapping of str to str, optional
+        A line to write below each column.
+    """
+    figure, axes = plt.subplots(2, len(perceived), figsize=(1.35 * len(perceived) + 0.5, 3.3), squeeze=False)
+    span = (0.0, max(float(np.max(m)) for m in perceived.values())) if shared_range else None
+    for c, name in enumerate(perceived):
+        axes[0, c].set_title(name)
+        _matrix(axes[0, c], truth[name], "Blues")
+        _matrix(axes[1, c], perceived[name], "Purples", span)
+        if labels:
+            axes[1, c].set_xlabel(labels[name], fontsize=8.5)
+    axes[0, 0].set_ylabel("ground truth")
+    axes[1, 0].set_ylabel("perceived")
+    return figure
+
+
+@_styled
+def levels(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Draw distances at every level of trained VAEs, one row a factor or a run: Figures 4 and 10.
+
+    Parameters
+    ----------
+    rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
+        As from `distances.level_matrices`; the keys label the rows. Each panel spans its own range, as in the paper.
+    """
+    columns = list(LEVEL_NAMES)
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.55 * len(columns), 1.45 * len(rows) + 0.6), squeeze=False)
+    for r, (name, matrices) in enumerate(rows.items()):
+        for c, level in enumerate(columns):
+            _matrix(axes[r, c], matrices[level], "Blues" if level == "factors" else "RdPu")
+            if r == 0:
+                axes[r, c].set_title(LEVEL_NAMES[level], fontsize=9)
+        axes[r, 0].set_ylabel(name)
+    return figure
+
+
+@_styled
+def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) -> Figure:
+    """Draw where the posteriors of VAEs with a two-dimensional latent space lie, and what their samples are taken for: Figure 1.
+
+    Parameters
+    ----------
+    panels : mapping of str to mapping
+        One row for each network, titled by its key, with ``"mean"`` and ``"std"``, shape (n, 2); ``"factors"``, shape (n, 2), of which
+        the colours come; ``"confusion"``, shape (n, n): how often a sample of row i's posterior looks most like column j's; ``"image"``,
+        shape (H, W, C), the focused observation; and ``"decoded"``, shape (k, H, W, C), what k samples of its posterior decode to.
+    focus : int
+        Which observation is followed.
+    """
+    figure = plt.figure(figsize=(9.2, 3.5 * len(panels)))
+    for part, (title, p) in zip(np.atleast_1d(figure.subfigures(len(panels), 1)), panels.items(), strict=True):
+        latent, grid, *small = _posterior_axes(part, len(p["decoded"]))
+        colour = _two_factor_colours(p["factors"])
+        latent.scatter(*p["mean"].T, s=8, c=colour, zorder=2)  # posteriors may be too narrow to see
+        for i, (mean, std) in enumerate(zip(p["mean"], p["std"], strict=True)):
+            width = 2.0 if i == focus else 0.6
+            edge = "black" if i == focus else colour[i]
+            latent.add_patch(
+                Ellipse(mean, *(2 * std), facecolor=(*colour[i], 0.35), edgecolor=edge, linewidth=width, zorder=3 if i == focus else 2)
+            )
+        reach = float(np.abs(p["mean"]).max() + 2 * p["std"].max())
+        latent.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="latent 1", ylabel="latent 2", title=title)
+        latent.set_aspect("equal")
+        size = tuple(int(v) + 1 for v in p["factors"].max(0))
+        share = np.zeros(size)
+        share[p["factors"][:, 0], p["factors"][:, 1]] = p["confusion"][focus]
+        shown = grid.imshow(share.T, cmap="Purples", vmin=0, interpolation="nearest")
+        grid.set(title="taken for", xlabel="column of the square", ylabel="row of the square", xticks=[], yticks=[])
+        grid.plot(*p["factors"][focus], marker="s", markersize=15, markerfacecolor="none", markeredgecolor="black")
+        figure.colorbar(shown, ax=grid, fraction=0.046, label="share of samples")
+        for axes, image in zip(small, [p["image"], *p["decoded"]], strict=True):
+            _picture(axes, image)
+        small[0].set_title("x", fontsize=9)
+        for axes in small[1:]:
+            axes.set_title("x̂", fontsize=9)
+    return figure
+
+
+def _posterior_axes(part: Any, decoded: int) -> list[Axes]:
+    rows = (decoded + 2) // 2
+    grid = part.add_gridspec(rows, 6, width_ratios=[1.2, 1.2, 1.1, 1.1, 0.7, 0.7])
+    latent, confusion = part.add_subplot(grid[:, :2]), part.add_subplot(grid[:, 2:4])
+    return [latent, confusion, *(part.add_subplot(grid[k // 2, 4 + k % 2]) for k in range(decoded + 1))]
+
+
+def _two_factor_colours(factors: np.ndarray) -> np.ndarray:
+    """Red grows with the first factor and blue with the second, so that neighbours have similar colours."""
+    share = factors / np.maximum(factors.max(0), 1)
+    return np.stack([0.15 + 0.8 * share[:, 0], np.full(len(share), 0.35), 0.15 + 0.8 * share[:, 1]], -1)
+
+
+@_styled
+def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[str] | None = None) -> Figure:
+    """Draw what decoders make of one latent that moves while the others stay: Figure 7.
+
+    Parameters
+    ----------
+    cycles : ndarray of uint8, shape (z, frames, H, W, C)
+    order : sequence of int
+        Which latents to show, one row each.
+    names : sequence of str, optional
+        What to write beside the rows.
+    """
+    frames = cycles.shape[1]
+    figure, axes = plt.subplots(len(order), frames, figsize=(0.95 * frames + 0.6, 1.0 * len(order)), squeeze=False)
+    for r, latent in enumerate(order):
+        for c in range(frames):
+            _picture(axes[r, c], cycles[latent, c])
+        axes[r, 0].set_ylabel(names[r] if names else f"z{latent}", rotation=0, ha="right", va="center")
+    return figure
+
+
+@_styled
+def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = (), seed: int = 777) -> Figure:
+    """Draw MIG and DCI against grid spacing: Figure 9.
+
+    Parameters
+    ----------
+    found : Found
+        Every run is a point; lines join the medians of each spacing. With runs at five spacings or more, the paper's quartic is drawn as
+        well, dotted, with the 95 % interval of 1,000 bootstraps.
+    published : sequence of mapping, optional
+        ``results.published("fig9_scores")``: the lowest and highest score that the paper's picture shows are drawn as bars.
+    seed : int
+        Of the bootstrap and of the points' horizontal jitter.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
+    rng = np.random.default_rng(seed)
+    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
+        for k, framework in enumerate(("ada-gvae", "beta-vae")):
+            colour, side = COLOURS[framework], 0.16 * (2 * k - 1)
+            for line in published:
+                if line["framework"] == framework and line["metric"] == score:
+                    x = line["grid_spacing"] + side
+                    axes.plot(
+                        [x, x], [line["lowest"], line["highest"]], color=colour, alpha=0.22, linewidth=9, solid_capstyle="butt", zorder=1
+                    )
+            x = _spacings(found, framework)
+            y = found.values(score, framework=framework)
+            if not len(x):
+                continue
+            jitter = rng.uniform(-0.05, 0.05, len(x))
+            axes.plot(
+                x + side + jitter,
+                y,
+                MARKERS[framework],
+                color=colour,
+                markersize=6,
+                markeredgecolor="white",
+                zorder=3,
+                label=NAMES[framework],
+            )
+            at = np.unique(x)
+            axes.plot(at + side, [np.median(y[x == a]) for a in at], color=colour, linewidth=1.2, zorder=2)
+            if len(at) >= 5:
+                _quartic(axes, x, y, colour, rng)
+        axes.set(xlabel="grid spacing (pixels)", ylabel=label, xlim=(0.5, 8.5), ylim=(-0.05, 1.05), xticks=range(1, 9))
+        axes.tick_params(labelleft=True)
+        axes.grid(True)
+    bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
+    handles, names = panels[0].get_legend_handles_labels()
+    panels[0].legend(handles + bars, names + ["range in the paper"] * len(bars), loc="upper right")
+    return figure
+
+
+def _spacings(found: Found, framework: str) -> np.ndarray:
+    return np.array([row["data_options"]["grid_spacing"] for row in found.rows if row["framework"] == framework], float)
+
+
+def _quartic(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, rng: np.random.Generator) -> None:
+    at = np.linspace(x.min(), x.max(), 100)
+    curves = []
+    for _ in range(1000):
+        pick = rng.integers(len(x), size=len(x))
+        if len(np.unique(x[pick])) >= 5:
+            curves.append(np.polyval(np.polyfit(x[pick], y[pick], 4), at))
+    axes.plot(at, np.polyval(np.polyfit(x, y, 4), at), ":", color=colour, linewidth=1.5)
+    axes.fill_between(at, *np.percentile(curves, [2.5, 97.5], axis=0), color=colour, alpha=0.1, linewidth=0)
+
+
+@_styled
+def scores_by_group(
+    groups: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+    *,
+    published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
+    seed: int = 777,
+) -> Figure:
+    """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
+
+    Parameters
+    ----------
+    groups : mapping of str to (mapping of str to (mapping of "mig", "dci" to ndarray of float, shape (runs,)))
+        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run is a point; the bar is the median. A violin
+        is drawn from five runs on, as smoothing fewer would invent a shape.
+    published : mapping of (group, half, score) to (lowest, highest), optional
+        The paper's ranges, drawn as bars.
+    seed : int
+        Of the points' horizontal jitter.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
+    rng = np.random.default_rng(seed)
+    shown: dict[str, Any] = {}
+    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
+        for g, (group, halves) in enumerate(groups.items()):
+            for h, (half, values) in enumerate(halves.items()):
+                x, y, colour = g + 0.22 * (2 * h - 1), np.asarray(values[score], float), COLOURS[half]
+                if published and (group, half, score) in published:
+                    axes.plot(
+                        [x, x], published[group, half, score], color=colour, alpha=0.22, linewidth=16, solid_capstyle="butt", zorder=1
+                    )
+                if len(y) >= 5:
+                    for body in axes.violinplot(y, [x], widths=0.4, showextrema=False)["bodies"]:  # type: ignore[attr-defined]
+                        body.set(facecolor=colour, alpha=0.35)
+                if len(y):
+                    axes.plot([x - 0.12, x + 0.12], [np.median(y)] * 2, color=colour, linewidth=2, zorder=2)
+                    (points,) = axes.plot(
+                        x + rng.uniform(-0.04, 0.04, len(y)),
+                        y,
+                        MARKERS[half],
+                        color=colour,
+                        markersize=6,
+                        markeredgecolor="white",
+                        zorder=3,
+                    )
+                    shown.setdefault(half, points)
+        axes.set(xticks=range(len(groups)), xticklabels=[NAMES.get(g, g) for g in groups], xlim=(-0.6, len(groups) - 0.4))
+        axes.set(ylim=(-0.05, 1.05), ylabel=label)
+        axes.tick_params(labelleft=True)
+        axes.grid(True, axis="y")
+    bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
+    panels[0].legend([*shown.values(), *bars], [*(NAMES.get(n, n) for n in shown), *["range in the paper"] * len(bars)], loc="upper right")
+    return figure
+
+
+@_styled
+def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived distance") -> Figure:
+    """Draw the cumulative distributions of distances: Figure A1.
+
+    Parameters
+    ----------
+    curves : mapping of str to ndarray of float, shape (n,)
+    xlabel : str
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(curves) - 1, 1)))
+    for k, (name, values) in enumerate(curves.items()):
+        x = np.sort(values)
+        colour = "black" if name == "random" else colours[min(k, len(colours) - 1)]
+        style = "-" if name == "random" else ["-", "--"][k % 2]
+        axes.step([0, *x], np.arange(len(x) + 1) / len(x), style, where="post", color=colour, label=name, linewidth=1.6)
+    axes.set(xlabel=xlabel, ylabel="share of pairs at most so far apart", ylim=(-0.02, 1.02))
+    axes.set_xlim(left=0)
+    axes.grid(True)
+    axes.legend(loc="lower right")
+    return figure
+
+
+@_styled
+def lines(
+    x: Sequence[float], curves: Mapping[str, Sequence[float | None]], *, xlabel: str, ylabel: str, mark: float | None = None
+) -> Figure:
+    """Draw a few curves over a common axis; None leaves a gap.
+
+    Parameters
+    ----------
+    x : sequence of float
+    curves : mapping of str to sequence of float or None
+    xlabel, ylabel : str
+    mark : float, optional
+        Where to draw a vertical line: the paper's choice.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    for k, (name, y) in enumerate(curves.items()):
+        values = [np.nan if v is None else v for v in y]
+        axes.plot(x, values, "osD^"[k % 4] + "-", label=name, markersize=4, color=["#3b5bdb", "#d97706", "#0f9d8f", "#be185d"][k % 4])
+    if mark is not None:
+        axes.axvline(mark, color="0.5", linestyle=":", label="the paper's choice")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(True)
+    axes.legend()
+    return figure
