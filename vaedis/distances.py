@@ -1,8 +1,8 @@
 """Perceived and ground-truth distances, over whole data sets.
 
-The *ground-truth distance* of two observations is the L1 distance of their factor values (paper, equation 2); their *perceived distance* is the
-reconstruction loss between them (equation 4). Averages along a factor are exact: for a loss that is a quadratic form they are one Gram product
-for each factor, and other losses are evaluated pair by pair. Everything is added up in float64.
+The *ground-truth distance* of two observations is the L1 distance of their factor values; their *perceived distance* is the reconstruction
+loss between them (paper, section 3). Averages along a factor are exact: for a loss that is a quadratic form they are one Gram product for
+each factor, and other losses are evaluated pair by pair. Everything is added up in float64.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ def agreement(matrix: np.ndarray, *, self_pairs: bool = False) -> Agreement:
     matrix : ndarray of float, shape (f, f)
         As from `traversal_matrices`.
     self_pairs : bool
-        Count the diagonal too, distances of observations from themselves, as the authors' logged values do. On a factor whose distances are all equal
-        they are the only reason why a correlation exists at all.
+        Count the diagonal too, distances of observations from themselves, as the authors' logged values do. On a factor whose distances
+        are all equal they are the only reason why a correlation exists at all.
 
     Returns
     -------

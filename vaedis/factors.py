@@ -225,11 +225,9 @@ class FactorSpace:
         chosen = keys.argsort(-1).argsort(-1) < k[:, None]
         uniform = torch.rand(n, F, generator=generator, device=device, dtype=torch.float64)
         factors = self._to_factors(first)
-        if rule == "paper-code":
-            drawn = (uniform * sizes).long()
-        else:
-            # a step of 1 … f-1, so that the value differs; a factor of one value cannot
-            drawn = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
+        # anew over all values; or a step of 1 … f-1, so that the value differs, which a factor of one value cannot
+        stepped = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
+        drawn = (uniform * sizes).long() if rule == "paper-code" else stepped
         return self._to_index(torch.where(chosen, drawn, factors))
 
     def sample_traversal_pairs(self, factor: str | int, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

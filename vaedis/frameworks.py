@@ -1,7 +1,7 @@
 """The objectives: beta-VAE and Ada-GVAE as functions from a batch, a network and noise to a loss.
 
-Both are means, never sums: the reconstruction loss is a mean over batch, channels and pixels, the KL divergence a mean over batch and latents
-(paper, appendix B.1). Noise is an argument, so that the functions are pure.
+Both are means, never sums: the reconstruction loss is a mean over batch, channels and pixels, the KL divergence a mean over batch and
+latents (paper, appendix B.1). Noise is an argument, so that the functions are pure.
 """
 
 from __future__ import annotations

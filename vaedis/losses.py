@@ -1,7 +1,7 @@
 """Reconstruction losses, each usable both to train a VAE and as a distance between observations.
 
-The paper's *perceived distance* of two observations is the reconstruction loss between them, in the limit of a perfect decoder
-(equation 4). So one object serves for both: ``loss(prediction, target)`` for training, where the prediction is what the decoder puts out, and
+The paper's *perceived distance* of two observations is the reconstruction loss between them, as if the decoder were perfect (section 3). So
+one object serves for both: ``loss(prediction, target)`` for training, where the prediction is what the decoder puts out, and
 ``loss.distance(a, b)`` for observations. All are means over the elements of an observation, as in the paper's appendix B.1.
 """
 

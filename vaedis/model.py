@@ -6,8 +6,9 @@ they are the same on every device.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -132,12 +133,12 @@ def mlp_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, hidden:
 
 def _layers(widths: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
     return layers[:-1]
 
 
-MODELS = {"conv": conv_vae, "mlp": mlp_vae}
+MODELS: dict[str, Callable[..., VAE]] = {"conv": conv_vae, "mlp": mlp_vae}
 
 
 def build(model: str, shape: tuple[int, int, int], latents: int, *, seed: int = 0, **options) -> VAE:

@@ -32,7 +32,7 @@ LEVEL_NAMES = {
     "kl": "posteriors\nsymmetric KL",
     "reconstruction": "reconstructions\nloss(x̂, x̂′)",
 }
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 110,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
@@ -163,10 +163,10 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
         Which observation is followed.
     """
     figure = plt.figure(figsize=(9.2, 3.5 * len(panels)))
-    for part, (title, p) in zip(np.atleast_1d(figure.subfigures(len(panels), 1)), panels.items(), strict=True):
+    for part, (title, p) in zip(figure.subfigures(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True):
         latent, grid, *small = _posterior_axes(part, len(p["decoded"]))
         colour = _two_factor_colours(p["factors"])
-        latent.scatter(*p["mean"].T, s=8, c=colour, zorder=2)  # posteriors may be too narrow to see
+        latent.scatter(p["mean"][:, 0], p["mean"][:, 1], s=8, c=colour, zorder=2)  # posteriors may be too narrow to see
         for i, (mean, std) in enumerate(zip(p["mean"], p["std"], strict=True)):
             width = 2.0 if i == focus else 0.6
             edge = "black" if i == focus else colour[i]
@@ -305,8 +305,8 @@ def scores_by_group(
     Parameters
     ----------
     groups : mapping of str to (mapping of str to (mapping of "mig", "dci" to ndarray of float, shape (runs,)))
-        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run is a point; the bar is the median. A violin
-        is drawn from five runs on, as smoothing fewer would invent a shape.
+        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run is a point; the bar is the median. A
+        violin is drawn from five runs on, as smoothing fewer would invent a shape.
     published : mapping of (group, half, score) to (lowest, highest), optional
         The paper's ranges, drawn as bars.
     seed : int

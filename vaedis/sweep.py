@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from vaedis import distances, experiments, metrics, results
+from vaedis import distances, experiments, losses, metrics, results
 from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
@@ -38,13 +39,13 @@ def run_one(spec: RunSpec, experiment: str, scale: Profile, *, device: str | tor
     """
     started = time.perf_counter()
     place = resolve_device(device)
-    made_by = {"protocol": scale.protocol, "device": device_name(place), "threads": torch.get_num_threads()}
+    made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device_name(place), "threads": torch.get_num_threads()}
     try:
         run = fit(spec, device=place)
     except TrainingFailed as failure:
         status = f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
         return results.make_row(spec, experiment, scale.name, status=status, seconds=time.perf_counter() - started, **made_by), {}
-    found = metrics.evaluate(run.model, _Seen(run), protocol=scale.protocol, seed=0)
+    found: dict[str, Any] = metrics.evaluate(run.model, _Seen(run), protocol=scale.protocol, seed=0)
     last = slice(-min(100, spec.steps), None)
     scores = {
         "mig": float(found["mig"]),
@@ -92,7 +93,7 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
         z[latent, :, latent] = torch.lerp(low[latent], high[latent], torch.linspace(0, 1, _CYCLE_FRAMES, device=z.device))
     arrays = {
         "cycles": run.pictures(z.flatten(0, 1)).unflatten(0, z.shape[:2]).cpu().numpy(),
-        "spread": distances.losses.kl_to_prior(mean, logvar).mean(0).cpu().numpy(),
+        "spread": losses.kl_to_prior(mean, logvar).mean(0).cpu().numpy(),
     }
     for factor in run.data.factors.names:
         for level, matrix in distances.level_matrices(run, factor).items():

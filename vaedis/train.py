@@ -146,7 +146,8 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     data : FactorData, optional
         Trained on instead of the data set that `spec` names: for data sets of your own.
     callback : callable, optional
-        Called as ``callback(step, run)`` after each `every` steps, with the network in evaluation mode; ``run.history`` then ends at that step.
+        Called as ``callback(step, run)`` after each `every` steps, with the network in evaluation mode; ``run.history`` then ends at that
+        step.
     every : int
         0 for never.
 
