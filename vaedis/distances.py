@@ -63,7 +63,8 @@ def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse
     a, b = torch.as_tensor(a), torch.as_tensor(b)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"a and b must be two lists of indices of the same length, not of shapes {tuple(a.shape)} and {tuple(b.shape)}.")
-    step = _block(data)
+    # on a CPU, pairs that stay in its cache are several times as fast
+    step = _block(data) if data.device.type == "cuda" else max(1, _block(data) // 32)
     parts = [
         loss.distance(_pixels(data, i, standardise), _pixels(data, j, standardise))
         for i, j in zip(a.split(step), b.split(step), strict=True)
