@@ -3,7 +3,7 @@
 ``import vaedis as vd`` needs torch and numpy only. Everything heavier is imported where it is used.
 """
 
-from vaedis import distances, experiments, factors, frameworks, losses, metrics, model, results, sweep
+from vaedis import claims, distances, experiments, factors, frameworks, losses, metrics, model, results, sweep
 from vaedis.data import FactorData, load
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile
 from vaedis.factors import FactorSpace
@@ -19,6 +19,7 @@ __all__ = [
     "Run",
     "RunSpec",
     "TrainingFailed",
+    "claims",
     "distances",
     "experiments",
     "factors",

@@ -1,0 +1,109 @@
+"""Figures draw what they are given: counted and read back from the axes."""
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from vaedis import plots
+from vaedis.experiments import RunSpec
+from vaedis.results import Found, make_row
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def _found(scores):
+    rows = []
+    for (framework, spacing, seed), value in scores.items():
+        spec = RunSpec(data_options={"grid_spacing": spacing}, framework=framework, seed=seed)
+        rows.append(make_row(spec, "fig9", "laptop", scores={"mig": value, "dci": value / 2}))
+    return Found("fig9", "laptop", rows, [])
+
+
+def test_traversals_show_each_frame_of_each_factor():
+    columns = {name: np.full((3, 8, 8, 3), value, np.uint8) for name, value in (("x", 10), ("y", 200))}
+    figure = plots.traversals(columns, values=[0, 4, 7])
+    assert len(figure.axes) == 6
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    assert [int(np.asarray(s).max()) for s in shown] == [10, 200] * 3
+    assert figure.axes[0].get_ylabel() == "value 0"
+
+
+def test_grey_images_are_drawn_too():
+    figure = plots.traversals({"x": np.zeros((2, 8, 8, 1), np.uint8)})
+    assert figure.axes[0].images[0].get_array().shape == (8, 8)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_distance_matrices_span_their_own_range_or_a_shared_one(shared):
+    small, large = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
+    figure = plots.distance_matrices({"a": small, "b": small}, {"a": small, "b": large}, shared_range=shared)
+    top = [axes.images[0].get_clim()[1] for axes in figure.axes]
+    assert top[:2] == [1, 1]
+    assert top[2:] == ([4, 4] if shared else [1, 4])
+
+
+def test_a_constant_matrix_can_be_drawn():
+    figure = plots.distance_matrices({"a": np.zeros((2, 2))}, {"a": np.ones((2, 2))})
+    low, high = figure.axes[1].images[0].get_clim()
+    assert low < high
+
+
+def test_every_run_of_figure_9_is_a_point():
+    scores = {("ada-gvae", 1, 0): 0.9, ("ada-gvae", 1, 1): 0.8, ("ada-gvae", 8, 0): 0.1, ("beta-vae", 1, 0): 0.3}
+    figure = plots.scores_by_spacing(_found(scores))
+    for axes, factor in zip(figure.axes, (1, 0.5), strict=True):
+        points = np.concatenate([line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "X")])
+        assert sorted(points) == pytest.approx(sorted(v * factor for v in scores.values()))
+
+
+def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings():
+    published = [{"framework": "ada-gvae", "metric": "mig", "grid_spacing": 1.0, "lowest": 0.7, "highest": 0.9}]
+    few = plots.scores_by_spacing(_found({("ada-gvae", s, 0): 1 / s for s in (1, 2, 4, 8)}), published=published)
+    bars = [line for line in few.axes[0].lines if line.get_linewidth() == 9]
+    assert [list(bar.get_ydata()) for bar in bars] == [[0.7, 0.9]]
+    assert not [line for line in few.axes[0].lines if line.get_linestyle() == ":"]
+    many = plots.scores_by_spacing(_found({("ada-gvae", s, k): 1 / s for s in range(1, 9) for k in range(2)}))
+    assert [line for line in many.axes[0].lines if line.get_linestyle() == ":"]
+
+
+def test_groups_become_violins_only_from_five_runs_on():
+    few = {"ada-gvae": {"mse": {"mig": np.array([0.1, 0.2]), "dci": np.array([0.1, 0.2])}}}
+    many = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 5), "dci": np.linspace(0, 1, 5)}}}
+    assert not plots.scores_by_group(few).axes[0].collections
+    assert plots.scores_by_group(many).axes[0].collections
+
+
+def test_groups_without_runs_leave_a_gap():
+    figure = plots.scores_by_group({"ada-gvae": {"mse": {"mig": np.array([]), "dci": np.array([])}}})
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["Ada-GVAE"]
+
+
+def test_cumulative_curves_end_at_one():
+    figure = plots.cumulative({"x": np.array([0.1, 0.3]), "random": np.array([0.2, 0.2, 0.5])})
+    for line in figure.axes[0].lines:
+        assert line.get_ydata()[0] == 0
+        assert line.get_ydata()[-1] == 1
+
+
+def test_lines_leave_gaps_for_none_and_mark_the_papers_choice():
+    figure = plots.lines([1, 2, 3], {"rank": [0.1, None, 0.3]}, xlabel="radius", ylabel="correlation", mark=2)
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()[1])
+    assert figure.axes[0].lines[-1].get_xdata()[0] == 2
+
+
+def test_levels_and_cycles_show_a_row_for_each_entry():
+    matrices = {level: np.eye(3) for level in plots.LEVEL_NAMES}
+    assert len(plots.levels({"a": matrices, "b": matrices}).axes) == 10
+    cycles = np.zeros((4, 5, 8, 8, 3), np.uint8)
+    cycles[2] = 77
+    figure = plots.latent_cycles(cycles, [2, 0])
+    assert len(figure.axes) == 10
+    assert int(np.asarray(figure.axes[0].images[0].get_array()).max()) == 77
