@@ -14,6 +14,7 @@ import numpy as np
 from vaedis.results import Found
 
 try:
+    import matplotlib
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -53,7 +54,12 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @functools.wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> Figure:
         with plt.rc_context(STYLE):
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            interactive = plt.isinteractive()
+        # A notebook's first figure loads its backend and with it switches interactive mode on; leaving the context switches it off
+        # again, and no later figure would appear.
+        matplotlib.interactive(interactive)
+        return figure
 
     return drawn
 
@@ -366,7 +372,8 @@ def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived dis
     axes.set(xlabel=xlabel, ylabel="share of pairs at most so far apart", ylim=(-0.02, 1.02))
     axes.set_xlim(left=0)
     axes.grid(True)
-    axes.legend(loc="lower right")
+    # curves of equal distances reach into every corner
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
