@@ -401,3 +401,54 @@ def lines(
     axes.grid(True)
     axes.legend()
     return figure
+
+
+@_styled
+def bars(labels: Sequence[str], groups: Mapping[str, Sequence[float]], *, xlabel: str, ylabel: str) -> Figure:
+    """Draw groups of bars side by side, with each value above its bar.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        What stands below each place.
+    groups : mapping of str to sequence of float
+        The heights of one colour's bars, one for each label.
+    xlabel, ylabel : str
+    """
+    figure, axes = plt.subplots(figsize=(6.8, 3.2))
+    width = 0.8 / len(groups)
+    for k, (name, heights) in enumerate(groups.items()):
+        at = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
+        drawn = axes.bar(at, heights, width * 0.94, label=name, color=["#3b5bdb", "#d97706", "#0f9d8f", "#be185d"][k % 4])
+        axes.bar_label(drawn, fmt="%.2f", fontsize=7.5, padding=1)
+    axes.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
+    axes.grid(True, axis="y")
+    axes.set_axisbelow(True)
+    axes.legend()
+    return figure
+
+
+@_styled
+def clouds(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int = 3) -> Figure:
+    """Draw codes of two latents as points, coloured by two factors.
+
+    Parameters
+    ----------
+    panels : mapping of str to (codes, factors)
+        Each panel's title, and arrays of shape (n, 2).
+    columns : int
+        Panels in a row.
+    """
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.3 * columns, 2.3 * rows + 0.2), squeeze=False, sharex=True, sharey=True)
+    for place, (title, (codes, factors)) in zip(axes.flat, panels.items(), strict=False):
+        place.scatter(codes[:, 0], codes[:, 1], s=4, c=_two_factor_colours(factors), linewidths=0)
+        place.set_title(title, fontsize=9)
+        place.set_aspect("equal")
+    for place in axes.flat[len(panels) :]:
+        place.set_visible(False)
+    for place in axes[-1]:
+        place.set_xlabel("latent 1")
+    for place in axes[:, 0]:
+        place.set_ylabel("latent 2")
+    return figure
