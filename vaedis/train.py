@@ -215,7 +215,7 @@ def _objective(spec: RunSpec, network: models.VAE, x: Tensor, noise: Tensor, los
     return frameworks.ada_gvae(network, x, noise, loss=loss, beta=spec.beta, average=spec.average)
 
 
-def _batches(spec: RunSpec, data: FactorData, loss: losses.Loss) -> Iterator[Tensor]:
+def _batches(spec: RunSpec, data: FactorData, loss: losses.Loss, *, channels_last: bool = True) -> Iterator[Tensor]:
     """Batches without end, in a new order each epoch; for pairs, the first images and then the second ones."""
     order, pairs = (_generator(spec, purpose, data.device) for purpose in ("order", "pairs"))
     standardise = _standardise(spec, loss)
@@ -224,7 +224,7 @@ def _batches(spec: RunSpec, data: FactorData, loss: losses.Loss) -> Iterator[Ten
             if spec.framework == "ada-gvae":
                 second = data.factors.sample_pairs(index, rule=spec.pairs, generator=pairs)
                 index = torch.cat([index, second])
-            yield data._observations(index, standardise).contiguous(memory_format=torch.channels_last)
+            yield data._observations(index, standardise, channels_last)
 
 
 def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:

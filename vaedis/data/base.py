@@ -101,7 +101,7 @@ class FactorData:
     def _images(self, index: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not say how to make its images: implement _images(index).")
 
-    def observations(self, index: Tensor, *, standardise: bool = True) -> Tensor:
+    def observations(self, index: Tensor, *, standardise: bool = True, channels_last: bool = False) -> Tensor:
         """Return images as a network takes them.
 
         Parameters
@@ -109,16 +109,19 @@ class FactorData:
         index : Tensor of int, shape (B,)
         standardise : bool
             Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1].
+        channels_last : bool
+            Lay the numbers out pixel by pixel in memory, which convolutions are faster with. The shape is the same.
 
         Returns
         -------
         Tensor of float32, shape (B, C, H, W), on `device`
         """
-        return self._observations(self.factors.check_index(index).to(self.device), standardise)
+        return self._observations(self.factors.check_index(index).to(self.device), standardise, channels_last)
 
-    def _observations(self, index: Tensor, standardise: bool) -> Tensor:
+    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
         x = self._images(index).permute(0, 3, 1, 2).float() / 255
-        return self.standardise(x) if standardise else x
+        x = self.standardise(x) if standardise else x
+        return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
     def standardise(self, x: Tensor) -> Tensor:
         """Map images in [0, 1], shape (..., C, H, W), to the standardised ones that the paper trains on."""

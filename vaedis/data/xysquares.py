@@ -98,7 +98,7 @@ class XYSquares(FactorData):
         return tuple(means), tuple(stds)
 
     def _table(self, kind: str, standardise: bool = False) -> Tensor:
-        """Every picture of a lone square, shape (positions², H, W), as uint8 or as float32, made once for each device."""
+        """Every picture of a lone square, made once for each device: as uint8 or float32, shape (positions², H, W), or as its pixels."""
         key = (kind, standardise)
         if key not in self._tables:
             edge = torch.tensor(self.first_pixel, device=self.device)[:, None]
@@ -108,8 +108,11 @@ class XYSquares(FactorData):
             square = (line[None, :, :, None] & line[:, None, None, :]).flatten(0, 1)
             if kind == "uint8":
                 table = square.to(torch.uint8) * 255
+            elif kind == "pixels":
+                # where a square's pixels lie in an image whose three channels alternate
+                table = square.flatten(1).nonzero()[:, 1].view(len(square), -1) * 3
             else:
-                low, high = ((0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0]) if standardise else (0.0, 1.0)
+                low, high = self._levels(standardise)
                 table = torch.where(square, high, low).float()
             self._tables[key] = table
         return self._tables[key]
@@ -130,13 +133,24 @@ class XYSquares(FactorData):
             x[..., c] = table[squares[:, c]]
         return x
 
-    def _observations(self, index: Tensor, standardise: bool) -> Tensor:
+    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
         if not self.rgb or self.num_squares < 3:
-            return super()._observations(index, standardise)
-        # all channels share one normalisation, so an image is three rows of one table of finished pictures
-        height, width, _ = self.shape
-        table = self._table("float32", standardise)
-        return table.index_select(0, self._squares(index).flatten()).view(len(index), 3, height, width)
+            return super()._observations(index, standardise, channels_last)
+        squares, (height, width, _) = self._squares(index), self.shape
+        if not channels_last:
+            # all channels share one normalisation, so an image is three rows of one table of finished pictures
+            return self._table("float32", standardise).index_select(0, squares.flatten()).view(len(index), 3, height, width)
+        # here the channels alternate, so few numbers lie side by side: fill in the background, then the few pixels of the squares
+        low, high = self._levels(standardise)
+        x = torch.full((len(index), height, width, 3), low, device=self.device)
+        image, channel = (torch.arange(n, device=self.device) for n in squares.shape)
+        start = (image[:, None] * (height * width * 3) + channel)[..., None]
+        x.view(-1).index_fill_(0, (self._table("pixels")[squares] + start).flatten(), high)
+        return x.permute(0, 3, 1, 2)
+
+    def _levels(self, standardise: bool) -> tuple[float, float]:
+        """What background and squares become on the way to the network."""
+        return ((0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0]) if standardise else (0.0, 1.0)
 
     def _move(self) -> None:
         self._tables = {}
