@@ -24,6 +24,9 @@ LAST = "provenance"
 
 VERSIONED = ("torch", "numpy", "matplotlib")
 
+TOLD = ("profile", "params", "seconds", "date", "commit", "device", "python", *VERSIONED)
+"""The facts of a run that a reader is told, in this order."""
+
 
 def find_root(start: str | Path | None = None) -> Path:
     """Return the folder that holds ``_config.yml`` and ``book/``.

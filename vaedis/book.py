@@ -42,7 +42,7 @@ def provenance(root: Path | None = None) -> list[dict[str, Any]]:
     root = root or _runs.find_root()
     facts = _runs.read_facts(root)
     names = [name for name in _runs.notebooks(root) if name in facts and name != _runs.LAST]
-    return [{"chapter": name, **{k: v for k, v in facts[name].items() if k != "key"}} for name in names]
+    return [{"chapter": name, **{fact: facts[name].get(fact) for fact in _runs.TOLD}} for name in names]
 
 
 def build(
