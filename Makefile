@@ -23,7 +23,8 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/vaedis notebooks _build/lint
 	$(BIN)/ruff check _build/lint/*.ipynb
-	$(BIN)/ruff format --check _build/lint/*.ipynb
+	# narrower than the package, so that code on a page need not scroll
+	$(BIN)/ruff format --check --line-length 84 _build/lint/*.ipynb
 
 # The chapters as .ipynb files without outputs, for tools that read nothing else.
 notebooks: $(STAMP)

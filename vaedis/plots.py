@@ -122,7 +122,7 @@ def distance_matrices(
     labels : mapping of str to str, optional
         A line to write below each column.
     """
-    figure, axes = plt.subplots(2, len(perceived), figsize=(1.35 * len(perceived) + 0.5, 3.3), squeeze=False)
+    figure, axes = plt.subplots(2, len(perceived), figsize=(1.1 * len(perceived) + 0.5, 2.8), squeeze=False)
     span = (0.0, max(float(np.max(m)) for m in perceived.values())) if shared_range else None
     for c, name in enumerate(perceived):
         axes[0, c].set_title(name)
