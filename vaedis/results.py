@@ -82,7 +82,7 @@ class Found:
         batch = sorted({row["batch"] for row in self.rows})
         lost = f", {len(self.failed)} failed" if self.failed else ""
         return (
-            f"{self.profile} profile: {len(self.rows)} runs of {' or '.join(f'{s:,}' for s in steps)} steps, "
+            f"{self.profile} profile: {len(self.rows)} run{'s' if len(self.rows) > 1 else ''} of {' or '.join(f'{s:,}' for s in steps)} steps, "
             f"batch {' or '.join(map(str, batch))}{lost}"
         )
 
