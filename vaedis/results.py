@@ -81,10 +81,9 @@ class Found:
         steps = sorted({row["steps"] for row in self.rows})
         batch = sorted({row["batch"] for row in self.rows})
         lost = f", {len(self.failed)} failed" if self.failed else ""
-        return (
-            f"{self.profile} profile: {len(self.rows)} run{'s' if len(self.rows) > 1 else ''} of {' or '.join(f'{s:,}' for s in steps)} steps, "
-            f"batch {' or '.join(map(str, batch))}{lost}"
-        )
+        runs = f"{len(self.rows)} run{'s' if len(self.rows) > 1 else ''}"
+        lengths, batches = " or ".join(f"{n:,}" for n in steps), " or ".join(map(str, batch))
+        return f"{self.profile} profile: {runs} of {lengths} steps, batch {batches}{lost}"
 
 
 class Store:
