@@ -9,7 +9,7 @@ PYTHON ?=
 BOOK_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: book test lint notebooks nbval check-book clean
+.PHONY: book test lint format notebooks nbval check-book clean
 
 book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
@@ -21,10 +21,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	rm -rf _build/lint
 	$(BIN)/vaedis notebooks _build/lint
 	$(BIN)/ruff check _build/lint/*.ipynb
 	# narrower than the package, so that code on a page need not scroll
 	$(BIN)/ruff format --check --line-length 84 _build/lint/*.ipynb
+
+# The chapters too: their code, and the form that Jupytext gives them whenever they are saved as notebooks.
+format: $(STAMP)
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+	$(BIN)/jupytext --quiet --pipe '$(BIN)/ruff format --quiet -' --pipe-fmt py:percent $$(grep -l '^kernelspec:' book/*.md)
 
 # The chapters as .ipynb files without outputs, for tools that read nothing else.
 notebooks: $(STAMP)

@@ -176,6 +176,17 @@ def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
     assert not (small / "_build" / "html").exists()
 
 
+def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
+    write = "import pathlib\n\nfolder = pathlib.Path('../results')\n_ = (folder / 'new.csv').write_text('a')"
+    (small / "book" / "two.md").write_text(NOTEBOOK.format(name="Two", code=write))
+    count = "import pathlib\n\nprint(len(list(pathlib.Path('../results').iterdir())))"
+    (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=count))
+    assert book.run_notebooks(small, "smoke", workers=1) == []
+    assert cached(small, "one") == "1\n"
+    assert book.drop_stale(small) == []
+    assert "2 notebooks: 2 run" in capsys.readouterr().err
+
+
 def test_bad_requests_change_nothing(small):
     for error, options in {
         "Unknown notebook 'three'; choose from: one, two": {"only": ["three"]},

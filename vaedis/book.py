@@ -119,32 +119,32 @@ def run_notebooks(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
     names = _select(root, only)
-    digest = _runs.project_digest(root)
-    failed = []
-    with tempfile.TemporaryDirectory(prefix="vaedis-book-") as folder:
+    report, failed = _Report(len(names)), []
+    with tempfile.TemporaryDirectory(prefix="vaedis-book-") as temporary:
+        folder = Path(temporary)
         for name in names:
-            source = Path(folder, f"{name}.ipynb")
-            _notebooks.write(_notebooks.from_markdown(root, name), source)
-            _notebooks.check_parameters(name, source, params)
-        report = _Report(len(names))
-        early, last = [name for name in names if name != _runs.LAST], [name for name in names if name == _runs.LAST]
-        for group in (early, last):
-            keys = {name: _runs.run_key(root, name, profile, params, digest) for name in group}
-            todo = [name for name in group if force or not _reuse(root, name, profile, keys[name], report)]
-            for name in todo:
-                # What the book shows of it is out of date from now on, whether or not the run succeeds.
-                _withdraw(root, name)
-            machine = _runs.machine() if todo else {}
-            for name, seconds, error in _in_parallel(root, Path(folder), todo, profile, params, workers):
-                if error is None:
-                    run = _notebooks.read(Path(folder, f"{name}.run.ipynb"))
-                    run.metadata["vaedis"] = _runs.make_facts(root, keys[name], profile, params, seconds, machine)
-                    _notebooks.write(run, _kept(root, profile, name))
-                    _publish(root, name, run)
-                else:
-                    failed.append(name)
-                report.ran(name, seconds, error)
-        report.end()
+            _notebooks.write(_notebooks.from_markdown(root, name), folder / f"{name}.ipynb")
+            _notebooks.check_parameters(name, folder / f"{name}.ipynb", params)
+        for group in ([name for name in names if name != _runs.LAST], [name for name in names if name == _runs.LAST]):
+            # A notebook that trains adds to the stored results, which others read: those are run once more, and find them.
+            for attempt in range(2):
+                digest = _runs.project_digest(root)
+                keys = {name: _runs.run_key(root, name, profile, params, digest) for name in group if name not in failed}
+                todo = [name for name, key in keys.items() if (force and attempt == 0) or not _reuse(root, name, profile, key)]
+                for name in todo:
+                    # What the book shows of it is out of date from now on, whether or not the run succeeds.
+                    _withdraw(root, name)
+                machine = _runs.machine() if todo else {}
+                for name, seconds, error in _in_parallel(root, folder, todo, profile, params, workers):
+                    if error is None:
+                        run = _notebooks.read(folder / f"{name}.run.ipynb")
+                        run.metadata["vaedis"] = _runs.make_facts(root, keys[name], profile, params, seconds, machine)
+                        _notebooks.write(run, _kept(root, profile, name))
+                        _publish(root, name, run)
+                    else:
+                        failed.append(name)
+                    report.ran(name, seconds, error)
+    report.end(len(failed))
     return failed
 
 
@@ -163,7 +163,7 @@ def _kept(root: Path, profile: str, name: str) -> Path:
     return root / "_build" / "notebooks" / profile / f"{name}.ipynb"
 
 
-def _reuse(root: Path, name: str, profile: str, key: str, report: _Report) -> bool:
+def _reuse(root: Path, name: str, profile: str, key: str) -> bool:
     """Put a stored run into the book if it is current, and tell whether it was."""
     path = _kept(root, profile, name)
     if not path.exists():
@@ -172,7 +172,6 @@ def _reuse(root: Path, name: str, profile: str, key: str, report: _Report) -> bo
     if run.metadata.get("vaedis", {}).get("key") != key:
         return False
     _publish(root, name, run)
-    report.reused()
     return True
 
 
@@ -312,28 +311,21 @@ def write_notebooks(root: Path, folder: Path, profile: str | None = None) -> lis
 
 
 class _Report:
-    """Progress on stderr: a line for each notebook on a terminal, elsewhere only failures and one line at the end."""
+    """Progress on stderr: a line for each run on a terminal, elsewhere only failures and one line at the end."""
 
     def __init__(self, total: int):
-        self.total, self.done, self.failed, self.kept = total, 0, 0, 0
+        self.total, self.done = total, set[str]()
         self.start, self.loud = time.monotonic(), sys.stderr.isatty()
 
-    def reused(self) -> None:
-        self.done += 1
-        self.kept += 1
-
     def ran(self, name: str, seconds: float, error: str | None) -> None:
-        self.done += 1
-        self.failed += error is not None
+        again = " again" if name in self.done else ""
+        self.done.add(name)
+        place = f"[{len(self.done)}/{self.total}] {name}{again}"
         if error is not None:
-            print(f"[{self.done}/{self.total}] {name} failed after {seconds:.1f} s at {error}", file=sys.stderr)
+            print(f"{place} failed after {seconds:.1f} s at {error}", file=sys.stderr, flush=True)
         elif self.loud:
-            print(f"[{self.done}/{self.total}] {name} {seconds:.1f} s", file=sys.stderr, flush=True)
+            print(f"{place} {seconds:.1f} s", file=sys.stderr, flush=True)
 
-    def end(self) -> None:
-        ran = self.total - self.kept
-        seconds = time.monotonic() - self.start
-        print(
-            f"{self.total} notebooks: {ran} run, {self.kept} current, {self.failed} failed; {seconds:.0f} s",
-            file=sys.stderr,
-        )
+    def end(self, failed: int) -> None:
+        ran, seconds = len(self.done), time.monotonic() - self.start
+        print(f"{self.total} notebooks: {ran} run, {self.total - ran} current, {failed} failed; {seconds:.0f} s", file=sys.stderr)
