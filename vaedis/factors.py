@@ -67,7 +67,7 @@ class FactorSpace:
         """Return the position of a factor given by name or position; a ValueError lists the names."""
         if isinstance(factor, str):
             return self.names.index(_check.one_of("factor", factor, self.names))
-        if not 0 <= factor < len(self):
+        if factor not in range(len(self)):
             raise ValueError(f"Factor {factor} is out of range; there are {len(self)}: {', '.join(self.names)}.")
         return int(factor)
 
@@ -85,11 +85,11 @@ class FactorSpace:
         Raises
         ------
         ValueError
-            If a value lies outside its factor's range, or the last axis is not F long.
+            If a value lies outside its factor's range or is not of an integer type, or the last axis is not F long.
         """
-        factors = torch.as_tensor(factors)
-        if factors.shape[-1] != len(self):
-            raise ValueError(f"factors must have {len(self)} columns ({', '.join(self.names)}), not {factors.shape[-1]}.")
+        factors = _integers("factors", factors)
+        if factors.ndim == 0 or factors.shape[-1] != len(self):
+            raise ValueError(f"factors must have {len(self)} columns ({', '.join(self.names)}), not the shape {tuple(factors.shape)}.")
         sizes = torch.tensor(self.sizes, device=factors.device)
         bad = (factors < 0) | (factors >= sizes)
         if bad.any():
@@ -105,13 +105,11 @@ class FactorSpace:
 
     def check_index(self, index: Tensor) -> Tensor:
         """Return `index` as an int64 tensor; raise a ValueError if one lies outside 0 … size - 1."""
-        index = torch.as_tensor(index)
-        if index.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
-            raise ValueError(f"an index must be of an integer type, not {index.dtype}.")
+        index = _integers("an index", index)
         if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.size):
             bad = index[(index < 0) | (index >= self.size)].flatten()[0].item()
             raise ValueError(f"index {bad} is out of range; there are {self.size} observations, numbered from 0.")
-        return index.long()
+        return index
 
     def to_factors(self, index: Tensor) -> Tensor:
         """Return the factor values of each index: the inverse of `to_index`.
@@ -207,12 +205,20 @@ class FactorSpace:
         -------
         Tensor of int64, shape (n,)
 
+        Raises
+        ------
+        ValueError
+            If there is no such rule, or an index is out of range.
+
         References
         ----------
         Michlo, Klein and James (2023), appendix B.3; Locatello et al. (2020), section 5. The authors' code:
         ``disent/dataset/sampling/_groundtruth__pair_orig.py``.
         """
         _check.one_of("pair rule", rule, PAIR_RULES)
+        return self._sample_pairs(self.check_index(first), rule, generator)
+
+    def _sample_pairs(self, first: Tensor, rule: str, generator: torch.Generator | None) -> Tensor:
         n, F, device = len(first), len(self), first.device
         sizes = torch.tensor(self.sizes, device=device)
         if rule == "paper-code":
@@ -252,6 +258,14 @@ class FactorSpace:
         value = (first // stride) % size
         step = torch.randint(1, size, (n,), generator=generator, device=first.device)
         return first, first + ((value + step) % size - value) * stride
+
+
+def _integers(what: str, values: Tensor) -> Tensor:
+    """Return values as an int64 tensor; raise a ValueError if they are not of an integer type."""
+    values = torch.as_tensor(values)
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"{what} must be of an integer type, not {values.dtype}.")
+    return values.long()
 
 
 def _device_of(generator: torch.Generator | None) -> torch.device:

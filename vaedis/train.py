@@ -170,6 +170,9 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     data set comes once an epoch, in a new order. The same specification, device, thread count and version of torch give the same bits.
     """
     if not isinstance(spec, RunSpec):
+        for s in spec:
+            if not isinstance(s, RunSpec):
+                raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
         return [fit(s, device=device, data=data, callback=callback, every=every) for s in spec]
     _check.count("every", every, 0)
     place = data_sets.resolve_device(device)
@@ -222,7 +225,7 @@ def _batches(spec: RunSpec, data: FactorData, loss: losses.Loss, *, channels_las
     while True:
         for index in torch.randperm(len(data), generator=order, device=data.device).split(spec.batch):
             if spec.framework == "ada-gvae":
-                second = data.factors.sample_pairs(index, rule=spec.pairs, generator=pairs)
+                second = data.factors._sample_pairs(index, spec.pairs, pairs)
                 index = torch.cat([index, second])
             yield data._observations(index, standardise, channels_last)
 
