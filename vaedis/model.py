@@ -159,7 +159,9 @@ def build(model: str, shape: tuple[int, int, int], latents: int, *, seed: int = 
     """
     make = MODELS[_check.one_of("model", model, MODELS)]
     _check.options("model", model, options, {"conv": ["padding"], "mlp": ["hidden"]}[model])
-    return make(shape, latents, seed=seed, **options)
+    # layers draw weights from the global generator as they are made, before ours replace them; leave it as it was
+    with torch.random.fork_rng(devices=[]):
+        return make(shape, latents, seed=seed, **options)
 
 
 def count_parameters(model: nn.Module) -> int:
