@@ -137,12 +137,12 @@ class Store:
         experiment, profile = row["experiment"], row["profile"]
         self.root.mkdir(parents=True, exist_ok=True)
         with _locked(self.root):
+            beside = self.root / f"{experiment}-{profile}" / f"{row['key']}.npz"
             if arrays:
-                folder = self.root / f"{experiment}-{profile}"
-                folder.mkdir(exist_ok=True)
+                beside.parent.mkdir(exist_ok=True)
                 buffer = io.BytesIO()
                 np.savez_compressed(buffer, allow_pickle=False, **arrays)
-                write_atomically(folder / f"{row['key']}.npz", buffer.getvalue())
+                write_atomically(beside, buffer.getvalue())
             kept = [r for r in self.rows(experiment, profile) if r["key"] != row["key"]]
             table = io.StringIO(newline="")
             writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
@@ -150,6 +150,8 @@ class Store:
             for r in sorted([*kept, row], key=lambda r: r["key"]):
                 writer.writerow({c: _to_text(c, r.get(c)) for c in COLUMNS})
             write_atomically(self._table(experiment, profile), table.getvalue().encode())
+            if not arrays:
+                beside.unlink(missing_ok=True)  # what a replaced row left
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none."""
@@ -266,6 +268,8 @@ def _read_row(line: Mapping[str, str | None]) -> Row:
     missing = [c for c in COLUMNS if line.get(c) is None]
     if missing:
         raise ValueError(f"no {missing[0]}")
+    if len(line) > len(COLUMNS):
+        raise ValueError("more fields than columns")
     row: Row = {}
     for column in COLUMNS:
         text = line[column] or ""
