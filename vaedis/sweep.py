@@ -178,7 +178,8 @@ def complete(experiment: str, profile: str | None = None, *, device: str | torch
         run_missing(experiment, scale.name, device=device, store=store)
         return store.best(experiment) or Found(experiment, scale.name, [], store.rows(experiment, scale.name))
     rows = [run_one(spec, experiment, scale, device=device)[0] for spec in experiments.grid(experiment, scale)]
-    return store.best(experiment) or Found(experiment, scale.name, rows, [])
+    finished = [row for row in rows if row["status"] == "finished"]
+    return store.best(experiment) or Found(experiment, scale.name, finished, [row for row in rows if row["status"] != "finished"])
 
 
 def device_name(device: torch.device) -> str:
