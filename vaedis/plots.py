@@ -17,6 +17,7 @@ try:
     import matplotlib
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.patches import Ellipse
 except ImportError as absent:
@@ -163,8 +164,9 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
     ----------
     panels : mapping of str to mapping
         One row for each network, titled by its key, with ``"mean"`` and ``"std"``, shape (n, 2); ``"factors"``, shape (n, 2), of which
-        the colours come; ``"confusion"``, shape (n, n): how often a sample of row i's posterior looks most like column j's; ``"image"``,
-        shape (H, W, C), the focused observation; and ``"decoded"``, shape (k, H, W, C), what k samples of its posterior decode to.
+        the colours come, and the lines that join observations one step of a factor apart; ``"confusion"``, shape (n, n): how often a
+        sample of row i's posterior looks most like column j's; ``"image"``, shape (H, W, C), the focused observation; and ``"decoded"``,
+        shape (k, H, W, C), what k samples of its posterior decode to.
     focus : int
         Which observation is followed.
     """
@@ -172,7 +174,9 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
     for part, (title, p) in zip(figure.subfigures(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True):
         latent, grid, *small = _posterior_axes(part, len(p["decoded"]))
         colour = _two_factor_colours(p["factors"])
-        latent.scatter(p["mean"][:, 0], p["mean"][:, 1], s=8, c=colour, zorder=2)  # posteriors may be too narrow to see
+        steps = np.abs(p["factors"][:, None] - p["factors"]).sum(-1) == 1
+        latent.add_collection(LineCollection(p["mean"][np.argwhere(np.triu(steps))], colors="0.45", linewidths=0.6, zorder=2))
+        latent.scatter(p["mean"][:, 0], p["mean"][:, 1], s=10, color=colour, zorder=2)  # posteriors may be too narrow to see
         for i, (mean, std) in enumerate(zip(p["mean"], p["std"], strict=True)):
             width = 2.0 if i == focus else 0.6
             edge = "black" if i == focus else colour[i]
@@ -186,20 +190,20 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
         share = np.zeros(size)
         share[p["factors"][:, 0], p["factors"][:, 1]] = p["confusion"][focus]
         shown = grid.imshow(share.T, cmap="Purples", vmin=0, interpolation="nearest")
-        grid.set(title="taken for", xlabel="column of the square", ylabel="row of the square", xticks=[], yticks=[])
+        grid.set(title="what its samples are taken for", xlabel="column of the square", ylabel="row of the square", xticks=[], yticks=[])
         grid.plot(*p["factors"][focus], marker="s", markersize=15, markerfacecolor="none", markeredgecolor="black")
         figure.colorbar(shown, ax=grid, fraction=0.046, label="share of samples")
         for axes, image in zip(small, [p["image"], *p["decoded"]], strict=True):
             _picture(axes, image)
-        small[0].set_title("x", fontsize=9)
+        small[0].set_title("observation", fontsize=8)
         for axes in small[1:]:
-            axes.set_title("x̂", fontsize=9)
+            axes.set_title("decoded sample", fontsize=8)
     return figure
 
 
 def _posterior_axes(part: Any, decoded: int) -> list[Axes]:
     rows = (decoded + 2) // 2
-    grid = part.add_gridspec(rows, 6, width_ratios=[1.2, 1.2, 1.1, 1.1, 0.7, 0.7])
+    grid = part.add_gridspec(rows, 6, width_ratios=[1.2, 1.2, 1.0, 1.0, 0.85, 0.85])
     latent, confusion = part.add_subplot(grid[:, :2]), part.add_subplot(grid[:, 2:4])
     return [latent, confusion, *(part.add_subplot(grid[k // 2, 4 + k % 2]) for k in range(decoded + 1))]
 
