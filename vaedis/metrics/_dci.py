@@ -143,8 +143,7 @@ def split_samples(
         for name, a, b in (("latents", test_codes, code_array), ("factors", test_factors, factor_array)):
             if a.shape[1] != b.shape[1]:
                 raise ValueError(
-                    f"the test samples have {a.shape[1]} {name} and the training samples {b.shape[1]}: "
-                    "encode both with one model."
+                    f"the test samples have {a.shape[1]} {name} and the training samples {b.shape[1]}: encode both with one model."
                 )
         return code_array, factor_array, test_codes, test_factors
     n = len(code_array)
@@ -173,9 +172,7 @@ def _fit(estimator: str, *arrays_and_seed: Any) -> tuple[Boosted, str]:
     return _boost_sklearn(*arrays_and_seed), "sklearn"
 
 
-def _boost_sklearn(
-    codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_labels: np.ndarray, seed: int
-) -> Boosted:
+def _boost_sklearn(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_labels: np.ndarray, seed: int) -> Boosted:
     ensemble = require("sklearn.ensemble", "dci(estimator='sklearn')")
     seeds = np.random.SeedSequence(seed).generate_state(labels.shape[1])
     columns, train_accuracy, test_accuracy = [], [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -80,16 +81,16 @@ def live_factors(factors: np.ndarray, n_train: int | None = None) -> tuple[list[
             )
         live.append(column)
     if not live:
-        raise ValueError(
-            "every factor has one single value in these samples, but a score needs one that varies: draw more samples."
-        )
-    if left_out:
-        warnings.warn(
-            f"factor columns {left_out} have one single value in these samples and are left out of the score.",
-            UserWarning,
-            stacklevel=3,
-        )
+        raise ValueError("every factor has one single value in these samples, but a score needs one that varies: draw more samples.")
+    warn_left_out(left_out)
     return live, tuple(left_out)
+
+
+def warn_left_out(columns: Sequence[int]) -> None:
+    """Say which factors no score can use."""
+    if columns:
+        # Blame the line that asked for the score, or one near it.
+        warnings.warn(f"factors {list(columns)} have one single value and are left out of the score.", UserWarning, stacklevel=4)
 
 
 def classes(values: np.ndarray) -> np.ndarray:

@@ -132,9 +132,7 @@ def information_matrix(binned: np.ndarray, bins: int, labels: list[np.ndarray]) 
     return np.stack(columns, axis=1)
 
 
-def _mig(
-    codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, binning: Callable[[np.ndarray, int], np.ndarray]
-) -> MIGScore:
+def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, binning: Callable[[np.ndarray, int], np.ndarray]) -> MIGScore:
     code_array, factor_array = as_pair(codes, factors)
     _check.count("bins", bins, 2), _check.count("seed", seed, 0), _check.count("floor_repeats", floor_repeats, 0)
     live, left_out = live_factors(factor_array)
