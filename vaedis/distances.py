@@ -361,6 +361,63 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
     return shares
 
 
+def posterior_map(run, focus: int, *, decoded: int = 5, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return where a small data set lies in the latent space of a VAE, and what becomes of one observation (Figure 1).
+
+    Parameters
+    ----------
+    run : train.Run
+        On a data set of a few hundred observations at most: every pair of posteriors is compared.
+    focus : int
+        Index of the observation that is followed.
+    decoded : int
+        How many samples of its posterior to decode.
+    seed : int
+        Of all samples.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``"mean"`` and ``"std"``, float32, shape (n, z), of all posteriors; ``"factors"``, int64, shape (n, F); ``"confusion"``, float32,
+        shape (n, n), as from `confusion`; ``"image"``, uint8, shape (H, W, C); ``"decoded"``, uint8, shape (decoded, H, W, C).
+    """
+    index = torch.arange(len(run.data), device=run.data.device)
+    mean, logvar = run.posterior(index)
+    std = (0.5 * logvar).exp()
+    generator = torch.Generator(mean.device).manual_seed(seed)
+    noise = torch.randn(_check.count("decoded", decoded), mean.shape[-1], generator=generator, device=mean.device)
+    found = {
+        "mean": mean,
+        "std": std,
+        "factors": run.data.factors.to_factors(index),
+        "confusion": confusion(mean, std, seed=seed),
+        "image": run.data.images(index[focus : focus + 1])[0],
+        "decoded": run.pictures(mean[focus] + std[focus] * noise),
+    }
+    return {name: value.cpu().numpy() for name, value in found.items()}
+
+
+def latent_agreement(run, a: Tensor, b: Tensor) -> Agreement:
+    """Compare how far apart a VAE puts observations with how far apart its loss perceives them.
+
+    Parameters
+    ----------
+    run : train.Run
+    a, b : Tensor of int, shape (n,)
+        Indices of the pairs, of different observations.
+
+    Returns
+    -------
+    Agreement
+        ``linear`` and ``rank`` correlate the L2 distances of posterior means with the run's loss between its inputs; ``adversarial`` and
+        ``mean`` describe the latter.
+    """
+    mean = run.posterior(torch.cat([a, b]))[0].double()
+    apart = (mean[: len(a)] - mean[len(a) :]).norm(dim=-1).cpu().numpy()
+    seen = perceived(run.data, a, b, loss=run.loss, standardise=run.standardise).cpu().numpy()
+    return _compare(seen, apart, seen)
+
+
 def _loss_for(loss: str | Loss, standardise: bool) -> Loss:
     loss = losses.get(loss)
     if loss.unit_range and standardise:

@@ -1,0 +1,66 @@
+"""Where small networks with two latents put observations, and how that is compared with perceived distances."""
+
+import numpy as np
+import pytest
+import torch
+
+import vaedis as vd
+
+SMALL = {"num_squares": 1, "rgb": False, "image_size": 8, "square_size": 2, "grid_size": 3}
+
+
+@pytest.fixture(scope="module")
+def run():
+    return vd.fit(vd.RunSpec(data_options={**SMALL, "grid_spacing": 1}, model="mlp", latents=2, steps=3, batch=9))
+
+
+def test_posterior_map_has_the_arrays_of_figure_1(run):
+    found = vd.distances.posterior_map(run, 4, decoded=3)
+    assert {name: array.shape for name, array in found.items()} == {
+        "mean": (9, 2),
+        "std": (9, 2),
+        "factors": (9, 2),
+        "confusion": (9, 9),
+        "image": (8, 8, 1),
+        "decoded": (3, 8, 8, 1),
+    }
+    np.testing.assert_allclose(found["confusion"].sum(1), 1, rtol=1e-6)
+    again = vd.distances.posterior_map(run, 4, decoded=3)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+
+
+def test_confusion_of_posteriors_far_apart_and_of_equal_ones():
+    far = vd.distances.confusion(torch.tensor([[-9.0, 0.0], [9.0, 0.0]]), torch.ones(2, 2))
+    assert torch.equal(far, torch.eye(2))
+    # two that differ in width only: the narrow one's samples near its mean, the wide one's samples far from it
+    nested = vd.distances.confusion(torch.zeros(2, 1), torch.tensor([[0.01], [10.0]]), samples=2000)
+    assert nested[0, 0] > 0.99
+    assert nested[1, 1] > 0.99
+
+
+class Placed:
+    """A run whose posterior means are given."""
+
+    def __init__(self, data, mean):
+        self.data, self.mean, self.loss, self.standardise = data, mean, vd.losses.get("mse"), False
+
+    def posterior(self, index):
+        return self.mean[index], torch.zeros_like(self.mean[index])
+
+
+def test_latent_agreement_of_means_that_are_the_images_is_perfect():
+    data = vd.load("xysquares", **SMALL, grid_spacing=1)
+    flat = data.observations(torch.arange(9), standardise=False).flatten(1)
+    a, b = torch.triu_indices(9, 9, 1)
+    found = vd.distances.latent_agreement(Placed(data, flat), a, b)
+    assert found.rank == pytest.approx(1)
+    assert not found.adversarial
+
+
+def test_latent_agreement_with_constant_distances_is_none():
+    data = vd.load("xysquares", **SMALL, grid_spacing=2)
+    a, b = torch.triu_indices(9, 9, 1)
+    found = vd.distances.latent_agreement(Placed(data, torch.randn(9, 2, generator=torch.Generator().manual_seed(0))), a, b)
+    assert found.linear is None
+    assert found.rank is None
+    assert found.adversarial
