@@ -456,3 +456,39 @@ def clouds(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int 
     for place in axes[:, 0]:
         place.set_ylabel("latent 2")
     return figure
+
+
+@_styled
+def panels(
+    x: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, columns: int = 3, ticks: Sequence[float] = ()
+) -> Figure:
+    """Draw small panels, each with the same few curves over a common axis, from 0 to 1.
+
+    Parameters
+    ----------
+    x : sequence of float
+    curves : mapping of str to (mapping of str to sequence of float)
+        Each panel's title, then each curve's name.
+    xlabel : str
+    columns : int
+        Panels in a row.
+    ticks : sequence of float, optional
+        Where to mark the common axis.
+    """
+    rows = -(-len(curves) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 2.1 * rows + 0.5), squeeze=False, sharex=True, sharey=True)
+    for place, (title, lines_) in zip(axes.flat, curves.items(), strict=False):
+        for k, (name, y) in enumerate(lines_.items()):
+            place.plot(x, y, "osD^"[k % 4] + "-", label=name, markersize=3, color=["#3b5bdb", "#d97706", "#0f9d8f", "#be185d"][k % 4])
+        place.set_title(title, fontsize=9)
+        place.set_ylim(-0.05, 1.05)
+        place.grid(True)
+        if len(ticks):
+            place.set_xticks(list(ticks))
+    for place in axes.flat[len(curves) :]:
+        place.set_visible(False)
+    for place in axes[-1]:
+        place.set_xlabel(xlabel)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    return figure
