@@ -39,7 +39,8 @@ def test_notebook_is_in_jupytexts_own_form(name):
     text = (BOOK / f"{name}.md").read_text()
     config = jupytext.config.load_jupytext_config(str(BOOK / f"{name}.md"))
     again = jupytext.writes(jupytext.reads(text, fmt="md:myst", config=config), fmt="md:myst", config=config)
-    assert again.strip() == text.strip()
+    same = again.strip() == text.strip()
+    assert same, f"book/{name}.md is not as Jupytext would save it; run: make format"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -65,7 +65,7 @@ def build(
     workers : int
         How many notebooks run at a time.
     only : iterable of str
-        Names of the notebooks to run; by default all.
+        Names of the notebooks to run; by default all. The pages of others without a current run then show no outputs.
     force : bool
         Run them even where a current run is stored.
     params : mapping, optional
@@ -94,12 +94,15 @@ def build(
         raise ImportError(f"The book needs {', '.join(missing)}; install them with: pip install -c constraints.txt -e '.[book]'.")
     root = root or _runs.find_root()
     name = get_profile(profile).name
+    only = list(only)
     failed = run_notebooks(root, name, workers=workers, only=only, force=force, params=params)
     if failed:
         print(f"The pages were not built, since these notebooks failed: {', '.join(failed)}.", file=sys.stderr)
         return 1
-    # Where only some were asked for, the others may stay in the profile that they were run in.
-    return build_html(root, None if list(only) else name, strict=strict) if html else 0
+    if not html:
+        return 0
+    # Where only some were asked for, the others stay as they were run, or are shown without outputs.
+    return build_html(root, strict=strict, execute=False) if only else build_html(root, name, strict=strict)
 
 
 def run_notebooks(
@@ -233,7 +236,7 @@ def drop_stale(root: Path) -> list[str]:
     return stale
 
 
-def build_html(root: Path, profile: str | None = None, *, strict: bool = False) -> int:
+def build_html(root: Path, profile: str | None = None, *, strict: bool = False, execute: bool = True) -> int:
     """Call Jupyter Book and return its exit code.
 
     Parameters
@@ -245,6 +248,8 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False) 
         in the profile ``smoke``.
     strict : bool
         Read every page anew, and count each warning, and each reference that leads nowhere, as an error.
+    execute : bool
+        Let Jupyter Book execute the notebooks without a current run; otherwise their pages show no outputs.
     """
     # In this interpreter, which is the one that has the extra, rather than whatever jupyter-book comes first on the path.
     command = [
@@ -259,7 +264,7 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False) 
         shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
         command += ["-n", "-W", "--keep-going", "--all"]
     loud = sys.stderr.isatty()
-    environment = {**os.environ, "VAEDIS_PROFILE": profile or ""}
+    environment = {**os.environ, "VAEDIS_PROFILE": profile or "", "VAEDIS_EXECUTE": "yes" if execute else "no"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=not loud, text=True, check=False)
     if done.returncode != 0:
         print(

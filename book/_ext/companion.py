@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 from datetime import UTC, datetime
@@ -43,6 +44,9 @@ def drop_stale_runs(app):
     app.vaedis_root = _runs.find_root(app.srcdir)
     book.drop_stale(app.vaedis_root)
     app.vaedis_facts = _runs.read_facts(app.vaedis_root)
+    if os.environ.get("VAEDIS_EXECUTE") == "no":
+        left_out = [f"book/{name}.md" for name in _runs.notebooks(app.vaedis_root) if name not in app.vaedis_facts]
+        app.env.mystnb_config = app.env.mystnb_config.copy(execution_excludepatterns=left_out)
 
 
 def outdated_pages(app, env, added, changed, removed):
@@ -92,8 +96,10 @@ def _reading_order(env):
 
 def tell_how_it_was_run(app, pagename, templatename, context, doctree):
     """Close each notebook's page with a line on the run that made its figures."""
-    facts = getattr(app, "vaedis_facts", {}).get(pagename)
-    if facts and "body" in context:
+    facts = app.vaedis_facts.get(pagename)
+    if facts is None and pagename in _runs.notebooks(app.vaedis_root):
+        context["body"] += '<p class="run-facts">This page was not run: it shows no outputs.</p>'
+    elif facts and "body" in context:
         day = datetime.fromisoformat(facts["date"]).astimezone(UTC).date().isoformat()
         parts = [f"profile {facts['profile']}", f"{facts['seconds']:.0f} s", facts["device"], f"torch {facts['torch']}"]
         parts += [f"commit {facts['commit']}", day]
@@ -102,7 +108,8 @@ def tell_how_it_was_run(app, pagename, templatename, context, doctree):
 
 def setup(app):
     """Connect all of it."""
-    app.connect("builder-inited", drop_stale_runs)
+    # After myst_nb has set itself up on the same event.
+    app.connect("builder-inited", drop_stale_runs, priority=900)
     app.connect("env-get-outdated", outdated_pages)
     app.connect("env-updated", record_runs)
     # After Sphinx's own numbering, which is connected to the same event.
