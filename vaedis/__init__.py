@@ -4,7 +4,7 @@
 """
 
 from vaedis import claims, distances, experiments, factors, frameworks, losses, metrics, model, results, sweep
-from vaedis.data import FactorData, load
+from vaedis.data import FactorData, Relabelled, load
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile
 from vaedis.factors import FactorSpace
 from vaedis.train import Run, TrainingFailed, fit
@@ -16,6 +16,7 @@ __all__ = [
     "FactorData",
     "FactorSpace",
     "Profile",
+    "Relabelled",
     "Run",
     "RunSpec",
     "TrainingFailed",

@@ -189,13 +189,15 @@ class Agreement:
     mean: float
 
 
-def agreement(matrix: np.ndarray, *, self_pairs: bool = False) -> Agreement:
-    """Compare a matrix of perceived distances along a factor with the ground truth |i - j|.
+def agreement(matrix: np.ndarray, *, truth: np.ndarray | None = None, self_pairs: bool = False) -> Agreement:
+    """Compare a matrix of perceived distances, along a factor by default, with ground-truth distances.
 
     Parameters
     ----------
     matrix : ndarray of float, shape (f, f)
         As from `traversal_matrices`.
+    truth : ndarray of float, shape (f, f), optional
+        The ground-truth distances; |i - j| by default. A circular factor, or a grid of several, has others.
     self_pairs : bool
         Count the diagonal too, distances of observations from themselves, as the authors' logged values do. On a factor whose distances
         are all equal they are the only reason why a correlation exists at all.
@@ -211,9 +213,12 @@ def agreement(matrix: np.ndarray, *, self_pairs: bool = False) -> Agreement:
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(f"matrix must be square with at least 2 rows, not of shape {matrix.shape}.")
+    truth = ground_truth_matrix(len(matrix)) if truth is None else np.asarray(truth, float)
+    if truth.shape != matrix.shape:
+        raise ValueError(f"truth must have the shape of matrix, {matrix.shape}, not {truth.shape}.")
     different = ~np.eye(len(matrix), dtype=bool)
     counted = np.ones_like(different) if self_pairs else different
-    return _compare(ground_truth_matrix(len(matrix))[counted], matrix[counted], matrix[different])
+    return _compare(truth[counted], matrix[counted], matrix[different])
 
 
 def pair_agreement(

@@ -1,0 +1,59 @@
+"""The same images under other factors: what an index shows, what is refused, and what perceived distances make of it."""
+
+import numpy as np
+import pytest
+import torch
+
+import vaedis as vd
+
+
+@pytest.fixture
+def square():
+    return vd.load("xysquares", num_squares=1, rgb=False)
+
+
+def test_each_combination_shows_the_image_whose_columns_say_so(square):
+    x, y = square.factors.to_factors(torch.arange(64)).T
+    view = vd.Relabelled(square, {"row": y, "sum": (x + y) % 8})
+    assert view.factors.names == ("row", "sum")
+    index = torch.tensor([view.factors.to_index(torch.tensor([3, 1]))])
+    expected = square.images(square.factors.to_index(torch.tensor([[(1 - 3) % 8, 3]])))
+    assert torch.equal(view.images(index), expected)
+    assert torch.equal(view.observations(index)[0, 0] > 0, expected[0, ..., 0] > 0)
+
+
+def test_part_of_a_data_set_may_be_relabelled():
+    data = vd.load("xysquares")
+    index = data.factors.traversal("y_G", 77)
+    view = vd.Relabelled(data, {"upwards": torch.arange(7, -1, -1)}, index=index)
+    assert torch.equal(view.images(torch.tensor([0])), data.images(index[-1:]))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"x": torch.arange(64) // 8},
+        {"x": torch.arange(64) // 8, "y": torch.arange(64) // 8},
+        {"x": torch.arange(32)},
+        {"x": torch.arange(64) - 1},
+    ],
+)
+def test_columns_that_do_not_fill_a_grid_are_refused(square, columns):
+    with pytest.raises(ValueError, match="images"):
+        vd.Relabelled(square, columns)
+
+
+def test_no_labelling_orders_distances_that_are_all_equal(square):
+    found = vd.distances.traversal_matrices(vd.Relabelled(square, {"position": torch.arange(64)}))["position"]
+    assert vd.distances.agreement(found).adversarial
+
+
+def test_a_circle_agrees_with_circular_ground_truth_only():
+    angle = 2 * np.pi * np.arange(12) / 12
+    points = np.stack([np.cos(angle), np.sin(angle)], -1)
+    matrix = ((points[:, None] - points) ** 2).sum(-1)
+    line = vd.distances.ground_truth_matrix(12)
+    assert vd.distances.agreement(matrix, truth=np.minimum(line, 12 - line)).rank == pytest.approx(1)
+    assert vd.distances.agreement(matrix).rank < 0.8
+    with pytest.raises(ValueError, match="shape"):
+        vd.distances.agreement(matrix, truth=line[:3])

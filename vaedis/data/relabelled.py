@@ -1,0 +1,65 @@
+"""The same images under other ground-truth factors: what counts as a factor is a choice (section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vaedis.data.base import FactorData
+from vaedis.factors import FactorSpace
+
+
+class Relabelled(FactorData):
+    """A data set's images with other factors, given by their values for each image.
+
+    Parameters
+    ----------
+    data : FactorData
+        Where the images come from. Its normalisation is kept.
+    columns : mapping of str to Tensor of int, shape (n,)
+        For each new factor, slowest first, its value for each image, counted from 0. Every combination of values must belong to exactly
+        one image.
+    index : Tensor of int, shape (n,), optional
+        Which images of `data`, if not all of them in their order.
+
+    Raises
+    ------
+    ValueError
+        If the columns are not of one length with the images, or the images do not fill the grid of the new factors.
+
+    Examples
+    --------
+    One square's 64 positions as one factor of 64 values rather than two of 8:
+
+    >>> data = Relabelled(load("xysquares", num_squares=1), {"position": torch.arange(64)})
+    """
+
+    def __init__(self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None):
+        index = torch.arange(len(data)) if index is None else data.factors.check_index(index).cpu()
+        for name, column in columns.items():
+            if column.shape != index.shape or int(column.min()) < 0:
+                raise ValueError(
+                    f"factor {name!r} needs one value of at least 0 for each of {len(index)} images, not {tuple(column.shape)}."
+                )
+        self.factors = FactorSpace(list(columns), [int(column.max()) + 1 for column in columns.values()])
+        where = self.factors.to_index(torch.stack(list(columns.values()), -1).cpu())
+        if not len(where) == len(where.unique()) == self.factors.size:
+            grid = "×".join(map(str, self.factors.sizes))
+            raise ValueError(
+                f"{len(index)} images do not fill a grid of {grid} = {self.factors.size:,} combinations of factors, each once."
+            )
+        self.source, self.device = data, data.device
+        self.name, self.origin, self.shape = f"{data.name}, relabelled", data.origin, data.shape
+        self.mean, self.std = data.mean, data.std
+        self._order = index[where.argsort()].to(self.device)
+
+    def _images(self, index: Tensor) -> Tensor:
+        return self.source._images(self._order[index])
+
+    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
+        return self.source._observations(self._order[index], standardise, channels_last)
+
+    def _move(self) -> None:
+        self.source, self._order = self.source.to(self.device), self._order.to(self.device)
