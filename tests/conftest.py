@@ -1,0 +1,31 @@
+"""What the tests share: one thread, hypothesis without luck, and small data sets."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+from vaedis.data import XYSquares
+
+torch.set_num_threads(1)
+# the same examples in every run, and no clock: a test that fails must fail again
+settings.register_profile("vaedis", deadline=None, max_examples=25, derandomize=True, database=None)
+settings.load_profile("vaedis")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """A reader's environment must not decide what a test sees."""
+    for name in ("VAEDIS_PROFILE", "VAEDIS_RESULTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def tiny():
+    """16 images of 16×16 pixels: one square in 4×4 places that do not overlap."""
+    return XYSquares(image_size=16, square_size=4, grid_size=4, num_squares=1)
+
+
+@pytest.fixture
+def small():
+    """81 images of 10×10 pixels: two squares in 3×3 places that overlap."""
+    return XYSquares(image_size=10, square_size=4, grid_spacing=3, grid_size=None, num_squares=2)
