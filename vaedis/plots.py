@@ -175,7 +175,7 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
         latent, grid, *small = _posterior_axes(part, len(p["decoded"]))
         colour = _two_factor_colours(p["factors"])
         steps = np.abs(p["factors"][:, None] - p["factors"]).sum(-1) == 1
-        latent.add_collection(LineCollection(p["mean"][np.argwhere(np.triu(steps))], colors="0.45", linewidths=0.6, zorder=2))
+        latent.add_collection(LineCollection(list(p["mean"][np.argwhere(np.triu(steps))]), colors="0.45", linewidths=0.6, zorder=2))
         latent.scatter(p["mean"][:, 0], p["mean"][:, 1], s=10, color=colour, zorder=2)  # posteriors may be too narrow to see
         for i, (mean, std) in enumerate(zip(p["mean"], p["std"], strict=True)):
             width = 2.0 if i == focus else 0.6
