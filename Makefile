@@ -43,7 +43,7 @@ nbval: $(STAMP)
 	$(BIN)/vaedis book --profile smoke --no-html
 	rm -rf _build/nbval
 	$(BIN)/vaedis notebooks --outputs smoke _build/nbval
-	VAEDIS_PROFILE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -o filterwarnings=default -p no:python \
+	env -u MPLBACKEND VAEDIS_PROFILE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -o filterwarnings=default -p no:python \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval_sanitize.cfg _build/nbval
 
 # Every page anew with warnings as errors, then the checks of the pages.

@@ -138,6 +138,15 @@ def cached(root: Path, name: str) -> str | None:
     return "".join(output["text"] for cell in merged.cells if cell.cell_type == "code" for output in cell.outputs)
 
 
+def test_figures_appear_whatever_the_surroundings_say(small, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    draw = "import matplotlib.pyplot as plt\n\n_ = plt.subplots()"
+    (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=draw))
+    assert book.run_notebooks(small, "smoke", only=["one"]) == []
+    run = _notebooks.read(small / "_build" / "notebooks" / "smoke" / "one.ipynb")
+    assert "image/png" in _notebooks.own_code_cells(run)[1].outputs[0].data
+
+
 def test_runs_are_kept_and_shown(small, capsys):
     assert book.run_notebooks(small, "smoke", params={"seed": 3}) == []
     assert cached(small, "one") == "smoke 3 book\n"
@@ -320,6 +329,13 @@ def test_formulas_load_mathjax_once_and_from_here(pages):
     assert len(list(mathjax.rglob("*.woff"))) > 20
     assert (mathjax / "input" / "tex" / "extensions" / "boldsymbol.js").exists()
     assert sum(path.stat().st_size for path in mathjax.rglob("*") if path.is_file()) < 3e6
+
+
+def test_every_figure_that_a_chapter_names_is_on_its_page(pages):
+    for name in NOTEBOOKS:
+        named = [cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in _notebooks.from_markdown(ROOT, name).cells]
+        absent = {label for label in named if label} - pages[(HTML / f"{name}.html").resolve()].ids
+        assert not absent, f"{name} shows nothing for {', '.join(sorted(absent))}"
 
 
 def test_every_image_says_what_it_shows(pages):

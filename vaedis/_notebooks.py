@@ -102,18 +102,10 @@ def execute(root: Path, source: Path, target: Path, profile: str, params: Mappin
         # The kernel of this environment, not one of the same name that a user has installed elsewhere.
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    command = [
-        sys.executable,
-        "-m",
-        "papermill",
-        str(source),
-        str(target),
-        "--kernel",
-        "python3",
-        "--cwd",
-        str(root / "book"),
-    ]
-    command += ["--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
+    # Set for scripts without a display, it would keep every figure out of the notebooks.
+    environment.pop("MPLBACKEND", None)
+    command = [sys.executable, "-m", "papermill", str(source), str(target), "--kernel", "python3"]
+    command += ["--cwd", str(root / "book"), "--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last_words = (done.stderr.strip().splitlines() or [f"papermill ended with exit code {done.returncode}"])[-1]

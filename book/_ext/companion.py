@@ -108,6 +108,8 @@ def tell_how_it_was_run(app, pagename, templatename, context, doctree):
 
 def setup(app):
     """Connect all of it."""
+    # Set for scripts without a display, it would keep every figure out of the notebooks that Jupyter Book executes.
+    os.environ.pop("MPLBACKEND", None)
     # After myst_nb has set itself up on the same event.
     app.connect("builder-inited", drop_stale_runs, priority=900)
     app.connect("env-get-outdated", outdated_pages)
