@@ -134,9 +134,7 @@ def test_published_pairs_differ_in_as_many_factors_as_redrawing_k_of_them_gives(
     space = FactorSpace([f"f{i}" for i in range(F)], [size] * F)
     first, second = pairs(space, "paper-code")
     # k factors are drawn anew over all their values, so each of them differs with probability 1 - 1/size
-    expected = {
-        j: sum(p * stats.binom.pmf(j, k, 1 - 1 / size) for k, p in published_k(F).items()) for j in range(F)
-    }  # never all F
+    expected = {j: sum(p * stats.binom.pmf(j, k, 1 - 1 / size) for k, p in published_k(F).items()) for j in range(F)}  # never all F
     assert_distributed((first != second).sum(-1).numpy(), expected)
 
 
