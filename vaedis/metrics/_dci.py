@@ -85,6 +85,11 @@ def dci(
     -------
     DCIScore
 
+    Notes
+    -----
+    With few samples of each class, about ten, the published rule is unstable for either estimator: leaves take steps far too long, and
+    importances may be those of noise. Disentanglement then hangs on the draw of the samples.
+
     Raises
     ------
     ValueError, TypeError

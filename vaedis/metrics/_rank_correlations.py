@@ -154,10 +154,11 @@ def _distances(
     """Return each kind of distance between the observations at positions `left` and `right` of `index`, all (2, n)."""
     codes = as_codes(encode(index)).astype(np.float64)
     factors = space.to_factors(index).numpy()
-    gap = codes[left] - codes[right]
+    # Sorted, so that the order of latents cannot change a sum's rounding and with it what ties with what.
+    gap = np.sort(np.abs(codes[left] - codes[right]), axis=-1)
     found = {
         "ground": np.abs(factors[left] - factors[right]).sum(axis=-1).astype(np.float64),
-        "latent_l1": np.abs(gap).sum(axis=-1),
+        "latent_l1": gap.sum(axis=-1),
         "latent_l2": np.sqrt((gap**2).sum(axis=-1)),
     }
     if observe is not None:

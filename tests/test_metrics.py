@@ -1,0 +1,337 @@
+"""Scores of codes and factors: known answers, bad input, and what must not change a score."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings, strategies as st
+from metric_codes import draw_factors, mixed_codes
+
+from vaedis import metrics
+from vaedis.metrics import _dci, _inputs
+
+SIZES = (4, 3, 5)
+
+
+def uniform(n: int = 1200, sizes: tuple[int, ...] = SIZES, seed: int = 0) -> np.ndarray:
+    return draw_factors(n, sizes, np.random.Generator(np.random.PCG64(seed)))
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_identity_is_perfect(as_given):
+    factors = uniform()
+    codes, factors = as_given(factors.astype(np.float64)), as_given(factors)
+    assert float(metrics.mig(codes, factors)) > 0.99
+    assert float(metrics.mig_quantile(codes, factors)) > 0.99
+    dci = metrics.dci(codes, factors)
+    assert dci.disentanglement > 0.999
+    assert dci.completeness > 0.999
+    assert dci.informativeness == 1
+    np.testing.assert_allclose(dci.importance, np.eye(3), atol=1e-6)
+    assert float(metrics.modularity(codes, factors)) > 0.999
+    assert float(metrics.explicitness(codes, factors)) > 0.999
+
+
+def test_identity_with_sap():
+    # Linear one-versus-rest machines on one latent tell two values apart and no more, so only binary factors can be perfect.
+    factors = uniform(sizes=(2, 2))
+    result = metrics.sap(factors.astype(float), factors)
+    np.testing.assert_allclose(np.diag(result.accuracy), 1)
+    assert float(result) == pytest.approx(0.5, abs=0.06)
+
+
+def test_rotation_lowers_every_axis_score():
+    # With noise, since 60 exact points land on 60 different values of any turned axis, and trees can tell each of them.
+    factors = uniform()
+    straight = factors + np.random.Generator(np.random.PCG64(4)).normal(0, 0.2, factors.shape)
+    turned = straight @ np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3
+    for score in (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.modularity):
+        assert float(score(turned, factors)) < 0.85 * float(score(straight, factors)), score.__name__
+    # A linear classifier does not mind.
+    assert float(metrics.explicitness(turned, factors)) > 0.95
+
+
+def test_random_codes_score_at_the_noise_floor():
+    factors = uniform(10_000, (8,) * 6)
+    codes = np.random.Generator(np.random.PCG64(1)).standard_normal((10_000, 9))
+    result = metrics.mig(codes, factors)
+    # For 6 factors of 8 values, the floor is 0.0002 ± 0.00006 at 10,000 samples and 0.00115 ± 0.0002 at 2,000.
+    assert float(result) == pytest.approx(0.0002, abs=0.0002)
+    assert result.noise_floor == pytest.approx(0.0002, abs=0.0001)
+    assert metrics.mig(codes[:2000], factors[:2000]).noise_floor == pytest.approx(0.00115, abs=0.0004)
+    assert float(metrics.dci(codes[:1000], factors[:1000], n_test=300)) < 0.01
+
+
+def test_constant_codes_score_zero():
+    factors = uniform(300)
+    codes = np.ones((300, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for score in (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity):
+            assert float(score(codes, factors)) == pytest.approx(0, abs=1e-12), score.__name__
+        dci = metrics.dci(codes, factors)
+        assert (dci.completeness, dci.importance.sum()) == (0, 0)
+        assert 0 < dci.informativeness < 0.6
+        assert float(metrics.explicitness(codes, factors)) == 0.5
+
+
+def test_duplicated_codes():
+    codes, factors = mixed_codes(900, SIZES, 3, 0.05, 0.05)
+    once, twice = metrics.dci(codes, factors), metrics.dci(np.tile(codes, 2), factors)
+    assert float(metrics.mig(np.tile(codes, 2), factors)) == 0
+    assert float(metrics.sap(np.tile(codes, 2), factors)) == 0
+    # Twins share what one had: rows keep their pattern, columns are spread over twice as many latents.
+    assert twice.disentanglement == pytest.approx(once.disentanglement, abs=0.01)
+    assert twice.completeness < once.completeness - 0.2
+    np.testing.assert_allclose(twice.importance[:3] + twice.importance[3:], once.importance, atol=0.02)
+
+
+def test_one_outlier_upsets_equal_widths_only():
+    codes, factors = mixed_codes(2000, SIZES, 3, 0.0, 0.02)
+    before = float(metrics.mig(codes, factors)), float(metrics.mig_quantile(codes, factors)), float(metrics.dci(codes, factors))
+    codes[7] = 1e4
+    after = float(metrics.mig(codes, factors)), float(metrics.mig_quantile(codes, factors)), float(metrics.dci(codes, factors))
+    assert before[0] > 0.95
+    assert after[0] < 0.01
+    assert after[1] == pytest.approx(before[1], abs=0.01)
+    assert after[2] == pytest.approx(before[2], abs=0.01)
+
+
+def test_more_latents_than_32():
+    factors = uniform()
+    noise = np.random.Generator(np.random.PCG64(2)).standard_normal((len(factors), 40))
+    codes = np.concatenate([factors, noise], axis=1)
+    assert float(metrics.mig(codes, factors)) > 0.95
+    result = metrics.dci(codes, factors)
+    assert result.disentanglement > 0.99
+    assert result.importance.shape == (43, 3)
+
+
+def test_a_single_latent():
+    factors = uniform()
+    assert float(metrics.mig(factors[:, :1].astype(float), factors)) > 0.3
+    assert metrics.dci(factors[:, :1].astype(float), factors).completeness == 1
+
+
+def test_a_single_factor():
+    factors = uniform(sizes=(4,))
+    codes = np.concatenate([factors, factors[::-1]], axis=1).astype(float)
+    assert metrics.dci(codes, factors).disentanglement == 1
+    with pytest.raises(ValueError, match="at least two that vary"):
+        metrics.modularity(codes, factors)
+
+
+# Seed of the draw, disentanglement, informativeness.
+PEER_183 = ((0, 0.25756, 0.901), (1, 0.91140, 0.996))
+
+
+def test_183_classes():
+    factors = uniform(2500, (183, 2))
+    codes = factors + np.random.Generator(np.random.PCG64(3)).uniform(-0.2, 0.2, factors.shape)
+    # With 11 samples a class, the published rule is unstable: Newton steps overshoot, and importances hang on the draw of the samples. What
+    # scikit-learn 1.9.1 says of the same samples took it minutes, so it is stored here.
+    for seed, disentanglement, informativeness in PEER_183:
+        result = metrics.dci(codes, factors, n_test=500, seed=seed)
+        assert result.disentanglement == pytest.approx(disentanglement, abs=0.005)
+        assert result.informativeness == pytest.approx(informativeness, abs=0.005)
+    # 20 bins hold no more than log 20 of the log 183 nats.
+    assert metrics.mig(codes, factors).per_factor[0] < np.log(20) / np.log(183)
+    assert 0 <= float(metrics.sap(codes, factors)) <= 1
+
+
+def test_mutual_information_is_that_of_the_definition():
+    codes, factors = mixed_codes(700, SIZES, 5, 0.3, 0.1)
+    result = metrics.mig(codes, factors)
+    expected = np.zeros((5, 3))
+    for i in range(5):
+        binned = np.digitize(codes[:, i], np.histogram(codes[:, i], 20)[1][:-1])
+        for j in range(3):
+            for a in np.unique(binned):
+                for b in np.unique(factors[:, j]):
+                    both = np.mean((binned == a) & (factors[:, j] == b))
+                    if both:
+                        expected[i, j] += both * np.log(both / np.mean(binned == a) / np.mean(factors[:, j] == b))
+    np.testing.assert_allclose(result.mutual_information, expected, atol=1e-12)
+    ordered = np.sort(expected, axis=0)
+    entropy = [-sum(p * np.log(p) for p in np.bincount(column) / len(column)) for column in factors.T]
+    assert float(result) == pytest.approx(np.mean((ordered[-1] - ordered[-2]) / entropy), abs=1e-12)
+
+
+@pytest.mark.parametrize("score", [metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity, metrics.explicitness])
+def test_a_factor_with_one_value_is_left_out_and_said_so(score):
+    codes, factors = mixed_codes(400, (3, 2), 3, 0.1, 0.1)
+    padded = np.insert(factors, 1, 5, axis=1)
+    with pytest.warns(UserWarning, match=r"\[1\] have one single value"):
+        result = score(codes, padded)
+    assert result.left_out == (1,)
+    assert result.columns == (0, 2)
+    assert float(result) == float(score(codes, factors))
+    with pytest.raises(ValueError, match="every factor has one single value"):
+        score(codes, np.zeros((400, 2), int))
+
+
+BAD = {
+    "lengths differ": (np.ones((5, 2)), np.ones((4, 2), int), ValueError, "codes has 5 rows and factors has 4"),
+    "NaN": (np.array([[1, 2], [3, np.nan], [5, 6]]), np.ones((3, 1), int), ValueError, r"codes\[1, 1\] is nan"),
+    "infinite": (np.array([[1, 2], [3, 4], [-np.inf, 6]]), np.ones((3, 1), int), ValueError, r"codes\[2, 0\] is -inf"),
+    "fractions": (np.ones((3, 2)), np.array([[1.0], [0.5], [2.0]]), ValueError, r"factors\[1, 0\] is 0.5"),
+    "words": (np.ones((2, 2)), np.array([["a"], ["b"]]), TypeError, "integers are expected"),
+    "complex codes": (np.ones((2, 2), complex), np.ones((2, 1), int), TypeError, "real numbers are expected"),
+    "flat codes": (np.ones(3), np.ones((3, 1), int), ValueError, r"codes has shape \(3,\)"),
+    "flat factors": (np.ones((3, 1)), np.ones(3, int), ValueError, r"factors has shape \(3,\)"),
+    "nothing": (np.ones((0, 2)), np.ones((0, 2), int), ValueError, r"codes has shape \(0, 2\)"),
+    "too few samples": (np.ones((6, 2)), np.arange(6)[:, None], ValueError, "6 distinct values for [46] samples"),
+}
+
+
+@pytest.mark.parametrize("score", [metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity, metrics.explicitness])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(score, name):
+    codes, factors, error, message = BAD[name]
+    if name == "too few samples" and score in (metrics.sap, metrics.explicitness):
+        message = "4 distinct values for 4 samples"
+    with pytest.raises(error, match=message) as caught:
+        score(codes, factors)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_options():
+    codes, factors = mixed_codes(60, (2, 2), 2, 0.1, 0.1)
+    with pytest.raises(ValueError, match=r"Unknown estimator 'forest'; choose one of: exact, sklearn"):
+        metrics.dci(codes, factors, estimator="forest")
+    with pytest.raises(ValueError, match="n_test is 60 of 60"):
+        metrics.dci(codes, factors, n_test=60)
+    with pytest.raises(ValueError, match="leave one of them out"):
+        metrics.dci(codes, factors, n_test=10, test=(codes, factors))
+    with pytest.raises(ValueError, match="3 latents and the training samples 2"):
+        metrics.dci(codes, factors, test=(np.ones((60, 3)), factors))
+    with pytest.raises(ValueError, match="one single value in the training samples"):
+        metrics.dci(codes, np.zeros((60, 1), int), test=(codes, factors[:, :1]))
+    with pytest.raises(ValueError, match="float32 ends at"):
+        metrics.dci(codes * 1e300, factors)
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
+        metrics.dci(codes, factors, seed=-1)
+    with pytest.raises(ValueError, match="bins must be a whole number of at least 2, not 1"):
+        metrics.mig(codes, factors, bins=1)
+    with pytest.raises(ValueError, match="at least two latents"):
+        metrics.sap(codes[:, :1], factors)
+
+
+def test_test_samples_may_hold_values_that_training_lacked():
+    codes, factors = mixed_codes(200, (3, 3), 2, 0.0, 0.05)
+    shifted = np.where(factors == 2, 7, factors)
+    result = metrics.dci(codes, factors, test=(codes, shifted))
+    assert result.informativeness == pytest.approx(np.mean(factors != 2), abs=0.02)
+    assert result.informativeness_train > 0.99
+
+
+def test_without_numba_scikit_learn_takes_over_with_one_warning(monkeypatch):
+    codes, factors = mixed_codes(90, (2, 2), 2, 0.1, 0.1)
+    monkeypatch.setitem(sys.modules, "vaedis.metrics._boosting_kernel", None)
+    monkeypatch.delattr("vaedis.metrics._boosting_kernel", raising=False)
+    monkeypatch.setattr(_dci, "_warned_of_fallback", False)
+    with pytest.warns(RuntimeWarning, match=r"numba is not installed.*pip install vaedis\[metrics\]"):
+        first = metrics.dci(codes, factors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = metrics.dci(codes, factors)
+    assert first.estimator == second.estimator == "sklearn"
+    assert float(first) == float(second) == float(metrics.dci(codes, factors, estimator="sklearn"))
+
+
+def test_an_absent_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    codes, factors = mixed_codes(90, (2, 2), 2, 0.1, 0.1)
+    with pytest.raises(ImportError, match=r"needs scikit-learn, which is not installed: pip install vaedis\[metrics\]"):
+        metrics.dci(codes, factors, estimator="sklearn")
+
+
+def test_importing_metrics_imports_nothing_heavy():
+    code = "import sys, vaedis.metrics; print({'numba', 'sklearn', 'scipy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_results_are_frozen_and_summarised():
+    codes, factors = mixed_codes(200, (3, 2), 3, 0.1, 0.1)
+    result = metrics.dci(codes, factors)
+    assert {"score", "completeness", "informativeness", "estimator", "n_train", "n_test"} <= set(result.summary())
+    assert (result.n_train, result.n_test) == (134, 66)
+    with pytest.raises(ValueError, match="read-only"):
+        result.importance[0, 0] = 1
+    with pytest.raises(AttributeError):
+        result.score = 1
+
+
+def test_classes_are_numbered_in_order_however_far_apart():
+    assert _inputs.classes(np.array([5, -2, 9, 5])).tolist() == [1, 0, 2, 1]
+    assert _inputs.classes(np.array([5, 10**15, -(10**15)])).tolist() == [1, 2, 0]
+
+
+def test_the_number_of_threads_does_not_matter(monkeypatch):
+    codes, factors = mixed_codes(300, SIZES, 4, 0.2, 0.2)
+    results = []
+    for cores in (1, 3, 7):
+        monkeypatch.setattr("vaedis.metrics._boosting._n_cores", lambda cores=cores: cores)
+        results.append(metrics.dci(codes, factors))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.importance, results[0].importance)
+        assert other.informativeness == results[0].informativeness
+
+
+some_codes = st.tuples(st.integers(0, 10**6), st.integers(2, 6), st.floats(0, 1), st.floats(0.01, 1))
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SCORES = (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity)
+
+
+@few
+@given(some_codes)
+def test_property_scores_lie_between_0_and_1_and_repeat(drawn):
+    seed, latents, mix, noise = drawn
+    codes, factors = mixed_codes(150, (3, 4), latents, mix, noise, seed=seed)
+    for score in SCORES:
+        first, second = score(codes, factors, seed=seed), score(codes, factors, seed=seed)
+        assert 0 <= float(first) <= 1
+        assert first.summary() == second.summary()
+    dci = metrics.dci(codes, factors)
+    assert 0 <= dci.completeness <= 1
+    assert 0 <= dci.informativeness <= 1
+
+
+@few
+@given(some_codes)
+def test_property_permuting_latents_changes_nothing(drawn):
+    seed, latents, mix, noise = drawn
+    codes, factors = mixed_codes(150, (3, 4), latents, mix, noise, seed=seed)
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(latents)
+    for score in SCORES:
+        assert float(score(codes[:, order], factors)) == pytest.approx(float(score(codes, factors)), abs=1e-12)
+    np.testing.assert_array_equal(metrics.dci(codes[:, order], factors).importance, metrics.dci(codes, factors).importance[order])
+
+
+@few
+@given(some_codes, st.floats(0.25, 8), st.floats(-3, 3))
+def test_property_increasing_affine_maps_change_nothing(drawn, slope, offset):
+    seed, latents, mix, noise = drawn
+    codes, factors = mixed_codes(150, (3, 4), latents, mix, noise, seed=seed)
+    # Steps of 1/1024 and powers of two are exact in float32, so the map loses no digit; otherwise rounding may merge neighbours.
+    codes = np.round(codes * 1024) / 1024
+    slope, offset = 2.0 ** np.round(np.log2(slope)), np.round(offset * 16) / 16
+    for score in (metrics.mig_quantile, metrics.dci):
+        assert float(score(slope * codes + offset, factors)) == pytest.approx(float(score(codes, factors)), abs=1e-12)
+    # A code at the very edge of an equal-width bin may cross it by rounding.
+    assert float(metrics.mig(slope * codes + offset, factors)) == pytest.approx(float(metrics.mig(codes, factors)), abs=0.01)
+
+
+@few
+@given(some_codes, st.floats(-10, 10))
+def test_property_a_constant_latent_leaves_mig_and_dci(drawn, value):
+    seed, latents, mix, noise = drawn
+    codes, factors = mixed_codes(150, (3, 4), latents, mix, noise, seed=seed)
+    more = np.insert(codes, seed % (latents + 1), value, axis=1)
+    for score in (metrics.mig, metrics.mig_quantile, metrics.dci):
+        assert float(score(more, factors)) == pytest.approx(float(score(codes, factors)), abs=1e-12)

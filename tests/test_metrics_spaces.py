@@ -1,0 +1,243 @@
+"""Scores of an encoder and a FactorSpace, and `evaluate`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from vaedis import FactorSpace, metrics
+from vaedis.metrics import _evaluate, _rank_correlations
+
+SPACE = FactorSpace(("x", "y", "c"), (8, 5, 6))
+TURN = np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3
+OF_SPACES = (metrics.factor_vae, metrics.flatness, metrics.factored_components, metrics.rank_correlations)
+FEW = {
+    metrics.factor_vae: {"n_train": 200, "n_eval": 100, "n_variance": 200, "batch": 16},
+    metrics.flatness: {"repeats": 12},
+    metrics.factored_components: {"repeats": 12},
+    metrics.rank_correlations: {"repeats": 12},
+}
+
+
+def encoder(matrix=None, space=SPACE):
+    matrix = np.eye(len(space)) if matrix is None else matrix
+    return lambda index: space.to_factors(index).numpy() @ matrix
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_identity_is_perfect(score):
+    assert float(score(encoder(), SPACE, **FEW[score])) == pytest.approx(1, abs=1e-6)
+    # Each latent may be stretched and turned round.
+    assert float(score(encoder(np.diag([3.0, -0.5, 10.0])), SPACE, **FEW[score])) == pytest.approx(1, abs=1e-6)
+
+
+def test_rotation_keeps_lines_and_loses_axes():
+    turned = encoder(TURN)
+    assert float(metrics.factor_vae(turned, SPACE, **FEW[metrics.factor_vae])) < 0.95
+    components = metrics.factored_components(turned, SPACE, repeats=12)
+    assert components.linear_ratio == pytest.approx(1)
+    # Each factor puts 4/9, 4/9 and 1/9 of its variance into the three latents.
+    assert components.axis_ratio == pytest.approx((4 / 9 - 1 / 3) / (2 / 3))
+    assert components.axis_alignment == pytest.approx(components.axis_ratio)
+    flat = metrics.flatness(turned, SPACE, repeats=12)
+    # A straight line of direction (2, 2, 1) / 3 has an L1 length of 5/3.
+    assert (flat.score, flat.flatness_l2, flat.flatness_l1) == pytest.approx((3 / 5, 1, 1))
+
+
+def test_flatness_of_a_circle_ignores_the_closing_step():
+    space = FactorSpace(("angle", "other"), (12, 3))
+
+    def circle(index):
+        factors = space.to_factors(index).numpy()
+        angle = 2 * np.pi * factors[:, 0] / 12
+        return np.stack([np.cos(angle), np.sin(angle), factors[:, 1]], axis=1)
+
+    result = metrics.flatness(circle, space, repeats=5)
+    assert result.per_factor[1] == pytest.approx(1)
+    assert result.flatness_l2 == pytest.approx((2 / (11 * 2 * math.sin(math.pi / 12)) + 1) / 2)
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_collapsed_codes_have_no_nan(score):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = score(lambda index: np.ones((len(index), 4), np.float32) / 3, SPACE, **FEW[score])
+    if score is metrics.rank_correlations:
+        assert math.isnan(result.score)  # no correlation is defined
+        assert 0 < result.overall["rsame_ground_latent_l2"] < 1
+    else:
+        assert float(result) == 0
+
+
+def test_factor_vae_gives_collapsed_latents_no_vote():
+    def half_dead(index):
+        return np.concatenate([SPACE.to_factors(index).numpy(), np.full((len(index), 3), 1 / 3)], axis=1).astype(np.float32)
+
+    result = metrics.factor_vae(half_dead, SPACE, **FEW[metrics.factor_vae])
+    assert result.active == (0, 1, 2)
+    assert result.votes[:, 3:].sum() == 0
+    assert float(result) == 1
+    nearly = metrics.factor_vae(encoder(np.diag([1, 1, 0.01])), SPACE, **FEW[metrics.factor_vae], prune=0.05)
+    assert nearly.active == (0, 1)
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_memory_is_bounded_and_chunks_do_not_matter(score):
+    seen = []
+
+    def watched(index):
+        seen.append(len(index))
+        return SPACE.to_factors(index).numpy() @ TURN
+
+    small, large = score(watched, SPACE, **FEW[score], chunk=64, seed=3), score(encoder(TURN), SPACE, **FEW[score], chunk=10**6, seed=3)
+    assert max(seen) <= 64
+    if score in (metrics.flatness, metrics.factored_components):  # the others draw chunk by chunk
+        assert float(small) == pytest.approx(float(large), abs=1e-12)
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_same_seed_same_bits(score):
+    def noisy(index):
+        return np.sin(SPACE.to_factors(index).numpy() @ TURN * 3)
+
+    first, second = score(noisy, SPACE, **FEW[score], seed=1), score(noisy, SPACE, **FEW[score], seed=1)
+    assert first.summary() == second.summary()
+    assert 0 <= float(first) <= 1
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_a_factor_with_one_value_is_left_out_and_said_so(score):
+    space = FactorSpace(("x", "one", "y"), (4, 1, 5))
+    with pytest.warns(UserWarning, match=r"\[1\] have one single value"):
+        result = score(encoder(space=space), space, **FEW[score])
+    assert (result.columns, result.left_out) == ((0, 2), (1,))
+    assert float(result) == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"one single value|at least two"):
+        score(encoder(), FactorSpace(("x", "y"), (1, 1)), **FEW[score])
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_bad_input(score):
+    with pytest.raises(ValueError, match=r"codes\[0, 0\] is nan"):
+        score(lambda index: np.full((len(index), 2), np.nan), SPACE, **FEW[score])
+    for name in FEW[score]:
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least"):
+            score(encoder(), SPACE, **{**FEW[score], name: 0})
+    with pytest.raises(ValueError, match="seed must be"):
+        score(encoder(), SPACE, **FEW[score], seed=-1)
+
+
+def test_a_constant_distance_has_no_correlation():
+    """Along one factor of widely spaced XYSquares every two images differ alike."""
+
+    def one_hot(index):
+        return torch.nn.functional.one_hot(SPACE.to_factors(index)[:, 0], 8).float()
+
+    space_options = {"observe": one_hot, "repeats": 8}
+    without = metrics.rank_correlations(encoder(), SPACE, **space_options, self_pairs=False)
+    assert np.isnan(without.per_factor["rcorr_ground_data"]).all()
+    # Pairs of an image with itself are at distance 0, and make a correlation out of nothing else.
+    within = metrics.rank_correlations(encoder(), SPACE, **space_options)
+    assert within.per_factor["rcorr_ground_data"][0] > 0.4
+    assert math.isnan(within.per_factor["rcorr_ground_data"][1])
+    assert within.along_factors["rcorr_ground_data"] == within.per_factor["rcorr_ground_data"][0]
+
+
+def test_rank_correlations_are_those_of_scipy():
+    from scipy import stats
+
+    generator = np.random.Generator(np.random.PCG64(6))
+    a, b = generator.integers(0, 6, 300).astype(float), generator.standard_normal(300)
+    b += a
+    assert _rank_correlations._correlation(_rank_correlations._ranks(a), _rank_correlations._ranks(b)) == pytest.approx(
+        stats.spearmanr(a, b).statistic, abs=1e-12
+    )
+    assert _rank_correlations._correlation(a, b) == pytest.approx(stats.pearsonr(a, b).statistic, abs=1e-12)
+
+
+def test_the_distance_between_observations_can_be_chosen():
+    def observe(index):
+        return SPACE.to_factors(index).float()
+
+    euclid = metrics.rank_correlations(encoder(), SPACE, observe=observe, distance=lambda a, b: (a - b).abs().sum(1), repeats=8)
+    assert euclid.overall["lcorr_ground_data"] == pytest.approx(1)
+    assert metrics.rank_correlations(encoder(), SPACE, observe=observe, repeats=8).overall["lcorr_ground_data"] < 0.99
+
+
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(st.permutations(range(3)), st.integers(0, 1000))
+def test_property_permuting_latents_changes_nothing(order, seed):
+    generator = np.random.Generator(np.random.PCG64(seed))
+    matrix = generator.standard_normal((3, 3))
+    for score in OF_SPACES:
+        straight, permuted = (float(score(encoder(m), SPACE, **FEW[score], seed=seed)) for m in (matrix, matrix[:, order]))
+        assert straight == pytest.approx(permuted, abs=1e-9)
+
+
+class Data:
+    factors = SPACE
+
+    def __init__(self):
+        self.seen = 0
+
+    def observations(self, index):
+        self.seen += len(index)
+        return self.factors.to_factors(index).float()[:, :, None, None]
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+        self.modes = []
+
+    def encode(self, x):
+        self.modes.append((self.training, torch.is_grad_enabled()))
+        return x.flatten(1) * self.scale, torch.zeros(len(x), 3)
+
+
+def test_evaluate_runs_every_metric_by_the_published_numbers():
+    data, model = Data(), Model().train()
+    names = [*_evaluate.SAMPLE_METRICS, *_evaluate.ENCODER_METRICS]
+    found = metrics.evaluate(model, data, metrics=names, protocol="fast")
+    assert list(found) == names
+    for name in set(names) - {"sap"}:
+        assert float(found[name]) > 0.98, name
+    assert (found["mig"].n_samples, found["dci"].n_train, found["dci"].n_test, found["sap"].n_test) == (2000, 1000, 500, 1000)
+    assert model.training
+    assert set(model.modes) == {(False, False)}
+    # One observation to learn the number of latents, the whole table once, and what rank_correlations itself looks at.
+    assert data.seen <= 1 + SPACE.size + 128 * (sum(SPACE.sizes) + 32)
+    assert _evaluate.SAMPLE_METRICS["dci"].full == (10_000, 5_000)
+    assert _evaluate.SAMPLE_METRICS["mig"].full == (10_000, 0)
+
+
+def test_evaluate_encodes_each_observation_once_and_scores_do_not_depend_on_their_neighbours():
+    data = Data()
+    both = metrics.evaluate(Model(), data, metrics=["mig", "dci"], protocol="fast", batch_size=100)
+    assert data.seen <= SPACE.size
+    alone = metrics.evaluate(Model(), Data(), metrics=["dci"], protocol="fast")
+    assert alone["dci"].summary() == both["dci"].summary()
+    other = metrics.evaluate(Model(), Data(), metrics=["mig"], protocol="fast", seed=1)
+    assert other["mig"].summary() != both["mig"].summary()
+
+
+def test_evaluate_says_what_exists():
+    with pytest.raises(ValueError, match=r"Unknown metric 'mog'; choose one of: mig, mig_quantile, dci"):
+        metrics.evaluate(Model(), Data(), metrics=["mog"])
+    with pytest.raises(ValueError, match=r"Unknown protocol 'quick'; choose one of: full, fast"):
+        metrics.evaluate(Model(), Data(), protocol="quick")
+    with pytest.raises(ValueError, match="batch_size must be a whole number"):
+        metrics.evaluate(Model(), Data(), batch_size=0)
+
+
+def test_evaluate_refuses_a_diverged_model():
+    model = Model()
+    model.scale.data[1] = torch.nan
+    with pytest.raises(ValueError, match=r"codes\[0, 1\] is nan, but every code must be finite"):
+        metrics.evaluate(model, Data(), protocol="fast")
