@@ -321,3 +321,25 @@ def published(name: str) -> list[dict[str, Any]]:
 
     with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return [{column: read(text) for column, text in line.items()} for line in csv.DictReader(file)]
+
+
+def published_matrices() -> dict[tuple[str, str], np.ndarray]:
+    """Return the perceived distances of the paper's Figure 3, read back from its colours.
+
+    Returns
+    -------
+    dict of (data set, factor) to ndarray of float64, shape (f, f)
+        Each scaled to 0 … 1 by its own largest distance, as the paper's panels are; only panels that could be read in full.
+    """
+    panels: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+    for line in published("fig3_perceived_matrices"):
+        panels.setdefault((line["dataset"], line["factor"]), {})[int(line["i"]), int(line["j"])] = line["perceived_distance_scaled_0_1"]
+    found = {}
+    for name, values in panels.items():
+        size = max(j for _, j in values) + 1
+        if len(values) == size * (size - 1) // 2 and None not in values.values():
+            matrix = np.zeros((size, size))
+            for (i, j), value in values.items():
+                matrix[i, j] = matrix[j, i] = value
+            found[name] = matrix
+    return found
