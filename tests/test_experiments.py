@@ -1,0 +1,193 @@
+"""Specifications and their keys, Table A4's grids, profiles."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+
+from vaedis import experiments, results
+from vaedis.experiments import PROFILES, RunSpec, profile
+
+BETAS = (1e-4, 3.16e-4, 1e-3, 3.16e-3, 1e-2, 3.16e-2, 0.1, 0.316, 1.0)
+# (z, channels): the factor, and beta as a weight of sums for each of BETAS, at 64×64 pixels
+BETA_SUM = {
+    (9, 3): (1365.3, (0.137, 0.431, 1.37, 4.31, 13.7, 43.1, 137, 431, 1365)),
+    (25, 3): (491.5, (0.049, 0.155, 0.492, 1.55, 4.92, 15.5, 49.2, 155, 492)),
+    (9, 1): (455.1, (0.046, 0.144, 0.455, 1.44, 4.55, 14.4, 45.5, 144, 455)),
+    (25, 1): (163.8, (0.016, 0.052, 0.164, 0.518, 1.64, 5.18, 16.4, 51.8, 164)),
+}
+
+
+@pytest.mark.parametrize(("latents", "channels"), BETA_SUM)
+def test_beta_as_a_weight_of_sums_is_that_of_the_normalisation_table(latents, channels):
+    factor, expected = BETA_SUM[latents, channels]
+    assert RunSpec(beta=1.0, latents=latents).beta_sum((64, 64, channels)) == pytest.approx(factor, abs=0.05)
+    for beta, value in zip(BETAS, expected, strict=True):
+        # the table has three digits, or three after the point
+        found = RunSpec(beta=beta, latents=latents).beta_sum((64, 64, channels))
+        assert found == pytest.approx(value, rel=5e-3, abs=6e-4)
+
+
+def test_a_key_stays_what_it_was():
+    # stored runs are found by these; if one changes on purpose, experiments.MEANING must be raised and the runs made anew
+    assert RunSpec().key == "cbf62e4384d74986"
+    shown = RunSpec(data_options={"grid_spacing": 1}, framework="beta-vae", beta=0.00316, steps=2_000, batch=64)
+    assert shown.key == "6ac594c682994d2c"
+
+
+@pytest.mark.parametrize("experiment", ["fig9", "fig11"])
+def test_the_keys_of_committed_runs_are_those_of_their_specifications(experiment):
+    rows = results.Store().rows(experiment, "laptop")
+    assert rows
+    assert [results.spec_of(row).key for row in rows] == [row["key"] for row in rows]
+    assert {row["key"] for row in rows} <= {spec.key for spec in experiments.grid(experiment, "laptop")}
+
+
+CHANGES = {
+    "data": "dsprites",
+    "data_options": {"grid_spacing": 1},
+    "framework": "ada-gvae",
+    "beta": 0.002,
+    "latents": 8,
+    "loss": "box-blur",
+    "loss_options": {"radius": 3},
+    "steps": 10,
+    "batch": 64,
+    "lr": 1e-4,
+    "average": "published",
+    "pairs": "paper-text",
+    "model": "mlp",
+    "model_options": {"padding": 1},
+    "standardise": False,
+    "seed": 1,
+}
+
+
+def test_every_field_has_a_part_in_the_key():
+    assert set(CHANGES) == {f.name for f in dataclasses.fields(RunSpec)}
+    keys = {RunSpec().key, *(RunSpec(**{name: value}).key for name, value in CHANGES.items())}
+    assert len(keys) == len(CHANGES) + 1
+
+
+def test_the_meaning_of_the_code_has_a_part_in_the_key(monkeypatch):
+    before = RunSpec().key
+    monkeypatch.setattr(experiments, "MEANING", experiments.MEANING + 1)
+    assert RunSpec().key != before
+
+
+def test_the_order_of_options_has_no_part_in_the_key():
+    one, two = ({"grid_spacing": 1, "rgb": True}, {"rgb": True, "grid_spacing": 1})
+    assert RunSpec(data_options=one).key == RunSpec(data_options=two).key
+
+
+def test_a_specification_is_a_value():
+    options = {"grid_spacing": 1}
+    spec = RunSpec(data_options=options)
+    options["grid_spacing"] = 2
+    assert spec.data_options == {"grid_spacing": 1}
+    assert spec == RunSpec(data_options={"grid_spacing": 1})
+    assert len({spec, RunSpec(data_options={"grid_spacing": 1}), RunSpec()}) == 2
+    assert spec.replace(seed=4).seed == 4
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.seed = 3
+    assert RunSpec(**spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"framework": "vae"}, "Unknown framework 'vae'; choose one of: beta-vae, ada-gvae"),
+        ({"average": "both"}, "Unknown average 'both'; choose one of: mean, published"),
+        ({"pairs": "random"}, "Unknown pair rule 'random'; choose one of: paper-code, paper-text"),
+        ({"model": "resnet"}, "Unknown model 'resnet'; choose one of: conv, mlp"),
+        ({"beta": -0.1}, "beta must be a finite number of at least 0, not -0.1"),
+        ({"beta": float("nan")}, "beta must be a finite number of at least 0, not nan"),
+        ({"beta": "0.1"}, "beta must be a finite number of at least 0, not '0.1'"),
+        ({"lr": 0}, "lr must be above 0, not 0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"batch": 0}, "batch must be a whole number of at least 1, not 0"),
+        ({"latents": 0}, "latents must be a whole number of at least 1, not 0"),
+        ({"latents": 9.0}, "latents must be a whole number of at least 1, not 9.0"),
+        ({"steps": True}, "steps must be a whole number of at least 1, not True"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
+    ],
+)
+def test_values_that_do_not_exist_or_fit_are_one_clear_sentence(changes, says):
+    with pytest.raises(ValueError, match=says) as error:
+        RunSpec(**changes)
+    assert "\n" not in str(error.value)
+
+
+def test_figure_6_has_the_160_runs_of_table_a4():
+    grid = experiments.grid("fig6", "paper")
+    assert len({s.key for s in grid}) == len(grid) == 160
+    assert {s.beta for s in grid} == {0.000316, 0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0}
+    assert Counter(s.latents for s in grid) == {9: 80, 25: 80}
+    assert Counter(s.framework for s in grid) == {"beta-vae": 80, "ada-gvae": 80}
+    assert Counter(s.data for s in grid) == dict.fromkeys(("xysquares", "smallnorb", "cars3d", "shapes3d", "dsprites"), 32)
+    assert {(s.steps, s.batch, s.lr, s.loss, s.standardise) for s in grid} == {(115_200, 256, 1e-3, "mse", True)}
+
+
+def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
+    grid = experiments.grid("fig9", "paper")
+    assert len({s.key for s in grid}) == len(grid) == 80
+    assert Counter(s.data_options["grid_spacing"] for s in grid) == dict.fromkeys(range(1, 9), 10)
+    assert Counter(s.seed for s in grid) == dict.fromkeys(range(5), 16)
+    for s in grid:
+        near = s.data_options["grid_spacing"] in (1, 2)
+        assert s.beta == (0.00316 if s.framework == "beta-vae" and near else 0.001)
+        assert (s.latents, s.steps, s.batch, s.loss, s.average, s.pairs) == (9, 57_600, 256, "mse", "mean", "paper-code")
+
+
+def test_figure_11_pools_both_betas_of_both_losses_in_40_runs():
+    grid = experiments.grid("fig11", "paper")
+    assert len({s.key for s in grid}) == len(grid) == 40
+    cells = Counter((s.loss, s.beta, s.framework) for s in grid)
+    assert cells == {(loss, beta, f): 5 for loss in ("mse", "box-blur") for beta in (0.0001, 0.0316) for f in experiments.FRAMEWORKS}
+    assert {(s.latents, s.steps, s.batch, s.data_options["grid_spacing"]) for s in grid} == {(25, 57_600, 256, 8)}
+
+
+def test_smaller_profiles_run_each_loss_of_figure_11_with_the_beta_that_suits_it():
+    for name in ("smoke", "laptop"):
+        assert {(s.loss, s.beta) for s in experiments.grid("fig11", name)} == {("mse", 0.0001), ("box-blur", 0.0316)}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("experiment", ["fig6", "fig9", "fig11"])
+def test_every_cell_comes_once_before_any_second_repeat(experiment, name):
+    seeds = [s.seed for s in experiments.grid(experiment, name)]
+    cells = [s.replace(seed=0).key for s in experiments.grid(experiment, name)]
+    assert seeds == sorted(seeds)
+    once = len(set(cells))
+    assert len(cells) % once == 0
+    for start in range(0, len(cells), once):
+        assert cells[start : start + once] == cells[:once]
+
+
+def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
+    assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
+    monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
+    assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
+    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11"):
+        experiments.grid("fig7")
+
+
+def test_a_profile_is_the_argument_then_the_environment_then_smoke(monkeypatch):
+    assert profile().name == "smoke"
+    monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
+    assert profile().name == "laptop"
+    assert profile("paper").name == "paper"
+    monkeypatch.setenv("VAEDIS_PROFILE", "")
+    assert profile().name == "smoke"
+    for wrong in ("big", "Smoke"):
+        with pytest.raises(ValueError, match=f"Unknown profile '{wrong}'; choose one of: smoke, laptop, paper"):
+            profile(wrong)
+    monkeypatch.setenv("VAEDIS_PROFILE", "big")
+    with pytest.raises(ValueError, match="Unknown profile 'big'"):
+        profile()
+
+
+def test_the_paper_profile_is_table_a4():
+    paper = PROFILES["paper"]
+    assert (paper.steps, paper.long_steps, paper.batch, paper.repeats, paper.protocol) == (57_600, 115_200, 256, 5, "full")
+    assert sorted(paper.spacings) == list(range(1, 9))
