@@ -186,22 +186,6 @@ def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
     assert not (small / "_build" / "html").exists()
 
 
-def test_a_kernel_that_dies_names_its_cell(small, capsys):
-    path = small / "book" / "one.md"
-    path.write_text(path.read_text().replace("print(profile", "os._exit(3)\nprint(profile"))
-    assert book.run_notebooks(small, "smoke", only=["one"]) == ["one"]
-    assert "code cell 2 (import os): " in capsys.readouterr().err
-
-
-def test_a_run_that_is_killed_names_its_cell(small):
-    notebook = _notebooks.from_markdown(small, "one")
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    code[0].metadata["papermill"], code[1].metadata["papermill"] = {"status": "completed"}, {"status": "running"}
-    assert _notebooks.what_stopped(notebook, -9, "log") == "code cell 2 (import os): killed by signal 9"
-    assert _notebooks.what_stopped(None, 1, "log\nNoSuchKernel: python3\n") == "NoSuchKernel: python3"
-    assert _notebooks.what_stopped(None, 1, "") == "exit code 1"
-
-
 def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
     write = "import pathlib\n\nfolder = pathlib.Path('../results')\n_ = (folder / 'new.csv').write_text('a')"
     (small / "book" / "two.md").write_text(NOTEBOOK.format(name="Two", code=write))
