@@ -2,7 +2,7 @@
 
     python benchmarks/metrics.py --peer-python PATH            # an interpreter that has disent 0.8.0
     python benchmarks/metrics.py --set-up DIR                  # makes that environment first (it downloads several gigabytes)
-    python benchmarks/metrics.py --peer-python PATH --quick    # a tenth of the samples: minutes
+    python benchmarks/metrics.py --peer-python PATH --quick    # a tenth of the samples: minutes; in full, an hour or more
 
 disent's own `metric_mig` and `metric_dci` get the stored codes through a stand-in for its dataset, so that neither side encodes anything.
 Each side runs in a process of its own. MIG is repeated and medians are compared. Of DCI, ours is repeated and disent's runs once, since it
@@ -31,7 +31,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from metric_codes import mixed_codes  # noqa: E402
 
 EIGHTS, CLASSES_183 = (8,) * 6, (183,)
-# Name, sizes of the factors, latents, and the share of the samples that the long runs of disent are given.
+# Name, sizes of the factors, latents.
 CASES = (
     ("6 factors of 8 values, z = 9", EIGHTS, 9),
     ("6 factors of 8 values, z = 25", EIGHTS, 25),
@@ -100,6 +100,7 @@ def print_tables(rows: list[dict]) -> None:
         scores = [" ".join(f"{side['dci'][key]:.4f}" for key in ours["dci"]) for side in (peer, ours)]
         print(f"| {row['name']} | {n} | DCI: D, C, I | {theirs:.1f} | {median:.2f} | {theirs / median:.0f}× | {scores[0]} | {scores[1]} |")
     print("\nSpread of our DCI, s: " + "; ".join(" ".join(f"{s:.2f}" for s in row["ours"]["seconds"]["dci"]) for row in rows))
+    print("Load averages over 1, 5, 15 minutes at the end: " + " ".join(f"{load:.1f}" for load in os.getloadavg()))
     print("Peak memory, MB (of which packages and codes), ours and disent's whole process: ", end="")
     print("; ".join(f"{r['ours']['peak_mb']:.0f} ({r['ours']['base_mb']:.0f}), {r['peer']['peak_mb']:.0f}" for r in rows))
 
@@ -108,7 +109,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter of an environment that has disent 0.8.0")
     parser.add_argument("--set-up", metavar="DIR", type=Path, help="install disent 0.8.0 into DIR first, and use it")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the samples")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the 10,000 and 5,000 samples")
+    parser.add_argument("--quick", action="store_const", const=0.1, dest="scale", help="--scale 0.1")
     parser.add_argument("--cases", default="123", help="which of the three sets of codes, such as 12")
     parser.add_argument("--ours", metavar="CODES", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -131,10 +133,7 @@ def main() -> None:
         )
         words = [sys.executable, __file__, "--ours", str(Path(folder, "tiny.npz"))]
         compiled, cached = (child(words, NUMBA_CACHE_DIR=str(Path(folder, "cache")))["seconds"]["compile"][0] for _ in range(2))
-        rows = [
-            measure(CASES[int(number) - 1], options.peer_python, 0.1 if options.quick else 1.0, 11, Path(folder))
-            for number in options.cases
-        ]
+        rows = [measure(CASES[int(number) - 1], options.peer_python, options.scale, 11, Path(folder)) for number in options.cases]
     versions = subprocess.run(
         [options.peer_python, "-c", "import sklearn, numpy, sys; print(sys.version.split()[0], sklearn.__version__, numpy.__version__)"],
         capture_output=True, text=True, check=True,
