@@ -235,7 +235,7 @@ def test_without_numba_scikit_learn_takes_over_with_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "vaedis.metrics._boosting_kernel", None)
     monkeypatch.delattr("vaedis.metrics._boosting_kernel", raising=False)
     monkeypatch.setattr(_dci, "_warned_of_fallback", False)
-    with pytest.warns(RuntimeWarning, match=r"numba is not installed.*pip install vaedis\[metrics\]"):
+    with pytest.warns(RuntimeWarning, match=r"numba cannot be imported.*pip install vaedis\[metrics\]"):
         first = metrics.dci(codes, factors)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

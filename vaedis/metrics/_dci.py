@@ -170,7 +170,7 @@ def _fit(estimator: str, *arrays_and_seed: Any) -> tuple[Boosted, str]:
             if not _warned_of_fallback:
                 _warned_of_fallback = True
                 warnings.warn(
-                    "numba is not installed, so dci uses scikit-learn, many times slower: pip install vaedis[metrics].",
+                    "numba cannot be imported, so dci uses scikit-learn, many times slower: pip install vaedis[metrics].",
                     RuntimeWarning,
                     stacklevel=3,
                 )
