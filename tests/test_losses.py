@@ -18,6 +18,65 @@ def test_blur_is_a_zero_padded_convolution(radius):
     torch.testing.assert_close(losses.BoxBlur(radius).blur(X.float()), expected.float(), rtol=0, atol=1e-6)
 
 
+def test_blur_is_the_product_of_transforms_that_the_authors_code_makes():
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    kernel = torch.full((63, 63), 1 / 3969, dtype=torch.float64)
+    # zero-padded to 64 + 63 - 1 on each side, multiplied, and cropped to rows and columns 31 … 94
+    both = torch.fft.rfft2(x.double(), s=(126, 126)) * torch.fft.rfft2(kernel, s=(126, 126))
+    expected = torch.fft.irfft2(both, s=(126, 126))[..., 31:95, 31:95]
+    loss = losses.BoxBlur()
+    torch.testing.assert_close(loss.blur(x.double()), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(loss.blur(x), expected.float(), rtol=0, atol=1e-6)
+
+
+def test_blur_of_a_lone_pixel_is_the_windows_share_of_it():
+    x = torch.zeros(1, 64, 64, dtype=torch.float64)
+    x[0, 0, 63] = 1
+    blurred = losses.BoxBlur().blur(x)
+    assert blurred[0, 31, 32] == pytest.approx(1 / 3969, rel=1e-12)
+    assert (blurred > 0).sum() == 32 * 32
+
+
+def test_blurring_the_residual_is_the_difference_of_blurred_images():
+    loss = losses.BoxBlur(radius=5)
+    torch.testing.assert_close(loss.blur(X - Y), loss.blur(X) - loss.blur(Y), rtol=0, atol=1e-14)
+    # and channels do not mix, nor do images
+    one = X.clone()
+    one[1:], one[:, 1:] = 0, 0
+    torch.testing.assert_close(loss.blur(one)[0, 0], loss.blur(X)[0, 0], rtol=0, atol=0)
+    assert (loss.blur(one)[1:] == 0).all()
+    assert (loss.blur(one)[:, 1:] == 0).all()
+
+
+def test_blur_takes_images_that_are_not_square():
+    x = X[..., :9]
+    kernel = torch.full((1, 1, 5, 5), 1 / 25, dtype=torch.float64)
+    expected = torch.nn.functional.conv2d(x.flatten(0, 1)[:, None], kernel, padding=2).view_as(x)
+    torch.testing.assert_close(losses.BoxBlur(2).blur(x), expected, rtol=0, atol=1e-12)
+
+
+def test_the_weight_of_the_blurred_term_is_the_windows_area_unless_given():
+    assert losses.get("box-blur", radius=3).weight == 49
+    assert losses.get("box-blur", radius=3, weight=0).weight == 0
+    torch.testing.assert_close(losses.get("box-blur", weight=0).distance(X, Y), losses.MSE().distance(X, Y))
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_losses_are_of_each_observation_and_broadcast(name):
+    loss = losses.get(name)
+    alone = torch.stack([loss.distance(a, b) for a, b in zip(X, Y, strict=True)])
+    torch.testing.assert_close(loss.distance(X, Y), alone)
+    torch.testing.assert_close(loss.distance(X[:1], Y)[3], loss.distance(X[0], Y[3]))
+    assert loss.distance(X[:, None], Y).shape == (5, 5)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_training_losses_are_distances_of_what_the_decoder_puts_out(name):
+    loss = losses.get(name)
+    torch.testing.assert_close(loss(X, Y), loss.distance(loss.output(X), Y))
+    assert torch.equal(loss.output(X), X) == (name != "bce")
+
+
 def test_box_blur_is_pixel_loss_plus_weighted_loss_of_blurred_images():
     loss = losses.get("box-blur")
     assert (loss.radius, loss.weight, loss.pixel_weight) == (31, 3969, 1)
@@ -42,7 +101,10 @@ def test_bce_takes_logits_in_training_and_probabilities_as_a_distance():
     expected = -(Y * X.log() + (1 - Y) * (1 - X).log()).flatten(1).mean(1)
     torch.testing.assert_close(loss(logits, Y), expected)
     torch.testing.assert_close(loss.distance(X, Y), expected)
+    torch.testing.assert_close(loss(logits, Y), torch.nn.functional.binary_cross_entropy(X, Y, reduction="none").mean((1, 2, 3)))
     binary = (X > 0.5).double()
+    # logarithms end at -100, so pixels that differ cost 100
+    assert loss.distance(binary, 1 - binary).tolist() == [100] * 5
     assert loss.distance(binary, binary).abs().max() == 0
 
 
@@ -61,7 +123,9 @@ def test_divergences_agree_with_torch():
         (lambda: losses.get("l2"), "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur"),
         (lambda: losses.get("mse", radius=1), "Unknown option 'radius' of loss 'mse'; it takes none"),
         (lambda: losses.get("box-blur", r=1), "it takes: radius, weight, pixel_weight"),
-        (lambda: losses.get("box-blur", radius=-1), "radius must be"),
+        (lambda: losses.get("box-blur", radius=-1), "radius must be a whole number of at least 0, not -1"),
+        (lambda: losses.get("box-blur", weight=-1), "weight must be a finite number of at least 0, not -1"),
+        (lambda: losses.get("box-blur", pixel_weight=float("inf")), "pixel_weight must be a finite number of at least 0, not inf"),
         (lambda: losses.get(losses.MSE(), radius=1), "already made"),
     ],
 )
@@ -73,3 +137,5 @@ def test_bad_input_is_one_sentence(call, says):
 def test_a_loss_that_is_no_quadratic_form_says_so():
     with pytest.raises(TypeError, match="not a quadratic form"):
         losses.get("mae").embed(X)
+    with pytest.raises(TypeError, match="base class of losses; use one of: mse, bce, mae, box-blur"):
+        losses.Loss().distance(X, Y)

@@ -1,12 +1,15 @@
-"""The store: rows survive, whatever happens; sweeps run what is missing."""
+"""The store: rows survive, whatever happens."""
 
 import multiprocessing
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from vaedis import experiments, results, sweep
+from vaedis import results
 from vaedis.experiments import RunSpec
 
 
@@ -22,6 +25,70 @@ def test_rows_and_arrays_come_back(tmp_path):
     assert {k: v for k, v in back.items() if v not in (None, "")} == row
     assert results.spec_of(back) == RunSpec()
     assert store.arrays(back)["a"].tolist() == [0, 1, 2]
+
+
+def test_every_column_comes_back_as_it_went_in(tmp_path):
+    spec = RunSpec(
+        data="shapes3d",
+        data_options={"grid_spacing": 1, "rgb": False, "name": 'a "quoted", text\nof two lines'},
+        framework="ada-gvae",
+        beta=1e-07,
+        latents=25,
+        loss="box-blur",
+        loss_options={"radius": 3, "weight": None},
+        steps=3,
+        batch=5,
+        lr=0.1 + 0.2,
+        average="published",
+        pairs="paper-text",
+        model="mlp",
+        model_options={"hidden": [3, 4]},
+        standardise=False,
+        seed=12,
+    )
+    scores = {name: 0.1 * i / 3 for i, name in enumerate(results._SCORES)} | {"mig": np.float32(0.3), "dci": float("nan")}
+    row = results.make_row(
+        spec, "fig6", "paper", scores=scores, protocol="full", images_per_second=1e5 / 3, seconds=0.25, device="a GPU, the first", threads=2
+    )
+    assert set(row) == set(results.COLUMNS)
+    store = results.Store(tmp_path)
+    store.add(row)
+    (back,) = store.rows("fig6", "paper")
+    assert np.isnan(back.pop("dci"))
+    assert np.isnan(row.pop("dci"))
+    assert back == {**row, "mig": float(np.float32(0.3))}
+    assert [type(back[c]) for c in ("beta", "steps", "standardise", "threads", "mig")] == [float, int, bool, int, float]
+    assert results.spec_of(back) == spec
+    assert results.spec_of(back).key == back["key"]
+
+
+def test_reading_and_writing_again_changes_no_byte(tmp_path):
+    store = results.Store(tmp_path)
+    for seed in range(3):
+        store.add(_row(seed))
+    path = tmp_path / "fig9-laptop.csv"
+    before = path.read_bytes()
+    store.add(store.rows("fig9", "laptop")[1])
+    assert path.read_bytes() == before
+    assert b"\r" not in before
+
+
+def test_a_replaced_row_leaves_no_arrays_behind(tmp_path):
+    store = results.Store(tmp_path)
+    store.add(_row(0), {"a": np.zeros(3)})
+    store.add(_row(0), {"a": np.ones(2)})
+    assert store.arrays(_row(0))["a"].tolist() == [1, 1]
+    store.add(_row(0, status="failed: loss not finite"))
+    assert store.arrays(_row(0)) == {}
+    assert store.arrays(_row(5)) == {}
+
+
+def test_no_pickle_is_loaded(tmp_path):
+    store = results.Store(tmp_path)
+    store.add(_row(0), {"a": np.zeros(3)})
+    np.savez(tmp_path / "fig9-laptop" / f"{_row(0)['key']}.npz", a=np.array([{}], object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        store.arrays(_row(0))
 
 
 def test_a_row_with_the_same_key_is_replaced_and_rows_are_sorted(tmp_path):
@@ -68,6 +135,70 @@ def test_a_corrupt_row_is_named(tmp_path):
         store.rows("fig9", "laptop")
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda line: line.replace("57600", "many"), "invalid literal"),
+        (lambda line: line.replace("True", "yes"), "yes"),
+        (lambda line: line.replace("{}", "{", 1), "Expecting property name"),
+        (lambda line: line + ",1", "more fields than columns"),
+        (lambda line: line.rsplit(",", 5)[0], "no "),
+        (lambda line: "," + line.split(",", 1)[1], "no key or status"),
+    ],
+)
+def test_damage_is_named_with_its_line_and_nothing_is_overwritten(tmp_path, damage, says):
+    store = results.Store(tmp_path)
+    for seed in range(3):
+        store.add(_row(seed))
+    path = tmp_path / "fig9-laptop.csv"
+    lines = path.read_text().splitlines()
+    lines[2] = damage(lines[2])
+    path.write_text("\n".join(lines) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"fig9-laptop.csv line 3 is no row of results .*; mend or remove that line") as caught:
+        store.rows("fig9", "laptop")
+    assert says in str(caught.value)
+    with pytest.raises(ValueError, match="line 3 is no row"):
+        store.add(_row(7))
+    assert path.read_bytes() == before
+
+
+def test_values_are_picked_by_columns_and_by_options(tmp_path):
+    store = results.Store(tmp_path)
+    for seed in range(4):
+        spec = RunSpec(seed=seed, data_options={"grid_spacing": 1 + seed % 2}, loss_options={"weight": seed})
+        store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": float(seed)}))
+    found = store.best("fig9")
+    assert sorted(found.values("mig", grid_spacing=2)) == [1, 3]
+    assert found.values("mig", grid_spacing=2, weight=3).tolist() == [3]
+    assert found.values("mig", grid_spacing=9).tolist() == []
+    assert found.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
+
+
+def test_scores_and_facts_that_have_no_column_are_refused():
+    with pytest.raises(ValueError, match=r"Unknown option 'fid' of row .*; it takes: mig, dci"):
+        results.make_row(RunSpec(), "fig9", "laptop", scores={"fid": 1.0})
+    with pytest.raises(ValueError, match=r"Unknown option 'gpu' of row .*; it takes: protocol"):
+        results.make_row(RunSpec(), "fig9", "laptop", gpu="a")
+
+
+def test_a_row_says_what_made_it():
+    row = _row()
+    assert row["torch"] == torch.__version__
+    assert re.fullmatch(r"[0-9a-f]{12}\+?|unknown", row["commit"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", row["date"])
+    assert row["vaedis"]
+    assert row["python"].startswith("3.")
+
+
+def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
+    assert results.Store().root.name == "results"
+    monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
+    assert results.Store().root == tmp_path
+    assert results.Store().rows("fig9", "laptop") == []
+    assert results.Store("elsewhere").root == Path("elsewhere")
+
+
 def test_the_best_profile_with_finished_runs_wins(tmp_path):
     store = results.Store(tmp_path)
     assert store.best("fig9") is None
@@ -84,27 +215,3 @@ def test_published_numbers_are_numbers_and_unknown_tables_are_named():
     assert results.published("fig9_scores")[0]["grid_spacing"] == 1.0
     with pytest.raises(ValueError, match="table of published numbers 'fig1'"):
         results.published("fig1")
-
-
-def test_a_sweep_runs_what_is_missing_and_stores_each_run(tmp_path, monkeypatch):
-    ran = []
-
-    def run_one(spec, experiment, scale, *, device):
-        ran.append(spec.key)
-        return results.make_row(spec, experiment, scale.name, scores={"mig": 0.0, "dci": 0.0}, seconds=1.0, images_per_second=1.0), {}
-
-    monkeypatch.setattr(sweep, "run_one", run_one)
-    store = results.Store(tmp_path)
-    assert sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True) == 3
-    everything = [s.key for s in experiments.grid("fig9", "laptop")]
-    assert ran == everything[:3]
-    assert sweep.run_missing("fig9", "laptop", store=store, quiet=True) == len(everything) - 3
-    assert ran == everything
-    assert sweep.run_missing("fig9", "laptop", store=store, quiet=True) == 0
-
-
-def test_a_failed_run_is_a_row(monkeypatch):
-    spec = RunSpec(lr=1e12, steps=60, batch=4, model="mlp", model_options={"hidden": (4,)})
-    row, arrays = sweep.run_one(spec, "fig9", experiments.PROFILES["smoke"], device="cpu")
-    assert row["status"].startswith("failed: loss not finite at step")
-    assert arrays == {}

@@ -1,0 +1,213 @@
+"""Sweeps: what is missing, what is stored, and a run from specification to figures' arrays."""
+
+import numpy as np
+import pytest
+import torch
+
+from vaedis import experiments, results, sweep
+from vaedis.experiments import PROFILES, Profile, RunSpec
+
+LAPTOP = PROFILES["laptop"]
+# a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to find
+TOY = Profile("smoke", 2, 2, 8, 1, (1, 8), 2, "fast", "tests")
+
+
+def toy_grid(scale):
+    options = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
+    small = {"model": "mlp", "model_options": {"hidden": [16]}, "latents": 3, "steps": scale.steps, "batch": scale.batch}
+    return [RunSpec(data_options=options, framework=f, **small) for f in experiments.FRAMEWORKS]
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(experiments.GRIDS, "fig9", toy_grid)
+    monkeypatch.setitem(experiments.PROFILES, "smoke", TOY)
+
+
+def row_of(spec, experiment, scale, **more):
+    scores = {} if "status" in more else {"mig": 0.25, "dci": 0.5}
+    return results.make_row(spec, experiment, scale.name, scores=scores, seconds=1.0, images_per_second=2.0, **more)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The keys that were run, with training replaced by made-up scores; a seed of 1 fails."""
+    keys = []
+
+    def run_one(spec, experiment, scale, *, device="auto"):
+        keys.append(spec.key)
+        if spec.seed == 1:
+            return row_of(spec, experiment, scale, status="failed: loss not finite at step 3, last finite loss 1.0"), {}
+        return row_of(spec, experiment, scale), {"z/x_R": np.eye(8)}
+
+    monkeypatch.setattr(sweep, "run_one", run_one)
+    return keys
+
+
+def test_what_is_missing_is_the_grid_without_what_is_stored_failed_runs_included(tmp_path):
+    store = results.Store(tmp_path)
+    grid = experiments.grid("fig9", "laptop")
+    assert sweep.missing("fig9", LAPTOP, store) == grid
+    store.add(row_of(grid[3], "fig9", LAPTOP))
+    store.add(row_of(grid[5], "fig9", LAPTOP, status="failed: loss not finite at step 3, last finite loss 1.0"))
+    assert sweep.missing("fig9", LAPTOP, store) == [s for i, s in enumerate(grid) if i not in (3, 5)]
+    # another profile and another experiment are other runs
+    assert len(sweep.missing("fig9", PROFILES["paper"], store)) == 80
+    assert len(sweep.missing("fig11", LAPTOP, store)) == len(experiments.grid("fig11", "laptop"))
+
+
+def test_each_run_is_stored_as_it_ends_in_the_grids_order_and_none_twice(tmp_path, ran):
+    store = results.Store(tmp_path)
+    keys = [s.key for s in experiments.grid("fig9", "laptop")]
+    assert sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True) == 3
+    assert ran == keys[:3]
+    assert store.keys("fig9", "laptop") == set(keys[:3])
+    assert sweep.run_missing("fig9", "laptop", store=store, quiet=True) == len(keys) - 3
+    assert ran == keys
+    assert sweep.run_missing("fig9", "laptop", store=store, quiet=True) == 0
+    assert ran == keys
+
+
+def test_runs_before_one_that_crashes_are_kept(tmp_path, monkeypatch, ran):
+    store, real = results.Store(tmp_path), sweep.run_one
+
+    def crash(spec, *args, **options):
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return real(spec, *args, **options)
+
+    monkeypatch.setattr(sweep, "run_one", crash)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run_missing("fig9", "laptop", store=store, quiet=True)
+    assert store.keys("fig9", "laptop") == {s.key for s in experiments.grid("fig9", "laptop")[:2]}
+
+
+def test_no_run_is_started_that_would_likely_end_after_the_time_given(tmp_path, monkeypatch, ran):
+    clock = [0.0]
+    monkeypatch.setattr(sweep.time, "perf_counter", lambda: clock[0])
+    stub = sweep.run_one
+
+    def takes_ten_seconds(*args, **options):
+        clock[0] += 10
+        return stub(*args, **options)
+
+    monkeypatch.setattr(sweep, "run_one", takes_ten_seconds)
+    # the third run would end at 30
+    assert sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path), seconds=25, quiet=True) == 2
+
+
+def test_a_line_for_each_run_says_what_it_gave(tmp_path, ran, capsys):
+    sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path))
+    lines = capsys.readouterr().err.splitlines()
+    total = len(experiments.grid("fig9", "laptop"))
+    assert len(lines) == total
+    assert lines[0] == (f"fig9 1/{total} ada-gvae mse grid_spacing=1 beta=0.001 z=9 seed=0: MIG 0.250 DCI 0.500, 1 s, 2 images/s")
+    assert lines[-1].endswith("seed=1: failed: loss not finite at step 3, last finite loss 1.0")
+    sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path / "quiet"), quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_completing_runs_what_is_missing_and_returns_it_with_the_failures_apart(tmp_path, ran):
+    found = sweep.complete("fig9", "laptop", store=results.Store(tmp_path))
+    grid = experiments.grid("fig9", "laptop")
+    assert found.profile == "laptop"
+    assert {r["seed"] for r in found.rows} == {0}
+    assert {r["seed"] for r in found.failed} == {1}
+    assert len(found.rows) + len(found.failed) == len(grid)
+    sweep.complete("fig9", "laptop", store=results.Store(tmp_path))
+    assert len(ran) == len(grid)
+
+
+def test_completing_returns_a_larger_profile_if_one_is_stored(tmp_path, ran):
+    store = results.Store(tmp_path)
+    spec = experiments.grid("fig9", "paper")[0]
+    store.add(row_of(spec, "fig9", PROFILES["paper"]))
+    assert sweep.complete("fig9", "laptop", store=store).profile == "paper"
+    assert sweep.complete("fig9", "smoke", store=store).profile == "paper"
+
+
+def test_smoke_runs_are_made_every_time_and_kept_nowhere(tmp_path, ran):
+    store = results.Store(tmp_path / "none")
+    for times in (1, 2):
+        found = sweep.complete("fig9", "smoke", store=store)
+        assert found.profile == "smoke"
+        assert len(ran) == times * len(experiments.grid("fig9", "smoke"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_smoke_runs_that_fail_are_counted_as_failed(tmp_path, monkeypatch):
+    def run_one(spec, experiment, scale, *, device="auto"):
+        return row_of(spec, experiment, scale, **({"status": "failed: x"} if spec.framework == "ada-gvae" else {})), {}
+
+    monkeypatch.setattr(sweep, "run_one", run_one)
+    found = sweep.complete("fig9", "smoke", store=results.Store(tmp_path))
+    assert {r["framework"] for r in found.rows} == {"beta-vae"}
+    assert {r["framework"] for r in found.failed} == {"ada-gvae"}
+    assert (found.values("mig") == 0.25).all()
+
+
+def test_how_much_is_stored_is_told_for_each_profile(tmp_path, ran):
+    store = results.Store(tmp_path)
+    sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True)
+    # a stored run that no grid asks for does not count
+    store.add(row_of(RunSpec(seed=77), "fig9", LAPTOP))
+    total = len(experiments.grid("fig9", "laptop"))
+    assert sweep.describe_missing("fig9", store=store) == {"smoke": (0, 4), "laptop": (3, total), "paper": (0, 80)}
+
+
+def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_the_store(tmp_path, toy):
+    store = results.Store(tmp_path)
+    spec = toy_grid(TOY)[1]
+    row, arrays = sweep.run_one(spec, "fig9", TOY, device="cpu")
+    store.add(row, arrays)
+    (back,) = store.rows("fig9", "smoke")
+    assert results.spec_of(back) == spec
+    assert back["status"] == "finished"
+    for score in ("mig", "dci", "dci_completeness", "dci_informativeness"):
+        assert 0 <= back[score] <= 1
+    assert back["beta_sum"] == pytest.approx(0.001 * 16 * 16 * 3 / 3)
+    assert back["final_loss"] == pytest.approx(back["final_recon"] + 0.001 * back["final_kl"], rel=1e-6)
+    assert (back["protocol"], back["device"], back["threads"]) == ("fast", "cpu", torch.get_num_threads())
+    assert back["seconds"] > 0
+    assert back["images_per_second"] > 0
+    found = store.arrays(back)
+    levels = {f"{level}/{f}": (4, 4) for level in ("factors", "x", "z", "kl", "reconstruction") for f in ("x_R", "y_R", "x_G", "y_G")}
+    assert {name: a.shape for name, a in found.items()} == {
+        "cycles": (3, 9, 16, 16, 3),
+        "spread": (3,),
+        **dict.fromkeys(("steps", "loss", "recon", "kl"), (2,)),
+        **levels,
+    }
+    assert found["cycles"].dtype == np.uint8
+    assert found["steps"].tolist() == [1, 2]
+    again, _ = sweep.run_one(spec, "fig9", TOY, device="cpu")
+    assert [again[s] for s in ("mig", "dci", "final_loss")] == [row[s] for s in ("mig", "dci", "final_loss")]
+
+
+def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
+    spec = toy_grid(TOY)[0].replace(lr=1e12, steps=200)
+    row, arrays = sweep.run_one(spec, "fig9", TOY, device="cpu")
+    assert row["status"].startswith("failed: loss not finite at step ")
+    assert "last finite loss" in row["status"]
+    assert "mig" not in row
+    assert arrays == {}
+    store = results.Store(tmp_path)
+    store.add(row, arrays)
+    (back,) = store.rows("fig9", "smoke")
+    assert back["status"] == row["status"]
+    assert back["mig"] is None
+    assert results.spec_of(back) == spec
+
+
+def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
+    from vaedis.train import fit
+
+    run = fit(toy_grid(TOY)[0], device="cpu")
+    index = run.data.factors.sample_index(64, generator=torch.Generator().manual_seed(7777))
+    mean, _ = run.posterior(index)
+    found = sweep.summarise(run)["cycles"]
+    for latent in range(3):
+        for frame, end in ((0, mean.amin(0)), (8, mean.amax(0))):
+            z = mean[:1].clone()
+            z[0, latent] = end[latent]
+            np.testing.assert_array_equal(found[latent, frame], run.pictures(z)[0].numpy())

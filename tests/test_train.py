@@ -1,0 +1,366 @@
+"""fit: which images it sees, which bits it gives, how it stops, and what a run can tell."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import vaedis as vd
+from vaedis import frameworks, losses, model, train
+from vaedis.data import FactorData, XYSquares
+from vaedis.experiments import RunSpec
+from vaedis.factors import FactorSpace
+
+TINY = RunSpec(
+    data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
+    model="mlp",
+    model_options={"hidden": [32]},
+    latents=2,
+    steps=8,
+    batch=8,
+)
+
+
+def fit(spec=TINY, **options):
+    return vd.fit(spec, device="cpu", **options)
+
+
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run.model.parameters()])
+
+
+class Recorder(FactorData):
+    """A data set of one's own: 10 images of 4×4 pixels in grey; it notes which are asked for and how."""
+
+    name, origin = "my own", "generated"
+    factors, shape = FactorSpace(("bright", "side"), (5, 2)), (4, 4, 1)
+    mean, std = (0.5,), (0.25,)
+
+    def __init__(self):
+        self.seen, self.standardised = [], set()
+
+    def _images(self, index):
+        bright, side = self.factors.to_factors(index).unbind(-1)
+        left = torch.arange(4, device=index.device)[None, None, :] < 2
+        x = torch.where(left == (side == 0)[:, None, None], 50 * bright[:, None, None] + 5, 0)
+        return x.expand(-1, 4, -1)[..., None].to(torch.uint8)
+
+    def _observations(self, index, standardise, channels_last=False):
+        self.seen.append(index.clone())
+        self.standardised.add(standardise)
+        return super()._observations(index, standardise, channels_last)
+
+
+def batches(spec, steps, **options):
+    data = Recorder()
+    fit(spec.replace(steps=steps), data=data, **options)
+    return data.seen
+
+
+@pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+def test_the_same_specification_gives_the_same_bits_and_another_seed_others(framework):
+    spec = TINY.replace(framework=framework)
+    torch.manual_seed(1)
+    one = fit(spec)
+    torch.manual_seed(2)
+    two, other = fit(spec), fit(spec.replace(seed=1))
+    assert torch.equal(weights(one), weights(two))
+    for term in ("loss", "recon", "kl"):
+        assert np.array_equal(one.history[term], two.history[term])
+        assert not np.array_equal(one.history[term], other.history[term])
+
+
+def test_training_leaves_global_generators_alone():
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    fit(TINY.replace(framework="ada-gvae"))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+def test_the_streams_of_one_seed_do_not_repeat_each_other():
+    draws = [torch.rand(5, generator=train._generator(TINY, p, torch.device("cpu"))) for p in ("order", "pairs", "noise")]
+    assert all(not torch.equal(a, b) for a, b in ((draws[0], draws[1]), (draws[0], draws[2]), (draws[1], draws[2])))
+
+
+def test_each_epoch_has_every_image_once_in_a_new_order_with_the_last_short_batch():
+    seen = batches(TINY.replace(batch=4), 9)
+    assert [len(b) for b in seen] == [4, 4, 2] * 3
+    epochs = [torch.cat(seen[i : i + 3]).tolist() for i in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_a_batch_larger_than_the_data_set_is_the_whole_data_set():
+    assert [len(b) for b in batches(TINY.replace(batch=64), 3)] == [10, 10, 10]
+
+
+@pytest.mark.parametrize("rule", ["paper-code", "paper-text"])
+def test_first_images_of_pairs_are_enumerated_and_second_ones_drawn(rule):
+    seen = batches(TINY.replace(framework="ada-gvae", batch=5, pairs=rule), 200)
+    assert all(len(b) == 10 for b in seen)
+    first, second = (torch.cat(part) for part in zip(*(b.chunk(2) for b in seen), strict=True))
+    assert torch.equal(first.bincount(), torch.full((10,), 100))
+    a, b = Recorder.factors.to_factors(first), Recorder.factors.to_factors(second)
+    same = (a == b).all(-1).double().mean().item()
+    if rule == "paper-text":
+        assert same == 0
+    else:
+        # F = 2, so k = 1 always: the mean of 1/5 and 1/2; standard error .015
+        assert same == pytest.approx(0.35, abs=0.06)
+        assert ((a != b).sum(-1) < 2).all()
+
+
+def test_both_images_of_a_pair_have_noise_of_their_own(monkeypatch):
+    noises = []
+
+    def spy(network, x, noise, **options):
+        noises.append(noise)
+        return frameworks_ada(network, x, noise, **options)
+
+    frameworks_ada = frameworks.ada_gvae
+    monkeypatch.setattr(frameworks, "ada_gvae", spy)
+    fit(TINY.replace(framework="ada-gvae", steps=50))
+    noise = torch.stack(noises)
+    assert noise.shape == (50, 16, 2)
+    first, second = noise.chunk(2, 1)
+    assert np.corrcoef(first.flatten(), second.flatten())[0, 1] == pytest.approx(0, abs=4 / math.sqrt(first.numel()))
+    assert noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(2 * noise.numel()))
+
+
+@pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+def test_the_loss_falls_on_a_tiny_problem(framework):
+    run = fit(TINY.replace(framework=framework, steps=300, lr=3e-3))
+    x = run.data.observations(torch.arange(16))
+    # what putting out the mean image would cost
+    without_a_code = (x - x.mean(0)).square().mean().item()
+    assert run.history["recon"][-20:].mean() < 0.8 * without_a_code < run.history["recon"][:5].mean()
+
+
+def test_the_history_has_every_step_and_its_terms_add_up():
+    run = fit(TINY.replace(steps=53, beta=0.2))
+    assert {name: (len(v), v.dtype) for name, v in run.history.items()} == {n: (53, np.dtype("float32")) for n in ("loss", "recon", "kl")}
+    np.testing.assert_allclose(run.history["loss"], run.history["recon"] + 0.2 * run.history["kl"], rtol=1e-6)
+
+
+def test_fit_is_adam_with_the_published_settings_on_the_objective():
+    spec = TINY.replace(steps=6, beta=0.1)
+    run = fit(spec)
+    data, network = XYSquares(**spec.data_options), model.build("mlp", (16, 16, 3), 2, hidden=[32])
+    source = train._batches(spec, data, losses.MSE())
+    noise = train._generator(spec, "noise", torch.device("cpu"))
+    first, second = ([torch.zeros_like(p) for p in network.parameters()] for _ in range(2))
+    for t in range(1, 7):
+        x = next(source)
+        terms = frameworks.beta_vae(network, x, torch.randn(len(x), 2, generator=noise), loss=losses.MSE(), beta=0.1)
+        gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
+        assert terms.loss.item() == pytest.approx(run.history["loss"][t - 1], rel=1e-4)
+        with torch.no_grad():
+            for p, g, m, v in zip(network.parameters(), gradients, first, second, strict=True):
+                m.mul_(0.9).add_(0.1 * g)
+                v.mul_(0.999).add_(0.001 * g**2)
+                p -= 1e-3 * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+    expected = torch.cat([p.detach().flatten() for p in network.parameters()])
+    torch.testing.assert_close(weights(run), expected, rtol=0, atol=1e-5)
+
+
+def fail_at(monkeypatch, step, value):
+    """Make the loss of one step have this value, in step with training."""
+    calls = []
+
+    def objective(*args, **options):
+        calls.append(1)
+        terms = real(*args, **options)
+        return terms._replace(loss=terms.loss * 0 + value) if len(calls) == step else terms
+
+    real = frameworks.beta_vae
+    monkeypatch.setattr(frameworks, "beta_vae", objective)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e21])
+@pytest.mark.parametrize("step", [2, 50, 51, 53])
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(monkeypatch, step, value):
+    spec = TINY.replace(steps=60)
+    healthy = fit(spec).history["loss"]
+    fail_at(monkeypatch, step, value)
+    with pytest.raises(vd.TrainingFailed) as caught:
+        fit(spec)
+    failure = caught.value
+    assert failure.step == step
+    assert failure.spec is spec
+    assert failure.last_finite == pytest.approx(healthy[step - 2], rel=1e-6)
+    for words in (f"at step {step} of 60", f"the last finite loss was {failure.last_finite:.6g}", repr(spec)):
+        assert words in str(failure)
+
+
+def test_a_first_loss_that_is_not_finite_has_none_before_it(monkeypatch):
+    fail_at(monkeypatch, 1, math.nan)
+    with pytest.raises(vd.TrainingFailed, match=r"became nan at step 1 of 8 \(there was no finite loss before it\)") as caught:
+        fit()
+    assert (caught.value.step, caught.value.last_finite) == (1, None)
+
+
+def test_a_rate_that_is_far_too_high_ends_in_that_error_too():
+    with pytest.raises(vd.TrainingFailed, match="lower beta or lr"):
+        fit(TINY.replace(lr=1e12, steps=200))
+
+
+def test_a_list_of_specifications_gives_a_list_of_the_same_runs():
+    specs = [TINY, TINY.replace(framework="ada-gvae"), TINY.replace(seed=3, steps=4)]
+    runs = fit(specs)
+    assert [r.spec for r in runs] == specs
+    for run, spec in zip(runs, specs, strict=True):
+        assert torch.equal(weights(run), weights(fit(spec)))
+    assert fit([]) == []
+
+
+def test_a_callback_sees_the_run_so_far_and_changes_nothing():
+    seen = []
+
+    def look(step, run):
+        assert not run.model.training
+        assert run.seconds > 0
+        torch.manual_seed(step)
+        mean, _ = run.posterior(torch.arange(16))
+        seen.append((step, len(run.history["loss"]), mean))
+
+    spec = TINY.replace(steps=11)
+    run = fit(spec, callback=look, every=3)
+    assert [(step, length) for step, length, _ in seen] == [(3, 3), (6, 6), (9, 9)]
+    assert not torch.equal(seen[0][2], seen[1][2])
+    assert torch.equal(weights(run), weights(fit(spec)))
+    assert not run.model.training
+
+
+def test_a_callback_at_the_last_step_sees_the_whole_history():
+    seen = []
+    fit(callback=lambda step, run: seen.append((step, len(run.history["kl"]))), every=8)
+    assert seen == [(8, 8)]
+
+
+def test_a_data_set_of_ones_own_is_trained_on_and_kept():
+    data = Recorder()
+    run = fit(TINY.replace(data="my own"), data=data)
+    assert run.data.name == "my own"
+    assert data.standardised == {True}
+    assert run.posterior(torch.arange(10))[0].shape == (10, 2)
+    assert run.pictures(torch.zeros(3, 2)).shape == (3, 4, 4, 1)
+
+
+@pytest.mark.parametrize(("changes", "standardised"), [({}, True), ({"standardise": False}, False), ({"loss": "bce"}, False)])
+def test_images_are_standardised_unless_the_spec_or_the_loss_forbids_it(changes, standardised):
+    data = Recorder()
+    run = fit(TINY.replace(**changes), data=data)
+    assert data.standardised == {standardised}
+    assert run.standardise == standardised
+
+
+def test_bce_trains_on_images_of_0_to_1_and_decodes_probabilities():
+    run = fit(TINY.replace(loss="bce", steps=300, lr=3e-3, beta=0.0))
+    x = run.data.observations(torch.arange(16), standardise=False)
+    mean, _ = run.posterior(torch.arange(16))
+    p = run.decode(mean)
+    assert p.min() >= 0
+    assert p.max() <= 1
+    assert run.history["recon"][-20:].mean() < 0.5 * run.history["recon"][0]
+    # the history is the cross-entropy that torch computes from the same probabilities, but for the noise
+    assert torch.nn.functional.binary_cross_entropy(p, x).item() < run.history["recon"][0]
+
+
+@pytest.mark.parametrize("loss", ["mae", "box-blur"])
+def test_the_other_losses_train(loss):
+    run = fit(TINY.replace(loss=loss, loss_options={"radius": 3} if loss == "box-blur" else {}, steps=100, lr=3e-3, beta=0.0))
+    assert run.history["recon"][-10:].mean() < run.history["recon"][:3].mean()
+
+
+def test_posteriors_and_pictures_are_those_of_the_network():
+    run = fit()
+    index = torch.tensor([3, 0, 9])
+    with torch.no_grad():
+        mean, logvar = run.model.encode(run.data.observations(index))
+        decoded = run.model.decode(mean)
+    found = run.posterior(index)
+    torch.testing.assert_close(found, (mean, logvar))
+    torch.testing.assert_close(run.decode(mean), decoded)
+    assert not found[0].requires_grad
+    pictures = run.pictures(mean)
+    assert pictures.dtype == torch.uint8
+    expected = decoded.permute(0, 2, 3, 1).numpy() * np.array(run.data.std) + np.array(run.data.mean)
+    # to half a grey level
+    np.testing.assert_allclose(pictures.numpy(), expected.clip(0, 1) * 255, rtol=0, atol=0.501)
+
+
+def test_a_pair_counts_as_two_images():
+    one, pair = fit(), fit(TINY.replace(framework="ada-gvae"))
+    assert one.images_per_second == pytest.approx(8 * 8 / one.seconds)
+    assert pair.images_per_second == pytest.approx(2 * 8 * 8 / pair.seconds)
+
+
+def test_the_convolutional_network_trains_on_the_default_data():
+    run = fit(RunSpec(steps=2, batch=4))
+    assert np.isfinite(run.history["loss"]).all()
+    # standardised pixels have a mean square of about 1, and a new network puts out nothing
+    assert run.history["recon"][0] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data": "squares"}, "Unknown data set 'squares'; choose one of: "),
+        ({"data_options": {"spacing": 1}}, "Unknown option 'spacing' of data set 'xysquares'; it takes: grid_spacing"),
+        ({"data_options": {"grid_spacing": 0}}, "grid_spacing must be a whole number of at least 1"),
+        ({"loss": "l2"}, "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur"),
+        ({"loss_options": {"radius": 3}}, "Unknown option 'radius' of loss 'mse'; it takes none"),
+        ({"model_options": {"width": 3}}, "Unknown option 'width' of model 'mlp'; it takes: hidden"),
+        ({"model": "conv", "model_options": {}}, "takes images of 64×64 pixels, not 16×16"),
+    ],
+)
+def test_names_and_options_that_do_not_exist_are_found_before_the_first_step(monkeypatch, changes, says):
+    monkeypatch.setattr(train, "_objective", lambda *a: pytest.fail("a step was taken"))
+    with pytest.raises(ValueError, match=says):
+        fit(TINY.replace(**changes))
+
+
+def test_what_is_no_specification_is_refused():
+    for wrong in ("fig9", [TINY, "fig9"], {"beta": 1.0}):
+        with pytest.raises(TypeError, match="fit takes a RunSpec or a sequence of them"):
+            vd.fit(wrong)
+    with pytest.raises(ValueError, match="every must be a whole number of at least 0, not -1"):
+        fit(every=-1)
+    with pytest.raises(ValueError, match="Unknown device 'tpu0'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"):
+        vd.fit(TINY, device="tpu0")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+class TestOnAGPU:
+    def test_a_short_run_has_the_losses_of_the_cpu(self, monkeypatch):
+        # draws are made on the device that trains, and differ between devices: give both the same
+        def same_on_every_device(spec, purpose, device):
+            return torch.Generator().manual_seed(0)
+
+        spec = RunSpec(steps=20, batch=16, framework="ada-gvae")
+        monkeypatch.setattr(train, "_generator", same_on_every_device)
+        for name in ("randn", "randperm", "randint", "rand"):
+            real = getattr(torch, name)
+
+            def on_cpu(*size, device=None, real=real, **options):
+                return real(*size, **options).to(device or "cpu")
+
+            monkeypatch.setattr(torch, name, on_cpu)
+        cpu, gpu = (vd.fit(spec, device=d).history for d in ("cpu", "cuda"))
+        for term in ("loss", "recon"):
+            np.testing.assert_allclose(gpu[term], cpu[term], rtol=0, atol=1e-3)
+
+    @pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+    def test_the_same_specification_gives_the_same_bits(self, framework):
+        spec = RunSpec(steps=60, batch=64, framework=framework, loss="box-blur")
+        one, two = (vd.fit(spec, device="cuda") for _ in range(2))
+        assert np.array_equal(one.history["loss"], two.history["loss"])
+        assert torch.equal(weights(one), weights(two))
+
+    def test_auto_is_cuda_and_runs_stay_there(self):
+        run = vd.fit(TINY)
+        assert run.data.device.type == "cuda"
+        assert next(run.model.parameters()).is_cuda
+        assert run.pictures(run.posterior(torch.arange(16))[0]).is_cuda
+        assert isinstance(run.history["loss"], np.ndarray)
