@@ -5,6 +5,7 @@ Images are made on the device that trains, pairs are drawn there, and losses sta
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -188,26 +189,27 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     batches = _batches(spec, data, loss)
     noise_source = _generator(spec, "noise", place)
     looked, seconds, started = 0, 0.0, time.perf_counter()
-    for step, x in zip(range(1, spec.steps + 1), batches, strict=False):
-        noise = torch.randn(len(x), spec.latents, generator=noise_source, device=place)
-        terms = _objective(spec, network, x, noise, loss)
-        optimiser.zero_grad(set_to_none=True)
-        terms.loss.backward()
-        optimiser.step()
-        recorded[step - 1] = torch.stack(terms).detach()
-        pause = bool(callback) and every > 0 and step % every == 0
-        if pause or step % _LOOK_EVERY == 0 or step == spec.steps:
-            _stop_if_not_finite(spec, recorded[:step, 0], looked)
-            looked = step
-        if pause or step == spec.steps:
-            seconds += time.perf_counter() - started
-            run.seconds = seconds
-            run.history = dict(zip(("loss", "recon", "kl"), recorded[:step].T.cpu().numpy(), strict=True))
-        if pause:
-            network.eval()
-            callback(step, run)
-            network.train()
-            started = time.perf_counter()
+    with _repeatable():
+        for step, x in zip(range(1, spec.steps + 1), batches, strict=False):
+            noise = torch.randn(len(x), spec.latents, generator=noise_source, device=place)
+            terms = _objective(spec, network, x, noise, loss)
+            optimiser.zero_grad(set_to_none=True)
+            terms.loss.backward()
+            optimiser.step()
+            recorded[step - 1] = torch.stack(terms).detach()
+            pause = bool(callback) and every > 0 and step % every == 0
+            if pause or step % _LOOK_EVERY == 0 or step == spec.steps:
+                _stop_if_not_finite(spec, recorded[:step, 0], looked)
+                looked = step
+            if pause or step == spec.steps:
+                seconds += time.perf_counter() - started
+                run.seconds = seconds
+                run.history = dict(zip(("loss", "recon", "kl"), recorded[:step].T.cpu().numpy(), strict=True))
+            if pause:
+                network.eval()
+                callback(step, run)
+                network.train()
+                started = time.perf_counter()
     network.eval()
     return run
 
@@ -243,6 +245,17 @@ def _generator(spec: RunSpec, purpose: str, device: torch.device) -> torch.Gener
     """A generator for one purpose: streams of one seed must not repeat each other."""
     digest = hashlib.sha256(f"{spec.seed}/{purpose}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@contextlib.contextmanager
+def _repeatable() -> Iterator[None]:
+    """Keep to cuDNN's repeatable convolutions; the others add up in an order that changes from run to run, and are hardly faster."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def _stop_if_not_finite(spec: RunSpec, recorded: Tensor, looked: int) -> None:
