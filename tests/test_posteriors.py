@@ -64,3 +64,14 @@ def test_latent_agreement_with_constant_distances_is_none():
     assert found.linear is None
     assert found.rank is None
     assert found.adversarial
+
+
+def test_the_papers_own_matrices_are_read_in_full():
+    found = vd.results.published_matrices()
+    assert found["shapes3d", "wall_hue"].shape == (10, 10)
+    assert found["dsprites", "orientation"].shape == (40, 40)
+    for matrix in found.values():
+        np.testing.assert_array_equal(matrix, matrix.T)
+        assert not matrix.diagonal().any()
+        assert matrix.min() >= 0
+        assert matrix.max() <= 1
