@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vaedis import _notebooks, _runs
+from vaedis._report import Report
 from vaedis.experiments import profile as get_profile
 
 NEEDED = ("jupyter_book", "jupyter_cache", "jupytext", "myst_nb", "nbformat", "papermill")
@@ -106,13 +107,7 @@ def build(
 
 
 def run_notebooks(
-    root: Path,
-    profile: str,
-    *,
-    workers: int = 2,
-    only: Iterable[str] = (),
-    force: bool = False,
-    params: Mapping[str, Any] | None = None,
+    root: Path, profile: str, *, workers: int = 2, only: Iterable[str] = (), force: bool = False, params: Mapping[str, Any] | None = None
 ) -> list[str]:
     """Run the notebooks that have no current run, and return the names of those that failed.
 
@@ -122,7 +117,7 @@ def run_notebooks(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
     names = _select(root, only)
-    report, failed = _Report(len(names)), []
+    report, failed = Report(len(names)), []
     with tempfile.TemporaryDirectory(prefix="vaedis-book-") as temporary:
         folder = Path(temporary)
         for name in names:
@@ -252,13 +247,7 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False, 
         Let Jupyter Book execute the notebooks without a current run; otherwise their pages show no outputs.
     """
     # In this interpreter, which is the one that has the extra, rather than whatever jupyter-book comes first on the path.
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from jupyter_book.cli.main import main; sys.exit(main())",
-        "build",
-        "book/",
-    ]
+    command = [sys.executable, "-c", "import sys; from jupyter_book.cli.main import main; sys.exit(main())", "build", "book/"]
     if strict:
         # Jupyter Book does not warn again about a page that it has not read again.
         shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
@@ -267,10 +256,7 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False, 
     environment = {**os.environ, "VAEDIS_PROFILE": profile or "", "VAEDIS_EXECUTE": "yes" if execute else "no"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=not loud, text=True, check=False)
     if done.returncode != 0:
-        print(
-            f"{done.stdout or ''}{done.stderr or ''}\njupyter-book failed with exit code {done.returncode}.",
-            file=sys.stderr,
-        )
+        print(f"{done.stdout or ''}{done.stderr or ''}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
         return 1
     print(f"The book is in {root / '_build' / 'html' / 'index.html'}")
     return 0
@@ -313,24 +299,3 @@ def write_notebooks(root: Path, folder: Path, profile: str | None = None) -> lis
         _notebooks.write(notebook, folder / f"{name}.ipynb")
         paths.append(folder / f"{name}.ipynb")
     return paths
-
-
-class _Report:
-    """Progress on stderr: a line for each run on a terminal, elsewhere only failures and one line at the end."""
-
-    def __init__(self, total: int):
-        self.total, self.done = total, set[str]()
-        self.start, self.loud = time.monotonic(), sys.stderr.isatty()
-
-    def ran(self, name: str, seconds: float, error: str | None) -> None:
-        again = " again" if name in self.done else ""
-        self.done.add(name)
-        place = f"[{len(self.done)}/{self.total}] {name}{again}"
-        if error is not None:
-            print(f"{place} failed after {seconds:.1f} s at {error}", file=sys.stderr, flush=True)
-        elif self.loud:
-            print(f"{place} {seconds:.1f} s", file=sys.stderr, flush=True)
-
-    def end(self, failed: int) -> None:
-        ran, seconds = len(self.done), time.monotonic() - self.start
-        print(f"{self.total} notebooks: {ran} run, {self.total - ran} current, {failed} failed; {seconds:.0f} s", file=sys.stderr)
