@@ -167,7 +167,7 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "smoke": Profile("smoke", 8, 8, 64, 1, (1, 8), 1_500, "fast", "continuous integration and Binder: every code path, at toy length"),
     "laptop": Profile(
-        "laptop", 2_000, 4_000, 64, 2, (1, 8, 2, 4), 4_000, "full", "two CPU cores: the claims, with fewer steps and repeats"
+        "laptop", 2_000, 4_000, 64, 5, (1, 8, 2, 4), 4_000, "full", "two CPU cores: the claims, with fewer steps and repeats"
     ),
     "paper": Profile(
         "paper", 57_600, 115_200, 256, 5, (1, 8, 2, 4, 3, 5, 6, 7), 4_000, "full", "a GPU or a cluster: Table A4 as published"
