@@ -78,3 +78,11 @@ def test_a_number_outside_every_tolerance_is_never_called_reproduced():
     assert claims.verdict(False, True) == "in direction"
     assert claims.verdict(True, False) == "reproduced"
     assert claims.verdict(None, True) == "not tested"
+
+
+def test_a_score_at_chance_is_not_within_a_range_that_starts_near_zero():
+    assert not claims._in_range(0.006, 0.05, 0.38)
+    assert claims._in_range(0.03, 0.05, 0.38)
+    assert claims._in_range(0.68, 0.72, 0.91)
+    assert not claims._in_range(0.66, 0.72, 0.91)
+    assert claims._in_range(0.0, 0.0, 0.04)

@@ -171,17 +171,25 @@ def _figure9(store: Store) -> Iterator[Claim]:
         values = found.values(score, framework=framework, grid_spacing=spacing) if found else np.array([])
         low, high = line["lowest"], line["highest"]
         median = float(np.median(values)) if len(values) else None
-        within = None if median is None else low - SCORE_TOLERANCE <= median <= high + SCORE_TOLERANCE
+        within = None if median is None else _in_range(median, low, high)
         yield Claim(
             "Figure 9",
             f"{framework}, spacing {spacing}: range of {score.upper()}",
             f"{low:.3g}–{high:.3g}",
             _number(median),
             _scale(found, len(values)),
-            f"median within the range ± {SCORE_TOLERANCE}",
+            f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most",
             verdict(within, _falls_with_spacing(found, framework, score)),
             "05_adversarial_data",
         )
+
+
+def _in_range(median: float, low: float, high: float) -> bool:
+    """Whether a median is in a published range widened by the tolerance; below, by no more than half of where the range starts.
+
+    Otherwise a range that starts near 0 would take in a score that is no better than chance.
+    """
+    return low - min(SCORE_TOLERANCE, low / 2) <= median <= high + SCORE_TOLERANCE
 
 
 def _falls_with_spacing(found: Found | None, framework: str, score: str) -> bool:
@@ -230,7 +238,7 @@ def _figure11(store: Store) -> Iterator[Claim]:
         values = found.values(score, framework=framework, loss=loss) if found else np.array([])
         other = found.values(score, framework=framework, loss="mse" if loss == "box-blur" else "box-blur") if found else np.array([])
         median = float(np.median(values)) if len(values) else None
-        within = None if median is None else low - SCORE_TOLERANCE <= median <= high + SCORE_TOLERANCE
+        within = None if median is None else _in_range(median, low, high)
         right_way = len(values) > 0 and len(other) > 0 and (np.median(values) > np.median(other)) == (loss == "box-blur")
         yield Claim(
             "Figure 11",
@@ -238,7 +246,7 @@ def _figure11(store: Store) -> Iterator[Claim]:
             f"{low:.3g}–{high:.3g}",
             _number(median),
             _scale(found, len(values)),
-            f"median within the range ± {SCORE_TOLERANCE}",
+            f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most",
             verdict(within, right_way),
             "06_changing_the_loss",
         )
