@@ -68,6 +68,15 @@ def test_figure_11_is_not_reproduced_when_blur_hurts(tmp_path):
     assert {c.verdict for c in _found(store, "Figure 11", a="DCI", b="mse")} == {"not reproduced"}
 
 
+def test_box_blur_within_its_range_is_not_reproduced_if_it_is_no_better_than_mse(tmp_path):
+    store = _store(tmp_path, "fig11", lambda spec: 0.014)
+    verdicts = {c.statement: c.verdict for c in _found(store, "Figure 11", a="beta-vae", b="MIG")}
+    assert verdicts == {
+        "beta-vae with mse: range of MIG": "reproduced",
+        "beta-vae with box-blur: range of MIG": "not reproduced",
+    }
+
+
 def test_figure_10_is_judged_by_the_order_of_stored_latent_distances(tmp_path):
     store = _store(tmp_path, "fig11", lambda spec: 0.5)
     assert {c.verdict for c in _found(store, "Figure 10")} == {"reproduced"}
