@@ -249,7 +249,7 @@ def _generator(spec: RunSpec, purpose: str, device: torch.device) -> torch.Gener
 
 @contextlib.contextmanager
 def _repeatable() -> Iterator[None]:
-    """Keep to cuDNN's repeatable convolutions; the others add up in an order that changes from run to run, and are hardly faster."""
+    """Keep to cuDNN's repeatable convolutions; the others add up in an order that changes from run to run, and gain a fifth at most."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
