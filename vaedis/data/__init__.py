@@ -10,11 +10,12 @@ import torch
 from vaedis import _check
 from vaedis.data.base import FactorData, resolve_device
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.table import Table, read_table
 from vaedis.data.xysquares import XYSquares
 
 DATA_SETS: dict[str, Callable[..., FactorData]] = {"xysquares": XYSquares}
 
-__all__ = ["DATA_SETS", "FactorData", "Relabelled", "XYSquares", "load", "resolve_device"]
+__all__ = ["DATA_SETS", "FactorData", "Relabelled", "Table", "XYSquares", "load", "read_table", "resolve_device"]
 
 
 def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> FactorData:
