@@ -42,6 +42,21 @@ def test_constant_distances_are_adversarial_and_blur_is_what_helps():
         assert all(ranks[r] is None or ranks[r] < 0.8 for r in ranks if r < advice.radius)
 
 
+def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
+    """The squares' contrast changes all distances along x alike; a grid with holes shows the same, and so does a sample."""
+    data = squares(4)
+    contrast = np.linspace(0.3, 1, 8)
+    images = np.concatenate([(data.images(torch.arange(25)).numpy() / 255 * c) for c in contrast])
+    labels = np.concatenate([np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, c)] for c in contrast])
+    kept = np.random.default_rng(0).permutation(200)[:150]
+    for rows, traversals in ((np.arange(200), 2_000), (np.arange(200), 20), (kept, 2_000)):
+        table = Table(images[rows], labels[rows], ["x", "y", "contrast"])
+        x, y, c = diagnose(table, traversals=traversals, exact=False if traversals == 20 else None, radii=()).losses[0].factors
+        assert (x.verdict, y.verdict, c.verdict) == ("adversarial", "adversarial", "ordered")
+        assert not x.adversarial
+        assert "on average" in x.reason
+
+
 def test_ordered_factors_need_no_advice():
     found = diagnose(squares(1))
     assert [f.verdict for f in found.losses[0].factors] == ["ordered"] * 2

@@ -29,6 +29,8 @@ from vaedis.losses import BoxBlur, Loss
 ORDERED, PARTLY = 0.8, 0.5
 # Of a circle over a line, to be called a circle.
 CIRCLE_GAIN = 0.1
+# Mean distances that differ by less than this share are one, for what a reader can see and a VAE can use.
+FLAT = 0.01
 # A factor whose mean distance is less than this share of that of random pairs is learned late, or lost to a large beta.
 FAINT = 0.05
 RADII = (1, 2, 4, 8, 16, 31)
@@ -342,21 +344,39 @@ def _judge(found: Along, rank: float | None, circle: float | None, random_mean: 
     )
     if len(found.matrix) == 2:
         return "ordered", f"It has two values, which need no order.{late}"
-    if found.adversarial:
-        return (
-            "adversarial",
-            f"All its values look equally far apart ({found.mean:.4g}): the loss tells that it changed, and not by how much.",
-        )
-    if circle is not None and circle >= ORDERED and circle > (rank or 0) + CIRCLE_GAIN:
-        return "circular", f"Distances follow a circle ({circle:.2f}), rather than a line ({rank:.2f}).{late}"
-    if rank is None:
+    if found.adversarial or _flat(found):
+        average = "" if found.adversarial else " on average"
+        text = f"All its values look equally far apart{average} ({found.mean:.4g}): the loss tells that it changed, and not by how much."
+        return "adversarial", text + late
+    round_ = circle is not None and circle > (rank or 0) + CIRCLE_GAIN
+    best = circle if round_ else rank
+    shape = "a circle" if round_ else "the factor"
+    if best is None:
         return "unordered", "Its distances do not vary with its value."
-    if rank >= ORDERED:
-        return "ordered", f"Distances follow the factor.{late}"
+    if best >= ORDERED:
+        return (
+            ("circular", f"Distances follow a circle ({best:.2f}) rather than a line ({rank or 0:.2f}).{late}")
+            if round_
+            else (
+                "ordered",
+                f"Distances follow the factor.{late}",
+            )
+        )
+    if best >= PARTLY:
+        return "partly ordered", f"Distances follow {shape} in part (rank correlation {best:.2f}).{late}"
     saturated = found.neighbours > 0.95 * found.mean
     why = "neighbours are as far apart as any two values" if saturated else "values far apart may look closer than neighbours"
-    name = "partly ordered" if rank >= PARTLY else "unordered"
-    return name, f"The rank correlation is {rank:.2f}: {why}.{late}"
+    return "unordered", f"The rank correlation is {best:.2f} at best: {why}.{late}"
+
+
+def _flat(found: Along) -> bool:
+    """Whether mean distances are one and the same, as far as can be told from the pairs that there are."""
+    known = ~np.eye(len(found.matrix), dtype=bool) & (found.pairs > 0)
+    mean, square, pairs = found.matrix[known], found.square_matrix[known], found.pairs[known]
+    complete = found.exact and bool((found.pairs == found.traversals).all())
+    error = np.zeros_like(mean) if complete else np.sqrt((square - mean**2).clip(min=0) / pairs)
+    told_apart = np.abs(mean - found.mean) > np.maximum(FLAT * found.mean, 4 * error)
+    return not told_apart.any() and bool(np.median(error) < 0.1 * found.mean)
 
 
 def _along(
