@@ -14,7 +14,7 @@ from vaedis.distances._kernels import Kernel, kernel_for
 from vaedis.distances._tally import Along, Tally
 from vaedis.losses import Loss
 
-MEMORY = 512 * 2**20
+MEMORY = 256 * 2**20
 # what is worked on at a time; more would not fit a processor's cache
 _WORK = 16 * 2**20
 

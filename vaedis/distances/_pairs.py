@@ -15,6 +15,9 @@ from vaedis.losses import Loss
 
 # bytes: pairs that stay in a processor's cache are several times as fast
 _WORK = 4 * 2**20
+SAMPLINGS = ("independent", "table-a1", "figure-a1")
+# how many different observations the authors drew at a time for Figure A1
+_BATCH = 64
 
 
 def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse", standardise: bool = False) -> Tensor:
@@ -49,7 +52,14 @@ def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse
 
 
 def pair_distances(
-    data: FactorData, factor: str | None = None, loss: str | Loss = "mse", *, n: int = 50_000, seed: int = 0, standardise: bool = False
+    data: FactorData,
+    factor: str | None = None,
+    loss: str | Loss = "mse",
+    *,
+    n: int = 50_000,
+    seed: int = 0,
+    standardise: bool = False,
+    sampling: str = "independent",
 ) -> np.ndarray:
     """Return the perceived distances of random pairs: a sample of their distribution (Figure A1, Table A1).
 
@@ -64,18 +74,72 @@ def pair_distances(
     seed : int
     standardise : bool
         See `perceived`.
+    sampling : {"independent", "table-a1", "figure-a1"}
+        Each pair by itself, or as the authors drew them, many from one traversal. ``"table-a1"``: ``int(f * sqrt(f) / 2)`` pairs of a
+        traversal with replacement, without those of an observation with itself. ``"figure-a1"``: a traversal in random order, each value
+        with the next; without a factor, 64 different observations in random order.
 
     Returns
     -------
     ndarray of float64, shape (n,)
+
+    References
+    ----------
+    The authors' ``run_plot_traversal_dists.py`` (Table A1) and ``run_plot_global_dists.py`` (Figure A1).
     """
     _check.count("n", n)
+    _check.one_of("sampling", sampling, SAMPLINGS)
     generator = torch.Generator(data.device).manual_seed(seed)
-    if factor is None:
+    if factor is None and sampling != "figure-a1":
         a, b = data.factors.sample_index(n, generator=generator), data.factors.sample_index(n, generator=generator)
+    elif sampling == "independent":
+        a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)  # type: ignore[arg-type]
     else:
-        a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)
+        a, b = _published_pairs(data, factor, n, sampling, generator)
     return perceived(data, a, b, loss=loss, standardise=standardise).cpu().numpy()
+
+
+def published_traversals(size: int, pairs: int = 50_000) -> int:
+    """Return on about how many traversals of a factor of `size` values a row of Table A1 rests (see `pair_distances`)."""
+    return max(1, round(pairs / (_drawn(_check.count("size", size, 2)) * (1 - 1 / size))))
+
+
+def _drawn(size: int) -> int:
+    return int(size * size**0.5 / 2)
+
+
+def _published_pairs(data: FactorData, factor: str | None, n: int, sampling: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pairs as the authors drew them: see `pair_distances`."""
+    space, device = data.factors, data.device
+    size = _BATCH if factor is None else space.sizes[space.position(factor)]
+    if size < 2 or (factor is None and len(data) < _BATCH):
+        raise ValueError(f"sampling={sampling!r} needs {_BATCH} observations, or a factor with at least two values.")
+    if sampling == "figure-a1":
+        rows = -(-n // (size - 1))
+        if factor is None:
+            order = _different(len(data), rows, size, generator)
+        else:
+            order = space.traversal(factor, space.sample_index(rows, generator=generator))
+            keys = torch.rand(order.shape, generator=generator, device=device)
+            order = order.gather(1, keys.argsort(1))
+        a, b = order[:, :-1].flatten(), order[:, 1:].flatten()
+    else:
+        # twice as many as are needed on average; the first n are taken
+        rows = 2 * published_traversals(size, n) + 8
+        lines = space.traversal(factor, space.sample_index(rows, generator=generator))  # type: ignore[arg-type]
+        i, j = torch.randint(size, (2, rows, _drawn(size)), generator=generator, device=device)
+        a, b = lines.gather(1, i)[i != j], lines.gather(1, j)[i != j]
+    return a[:n], b[:n]
+
+
+def _different(n: int, rows: int, size: int, generator: torch.Generator) -> Tensor:
+    """Rows of `size` different numbers below n."""
+    if n <= 8192:
+        return torch.rand(rows, n, generator=generator, device=generator.device).argsort(1)[:, :size]
+    order = torch.randint(n, (rows, size), generator=generator, device=generator.device)
+    while (twice := (order.sort(1)[0].diff() == 0).any(1)).any():
+        order[twice] = torch.randint(n, (int(twice.sum()), size), generator=generator, device=generator.device)
+    return order
 
 
 def pair_agreement(

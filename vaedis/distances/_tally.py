@@ -97,7 +97,9 @@ class Along:
         """
         if traversals is None and self.exact:
             return 0.0, 0.0
-        variances = self.between.diagonal() / (self.traversals if traversals is None else _check.count("traversals", traversals))
+        variances = self.between.diagonal().clip(min=0) / (
+            self.traversals if traversals is None else _check.count("traversals", traversals)
+        )
         if pairs is not None:
             within = np.array([self.sd**2, self.fourth - self.sd**4]) - self.between.diagonal()
             variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
@@ -126,7 +128,7 @@ class Along:
         x, y, square = truth[known], self.matrix[known], self.square_matrix[known]
         mean_x, mean_y = weight @ x, weight @ y
         variance = (weight @ (x - mean_x) ** 2) * (weight @ square - mean_y**2)
-        if variance <= 0 or (self.adversarial and not self_pairs):
+        if variance <= 0 or not np.ptp(x) or (self.adversarial and not self_pairs):
             return Agreement(None, None, self.adversarial, self.mean)
         linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
         rows = slice(0 if self_pairs else 1, None)
@@ -147,7 +149,7 @@ class Tally:
 
     def __init__(self, size: int, symmetric: bool, device: torch.device):
         self.size, self.symmetric = size, symmetric
-        i, j = torch.triu_indices(size, size, 1, device=device)
+        i, j = torch.triu_indices(size, size, 1, device=device).unbind()
         self.i, self.j = (i, j) if symmetric else (torch.cat([i, j]), torch.cat([j, i]))
         zeros = lambda *shape: torch.zeros(shape, dtype=torch.float64, device=device)  # noqa: E731
         self.pairs, self.first, self.second = zeros(len(self.i)), zeros(len(self.i)), zeros(len(self.i))
