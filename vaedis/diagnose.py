@@ -376,7 +376,7 @@ def _flat(found: Along) -> bool:
     complete = found.exact and bool((found.pairs == found.traversals).all())
     error = np.zeros_like(mean) if complete else np.sqrt((square - mean**2).clip(min=0) / pairs)
     told_apart = np.abs(mean - found.mean) > np.maximum(FLAT * found.mean, 4 * error)
-    return not told_apart.any() and bool(np.median(error) < 0.1 * found.mean)
+    return not told_apart.any() and bool(np.median(error) < 0.15 * found.mean)
 
 
 def _along(
