@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 _VECTOR = 8  # numbers of float32 that most CPUs treat at once
 
@@ -81,5 +82,5 @@ class _SubPixel(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         for_x = F.conv2d(grad, weight, None, 2, 1) if ctx.needs_input_grad[0] else None
-        for_weight = torch.nn.grad.conv2d_weight(grad, weight.shape, x, 2, 1) if ctx.needs_input_grad[1] else None
+        for_weight = conv2d_weight(grad, weight.shape, x, 2, 1) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, grad.sum((0, 2, 3))
