@@ -7,7 +7,7 @@ from vaedis import claims, distances, experiments, factors, frameworks, losses, 
 from vaedis.data import FactorData, Relabelled, load
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile
 from vaedis.factors import FactorSpace
-from vaedis.train import Run, TrainingFailed, fit
+from vaedis.train import Run, TrainingFailed, TrainingStopped, fit
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,7 @@ __all__ = [
     "Run",
     "RunSpec",
     "TrainingFailed",
+    "TrainingStopped",
     "claims",
     "distances",
     "experiments",
