@@ -8,7 +8,7 @@ from vaedis.data import FactorData, Relabelled, Table, load, read_table
 from vaedis.diagnose import Diagnosis, diagnose
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile
 from vaedis.factors import FactorSpace
-from vaedis.train import Run, TrainingFailed, fit
+from vaedis.train import Run, TrainingFailed, TrainingStopped, fit
 
 __version__ = "0.1.0"
 
@@ -23,6 +23,7 @@ __all__ = [
     "RunSpec",
     "Table",
     "TrainingFailed",
+    "TrainingStopped",
     "claims",
     "diagnose",
     "distances",
