@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # how many rays to follow at once: what bounds the memory, about 200 bytes each
-_RAYS = 2**19
+_RAYS = 2**17
 _FAR = 1e9
 
 
@@ -112,7 +112,7 @@ class Maps:
     coverage : Tensor of float32, shape (B, surfaces, H, W)
         The share of each pixel that a surface covers. What is left of 1 is background.
     tones : Tensor of float32, shape (B, surfaces, K, H, W)
-        The mean over all of a pixel of ``min(shade * tone + highlight, 1)`` where it shows the surface and 0 elsewhere, for each of K tones.
+        For each of K tones, the mean over a whole pixel of ``min(shade * tone + highlight, 1)`` where it shows the surface and 0 elsewhere.
     """
 
     coverage: Tensor
@@ -280,8 +280,8 @@ class _Scene:
         sizes = [s.pose.shape[:-2] for s in solids] + [x.shape[:-1] for x in (eye, target, *(one.position for one in lights))]
         self.batch = torch.broadcast_shapes(*sizes, (1,))[0]
         self.eye = eye.expand(self.batch, 3)
-        ahead = F.normalize(target.to(self.device) - self.eye, dim=-1)
-        right = F.normalize(torch.stack([ahead[:, 1], -ahead[:, 0], torch.zeros_like(ahead[:, 0])], -1), dim=-1)
+        ahead = _unit(target.to(self.device) - self.eye, -1)
+        right = _unit(torch.stack([ahead[:, 1], -ahead[:, 0], torch.zeros_like(ahead[:, 0])], -1), -1)
         # columns: what one pixel to the right, ahead and up are in the scene
         self.frame = torch.stack([right, ahead, torch.linalg.cross(right, ahead)], -1)
         self.solids = [(s, *self._inverse(s)) for s in solids]
@@ -330,7 +330,7 @@ class _Scene:
             closer = (near < far) & (near > 0) & (near < depth)
             depth, which = torch.where(closer, near, depth), torch.where(closer, k, which)
             normal = torch.where(closer[:, None], facing, normal)
-        return depth, which, F.normalize(normal, dim=1)
+        return depth, which, _unit(normal)
 
     def _light(
         self,
@@ -344,12 +344,12 @@ class _Scene:
         highlight: Tensor,
     ) -> None:
         towards = position[..., None].expand_as(point) if light.far else position[..., None] - point
-        unit = F.normalize(towards, dim=1)
+        unit = _unit(towards)
         facing = (unit * normal).sum(1).clamp(min=0)
         seen = self._visible(light, scene, point, towards) if light.shadow else 1.0
         shade += light.diffuse * facing * seen
         if light.specular:
-            halfway = (F.normalize(unit - F.normalize(direction, dim=1), dim=1) * normal).sum(1).clamp(min=0)
+            halfway = (_unit(unit - _unit(direction)) * normal).sum(1).clamp(min=0)
             highlight += light.specular * halfway**light.shininess * (facing > 0) * seen
 
     def _visible(self, light: Light, scene: Tensor, point: Tensor, towards: Tensor) -> Tensor:
@@ -370,6 +370,11 @@ class _Scene:
                 free &= ~(blocked if light.far else blocked & (near < 1))
             seen += free
         return seen / points
+
+
+def _unit(vectors: Tensor, dim: int = 1) -> Tensor:
+    """Vectors of length 1; those of length 0 stay. Several times as fast as `torch.nn.functional.normalize` along an inner dimension."""
+    return vectors * vectors.square().sum(dim, keepdim=True).clamp(min=1e-30).rsqrt()
 
 
 def _span(kind: str, matrix: Tensor, offset: Tensor, origin: Tensor, direction: Tensor, *, normals: bool) -> tuple[Tensor, Tensor, Tensor]:
