@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,8 @@ class Solid:
         half-space.
     shadow : bool
         Whether it throws a shadow on others.
+    gloss : float
+        How much of a light's highlight it shows.
     """
 
     surface: int
@@ -46,6 +49,7 @@ class Solid:
     kind: str
     planes: Tensor | None = None
     shadow: bool = True
+    gloss: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,11 @@ class Light:
         Where it is, or the direction that it comes from if it is far away.
     far : bool
     diffuse, specular : float
-        How bright it makes a surface that faces it, and how bright a highlight on it. A highlight takes the light's colour (white).
+        How bright it makes a surface that faces it, and how bright a highlight on it. Highlights are white.
+    aim : Tensor of float32, shape (3,) or (B, 3), optional
+        The direction that a spotlight points in; by default it shines equally everywhere.
+    focus : float
+        A spotlight is as bright as the cosine of the angle to `aim` to this power.
     shininess : float
         The exponent of the highlight; 0 for one that is the same wherever light falls.
     shadow : bool
@@ -97,6 +105,8 @@ class Light:
     far: bool = False
     diffuse: float = 1.0
     specular: float = 0.0
+    aim: Tensor | None = None
+    focus: float = 1.0
     shininess: float = 20.0
     shadow: bool = True
     radius: float = 0.0
@@ -154,45 +164,45 @@ def place(
     return pose
 
 
-def ellipsoid(surface: int, pose: Tensor, *, shadow: bool = True) -> Solid:
-    """Return the ball of radius 1, posed."""
-    return Solid(surface, pose, "ellipsoid", shadow=shadow)
+def ellipsoid(surface: int, pose: Tensor, **look: Any) -> Solid:
+    """Return the ball of radius 1, posed; `look` as in `Solid`, here and below."""
+    return Solid(surface, pose, "ellipsoid", **look)
 
 
-def cylinder(surface: int, pose: Tensor, *, shadow: bool = True) -> Solid:
+def cylinder(surface: int, pose: Tensor, **look: Any) -> Solid:
     """Return the cylinder of radius 1 around z that reaches from z = -1 to 1, posed."""
-    return Solid(surface, pose, "cylinder", shadow=shadow)
+    return Solid(surface, pose, "cylinder", **look)
 
 
-def polyhedron(surface: int, pose: Tensor, planes: Sequence[Sequence[float]], *, shadow: bool = True) -> Solid:
+def polyhedron(surface: int, pose: Tensor, planes: Sequence[Sequence[float]], **look: Any) -> Solid:
     """Return the points with normal · x <= offset for each row (normal_x, normal_y, normal_z, offset) of `planes`, posed."""
-    return Solid(surface, pose, "polyhedron", torch.tensor(planes, dtype=torch.float32), shadow)
+    return Solid(surface, pose, "polyhedron", torch.tensor(planes, dtype=torch.float32), **look)
 
 
-def box(surface: int, pose: Tensor, *, shadow: bool = True) -> Solid:
+def box(surface: int, pose: Tensor, **look: Any) -> Solid:
     """Return the cube from -1 to 1 along each axis, posed."""
     planes = [[sign * float(axis == k) for k in range(3)] + [1.0] for axis in range(3) for sign in (-1, 1)]
-    return polyhedron(surface, pose, planes, shadow=shadow)
+    return polyhedron(surface, pose, planes, **look)
 
 
-def frustum(surface: int, pose: Tensor, top: tuple[float, float], *, shadow: bool = True) -> Solid:
+def frustum(surface: int, pose: Tensor, top: tuple[float, float], **look: Any) -> Solid:
     """Return a box whose top (z = 1) has half sizes `top` along x and y while its bottom (z = -1) has 1, posed; 0 is a ridge or a tip."""
     planes = [[0.0, 0.0, -1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
     for axis, half in enumerate(top):
         for sign in (-1.0, 1.0):
             # x + slope * z <= (1 + half) / 2 is 1 at z = -1 and `half` at z = 1
             planes.append([sign * float(axis == 0), sign * float(axis == 1), (1 - half) / 2, (1 + half) / 2])
-    return polyhedron(surface, pose, planes, shadow=shadow)
+    return polyhedron(surface, pose, planes, **look)
 
 
-def capsule(surface: int, centre: Sequence[float] | Tensor, radius: Tensor, half_length: Tensor, *, shadow: bool = True) -> list[Solid]:
+def capsule(surface: int, centre: Sequence[float] | Tensor, radius: Tensor, half_length: Tensor, **look: Any) -> list[Solid]:
     """Return an upright cylinder between two balls: radius and half the distance of the balls' centres, float32 of shape (B,)."""
     centre = torch.as_tensor(centre, dtype=torch.float32).to(radius.device).expand(*radius.shape, 3)
     lift = torch.stack([torch.zeros_like(radius), torch.zeros_like(radius), half_length], -1)
-    middle = cylinder(surface, place(centre, torch.stack([radius, radius, half_length], -1)), shadow=shadow)
+    middle = cylinder(surface, place(centre, torch.stack([radius, radius, half_length], -1)), **look)
     return [
         middle,
-        *(ellipsoid(surface, place(centre + end, radius[..., None].expand(*radius.shape, 3)), shadow=shadow) for end in (lift, -lift)),
+        *(ellipsoid(surface, place(centre + end, radius[..., None].expand(*radius.shape, 3)), **look) for end in (lift, -lift)),
     ]
 
 
@@ -277,7 +287,10 @@ class _Scene:
     def __init__(self, solids: Sequence[Solid], camera: Camera, lights: Sequence[Light], ambient: float):
         eye, target = camera.position.float(), camera.target.float()
         self.device, self.ambient, self.camera = eye.device, ambient, camera
-        sizes = [s.pose.shape[:-2] for s in solids] + [x.shape[:-1] for x in (eye, target, *(one.position for one in lights))]
+        sizes = [s.pose.shape[:-2] for s in solids]
+        sizes += [
+            x.shape[:-1] for x in (eye, target, *(one.position for one in lights), *(one.aim for one in lights if one.aim is not None))
+        ]
         self.batch = torch.broadcast_shapes(*sizes, (1,))[0]
         self.eye = eye.expand(self.batch, 3)
         ahead = _unit(target.to(self.device) - self.eye, -1)
@@ -286,7 +299,11 @@ class _Scene:
         self.frame = torch.stack([right, ahead, torch.linalg.cross(right, ahead)], -1)
         self.solids = [(s, *self._inverse(s)) for s in solids]
         self.surface = torch.tensor([s.surface for s in solids] + [-1], device=self.device)
-        self.lights = [(one, one.position.float().to(self.device).expand(self.batch, 3)) for one in lights]
+        self.gloss = torch.tensor([s.gloss for s in solids] + [0.0], device=self.device)
+        self.lights = [(one, self._vectors(one.position), None if one.aim is None else self._vectors(one.aim)) for one in lights]
+
+    def _vectors(self, given: Tensor) -> Tensor:
+        return given.float().to(self.device).expand(self.batch, 3)
 
     def _inverse(self, solid: Solid) -> tuple[Tensor, Tensor]:
         pose = solid.pose.float().to(self.device).expand(self.batch, 4, 4)
@@ -317,8 +334,17 @@ class _Scene:
         depth, solid, normal = self._meet(scene, self.eye[scene], direction)
         point = self.eye[scene][..., None] + depth.clamp(max=_FAR)[:, None] * direction
         shade, highlight = torch.full_like(depth, self.ambient), torch.zeros_like(depth)
-        for light, position in self.lights:
-            self._light(light, position[scene], scene, point, normal, direction, shade, highlight)
+        for light, position, aim in self.lights:
+            towards = position[scene][..., None].expand_as(point) if light.far else position[scene][..., None] - point
+            unit = _unit(towards)
+            facing = (unit * normal).sum(1).clamp(min=0)
+            power = self._visible(light, scene, point, towards) if light.shadow else torch.ones_like(facing)
+            if aim is not None:
+                power *= (-unit * _unit(aim[scene])[..., None]).sum(1).clamp(min=0) ** light.focus
+            shade += light.diffuse * facing * power
+            if light.specular:
+                halfway = (_unit(unit - _unit(direction)) * normal).sum(1).clamp(min=0)
+                highlight += light.specular * halfway**light.shininess * (facing > 0) * power * self.gloss[solid]
         return [solid, shade, highlight]
 
     def _meet(self, scene: Tensor, eye: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -331,26 +357,6 @@ class _Scene:
             depth, which = torch.where(closer, near, depth), torch.where(closer, k, which)
             normal = torch.where(closer[:, None], facing, normal)
         return depth, which, _unit(normal)
-
-    def _light(
-        self,
-        light: Light,
-        position: Tensor,
-        scene: Tensor,
-        point: Tensor,
-        normal: Tensor,
-        direction: Tensor,
-        shade: Tensor,
-        highlight: Tensor,
-    ) -> None:
-        towards = position[..., None].expand_as(point) if light.far else position[..., None] - point
-        unit = _unit(towards)
-        facing = (unit * normal).sum(1).clamp(min=0)
-        seen = self._visible(light, scene, point, towards) if light.shadow else 1.0
-        shade += light.diffuse * facing * seen
-        if light.specular:
-            halfway = (_unit(unit - _unit(direction)) * normal).sum(1).clamp(min=0)
-            highlight += light.specular * halfway**light.shininess * (facing > 0) * seen
 
     def _visible(self, light: Light, scene: Tensor, point: Tensor, towards: Tensor) -> Tensor:
         """The share of a light that each point sees."""
