@@ -1,7 +1,7 @@
 """A ray caster for scenes of a few convex solids, which draws maps to be coloured afterwards.
 
-Scenes that differ in where their solids, camera and lights are, not in which solids they have, are cast at once. Every pixel is sampled a
-few times; those where samples or neighbours disagree (an outline, an edge, a shadow's border) are sampled again, finely. What comes back
+Scenes that differ in where their solids, camera and lights are, not in which solids they have, are cast at once. Every pixel is sampled
+once; those that disagree with a neighbour (an outline, an edge, a shadow's border) are sampled again, finely. What comes back
 says for each surface how much of a pixel it covers and how brightly, so that thousands of colourings cost one cast.
 
 Coordinates are right-handed with z up. A camera looks horizontally or not, but never rolls.
@@ -242,10 +242,9 @@ def cast(
     tone = torch.tensor(tones, device=scene.device)
     coverage = torch.zeros(scene.batch, surfaces, height, width, device=scene.device)
     drawn = torch.zeros(scene.batch, surfaces, len(tone), height, width, device=scene.device)
-    grid = scene.pixels(torch.arange(height * width, device=scene.device), 2)
-    for part in torch.arange(scene.batch, device=scene.device).split(max(1, _RAYS // (4 * height * width))):
-        found = scene.follow(part, grid[None].flatten(2))
-        found = [v.unflatten(-1, (height * width, 4)) for v in found]
+    grid = scene.pixels(torch.arange(height * width, device=scene.device), 1)
+    for part in torch.arange(scene.batch, device=scene.device).split(max(1, _RAYS // (height * width))):
+        found = [v[..., None] for v in scene.follow(part, grid[None, ..., 0])]
         covered, toned = _average(found, surfaces, scene.surface, tone)
         coverage[part], drawn[part] = covered.unflatten(-1, (height, width)), toned.unflatten(-1, (height, width))
         which, where = _disagree(found, height, width).nonzero(as_tuple=True)
@@ -434,6 +433,6 @@ def _disagree(found: list[Tensor], height: int, width: int) -> Tensor:
     """Which pixels, shape (G, H * W), show or touch more than one solid, face or light."""
     solid, shade, highlight = found
     # two sides of a box are one solid but are lit differently
-    key = 10 * solid + shade + highlight
-    high, low = (F.max_pool2d(v.unflatten(1, (height, width)), 3, 1, 1).flatten(1) for v in (key.amax(-1), (-key).amax(-1)))
+    key = (10 * solid + shade + highlight)[..., 0].unflatten(1, (height, width))
+    high, low = (F.max_pool2d(v, 3, 1, 1).flatten(1) for v in (key, -key))
     return high + low > 0.15
