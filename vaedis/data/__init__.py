@@ -11,6 +11,7 @@ from vaedis import _check
 from vaedis.data.base import FactorData, resolve_device
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.table import Table, read_table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
@@ -21,7 +22,19 @@ DATA_SETS: dict[str, Callable[..., FactorData]] = {
     "xyobject-shaded": XYObjectShaded,
 }
 
-__all__ = ["DATA_SETS", "DSprites", "FactorData", "Relabelled", "XYObject", "XYObjectShaded", "XYSquares", "load", "resolve_device"]
+__all__ = [
+    "DATA_SETS",
+    "DSprites",
+    "FactorData",
+    "Relabelled",
+    "Table",
+    "XYObject",
+    "XYObjectShaded",
+    "XYSquares",
+    "load",
+    "read_table",
+    "resolve_device",
+]
 
 
 def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> FactorData:

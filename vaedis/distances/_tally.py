@@ -97,7 +97,9 @@ class Along:
         """
         if traversals is None and self.exact:
             return 0.0, 0.0
-        variances = self.between.diagonal() / (self.traversals if traversals is None else _check.count("traversals", traversals))
+        variances = self.between.diagonal().clip(min=0) / (
+            self.traversals if traversals is None else _check.count("traversals", traversals)
+        )
         if pairs is not None:
             within = np.array([self.sd**2, self.fourth - self.sd**4]) - self.between.diagonal()
             variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
