@@ -212,7 +212,50 @@ def _band(n: int, radius: int, like: Tensor) -> Tensor:
     return ((i[:, None] - i).abs() <= radius).to(like.dtype) / (2 * radius + 1)
 
 
-LOSSES: dict[str, Callable[..., Loss]] = {"mse": MSE, "bce": BCE, "mae": MAE, "box-blur": BoxBlur}
+@dataclass(frozen=True)
+class Pyramid(Loss):
+    """Mean squared errors at several scales: of images averaged over blocks of 1, 2, 4, … pixels, each level with its weight.
+
+    Not in the paper: another loss in which what moved far differs more, and cheaper than a wide blur.
+
+    Parameters
+    ----------
+    levels : int
+        How many scales, that of single pixels included. Images whose sides blocks do not divide are filled up with zeros.
+    growth : float
+        The weight of a level beside the one below; with 4 it is the area of a block, as the weight of `BoxBlur` is that of its window.
+    """
+
+    levels: int = 6
+    growth: float = 4.0
+    name = "pyramid"
+    quadratic = True
+
+    def __post_init__(self):
+        _check.count("levels", self.levels)
+        _check.positive("growth", self.growth)
+
+    def _levels(self, x: Tensor) -> list[Tensor]:
+        """Images at each scale, times the square root of the level's weight and of how few numbers it has."""
+        found, pooled = [], x.flatten(0, -4) if x.ndim > 3 else x[None]
+        shape, numbers = x.shape, math.prod(x.shape[-3:])
+        for level in range(self.levels):
+            if level:
+                pooled = F.avg_pool2d(F.pad(pooled, (0, pooled.shape[-1] % 2, 0, pooled.shape[-2] % 2)), 2)
+            size = math.prod(pooled.shape[-3:])
+            found.append((pooled * math.sqrt(self.growth**level * numbers / size)).view(*shape[:-3], *pooled.shape[-3:]))
+        return found
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the weighted sum over scales of mean squared differences, shape (...)."""
+        return self.embed(a - b).square().sum(-1)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the scales side by side as vectors, each weighted; see `Loss.embed`."""
+        return torch.cat([level.flatten(-3) for level in self._levels(x)], -1) / math.sqrt(math.prod(x.shape[-3:]))
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {"mse": MSE, "bce": BCE, "mae": MAE, "box-blur": BoxBlur, "pyramid": Pyramid}
 
 
 def get(loss: str | Loss = "mse", **options) -> Loss:
@@ -220,10 +263,10 @@ def get(loss: str | Loss = "mse", **options) -> Loss:
 
     Parameters
     ----------
-    loss : {"mse", "bce", "mae", "box-blur"} or Loss
+    loss : {"mse", "bce", "mae", "box-blur", "pyramid"} or Loss
         A `Loss` is returned as it is.
     **options
-        ``radius``, ``weight`` and ``pixel_weight`` of ``"box-blur"``; the others take none.
+        ``radius``, ``weight`` and ``pixel_weight`` of ``"box-blur"``, ``levels`` and ``growth`` of ``"pyramid"``; the others take none.
 
     Raises
     ------

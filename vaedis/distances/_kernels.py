@@ -125,41 +125,59 @@ class ByteGram(Gram):
         self.weights = scale if len(set(scale)) > 1 else scale[:1]
         self.numbers = height * width * channels
 
-    def _numbers(self, x: Tensor) -> tuple[Tensor, int, int]:
-        """Bytes, shape (T, f, H, W, C), as whole numbers in float32, shape (T, chunks, f, k); each is a byte * top / 255 - offset."""
-        T, f = x.shape[:2]
+    def _words(self, x: Tensor) -> Tensor:
+        """Bytes, shape (T, f, H, W, C), eight to a word: int64, shape (T, f, channels, words), with zeros at the end if they do not fit."""
         channels = len(self.weights)
-        x = x.movedim(-1, 2) if channels > 1 else x
-        x, top, offset = _small_numbers(x.contiguous())
-        x = x.view(T, f, channels, -1)
-        D = x.shape[-1]
-        chunks = -(-D // (_EXACT if top == 1 else 1024))
-        k = -(-D // chunks)
-        x = F.pad(x, (0, chunks * k - D)) if chunks * k > D else x
-        x = x.view(T, f, channels * chunks, k)
+        x = (x.movedim(-1, 2) if channels > 1 else x).flatten(2).unflatten(2, (channels, -1))
+        spare = -x.shape[-1] % 8
+        return (F.pad(x, (0, spare)) if spare else x.contiguous()).view(torch.int64)
+
+    def _numbers(self, words: Tensor) -> tuple[Tensor, int, int]:
+        """Bytes as whole numbers in float32, shape (T, chunks, f, k), each chunk of one channel.
+
+        Also what a byte of 255 became, beyond what a byte of 0 became, and what was subtracted from all.
+        """
+        T, f, channels, _ = words.shape
+        bits = words & _ONES
+        if torch.equal(bits * 255, words):
+            x, top, offset, most = bits.view(torch.uint8), 1, 0, _EXACT
+        else:
+            x, top, offset, most = (words ^ _HIGH_BITS).view(torch.int8), 255, 128, 1024
+        chunks = -(-x.shape[-1] // most)
+        k = -(-x.shape[-1] // chunks)
+        # what fills the last chunk up is the same in all images
+        x = F.pad(x, (0, chunks * k - x.shape[-1])).view(T, f, channels * chunks, k)
         v = torch.empty(T, channels * chunks, f, k, dtype=torch.float32, device=x.device)
         return v.copy_(x.transpose(1, 2)), top, offset
 
     def distances(self, x: Tensor) -> Tensor:
         """Return the distances within groups of images: see `Kernel.distances`."""
-        v, top, _ = self._numbers(x)
-        T, chunks, f, k = v.shape
-        v = v.view(T * chunks, f, k)
+        words = self._words(x)
+        T, f, channels, _ = words.shape
+        # words in which no traversal changes add nothing, and in most data sets they are most
+        change = (words != words[:, :1]).flatten(0, 2).view(torch.uint8).amax(0)
+        kept = change.nonzero()[:, 0]
+        if not len(kept):
+            return torch.zeros(T, f, f, dtype=torch.float64, device=x.device)
+        v, top, _ = self._numbers(words.index_select(3, kept))
+        v = v.flatten(0, 1)
         with _full_precision():
             products = torch.bmm(v, v.transpose(1, 2))
-        by_channel = products.view(T, len(self.weights), -1, f, f).double().sum(2)
+        by_channel = products.view(T, channels, -1, f, f).double().sum(2)
         return (_from_gram(by_channel) * self._weights(x)[:, None, None]).sum(1) / (top**2 * self.numbers)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of vectors and of their squared lengths: see `Gram.moments`."""
+        words = self._words(x[None])
         channels, D = len(self.weights), self.numbers // len(self.weights)
-        v, top, offset = self._numbers(x[None])
-        # of at most 1,024 images at a time, so that these sums are exact as well
-        sums = torch.stack([part.sum(2)[0] for part in v.split(1024, 2)]).double().sum(0).view(channels, -1)[:, :D]
+        padded = 8 * words.shape[-1]
+        v, top, offset = self._numbers(words)
+        # of at most 1,024 images or pixels at a time, so that these sums are exact as well
+        sums = torch.stack([part.sum(2)[0] for part in v.split(1024, 2)]).double().sum(0).view(channels, -1)[:, :padded]
         squares = v.square().sum(3).double().view(channels, -1).sum(1)
         weight = self._weights(x) / (top**2 * self.numbers)
-        plain = squares + 2 * offset * sums.sum(1) + len(x) * D * offset**2
-        return ((sums + len(x) * offset) * weight.sqrt()[:, None]).flatten(), (plain * weight).sum()
+        plain = squares + 2 * offset * sums.sum(1) + len(x) * padded * offset**2
+        return ((sums[:, :D] + len(x) * offset) * weight.sqrt()[:, None]).flatten(), (plain * weight).sum()
 
     def _weights(self, like: Tensor) -> Tensor:
         return torch.tensor(self.weights, dtype=torch.float64, device=like.device)
@@ -198,18 +216,6 @@ def _from_gram(gram: Tensor) -> Tensor:
     found = square[..., :, None] + square[..., None, :] - 2 * gram
     found.diagonal(dim1=-2, dim2=-1).zero_()
     return found.clamp_(min=0)
-
-
-def _small_numbers(x: Tensor) -> tuple[Tensor, int, int]:
-    """Bytes as 0 and 1 if they are all 0 or 255, and less 128 otherwise: the numbers, what 255 became, and what was subtracted."""
-    words = x.flatten()
-    if words.numel() % 8 or words.storage_offset() % 8:
-        words = F.pad(words, (0, -words.numel() % 8))
-    words = words.view(torch.int64)  # eight at a time
-    bits = words & _ONES
-    if torch.equal(bits * 255, words):
-        return bits.view(torch.uint8)[: x.numel()].view(x.shape), 1, 0
-    return (words ^ _HIGH_BITS).view(torch.int8)[: x.numel()].view(x.shape), 255, 128
 
 
 @contextlib.contextmanager

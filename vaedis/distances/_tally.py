@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaedis import _check
 from vaedis.distances._agreement import EQUAL, Agreement, compare_counts
-from vaedis.distances._truth import ground_truth_matrix
+from vaedis.distances._truth import SHAPES, ground_truth_matrix
 
 _BINS = 4096
 _FLUSH = 2**21
@@ -133,6 +133,23 @@ class Along:
         linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
         rows = slice(0 if self_pairs else 1, None)
         return Agreement(linear, compare_counts(truth[0, rows], self.counts[rows]), self.adversarial, self.mean)
+
+    @property
+    def best_shape(self) -> str | None:
+        """ "line" or "circle", whichever has the higher rank correlation with these distances; None for an adversarial factor."""
+        ranks = {shape: self.agreement(shape).rank for shape in SHAPES}
+        known = {shape: rank for shape, rank in ranks.items() if rank is not None}
+        return max(known, key=known.__getitem__) if known else None
+
+    def verdict(self) -> str:
+        """Return a sentence: whether the factor is adversarial, and which order its distances follow if not."""
+        shape = self.best_shape
+        if self.adversarial or shape is None:
+            return f"{self.factor} is adversarial: all distances along it are equal ({self.mean:.3g}), so that they carry no order."
+        other = "circle" if shape == "line" else "line"
+        rank, second = self.agreement(shape).rank, self.agreement(other).rank
+        beside = f", against {second:.2f} with a {other}" if second is not None else ""
+        return f"{self.factor} is best described by a {shape}: rank correlation {rank:.2f}{beside}."
 
 
 class Tally:
