@@ -71,7 +71,7 @@ def run(work, *args) -> str:
     """Do something in another process, and return "fine" or the sentence with which it failed."""
     here, there = multiprocessing.Pipe()
     process = start(say, there, work, *args)
-    assert here.poll(20)
+    there.close()
     process.join()
     return here.recv()
 
@@ -157,6 +157,20 @@ def test_killed_between_the_images_and_their_facts(cache, monkeypatch, last):
     assert is_complete(cache)
 
 
+def test_facts_never_stand_beside_other_images(cache, monkeypatch):
+    _prepare.prepare("toy")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_stored, "write_text", killed)
+    monkeypatch.setitem(_formats.READERS, "toy", lambda path: iter([255 - IMAGES]))
+    with pytest.raises(KeyboardInterrupt):
+        _prepare.prepare("toy", force=True)
+    assert np.array_equal(np.load(cache / "original.npy"), 255 - IMAGES)
+    assert _prepare.stored_facts("toy", "original") is None
+
+
 def test_two_processes_at_once(cache, server, monkeypatch, tmp_path, capfd):
     toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"), pause=0.05)
     processes = [start(_prepare.prepare, "toy") for _ in range(2)]
@@ -232,6 +246,7 @@ def run_on(place: Path, options: str, work) -> str:
 
     here, there = multiprocessing.Pipe()
     process = start(mounted, there)
+    there.close()
     process.join()
     if process.exitcode == 77:
         pytest.skip("may not mount a file system")

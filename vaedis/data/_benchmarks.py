@@ -1,8 +1,8 @@
 """What is known of the four benchmark data sets: factors, published constants, and where their originals lie. Plain data.
 
 Sizes and SHA-256 sums of dSprites, 3D Shapes and SmallNORB are those that TensorFlow Datasets publishes for the same addresses; of Cars3D
-only the MD5 sum in the authors' ``disent/dataset/data/_groundtruth__cars3d.py`` is known. No mirror need be trusted: what does not match its
-sum is thrown away.
+only the MD5 sum in the authors' ``disent/dataset/data/_groundtruth__cars3d.py`` is known. No mirror need be trusted: what does not match
+its sum is thrown away.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def write(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, ...], fact
     Returns
     -------
     dict
-        `facts`, with ``shape``, ``bytes``, ``sha256``, ``converter``, ``date``, and ``mean`` and ``std`` of each channel as in `FactorData`.
+        `facts`, with ``shape``, ``bytes``, ``sha256``, ``converter``, ``date``, and each channel's ``mean`` and ``std`` as in `FactorData`.
 
     Raises
     ------
