@@ -12,7 +12,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # what the extras install, and what that brings along
 OTHERS = [
     *("scipy", "sklearn", "numba", "llvmlite", "joblib", "matplotlib", "pandas", "IPython", "ipykernel", "jupyter", "jupyter_book"),
-    *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis"),
+    *("h5py", "PIL", "jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis"),
 ]
 BLOCK = f"""
 import sys
@@ -61,6 +61,7 @@ except ModuleNotFoundError:
     [
         ("import numpy as np, vaedis as vd; vd.metrics.dci(np.eye(60)[:, :2], np.arange(120).reshape(60, 2) % 3)", "metrics"),
         ("import vaedis.plots", "plots"),
+        ("import numpy as np; from vaedis.data._formats import resize; resize(np.zeros((1, 96, 96, 1), np.uint8))", "data"),
     ],
 )
 def test_what_is_missing_is_named_with_its_extra(code, extra):
