@@ -14,19 +14,36 @@ from vaedis.data._prepare import StandInWarning
 from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, resolve_device
 from vaedis.data.download import DataError
+from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
 # for each data set, where its images can come from, the preferred origin first
 DATA_SETS: dict[str, dict[str, Callable[..., FactorData]]] = {
     "xysquares": {"generated": XYSquares},
-    "dsprites": {"original": Stored},
+    "dsprites": {"original": Stored, "rendered": DSprites},
     "shapes3d": {"original": Stored},
     "cars3d": {"original": Stored, "stand-in": Stored},
     "smallnorb": {"original": Stored, "stand-in": Stored},
+    "xyobject": {"generated": XYObject},
+    "xyobject-shaded": {"generated": XYObjectShaded},
 }
 
-__all__ = ["DATA_SETS", "DataError", "FactorData", "Relabelled", "StandInWarning", "Stored", "XYSquares", "load", "resolve_device"]
+__all__ = [
+    "DATA_SETS",
+    "DSprites",
+    "DataError",
+    "FactorData",
+    "Relabelled",
+    "StandInWarning",
+    "Stored",
+    "XYObject",
+    "XYObjectShaded",
+    "XYSquares",
+    "load",
+    "resolve_device",
+]
 
 
 def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu", **options: Any) -> FactorData:
@@ -34,7 +51,7 @@ def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu",
 
     Parameters
     ----------
-    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb"}
+    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "xyobject-shaded"}
     origin : {"auto", "original", "rendered", "stand-in", "generated"}
         Where the images come from; each data set has some of these. "auto" takes the original if it has been prepared (`vaedis data
         prepare`, or ``origin="original"``). Otherwise dSprites and 3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless

@@ -22,7 +22,15 @@ from vaedis.data import _stored, download
 from vaedis.data._benchmarks import BENCHMARKS, Original
 from vaedis.data.download import DataError
 
-NEEDED = {"pooch": "pooch", "tqdm": "tqdm", "filelock": "filelock", "h5py": "h5py", "scipy": "scipy", "PIL": "pillow"}
+NEEDED = {
+    "pooch": "pooch",
+    "requests": "requests",
+    "tqdm": "tqdm",
+    "filelock": "filelock",
+    "h5py": "h5py",
+    "scipy": "scipy",
+    "PIL": "pillow",
+}
 STORED_ORIGINS = {
     "dsprites": ("original",),
     "shapes3d": ("original",),
