@@ -6,7 +6,7 @@ import torch
 import toy_data
 
 import vaedis as vd
-from vaedis import cli
+from vaedis import _runs, cli
 from vaedis.data import DATA_SETS, DataError, StandInWarning, Stored, _benchmarks, _formats, _prepare
 
 STAND_IN = 255 - toy_data.IMAGES
@@ -90,6 +90,14 @@ def test_files_that_are_there_are_converted_offline(cache, source):
 def test_insisting_on_the_original_is_one_sentence(cache):
     with pytest.raises(DataError, match=r"^toy\.bin cannot be had: 127\.0\.0\.1:9 was not asked, since VAEDIS_OFFLINE is set; .*\.$"):
         vd.load("toy", origin="original")
+
+
+def test_a_page_is_run_again_once_an_original_is_there(cache, source):
+    assert _runs.originals() == {}
+    vd.load("toy", origin="stand-in")
+    assert _runs.originals() == {}
+    _prepare.prepare("toy", source=source)
+    assert _runs.originals() == {"toy": toy_data.SHA256}
 
 
 def test_insisting_on_the_stand_in_warns_of_nothing(cache):
