@@ -9,7 +9,7 @@ import pytest
 import toy_data
 from toy_data import CONTENT, FILE, SHA256, original
 
-from vaedis.data import DataError, download
+from vaedis.data import DataError, _disk, download
 
 
 @pytest.fixture
@@ -212,13 +212,13 @@ def test_sizes_are_known_or_asked_for(server, tmp_path):
 @pytest.mark.parametrize(("said", "meant"), [("1", True), ("yes", True), ("", False), ("0", False), ("False", False)])
 def test_offline_is_a_yes_or_a_no(monkeypatch, said, meant):
     monkeypatch.setenv("VAEDIS_OFFLINE", said)
-    assert download.offline() is meant
+    assert _disk.offline() is meant
 
 
 def test_offline_is_nothing_else(monkeypatch):
     monkeypatch.setenv("VAEDIS_OFFLINE", "perhaps")
     with pytest.raises(ValueError, match="VAEDIS_OFFLINE must be 1 or 0, not 'perhaps'"):
-        download.offline()
+        _disk.offline()
 
 
 @pytest.mark.parametrize(
@@ -237,8 +237,8 @@ def test_where_the_cache_is(monkeypatch, platform, variables, expected):
     monkeypatch.setenv("HOME", "/home/someone")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(download.sys, "platform", platform)
-    assert download.cache_folder() == Path(expected)
+    monkeypatch.setattr(_disk.sys, "platform", platform)
+    assert _disk.cache_folder() == Path(expected)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

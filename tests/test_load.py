@@ -1,5 +1,7 @@
 """`vd.load` takes the original where it is on disk, and otherwise what the reader was told of; what the command says is what is there."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def test_files_that_are_there_are_converted_offline(cache, source):
 
 
 def test_insisting_on_the_original_is_one_sentence(cache):
-    with pytest.raises(DataError, match=r"^toy\.bin cannot be had: 127\.0\.0\.1:9 was not asked, since VAEDIS_OFFLINE is set; .*\.$"):
+    with pytest.raises(DataError, match=r"^toy\.bin cannot be had: VAEDIS_OFFLINE forbids to ask for it; unset that, or .*\.$"):
         vd.load("toy", origin="original")
 
 
@@ -108,7 +110,7 @@ def test_a_data_set_that_can_be_rendered_is(monkeypatch):
     data = vd.load("dsprites")
     assert data.origin == "rendered"
     assert len(data) == 737_280
-    with pytest.raises(DataError, match="VAEDIS_OFFLINE is set"):
+    with pytest.raises(DataError, match="VAEDIS_OFFLINE forbids"):
         vd.load("dsprites", origin="original")
 
 
@@ -148,7 +150,7 @@ def test_status_before_and_after(cache, source, capsys):
     _prepare.prepare("toy", source=source)
     assert cli.main(["data", "status", "--verify"]) == 0
     after = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["toy", "original", "verified", "0.262", "MB", toy_data.SHA256] in after
+    assert ["toy", "original", "verified", "262", "kB", toy_data.SHA256] in after
     assert next(line for line in after if line[:2] == ["toy", "stand-in"])[2] == "verified"
 
 
@@ -156,7 +158,7 @@ def test_status_tells_of_files_that_are_not_converted(cache, capsys):
     (cache / "toy" / "files").mkdir(parents=True)
     (cache / "toy" / "files" / f"{toy_data.FILE}.part").write_bytes(bytes(123_456))
     cli.main(["data", "status"])
-    assert ["toy", "original", "files", "only", "0.123", "MB", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["toy", "original", "files", "only", "123", "kB", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_status_finds_damage(cache, source, capsys):
@@ -172,15 +174,29 @@ def test_status_finds_damage(cache, source, capsys):
 
 def test_prepare_says_first_what_it_will_do(cache, source, capsys):
     assert cli.main(["data", "prepare", "toy", "--from", str(source)]) == 0
-    plan, done = capsys.readouterr().out.splitlines()
-    stored = cache / "toy" / "original.npy"
-    place = (source / toy_data.FILE).as_uri()
-    assert plan == f"toy: will fetch toy.bin (0.262 MB) from {place}; then convert them to 0.262 MB in {stored}"
-    assert done == f"toy: original ready, 0.262 MB, sha256 {toy_data.SHA256}"
+    plan, file, done = capsys.readouterr().out.splitlines()
+    assert plan == f"toy: will fetch 262 kB and convert it: 262 kB in {cache / 'toy' / 'original.npy'}"
+    assert file == f"  fetch toy.bin (262 kB) from {(source / toy_data.FILE).as_uri()}"
+    assert done == f"toy: original ready, 262 kB, sha256 {toy_data.SHA256}"
     assert cli.main(["data", "prepare", "toy"]) == 0
     assert capsys.readouterr().out == "toy: original is on disk already\n"
     assert cli.main(["data", "prepare", "toy", "--force"]) == 0
-    assert capsys.readouterr().out.startswith("toy: will verify toy.bin (0.262 MB, on disk)")
+    plan, file, _ = capsys.readouterr().out.splitlines()
+    assert plan.startswith("toy: will fetch nothing and convert it")
+    assert file == "  verify toy.bin (262 kB, on disk)"
+
+
+def test_prepare_asks_for_a_size_that_is_not_known(cache, monkeypatch, capsys):
+    with toy_data.serving(monkeypatch) as server:
+        unknown = toy_data.original(server.url("good"), size=None)
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
+        assert cli.main(["data", "prepare", "toy"]) == 0
+        assert "fetch toy.bin (262 kB) from http" in capsys.readouterr().out
+        unknown = toy_data.original(server.url("missing"), size=None)
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
+        (cache / "toy" / "files" / toy_data.FILE).unlink()
+        assert cli.main(["data", "prepare", "toy", "--force"]) == 1
+        assert "will fetch a file of unknown size" in capsys.readouterr().out
 
 
 def test_prepare_says_what_is_left_to_fetch(cache, monkeypatch, capsys):
@@ -190,7 +206,7 @@ def test_prepare_says_what_is_left_to_fetch(cache, monkeypatch, capsys):
         monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("good")))
         assert cli.main(["data", "prepare", "toy"]) == 0
         assert server.asked[-1][1] == "bytes=100000-"
-    assert "fetch toy.bin (0.262 MB, of which 0.100 MB are on disk) from http://127.0.0.1" in capsys.readouterr().out
+    assert "fetch toy.bin (262 kB, of which 100 kB are on disk) from http://127.0.0.1" in capsys.readouterr().out
 
 
 def test_prepare_goes_on_after_one_failed(cache, source, monkeypatch, capsys):
@@ -211,7 +227,7 @@ def test_prepare_goes_on_after_one_failed(cache, source, monkeypatch, capsys):
 def test_prepare_offline_is_one_line(cache, capsys):
     assert cli.main(["data", "prepare", "toy"]) == 1
     error = capsys.readouterr().err
-    assert "VAEDIS_OFFLINE is set" in error
+    assert "VAEDIS_OFFLINE forbids" in error
     assert error.count("\n") == 1
 
 

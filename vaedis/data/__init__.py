@@ -10,10 +10,10 @@ import torch
 from vaedis import _check
 from vaedis.data import _prepare
 from vaedis.data._benchmarks import BENCHMARKS
+from vaedis.data._disk import DataError
 from vaedis.data._prepare import StandInWarning
 from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, resolve_device
-from vaedis.data.download import DataError
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
 from vaedis.data.xyobject import XYObject, XYObjectShaded

@@ -11,7 +11,7 @@ from typing import Any
 from vaedis import _check
 from vaedis.data import DATA_SETS, _prepare, _stored, download
 from vaedis.data._benchmarks import BENCHMARKS
-from vaedis.data.download import DataError
+from vaedis.data._disk import DataError, cache_folder, offline
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -44,15 +44,15 @@ def show_status(*, verify: bool = False) -> int:
             facts = _prepare.stored_facts(name, origin)
             state, size, digest = "no", "-", "-"
             if facts is not None:
-                state, size, digest = "yes", _megabytes(facts["bytes"]), facts["sha256"]
+                state, size, digest = "yes", _size(facts["bytes"]), facts["sha256"]
                 if verify:
                     same = _stored.images_digest(_prepare.stored_path(name, origin)) == digest
                     state = "verified" if same else "damaged"
                     wrong += [] if same else [name]
             elif origin == "original" and (arrived := _arrived(name)):
-                state, size = "files only", _megabytes(arrived)
+                state, size = "files only", _size(arrived)
             rows.append((name, origin, state, size, digest))
-    print(f"cache: {download.cache_folder()}{'; offline, since VAEDIS_OFFLINE is set' if download.offline() else ''}")
+    print(f"cache: {cache_folder()}{'; offline, since VAEDIS_OFFLINE is set' if offline() else ''}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -79,27 +79,33 @@ def run_prepare(names: Sequence[str] = (), *, origin: str = "original", source: 
             failed.append(name)
             print(f"vaedis: {problem}", file=sys.stderr, flush=True)
         else:
-            print(f"{name}: {origin} ready, {_megabytes(facts['bytes'])}, sha256 {facts['sha256']}", flush=True)
+            print(f"{name}: {origin} ready, {_size(facts['bytes'])}, sha256 {facts['sha256']}", flush=True)
     return 1 if failed else 0
 
 
 def _plan(name: str, origin: str, source: str | None) -> str:
-    """What preparing a data set is going to do, in one line."""
-    into = f"{_megabytes(_prepare.converted_bytes(name))} in {_prepare.stored_path(name, origin)}"
+    """What preparing a data set is going to do: a line on the whole, and one for each file."""
+    into = f"{_size(_prepare.converted_bytes(name))} in {_prepare.stored_path(name, origin)}"
     if origin != "original":
-        return f"will draw the stand-in, which takes minutes; {into}"
-    parts = []
+        return f"will draw the stand-in, which takes minutes, and convert it: {into}"
+    lines, fetched, known = [], 0, True
     for original in _prepare.wanted_files(name, source):
         path = _prepare.folder(name) / "files" / original.file
         size = download.remote_size(original, source)
-        large = _megabytes(size) if size is not None else "of unknown size"
+        large = "of unknown size" if size is None else _size(size)
         if path.exists():
-            parts.append(f"verify {original.file} ({large}, on disk)")
+            lines.append(f"  verify {original.file} ({large}, on disk)")
             continue
         part = path.with_name(f"{path.name}.part")
-        have = f", of which {_megabytes(part.stat().st_size)} are on disk" if part.exists() else ""
-        parts.append(f"fetch {original.file} ({large}{have}) from {download.places(original, source)[0]}")
-    return f"will {'; '.join(parts)}; then convert them to {into}"
+        have = part.stat().st_size if part.exists() else 0
+        resumed = f", of which {_size(have)} are on disk" if have else ""
+        lines.append(f"  fetch {original.file} ({large}{resumed}) from {download.places(original, source)[0]}")
+        fetched, known = fetched + max(0, (size or 0) - have), known and size is not None
+    if not known:
+        how_much = f"{_size(fetched)} and a file of unknown size" if fetched else "a file of unknown size"
+    else:
+        how_much = _size(fetched) if fetched else "nothing"
+    return "\n".join([f"will fetch {how_much} and convert it: {into}", *lines])
 
 
 def _arrived(name: str) -> int:
@@ -109,7 +115,10 @@ def _arrived(name: str) -> int:
     return sum(path.stat().st_size for path in place.glob("*") if path.name.removesuffix(".part") in files)
 
 
-def _megabytes(size: int) -> str:
-    """A size to read: three digits or whole megabytes."""
-    megabytes = size / 1e6
-    return f"{megabytes:,.0f} MB" if megabytes >= 100 else f"{megabytes:.{max(0, 2 - math.floor(math.log10(max(megabytes, 1e-6))))}f} MB"
+def _size(size: int) -> str:
+    """A number of bytes to read, to three digits."""
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_:
+            digits = 2 - int(math.log10(size / bytes_))
+            return f"{size / bytes_:.{max(0, digits)}f} {unit}"
+    return f"{size} bytes"

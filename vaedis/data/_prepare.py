@@ -20,7 +20,7 @@ from typing import Any
 from vaedis import _check
 from vaedis.data import _stored, download
 from vaedis.data._benchmarks import BENCHMARKS, Original
-from vaedis.data.download import DataError
+from vaedis.data._disk import DataError, cache_folder, offline, plain_os_errors
 
 NEEDED = {
     "pooch": "pooch",
@@ -48,7 +48,7 @@ class StandInWarning(UserWarning):
 
 def folder(name: str) -> Path:
     """Return the folder of a data set in the cache, which need not exist."""
-    return download.cache_folder() / name
+    return cache_folder() / name
 
 
 def stored_path(name: str, origin: str) -> Path:
@@ -143,7 +143,7 @@ def _draw_stand_in(name: str, place: Path) -> list[Path]:
     """Write a stand-in in the original's own file formats into a new folder; return its files in the order that the reader takes."""
     from vaedis.data._standins import WRITERS
 
-    with download.plain_os_errors(f"the stand-in of {name} to {place}"):
+    with plain_os_errors(f"the stand-in of {name} to {place}"):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         return [Path(path) for path in WRITERS[name](place)]
@@ -155,7 +155,7 @@ def locked(name: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     place = folder(name)
-    with download.plain_os_errors(f"to {place}"):
+    with plain_os_errors(f"to {place}"):
         place.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place / ".lock")
         try:
@@ -182,7 +182,7 @@ def _check_space(name: str, origin: str, source: str | os.PathLike[str] | None) 
         part = path.with_name(f"{path.name}.part")
         have = next((p.stat().st_size for p in (path, part) if p.exists()), 0)
         needed += max(0, (original.size or 0) - have)
-    with download.plain_os_errors(f"to {folder(name)}"):
+    with plain_os_errors(f"to {folder(name)}"):
         free = shutil.disk_usage(folder(name)).free
     if needed > free:
         raise DataError(
@@ -226,7 +226,7 @@ def best_origin(name: str) -> str:
 def _why_no_original(name: str) -> str | None:
     """Prepare the original if that is possible, and say why where it is not; a server is asked once a process."""
     files = wanted_files(name)
-    if download.offline() and not all(_is_here(name, original) for original in files):
+    if offline() and not all(_is_here(name, original) for original in files):
         return "VAEDIS_OFFLINE is set"
     if name not in _refused:
         try:

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from vaedis._runs import write_text
 from vaedis.data._benchmarks import Benchmark
+from vaedis.data._disk import DataError, plain_os_errors, progress, sync_folder
 from vaedis.data.base import FactorData
-from vaedis.data.download import DataError, plain_os_errors, progress, sync_folder
 from vaedis.factors import FactorSpace
 
 CONVERTER = 1

@@ -1,16 +1,13 @@
 """Fetch the originals: several mirrors, resumed, checked against a known sum, and never half-written.
 
 What arrives grows in ``<file>.part``, which the next attempt, the next mirror or the next process goes on with. Only when it is complete
-and its sum is right does it get its name. Fetching needs the extra ``data``; where the cache is, and whether to go online, do not.
+and its sum is right does it get its name. Needs the extra ``data``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from vaedis.data._benchmarks import Original
+from vaedis.data._disk import DataError, offline, plain_os_errors, progress, sync_folder
 
 CONNECT_SECONDS, STALL_SECONDS = 10, 60
 """How long a server may take to answer, and then to send the next byte."""
@@ -30,39 +28,12 @@ _CHUNK = 1 << 16
 _WORTH_IT = 1 << 20  # an attempt that brought a mebibyte may be followed by as many as if it were the first
 
 
-class DataError(RuntimeError):
-    """A data set cannot be fetched, read or stored; the message is one sentence that says why and what to do."""
-
-
 class _Refused(Exception):
     """A mirror does not have the file, or not in full; the message is a short phrase."""
 
 
 class _Interrupted(_Refused):
     """As before, but another attempt may succeed."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of everything that is downloaded or made once: ``VAEDIS_DATA``, or ``vaedis`` in the user's cache folder."""
-    if os.environ.get("VAEDIS_DATA"):
-        return Path(os.environ["VAEDIS_DATA"]).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "vaedis"
-
-
-def offline() -> bool:
-    """Tell whether ``VAEDIS_OFFLINE`` forbids the network; a ValueError if it is neither yes nor no."""
-    said = os.environ.get("VAEDIS_OFFLINE", "").strip().lower()
-    if said in ("1", "true", "yes", "on"):
-        return True
-    if said in ("", "0", "false", "no", "off"):
-        return False
-    raise ValueError(f"VAEDIS_OFFLINE must be 1 or 0, not {said!r}.")
 
 
 def places(original: Original, source: str | os.PathLike[str] | None = None) -> list[str]:
@@ -138,7 +109,6 @@ def fetch(original: Original, folder: Path, *, source: str | os.PathLike[str] | 
         reasons = []
         for url in places(original, source):
             if offline() and not is_local(url):
-                reasons.append(f"{_host(url)} was not asked, since VAEDIS_OFFLINE is set")
                 continue
             # a part that another mirror began may be what made the sum wrong, so that is tried once more from nothing
             for fresh in (False, True) if part.exists() else (True,):
@@ -155,10 +125,12 @@ def fetch(original: Original, folder: Path, *, source: str | os.PathLike[str] | 
                     continue
                 sync_folder(folder)
                 return describe(path) | {"url": url}
+        if offline():
+            reasons.append("VAEDIS_OFFLINE forbids to ask for it")
         kept = " (what has arrived is kept, and will be resumed)" if part.exists() else ""
         raise DataError(
-            f"{original.file} cannot be had: {'; '.join(reasons)}{kept}; try again, or get the file yourself and name its folder "
-            "with: vaedis data prepare --from FOLDER."
+            f"{original.file} cannot be had: {'; '.join(reasons)}{kept}; {'unset that' if offline() else 'try again'}, "
+            "or get the file yourself and name its folder with: vaedis data prepare --from FOLDER."
         )
 
 
@@ -281,42 +253,5 @@ def _range_start(answer: Any) -> int:
     return int(start) if start.isdigit() else -1
 
 
-@contextlib.contextmanager
-def progress(label: str, total: int | None, start: int = 0, unit: str = "B") -> Iterator[Any]:
-    """Show a bar on a terminal, and nothing elsewhere; yields a function that takes how much has been added."""
-    from tqdm import tqdm
-
-    with tqdm(desc=label, total=total, initial=start, unit=unit, unit_scale=True, disable=None, leave=False) as bar:
-        yield bar.update
-
-
 def _host(url: str) -> str:
     return str(local_path(url).parent) if is_local(url) else urlsplit(url).netloc
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextlib.contextmanager
-def plain_os_errors(what: str) -> Iterator[None]:
-    """Turn a full disk, a quota or a folder that cannot be written to into one sentence."""
-    try:
-        yield
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = f"{shutil.disk_usage(_existing(cache_folder())).free / 1e6:,.0f} MB are free"
-            why = f"the disk is full or a quota is used up ({free}); make room, or set VAEDIS_DATA to a folder with more"
-        else:
-            why = f"{problem.filename or cache_folder()}: {problem.strerror or problem}; set VAEDIS_DATA to a folder that can be written to"
-        raise DataError(f"Could not write {what}: {why}.") from problem
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.resolve().parents) if place.exists())
