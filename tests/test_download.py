@@ -186,6 +186,11 @@ def test_a_given_source_is_the_only_one(server, tmp_path):
     assert server.asked == []
 
 
+def test_a_given_folder_without_the_file_has_nothing_to_do_with_the_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAEDIS_OFFLINE", "1")
+    assert "VAEDIS_OFFLINE" not in fails(tmp_path, source=tmp_path / "nowhere")
+
+
 def test_the_source_of_the_environment_comes_first(server, tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_DATA_SOURCE", str(tmp_path / "source"))
     fetch(tmp_path / "cache", server.url("good"))

@@ -1,6 +1,8 @@
 """`vd.load` takes the original where it is on disk, and otherwise what the reader was told of; what the command says is what is there."""
 
 import dataclasses
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -23,12 +25,14 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setattr(_prepare, "_told", set())
     monkeypatch.setattr(_prepare, "_refused", {})
 
-    def draw(name, place):
-        place.mkdir(parents=True)
+    def write(name, place, *, progress):
         (place / "drawn.bin").write_bytes(STAND_IN.tobytes())
-        return [place / "drawn.bin"]
+        progress(1, 1)
+        return (place / "drawn.bin",)
 
-    monkeypatch.setattr(_prepare, "_draw_stand_in", draw)
+    drawing = types.SimpleNamespace(VERSION=1, write=write)
+    monkeypatch.setitem(sys.modules, "vaedis.data._standins", drawing)
+    monkeypatch.setattr(vd.data, "_standins", drawing, raising=False)
     return tmp_path / "cache"
 
 
@@ -100,6 +104,16 @@ def test_a_page_is_run_again_once_an_original_is_there(cache, source):
     assert _runs.originals() == {}
     _prepare.prepare("toy", source=source)
     assert _runs.originals() == {"toy": toy_data.SHA256}
+
+
+def test_a_stand_in_is_drawn_anew_when_its_drawing_has_changed(cache, monkeypatch):
+    vd.load("toy", origin="stand-in")
+    before = _prepare.stored_path("toy", "stand-in").stat().st_ino
+    monkeypatch.setattr(vd.data._standins, "VERSION", 2)
+    assert _prepare.stored_facts("toy", "stand-in") is None
+    assert origin_of(vd.load("toy", origin="stand-in")) == "stand-in"
+    assert _prepare.stored_facts("toy", "stand-in")["drawing"] == 2
+    assert _prepare.stored_path("toy", "stand-in").stat().st_ino != before
 
 
 def test_insisting_on_the_stand_in_warns_of_nothing(cache):

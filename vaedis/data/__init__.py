@@ -80,7 +80,7 @@ def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu",
     _check.options("data set", name, options, dict.fromkeys(o for cls in asked for o in cls.OPTIONS))  # type: ignore[attr-defined]
     place = resolve_device(device)
     if origin == "auto":
-        origin = _prepare.best_origin(name) if name in BENCHMARKS else next(iter(origins))
+        origin = _prepare.best_origin(name, origins) if name in BENCHMARKS else next(iter(origins))
     cls = origins[origin]
     options = {key: value for key, value in options.items() if key in cls.OPTIONS}  # type: ignore[attr-defined]
     if cls is not Stored:

@@ -13,14 +13,14 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vaedis import _check
 from vaedis.data import _stored, download
 from vaedis.data._benchmarks import BENCHMARKS, Original
-from vaedis.data._disk import DataError, cache_folder, offline, plain_os_errors
+from vaedis.data._disk import DataError, cache_folder, offline, plain_os_errors, progress
 
 NEEDED = {
     "pooch": "pooch",
@@ -58,7 +58,13 @@ def stored_path(name: str, origin: str) -> Path:
 
 def stored_facts(name: str, origin: str) -> dict[str, Any] | None:
     """Return what is known of a data set's converted images, or None if it has not been prepared."""
-    return _stored.read_facts(stored_path(name, origin))
+    facts = _stored.read_facts(stored_path(name, origin))
+    if facts is not None and origin == "stand-in":
+        from vaedis.data import _standins
+
+        # it is drawn anew when its drawing has changed
+        return facts if facts.get("drawing") == _standins.VERSION else None
+    return facts
 
 
 def need_extra() -> None:
@@ -132,7 +138,11 @@ def prepare(
 def _convert(name: str, origin: str, files: list[dict[str, Any]], paths: list[Path]) -> dict[str, Any]:
     from vaedis.data._formats import READERS
 
-    facts = {"name": name, "origin": origin, "source": files, "made_by": _versions()}
+    facts: dict[str, Any] = {"name": name, "origin": origin, "source": files, "made_by": _versions()}
+    if origin == "stand-in":
+        from vaedis.data import _standins
+
+        facts["drawing"] = _standins.VERSION
     try:
         return _stored.write(stored_path(name, origin), READERS[name](*paths), BENCHMARKS[name].stored_shape, facts)
     except ValueError as problem:
@@ -141,12 +151,12 @@ def _convert(name: str, origin: str, files: list[dict[str, Any]], paths: list[Pa
 
 def _draw_stand_in(name: str, place: Path) -> list[Path]:
     """Write a stand-in in the original's own file formats into a new folder; return its files in the order that the reader takes."""
-    from vaedis.data._standins import WRITERS
+    from vaedis.data import _standins
 
-    with plain_os_errors(f"the stand-in of {name} to {place}"):
+    with plain_os_errors(f"the stand-in of {name} to {place}"), progress(f"drawing {name}", None, unit="object") as told:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        return [Path(path) for path in WRITERS[name](place)]
+        return list(_standins.write(name, place, progress=lambda done, total: told(1)))
 
 
 @contextlib.contextmanager
@@ -197,7 +207,7 @@ def _versions() -> dict[str, str]:
     return {package: metadata.version(package) for package in ("vaedis", "numpy", "pillow", "h5py", "scipy")}
 
 
-def best_origin(name: str) -> str:
+def best_origin(name: str, origins: Iterable[str]) -> str:
     """Return the origin that ``"auto"`` means here and now, prepared if it is one that lies on disk.
 
     The original if it is on disk; else what can be rendered; else the original is fetched, unless ``VAEDIS_OFFLINE`` is set; and where that
@@ -205,8 +215,10 @@ def best_origin(name: str) -> str:
     """
     if stored_facts(name, "original") is not None:
         return "original"
-    if "stand-in" not in STORED_ORIGINS[name]:
+    if "rendered" in origins:
         return "rendered"
+    if "stand-in" not in origins:
+        return "original"
     reason = _why_no_original(name)
     if reason is None:
         return "original"

@@ -107,9 +107,9 @@ def fetch(original: Original, folder: Path, *, source: str | os.PathLike[str] | 
             return describe(path)
         path.unlink(missing_ok=True)
         reasons = []
-        for url in places(original, source):
-            if offline() and not is_local(url):
-                continue
+        urls = places(original, source)
+        forbidden = offline() and not all(map(is_local, urls))
+        for url in filter(is_local, urls) if forbidden else urls:
             # a part that another mirror began may be what made the sum wrong, so that is tried once more from nothing
             for fresh in (False, True) if part.exists() else (True,):
                 if fresh:
@@ -125,11 +125,11 @@ def fetch(original: Original, folder: Path, *, source: str | os.PathLike[str] | 
                     continue
                 sync_folder(folder)
                 return describe(path) | {"url": url}
-        if offline():
+        if forbidden:
             reasons.append("VAEDIS_OFFLINE forbids to ask for it")
         kept = " (what has arrived is kept, and will be resumed)" if part.exists() else ""
         raise DataError(
-            f"{original.file} cannot be had: {'; '.join(reasons)}{kept}; {'unset that' if offline() else 'try again'}, "
+            f"{original.file} cannot be had: {'; '.join(reasons)}{kept}; {'unset that' if forbidden else 'try again'}, "
             "or get the file yourself and name its folder with: vaedis data prepare --from FOLDER."
         )
 
