@@ -16,6 +16,7 @@ from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, resolve_device
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.table import Table, read_table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
@@ -38,10 +39,12 @@ __all__ = [
     "Relabelled",
     "StandInWarning",
     "Stored",
+    "Table",
     "XYObject",
     "XYObjectShaded",
     "XYSquares",
     "load",
+    "read_table",
     "resolve_device",
 ]
 
