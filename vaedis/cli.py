@@ -1,4 +1,4 @@
-"""The command ``vaedis``: build the book, and write its chapters as notebooks."""
+"""The command ``vaedis``: build the book, write its chapters as notebooks, and prepare the data sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vaedis import _diagnosis_command
+from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
 
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("folder", type=Path, help="where to write them")
     convert.add_argument("--outputs", metavar="PROFILE", help="with the outputs of the current runs in this profile")
     convert.set_defaults(run=_notebooks)
+
+    _commands.add_parser(commands, common)
     return parser
 
 
