@@ -58,7 +58,9 @@ class Run:
     history : dict of str to ndarray of float32, shape (steps,)
         ``"loss"``, ``"recon"`` and ``"kl"`` of each step's batch.
     seconds : float
-        Wall time of the training steps.
+        Wall time of the training steps; a member of a population has its share of the whole.
+    failure : TrainingFailed or None
+        In a population, why this member stopped before the others; its history then ends there, and its network is of no use.
     """
 
     spec: RunSpec
@@ -67,6 +69,7 @@ class Run:
     loss: losses.Loss
     history: dict[str, np.ndarray]
     seconds: float
+    failure: TrainingFailed | None = None
 
     @property
     def standardise(self) -> bool:
@@ -141,7 +144,9 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     Parameters
     ----------
     spec : RunSpec or sequence of RunSpec
-        A sequence is trained one after the other.
+        A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
+        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are trained one
+        after the other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional
@@ -159,9 +164,9 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     Raises
     ------
     TrainingFailed
-        If the loss becomes NaN or infinite.
+        If the loss becomes NaN or infinite. In a population, only the member whose loss it is stops, with a warning; see `Run.failure`.
     ValueError
-        If a name or an option of the specification does not exist, or a value does not fit.
+        If a name or an option of the specification does not exist, or a value does not fit, or members of a population cannot be stacked.
     RuntimeError
         If CUDA is asked for and absent.
 
@@ -174,6 +179,10 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
         for s in spec:
             if not isinstance(s, RunSpec):
                 raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
+        if any(s.model == "mlp" for s in spec):
+            from vaedis import _population
+
+            return _population.fit(spec, device=device, data=data, callback=callback, every=every)
         return [fit(s, device=device, data=data, callback=callback, every=every) for s in spec]
     _check.count("every", every, 0)
     place = data_sets.resolve_device(device)

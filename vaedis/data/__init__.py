@@ -9,12 +9,13 @@ import torch
 
 from vaedis import _check
 from vaedis.data.base import FactorData, resolve_device
+from vaedis.data.coordinates import Coordinates
 from vaedis.data.relabelled import Relabelled
 from vaedis.data.xysquares import XYSquares
 
-DATA_SETS: dict[str, Callable[..., FactorData]] = {"xysquares": XYSquares}
+DATA_SETS: dict[str, Callable[..., FactorData]] = {"xysquares": XYSquares, "coordinates": Coordinates}
 
-__all__ = ["DATA_SETS", "FactorData", "Relabelled", "XYSquares", "load", "resolve_device"]
+__all__ = ["DATA_SETS", "Coordinates", "FactorData", "Relabelled", "XYSquares", "load", "resolve_device"]
 
 
 def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> FactorData:
@@ -22,7 +23,7 @@ def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> Fa
 
     Parameters
     ----------
-    name : {"xysquares"}
+    name : {"xysquares", "coordinates"}
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options
