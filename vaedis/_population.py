@@ -58,7 +58,9 @@ def fit(
     place = data_sets.resolve_device(device)
     loss = [loss_functions.get(s.loss, **s.loss_options) for s in specs]
     sources = _load(specs, place, data)
-    networks = [models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)]
+    networks = [
+        models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)
+    ]
     runs = [Run(*parts, {}, 0.0) for parts in zip(specs, sources, networks, loss, strict=True)]
     _train(runs, place, callback, every)
     for run in runs:
