@@ -101,7 +101,7 @@ def test_any_data_set_of_moderate_size_has_coordinates(loss):
 
 
 def test_a_grey_data_set_whose_squares_overlap_is_too_large_and_says_so():
-    with pytest.raises(ValueError, match="262,144 of them would take .* GiB of at most 2; use fewer observations"):
+    with pytest.raises(ValueError, match=r"262,144 of them would take .* GiB of at most 2; use fewer observations"):
         vd.load("coordinates", rgb=False)
 
 

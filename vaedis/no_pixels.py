@@ -34,8 +34,8 @@ PROFILE = Profile(
 )
 """How long and how often.
 
-Fixed before the study was run, so that all of it fits into an hour on two cores. A pilot with a seed of its own (1000, spacings 1 and 3) chose
-between batches of 64 and 128; it is no part of the results.
+Fixed before the study was run, so that all of it fits into an hour on two cores. A pilot with a seed of its own (1000, spacings 1 and 3)
+chose between batches of 64 and 128; it is no part of the results.
 """
 
 EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation")

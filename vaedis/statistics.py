@@ -1,7 +1,7 @@
 """Intervals for few runs: bootstrap of medians, of their differences, and of correlations.
 
-Runs are few and their scores skewed, so nothing here assumes a normal distribution. With five runs a bootstrap interval of a median can only
-end at one of the five scores, so that it is rough, and at best covers about 94 %; it is shown beside the points and never instead of them.
+Runs are few and their scores skewed, so nothing here assumes a normal distribution. With five runs a bootstrap interval of a median can
+only end at one of the five scores, so that it is rough, and covers 94 % at best; it is shown beside the points and never instead of them.
 """
 
 from __future__ import annotations

@@ -145,8 +145,8 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     ----------
     spec : RunSpec or sequence of RunSpec
         A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
-        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are trained one
-        after the other.
+        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are trained
+        one after the other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional

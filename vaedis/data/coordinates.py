@@ -170,7 +170,7 @@ class Coordinates(FactorData):
 
 
 class _Made:
-    """Coordinates for each group of factors, shape (n, D), and the affine map from their sum to images: `back`, (D, C*H*W), and `middle`."""
+    """Coordinates for each group of factors, shape (n, D), and the affine map from their sum to images: `back`, (D, C*H*W) and `middle`."""
 
     def __init__(self, tables: list[Tensor], back: Tensor, middle: Tensor):
         self.tables, self.back, self.middle = tables, back, middle
