@@ -14,8 +14,10 @@ from vaedis.data._disk import DataError
 from vaedis.data._prepare import StandInWarning
 from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, resolve_device
+from vaedis.data.coordinates import Coordinates
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.shapes3d import Shapes3D
 from vaedis.data.table import Table, read_table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
@@ -24,20 +26,23 @@ from vaedis.data.xysquares import XYSquares
 DATA_SETS: dict[str, dict[str, Callable[..., FactorData]]] = {
     "xysquares": {"generated": XYSquares},
     "dsprites": {"original": Stored, "rendered": DSprites},
-    "shapes3d": {"original": Stored},
+    "shapes3d": {"original": Stored, "rendered": Shapes3D},
     "cars3d": {"original": Stored, "stand-in": Stored},
     "smallnorb": {"original": Stored, "stand-in": Stored},
     "xyobject": {"generated": XYObject},
     "xyobject-shaded": {"generated": XYObjectShaded},
+    "coordinates": {"generated": Coordinates},
 }
 
 __all__ = [
     "DATA_SETS",
+    "Coordinates",
     "DSprites",
     "DataError",
     "FactorData",
     "Relabelled",
     "StandInWarning",
+    "Shapes3D",
     "Stored",
     "Table",
     "XYObject",
@@ -54,7 +59,7 @@ def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu",
 
     Parameters
     ----------
-    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "xyobject-shaded"}
+    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "xyobject-shaded", "coordinates"}
     origin : {"auto", "original", "rendered", "stand-in", "generated"}
         Where the images come from; each data set has some of these. "auto" takes the original if it has been prepared (`vaedis data
         prepare`, or ``origin="original"``). Otherwise dSprites and 3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless
