@@ -1,4 +1,4 @@
-"""The command ``vaedis``: build the book, and write its chapters as notebooks."""
+"""The command ``vaedis``: build the book, run sweeps, and show what is stored."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vaedis import _sweep_commands
 from vaedis.experiments import PROFILES
 
 
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--strict", action="store_true", help="build every page anew, with warnings as errors")
     book.add_argument("--no-html", action="store_true", help="run the notebooks, but build no pages")
     book.set_defaults(run=_book)
+
+    _sweep_commands.add_parsers(commands, common)
 
     convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")
     convert.add_argument("folder", type=Path, help="where to write them")
