@@ -13,8 +13,8 @@ import pytest
 from vaedis import cli, experiments, results, sweep
 from vaedis.experiments import Profile, RunSpec
 
-# long enough to be caught in the middle: some seconds a run on one core
-SCALE = Profile("smoke", 3_000, 3_000, 8, 1, (1, 8), 2, "fast", "tests")
+# long enough to be caught in the middle: about a second a run on one core
+SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
 OPTIONS = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
 ROOT = Path(__file__).parents[1]
 
@@ -120,7 +120,7 @@ def test_a_folder_of_its_own_makes_no_run_of_the_store_again(tmp_path, specs, mo
 def test_shards_share_all_runs_and_none_twice(tmp_path, specs):
     store = results.Store(tmp_path)
     shares = [sweep.missing("fig9", SCALE, store, shard=(i, 3)) for i in (1, 2, 3)]
-    assert sorted((s.key for share in shares for s in share)) == sorted(s.key for s in specs)
+    assert sorted(s.key for share in shares for s in share) == sorted(s.key for s in specs)
     with pytest.raises(ValueError, match="from 1 to n, not 4/3"):
         sweep.missing("fig9", SCALE, store, shard=(4, 3))
 

@@ -124,7 +124,7 @@ def _task(
 ) -> Outcome:
     """What a worker does: one run, from its last checkpoint if there is one."""
     from vaedis import sweep
-    from vaedis.train import Stopped
+    from vaedis.train import TrainingStopped
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -136,7 +136,7 @@ def _task(
         return None
     try:
         return sweep.run_one(spec, experiment, scale, device=device, checkpoint=checkpoints / spec.key, stop=stop)
-    except Stopped:
+    except TrainingStopped:
         return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaedis import _sweep_commands
+from vaedis import _diagnosis_command, _sweep_commands
 from vaedis.experiments import PROFILES
 
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--no-html", action="store_true", help="run the notebooks, but build no pages")
     book.set_defaults(run=_book)
 
+    _diagnosis_command.add_parser(commands, common)
     _sweep_commands.add_parsers(commands, common)
 
     convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")

@@ -20,12 +20,13 @@ from vaedis._progress import Progress
 from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
-from vaedis.train import Run, Stopped, TrainingFailed, fit
+from vaedis.train import Run, TrainingFailed, TrainingStopped, fit
 
 _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
 # how often a run is scored on its way; the authors scored theirs 24 times by MIG and 8 times by DCI
 _LOOKS = 8
+_CHECKPOINT_EVERY = 500
 
 
 def run_one(
@@ -48,7 +49,7 @@ def run_one(
     checkpoint : Path, optional
         A folder for the run's checkpoints: a run that left one there goes on from it.
     stop : callable, optional
-        As for `fit`.
+        The `deadline` of `fit`.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def run_one(
 
     Raises
     ------
-    Stopped
+    TrainingStopped
         If `stop` said so before the run was trained.
     """
     started = time.perf_counter()
@@ -69,7 +70,15 @@ def run_one(
     # scored on the way only where runs are long enough for a score to mean anything
     every = spec.steps // _LOOKS if scale.protocol == "full" else 0
     try:
-        run = fit(spec, device=place, callback=best if every else None, every=every or spec.steps, checkpoint=checkpoint, stop=stop)
+        run = fit(
+            spec,
+            device=place,
+            callback=best if every else None,
+            every=every,
+            checkpoint=checkpoint,
+            checkpoint_every=max(1, min(_CHECKPOINT_EVERY, spec.steps // 4)),
+            deadline=stop,
+        )
     except TrainingFailed as failure:
         status = f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
         return results.make_row(spec, experiment, scale.name, status=status, seconds=time.perf_counter() - started, **made_by), {}
@@ -161,9 +170,7 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
     return arrays
 
 
-def missing(
-    experiment: str, scale: Profile, store: Store, *, retry_failed: bool = False, shard: tuple[int, int] = (1, 1)
-) -> list[RunSpec]:
+def missing(experiment: str, scale: Profile, store: Store, *, retry_failed: bool = False, shard: tuple[int, int] = (1, 1)) -> list[RunSpec]:
     """Return the specifications of an experiment that the store has no row of, the most informative first.
 
     Parameters
@@ -326,7 +333,7 @@ class Sweep:
             started = time.perf_counter()
             try:
                 outcome = run_one(spec, self.experiment, self.scale, device=self.device, checkpoint=self.checkpoints / spec.key, stop=stop)
-            except Stopped:
+            except TrainingStopped:
                 yield spec, None
                 return
             yield spec, outcome
