@@ -1,4 +1,4 @@
-"""The command ``vaedis``: build the book, write its chapters as notebooks, and prepare the data sets."""
+"""The command ``vaedis``: build the book, prepare data sets, run sweeps, diagnose data, and show what is stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaedis import _diagnosis_command
+from vaedis import _diagnosis_command, _sweep_commands
 from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     book.set_defaults(run=_book)
 
     _diagnosis_command.add_parser(commands, common)
+    _sweep_commands.add_parsers(commands, common)
 
     convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")
     convert.add_argument("folder", type=Path, help="where to write them")
