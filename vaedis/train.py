@@ -148,8 +148,8 @@ def fit(
     ----------
     spec : RunSpec or sequence of RunSpec
         A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
-        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are trained
-        one after the other.
+        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences, and
+        those with a checkpoint or a deadline, are trained one after the other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional
@@ -198,11 +198,10 @@ def fit(
                 raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
         options = {"precision": precision, "callback": callback, "every": every}
         options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "deadline": up}
-        if any(s.model == "mlp" for s in spec):
+        # what can be stopped is kept run by run
+        if any(s.model == "mlp" for s in spec) and checkpoint is None and deadline is None:
             from vaedis import _population
 
-            if checkpoint is not None or deadline is not None:
-                raise ValueError("A population of MLPs takes no checkpoint and no deadline; it is short, or give its members one by one.")
             return _population.fit(spec, device=device, data=data, callback=callback, every=every)
         return [fit(s, device=device, data=data, **options) for s in spec]
     if _check.count("every", every, 0) == 0 and callback is not None:

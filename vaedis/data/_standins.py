@@ -80,7 +80,8 @@ def write(name: str, folder: str | Path, *, seed: int = 0, progress: Callable[[i
         grid = [(*which, *rest) for which in objects for rest in itertools.product(range(9), range(0, 36, 2), range(6))]
         # shuffled, since the original's rows are in no order either
         order = np.random.default_rng(seed).permutation(len(grid))
-        write_smallnorb(*paths, (_pair(images[row]) for row in order), np.array(grid)[order])
+        dat, cat, info = paths
+        write_smallnorb(dat, cat, info, (_pair(images[row]) for row in order), np.array(grid)[order])
     return paths
 
 
