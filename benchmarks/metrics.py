@@ -1,12 +1,12 @@
-"""Seconds and scores of our MIG and DCI beside disent 0.8.0's, on the same codes, in one run.
+"""Agreement and seconds of our scores beside disent 0.8.0's, on the same codes, in one run; writes metrics.md.
 
     python benchmarks/metrics.py --peer-python PATH            # an interpreter that has disent 0.8.0
     python benchmarks/metrics.py --set-up DIR                  # makes that environment first (it downloads several gigabytes)
-    python benchmarks/metrics.py --peer-python PATH --quick    # a tenth of the samples: minutes; in full, an hour or more
+    python benchmarks/metrics.py --peer-python PATH --quick    # a tenth of the samples, nothing written: minutes; in full, hours
 
-disent's own `metric_mig` and `metric_dci` get the stored codes through a stand-in for its dataset, so that neither side encodes anything.
-Each side runs in a process of its own. MIG is repeated and medians are compared. Of DCI, ours is repeated and disent's runs once, since it
-takes minutes. Ours is measured three times before disent's and three times after, so that a machine that grows busier shows.
+disent's own functions get the stored codes through a stand-in for its dataset, so that neither side encodes anything. Each measurement runs
+in a process of its own, which first imports what it needs and calls the function on a few samples. The two sides take turns, ours, disent,
+..., ours, and medians are compared. The file is written anew after each set of codes, so an interrupted run leaves what it has measured.
 """
 
 from __future__ import annotations
@@ -21,132 +21,215 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+from speed import set_up
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from metric_codes import mixed_codes  # noqa: E402
 
-EIGHTS, CLASSES_183 = (8,) * 6, (183,)
-# Name, sizes of the factors, latents.
-CASES = (
-    ("6 factors of 8 values, z = 9", EIGHTS, 9),
-    ("6 factors of 8 values, z = 25", EIGHTS, 25),
-    ("1 factor of 183 values, z = 9", CLASSES_183, 9),
-)
+# Sizes of the factors, latents, and how often disent's DCI runs: one with 183 trees a round keeps it busy for half an hour or more.
+CASES = (((8,) * 6, 9, 3), ((8,) * 6, 25, 3), ((183,), 9, 1), ((183,), 25, 1))
+PARTS = ("disentanglement", "completeness", "informativeness")
+# Our measurement, the title of its row, and the one of disent's that it stands beside.
+MEASURED = (("mig", "MIG", "mig"), ("mig with floor", "MIG and its noise floor", "mig"), ("dci", "DCI", "dci"))
 
 
-def ours(path: str) -> None:
-    """The child process: print our scores, seconds and peak memory of stored codes as JSON."""
+def ours(path: str, metric: str, repeats: int) -> None:
+    """The child process: print scores, seconds and peak memory of stored codes as JSON."""
     from vaedis import metrics
 
     stored = np.load(path)
-    codes, factors, n_train = stored["codes"], stored["factors"], int(stored["n_train"])
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    train, test = (codes[:n_train], factors[:n_train]), (codes[n_train:], factors[n_train:])
-    metrics.mig(*train)
+    codes, factors, n = stored["codes"], stored["factors"], int(stored["n_train"])
+    imported = peak_mb()
+
+    def call() -> float | dict[str, float]:
+        if metric == "dci":
+            found = metrics.dci(codes[:n], factors[:n], test=(codes[n:], factors[n:]))
+            return {part: getattr(found, part) for part in PARTS}
+        return float(metrics.mig(codes[:n], factors[:n], floor_repeats=0 if metric == "mig" else 4))
+
     started = time.perf_counter()
-    metrics.dci(codes[:60], factors[:60] % 2, n_test=20)
-    seconds: dict[str, list[float]] = {"compile": [time.perf_counter() - started], "mig": [], "mig without floor": [], "dci": []}
-    for _ in range(int(stored["mig_rounds"])):
-        for name, repeats in (("mig", 4), ("mig without floor", 0)):
-            started = time.perf_counter()
-            mig = metrics.mig(*train, floor_repeats=repeats)
-            seconds[name].append(time.perf_counter() - started)
-    for _ in range(3):
-        started = time.perf_counter()
-        found = metrics.dci(*train, test=test)
-        seconds["dci"].append(time.perf_counter() - started)
-    dci = {key: getattr(found, key) for key in ("disentanglement", "completeness", "informativeness")}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"mig": float(mig), "dci": dci, "seconds": seconds, "peak_mb": peak, "base_mb": base}))
+    metrics.dci(codes[:60], factors[:60] % 2, n_test=20) if metric == "dci" else metrics.mig(codes[:60], factors[:60] % 2)
+    first, seconds, cpu = time.perf_counter() - started, [], []
+    for _ in range(repeats):
+        started, cpu_started = time.perf_counter(), time.process_time()
+        found = call()
+        seconds.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - cpu_started)
+    print(json.dumps({"found": found, "seconds": seconds, "cpu": cpu, "first": first, "imported_mb": imported, "peak_mb": peak_mb()}))
 
 
-def child(words: list[str], **environment: str) -> dict:
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run(words: list[str], **environment: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore", **environment})
     if done.returncode:
         raise SystemExit(f"{Path(words[1]).name} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return done.stdout
 
 
-def measure(case: tuple, peer_python: str, scale: float, mig_rounds: int, folder: Path) -> dict:
-    name, sizes, latents = case
+def child(words: list[str], **environment: str) -> dict:
+    return json.loads(run(words, **environment).strip().splitlines()[-1])
+
+
+def store(path: Path, n_train: int, codes: np.ndarray, factors: np.ndarray) -> Path:
+    np.savez(path, codes=codes, factors=factors, n_train=n_train)
+    return path
+
+
+def take_turns(path: Path, peer_python: str, names: tuple[str, ...], theirs: str, rounds: int, repeats: int) -> dict[str, list[dict]]:
+    """Measure ours of each name and disent's in turn, ours once more at the end."""
+    runs: dict[str, list[dict]] = {name: [] for name in (*names, "disent")}
+    for number in range(rounds + 1):
+        for name in names:
+            runs[name].append(child([sys.executable, __file__, "--ours", str(path), name, str(repeats)]))
+        if number < rounds:
+            words = [peer_python, str(HERE / "peer_metrics.py"), "score", str(path), theirs, str(repeats), str(number)]
+            runs["disent"].append(child(words))
+    return runs
+
+
+def measure(case: tuple, peer_python: str, scale: float, rounds: int | None, folder: Path) -> list[dict]:
+    """Measure one set of codes; return what the rows of the tables are made of."""
+    sizes, latents, usual = case
     n_train, n_test = int(10_000 * scale), int(5_000 * scale)
-    codes, factors = mixed_codes(n_train + n_test, sizes, latents, 0.1, 0.1)
-    path = folder / "codes.npz"
-    np.savez(path, codes=codes, factors=factors, n_train=n_train, mig_rounds=mig_rounds, with_dci=True)
-    before = child([sys.executable, __file__, "--ours", str(path)])
-    peer = child([peer_python, str(HERE / "peer_metrics.py"), "score", str(path)])
-    after = child([sys.executable, __file__, "--ours", str(path)])
-    for key, values in after["seconds"].items():
-        before["seconds"][key] += values
-    return {"name": name, "n": (n_train, n_test), "ours": before, "peer": peer}
+    path = store(folder / "codes.npz", n_train, *mixed_codes(n_train + n_test, sizes, latents, 0.1, 0.1))
+    label = f"{len(sizes)} × {sizes[0]}, z = {latents} | {n_train:,} / {n_test:,}"
+    migs = take_turns(path, peer_python, ("mig", "mig with floor"), "mig", 3, 5)
+    dcis = take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)
+    found = [migs, migs, dcis]
+    return [
+        {"label": label, "title": title, "ours": runs[name], "disent": runs["disent"], "digits": 2 if name == "dci" else 4}
+        for runs, (name, title, _) in zip(found, MEASURED, strict=True)
+    ]
 
 
-def print_tables(rows: list[dict]) -> None:
-    print("| codes | train / test | metric | disent, s | ours, s | ratio | disent's score | ours |")
-    print("|---|---|---|---|---|---|---|---|")
+def document(opening: list[str], rows: list[dict]) -> str:
+    return "\n".join([*opening, *seconds_table(rows), *scores_table(rows)]) + "\n"
+
+
+def seconds_table(rows: list[dict]) -> list[str]:
+    """Lines of the table of seconds."""
+    lines = [
+        "| factors × values, latents | train / test | score | disent, s | ours, s | ratio | disent, CPU s | ours, CPU s | ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
-        ours, peer, n = row["ours"], row["peer"], "{:,} / {:,}".format(*row["n"])
-        theirs, us = statistics.median(peer["seconds"]["mig"]), ours["seconds"]
-        for name, key in (("MIG with noise floor", "mig"), ("MIG alone", "mig without floor")):
-            median = statistics.median(us[key])
-            times = f"{theirs:.3f} | {median:.4f} | {theirs / median:.0f}×"
-            print(f"| {row['name']} | {n} | {name} | {times} | {peer['mig']:.6f} | {ours['mig']:.6f} |")
-        theirs, median = peer["seconds"]["dci"][0], statistics.median(us["dci"])
-        scores = [" ".join(f"{side['dci'][key]:.4f}" for key in ours["dci"]) for side in (peer, ours)]
-        print(f"| {row['name']} | {n} | DCI: D, C, I | {theirs:.1f} | {median:.2f} | {theirs / median:.0f}× | {scores[0]} | {scores[1]} |")
-    print("\nSpread of our DCI, s: " + "; ".join(" ".join(f"{s:.2f}" for s in row["ours"]["seconds"]["dci"]) for row in rows))
-    print("Load averages over 1, 5, 15 minutes at the end: " + " ".join(f"{load:.1f}" for load in os.getloadavg()))
-    print("Peak memory, MB (of which packages and codes), ours and disent's whole process: ", end="")
-    print("; ".join(f"{r['ours']['peak_mb']:.0f} ({r['ours']['base_mb']:.0f}), {r['peer']['peak_mb']:.0f}" for r in rows))
+        cells = []
+        for clock in ("seconds", "cpu"):
+            theirs, us = ([value for run in row[side] for value in run[clock]] for side in ("disent", "ours"))
+            cells += [spread(theirs, row["digits"]), spread(us, row["digits"])]
+            cells.append(f"{statistics.median(theirs) / statistics.median(us):.0f}×")
+        lines.append(f"| {row['label']} | {row['title']} | {' | '.join(cells)} |")
+    return lines
+
+
+def spread(values: list[float], digits: int) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f} (n = 1)"
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f}, n = {len(values)})"
+
+
+def scores_table(rows: list[dict]) -> list[str]:
+    """Lines of the table of scores and memory."""
+    lines = [
+        "\n| factors × values, latents | train / test | score | disent's value | ours | disent, MB | ours, MB | of which loaded |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        them, us = row["disent"], row["ours"]
+        memory = [f"{max(run[key] for run in runs):.0f}" for runs, key in ((them, "peak_mb"), (us, "peak_mb"), (us, "imported_mb"))]
+        lines.append(f"| {row['label']} | {row['title']} | {shown(them[0]['found'])} | {shown(us[0]['found'])} | {' | '.join(memory)} |")
+    lines.append(
+        "\nDCI is disentanglement / completeness / informativeness. Memory is the peak of the whole process, packages included; "
+        "what ours held before the call, packages and codes, is in the last column. With a single factor, disent's disentanglement divides "
+        "by log 1 and is NaN; ours is 1, since there is nothing to mix."
+    )
+    return [*lines, "\nLoad averages over 1, 5 and 15 minutes at the end: " + ", ".join(f"{load:.1f}" for load in os.getloadavg()) + "."]
+
+
+def shown(found: float | dict[str, float]) -> str:
+    return " / ".join(f"{found[part]:.4f}" for part in PARTS) if isinstance(found, dict) else f"{found:.6f}"
+
+
+def head(versions: dict[str, str]) -> list[str]:
+    import numba
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    here = {"Python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__}
+    return [
+        "# Metrics beside disent 0.8.0\n",
+        f"Made by `python benchmarks/metrics.py {' '.join(shown_options())}`; both sides scored the same codes in one run.\n",
+        f"{platform.machine()}, {platform.system()}, CPU, {cores} cores. Ours: " + ", ".join(f"{k} {v}" for k, v in here.items()) + ". "
+        f"disent {versions['disent']}: Python {versions['python']}, scikit-learn {versions['scikit-learn']}, numpy {versions['numpy']}.\n",
+    ]
+
+
+def shown_options() -> list[str]:
+    """The words of the command line, without the paths of this machine."""
+    words = list(sys.argv[1:])
+    for place, word in enumerate(words[:-1]):
+        if word in ("--peer-python", "--set-up", "--out"):
+            words[place + 1] = "PATH"
+    return words
+
+
+def seconds_head(folder: Path) -> list[str]:
+    """Lines before the table of seconds; measures the first DCI of a process, into an empty cache and from it."""
+    path = store(folder / "tiny.npz", 60, *mixed_codes(90, (2, 2), 2, 0.1, 0.1))
+    words = [sys.executable, __file__, "--ours", str(path), "dci", "1"]
+    compiled, cached = (child(words, NUMBA_CACHE_DIR=str(folder / "cache"))["first"] for _ in range(2))
+    return [
+        "\n## Seconds and memory\n",
+        "Medians (lowest–highest, number of measurements), the two sides in turn, compilation apart. scikit-learn under disent's DCI uses "
+        "one core, our DCI all; CPU seconds are summed over cores, and their ratio is what one core gains.\n",
+        f"The first DCI of an installation compiles for {compiled - cached:.1f} s and keeps the result on disk; in a later process the "
+        f"first call takes {cached:.1f} s.\n",
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter of an environment that has disent 0.8.0")
     parser.add_argument("--set-up", metavar="DIR", type=Path, help="install disent 0.8.0 into DIR first, and use it")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the 10,000 and 5,000 samples")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the 10,000 and 5,000 samples; below 1, no file by default")
     parser.add_argument("--quick", action="store_const", const=0.1, dest="scale", help="--scale 0.1")
-    parser.add_argument("--cases", default="123", help="which of the three sets of codes, such as 12")
-    parser.add_argument("--ours", metavar="CODES", help=argparse.SUPPRESS)
+    parser.add_argument("--cases", default="1234", help="which of the four sets of codes, such as 12")
+    parser.add_argument("--rounds", type=int, help="how often disent's DCI runs; by default 3 times, and once for 183 classes")
+    parser.add_argument("--out", type=Path, help="file to write; benchmarks/metrics.md by default")
+    parser.add_argument("--ours", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
-        return ours(options.ours)
-    if options.set_up:
-        subprocess.run([sys.executable, "-m", "venv", str(options.set_up)], check=True)
-        options.peer_python = str(options.set_up / "bin" / "python")
-        subprocess.run([options.peer_python, "-m", "pip", "install", "-q", "disent==0.8.0"], check=True)
-    if not options.peer_python:
+        return ours(options.ours[0], options.ours[1], int(options.ours[2]))
+    peer_python = str(set_up(options.set_up)) if options.set_up else options.peer_python
+    if not peer_python:
         parser.error("nothing to compare with: give --peer-python PATH or --set-up DIR")
+    out = options.out or (HERE / "metrics.md" if options.scale == 1 else None)
+    warnings.simplefilter("ignore")
+    from metrics_agreement import agreement
 
-    with tempfile.TemporaryDirectory() as folder:
-        # Once into an empty cache, and once more to see what the cache saves.
-        np.savez(
-            Path(folder, "tiny.npz"),
-            **dict(zip(("codes", "factors"), mixed_codes(90, (2, 2), 2, 0.1, 0.1), strict=True)),
-            n_train=60,
-            mig_rounds=1,
-        )
-        words = [sys.executable, __file__, "--ours", str(Path(folder, "tiny.npz"))]
-        compiled, cached = (child(words, NUMBA_CACHE_DIR=str(Path(folder, "cache")))["seconds"]["compile"][0] for _ in range(2))
-        rows = [measure(CASES[int(number) - 1], options.peer_python, options.scale, 11, Path(folder)) for number in options.cases]
-    versions = subprocess.run(
-        [options.peer_python, "-c", "import sklearn, numpy, sys; print(sys.version.split()[0], sklearn.__version__, numpy.__version__)"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    import numba
-
-    print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}; ours: Python {platform.python_version()}, ", end="")
-    print(f"numpy {np.__version__}, numba {numba.__version__}; disent 0.8.0: Python {versions[0]}, ", end="")
-    print(f"scikit-learn {versions[1]}, numpy {versions[2]}")
-    print(
-        f"First DCI of an installation: {compiled:.1f} s, of which compilation all but {cached:.1f} s; of a later process: {cached:.1f} s\n"
-    )
-    print_tables(rows)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run([peer_python, str(HERE / "peer_metrics.py"), "references", str(folder / "reference.json")])
+        reference = json.loads((folder / "reference.json").read_text())
+        opening = [*head(reference["versions"]), *agreement(reference), *seconds_head(folder)]
+        rows: list[dict] = []
+        for number in options.cases:
+            rows += measure(CASES[int(number) - 1], peer_python, options.scale, options.rounds, folder)
+            text = document(opening, rows)
+            if out:
+                new = out.with_suffix(".new")
+                new.write_text(text)
+                new.replace(out)
+    print(text)
 
 
 if __name__ == "__main__":

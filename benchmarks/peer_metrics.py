@@ -1,7 +1,7 @@
 """The side of disent 0.8.0 in `metrics.py` and in the tests' reference values; run by that environment's interpreter.
 
-    python benchmarks/peer_metrics.py score CODES.npz     # seconds and scores of metric_mig and metric_dci, as JSON
-    python benchmarks/peer_metrics.py references          # makes tests/reference_metrics.json (a few minutes)
+    python benchmarks/peer_metrics.py score CODES.npz mig|dci REPEATS SEED    # seconds and scores, as JSON
+    python benchmarks/peer_metrics.py references [FILE]     # scores of fixed codes, tests/reference_metrics.json by default (minutes)
 
 It prints or writes numbers only. The codes come from `tests/metric_codes.py`, which needs numpy alone.
 """
@@ -58,20 +58,20 @@ def peer_dci(codes: np.ndarray, factors: np.ndarray, n_train: int, seed: int) ->
     }
 
 
-def score(path: str) -> None:
-    """Print what the two metrics of disent say of stored codes, and the seconds that they took."""
+def score(path: str, metric: str, repeats: int, seed: int) -> None:
+    """Print what one metric of disent says of stored codes, the seconds that each repeat took, and the process's peak memory."""
     stored = np.load(path)
     codes, factors, n_train = stored["codes"], stored["factors"], int(stored["n_train"])
+    # Imports, and whatever else comes once, apart.
     peer_mig(codes[:50], factors[:50])
-    seconds = {"mig": [], "dci": []}
-    for _ in range(int(stored["mig_rounds"])):
-        started = time.perf_counter()
-        mig = peer_mig(codes[:n_train], factors[:n_train])
-        seconds["mig"].append(time.perf_counter() - started)
-    started = time.perf_counter()
-    dci = peer_dci(codes, factors, n_train, seed=0) if stored["with_dci"] else None
-    seconds["dci"].append(time.perf_counter() - started)
-    print(json.dumps({"mig": mig, "dci": dci, "seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    seconds, cpu = [], []
+    for _ in range(repeats):
+        started, cpu_started = time.perf_counter(), time.process_time()
+        found = peer_mig(codes[:n_train], factors[:n_train]) if metric == "mig" else peer_dci(codes, factors, n_train, seed)
+        seconds.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - cpu_started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"found": found, "seconds": seconds, "cpu": cpu, "peak_mb": peak}))
 
 
 def grid_dataset(sizes: tuple[int, ...]):
@@ -96,8 +96,8 @@ def grid_dataset(sizes: tuple[int, ...]):
     return DisentDataset(Grid(), sampler=RandomSampler(), transform=transform)
 
 
-def references() -> None:
-    """Write scores of fixed codes to tests/reference_metrics.json."""
+def references(path: Path) -> None:
+    """Write scores of fixed codes to a JSON file."""
     import disent.metrics as peer
     import sklearn
     import torch
@@ -113,9 +113,10 @@ def references() -> None:
     for name in metric_codes.MIG_SETS:
         found["mig"].append({"set": name, "score": peer_mig(*metric_codes.mig_set(name))})
     for mix, noise in metric_codes.DCI_SETS:
-        codes, factors = metric_codes.mixed_codes(800, (4, 4, 4, 4), 6, mix, noise)
-        found["dci"].append({"set": [mix, noise], "seeds": [peer_dci(codes, factors, 600, seed) for seed in range(5)]})
-        scored = peer.metric_sap(Rows(codes, factors), same, num_train=600, num_test=200, batch_size=800)
+        codes, factors = metric_codes.dci_set(mix, noise)
+        n_train, n = metric_codes.DCI_TRAIN, len(codes)
+        found["dci"].append({"set": [mix, noise], "seeds": [peer_dci(codes, factors, n_train, seed) for seed in range(5)]})
+        scored = peer.metric_sap(Rows(codes, factors), same, num_train=n_train, num_test=n - n_train, batch_size=n)
         found["sap"].append({"set": [mix, noise], "score": float(scored["sap.score"])})
 
     dataset = grid_dataset(metric_codes.GRID)
@@ -132,11 +133,11 @@ def references() -> None:
                 getattr(peer, f"metric_{name}").compute_fast(dataset, lambda x, code=code: torch.from_numpy(code(x.double().numpy())))
             )
         found[name] = {key: [float(run[key]) for run in runs] for key in runs[0]}
-    (TESTS / "reference_metrics.json").write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "score":
-        score(sys.argv[2])
+        score(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     else:
-        references()
+        references(Path(sys.argv[2]) if len(sys.argv) > 2 else TESTS / "reference_metrics.json")

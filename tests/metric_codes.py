@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-# Mixing and noise of six sets whose DCI disentanglement spreads over its range.
-DCI_SETS = ((0.1, 0.1), (0.15, 0.2), (0.2, 0.2), (0.3, 0.2), (1.0, 0.3), (1.0, 1.2))
+# Mixing and noise of eight sets whose DCI disentanglement spreads over its range, from above 0.9 to below 0.05.
+DCI_SETS = ((0.08, 0.1), (0.1, 0.1), (0.15, 0.2), (0.2, 0.2), (0.3, 0.2), (1.0, 0.3), (1.0, 1.2), (1.0, 2.0))
+DCI_TRAIN = 600
 
 MIG_SETS = ("mixed", "single precision", "constant latent", "discrete", "duplicated", "outlier", "many latents", "many classes")
 # Sizes of the grid of factors that `curved_code` encodes; disent wants at least 1,000 observations.
@@ -31,6 +32,11 @@ def mixed_codes(
     matrix[:, :used] += mix * generator.standard_normal((n_factors, used))
     position = factors / np.maximum(np.array(sizes) - 1, 1) - 0.5
     return spread * position @ matrix + noise * generator.standard_normal((n, latents)), factors
+
+
+def dci_set(mix: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and factors to compare DCI and SAP on: the first `DCI_TRAIN` samples to train, 200 to test."""
+    return mixed_codes(DCI_TRAIN + 200, (4, 4, 4, 4), 6, mix, noise)
 
 
 def curved_code(factors: np.ndarray) -> np.ndarray:

@@ -186,6 +186,25 @@ def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
     assert not (small / "_build" / "html").exists()
 
 
+def test_a_kernel_that_dies_names_its_cell(small, capsys):
+    path = small / "book" / "one.md"
+    path.write_text(path.read_text().replace("print(profile", "os._exit(3)\nprint(profile"))
+    assert book.run_notebooks(small, "smoke", only=["one"]) == ["one"]
+    assert "code cell 2 (import os): the kernel died" in capsys.readouterr().err
+
+
+def test_a_run_that_is_killed_names_its_cell(small):
+    notebook = _notebooks.from_markdown(small, "one")
+    own = _notebooks.own_code_cells(notebook)
+    assert _notebooks.what_stopped(notebook, 1, "log\nNoSuchKernel: python3\n") == "NoSuchKernel: python3"
+    for cell in own[:2]:
+        cell.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
+    first = own[1].source.splitlines()[0]
+    assert _notebooks.what_stopped(notebook, -9, "log").startswith(f"code cell 2 ({first}): killed by signal 9")
+    assert _notebooks.what_stopped(notebook, 1, "a\nOSError: disk full") == "OSError: disk full"
+    assert _notebooks.what_stopped(None, 1, "") == "papermill ended with exit code 1"
+
+
 def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
     write = "import pathlib\n\nfolder = pathlib.Path('../results')\n_ = (folder / 'new.csv').write_text('a')"
     (small / "book" / "two.md").write_text(NOTEBOOK.format(name="Two", code=write))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from vaedis import experiments, results
@@ -191,3 +192,13 @@ def test_the_paper_profile_is_table_a4():
     paper = PROFILES["paper"]
     assert (paper.steps, paper.long_steps, paper.batch, paper.repeats, paper.protocol) == (57_600, 115_200, 256, 5, "full")
     assert sorted(paper.spacings) == list(range(1, 9))
+
+
+def test_equal_specifications_have_one_key_however_their_numbers_are_given():
+    spec = RunSpec(beta=1.0, steps=8, data_options={"grid_spacing": 4}, loss="box-blur", loss_options={"weight": 49.0})
+    same = RunSpec(beta=1, steps=np.int64(8), data_options={"grid_spacing": np.int64(4)}, loss="box-blur", loss_options={"weight": 49})
+    assert same == spec
+    assert same.key == spec.key
+    assert (type(same.beta), type(same.steps)) == (float, int)
+    assert spec.replace(loss_options={"weight": 49.5}).key != spec.key
+    assert spec.replace(model="mlp", model_options={"hidden": [8]}).key == spec.replace(model="mlp", model_options={"hidden": (8.0,)}).key

@@ -12,7 +12,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # what the extras install, and what that brings along
 OTHERS = [
     *("scipy", "sklearn", "numba", "llvmlite", "joblib", "matplotlib", "pandas", "IPython", "ipykernel", "jupyter", "jupyter_book"),
-    *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis"),
+    *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis", "safetensors"),
 ]
 BLOCK = f"""
 import sys

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaedis import model
+from vaedis import _convolutions, model
 
 CONV = (64, 64, 3)
 
@@ -38,7 +38,7 @@ def test_encoder_and_decoder_have_their_published_sizes():
 
 def test_nothing_but_convolutions_linear_layers_and_relu():
     kinds = {type(m) for m in model.build("conv", CONV, 9).modules() if not list(m.children())}
-    assert kinds == {nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.ReLU, nn.Flatten, nn.Unflatten}
+    assert kinds == {_convolutions.Conv2d, _convolutions.ConvTranspose2d, nn.Linear, nn.ReLU, nn.Flatten, nn.Unflatten}
 
 
 def test_the_decoder_ends_without_an_activation():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import frameworks, losses, model, train
+from vaedis import _draws, _step, frameworks, losses, model, train
 from vaedis.data import FactorData, XYSquares
 from vaedis.experiments import RunSpec
 from vaedis.factors import FactorSpace
@@ -79,7 +79,7 @@ def test_training_leaves_global_generators_alone():
 
 
 def test_the_streams_of_one_seed_do_not_repeat_each_other():
-    draws = [torch.rand(5, generator=train._generator(TINY, p, torch.device("cpu"))) for p in ("order", "pairs", "noise")]
+    draws = [torch.rand(5, generator=_draws.generator(TINY, p, torch.device("cpu"))) for p in ("order", "pairs", "noise")]
     assert all(not torch.equal(a, b) for a, b in ((draws[0], draws[1]), (draws[0], draws[2]), (draws[1], draws[2])))
 
 
@@ -148,7 +148,7 @@ def test_fit_is_adam_with_the_published_settings_on_the_objective():
     run = fit(spec)
     data, network = XYSquares(**spec.data_options), model.build("mlp", (16, 16, 3), 2, hidden=[32])
     source = train._batches(spec, data, losses.MSE())
-    noise = train._generator(spec, "noise", torch.device("cpu"))
+    noise = _draws.generator(spec, "noise", torch.device("cpu"))
     first, second = ([torch.zeros_like(p) for p in network.parameters()] for _ in range(2))
     for t in range(1, 7):
         x = next(source)
@@ -316,9 +316,48 @@ def test_the_convolutional_network_trains_on_the_default_data():
     ],
 )
 def test_names_and_options_that_do_not_exist_are_found_before_the_first_step(monkeypatch, changes, says):
-    monkeypatch.setattr(train, "_objective", lambda *a: pytest.fail("a step was taken"))
+    monkeypatch.setattr(_step, "objective", lambda *a: pytest.fail("a step was taken"))
     with pytest.raises(ValueError, match=says):
         fit(TINY.replace(**changes))
+
+
+@pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+def test_a_batch_in_parts_gives_the_steps_of_the_whole_batch(monkeypatch, framework):
+    spec, sizes = RunSpec(framework=framework, steps=3, batch=21), []
+    real = _step.objective
+
+    def spy(spec, network, x, *rest):
+        sizes.append(len(x))
+        return real(spec, network, x, *rest)
+
+    monkeypatch.setattr(_step, "objective", spy)
+    whole = fit(spec)
+    monkeypatch.setattr(_step, "_PART", 8)
+    parts = fit(spec)
+    assert sizes == ([21] * 3 + [7] * 9 if framework == "beta-vae" else [42] * 3 + [8, 8, 8, 6, 6, 6] * 3)
+    for term in ("loss", "recon", "kl"):
+        np.testing.assert_allclose(parts.history[term], whole.history[term], rtol=1e-4)
+    # Adam's first steps are those of gradients' signs, so where a gradient is nearly nothing rounding decides
+    assert (weights(parts) - weights(whole)).abs().mean() < 1e-5
+
+
+def test_bfloat16_is_near_float32_and_weights_and_losses_stay_float32():
+    spec = TINY.replace(steps=100, lr=3e-3, framework="ada-gvae")
+    half, single = fit(spec, precision="bf16"), fit(spec)
+    assert (half.precision, single.precision) == ("bf16", "float32")
+    assert weights(half).dtype == torch.float32
+    assert not np.array_equal(half.history["loss"], single.history["loss"])
+    assert half.history["recon"][-20:].mean() == pytest.approx(single.history["recon"][-20:].mean(), rel=0.05)
+
+
+def test_how_a_gpu_multiplies_is_put_back():
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.deterministic
+    for precision, expected in (("float32", "ieee"), ("tf32", "tf32"), ("bf16", "tf32")):
+        with _step.arithmetic(precision):
+            assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == expected
+            assert torch.backends.cudnn.deterministic
+    after = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.deterministic
+    assert after == before
 
 
 def test_what_is_no_specification_is_refused():
@@ -329,6 +368,14 @@ def test_what_is_no_specification_is_refused():
         fit(every=-1)
     with pytest.raises(ValueError, match="Unknown device 'tpu0'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"):
         vd.fit(TINY, device="tpu0")
+    with pytest.raises(ValueError, match="Device 'mps' is not supported"):
+        vd.fit(TINY, device="mps")
+    with pytest.raises(ValueError, match="There is a callback, but every is 0; say after how many steps"):
+        fit(callback=print)
+    with pytest.raises(ValueError, match="Unknown precision 'fp8'; choose one of: auto, float32, tf32, bf16"):
+        fit(precision="fp8")
+    with pytest.raises(ValueError, match="precision='tf32' needs an NVIDIA GPU"):
+        fit(precision="tf32")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -339,7 +386,7 @@ class TestOnAGPU:
             return torch.Generator().manual_seed(0)
 
         spec = RunSpec(steps=20, batch=16, framework="ada-gvae")
-        monkeypatch.setattr(train, "_generator", same_on_every_device)
+        monkeypatch.setattr(_draws, "generator", same_on_every_device)
         for name in ("randn", "randperm", "randint", "rand"):
             real = getattr(torch, name)
 
@@ -347,7 +394,7 @@ class TestOnAGPU:
                 return real(*size, **options).to(device or "cpu")
 
             monkeypatch.setattr(torch, name, on_cpu)
-        cpu, gpu = (vd.fit(spec, device=d).history for d in ("cpu", "cuda"))
+        cpu, gpu = (vd.fit(spec, device=d, precision="float32").history for d in ("cpu", "cuda"))
         for term in ("loss", "recon"):
             np.testing.assert_allclose(gpu[term], cpu[term], rtol=0, atol=1e-3)
 
@@ -357,6 +404,21 @@ class TestOnAGPU:
         one, two = (vd.fit(spec, device="cuda") for _ in range(2))
         assert np.array_equal(one.history["loss"], two.history["loss"])
         assert torch.equal(weights(one), weights(two))
+
+    @pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+    def test_a_captured_step_gives_the_bits_of_one_launch_at_a_time(self, monkeypatch, framework):
+        # 625 images in batches of 64: the last of an epoch is shorter
+        spec = RunSpec(data_options={"grid_size": 5, "num_squares": 2}, steps=25, batch=64, framework=framework)
+        captured = vd.fit(spec, device="cuda")
+        monkeypatch.setattr(_step, "_WARM_UP", 10**6)
+        assert torch.equal(weights(captured), weights(vd.fit(spec, device="cuda")))
+
+    def test_a_run_that_was_stopped_ends_with_the_same_bits(self, tmp_path):
+        spec = RunSpec(steps=20, batch=64)
+        left = iter([False] * 9 + [True])
+        with pytest.raises(vd.TrainingStopped):
+            vd.fit(spec, device="cuda", checkpoint=tmp_path, deadline=lambda: next(left))
+        assert torch.equal(weights(vd.fit(spec, device="cuda", checkpoint=tmp_path)), weights(vd.fit(spec, device="cuda")))
 
     def test_auto_is_cuda_and_runs_stay_there(self):
         run = vd.fit(TINY)

@@ -4,23 +4,28 @@
 """
 
 from vaedis import claims, distances, experiments, factors, frameworks, losses, metrics, model, results, sweep
-from vaedis.data import FactorData, Relabelled, load
+from vaedis.data import FactorData, Relabelled, Table, load, read_table
+from vaedis.diagnose import Diagnosis, diagnose
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile
 from vaedis.factors import FactorSpace
-from vaedis.train import Run, TrainingFailed, fit
+from vaedis.train import Run, TrainingFailed, TrainingStopped, fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PROFILES",
+    "Diagnosis",
     "FactorData",
     "FactorSpace",
     "Profile",
     "Relabelled",
     "Run",
     "RunSpec",
+    "Table",
     "TrainingFailed",
+    "TrainingStopped",
     "claims",
+    "diagnose",
     "distances",
     "experiments",
     "factors",
@@ -31,6 +36,7 @@ __all__ = [
     "metrics",
     "model",
     "profile",
+    "read_table",
     "results",
     "sweep",
 ]

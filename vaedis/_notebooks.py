@@ -108,19 +108,36 @@ def execute(root: Path, source: Path, target: Path, profile: str, params: Mappin
     command += ["--cwd", str(root / "book"), "--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last_words = (done.stderr.strip().splitlines() or [f"papermill ended with exit code {done.returncode}"])[-1]
-        raise NotebookError((failed_cell(read(target)) if target.exists() else None) or last_words)
+        raise NotebookError(what_stopped(read(target) if target.exists() else None, done.returncode, done.stderr))
 
 
-def failed_cell(notebook: Any) -> str | None:
-    """Return one line on the cell at which a notebook stopped: its number among the code cells, its first line, the exception."""
-    for number, cell in enumerate(own_code_cells(notebook), start=1):
+def what_stopped(notebook: Any, code: int, stderr: str) -> str:
+    """Return one line on why a run ended: the cell's number among the code cells, its first line, and the reason.
+
+    Parameters
+    ----------
+    notebook : NotebookNode or None
+        The half-run copy, if there is one.
+    code : int
+        Exit code of papermill; negative after a signal, for instance when memory ran out.
+    stderr : str
+        What papermill wrote; its last line is told where no cell raised an exception.
+    """
+    last_line = next(iter(stderr.strip().splitlines()[::-1]), f"papermill ended with exit code {code}")
+    if code < 0:
+        last_line = f"killed by signal {-code}; out of memory is the usual cause"
+    elif "DeadKernelError" in last_line:
+        last_line = "the kernel died; out of memory is the usual cause"
+    started = ""
+    for number, cell in enumerate(own_code_cells(notebook) if notebook else [], start=1):
+        place = f"code cell {number} ({next(iter(cell.source.strip().splitlines()), '')})"
         for output in cell.outputs:
             if output.output_type == "error":
-                first = next(iter(cell.source.strip().splitlines()), "")
-                message = next(iter(output.evalue.splitlines()), "")
-                return f"code cell {number} ({first}): {output.ename}: {message}"
-    return None
+                return f"{place}: {output.ename}: {next(iter(output.evalue.splitlines()), '')}"
+        # papermill marks every cell "completed" when the kernel dies, but only those that began have a start
+        if cell.metadata.get("papermill", {}).get("start_time"):
+            started = place
+    return f"{started}: {last_line}" if started and "usual cause" in last_line else last_line
 
 
 def own_code_cells(notebook: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vaedis import _diagnosis_command
 from vaedis.experiments import PROFILES
 
 
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--strict", action="store_true", help="build every page anew, with warnings as errors")
     book.add_argument("--no-html", action="store_true", help="run the notebooks, but build no pages")
     book.set_defaults(run=_book)
+
+    _diagnosis_command.add_parser(commands, common)
 
     convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")
     convert.add_argument("folder", type=Path, help="where to write them")

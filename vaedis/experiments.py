@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import numbers
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,11 +93,11 @@ class RunSpec:
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)
         _check.one_of("model", self.model, MODELS)
-        _check.non_negative("beta", self.beta)
-        _check.positive("lr", self.lr)
-        for name in ("latents", "steps", "batch"):
-            _check.count(name, getattr(self, name))
-        _check.count("seed", self.seed, 0)
+        # plain numbers, so that specifications that are equal have one key: 1 and 1.0, and numpy's numbers and Python's
+        object.__setattr__(self, "beta", _check.non_negative("beta", self.beta))
+        object.__setattr__(self, "lr", _check.positive("lr", self.lr))
+        for name, least in {"latents": 1, "steps": 1, "batch": 1, "seed": 0}.items():
+            object.__setattr__(self, name, _check.count(name, getattr(self, name), least))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict that JSON can hold."""
@@ -105,8 +106,18 @@ class RunSpec:
     @property
     def key(self) -> str:
         """A hash of 16 hexadecimal digits, shared only by equal specifications under the same meaning of the code."""
-        text = json.dumps({"meaning": MEANING, **self.to_dict()}, sort_keys=True, default=str)
+        text = json.dumps({"meaning": MEANING, **self.to_dict(), **self._plain_options()}, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _plain_options(self) -> dict[str, dict[str, Any]]:
+        """The options with each whole number as an int, however it was given."""
+
+        def plain(value: Any) -> Any:
+            whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer()
+            return int(value) if whole else [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+        names = ("data_options", "loss_options", "model_options")
+        return {name: {key: plain(value) for key, value in getattr(self, name).items()} for name in names}
 
     def replace(self, **changes: Any) -> RunSpec:
         """Return a copy with some fields changed."""

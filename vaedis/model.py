@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vaedis import _check
+from vaedis._convolutions import Conv2d, ConvTranspose2d
 
 
 class VAE(nn.Module):
@@ -80,13 +81,13 @@ def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, paddin
     for _ in range(4):
         side = (side + 2 * padding - 4) // 2 + 1
     encoder = nn.Sequential(
-        nn.Conv2d(channels, 32, 4, 2, padding),
+        Conv2d(channels, 32, 4, 2, padding),
         nn.ReLU(inplace=True),
-        nn.Conv2d(32, 32, 4, 2, padding),
+        Conv2d(32, 32, 4, 2, padding),
         nn.ReLU(inplace=True),
-        nn.Conv2d(32, 64, 4, 2, padding),
+        Conv2d(32, 64, 4, 2, padding),
         nn.ReLU(inplace=True),
-        nn.Conv2d(64, 64, 4, 2, padding),
+        Conv2d(64, 64, 4, 2, padding),
         nn.ReLU(inplace=True),
         nn.Flatten(),
         nn.Linear(64 * side * side, 256),
@@ -99,13 +100,13 @@ def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, paddin
         nn.Linear(256, 1024),
         nn.ReLU(inplace=True),
         nn.Unflatten(1, (64, 4, 4)),
-        nn.ConvTranspose2d(64, 64, 4, 2, 1),
+        ConvTranspose2d(64, 64, 4, 2, 1),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(64, 32, 4, 2, 1),
+        ConvTranspose2d(64, 32, 4, 2, 1),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(32, 32, 4, 2, 1),
+        ConvTranspose2d(32, 32, 4, 2, 1),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(32, channels, 4, 2, 1),
+        ConvTranspose2d(32, channels, 4, 2, 1),
     )
     return VAE(encoder, decoder, latents, seed=seed)
 

@@ -76,7 +76,7 @@ def _picture(axes: Axes, image: np.ndarray) -> None:
 
 
 def _matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None) -> None:
-    low, high = span if span else (float(np.min(matrix)), float(np.max(matrix)))
+    low, high = span if span else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])

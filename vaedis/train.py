@@ -5,43 +5,24 @@ Images are made on the device that trains, pairs are drawn there, and losses sta
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check, data as data_sets, frameworks, losses, model as models
+from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses, model as models
+from vaedis._draws import Draws
+from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
 
-# the authors' runs were ended when the loss passed this (pytorch-lightning's terminate_on_nan, and their own limit)
-_LARGEST_LOSS = 1e20
-_LOOK_EVERY = 50
+__all__ = ["Run", "TrainingFailed", "TrainingStopped", "fit", "forget"]
+
 _ENCODE_BATCH = 1024
-
-
-class TrainingFailed(RuntimeError):
-    """A run whose loss became NaN, infinite or absurdly large.
-
-    Attributes
-    ----------
-    spec : RunSpec
-    step : int
-        The first step, counted from 1, whose loss was not finite.
-    last_finite : float or None
-        The loss of the step before it.
-    """
-
-    def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
-        self.spec, self.step, self.last_finite = spec, step, last_finite
-        before = "there was no finite loss before it" if last_finite is None else f"the last finite loss was {last_finite:.6g}"
-        super().__init__(f"The loss became {value} at step {step} of {spec.steps} ({before}); lower beta or lr. The run: {spec}.")
 
 
 @dataclass
@@ -58,7 +39,9 @@ class Run:
     history : dict of str to ndarray of float32, shape (steps,)
         ``"loss"``, ``"recon"`` and ``"kl"`` of each step's batch.
     seconds : float
-        Wall time of the training steps.
+        Wall time of the training steps, those before a checkpoint included.
+    precision : {"float32", "tf32", "bf16"}
+        Of the arithmetic.
     """
 
     spec: RunSpec
@@ -67,6 +50,7 @@ class Run:
     loss: losses.Loss
     history: dict[str, np.ndarray]
     seconds: float
+    precision: str = "float32"
 
     @property
     def standardise(self) -> bool:
@@ -123,8 +107,12 @@ def fit(
     *,
     device: str | torch.device = ...,
     data: FactorData | None = ...,
+    precision: str = ...,
     callback: Callable[[int, Run], None] | None = ...,
     every: int = ...,
+    checkpoint: str | Path | None = ...,
+    checkpoint_every: int = ...,
+    deadline: float | Callable[[], bool] | None = ...,
 ) -> Run: ...
 @overload
 def fit(
@@ -132,10 +120,25 @@ def fit(
     *,
     device: str | torch.device = ...,
     data: FactorData | None = ...,
+    precision: str = ...,
     callback: Callable[[int, Run], None] | None = ...,
     every: int = ...,
+    checkpoint: str | Path | None = ...,
+    checkpoint_every: int = ...,
+    deadline: float | Callable[[], bool] | None = ...,
 ) -> list[Run]: ...
-def fit(spec, *, device="auto", data=None, callback=None, every=0):
+def fit(
+    spec,
+    *,
+    device="auto",
+    data=None,
+    precision="auto",
+    callback=None,
+    every=0,
+    checkpoint=None,
+    checkpoint_every=1000,
+    deadline=None,
+):
     """Train a VAE.
 
     Parameters
@@ -146,11 +149,20 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional
         Trained on instead of the data set that `spec` names: for data sets of your own.
+    precision : {"auto", "float32", "tf32", "bf16"}
+        Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU and "float32" on a CPU.
     callback : callable, optional
         Called as ``callback(step, run)`` after each `every` steps, with the network in evaluation mode; ``run.history`` then ends at that
         step.
     every : int
-        0 for never.
+        At least 1 if there is a callback.
+    checkpoint : path, optional
+        A folder for checkpoints of the run. If it holds one of the same specification, the run goes on from there and ends with the same
+        bits, on the same device, as if it had never been interrupted. The last two are kept; `forget` removes them. Needs safetensors.
+    checkpoint_every : int
+        Steps between checkpoints; there is one at the end too.
+    deadline : float or callable, optional
+        Stop between two steps after so many seconds, or as soon as this returns true, and leave a checkpoint.
 
     Returns
     -------
@@ -160,76 +172,62 @@ def fit(spec, *, device="auto", data=None, callback=None, every=0):
     ------
     TrainingFailed
         If the loss becomes NaN or infinite.
+    TrainingStopped
+        If the deadline was reached.
     ValueError
         If a name or an option of the specification does not exist, or a value does not fit.
     RuntimeError
         If CUDA is asked for and absent.
+    ImportError
+        If checkpoints are asked for and safetensors is not installed.
 
     Notes
     -----
     Adam with a rate of `spec.lr`, moments .9 and .999, no decay, no schedule and no clipping, as in the paper's runs. Every image of the
     data set comes once an epoch, in a new order. The same specification, device, thread count and version of torch give the same bits.
     """
+    up = _loop.time_is_up(deadline)
     if not isinstance(spec, RunSpec):
         for s in spec:
             if not isinstance(s, RunSpec):
                 raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
-        return [fit(s, device=device, data=data, callback=callback, every=every) for s in spec]
-    _check.count("every", every, 0)
+        options = {"precision": precision, "callback": callback, "every": every}
+        options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "deadline": up}
+        return [fit(s, device=device, data=data, **options) for s in spec]
+    if _check.count("every", every, 0) == 0 and callback is not None:
+        raise ValueError("There is a callback, but every is 0; say after how many steps it is to be called, for instance every=100.")
+    _check.count("checkpoint_every", checkpoint_every)
     place = data_sets.resolve_device(device)
+    precision = _step.resolve_precision(precision, place)
     loss = losses.get(spec.loss, **spec.loss_options)
     data = data_sets.load(spec.data, device=place, **spec.data_options) if data is None else data.to(place)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
-    # convolutions are faster with channels last, on CPUs and on tensor cores alike
     network = network.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(network.parameters(), lr=spec.lr, fused=place.type == "cuda")
-    recorded = torch.zeros(spec.steps, 3, device=place)
-    run = Run(spec, data, network, loss, {}, 0.0)
-
-    batches = _batches(spec, data, loss)
-    noise_source = _generator(spec, "noise", place)
-    looked, seconds, started = 0, 0.0, time.perf_counter()
-    with _repeatable():
-        for step, x in zip(range(1, spec.steps + 1), batches, strict=False):
-            noise = torch.randn(len(x), spec.latents, generator=noise_source, device=place)
-            terms = _objective(spec, network, x, noise, loss)
-            optimiser.zero_grad(set_to_none=True)
-            terms.loss.backward()
-            optimiser.step()
-            recorded[step - 1] = torch.stack(terms).detach()
-            pause = bool(callback) and every > 0 and step % every == 0
-            if pause or step % _LOOK_EVERY == 0 or step == spec.steps:
-                _stop_if_not_finite(spec, recorded[:step, 0], looked)
-                looked = step
-            if pause or step == spec.steps:
-                seconds += time.perf_counter() - started
-                run.seconds = seconds
-                run.history = dict(zip(("loss", "recon", "kl"), recorded[:step].T.cpu().numpy(), strict=True))
-            if pause:
-                network.eval()
-                callback(step, run)
-                network.train()
-                started = time.perf_counter()
+    run = Run(spec, data, network, loss, {}, 0.0, precision)
+    kept = _loop.Kept(run, checkpoint)
+    with _step.arithmetic(precision):
+        _loop.train(run, kept, up, callback, every, checkpoint_every)
     network.eval()
     return run
 
 
-def _objective(spec: RunSpec, network: models.VAE, x: Tensor, noise: Tensor, loss: losses.Loss) -> frameworks.Terms:
-    if spec.framework == "beta-vae":
-        return frameworks.beta_vae(network, x, noise, loss=loss, beta=spec.beta)
-    return frameworks.ada_gvae(network, x, noise, loss=loss, beta=spec.beta, average=spec.average)
+def forget(spec: RunSpec, checkpoint: str | Path) -> None:
+    """Remove the checkpoints of a run, once its result is stored.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    checkpoint : path
+        The folder that `fit` was given.
+    """
+    _checkpoint.clear(spec, checkpoint)
 
 
 def _batches(spec: RunSpec, data: FactorData, loss: losses.Loss, *, channels_last: bool = True) -> Iterator[Tensor]:
-    """Batches without end, in a new order each epoch; for pairs, the first images and then the second ones."""
-    order, pairs = (_generator(spec, purpose, data.device) for purpose in ("order", "pairs"))
-    standardise = _standardise(spec, loss)
+    """Batches without end, as `Draws` orders them; for pairs, the first images and then the second ones."""
+    draws, standardise = Draws(spec, data), _standardise(spec, loss)
     while True:
-        for index in torch.randperm(len(data), generator=order, device=data.device).split(spec.batch):
-            if spec.framework == "ada-gvae":
-                second = data.factors._sample_pairs(index, spec.pairs, pairs)
-                index = torch.cat([index, second])
-            yield data._observations(index, standardise, channels_last)
+        yield data._observations(draws.index(), standardise, channels_last)
 
 
 def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:
@@ -239,29 +237,3 @@ def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:
 
 def _images_per_item(spec: RunSpec) -> int:
     return 2 if spec.framework == "ada-gvae" else 1
-
-
-def _generator(spec: RunSpec, purpose: str, device: torch.device) -> torch.Generator:
-    """A generator for one purpose: streams of one seed must not repeat each other."""
-    digest = hashlib.sha256(f"{spec.seed}/{purpose}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-@contextlib.contextmanager
-def _repeatable() -> Iterator[None]:
-    """Keep to cuDNN's repeatable convolutions; the others add up in an order that changes from run to run, and gain a fifth at most."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic = before
-
-
-def _stop_if_not_finite(spec: RunSpec, recorded: Tensor, looked: int) -> None:
-    new = recorded[looked:].cpu()
-    bad = ~(new.abs() < _LARGEST_LOSS)  # catches NaN as well
-    if bad.any():
-        at = int(bad.nonzero()[0])
-        before = float(recorded[looked + at - 1]) if looked + at else None
-        raise TrainingFailed(spec, looked + at + 1, float(new[at]), before)

@@ -9,12 +9,32 @@ import torch
 
 from vaedis import _check
 from vaedis.data.base import FactorData, resolve_device
+from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.table import Table, read_table
+from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
-DATA_SETS: dict[str, Callable[..., FactorData]] = {"xysquares": XYSquares}
+DATA_SETS: dict[str, Callable[..., FactorData]] = {
+    "xysquares": XYSquares,
+    "dsprites": DSprites,
+    "xyobject": XYObject,
+    "xyobject-shaded": XYObjectShaded,
+}
 
-__all__ = ["DATA_SETS", "FactorData", "Relabelled", "XYSquares", "load", "resolve_device"]
+__all__ = [
+    "DATA_SETS",
+    "DSprites",
+    "FactorData",
+    "Relabelled",
+    "Table",
+    "XYObject",
+    "XYObjectShaded",
+    "XYSquares",
+    "load",
+    "read_table",
+    "resolve_device",
+]
 
 
 def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> FactorData:
@@ -22,7 +42,7 @@ def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> Fa
 
     Parameters
     ----------
-    name : {"xysquares"}
+    name : {"xysquares", "dsprites", "xyobject", "xyobject-shaded"}
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options

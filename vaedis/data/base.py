@@ -23,7 +23,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     RuntimeError
         If CUDA is asked for and absent.
     ValueError
-        If there is no such device.
+        If there is no such device, or it is neither a CPU nor an NVIDIA GPU.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -31,6 +31,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         found = torch.device(device)
     except RuntimeError:
         raise ValueError(f"Unknown device {device!r}; choose 'auto', 'cpu', 'cuda' or 'cuda:N'.") from None
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"Device {str(device)!r} is not supported, since nothing was ever tested on one; choose 'auto', 'cpu' or 'cuda'.")
     if found.type == "cuda":
         have = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (found.index or 0) >= have:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vaedis import _check
 from vaedis.metrics._boosting import Boosted, boost
-from vaedis.metrics._inputs import as_pair, live_factors, require
+from vaedis.metrics._inputs import live_factors, require, split_samples
 from vaedis.metrics._scores import Score
 
 ESTIMATORS = ("exact", "sklearn")
@@ -105,13 +105,10 @@ def dci(
     """
     _check.one_of("estimator", estimator, ESTIMATORS), _check.count("seed", seed, 0)
     train_codes, train_factors, test_codes, test_factors = split_samples(codes, factors, test, n_test, seed)
-    live, left_out = live_factors(np.concatenate([train_factors, test_factors]), len(train_factors))
-    # A value may be missing from the training samples of a factor that varies only because of the test samples.
-    stuck = [column for column in live if len(np.unique(train_factors[:, column])) == 1]
-    if stuck:
-        raise ValueError(f"factor columns {stuck} have one single value in the training samples: draw more samples.")
+    live, left_out = live_factors(train_factors)
     labels, test_labels = np.empty((len(train_codes), len(live)), int), np.empty((len(test_codes), len(live)), int)
     for i, column in enumerate(live):
+        # The test samples may hold values that the training samples lack.
         known, labels[:, i] = np.unique(train_factors[:, column], return_inverse=True)
         place = np.minimum(np.searchsorted(known, test_factors[:, column]), len(known) - 1)
         test_labels[:, i] = np.where(known[place] == test_factors[:, column], place, -1)
@@ -134,31 +131,6 @@ def dci(
         n_test=len(test_codes),
         estimator=used,
     )
-
-
-def split_samples(
-    codes: Any, factors: Any, test: tuple[Any, Any] | None, n_test: int | None, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return codes and factors to train and to test on, from `test` or by a random draw."""
-    code_array, factor_array = as_pair(codes, factors)
-    if test is not None:
-        if n_test is not None:
-            raise ValueError("test and n_test were both given, but one says it all: leave one of them out.")
-        test_codes, test_factors = as_pair(*test, names=("test codes", "test factors"))
-        for name, a, b in (("latents", test_codes, code_array), ("factors", test_factors, factor_array)):
-            if a.shape[1] != b.shape[1]:
-                raise ValueError(
-                    f"the test samples have {a.shape[1]} {name} and the training samples {b.shape[1]}: encode both with one model."
-                )
-        return code_array, factor_array, test_codes, test_factors
-    n = len(code_array)
-    n_test = max(n // 3, 1) if n_test is None else _check.count("n_test", n_test)
-    if n_test >= n:
-        raise ValueError(f"n_test is {n_test} of {n} samples, which leaves none to train on: lower it or add samples.")
-    # Samples may come in the order of a grid, so a cut without a shuffle would test on values never trained on.
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(n)
-    train, held = np.sort(order[n_test:]), np.sort(order[:n_test])
-    return code_array[train], factor_array[train], code_array[held], factor_array[held]
 
 
 def _fit(estimator: str, *arrays_and_seed: Any) -> tuple[Boosted, str]:

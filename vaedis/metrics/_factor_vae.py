@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, warn_left_out
+from vaedis.metrics._inputs import as_codes, live_factors_of
 from vaedis.metrics._scores import Score
 
 CHUNK = 16_384
@@ -91,16 +91,11 @@ def factor_vae(
     for name, value, least in (("n_train", n_train, 1), ("n_eval", n_eval, 1), ("n_variance", n_variance, 2), ("batch", batch, 2)):
         _check.count(name, value, least)
     _check.count("chunk", chunk), _check.count("seed", seed, 0), _check.non_negative("prune", prune)
-    sizes = torch.tensor(space.sizes)
-    live = [f for f, size in enumerate(space.sizes) if size > 1]
-    left_out = tuple(f for f, size in enumerate(space.sizes) if size == 1)
-    if len(live) < 2:
-        raise ValueError(f"{len(live)} factors have more than one value, but the vote needs at least two to choose from.")
-    warn_left_out(left_out)
+    live, left_out = live_factors_of(space, least=2)
     generator = torch.Generator().manual_seed(seed)
 
     index = space.to_index(space.sample(n_variance, generator=generator))
-    codes = np.concatenate([_codes(encode, part) for part in index.split(chunk)])
+    codes = _encode(encode, index, chunk)
     variances = np.var(codes, axis=0, ddof=1, dtype=np.float64)
     # Rounding leaves the variance of a constant float32 latent slightly above 0.
     constant = np.ptp(codes, axis=0) == 0
@@ -112,7 +107,7 @@ def factor_vae(
             continue
         per_chunk = max(chunk // batch, 1)
         for start in range(0, n, per_chunk):
-            fixed, lowest = _vote(encode, space, live, min(per_chunk, n - start), batch, chunk, variances, active, generator, sizes)
+            fixed, lowest = _vote(encode, space, live, min(per_chunk, n - start), batch, chunk, variances, active, generator)
             np.add.at(votes[part], (fixed, lowest), 1)
     guess = votes["train"].argmax(axis=0), np.arange(codes.shape[1])
     return FactorVAEScore(
@@ -136,18 +131,17 @@ def _vote(
     variances: np.ndarray,
     active: np.ndarray,
     generator: torch.Generator,
-    sizes: Tensor,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw n batches: the position in `live` of the factor fixed in each, and the latent of least relative variance."""
     fixed = torch.randint(len(live), (n,), generator=generator)
-    factors = space.sample(n * batch, generator=generator).reshape(n, batch, len(sizes))
+    factors = space.sample(n * batch, generator=generator).reshape(n, batch, len(space))
     column = torch.tensor(live)[fixed][:, None, None].expand(n, batch, 1)
     factors.scatter_(2, column, factors[:, :1].gather(2, column[:, :1]).expand(n, batch, 1))
     index = space.to_index(factors).flatten()
-    codes = np.concatenate([_codes(encode, part) for part in index.split(chunk)]).reshape(n, batch, -1)[:, :, active]
+    codes = _encode(encode, index, chunk).reshape(n, batch, -1)[:, :, active]
     spread = np.var(codes, axis=1, ddof=1, dtype=np.float64) / variances[active]
     return fixed.numpy(), active[spread.argmin(axis=1)]
 
 
-def _codes(encode: Callable[[Tensor], Any], index: Tensor) -> np.ndarray:
-    return as_codes(encode(index))
+def _encode(encode: Callable[[Tensor], Any], index: Tensor, chunk: int) -> np.ndarray:
+    return np.concatenate([as_codes(encode(part)) for part in index.split(chunk)])

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from vaedis import _check
+
 
 def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
     """Return codes as a finite float array of shape (n, z); float32 stays float32, all else becomes float64."""
@@ -38,7 +40,8 @@ def as_factors(factors: Any, name: str = "factors") -> np.ndarray:
         return array.astype(np.int64)
     if array.dtype.kind != "f":
         raise TypeError(f"{name} has dtype {array.dtype}, but integers are expected: pass the index of each value.")
-    whole = np.isfinite(array) & (array == np.floor(array))
+    # Beyond 2^63 a float is a whole number too, but none that an integer can hold.
+    whole = (np.abs(array) < 2.0**63) & (array == np.floor(array))
     if not whole.all():
         row, column = np.argwhere(~whole)[0]
         raise ValueError(
@@ -59,16 +62,40 @@ def as_pair(codes: Any, factors: Any, names: tuple[str, str] = ("codes", "factor
     return code_array, factor_array
 
 
-def live_factors(factors: np.ndarray, n_train: int | None = None) -> tuple[list[int], tuple[int, ...]]:
+def split_samples(
+    codes: Any, factors: Any, test: tuple[Any, Any] | None, n_test: int | None, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return codes and factors to train and to test on, from `test` or by a random draw."""
+    code_array, factor_array = as_pair(codes, factors)
+    if test is not None:
+        if n_test is not None:
+            raise ValueError("test and n_test were both given, but one says it all: leave one of them out.")
+        test_codes, test_factors = as_pair(*test, names=("test codes", "test factors"))
+        for name, a, b in (("latents", test_codes, code_array), ("factors", test_factors, factor_array)):
+            if a.shape[1] != b.shape[1]:
+                raise ValueError(
+                    f"the test samples have {a.shape[1]} {name} and the training samples {b.shape[1]}: encode both with one model."
+                )
+        return code_array, factor_array, test_codes, test_factors
+    n = len(code_array)
+    n_test = max(n // 3, 1) if n_test is None else _check.count("n_test", n_test)
+    if n_test >= n:
+        raise ValueError(f"n_test is {n_test} of {n} samples, which leaves none to train on: lower it or add samples.")
+    # Samples may come in the order of a grid, so a cut without a shuffle would test on values never trained on.
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(n)
+    train, held = np.sort(order[n_test:]), np.sort(order[:n_test])
+    return code_array[train], factor_array[train], code_array[held], factor_array[held]
+
+
+def live_factors(factors: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
     """Split factor columns into those that vary and those left out, with a warning that names the latter.
 
     Raises
     ------
     ValueError
-        If no factor varies, or a factor has as many values as there are samples (to train on).
+        If no factor varies, or a factor has as many values as there are samples.
     """
-    n = len(factors) if n_train is None else n_train
-    live, left_out = [], []
+    n, live, left_out = len(factors), [], []
     for column in range(factors.shape[1]):
         n_values = int(classes(factors[:, column]).max()) + 1
         if n_values == 1:
@@ -82,11 +109,21 @@ def live_factors(factors: np.ndarray, n_train: int | None = None) -> tuple[list[
         live.append(column)
     if not live:
         raise ValueError("every factor has one single value in these samples, but a score needs one that varies: draw more samples.")
-    warn_left_out(left_out)
+    _warn_left_out(left_out)
     return live, tuple(left_out)
 
 
-def warn_left_out(columns: Sequence[int]) -> None:
+def live_factors_of(space: Any, least: int = 1) -> tuple[list[int], tuple[int, ...]]:
+    """Split the factors of a FactorSpace likewise; fewer than `least` that vary are a ValueError."""
+    live = [column for column, size in enumerate(space.sizes) if size > 1]
+    if len(live) < least:
+        raise ValueError(f"{len(live)} factors of the space have more than one value, but this score needs at least {least}.")
+    left_out = tuple(column for column, size in enumerate(space.sizes) if size == 1)
+    _warn_left_out(left_out)
+    return live, left_out
+
+
+def _warn_left_out(columns: Sequence[int]) -> None:
     """Say which factors no score can use."""
     if columns:
         # Blame the line that asked for the score, or one near it.
@@ -95,9 +132,10 @@ def warn_left_out(columns: Sequence[int]) -> None:
 
 def classes(values: np.ndarray) -> np.ndarray:
     """Number the distinct values of an integer array (n,) from 0, in ascending order."""
-    offset = values - values.min()
-    if offset.max() > 4 * len(values):
+    # In Python's integers, since the difference of two large ones may overflow.
+    if int(values.max()) - int(values.min()) > 4 * len(values):
         return np.unique(values, return_inverse=True)[1]
+    offset = values - values.min()
     present = np.bincount(offset) > 0
     return (np.cumsum(present) - 1)[offset]
 

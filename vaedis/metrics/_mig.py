@@ -48,10 +48,8 @@ def mig(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeat
 
     Parameters
     ----------
-    codes : array of shape (n, z)
-        Representation of each sample, usually the posterior mean.
-    factors : array of shape (n, f)
-        Integer ground-truth factors of each sample.
+    codes, factors
+        As in `dci`.
     bins : int
         Number of bins of each latent.
     seed : int

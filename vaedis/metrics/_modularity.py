@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._dci import split_samples
-from vaedis.metrics._inputs import as_pair, classes, live_factors, require
+from vaedis.metrics._inputs import as_pair, classes, live_factors, require, split_samples
 from vaedis.metrics._mig import equal_width_bins, information_matrix
 from vaedis.metrics._scores import Score
 
@@ -59,12 +58,8 @@ def modularity(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0) -> Mo
 
     Parameters
     ----------
-    codes : array of shape (n, z)
-        Representation of each sample, usually the posterior mean.
-    factors : array of shape (n, f)
-        Integer ground-truth factors of each sample; at least two vary.
-    bins : int
-        Number of equal-width bins of each latent.
+    codes, factors, bins
+        As in `mig`; at least two factors vary.
     seed : int
         Accepted as by every score; nothing is drawn.
 
@@ -104,16 +99,8 @@ def explicitness(
 
     Parameters
     ----------
-    codes : array of shape (n, z)
-        Representation of each sample, usually the posterior mean.
-    factors : array of shape (n, f)
-        Integer ground-truth factors of each sample.
-    test : (codes, factors), optional
-        Samples that the curves are drawn for. All of `codes` then train.
-    n_test : int, optional
-        Without `test`: how many of the samples, drawn at random, are kept for it; a third by default.
-    seed : int
-        Seed of that draw.
+    codes, factors, test, n_test, seed
+        As in `dci`; the curves are drawn for the test samples, and the seed is that of the draw alone.
 
     Returns
     -------

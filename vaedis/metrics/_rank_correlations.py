@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, warn_left_out
+from vaedis.metrics._inputs import as_codes, live_factors_of
 from vaedis.metrics._scores import Score
 
 CHUNK = 1024
@@ -61,10 +61,8 @@ def rank_correlations(
 
     Parameters
     ----------
-    encode : callable
-        From observation indices, an int64 tensor of shape (n,), to codes of shape (n, z).
-    space : FactorSpace
-        Of the observations.
+    encode, space
+        As in `factor_vae`.
     observe : callable, optional
         From indices to observations of shape (n, ...). Without it, distances between observations are left out.
     distance : callable, optional
@@ -101,11 +99,7 @@ def rank_correlations(
     for name, value, least in (("repeats", repeats, 1), ("triplets", triplets, 1), ("batch", batch, 2), ("chunk", chunk, 1)):
         _check.count(name, value, least)
     _check.count("seed", seed, 0), _check.one_of("pool", pool, ("arithmetic", "geometric"))
-    live = [f for f, size in enumerate(space.sizes) if size > 1]
-    left_out = tuple(f for f, size in enumerate(space.sizes) if size == 1)
-    if not live:
-        raise ValueError("every factor of the space has one single value, but a distance needs one that varies.")
-    warn_left_out(left_out)
+    live, left_out = live_factors_of(space)
     generator = torch.Generator().manual_seed(seed)
 
     def measure(index: Tensor) -> dict[str, float]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._dci import split_samples
-from vaedis.metrics._inputs import classes, live_factors
+from vaedis.metrics._inputs import classes, live_factors, split_samples
 from vaedis.metrics._scores import Score
 
 PENALTY = 0.01
@@ -48,16 +47,8 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
 
     Parameters
     ----------
-    codes : array of shape (n, z)
-        Representation of each sample, of at least two latents.
-    factors : array of shape (n, f)
-        Integer ground-truth factors of each sample.
-    test : (codes, factors), optional
-        Samples that accuracy is measured on. All of `codes` then train.
-    n_test : int, optional
-        Without `test`: how many of the samples, drawn at random, are kept for it; a third by default.
-    seed : int
-        Seed of that draw.
+    codes, factors, test, n_test, seed
+        As in `dci`; there are at least two latents, accuracy is measured on the test samples, and the seed is that of the draw alone.
 
     Returns
     -------

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, warn_left_out
+from vaedis.metrics._inputs import as_codes, live_factors_of
 from vaedis.metrics._scores import Score
 
 CHUNK = 16_384
@@ -72,10 +72,8 @@ def flatness(encode: Callable[[Tensor], Any], space: Any, *, repeats: int = 1024
 
     Parameters
     ----------
-    encode : callable
-        From observation indices, an int64 tensor of shape (n,), to codes of shape (n, z).
-    space : FactorSpace
-        Of the observations.
+    encode, space
+        As in `factor_vae`.
     repeats : int
         Traversals of each factor; 128 in the authors' fast protocol.
     seed : int
@@ -96,7 +94,7 @@ def flatness(encode: Callable[[Tensor], Any], space: Any, *, repeats: int = 1024
     ----------
     Michlo's ``disent/metrics/_flatness.py``; not in the paper.
     """
-    generator, live, left_out = _prepare(space, repeats, seed, chunk)
+    generator, (live, left_out) = _generator(repeats, seed, chunk), live_factors_of(space)
     widths, lengths = np.zeros((2, len(live))), np.zeros((2, len(live)))
     for i, factor in enumerate(live):
         size = space.sizes[factor]
@@ -130,7 +128,7 @@ def factored_components(
     ----------
     Michlo's ``disent/metrics/_factored_components.py``; not in the paper.
     """
-    generator, live, left_out = _prepare(space, repeats, seed, chunk)
+    generator, (live, left_out) = _generator(repeats, seed, chunk), live_factors_of(space)
     names = ("axis_ratio", "linear_ratio", "axis_alignment", "axis_ratio_average")
     per_factor = {name: np.zeros(len(live)) for name in names}
     for i, factor in enumerate(live):
@@ -158,14 +156,9 @@ def _ratio(values: np.ndarray) -> np.ndarray:
     return share if z == 1 else np.clip((share - 1 / z) / (1 - 1 / z), 0.0, 1.0)
 
 
-def _prepare(space: Any, repeats: int, seed: int, chunk: int) -> tuple[torch.Generator, list[int], tuple[int, ...]]:
+def _generator(repeats: int, seed: int, chunk: int) -> torch.Generator:
     _check.count("repeats", repeats), _check.count("seed", seed, 0), _check.count("chunk", chunk)
-    live = [f for f, size in enumerate(space.sizes) if size > 1]
-    left_out = tuple(f for f, size in enumerate(space.sizes) if size == 1)
-    if not live:
-        raise ValueError("every factor of the space has one single value, but a path needs one that varies.")
-    warn_left_out(left_out)
-    return torch.Generator().manual_seed(seed), live, left_out
+    return torch.Generator().manual_seed(seed)
 
 
 def _paths(

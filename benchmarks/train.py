@@ -1,0 +1,102 @@
+"""Training on a CPU beside disent 0.8.0's own loop, in one run on the same machine, and the share of what the machine can do.
+
+    python benchmarks/train.py --peer-python PATH     # an interpreter that has disent 0.8.0
+    python benchmarks/train.py --set-up DIR           # makes that environment first (it downloads several gigabytes)
+
+XYSquares, 64×64×3, batch 256 (for Ada-GVAE 256 pairs, so 512 images), the network of 912,981 parameters. Both sides take turns; warm-up
+steps are apart. What disent gets is the better of its DataLoader with 0 and with 2 workers.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+
+import torch
+from speed import gemm_peak, our_training, peer, set_up
+
+from vaedis import model
+
+FRAMEWORKS = ("beta-vae", "ada-gvae")
+
+
+def flops_per_image() -> float:
+    """Operations of one image, forward and backward: two for each multiplication; the first layer's input needs no gradient."""
+    network = model.build("conv", (64, 64, 3), 9)
+    found = []
+
+    def note(layer, inputs, output):
+        places = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
+        work = 2 * layer.weight.numel() * places[0, 0].numel() if places.dim() == 4 else 2 * layer.weight.numel()
+        found.append(work * (3 if found else 2))
+
+    for layer in network.modules():
+        if hasattr(layer, "weight"):
+            layer.register_forward_hook(note)
+    with torch.no_grad():
+        network.decode(network.encode(torch.zeros(1, 3, 64, 64))[0])
+    return float(sum(found))
+
+
+def convolution_peak(seconds: float = 3.0) -> float:
+    """Floating-point operations a second of the network's second convolution forward, 64 images at once: the best of many calls."""
+    x = torch.randn(64, 32, 33, 33).contiguous(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(32, 32, 4, 2, 2).to(memory_format=torch.channels_last)
+    best, end = float("inf"), time.perf_counter() + seconds
+    with torch.no_grad():
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            y = layer(x)
+            best = min(best, time.perf_counter() - started)
+    return 2 * y[:, 0].numel() * layer.weight.numel() / best
+
+
+def summary(rates: list[float]) -> str:
+    """Mean, spread and range of several measurements."""
+    spread = statistics.stdev(rates) if len(rates) > 1 else 0.0
+    return f"{statistics.mean(rates):,.0f} ± {spread:,.0f} ({min(rates):,.0f}–{max(rates):,.0f})"
+
+
+def main() -> None:
+    """Measure and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
+    parser.add_argument("--set-up", metavar="DIR", help="make that environment here first")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
+    options = parser.parse_args()
+    python = str(set_up(options.set_up)) if options.set_up else options.peer_python
+    if not python:
+        parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
+
+    work, gemm, convolution = flops_per_image(), gemm_peak(), convolution_peak() / 1e9
+    load = os.getloadavg()[0]
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, ", end="")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}; load before the start {load:.1f}")
+    print(f"Matrix product of 2048² float32: {gemm:.0f} GFLOP/s; convolution of 32 to 32 channels, forward: {convolution:.0f} GFLOP/s.")
+    print(f"An image takes {work / 1e6:.1f} MFLOP, so at the speed of that product {gemm * 1e9 / work:,.0f} images/s.\n")
+    print("| framework | vaedis, images/s | steps/s | of the product | of the convolution | disent, 0 workers | 2 workers | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    versions = set()
+    for framework in FRAMEWORKS:
+        rates: dict[str, list[float]] = {"ours": [], "0": [], "2": []}
+        for _ in range(options.rounds):
+            rates["ours"].append(our_training(framework, options.seconds))
+            for workers in (0, 2):
+                found = peer(python, "train", framework, workers, options.seconds)
+                rates[str(workers)].append(found["images_per_second"])
+                versions.add(found["torch"])
+        ours, other = statistics.mean(rates["ours"]), max(statistics.mean(rates[w]) for w in ("0", "2"))
+        steps, speed = ours / (512 if framework == "ada-gvae" else 256), ours * work / 1e9
+        cells = [summary(rates["ours"]), f"{steps:.2f}", f"{speed / gemm:.0%}", f"{speed / convolution:.0%}"]
+        cells += [summary(rates["0"]), summary(rates["2"]), f"{ours / other:.2f}"]
+        print(f"| {framework} | {' | '.join(cells)} |", flush=True)
+    print(
+        f"\nMeans ± standard deviations (ranges) of {options.rounds} rounds of {options.seconds:g} s; a pair counts as two images. ", end=""
+    )
+    print(f"disent ran with torch {', '.join(sorted(versions))}.")
+
+
+if __name__ == "__main__":
+    main()

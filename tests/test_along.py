@@ -1,0 +1,272 @@
+"""Exact expectations over whole data sets against plain loops over every pair, and samples against what is predicted of them."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from vaedis import distances, losses
+from vaedis.data import FactorData, XYSquares
+from vaedis.distances._tally import Tally
+from vaedis.factors import FactorSpace
+
+
+class Noise(FactorData):
+    """Random images: `levels` different byte values, or black and white only."""
+
+    name, origin = "noise", "generated"
+
+    def __init__(self, sizes=(3, 1, 2, 4), shape=(5, 7, 3), black_and_white=False, seed=0):
+        self.factors = FactorSpace("abcdefgh"[: len(sizes)], sizes)
+        self.shape, self.mean, self.std = shape, (0.5, 0.4, 0.3)[: shape[-1]], (0.2, 0.3, 0.45)[: shape[-1]]
+        x = np.random.default_rng(seed).integers(0, 256, (self.factors.size, *shape))
+        # neighbours of the last factor look alike, so that there is something to correlate with
+        x = (x + 3 * np.roll(x, 1, 0)) // 4
+        self.x = torch.from_numpy(np.where(x > 128, 255, 0) if black_and_white else x).to(torch.uint8)
+        self.reads = Counter()
+
+    def _images(self, index):
+        self.reads.update(index.tolist())
+        return self.x[index]
+
+
+def loop(data, factor, loss, standardise=False):
+    """All distances along a factor, one by one: shape (traversals, f, f)."""
+    space = data.factors
+    x = data.x.movedim(-1, 1).double() / 255
+    x = data.standardise(x) if standardise else x
+    index = space.traversal(factor, space.traversal_bases(factor))
+    size = index.shape[1]
+    return np.array([[[float(loss.distance(x[i], x[j])) for j in line] for i in line] for line in index]).reshape(-1, size, size)
+
+
+LOSSES = [losses.MSE(), losses.MAE(), losses.BCE(), losses.BoxBlur(radius=2)]
+
+
+@pytest.mark.parametrize("black_and_white", [False, True])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("standardise", [False, True])
+def test_everything_along_a_factor_is_that_of_all_pairs(loss, standardise, black_and_white):
+    if standardise and loss.unit_range:
+        pytest.skip("this loss takes images in [0, 1]")
+    data = Noise(black_and_white=black_and_white)
+    found = distances.along(data, loss, factors=["d", "a"], standardise=standardise)
+    assert list(found) == ["d", "a"]
+    for name, result in found.items():
+        d = loop(data, name, loss, standardise)
+        size = d.shape[-1]
+        off = ~np.eye(size, dtype=bool)
+        np.testing.assert_allclose(result.matrix, d.mean(0), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(result.square_matrix, (d**2).mean(0), rtol=1e-12, atol=1e-14)
+        assert result.traversals == len(d)
+        assert (result.pairs == len(d)).all()
+        assert (result.mean, result.sd) == pytest.approx((d[:, off].mean(), d[:, off].std()), rel=1e-10)
+        assert (result.smallest, result.largest) == pytest.approx((d[:, off].min(), d[:, off].max()), rel=1e-12)
+        assert result.fourth == pytest.approx(((d[:, off] - d[:, off].mean()) ** 4).mean(), rel=1e-9)
+        neighbours = np.concatenate([d.diagonal(1, 1, 2), d.diagonal(-1, 1, 2)])
+        assert result.neighbours == pytest.approx(neighbours.mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", distances.SHAPES)
+@pytest.mark.parametrize("self_pairs", [False, True])
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.BCE()], ids=lambda loss: loss.name)
+def test_correlations_are_those_of_all_pairs(shape, self_pairs, loss):
+    data = Noise((3, 12))
+    found = distances.along(data, loss, factors=["b"])["b"].agreement(shape, self_pairs=self_pairs)
+    d = loop(data, "b", loss)
+    truth = np.broadcast_to(distances.ground_truth_matrix(12, shape), d.shape)
+    kept = np.broadcast_to(np.ones((12, 12), bool) if self_pairs else ~np.eye(12, dtype=bool), d.shape)
+    assert found.linear == pytest.approx(stats.pearsonr(truth[kept], d[kept])[0], abs=1e-12)
+    # distances less than 1/1600 of the largest apart may tie
+    assert found.rank == pytest.approx(stats.spearmanr(truth[kept], d[kept])[0], abs=1e-3)
+
+
+def test_a_circle_measures_the_shorter_way_round():
+    assert distances.ground_truth_matrix(5, "circle")[1].tolist() == [1, 0, 1, 2, 2]
+    with pytest.raises(ValueError, match="Unknown shape 'square'; choose one of: line, circle"):
+        distances.ground_truth_matrix(5, "square")
+
+
+def test_squared_differences_of_bytes_are_exact_whole_numbers():
+    data = Noise((2, 3), (64, 64, 3))
+    x = data.x.long().flatten(1)
+    whole = (x[3:, None] - x[None, 3:]).square().sum(-1).numpy()
+    index = torch.tensor([[3, 4, 5]])
+    assert (distances.along(data, index={"b": index})["b"].matrix == whole / (255**2 * 12288)).all()
+
+
+def test_a_shorter_number_format_allowed_for_networks_changes_nothing():
+    data = Noise((2, 3), (64, 64, 1))
+    expected = distances.traversal_matrices(data, factors=["b"])["b"]
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert (distances.traversal_matrices(data, factors=["b"])["b"] == expected).all()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_blocks_change_no_result_and_each_image_is_read_once():
+    data = Noise((4, 3, 2, 5), (4, 4, 1))
+    whole = distances.along(data)
+    assert set(data.reads.values()) == {1}
+    data.reads.clear()
+    least = 5 * 16 * 12
+    parts = distances.along(data, memory=least)
+    # 15 images fit at a time: those along two factors, and along the others one by one
+    assert max(data.reads.values()) <= 4
+    for name in "abcd":
+        assert (parts[name].counts.sum(1) == whole[name].counts.sum(1)).all()
+        np.testing.assert_allclose(parts[name].matrix, whole[name].matrix, rtol=1e-14)
+        np.testing.assert_allclose(parts[name].between, whole[name].between, rtol=1e-9, atol=1e-20)
+    with pytest.raises(ValueError, match=r"one traversal of factor 'd' takes 960 bytes, more than memory=959; give memory of at least"):
+        distances.along(data, memory=least - 1)
+
+
+def test_traversals_may_have_gaps_where_data_is_no_grid():
+    data = Noise((6,))
+    index = torch.tensor([[0, 1, -1], [2, -1, 3], [4, 5, 1], [2, -1, -1]])
+    found = distances.along(data, "bce", index={"size": index})["size"]
+    x = data.x.movedim(-1, 1).double() / 255
+    seen = np.full((4, 3, 3), np.nan)
+    for t, i, j in itertools.product(range(4), range(3), range(3)):
+        if index[t, i] >= 0 and index[t, j] >= 0:
+            seen[t, i, j] = losses.BCE().distance(x[index[t, i]], x[index[t, j]])
+    np.testing.assert_allclose(found.matrix, np.nanmean(seen, 0), rtol=1e-12)
+    assert (found.pairs == np.isfinite(seen).sum(0)).all()
+    off = seen[:, ~np.eye(3, dtype=bool)]
+    assert (found.mean, found.sd) == pytest.approx((np.nanmean(off), np.nanstd(off)), rel=1e-12)
+    with pytest.raises(ValueError, match="no two observations differ in factor 'size' alone"):
+        distances.along(data, index={"size": torch.tensor([[0, -1], [-1, 1]])})
+
+
+def test_a_histogram_widens_as_distances_grow():
+    tally = Tally(2, True, torch.device("cpu"))
+    sizes = [0.0, 1.0, 3.0, 40.0, 1e4]
+    for size in sizes:
+        tally.add(torch.tensor([[[0.0, size], [size, 0.0]]], dtype=torch.float64))
+    found = tally.result("x", True)
+    assert found.counts[0].tolist()[0] == 10
+    assert found.counts[1].sum() == 10
+    assert found.largest / found.width > 1600
+    assert found.quantile(np.array([0.5, 0.8, 1.0])) == pytest.approx([3, 40, 1e4], abs=2 * found.width)
+
+
+def test_only_a_factor_with_equal_distances_is_adversarial():
+    found = distances.along(XYSquares(), factors=["x_G"])["x_G"]
+    assert found.adversarial
+    assert found.sd == 0
+    assert found.agreement().rank is found.agreement("circle").linear is None
+    assert found.agreement(self_pairs=True).linear == pytest.approx(0.52, abs=0.005)
+    assert not distances.along(XYSquares(grid_spacing=7), factors=["x_G"])["x_G"].adversarial
+
+
+@pytest.mark.parametrize("loss", [losses.MSE(), losses.BoxBlur(radius=2), losses.MAE(), losses.BCE()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("shape", [(5, 7, 3), (64, 64, 1)])
+def test_random_pairs_of_few_observations_are_all_pairs(loss, shape):
+    data = Noise((3, 2), shape)
+    x = data.x.movedim(-1, 1).double() / 255
+    d = loss.distance(x[:, None], x).numpy()
+    found = distances.random_pairs(data, loss, pairs=1_000)
+    assert (found.mean, found.sd, found.mean_error, found.sd_error) == pytest.approx((d.mean(), d.std(), 0, 0), rel=1e-12)
+    assert found.fourth == pytest.approx(((d - d.mean()) ** 4).mean(), rel=1e-9)
+    assert np.isin(found.sample.round(12), d.round(12)).all()
+
+
+@pytest.mark.parametrize("loss", ["mse", "box-blur"])
+@pytest.mark.parametrize(("standardise", "black_and_white"), [(False, True), (True, False)])
+def test_the_mean_over_random_pairs_has_a_closed_form(loss, standardise, black_and_white, monkeypatch):
+    data = Noise((3, 2, 2), black_and_white=black_and_white)
+    expected = distances.random_pairs(data, loss, standardise=standardise)
+    monkeypatch.setattr("vaedis.distances._random._ALL_PAIRS", 0)
+    found = distances.random_pairs(data, loss, standardise=standardise, pairs=2_000)
+    assert found.mean == pytest.approx(expected.mean, rel=1e-12)
+    assert found.mean_error == 0
+    assert abs(found.sd - expected.sd) < 4 * found.sd_error
+    sampled = distances.random_pairs(data, loss, standardise=standardise, pairs=2_000, whole=False)
+    assert abs(sampled.mean - expected.mean) < 4 * sampled.mean_error
+
+
+def test_random_pairs_of_squares_add_up_channel_by_channel():
+    data = XYSquares(image_size=10, square_size=4, grid_spacing=3, grid_size=None, num_squares=2)
+    found = distances.random_pairs(data, "box-blur")
+    a, b = torch.cartesian_prod(torch.arange(81), torch.arange(81)).T
+    every = distances.perceived(data, a, b, loss="box-blur").numpy()
+    assert (found.mean, found.sd) == pytest.approx((every.mean(), every.std()), rel=1e-12)
+    assert found.fourth == pytest.approx(((every - every.mean()) ** 4).mean(), rel=1e-9)
+    assert found.sample.mean() == pytest.approx(every.mean(), abs=4 * every.std() / np.sqrt(50_000))
+
+
+def test_a_sample_has_the_standard_error_that_is_predicted():
+    data = Noise((40, 9), (3, 3, 1), seed=2)
+    exact = distances.along(data, factors=["b"])["b"]
+    assert exact.standard_errors() == (0, 0)
+    drawn = [distances.along(data, factors=["b"], traversals=20, seed=seed)["b"] for seed in range(150)]
+    for k, name in enumerate(("mean", "sd")):
+        values = np.array([getattr(d, name) for d in drawn])
+        # the spread of 150 values is known to 6 %
+        assert values.std() == pytest.approx(exact.standard_errors(20)[k], rel=0.24)
+        assert values.mean() == pytest.approx(getattr(exact, name), abs=4 * values.std() / np.sqrt(150) + 0.02 * exact.sd)
+        # and a sample estimates its own
+        assert np.median([d.standard_errors()[k] for d in drawn]) == pytest.approx(values.std(), rel=0.3)
+
+
+def test_pairs_drawn_as_for_table_a1_have_the_standard_error_that_is_predicted():
+    data = Noise((40, 9), (3, 3, 1), seed=2)
+    exact = distances.along(data, factors=["b"])["b"]
+    drawn = [distances.pair_distances(data, "b", n=240, seed=seed, sampling="table-a1") for seed in range(150)]
+    predicted = exact.standard_errors(distances.published_traversals(9, 240), 240)
+    assert np.std([d.mean() for d in drawn]) == pytest.approx(predicted[0], rel=0.24)
+    assert np.std([d.std() for d in drawn]) == pytest.approx(predicted[1], rel=0.24)
+
+
+def test_published_samples_are_drawn_as_the_authors_drew_them(monkeypatch):
+    data, pairs = Noise((10, 9, 2)), []
+    monkeypatch.setattr("vaedis.distances._pairs.perceived", lambda data, a, b, **_: pairs.append((a, b)) or torch.zeros(len(a)))
+    assert len(distances.pair_distances(data, "b", n=100, sampling="table-a1")) == 100
+    assert len(distances.pair_distances(data, "b", n=100, sampling="figure-a1")) == 100
+    assert len(distances.pair_distances(data, None, n=200, sampling="figure-a1")) == 200
+    for a, b in pairs[:2]:
+        fa, fb = data.factors.to_factors(a), data.factors.to_factors(b)
+        assert ((fa != fb).sum(1) == torch.tensor(1)).all()
+        assert (fa[:, 1] != fb[:, 1]).all()
+    assert len(distances.pair_distances(XYSquares(), None, n=6_300, sampling="figure-a1")) == 6_300
+    ends = pairs.pop()[1].view(100, 63)
+    assert len(ends[0].unique()) == 63
+    # 13 pairs of a traversal, less those of an image with itself
+    lines = [tuple(f[[0, 2]].tolist()) for f in data.factors.to_factors(pairs[0][0])]
+    assert max(len(list(same)) for _, same in itertools.groupby(lines)) <= 2 * 13
+    # each of 9 values comes before the next, in 8 pairs
+    a, b = (x[:96].view(12, 8) for x in pairs[1])
+    assert torch.equal(a[:, 1:], b[:, :-1])
+    assert all(len({*x.tolist(), y[-1].item()}) == 9 for x, y in zip(a, b, strict=True))
+    a, b = (x[:189].view(3, 63) for x in pairs[2])
+    assert torch.equal(a[:, 1:], b[:, :-1])
+    assert all(len({*x.tolist(), y[-1].item()}) == 64 for x, y in zip(a, b, strict=True))
+
+
+def test_cars_types_rest_on_about_41_traversals():
+    # 1,237 pairs of each of 183 values with replacement, one in 183 of an image with itself
+    assert distances.published_traversals(183) == 41
+    assert distances.published_traversals(32) == 573
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda d: distances.along(d, factors=["b"]), "factor 'b' has one value only, so there are no distances along it; leave it out"),
+        (lambda d: distances.along(d, memory=0), "memory must be a whole number of at least 1, not 0"),
+        (lambda d: distances.along(d, factors=["z"], index={"a": torch.tensor([[0, 1]])}), "Unknown factor 'z'; choose one of: a"),
+        (lambda d: distances.random_pairs(d, pairs=1), "pairs must be a whole number of at least 2, not 1"),
+        (lambda d: distances.random_pairs(d, "bce", standardise=True), r"'bce' compares images in \[0, 1\]"),
+        (lambda d: distances.pair_distances(d, "a", sampling="x"), "Unknown sampling 'x'; choose one of: independent, table-a1, figure-a1"),
+        (lambda d: distances.pair_distances(d, sampling="figure-a1"), "'figure-a1' needs 64 observations"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(call, says):
+    with pytest.raises(ValueError, match=says):
+        call(Noise())

@@ -1,0 +1,233 @@
+"""Checkpoints: a run that was killed, stopped or damaged ends with the bits of one that was not."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import vaedis as vd
+from vaedis import _checkpoint, train
+from vaedis.experiments import RunSpec
+
+SPEC = RunSpec(
+    data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
+    framework="ada-gvae",
+    model="mlp",
+    model_options={"hidden": [32]},
+    latents=2,
+    steps=40,
+    batch=6,  # 16 images: an epoch is 6, 6 and 4
+)
+
+
+def fit(spec=SPEC, **options):
+    return vd.fit(spec, device="cpu", **options)
+
+
+def stop_after(steps):
+    """A deadline that comes when so many steps are taken."""
+    calls = iter(range(10**6))
+    return lambda: next(calls) >= steps
+
+
+def assert_same_bits(run, expected):
+    for (name, a), b in zip(run.model.state_dict().items(), expected.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    for term, values in expected.history.items():
+        assert np.array_equal(run.history[term], values), term
+
+
+def interrupted(folder, step, spec=SPEC, **options):
+    with pytest.raises(vd.TrainingStopped) as caught:
+        fit(spec, checkpoint=folder, deadline=stop_after(step), **options)
+    return caught.value
+
+
+@pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 39])
+def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(tmp_path, framework, step):
+    spec = SPEC.replace(framework=framework)
+    stopped = interrupted(tmp_path, step, spec)
+    assert (stopped.step, stopped.spec) == (step, spec)
+    assert stopped.checkpoint.is_file()
+    assert f"Stopped at step {step} of 40" in str(stopped)
+    run = fit(spec, checkpoint=tmp_path)
+    assert_same_bits(run, fit(spec))
+    assert len(run.history["loss"]) == 40
+
+
+def test_the_convolutional_network_is_taken_up_with_its_layout(tmp_path):
+    spec = RunSpec(steps=4, batch=8)
+    interrupted(tmp_path, 2, spec)
+    assert_same_bits(fit(spec, checkpoint=tmp_path), fit(spec))
+
+
+CHILD = """
+import sys, time, torch, vaedis as vd
+from test_checkpoint import SPEC
+torch.set_num_threads(int(sys.argv[2]))
+vd.fit(SPEC, device="cpu", checkpoint=sys.argv[1], checkpoint_every=3, callback=lambda *_: time.sleep(0.05), every=1)
+"""
+
+
+def test_a_process_that_is_killed_loses_nothing(tmp_path):
+    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])])
+    words = [sys.executable, "-c", CHILD, str(tmp_path), str(torch.get_num_threads())]
+    child = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE)
+    while len(list(tmp_path.glob("*.safetensors"))) < 2 and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    errors = child.communicate()[1].decode()
+    assert child.returncode == -signal.SIGKILL, errors
+    steps = []
+    run = fit(checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+    assert 3 < steps[0] < 40
+    assert steps[-1] == 40
+    assert_same_bits(run, fit())
+
+
+def newest(folder):
+    return max(folder.glob("*.safetensors"))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def swap(path):
+    other = SPEC.replace(beta=0.5)
+    fit(other, checkpoint=path.parent / "other")
+    path.write_bytes(newest(path.parent / "other").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (truncate, "it is truncated, or no safetensors file"),
+        (empty, "it is truncated, or no safetensors file"),
+        (flip, "its content is damaged"),
+        (swap, "its key is '[0-9a-f]{16}', and this run's '[0-9a-f]{16}'"),
+    ],
+)
+def test_a_bad_checkpoint_is_named_and_the_one_before_it_used(tmp_path, spoil, says):
+    interrupted(tmp_path, 25, checkpoint_every=10)
+    bad = newest(tmp_path)
+    assert bad.name == f"{SPEC.key}-000000025.safetensors"
+    spoil(bad)
+    steps = []
+    with pytest.warns(UserWarning, match=f"Checkpoint {bad.name} is not used: {says}; the one before it, or the beginning, is"):
+        run = fit(checkpoint=tmp_path, checkpoint_every=100, callback=lambda step, _: steps.append(step), every=1)
+    assert steps[0] == 21
+    assert_same_bits(run, fit())
+
+
+def test_without_a_good_checkpoint_a_run_starts_at_the_beginning(tmp_path):
+    truncate(interrupted(tmp_path, 5).checkpoint)
+    with pytest.warns(UserWarning, match="it is truncated"):
+        run = fit(checkpoint=tmp_path)
+    assert_same_bits(run, fit())
+
+
+def test_a_checkpoint_of_another_precision_or_data_set_is_refused(tmp_path):
+    spec = SPEC.replace(framework="beta-vae")
+    interrupted(tmp_path, 5, spec)
+    with pytest.warns(UserWarning, match="its precision is 'float32', and this run's 'bf16'"):
+        interrupted(tmp_path, 3, spec, precision="bf16")
+    other = vd.load("xysquares", image_size=16, square_size=4, grid_size=3, num_squares=1)
+    with pytest.warns(UserWarning, match="its data is 'xysquares, 16 observations of shape"):
+        fit(spec, checkpoint=tmp_path, data=other)
+
+
+def test_the_last_two_are_kept_and_those_of_other_runs_left_alone(tmp_path):
+    other = SPEC.replace(seed=1)
+    fit(other, checkpoint=tmp_path)
+    fit(checkpoint=tmp_path, checkpoint_every=15)
+    names = [f"{SPEC.key}-0000000{step}.safetensors" for step in (30, 40)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names, f"{other.key}-000000040.safetensors"])
+    (tmp_path / f".{SPEC.key}-000000040.safetensors.x.tmp").touch()
+    train.forget(SPEC, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [f"{other.key}-000000040.safetensors"]
+
+
+def test_a_finished_run_is_given_back_without_a_step(tmp_path, monkeypatch):
+    first = fit(checkpoint=tmp_path)
+    monkeypatch.setattr("vaedis._step.objective", lambda *a: pytest.fail("a step was taken"))
+    again = fit(checkpoint=tmp_path)
+    assert_same_bits(again, first)
+    assert again.seconds == first.seconds
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_checkpoint, "write_atomically", full)
+    with pytest.warns(RuntimeWarning, match="checkpoint at step 40 could not be written .*No space left.*; training goes on"):
+        run = fit(checkpoint=tmp_path)
+    assert_same_bits(run, fit())
+    with pytest.warns(RuntimeWarning, match="could not be written"):
+        assert interrupted(tmp_path, 3).checkpoint is None
+
+
+def test_a_process_that_dies_while_it_writes_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    real, calls = os.replace, iter(range(9))
+
+    def die(*words):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        real(*words)
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        fit(checkpoint=tmp_path, checkpoint_every=10)
+    assert newest(tmp_path).name.endswith("-000000020.safetensors")
+    assert_same_bits(fit(checkpoint=tmp_path), fit())
+
+
+def test_a_checkpoint_holds_only_finite_losses(tmp_path):
+    with pytest.raises(vd.TrainingFailed):
+        fit(SPEC.replace(lr=1e12, steps=200), checkpoint=tmp_path, checkpoint_every=1)
+    for path in tmp_path.glob("*.safetensors"):
+        import safetensors.torch
+
+        assert safetensors.torch.load_file(path)["recorded"].isfinite().all()
+
+
+def test_a_deadline_in_seconds_stops_a_sequence_too():
+    with pytest.raises(vd.TrainingStopped, match="Stopped at step 0 of 40, since the time was up; no checkpoint was written"):
+        fit(deadline=0)
+    with pytest.raises(vd.TrainingStopped) as caught:
+        fit([SPEC.replace(steps=10**6), SPEC], deadline=0.2)
+    assert 0 < caught.value.step < 10**6
+    assert caught.value.checkpoint is None
+    assert len(fit(deadline=1000).history["loss"]) == 40
+
+
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"checkpoint must be a folder, and .*file' is a file; name another"):
+        fit(checkpoint=tmp_path / "file")
+    with pytest.raises(ValueError, match="checkpoint_every must be a whole number of at least 1, not 0"):
+        fit(checkpoint=tmp_path, checkpoint_every=0)
+    with pytest.raises(ValueError, match="deadline must be a finite number of at least 0, not -1"):
+        fit(deadline=-1)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"safetensors is not installed; pip install 'vaedis\[checkpoints\]', or train without"):
+        fit(checkpoint=tmp_path)
+    assert len(fit().history["loss"]) == 40

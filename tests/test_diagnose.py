@@ -1,0 +1,200 @@
+"""The diagnosis says what the distances say, for grids and for what is none, and writes pages that stand alone."""
+
+import html.parser
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import vaedis as vd
+from vaedis import cli
+from vaedis.data import Table, XYSquares
+from vaedis.diagnose import diagnose
+
+
+def squares(spacing, **more):
+    return XYSquares(image_size=24, square_size=4, grid_spacing=spacing, grid_size=5, num_squares=1, **more)
+
+
+def as_table(data, keep=None):
+    index = torch.arange(len(data)) if keep is None else keep
+    return Table(data.images(index).numpy(), data.factors.to_factors(index).numpy(), data.factors.names, name="mine")
+
+
+def test_constant_distances_are_adversarial_and_blur_is_what_helps():
+    found = diagnose(squares(4), ["mse", vd.losses.get("box-blur", radius=8)], radii=(1, 2, 4, 8, 16, 99))
+    mse, blur = found.losses
+    assert [f.verdict for f in mse.factors] == ["adversarial"] * 2
+    assert [f.verdict for f in blur.factors] == ["ordered"] * 2
+    assert all(f.rank is None and f.adversarial and f.exact for f in mse.factors)
+    # a square that moves leaves 16 pixels and covers 16 others, in one channel of three
+    assert [f.importance for f in mse.factors] == pytest.approx([32 / 24**2 / 3] * 2, rel=1e-12)
+    assert "follow no factor" in mse.verdict
+    assert "follow every factor" in blur.verdict
+    (advice,) = found.advice
+    assert advice.factors == ("x_R", "y_R")
+    # the smallest radius at which each ranks at least .8, and no smaller one does
+    for name in advice.factors:
+        ranks = advice.ranks[name]
+        assert list(ranks) == [1, 2, 4, 8, 16]
+        assert ranks[advice.radius] >= 0.8
+        assert all(ranks[r] is None or ranks[r] < 0.8 for r in ranks if r < advice.radius)
+
+
+def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
+    """The squares' contrast changes all distances along x alike; a grid with holes shows the same, and so does a sample."""
+    data = squares(4)
+    contrast = np.linspace(0.3, 1, 8)
+    images = np.concatenate([(data.images(torch.arange(25)).numpy() / 255 * c) for c in contrast])
+    labels = np.concatenate([np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, c)] for c in contrast])
+    kept = np.random.default_rng(0).permutation(200)[:150]
+    for rows, traversals in ((np.arange(200), 2_000), (np.arange(200), 20), (kept, 2_000)):
+        table = Table(images[rows], labels[rows], ["x", "y", "contrast"])
+        x, y, c = diagnose(table, traversals=traversals, exact=False if traversals == 20 else None, radii=()).losses[0].factors
+        assert (x.verdict, y.verdict, c.verdict) == ("adversarial", "adversarial", "ordered")
+        assert not x.adversarial
+        assert "on average" in x.reason
+
+
+def test_ordered_factors_need_no_advice():
+    found = diagnose(squares(1))
+    assert [f.verdict for f in found.losses[0].factors] == ["ordered"] * 2
+    assert found.advice == ()
+    assert found.losses[0].factors[0].rank > 0.9
+
+
+def ring(values=12):
+    """Two pixels whose brightness goes round a circle: the last value is beside the first."""
+    angle = 2 * np.pi * np.arange(values) / values
+    return 0.5 + 0.5 * np.stack([np.cos(angle), np.sin(angle)], 1)[:, None]
+
+
+def test_a_circle_is_called_a_circle():
+    images = np.concatenate([np.concatenate([ring(), np.full((12, 1, 1), light)], 2) for light in (0.2, 0.9)])
+    labels = np.stack([np.tile(np.arange(12), 2), np.repeat([0, 1], 12)], 1)
+    angle, light = diagnose(Table(images, labels, ["angle", "light"])).losses[0].factors
+    assert angle.verdict == "circular"
+    assert angle.circle_rank > 0.95 > angle.rank + 0.2
+    assert (light.verdict, light.circle_rank) == ("ordered", None)
+
+
+def test_the_larger_distance_is_learned_first_and_equal_ones_together():
+    data = XYSquares(image_size=24, square_size=4, grid_spacing=1, grid_size=5, num_squares=2)
+    images = data.images(torch.arange(625)).numpy().copy()
+    images[..., 1] //= 8
+    report = diagnose(Table(images, data.factors.to_factors(torch.arange(625)).numpy(), data.factors.names)).losses[0]
+    assert [f.place for f in report.factors] == [1, 1, 3, 3]
+    assert "expect it late" in report.factors[2].reason
+    assert report.factors[2].share < 0.05 < report.factors[0].share
+
+
+def test_a_table_that_is_a_grid_says_what_the_data_set_says():
+    data = squares(2)
+    table = as_table(data, torch.randperm(25, generator=torch.Generator().manual_seed(0)))
+    assert table.grid
+    for ours, theirs in zip(diagnose(table).losses[0].factors, diagnose(data).losses[0].factors, strict=True):
+        assert ours.importance == pytest.approx(theirs.importance, rel=1e-12)
+        assert (ours.rank, ours.verdict) == (pytest.approx(theirs.rank), theirs.verdict)
+
+
+def test_a_part_of_a_grid_is_judged_by_the_pairs_it_has():
+    data = squares(1)
+    kept = torch.tensor([i for i in range(25) if i not in (0, 7, 13, 24)])
+    found = diagnose(as_table(data, kept))
+    assert not found.grid
+    x = data.images(kept)[..., 0].double() / 255
+    factors = data.factors.to_factors(kept)
+    for f, report in enumerate(found.losses[0].factors):
+        pairs = [
+            float((x[i] - x[j]).square().mean()) / 3 for i in range(len(kept)) for j in range(i) if factors[i, 1 - f] == factors[j, 1 - f]
+        ]
+        assert report.importance == pytest.approx(np.mean(pairs), rel=1e-12)
+        assert report.exact
+        assert report.verdict == "ordered"
+
+
+def test_a_factor_that_never_varies_alone_is_said_to_be_so():
+    labels = np.stack([np.arange(6), np.arange(6) // 2], 1)
+    found = diagnose(Table(ring(6), labels, ["angle", "shadow"]))
+    assert [f.factor for f in found.losses[0].factors] == ["angle"]
+    assert found.losses[0].unpaired == ("shadow",)
+    assert "no two images differ in it alone: shadow" in str(found)
+
+
+def test_a_sample_says_its_error_and_keeps_to_it():
+    rng = np.random.default_rng(0)
+    labels = np.stack([np.repeat(np.arange(300), 4), np.tile(np.arange(4), 300)], 1)[:-1]  # one image short of a grid
+    contrast = rng.uniform(0.1, 1, 300)[labels[:, 0]]
+    table = Table(contrast[:, None, None] * labels[:, 1, None, None] / 3 * np.ones((2, 2)), labels, ["contrast", "light"])
+    (whole,), (part,) = ([f for f in diagnose(table, traversals=t).losses[0].factors if f.factor == "light"] for t in (10_000, 40))
+    assert (part.exact, part.traversals, whole.exact, whole.traversals) == (False, 40, True, 300)
+    assert 0 < part.importance_error < part.importance / 2
+    assert abs(part.importance - whole.importance) < 3 * part.importance_error
+    assert whole.importance_error == 0
+    assert "±" in str(diagnose(table, traversals=40))
+    assert "±" not in str(diagnose(table, traversals=10_000))
+
+
+class Outside(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.alts = [], []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.addresses += [values[k] for k in ("src", "href") if k in values]
+        self.alts += [values.get("alt")] if tag == "img" else []
+
+
+def test_the_page_asks_for_nothing_from_outside_and_the_json_has_no_nan(tmp_path):
+    data = squares(4)
+    table = as_table(data, torch.tensor([0, 1, 7, 12, 13]))
+    table.name = "<mine> & yours"
+    found = diagnose(table, ["mse", "mae"])
+    found.save(html=tmp_path / "a.html", json_file=tmp_path / "a.json")
+    text = (tmp_path / "a.html").read_text()
+    seen = Outside()
+    seen.feed(text)
+    assert len(seen.addresses) == 2
+    assert all(address.startswith("data:image/png;base64,") for address in seen.addresses)
+    assert all("Matrices of distances" in alt for alt in seen.alts)
+    assert "&lt;mine&gt; &amp; yours" in text
+    assert "<mine>" not in text
+    assert "url(" not in text
+    plain = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert plain["losses"][0]["verdict"] == found.losses[0].verdict
+    assert plain["losses"][0]["factors"][0]["importance"] == found.losses[0].factors[0].importance
+    assert None in np.array(plain["losses"][0]["factors"][0]["matrix"], object)
+
+
+def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
+    data = squares(4)
+    np.savez(tmp_path / "mine.npz", images=data.images(torch.arange(25)).numpy(), factors=data.factors.to_factors(torch.arange(25)).numpy())
+    words = ["diagnose", str(tmp_path / "mine.npz"), "--names", "x,y", "--blur", "8", "--loss", "mse", "--html", str(tmp_path / "r.html")]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert "mine: 25 images of 24×24×3, a full grid" in out
+    assert "x, y: box blur of radius" in out
+    assert "written:" in err
+    assert (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["none.npz"], "neither a file nor a data set; the data sets are: xysquares"),
+        (["xysquares", "--loss", "ssim"], "Unknown loss 'ssim'"),
+        (["xysquares", "--html", "nowhere/a.html"], "There is no folder"),
+        (["xysquares", "--blur", "-1"], "radius must be a whole number"),
+        (["xysquares", "--traversals", "0"], "traversals must be a whole number of at least 1"),
+    ],
+)
+def test_bad_requests_are_one_sentence(words, says, capsys):
+    assert cli.main(["diagnose", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_loss_that_does_not_fit_the_images_is_refused():
+    with pytest.raises(ValueError, match="at least one loss"):
+        diagnose(squares(4), [])

@@ -1,0 +1,158 @@
+"""A reader's own images and labels: what is a grid, what is not, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from vaedis.data import Table, read_table
+
+COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
+GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)
+
+
+def pictures(labels):
+    """Images of 4×5 pixels that are filled by a number made of their labels."""
+    return np.broadcast_to((10 * labels[:, 0] + labels[:, 1]).astype(np.uint8)[:, None, None], (len(labels), 4, 5))
+
+
+def test_a_shuffled_grid_is_a_data_set_in_the_factors_order():
+    order = np.random.default_rng(0).permutation(12)
+    data = Table(pictures(GRID[order]), GRID[order], ["colour", "size"])
+    assert data.grid
+    assert data.factors.names == ("colour", "size")
+    assert (data.factors.sizes, data.shape, len(data)) == ((3, 4), (4, 5, 1), 12)
+    index = torch.tensor([7, 0, 11, 7])
+    assert data.images(index)[:, 0, 0, 0].tolist() == [13, 0, 23, 13]
+    assert data.to_factors(index).tolist() == [[1, 3], [0, 0], [2, 3], [1, 3]]
+    assert data.traversals("size").tolist() == data.factors.traversal("size", data.factors.traversal_bases("size")).tolist()
+
+
+def test_without_a_grid_groups_differ_in_one_factor_only():
+    kept = [0, 1, 3, 4, 6, 11]  # (0,0) (0,1) (0,3) (1,0) (1,2) (2,3)
+    labels = np.concatenate([GRID[kept], GRID[[1]]])  # and one of them twice
+    data = Table(pictures(labels), labels, ["colour", "size"])
+    assert not data.grid
+    assert data.traversals("size").tolist() == [[0, 1, -1, 2], [3, -1, 4, -1]]
+    assert data.traversals("colour").tolist() == [[0, 3, -1], [2, -1, 5]]
+    assert data.images(torch.tensor([4, 6]))[:, 0, 0, 0].tolist() == [12, 1]
+    assert len(data.traversals("size", 1)) == 1
+    with pytest.raises(ValueError, match="Rows run from 0 to 6, not 7"):
+        data.images(torch.tensor([7]))
+
+
+def test_groups_of_many_factors_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, (200, 4))
+    data = Table(np.zeros((200, 2, 2), np.uint8), labels)
+    for f in range(4):
+        groups = {}
+        for row in range(199, -1, -1):
+            groups.setdefault(tuple(np.delete(labels[row], f)), {})[labels[row, f]] = row
+        wanted = sorted([g.get(v, -1) for v in range(3)] for g in groups.values() if len(g) > 1)
+        assert sorted(data.traversals(f"factor_{f}").tolist()) == wanted
+
+
+def test_values_of_any_kind_are_coded_in_their_order_and_constant_factors_left_out():
+    labels = np.array([["b", "x", "10"], ["a", "x", "10"], ["c", "x", "9"]])
+    data = Table(np.zeros((3, 2, 2), bool), labels, ["letter", "same", "number"])
+    assert data.constant == ("same",)
+    assert data.codes.tolist() == [[1, 0], [0, 0], [2, 1]]
+    assert data.values["letter"].tolist() == ["a", "b", "c"]
+    assert Table(np.zeros((3, 2, 2), np.uint8), np.array([2.5, -1.0, 0.0])).codes.ravel().tolist() == [2, 0, 1]
+
+
+def test_floats_and_truth_values_become_bytes():
+    x = np.array([0.0, 0.5, 1.0])[:, None, None] * np.ones((3, 2, 2))
+    assert Table(x, [0, 1, 2]).images(torch.arange(3))[:, 0, 0, 0].tolist() == [0, 128, 255]
+    assert Table(x > 0.4, [0, 1, 2]).images(torch.arange(3))[:, 0, 0, 0].tolist() == [0, 255, 255]
+
+
+def test_constants_are_those_of_the_paper():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (5, 3, 4, 2)).astype(np.uint8)
+    data = Table(x, np.arange(5))
+    unit = x / 255
+    np.testing.assert_allclose(data.mean, unit.mean((0, 1, 2)))
+    np.testing.assert_allclose(data.std, unit.reshape(5, -1, 2).std(1, ddof=1).mean(0))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "says"),
+    [
+        (np.zeros((3, 2, 2), np.uint8), np.arange(4), "one row of labels for each of the 3 images, not 4"),
+        (np.zeros((3, 2), np.uint8), np.arange(3), r"must have the shape \(n, height, width\)"),
+        (np.zeros((3, 2, 2, 7), np.uint8), np.arange(3), "1 to 4 channels"),
+        (np.zeros((3, 2, 2), np.int64), np.arange(3), "must hold bytes, or floats"),
+        (np.zeros((3, 2, 2), np.uint8), np.zeros(3), "Every factor has one value only"),
+        (np.zeros((3, 2, 2), np.uint8), np.array([0, np.nan, 1]), "labels must be finite, but row 1, column 0 is nan"),
+        (np.zeros((3, 2, 2), np.uint8), np.array([{}, 1, 2], object), "labels must be numbers or text"),
+        (np.zeros((3, 2, 2), np.uint8), np.zeros((3, 2, 2)), r"the shape \(images,\) or \(images, factors\)"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(images, labels, says):
+    with pytest.raises(ValueError, match=says):
+        Table(images, labels)
+
+
+def test_pixels_that_are_no_pixels_are_named():
+    x = np.zeros((3, 2, 2))
+    x[1, 0, 1] = np.nan
+    with pytest.raises(ValueError, match="Image 1 has NaN pixels"):
+        Table(x, [0, 1, 2]).images(torch.arange(3))
+    x[1, 0, 1] = 200
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], not 0 to 200"):
+        Table(x, [0, 1, 2]).images(torch.arange(3))
+    with pytest.raises(ValueError, match="a name for each of the 1 factors, not 2"):
+        Table(x, [0, 1, 2], ["a", "b"])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_files_are_read(tmp_path, save):
+    path = tmp_path / "mine.npz"
+    save(path, images=pictures(GRID), factors=GRID, factor_names=np.array(["colour", "size"]))
+    data = read_table(path)
+    assert (data.name, data.factors.names, data.grid) == ("mine", ("colour", "size"), True)
+    assert data.images(torch.tensor([5]))[0, 0, 0, 0] == 11
+    assert read_table(path, names=["a", "b"]).factors.names == ("a", "b")
+
+
+def test_large_arrays_are_read_from_a_file_that_is_gone_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaedis.data.table._IN_MEMORY", 100)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    np.savez_compressed(tmp_path / "mine.npz", images=pictures(GRID), factors=GRID)
+    data = read_table(tmp_path / "mine.npz")
+    assert isinstance(data._source, np.memmap)
+    assert data.images(torch.tensor([5]))[0, 0, 0, 0] == 11
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.npz"]
+
+
+def test_hdf5_files_are_read_by_rows(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["x"], file["y"] = pictures(GRID), GRID
+        file["names"] = ["colour", "size"]
+    data = read_table(tmp_path / "mine.h5")
+    assert data.factors.names == ("colour", "size")
+    assert data.images(torch.tensor([5, 2, 5]))[:, 0, 0, 0].tolist() == [11, 2, 11]
+
+
+def test_files_that_are_not_what_they_should_be(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, images=pictures(GRID), other=GRID)
+    with pytest.raises(ValueError, match=r"no array for labels \(one of factors, labels, .*it has: images, other"):
+        read_table(path)
+    with pytest.raises(ValueError, match=r"no array 'pics'; it has: images, other"):
+        read_table(path, images="pics")
+    np.savez(path, images=np.array([{}, {}], object), factors=np.arange(2))
+    with pytest.raises(ValueError, match="holds Python objects in 'images', which are never unpickled"):
+        read_table(path)
+    np.savez(path, images=pictures(GRID), factors=GRID)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"is a damaged \.npz file"):
+        read_table(path)
+    path.write_text("images")
+    with pytest.raises(ValueError, match=r"is neither an \.npz nor an HDF5 file"):
+        read_table(path)
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "none.npz")

@@ -1,0 +1,147 @@
+"""Checkpoints of a training run: everything that the next step depends on, so that a run that was killed ends with the same bits.
+
+A checkpoint is a safetensors file, which can hold tensors and text and nothing that could be executed. It is written whole or not at all,
+and the last two of a run are kept, so that one of them is good whatever happens.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaedis._draws import Draws
+from vaedis.data import FactorData
+from vaedis.experiments import RunSpec
+from vaedis.model import VAE
+from vaedis.results import write_atomically
+
+_KEEP = 2
+_FORMAT = "vaedis-checkpoint-1"
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder, which may hold those of other runs too.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it does not exist.
+    spec : RunSpec
+    data : FactorData
+    precision : str
+        Of the arithmetic; see `fit`.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    """
+
+    def __init__(self, folder: str | Path, spec: RunSpec, data: FactorData, precision: str):
+        try:
+            import safetensors.torch
+        except ImportError:
+            raise ImportError(
+                "Checkpoints are safetensors files, and safetensors is not installed; pip install 'vaedis[checkpoints]', or train without."
+            ) from None
+        self._io = safetensors
+        self.folder, self.spec = Path(folder), spec
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(f"checkpoint must be a folder, and {str(folder)!r} is a file; name another.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # what must be the same for a checkpoint to be this run's: with another device or precision the bits would differ
+        self._about = {
+            "format": _FORMAT,
+            "key": spec.key,
+            "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
+            "device": data.device.type,
+            "precision": precision,
+        }
+
+    def _paths(self) -> list[Path]:
+        """The run's checkpoints, the oldest first."""
+        return sorted(self.folder.glob(f"{self.spec.key}-*.safetensors"))
+
+    def save(self, step: int, state: dict[str, Tensor]) -> Path | None:
+        """Write a checkpoint, then remove all but the last two; return its path, or None, with a warning, if it cannot be written."""
+        path = self.folder / f"{self.spec.key}-{step:09d}.safetensors"
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        about = {**self._about, "step": str(step), "spec": json.dumps(self.spec.to_dict(), default=str), "sum": _sum(state)}
+        try:
+            write_atomically(path, self._io.torch.save(state, about))
+            for old in self._paths()[:-_KEEP]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(f"The checkpoint at step {step} could not be written ({error}); training goes on.", RuntimeWarning, stacklevel=3)
+            return None
+        return path
+
+    def load(self) -> tuple[int, dict[str, Tensor]] | None:
+        """Return step and state of the newest good checkpoint, or None; those that are not good are named in a warning and left alone."""
+        for path in reversed(self._paths()):
+            try:
+                return self._read(path)
+            except (OSError, ValueError) as error:
+                warnings.warn(f"Checkpoint {path.name} is not used: {error}; the one before it, or the beginning, is.", stacklevel=3)
+        return None
+
+    def _read(self, path: Path) -> tuple[int, dict[str, Tensor]]:
+        try:
+            with self._io.safe_open(path, framework="pt") as file:
+                about: dict[str, Any] = file.metadata() or {}
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except self._io.SafetensorError:
+            raise ValueError("it is truncated, or no safetensors file") from None
+        for name, ours in self._about.items():
+            if about.get(name) != ours:
+                raise ValueError(f"its {name} is {about.get(name)!r}, and this run's {ours!r}")
+        if about["sum"] != _sum(state):
+            raise ValueError("its content is damaged")
+        return int(about["step"]), state
+
+
+def clear(spec: RunSpec, folder: str | Path) -> None:
+    """Remove a run's checkpoints, and what a killed process left half-written."""
+    for pattern in (f"{spec.key}-*.safetensors", f".{spec.key}-*.tmp"):
+        for path in Path(folder).glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def pack(network: VAE, optimiser: torch.optim.Optimizer, draws: Draws, recorded: Tensor) -> dict[str, Tensor]:
+    """Return the state of a run as tensors by name: weights, Adam's moments, generators, and the losses of the steps so far."""
+    state = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        state |= {f"adam.{name}.{what}": tensor for what, tensor in optimiser.state[parameter].items()}
+    state |= {f"draws.{name}": tensor for name, tensor in draws.state().items()}
+    return {**state, "recorded": recorded}
+
+
+@torch.no_grad()
+def unpack(state: dict[str, Tensor], network: VAE, optimiser: torch.optim.Optimizer, draws: Draws, recorded: Tensor) -> None:
+    """Bring a run to the state that `pack` returned."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+    network.load_state_dict(part("model."))
+    for name, parameter in network.named_parameters():
+        for what, tensor in part(f"adam.{name}.").items():
+            # moments lie in memory as their parameter does, since one pass goes over both
+            place = torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty((), device=parameter.device)
+            optimiser.state[parameter][what] = place.copy_(tensor)
+    draws.restore(part("draws."))
+    recorded[: len(state["recorded"])] = state["recorded"].to(recorded.device)
+
+
+def _sum(state: dict[str, Tensor]) -> str:
+    """A checksum, since a file can be whole and yet not what was written."""
+    total = 0
+    for name in sorted(state):
+        total = zlib.crc32(state[name].reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"

@@ -1,0 +1,53 @@
+"""The command ``vaedis diagnose``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "diagnose",
+        parents=[common],
+        help="say which factors of a data set a VAE can find under a loss",
+        description="Say which factors of a data set a VAE can find under a loss, without training anything.",
+    )
+    parser.add_argument("data", help="an .npz or HDF5 file of images and factor labels, or the name of a data set")
+    parser.add_argument("--loss", action="append", default=[], metavar="NAME", help="mse (default), bce or mae; may be repeated")
+    parser.add_argument("--blur", action="append", default=[], type=int, metavar="RADIUS", help="box blur of this radius; may be repeated")
+    parser.add_argument("--images", metavar="KEY", help="the array of images in the file")
+    parser.add_argument("--labels", metavar="KEY", help="the array of factor labels in the file")
+    parser.add_argument("--names", metavar="A,B,...", help="the factors' names")
+    parser.add_argument("--traversals", type=int, default=2_000, metavar="N", help="random traversals of each factor (default: 2000)")
+    parser.add_argument("--exact", action="store_true", help="look at all traversals, however many there are")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON")
+    parser.set_defaults(run=_diagnose)
+
+
+def _diagnose(args: argparse.Namespace) -> int:
+    from vaedis import losses
+    from vaedis.data import DATA_SETS, load, read_table
+    from vaedis.diagnose import diagnose
+
+    for file in (args.html, args.json):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise ValueError(f"There is no folder {file.absolute().parent} to write {file.name} into; make it first.")
+    chosen = [losses.get(name) for name in args.loss] + [losses.get("box-blur", radius=radius) for radius in args.blur]
+    if args.data in DATA_SETS:
+        data = load(args.data)
+    elif Path(args.data).is_file():
+        data = read_table(args.data, images=args.images, labels=args.labels, names=args.names.split(",") if args.names else None)
+    else:
+        raise ValueError(f"{args.data!r} is neither a file nor a data set; the data sets are: {', '.join(DATA_SETS)}.")
+    found = diagnose(data, chosen or "mse", traversals=args.traversals, exact=args.exact or None, seed=args.seed)
+    print(found)
+    found.save(html=args.html, json_file=args.json)
+    for file in (args.html, args.json):
+        if file is not None:
+            print(f"written: {file}", file=sys.stderr)
+    return 0

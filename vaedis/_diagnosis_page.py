@@ -1,0 +1,98 @@
+"""A diagnosis as one HTML page that asks for nothing from outside: its pictures and its style are in it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+from vaedis import plots
+from vaedis.diagnose import ROW_NAMES, Diagnosis, LossReport, row
+from vaedis.distances import ground_truth_matrix
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+.table { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .8rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
+.verdict { font-weight: 600; } .good { color: #0a6b4b; } .bad { color: #a3341f; }
+img { max-width: 100%; height: auto; background: #fff; } .facts, figcaption { color: #555; font-size: .92em; } figure { margin: 1rem 0; }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #16181c; } .facts, figcaption { color: #aaa; }
+  th, td { border-color: #444; } .good { color: #6fd0a8; } .bad { color: #f0937f; } img { border-radius: 4px; padding: .4rem; } }
+"""
+
+
+def page(found: Diagnosis) -> str:
+    """Return the page's text.
+
+    Parameters
+    ----------
+    found : Diagnosis
+    """
+    kind = "every combination of the factors once" if found.grid else "not every combination of the factors once"
+    parts = [
+        f"<h1>Can a VAE find the factors of {_(found.name)}?</h1>",
+        f'<p class="facts">{found.images:,} images of {"×".join(map(str, found.shape))}; {kind}.</p>',
+    ]
+    if found.constant:
+        parts.append(f"<p>Left out, as they have one value: {_(', '.join(found.constant))}.</p>")
+    for report in found.losses:
+        parts += _loss(report)
+    if found.advice:
+        parts.append("<h2>What would help</h2><ul>" + "".join(f"<li>{_(advice.text)}</li>" for advice in found.advice) + "</ul>")
+    parts.append(
+        '<p class="facts">Importance: mean perceived distance between different values of the factor, the others fixed. Of '
+        "random: the same over that of random pairs. Rank and circle: rank correlation of perceived with ground-truth distances, pair by "
+        "pair, along a line and along a circle. Learned: the order in which a VAE is expected to find the factors, largest distance "
+        "first. That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
+    )
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{_(found.name)}: perceived distances</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _loss(report: LossReport) -> list[str]:
+    good = all(f.visible for f in report.factors)
+    rank = "none" if report.random_rank is None else f"{report.random_rank:.2f}"
+    rows = "".join(
+        "<tr>"
+        + "".join(f'<td class="{"good" if f.visible else "bad"}">{_(t)}</td>' if k == 8 else f"<td>{_(t)}</td>" for k, t in enumerate(line))
+        + "</tr>"
+        for f, line in ((f, row(f)) for f in report.factors)
+    )
+    head = "".join(f"<th>{name}</th>" for name in ROW_NAMES)
+    reasons = "".join(f"<li><b>{_(', '.join(names))}</b>: {_(reason)}</li>" for reason, names in report.reasons().items())
+    parts = [
+        f"<h2>{_(report.loss)}</h2>",
+        f'<p class="verdict {"good" if good else "bad"}">{_(report.verdict)}</p>',
+        f'<p class="facts">Random pairs are {report.random_mean:.4g} apart; their rank correlation with the factors is {rank}.</p>',
+        f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
+    ]
+    if reasons:
+        parts.append(f"<ul>{reasons}</ul>")
+    if report.unpaired:
+        parts.append(f"<p>No two images differ in it alone, so nothing can be said: {_(', '.join(report.unpaired))}.</p>")
+    if report.factors:
+        names = ", ".join(f.factor for f in report.factors)
+        parts.append(
+            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(report)}">'
+            "<figcaption>Distances between the values of each factor; each panel spans its own range. Where no two images have both values "
+            "a matrix is blank.</figcaption></figure>"
+        )
+    return parts
+
+
+def _matrices(report: LossReport) -> str:
+    import matplotlib.pyplot as plt
+
+    truth = {f.factor: ground_truth_matrix(f.values) for f in report.factors}
+    figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in report.factors})
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=130)
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
+
+
+def _(text: str) -> str:
+    return html.escape(text, quote=True)

@@ -1,0 +1,162 @@
+"""The training loop, from the first step to the last or to whatever ends it before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vaedis import _check, _checkpoint, _step
+from vaedis._draws import Draws
+from vaedis.experiments import RunSpec
+
+if TYPE_CHECKING:
+    from vaedis.train import Run
+
+# the authors' runs were ended when the loss passed this (pytorch-lightning's terminate_on_nan, and their own limit)
+_LARGEST_LOSS = 1e20
+_LOOK_EVERY = 50
+
+
+class TrainingFailed(RuntimeError):
+    """A run whose loss became NaN, infinite or absurdly large.
+
+    Attributes
+    ----------
+    spec : RunSpec
+    step : int
+        The first step, counted from 1, whose loss was not finite.
+    last_finite : float or None
+        The loss of the step before it.
+    """
+
+    def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
+        self.spec, self.step, self.last_finite = spec, step, last_finite
+        before = "there was no finite loss before it" if last_finite is None else f"the last finite loss was {last_finite:.6g}"
+        super().__init__(f"The loss became {value} at step {step} of {spec.steps} ({before}); lower beta or lr. The run: {spec}.")
+
+
+class TrainingStopped(Exception):
+    """A run that was ended between two steps because its time was up.
+
+    Attributes
+    ----------
+    spec : RunSpec
+    step : int
+        How many steps were taken.
+    checkpoint : Path or None
+        Where the run can be taken up again; None if no checkpoint was asked for, or it could not be written.
+    """
+
+    def __init__(self, spec: RunSpec, step: int, checkpoint: Path | None):
+        self.spec, self.step, self.checkpoint = spec, step, checkpoint
+        kept = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
+        super().__init__(f"Stopped at step {step} of {spec.steps}, since the time was up; {kept}. The run: {spec}.")
+
+
+class Kept:
+    """What changes from step to step, and its checkpoints.
+
+    Parameters
+    ----------
+    run : Run
+    folder : path or None
+        Of checkpoints; if there is one of this run, it is taken up from there.
+    """
+
+    def __init__(self, run: Run, folder: str | Path | None):
+        self.run, self.optimiser, self.draws = run, _step.adam(run.model, run.spec), Draws(run.spec, run.data)
+        self.recorded = torch.zeros(run.spec.steps, 3, device=run.data.device)
+        self.step = self.looked = 0
+        self.checkpoints = None
+        if folder is not None:
+            self.checkpoints = _checkpoint.Checkpoints(folder, run.spec, run.data, run.precision)
+            if (found := self.checkpoints.load()) is not None:
+                self.step, state = found
+                run.seconds = float(state.pop("seconds"))
+                _checkpoint.unpack(state, run.model, self.optimiser, self.draws, self.recorded)
+                self.looked = self.step
+
+    def look(self) -> None:
+        """Wait for the device, and stop the run if a loss since the last look is not finite."""
+        _stop_if_not_finite(self.run.spec, self.recorded[: self.step, 0], self.looked)
+        self.looked = self.step
+
+    def report(self) -> None:
+        """Write the history so far into the run."""
+        self.run.history = dict(zip(("loss", "recon", "kl"), self.recorded[: self.step].T.cpu().numpy().copy(), strict=True))
+
+    def save(self) -> Path | None:
+        """Write a checkpoint if they were asked for, and return where it is."""
+        if self.checkpoints is None:
+            return None
+        state = _checkpoint.pack(self.run.model, self.optimiser, self.draws, self.recorded[: self.step])
+        return self.checkpoints.save(self.step, {**state, "seconds": torch.tensor(self.run.seconds, dtype=torch.float64)})
+
+
+def train(run: Run, kept: Kept, time_is_up: Callable[[], bool], callback, every: int, checkpoint_every: int) -> None:
+    """Take the steps that are left; see `vaedis.fit` for the arguments."""
+    spec = run.spec
+    take = _step.Step(spec, run.model, kept.optimiser, run.data, run.loss, standardise=run.standardise, precision=run.precision)
+    clock = _Clock(run)
+    while kept.step < spec.steps:
+        if time_is_up():
+            kept.look()
+            clock.pause()
+            raise TrainingStopped(spec, kept.step, kept.save())
+        index = kept.draws.index()
+        kept.recorded[kept.step] = take(index, kept.draws.noise(len(index)))
+        kept.step += 1
+        last = kept.step == spec.steps
+        calls = callback is not None and kept.step % every == 0
+        saves = kept.step % checkpoint_every == 0 or last
+        if calls or saves or kept.step % _LOOK_EVERY == 0:
+            kept.look()
+        if calls or saves:
+            clock.pause()
+            if saves:
+                kept.save()
+            if calls:
+                kept.report()
+                run.model.eval()
+                callback(kept.step, run)
+                run.model.train()
+            clock.go_on()
+    kept.report()
+
+
+class _Clock:
+    """Adds the wall time of the steps to a run, without that of checkpoints and callbacks."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.go_on()
+
+    def go_on(self) -> None:
+        self.started = time.perf_counter()
+
+    def pause(self) -> None:
+        self.run.seconds += time.perf_counter() - self.started
+
+
+def time_is_up(deadline: float | Callable[[], bool] | None) -> Callable[[], bool]:
+    """Return a function that says whether the deadline of `vaedis.fit` is reached; seconds count from now."""
+    if deadline is None:
+        return lambda: False
+    if callable(deadline):
+        return deadline
+    end = time.monotonic() + _check.non_negative("deadline", deadline)
+    return lambda: time.monotonic() >= end
+
+
+def _stop_if_not_finite(spec: RunSpec, recorded: Tensor, looked: int) -> None:
+    new = recorded[looked:].cpu()
+    bad = ~(new.abs() < _LARGEST_LOSS)  # catches NaN as well
+    if bad.any():
+        at = int(bad.nonzero()[0])
+        before = float(recorded[looked + at - 1]) if looked + at else None
+        raise TrainingFailed(spec, looked + at + 1, float(new[at]), before)

@@ -1,0 +1,206 @@
+"""One optimiser step, in the form that is fastest on its device: a batch in parts on a CPU, a captured graph on a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from vaedis import _check, frameworks
+from vaedis.data import FactorData
+from vaedis.experiments import RunSpec
+from vaedis.losses import Loss
+from vaedis.model import VAE
+
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
+
+# Images that go through the network at once on a CPU. The activations of 64 fit the cache of a CPU, or nearly so; above all no tensor is
+# as large as 32 MiB, from where on the allocator asks the system for fresh pages, all to be zeroed, in every step.
+_PART = 64
+_WARM_UP = 3
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return "float32", "tf32" or "bf16"; "auto" is "tf32" on a GPU and "float32" on a CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such precision, or the device does not have it.
+    """
+    _check.one_of("precision", precision, PRECISIONS)
+    if precision == "auto":
+        return "tf32" if device.type == "cuda" else "float32"
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError("precision='tf32' needs an NVIDIA GPU; use 'auto', 'float32' or 'bf16' on a CPU.")
+    return precision
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Set how a GPU multiplies, and keep to cuDNN's repeatable convolutions; put back what was set before.
+
+    The other convolutions add up in an order that changes from run to run, and gain a fifth at most.
+    """
+    conv, matmul, cudnn = torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.backends.cudnn  # type: ignore[attr-defined]
+    before = conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic
+    wanted = "ieee" if precision == "float32" else "tf32"
+    conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic = wanted, wanted, True
+    try:
+        yield
+    finally:
+        conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic = before
+
+
+def adam(network: VAE, spec: RunSpec) -> torch.optim.Adam:
+    """Return the optimiser of a run: one pass over all weights a step."""
+    place = next(network.parameters()).device
+    return torch.optim.Adam(network.parameters(), lr=spec.lr, fused=True, capturable=place.type == "cuda")
+
+
+class Step:
+    """Take optimiser steps; nothing in them waits for the device.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    network : VAE
+        Changed by each step.
+    optimiser : torch.optim.Optimizer
+    data : FactorData
+    loss : Loss
+    standardise : bool
+        Whether the network sees standardised images.
+    precision : {"float32", "tf32", "bf16"}
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        network: VAE,
+        optimiser: torch.optim.Optimizer,
+        data: FactorData,
+        loss: Loss,
+        *,
+        standardise: bool,
+        precision: str,
+    ):
+        self.spec, self.optimiser, self.data, self.loss, self.standardise = spec, optimiser, data, loss, standardise
+        self.network = _Half(network) if precision == "bf16" else network
+        # a pair must not be torn apart
+        self._pairs = 2 if spec.framework == "ada-gvae" else 1
+        self._graph: _Graph | None = None
+        if data.device.type == "cuda":
+            self._graph = _Graph(self._whole, min(spec.batch, len(data)) * self._pairs)
+
+    def __call__(self, index: Tensor, noise: Tensor) -> Tensor:
+        """Take one step.
+
+        Parameters
+        ----------
+        index : Tensor of int64, shape (B,) or (2 * B,)
+            As `Draws.index` gives it.
+        noise : Tensor of float32, shape (len(index), z)
+
+        Returns
+        -------
+        Tensor of float32, shape (3,)
+            Loss, reconstruction loss and KL divergence before the step.
+        """
+        if self._graph is not None:
+            return self._graph(self._observe(index), noise)
+        return self._in_parts(index, noise)
+
+    def _observe(self, index: Tensor) -> Tensor:
+        # convolutions are faster with channels last, on CPUs and on tensor cores alike
+        return self.data._observations(index, self.standardise, channels_last=True)
+
+    def _in_parts(self, index: Tensor, noise: Tensor) -> Tensor:
+        """A step whose gradients are added up over parts of the batch: the same but for rounding, and kinder to the cache."""
+        # the activations of a perceptron are few, and its weights, whose gradients must be added up, many
+        parts = math.ceil(len(index) / _PART) if self.spec.model == "conv" else 1
+        self.optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros(3)
+        for columns in torch.arange(len(index)).view(self._pairs, -1).tensor_split(parts, dim=1):
+            part = columns.flatten()
+            terms = objective(self.spec, self.network, self._observe(index[part]), noise[part], self.loss)
+            share = len(part) / len(index)
+            (terms.loss * share).backward()
+            total += torch.stack(terms).detach() * share
+        self.optimiser.step()
+        return total
+
+    def _whole(self, x: Tensor, noise: Tensor) -> Tensor:
+        self.optimiser.zero_grad(set_to_none=True)
+        terms = objective(self.spec, self.network, x, noise, self.loss)
+        terms.loss.backward()
+        self.optimiser.step()
+        return torch.stack(terms).detach()
+
+
+def objective(spec: RunSpec, network, x: Tensor, noise: Tensor, loss: Loss) -> frameworks.Terms:
+    """Return the loss of a batch and its parts, by the framework that `spec` names."""
+    if spec.framework == "beta-vae":
+        return frameworks.beta_vae(network, x, noise, loss=loss, beta=spec.beta)
+    return frameworks.ada_gvae(network, x, noise, loss=loss, beta=spec.beta, average=spec.average)
+
+
+class _Half:
+    """A network that computes in bfloat16; its weights, and what it gives to the loss, are float32."""
+
+    def __init__(self, network: VAE):
+        self.network = network
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            mean, logvar = self.network.encode(x)
+        return mean.float(), logvar.float()
+
+    def decode(self, z: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, torch.bfloat16):
+            x = self.network.decode(z)
+        return x.float()
+
+
+class _Graph:
+    """A step captured as a CUDA graph and replayed: one launch in place of about a hundred, each of which takes longer than its work.
+
+    The first steps, and the last of an epoch if its batch is shorter, are taken one launch at a time.
+    """
+
+    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], length: int):
+        self.step, self.length, self.taken = step, length, 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.stream = torch.cuda.Stream()
+
+    def __call__(self, x: Tensor, noise: Tensor) -> Tensor:
+        if self.taken < _WARM_UP:
+            return self._warm_up(x, noise)
+        if len(x) != self.length:
+            return self.step(x, noise)
+        if self.graph is None:
+            self._capture(x, noise)
+        self.x.copy_(x)
+        self.noise.copy_(noise)
+        self.graph.replay()  # type: ignore[union-attr]
+        return self.terms
+
+    def _warm_up(self, x: Tensor, noise: Tensor) -> Tensor:
+        # libraries set themselves up at their first call, which must not happen while a graph is captured
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            terms = self.step(x, noise)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        for tensor in (x, noise, terms):
+            tensor.record_stream(self.stream)
+        self.taken += 1
+        return terms
+
+    def _capture(self, x: Tensor, noise: Tensor) -> None:
+        self.x, self.noise = x.clone(), noise.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.terms = self.step(self.x, self.noise)

@@ -1,0 +1,315 @@
+"""A reader's own data: images with factor labels, whether or not they hold every combination of factors."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaedis.data.base import FactorData
+from vaedis.factors import FactorSpace
+
+IMAGE_KEYS = ("images", "imgs", "image", "x")
+LABEL_KEYS = ("factors", "labels", "latents_classes", "y")
+NAME_KEYS = ("factor_names", "names")
+# larger arrays of compressed .npz files go through a temporary file, from which rows are read as they are needed
+_IN_MEMORY = 2**30
+_SAMPLED_FOR_CONSTANTS = 4096
+
+
+class Table(FactorData):
+    """Images with labels.
+
+    Parameters
+    ----------
+    images : array of shape (n, H, W) or (n, H, W, C)
+        Bytes, or floats in [0, 1], which are read to the nearest of 256 levels; 1 to 4 channels. Rows are read as they are needed, so that
+        a memory-mapped array or an HDF5 dataset may be larger than memory.
+    labels : array of shape (n,) or (n, f)
+        Each image's factor values: whole numbers, floats or text, none of them missing. Values are taken in sorted order.
+    names : sequence of str, optional
+        Of the factors; by default ``factor_0`` and so on.
+    name : str
+
+    Attributes
+    ----------
+    grid : bool
+        Whether each combination of values belongs to exactly one image. Then this is a data set like any other. If not, an index is a row
+        of `images`, `traversals` finds the images that differ in one factor only, and no VAE can be trained with pairs of it.
+    constant : tuple of str
+        Factors with one value, which are left out.
+    values : dict of str to ndarray
+        What the values of each factor were called.
+
+    Raises
+    ------
+    ValueError
+        If images and labels do not fit each other, or either is not what it should be.
+    """
+
+    origin = "original"
+
+    def __init__(self, images: Any, labels: Any, names: Sequence[str] | None = None, *, name: str = "table"):
+        self.name, self._source = name, images
+        self.shape = _image_shape(images)
+        labels = _labels(labels, len(images))
+        names = tuple(names) if names is not None else tuple(f"factor_{k}" for k in range(labels.shape[1]))
+        if len(names) != labels.shape[1]:
+            raise ValueError(f"There must be a name for each of the {labels.shape[1]} factors, not {len(names)}: {', '.join(names)}.")
+        found = [np.unique(column, return_inverse=True) for column in labels.T]
+        kept = [k for k, (values, _) in enumerate(found) if len(values) > 1]
+        self.constant = tuple(names[k] for k in range(len(names)) if k not in kept)
+        if not kept:
+            raise ValueError("Every factor has one value only, so there is nothing to tell apart; give labels that vary.")
+        self.values = {names[k]: found[k][0] for k in kept}
+        self.factors = FactorSpace([names[k] for k in kept], [len(found[k][0]) for k in kept])
+        self.codes = np.stack([found[k][1] for k in kept], 1).astype(np.int64)
+        # a product of many sizes may not fit 64 bits, but then it is no grid either
+        self.grid = self.factors.size == len(images)
+        self._row = np.arange(len(images))
+        if self.grid:
+            flat = self.codes @ np.array(self.factors.strides)
+            self.grid = len(np.unique(flat)) == len(images)
+            self._row = np.argsort(flat) if self.grid else self._row
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self._source)
+
+    def images(self, index: Tensor) -> Tensor:
+        """Return images: see `FactorData.images`. If this is no grid, an index is a row."""
+        if self.grid:
+            return super().images(index)
+        index = torch.as_tensor(index)
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+            raise ValueError(f"Rows run from 0 to {len(self) - 1}, not {int(index.min())} to {int(index.max())}.")
+        return self._images(index)
+
+    def _images(self, index: Tensor) -> Tensor:
+        wanted = self._row[index.cpu().numpy()]
+        # in order and once each, as files are read fastest, and HDF5 reads at all
+        rows, place = np.unique(wanted, return_inverse=True)
+        found = np.asarray(self._source[rows])
+        if found.dtype.kind == "f":
+            found = _to_bytes(found, rows)
+        elif found.dtype.kind == "b":
+            found = found.astype(np.uint8) * 255
+        found = found.reshape(-1, *self.shape)
+        return torch.from_numpy(found[place]).to(self.device)
+
+    def to_factors(self, index: Tensor) -> Tensor:
+        """Return the factor values of images, as codes from 0: Tensor of int64, shape (n, f)."""
+        return self.factors.to_factors(index) if self.grid else torch.from_numpy(self.codes[index.cpu().numpy()])
+
+    def traversals(self, factor: str, most: int | None = None, *, seed: int = 0) -> Tensor:
+        """Return groups of images that differ in one factor only.
+
+        Parameters
+        ----------
+        factor : str
+        most : int, optional
+            At most so many groups, drawn at random.
+        seed : int
+
+        Returns
+        -------
+        Tensor of int64, shape (T, f)
+            The index of the image with each value, or -1 where the group has none. Where it has several, the first.
+        """
+        f = self.factors.position(factor)
+        # one number for each combination of the others, kept small as columns are added
+        group = np.zeros(len(self), np.int64)
+        for other in (k for k in range(len(self.factors)) if k != f):
+            group = np.unique(group * self.factors.sizes[other] + self.codes[:, other], return_inverse=True)[1]
+        cell, first = np.unique(group * self.factors.sizes[f] + self.codes[:, f], return_index=True)
+        cell_group = cell // self.factors.sizes[f]
+        usable = np.flatnonzero(np.bincount(cell_group) > 1)
+        if most is not None and len(usable) > most:
+            usable = np.sort(np.random.default_rng(seed).choice(usable, most, replace=False))
+        kept = np.isin(cell_group, usable)
+        table = np.full((len(usable), self.factors.sizes[f]), -1, np.int64)
+        rows = first[kept]
+        table[np.searchsorted(usable, cell_group[kept]), self.codes[rows, f]] = self._index(rows)
+        return torch.from_numpy(table)
+
+    def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
+        """Draw images at random, with replacement: Tensor of int64, shape (n,)."""
+        return torch.from_numpy(np.random.default_rng(seed).integers(len(self), size=n))
+
+    def _index(self, rows: np.ndarray) -> np.ndarray:
+        return self.codes[rows] @ np.array(self.factors.strides) if self.grid else rows
+
+    @functools.cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        rows = self.sample_index(_SAMPLED_FOR_CONSTANTS) if len(self) > _SAMPLED_FOR_CONSTANTS else torch.arange(len(self))
+        x = torch.cat([self._images(part).double().flatten(1, 2) / 255 for part in rows.split(256)])
+        return tuple(x.mean((0, 1)).tolist()), tuple(x.std(1).mean(0).tolist())
+
+    @property
+    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Of each channel, over all images or a sample of 4,096."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Of each channel: the mean over the same images of each one's unbiased std."""
+        return self._moments[1]
+
+
+def read_table(
+    path: str | os.PathLike[str], *, images: str | None = None, labels: str | None = None, names: Sequence[str] | None = None
+) -> Table:
+    """Return the images and labels of an .npz or HDF5 file.
+
+    Parameters
+    ----------
+    path : path
+    images, labels : str, optional
+        The arrays' names in the file; by default the first that exists of ``images``, ``imgs``, ``image``, ``x``, and of ``factors``,
+        ``labels``, ``latents_classes``, ``y``.
+    names : sequence of str, optional
+        Of the factors; by default the file's array of text ``factor_names`` or ``names``, if it has one.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        If the file is neither, lacks an array, or holds objects, which are never unpickled.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start[:4] == b"PK\x03\x04":
+        arrays: _Npz | _Hdf5 = _Npz(path)
+    elif start == b"\x89HDF\r\n\x1a\n":
+        arrays = _Hdf5(path)
+    else:
+        raise ValueError(f"{path} is neither an .npz nor an HDF5 file; save images and labels with numpy.savez or h5py.")
+    image_key, label_key = (arrays.choose(*wanted) for wanted in ((images, IMAGE_KEYS, "images"), (labels, LABEL_KEYS, "labels")))
+    if names is None:
+        found = next((key for key in NAME_KEYS if key in arrays.keys), None)
+        names = None if found is None else [n.decode() if isinstance(n, bytes) else str(n) for n in np.asarray(arrays.read(found)[:])]
+    return Table(arrays.read(image_key), np.asarray(arrays.read(label_key)[:]), names, name=path.stem)
+
+
+class _Arrays:
+    path: Path
+    keys: list[str]
+
+    def choose(self, key: str | None, known: Sequence[str], what: str) -> str:
+        found = key if key is not None else next((k for k in known if k in self.keys), None)
+        if found not in self.keys:
+            wanted = repr(key) if key is not None else f"for {what} (one of {', '.join(known)})"
+            raise ValueError(f"{self.path} has no array {wanted}; it has: {', '.join(self.keys) or 'none'}.")
+        return found  # type: ignore[return-value]
+
+    def refuse(self, key: str) -> ValueError:
+        return ValueError(f"{self.path} holds Python objects in {key!r}, which are never unpickled; save plain arrays.")
+
+
+class _Npz(_Arrays):
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self.keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        except zipfile.BadZipFile as problem:
+            raise ValueError(f"{path} is a damaged .npz file ({problem}); save it again.") from None
+
+    def read(self, key: str) -> np.ndarray:
+        """Return an array; a large one as a memory map of a temporary file."""
+        with zipfile.ZipFile(self.path) as archive:
+            member = archive.getinfo(f"{key}.npy")
+            try:
+                if member.file_size <= _IN_MEMORY:
+                    with archive.open(member) as file:
+                        return np.lib.format.read_array(file, allow_pickle=False)
+                # unlinked at once: the file lives as long as the map, and no longer
+                with tempfile.NamedTemporaryFile(suffix=".npy") as copy, archive.open(member) as file:
+                    while block := file.read(2**24):
+                        copy.write(block)
+                    copy.flush()
+                    return np.lib.format.open_memmap(copy.name, mode="r")
+            except ValueError as problem:
+                if "pickle" in str(problem) or "object" in str(problem).lower():
+                    raise self.refuse(key) from None
+                raise ValueError(f"{self.path} has a damaged array {key!r} ({problem}); save it again.") from None
+            except (zipfile.BadZipFile, EOFError) as problem:
+                raise ValueError(f"{self.path} has a damaged array {key!r} ({problem}); save it again.") from None
+
+
+class _Hdf5(_Arrays):
+    def __init__(self, path: Path):
+        try:
+            import h5py
+        except ImportError:
+            raise ImportError("HDF5 files need h5py; install it with: pip install 'vaedis[data]'.") from None
+        self.path = path
+        try:
+            self.file = h5py.File(path, "r")
+        except OSError as problem:
+            raise ValueError(f"{path} is a damaged HDF5 file ({problem}).") from None
+        self.keys = [key for key in self.file if isinstance(self.file[key], h5py.Dataset)]
+
+    def read(self, key: str) -> Any:
+        """Return a dataset, of which rows are read as they are asked for."""
+        import h5py
+
+        found = self.file[key]
+        if found.dtype.kind == "O":
+            if h5py.check_string_dtype(found.dtype) is None:
+                raise self.refuse(key)
+            return found.asstr()
+        return found
+
+
+def _image_shape(images: Any) -> tuple[int, int, int]:
+    shape, dtype = tuple(images.shape), np.dtype(images.dtype)
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or not 1 <= shape[3] <= 4 or 0 in shape:
+        raise ValueError(
+            f"images must have the shape (n, height, width) or (n, height, width, 1 to 4 channels), not {tuple(images.shape)}."
+        )
+    if dtype != np.uint8 and dtype.kind not in "bf":
+        raise ValueError(f"images must hold bytes, or floats in [0, 1], not {dtype}.")
+    return shape[1:]
+
+
+def _labels(labels: Any, n: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    if labels.dtype.kind not in "iufbUS":
+        raise ValueError(f"labels must be numbers or text, not {labels.dtype}.")
+    if labels.ndim != 2 or not labels.size:
+        raise ValueError(f"labels must have the shape (images,) or (images, factors), not {labels.shape}.")
+    if len(labels) != n:
+        raise ValueError(f"There must be one row of labels for each of the {n} images, not {len(labels)}.")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        row, column = np.argwhere(~np.isfinite(labels))[0]
+        raise ValueError(f"labels must be finite, but row {row}, column {column} is {labels[row, column]}.")
+    return labels
+
+
+def _to_bytes(found: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    low, high = float(found.min(initial=0)), float(found.max(initial=0))
+    if math.isnan(low) or math.isnan(high):
+        bad = int(rows[np.isnan(found).reshape(len(found), -1).any(1)][0])
+        raise ValueError(f"Image {bad} has NaN pixels; images must hold bytes, or floats in [0, 1].")
+    if low < 0 or high > 1:
+        raise ValueError(f"Float images must lie in [0, 1], not {low:g} to {high:g}; divide them by their largest value first.")
+    return np.rint(found * 255).astype(np.uint8)

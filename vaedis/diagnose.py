@@ -1,0 +1,444 @@
+"""Under this loss, can a VAE find my factors? A report on a data set and one or more reconstruction losses, without training anything.
+
+The paper's argument, turned into advice: a VAE orders observations as its loss sees them. So what the loss sees along each factor says
+whether the factor can be found, and when.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaedis import _check, losses as loss_functions
+from vaedis.data.base import FactorData
+from vaedis.data.table import Table
+from vaedis.distances import Along, along, perceived
+from vaedis.distances._agreement import compare
+from vaedis.losses import BoxBlur, Loss
+
+# A rank correlation of pairs: XYSquares at spacing 4, whose distances stop growing after two steps, has .85 for its mean matrix.
+ORDERED, PARTLY = 0.8, 0.5
+# Of a circle over a line, to be called a circle.
+CIRCLE_GAIN = 0.1
+# Mean distances that differ by less than this share are one, for what a reader can see and a VAE can use.
+FLAT = 0.01
+# A factor whose mean distance is less than this share of that of random pairs is learned late, or lost to a large beta.
+FAINT = 0.05
+RADII = (1, 2, 4, 8, 16, 31)
+_EXACT_IMAGES = 200_000
+_RANDOM_PAIRS = 10_000
+_BLUR_TRAVERSALS = 64
+
+
+@dataclass(frozen=True)
+class FactorReport:
+    """What a loss sees along one factor.
+
+    Attributes
+    ----------
+    factor : str
+    values : int
+    traversals : int
+        Groups of images that differ in this factor only, of which `exact` says whether they are all that there are.
+    exact : bool
+    importance, importance_error : float
+        The mean distance between different values, and the standard error that a sample of traversals implies.
+    share : float
+        `importance` over the mean distance of random pairs.
+    neighbours : float
+        The mean distance between neighbouring values.
+    rank, linear, circle_rank : float or None
+        Correlation of perceived with ground-truth distances, pair by pair: along a line, and along a circle. None if constant.
+    adversarial : bool
+        Whether all distances are equal.
+    place : int
+        In the order in which factors are expected to be learned, from 1.
+    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial"}
+    reason : str
+    matrix : ndarray of float64, shape (f, f)
+    """
+
+    factor: str
+    values: int
+    traversals: int
+    exact: bool
+    importance: float
+    importance_error: float
+    share: float
+    neighbours: float
+    rank: float | None
+    linear: float | None
+    circle_rank: float | None
+    adversarial: bool
+    place: int
+    verdict: str
+    reason: str
+    matrix: np.ndarray = field(repr=False)
+
+    @property
+    def visible(self) -> bool:
+        """Whether a VAE can be expected to order the factor."""
+        return self.verdict in ("ordered", "circular")
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """What a loss sees in a data set.
+
+    Attributes
+    ----------
+    loss : str
+    random_mean : float
+        The mean distance of random pairs.
+    random_rank : float or None
+        Over the same pairs, the rank correlation with the sum of the factors' differences.
+    factors : tuple of FactorReport
+        In the order of the data set.
+    unpaired : tuple of str
+        Factors of which no two images differ in them alone, so that nothing can be said.
+    """
+
+    loss: str
+    random_mean: float
+    random_rank: float | None
+    factors: tuple[FactorReport, ...]
+    unpaired: tuple[str, ...]
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Return what there is to say about factors that are not plainly ordered: {reason: factors}."""
+        found: dict[str, list[str]] = {}
+        for f in self.factors:
+            if not f.visible or f.share < FAINT:
+                found.setdefault(f.reason, []).append(f.factor)
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on all factors."""
+        good = [f.factor for f in self.factors if f.visible]
+        bad = [f.factor for f in self.factors if not f.visible]
+        if not bad:
+            return f"Under {self.loss}, perceived distances follow every factor: they keep no VAE from finding them."
+        if not good:
+            return f"Under {self.loss}, perceived distances follow no factor: do not expect a VAE to find any."
+        return f"Under {self.loss}, perceived distances follow {', '.join(good)}, but not {', '.join(bad)}."
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What would make factors visible that a loss does not order.
+
+    Attributes
+    ----------
+    factors : tuple of str
+    radius : int or None
+        The smallest radius of box blur, of those tried, whose loss orders them; None if none does.
+    ranks : dict of str to dict of int to (float or None)
+        The rank correlation of each factor at each radius.
+    text : str
+    """
+
+    factors: tuple[str, ...]
+    radius: int | None
+    ranks: dict[str, dict[int, float | None]]
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The report: print it, or write it as HTML or JSON.
+
+    Attributes
+    ----------
+    name : str
+    images : int
+    shape : (int, int, int)
+    grid : bool
+        Whether the images are all combinations of the factors, once each.
+    constant : tuple of str
+        Factors with one value, which were left out.
+    losses : tuple of LossReport
+    advice : tuple of Advice
+        For factors that the first loss does not order.
+    """
+
+    name: str
+    images: int
+    shape: tuple[int, int, int]
+    grid: bool
+    constant: tuple[str, ...]
+    losses: tuple[LossReport, ...]
+    advice: tuple[Advice, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.images:,} images of {'×'.join(map(str, self.shape))}, {'a full grid' if self.grid else 'no full grid'}"
+        ]
+        if self.constant:
+            lines.append(f"left out, as they have one value: {', '.join(self.constant)}")
+        for report in self.losses:
+            rank = "none" if report.random_rank is None else f"{report.random_rank:.2f}"
+            lines += ["", f"{report.loss}: random pairs {report.random_mean:.4g} apart, rank correlation {rank}"]
+            rows = [ROW_NAMES, *(row(f) for f in report.factors)]
+            widths = [max(len(r[k]) for r in rows) for k in range(len(ROW_NAMES))]
+            lines += ["  " + "  ".join(text.ljust(w) for text, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+            lines += [f"  {', '.join(names)}: {reason}" for reason, names in report.reasons().items()]
+            if report.unpaired:
+                lines.append(f"  no two images differ in it alone: {', '.join(report.unpaired)}")
+            lines.append("  " + report.verdict)
+        lines += [""] * bool(self.advice) + [advice.text for advice in self.advice]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain lists, numbers and text that JSON can hold."""
+        plain = dataclasses.asdict(self)
+        for report, found in zip(plain["losses"], self.losses, strict=True):
+            report["verdict"] = found.verdict
+            for factor in report["factors"]:
+                # JSON has no NaN: where no traversal has both values there is no distance
+                factor["matrix"] = [[None if math.isnan(v) else v for v in line] for line in factor["matrix"].tolist()]
+        return plain
+
+    def save(self, *, html: str | os.PathLike[str] | None = None, json_file: str | os.PathLike[str] | None = None) -> None:
+        """Write the report: one self-contained page that asks for nothing from outside, or JSON.
+
+        Parameters
+        ----------
+        html, json_file : path, optional
+        """
+        from vaedis.results import write_atomically
+
+        if html is not None:
+            from vaedis._diagnosis_page import page
+
+            write_atomically(Path(html), page(self).encode())
+        if json_file is not None:
+            write_atomically(Path(json_file), (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
+
+
+ROW_NAMES = ("factor", "values", "importance", "of random", "neighbours", "rank", "circle", "learned", "verdict")
+
+
+def row(f: FactorReport) -> tuple[str, ...]:
+    """Return a factor's line of the table, as text; see `ROW_NAMES`."""
+    error = "" if f.exact else f" ± {f.importance_error:.1g}"
+    rank, circle = ("none" if r is None else f"{r:.2f}" for r in (f.rank, f.circle_rank))
+    learned = f"{f.place}."
+    return f.factor, str(f.values), f"{f.importance:.4g}{error}", f"{f.share:.0%}", f"{f.neighbours:.4g}", rank, circle, learned, f.verdict
+
+
+def diagnose(
+    data: FactorData,
+    losses: str | Loss | Sequence[str | Loss] = "mse",
+    *,
+    traversals: int = 2_000,
+    exact: bool | None = None,
+    radii: Sequence[int] = RADII,
+    seed: int = 0,
+) -> Diagnosis:
+    """Say which factors of a data set a VAE can find under a loss, and why.
+
+    Parameters
+    ----------
+    data : FactorData or Table
+        `read_table` makes one of a file, `Table` of arrays.
+    losses : str or Loss, or a sequence of them
+        The first is the one that advice is given on.
+    traversals : int
+        How many random traversals of each factor to average over where not all are looked at.
+    exact : bool, optional
+        Look at all traversals. By default where that takes at most 200,000 images.
+    radii : sequence of int
+        Box-blur radii to try for factors that the first loss does not order; those that do not fit into the image are left out.
+    seed : int
+        Of everything that is drawn.
+
+    Returns
+    -------
+    Diagnosis
+
+    Notes
+    -----
+    That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it. The expected order of learning is that of mean
+    distances: the larger, the sooner it pays to encode the factor. Both are the paper's findings on its five data sets, not laws.
+
+    References
+    ----------
+    Michlo, Klein and James (2023), sections 4 to 6.
+    """
+    _check.count("traversals", traversals)
+    given = [losses] if isinstance(losses, str | Loss) else list(losses)
+    if not given:
+        raise ValueError("losses must name at least one loss.")
+    found = [loss_functions.get(loss) for loss in given]
+    reports = tuple(_of_loss(data, loss, traversals, exact, seed) for loss in found)
+    hidden = [f.factor for f in reports[0].factors if not f.visible]
+    side = min(data.shape[:2])
+    advice = _advise(data, hidden, found[0], [r for r in radii if r < side], min(traversals, _BLUR_TRAVERSALS), seed) if hidden else ()
+    constant = tuple(n for n, s in zip(data.factors.names, data.factors.sizes, strict=True) if s < 2)
+    return Diagnosis(
+        name=getattr(data, "name", type(data).__name__),
+        images=len(data),
+        shape=data.shape,
+        grid=data.grid if isinstance(data, Table) else True,
+        constant=data.constant if isinstance(data, Table) else constant,
+        losses=reports,
+        advice=advice,
+    )
+
+
+def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, seed: int) -> LossReport:
+    found, unpaired = _along(data, loss, traversals, exact, seed)
+    a, b = _random_pairs(data, seed)
+    seen = perceived(data, a, b, loss=loss).cpu().numpy()
+    truth = (_factors(data, a) - _factors(data, b)).abs().sum(1).cpu().numpy().astype(float)
+    # pairs of one image with itself are no pairs
+    different = (a != b).cpu().numpy()
+    random_mean = float(seen[different].mean())
+    rank = compare(truth[different], seen[different], seen[different]).rank
+    # those that look alike come at the same time
+    places = {name: 1 + sum(other.mean > result.mean * (1 + 1e-6) for other in found.values()) for name, result in found.items()}
+    factors = tuple(_of_factor(result, random_mean, places[name]) for name, result in found.items())
+    return LossReport(_name(loss), random_mean, rank, factors, tuple(unpaired))
+
+
+def _of_factor(found: Along, random_mean: float, place: int) -> FactorReport:
+    line, circle = found.agreement(), found.agreement("circle") if len(found.matrix) > 3 else None
+    circle_rank = circle.rank if circle else None
+    verdict, reason = _judge(found, line.rank, circle_rank, random_mean)
+    return FactorReport(
+        factor=found.factor,
+        values=len(found.matrix),
+        traversals=found.traversals,
+        exact=found.exact,
+        importance=found.mean,
+        importance_error=found.standard_errors()[0],
+        share=found.mean / random_mean if random_mean else math.nan,
+        neighbours=found.neighbours,
+        rank=line.rank,
+        linear=line.linear,
+        circle_rank=circle_rank,
+        adversarial=found.adversarial,
+        place=place,
+        verdict=verdict,
+        reason=reason,
+        matrix=found.matrix,
+    )
+
+
+def _judge(found: Along, rank: float | None, circle: float | None, random_mean: float) -> tuple[str, str]:
+    faint = found.mean < FAINT * random_mean
+    late = (
+        f" Its distances are {found.mean / random_mean:.1%} of those of random pairs: expect it late, or lost to a large beta."
+        if faint
+        else ""
+    )
+    if len(found.matrix) == 2:
+        return "ordered", f"It has two values, which need no order.{late}"
+    if found.adversarial or _flat(found):
+        average = "" if found.adversarial else " on average"
+        text = f"All its values look equally far apart{average} ({found.mean:.4g}): the loss tells that it changed, and not by how much."
+        return "adversarial", text + late
+    round_ = circle is not None and circle > (rank or 0) + CIRCLE_GAIN
+    best = circle if round_ else rank
+    shape = "a circle" if round_ else "the factor"
+    if best is None:
+        return "unordered", "Its distances do not vary with its value."
+    if best >= ORDERED:
+        return (
+            ("circular", f"Distances follow a circle ({best:.2f}) rather than a line ({rank or 0:.2f}).{late}")
+            if round_
+            else (
+                "ordered",
+                f"Distances follow the factor.{late}",
+            )
+        )
+    if best >= PARTLY:
+        return "partly ordered", f"Distances follow {shape} in part (rank correlation {best:.2f}).{late}"
+    saturated = found.neighbours > 0.95 * found.mean
+    why = "neighbours are as far apart as any two values" if saturated else "values far apart may look closer than neighbours"
+    return "unordered", f"The rank correlation is {best:.2f} at best: {why}.{late}"
+
+
+def _flat(found: Along) -> bool:
+    """Whether mean distances are one and the same, as far as can be told from the pairs that there are."""
+    known = ~np.eye(len(found.matrix), dtype=bool) & (found.pairs > 0)
+    mean, square, pairs = found.matrix[known], found.square_matrix[known], found.pairs[known]
+    complete = found.exact and bool((found.pairs == found.traversals).all())
+    error = np.zeros_like(mean) if complete else np.sqrt((square - mean**2).clip(min=0) / pairs)
+    told_apart = np.abs(mean - found.mean) > np.maximum(FLAT * found.mean, 4 * error)
+    return not told_apart.any() and bool(np.median(error) < 0.15 * found.mean)
+
+
+def _along(
+    data: FactorData, loss: Loss, traversals: int, exact: bool | None, seed: int, names: Sequence[str] = ()
+) -> tuple[dict[str, Along], list[str]]:
+    """Return distances along each factor, and the factors that have none."""
+    space = data.factors
+    names = list(names) or [name for name, size in zip(space.names, space.sizes, strict=True) if size > 1]
+    if isinstance(data, Table) and not data.grid:
+        index = {name: data.traversals(name, None if exact else traversals, seed=seed) for name in names}
+        paired = {name: rows for name, rows in index.items() if len(rows)}
+        all_of = {name: exact or len(rows) < traversals for name, rows in paired.items()}
+        found = along(data, loss, index=paired) if paired else {}
+        # `along` takes a list for all there is, which only its maker can know
+        found = {name: result if all_of[name] else dataclasses.replace(result, exact=False) for name, result in found.items()}
+        return found, [name for name in names if name not in paired]
+    if exact is None:
+        needed = sum(len(data.exact_bases(name, channelwise=loss.channelwise)) * space.sizes[space.position(name)] for name in names)
+        exact = needed <= _EXACT_IMAGES
+    return along(data, loss, factors=names, traversals=None if exact else traversals, seed=seed), []
+
+
+def _random_pairs(data: FactorData, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    if isinstance(data, Table) and not data.grid:
+        rows = data.sample_index(2 * _RANDOM_PAIRS, seed=seed)
+    else:
+        rows = data.factors.sample_index(2 * _RANDOM_PAIRS, generator=torch.Generator(data.device).manual_seed(seed))
+    return rows[:_RANDOM_PAIRS], rows[_RANDOM_PAIRS:]
+
+
+def _factors(data: FactorData, index: torch.Tensor) -> torch.Tensor:
+    return data.to_factors(index) if isinstance(data, Table) else data.factors.to_factors(index)
+
+
+def _advise(data: FactorData, hidden: list[str], loss: Loss, radii: Sequence[int], traversals: int, seed: int) -> tuple[Advice, ...]:
+    """Try box blur of growing radius on the factors that a loss does not order."""
+    ranks: dict[str, dict[int, float | None]] = {name: {} for name in hidden}
+    for radius in radii:
+        found, _ = _along(data, BoxBlur(radius=radius), traversals, False, seed, hidden)
+        for name in hidden:
+            ranks[name][radius] = found[name].agreement().rank
+    enough: dict[int | None, list[str]] = {}
+    for name, by_radius in ranks.items():
+        first = next((radius for radius, rank in by_radius.items() if rank is not None and rank >= ORDERED), None)
+        enough.setdefault(first, []).append(name)
+    return tuple(_advice(names, radius, {name: ranks[name] for name in names}, loss) for radius, names in enough.items())
+
+
+def _advice(names: Sequence[str], radius: int | None, ranks: dict[str, dict[int, float | None]], loss: Loss) -> Advice:
+    known = [rank for by_radius in ranks.values() for r, rank in by_radius.items() if rank is not None and radius in (None, r)]
+    if radius is not None:
+        text = f"box blur of radius {radius} would order what {_name(loss)} does not (rank correlation {min(known):.2f} or more)."
+    elif known:
+        tried = ", ".join(str(r) for r in next(iter(ranks.values())))
+        text = (
+            f"no box blur of radius {tried} brings order (rank correlations of {max(known):.2f} at most); the values may have no order in "
+            "pixels at all, as with names of objects."
+        )
+    else:
+        text = "no box blur that fits the images tells more than that the values differ."
+    return Advice(tuple(names), radius, ranks, f"{', '.join(names)}: {text}")
+
+
+def _name(loss: Loss) -> str:
+    return f"box blur of radius {loss.radius}" if isinstance(loss, BoxBlur) else loss.name.upper()

@@ -1,0 +1,223 @@
+"""How perceived distances within groups of images are computed: one kernel for each kind of loss, all exact.
+
+A *group* is a traversal: f images, of which all f × f distances are wanted. Where the loss is a quadratic form they follow from the
+group's Gram matrix, as ``|a - b|² = |a|² + |b|² - 2 a·b``, so that a block of groups is one batched matrix product.
+
+For MSE the arithmetic is that of whole numbers, carried out in float32 at its speed and yet without any error. Pixels are bytes. Less 128
+they lie in -128 … 127, their products in ±2¹⁴, and a sum of 1,024 such products in ±2²⁴, where float32 holds every whole number; so
+products run over at most 1,024 pixels at a time, and the partial results are added up in float64, which holds whole numbers to 2⁵³.
+Images of black and white only are 0 and 1, and sums over 2²⁴ pixels are exact. What remains is the rounding of the final division.
+
+Other quadratic losses run in float64: with vectors of D numbers of size about 1, an entry's error is some √D · 10⁻¹⁶ of the vectors'
+squared length; subtracting each group's first image beforehand keeps that length small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaedis import losses
+from vaedis.data.base import FactorData
+from vaedis.losses import Loss
+
+_EXACT = 2**24  # up to here float32 holds every whole number
+_ONES = 0x0101010101010101
+_HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x80 in every byte, as a signed number
+
+
+def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = False) -> Kernel:
+    """Return the kernel that computes a loss between images of a data set, or raise a ValueError if they do not fit each other."""
+    loss = losses.get(loss)
+    if loss.unit_range and standardise:
+        raise ValueError(f"the loss {loss.name!r} compares images in [0, 1]; use standardise=False with it.")
+    if type(loss) is losses.MSE:
+        return ByteGram(data, loss, standardise)
+    if loss.quadratic:
+        return Gram(data, loss, standardise)
+    if type(loss) is losses.BCE:
+        return CrossEntropy(data, loss, standardise)
+    if type(loss) is losses.MAE:
+        return Absolute(data, loss, standardise)
+    return Kernel(data, loss, standardise)
+
+
+class Kernel:
+    """Distances pair by pair: for any loss.
+
+    Attributes
+    ----------
+    symmetric : bool
+        Whether the loss of a as a reconstruction of b is that of b as a reconstruction of a.
+    quadratic : bool
+        Whether `moments` exist.
+    number_bytes : int
+        What one pixel takes in memory while a block is worked on.
+    """
+
+    symmetric = False
+    quadratic = False
+    number_bytes = 32
+
+    def __init__(self, data: FactorData, loss: Loss, standardise: bool):
+        self.data, self.loss, self.standardise = data, loss, standardise
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Map bytes, shape (..., H, W, C), to what the loss compares, float64 of shape (..., C, H, W)."""
+        unit = x.movedim(-1, -3).double() / 255
+        return self.data.standardise(unit) if self.standardise else unit
+
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images.
+
+        Parameters
+        ----------
+        x : Tensor of uint8, shape (T, f, H, W, C)
+
+        Returns
+        -------
+        Tensor of float64, shape (T, f, f)
+            Row: the reconstruction. Column: the target.
+        """
+        x = self.pixels(x)
+        return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
+
+
+class Gram(Kernel):
+    """Distances of a quadratic form, in float64."""
+
+    symmetric = True
+    quadratic = True
+    number_bytes = 40
+
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images: see `Kernel.distances`."""
+        x = self.pixels(x)
+        # changes no distance, and keeps the subtraction below from cancelling digits
+        v = self.loss.embed(x - x[:, :1])
+        return _from_gram(v @ v.transpose(1, 2))
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of the vectors v of images, float64 of shape (D,), and the sum of |v|².
+
+        Parameters
+        ----------
+        x : Tensor of uint8, shape (n, H, W, C)
+        """
+        v = self.loss.embed(self.pixels(x))
+        return v.sum(0), v.square().sum()
+
+
+class ByteGram(Gram):
+    """Mean squared error, in whole numbers."""
+
+    number_bytes = 8
+
+    def __init__(self, data: FactorData, loss: Loss, standardise: bool):
+        super().__init__(data, loss, standardise)
+        height, width, channels = data.shape
+        scale = [1 / s**2 for s in data.std] if standardise else [1.0] * channels
+        # channels that weigh the same need not be told apart
+        self.weights = scale if len(set(scale)) > 1 else scale[:1]
+        self.numbers = height * width * channels
+
+    def _numbers(self, x: Tensor) -> tuple[Tensor, int, int]:
+        """Bytes, shape (T, f, H, W, C), as whole numbers in float32, shape (T, chunks, f, k); each is a byte * top / 255 - offset."""
+        T, f = x.shape[:2]
+        channels = len(self.weights)
+        x = x.movedim(-1, 2) if channels > 1 else x
+        x, top, offset = _small_numbers(x.contiguous())
+        x = x.view(T, f, channels, -1)
+        D = x.shape[-1]
+        chunks = -(-D // (_EXACT if top == 1 else 1024))
+        k = -(-D // chunks)
+        x = F.pad(x, (0, chunks * k - D)) if chunks * k > D else x
+        x = x.view(T, f, channels * chunks, k)
+        v = torch.empty(T, channels * chunks, f, k, dtype=torch.float32, device=x.device)
+        return v.copy_(x.transpose(1, 2)), top, offset
+
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images: see `Kernel.distances`."""
+        v, top, _ = self._numbers(x)
+        T, chunks, f, k = v.shape
+        v = v.view(T * chunks, f, k)
+        with _full_precision():
+            products = torch.bmm(v, v.transpose(1, 2))
+        by_channel = products.view(T, len(self.weights), -1, f, f).double().sum(2)
+        return (_from_gram(by_channel) * self._weights(x)[:, None, None]).sum(1) / (top**2 * self.numbers)
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums of vectors and of their squared lengths: see `Gram.moments`."""
+        channels, D = len(self.weights), self.numbers // len(self.weights)
+        v, top, offset = self._numbers(x[None])
+        # of at most 1,024 images at a time, so that these sums are exact as well
+        sums = torch.stack([part.sum(2)[0] for part in v.split(1024, 2)]).double().sum(0).view(channels, -1)[:, :D]
+        squares = v.square().sum(3).double().view(channels, -1).sum(1)
+        weight = self._weights(x) / (top**2 * self.numbers)
+        plain = squares + 2 * offset * sums.sum(1) + len(x) * D * offset**2
+        return ((sums + len(x) * offset) * weight.sqrt()[:, None]).flatten(), (plain * weight).sum()
+
+    def _weights(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.weights, dtype=torch.float64, device=like.device)
+
+
+class CrossEntropy(Kernel):
+    """Binary cross-entropy: for each reconstruction linear in the target, so that a matrix product computes it as well."""
+
+    number_bytes = 48
+
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images: see `Kernel.distances`."""
+        p = self.pixels(x).flatten(2)
+        on, off = p.log().clamp(min=-100), (-p).log1p().clamp(min=-100)
+        return -(off.sum(-1, keepdim=True) + (on - off) @ p.transpose(1, 2)) / p.shape[-1]
+
+
+class Absolute(Kernel):
+    """Mean absolute error: in whole numbers where all channels weigh the same."""
+
+    symmetric = True
+    number_bytes = 8
+
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images: see `Kernel.distances`."""
+        std = self.data.std[0] if self.standardise else 1.0
+        if (self.standardise and len(set(self.data.std)) > 1) or x[0, 0].numel() * 255 > _EXACT:
+            return super().distances(x)
+        v = x.flatten(2).float()
+        return torch.cdist(v, v, p=1).double() / (255 * std * v.shape[-1])
+
+
+def _from_gram(gram: Tensor) -> Tensor:
+    """|v_i - v_j|² from products v_i·v_j, shape (..., f, f); 0 on the diagonal, and nowhere less."""
+    square = gram.diagonal(dim1=-2, dim2=-1)
+    found = square[..., :, None] + square[..., None, :] - 2 * gram
+    found.diagonal(dim1=-2, dim2=-1).zero_()
+    return found.clamp_(min=0)
+
+
+def _small_numbers(x: Tensor) -> tuple[Tensor, int, int]:
+    """Bytes as 0 and 1 if they are all 0 or 255, and less 128 otherwise: the numbers, what 255 became, and what was subtracted."""
+    words = x.flatten()
+    if words.numel() % 8 or words.storage_offset() % 8:
+        words = F.pad(words, (0, -words.numel() % 8))
+    words = words.view(torch.int64)  # eight at a time
+    bits = words & _ONES
+    if torch.equal(bits * 255, words):
+        return bits.view(torch.uint8)[: x.numel()].view(x.shape), 1, 0
+    return (words ^ _HIGH_BITS).view(torch.int8)[: x.numel()].view(x.shape), 255, 128
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Multiply in float32 proper, whatever shorter format a program has allowed for its networks."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,264 @@
+"""What is kept of distances while they stream by: sums, powers, a histogram; and what those say in the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaedis import _check
+from vaedis.distances._agreement import EQUAL, Agreement, compare_counts
+from vaedis.distances._truth import ground_truth_matrix
+
+_BINS = 4096
+_FLUSH = 2**21
+
+
+@dataclass(frozen=True)
+class Along:
+    """Perceived distances along one factor, over many traversals.
+
+    Attributes
+    ----------
+    factor : str
+    matrix : ndarray of float64, shape (f, f)
+        Mean over traversals. Row: the reconstruction's value. Column: the target's. NaN where no traversal has both values.
+    square_matrix : ndarray of float64, shape (f, f)
+        Mean over traversals of the squared distances.
+    pairs : ndarray of int64, shape (f, f)
+        How many traversals each entry is a mean over.
+    traversals : int
+        How many there were.
+    exact : bool
+        Whether they are all that the data set has, or stand for all of them, so that there is no sampling error.
+    mean, sd : float
+        Of all distances between different values.
+    smallest, largest : float
+        Of the same.
+    counts : ndarray of int64, shape (f, bins)
+        How many pairs |i - j| = row apart have a distance within half a bin of ``bin * width``. Row 0 are observations with themselves.
+    width : float
+        Of a bin; at most 1/1600 of the largest distance.
+    between : ndarray of float64, shape (2, 2)
+        Covariance over traversals of a traversal's mean distance and its mean ``(distance - mean)²``.
+    fourth : float
+        The mean of ``(distance - mean)⁴``.
+    """
+
+    factor: str
+    matrix: np.ndarray
+    square_matrix: np.ndarray
+    pairs: np.ndarray
+    traversals: int
+    exact: bool
+    mean: float
+    sd: float
+    smallest: float
+    largest: float
+    counts: np.ndarray
+    width: float
+    between: np.ndarray
+    fourth: float
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether all distances between different values are equal, so that they carry no order."""
+        return self.largest - self.smallest <= EQUAL * self.largest
+
+    @property
+    def neighbours(self) -> float:
+        """The mean distance between neighbouring values; NaN if there are none."""
+        matrices = np.stack([self.matrix, self.pairs])
+        values, pairs = np.concatenate([matrices.diagonal(1, 1, 2), matrices.diagonal(-1, 1, 2)], 1)
+        return float(np.average(values[pairs > 0], weights=pairs[pairs > 0])) if pairs.any() else math.nan
+
+    def quantile(self, share: float | np.ndarray) -> np.ndarray:
+        """Return the distances that a share of all pairs of different values stay at or below, to the width of a bin."""
+        cumulative = np.cumsum(self.counts[1:].sum(0))
+        return np.searchsorted(cumulative, np.asarray(share) * cumulative[-1]) * self.width
+
+    def standard_errors(self, traversals: int | None = None, pairs: int | None = None) -> tuple[float, float]:
+        """Return the standard errors of `mean` and `sd` that a sample implies.
+
+        Parameters
+        ----------
+        traversals : int, optional
+            How many random traversals; by default those of this sample, and no error if it is exact.
+        pairs : int, optional
+            How many pairs were drawn from them altogether; all pairs of each by default.
+
+        Returns
+        -------
+        (float, float)
+            To first order. That pairs of one traversal have much in common is taken into account.
+        """
+        if traversals is None and self.exact:
+            return 0.0, 0.0
+        variances = self.between.diagonal().clip(min=0) / (
+            self.traversals if traversals is None else _check.count("traversals", traversals)
+        )
+        if pairs is not None:
+            within = np.array([self.sd**2, self.fourth - self.sd**4]) - self.between.diagonal()
+            variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
+        return math.sqrt(variances[0]), math.sqrt(variances[1]) / (2 * self.sd) if self.sd > 0 else 0.0
+
+    def agreement(self, shape: str = "line", *, self_pairs: bool = False) -> Agreement:
+        """Compare distances, pair by pair rather than averaged, with ground-truth distances.
+
+        Parameters
+        ----------
+        shape : {"line", "circle"}
+            See `ground_truth_matrix`.
+        self_pairs : bool
+            Count observations with themselves too, each once, as the authors' logged values do.
+
+        Returns
+        -------
+        Agreement
+            For the rank correlation, distances in one bin of `counts` tie. Without self-pairs, none if the factor is adversarial.
+        """
+        size = len(self.matrix)
+        truth = ground_truth_matrix(size, shape)
+        pairs = self.pairs * (~np.eye(size, dtype=bool) | self_pairs)
+        known = pairs > 0
+        weight = pairs[known] / pairs.sum()
+        x, y, square = truth[known], self.matrix[known], self.square_matrix[known]
+        mean_x, mean_y = weight @ x, weight @ y
+        variance = (weight @ (x - mean_x) ** 2) * (weight @ square - mean_y**2)
+        if variance <= 0 or not np.ptp(x) or (self.adversarial and not self_pairs):
+            return Agreement(None, None, self.adversarial, self.mean)
+        linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
+        rows = slice(0 if self_pairs else 1, None)
+        return Agreement(linear, compare_counts(truth[0, rows], self.counts[rows]), self.adversarial, self.mean)
+
+
+class Tally:
+    """Sums over traversals of one factor.
+
+    Parameters
+    ----------
+    size : int
+        How many values the factor has.
+    symmetric : bool
+        Whether distances are symmetric and 0 on the diagonal; half of them are then looked at.
+    device : torch.device
+    """
+
+    def __init__(self, size: int, symmetric: bool, device: torch.device):
+        self.size, self.symmetric = size, symmetric
+        i, j = torch.triu_indices(size, size, 1, device=device).unbind()
+        self.i, self.j = (i, j) if symmetric else (torch.cat([i, j]), torch.cat([j, i]))
+        zeros = lambda *shape: torch.zeros(shape, dtype=torch.float64, device=device)  # noqa: E731
+        self.pairs, self.first, self.second = zeros(len(self.i)), zeros(len(self.i)), zeros(len(self.i))
+        self.own_pairs, self.own_first, self.own_second = zeros(size), zeros(size), zeros(size)
+        self.clusters, self.powers = zeros(3, 3), zeros(2)
+        self.smallest, self.largest, self.width, self.shift = math.inf, 0.0, 0.0, math.nan
+        self.counts = torch.zeros(size * (_BINS + 1), dtype=torch.int64, device=device)
+        self.waiting: list[Tensor] = []
+        self.traversals = 0
+
+    def add(self, distances: Tensor, present: Tensor | None = None) -> None:
+        """Count the distances within traversals.
+
+        Parameters
+        ----------
+        distances : Tensor of float64, shape (T, f, f)
+        present : Tensor of bool, shape (T, f), optional
+            Which values each traversal has; all by default.
+        """
+        i, j = self.i, self.j
+        d, own = distances[:, i, j], distances.diagonal(dim1=1, dim2=2)
+        both = None if present is None else present[:, i] & present[:, j]
+        seen = d if both is None else d[both]
+        self.traversals += len(d)
+        if seen.numel():
+            if math.isnan(self.shift):
+                self.shift = float(seen.mean())
+            self.smallest = min(self.smallest, float(seen.min()))
+            self.largest = max(self.largest, float(seen.max()), float(own.max()) if not self.symmetric else 0.0)
+        # less a constant near the mean, so that powers lose no digits
+        e = d - (0.0 if math.isnan(self.shift) else self.shift)
+        own_pairs = torch.ones_like(own) if present is None else present.double()
+        if both is not None:
+            e, own = e * both, own * own_pairs
+        square = e.square()
+        n = torch.full((len(d),), d.shape[1], dtype=torch.float64, device=d.device) if both is None else both.sum(1).double()
+        self.pairs += len(d) if both is None else both.sum(0)
+        self.first += e.sum(0)
+        self.second += square.sum(0)
+        self.own_pairs += own_pairs.sum(0)
+        self.own_first += own.sum(0)
+        self.own_second += own.square().sum(0)
+        sums = torch.stack([n, e.sum(1), square.sum(1)])
+        self.clusters += sums @ sums.T
+        self.powers += torch.stack([(e * square).sum(), square.square().sum()])
+        gaps = (i - j).abs().expand_as(d)
+        self._bin(seen, gaps.flatten() if both is None else gaps[both])
+        if not self.symmetric:
+            kept = own if present is None else own[present]
+            self._bin(kept, torch.zeros_like(kept, dtype=torch.int64).flatten())
+
+    def _bin(self, d: Tensor, gaps: Tensor) -> None:
+        if not self.width and self.largest > 0:
+            self.width = 1.25 * self.largest / _BINS
+        while self.width and self.largest > self.width * _BINS:
+            self._flush()
+            merged = torch.zeros_like(self.counts).view(self.size, -1)
+            half = (torch.arange(_BINS + 1, device=merged.device) + 1) // 2
+            self.counts = merged.index_add_(1, half, self.counts.view(self.size, -1)).flatten()
+            self.width *= 2
+        bins = (d.flatten() / (self.width or 1)).round_().long()
+        self.waiting.append(bins.add_(gaps, alpha=_BINS + 1))
+        if sum(map(len, self.waiting)) > _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.counts += torch.bincount(torch.cat(self.waiting), minlength=len(self.counts))
+            self.waiting = []
+
+    def result(self, factor: str, exact: bool) -> Along:
+        """Return what was counted."""
+        self._flush()
+        n = float(self.pairs.sum())
+        if not n:
+            raise ValueError(f"no two observations differ in factor {factor!r} alone, so there are no distances along it.")
+        delta = float(self.first.sum()) / n  # from the shift to the mean
+        moments = [float(self.first.sum()), float(self.second.sum()), *self.powers.tolist()]
+        m1, m2, m3, m4 = (m / n for m in moments)
+        variance = max(m2 - delta**2, 0.0)
+        fourth = m4 - 4 * delta * m3 + 6 * delta**2 * m2 - 3 * delta**4
+        # a traversal's sum of d - mean, and of (d - mean)² - variance, from its n, sum and sum of squares; in units of its mean pairs
+        change = np.array([[-delta, 1, 0], [delta**2 - variance, -2 * delta, 1]]) * self.traversals / n
+        between = change @ self.clusters.cpu().numpy() @ change.T / self.traversals
+        counts = self.counts.view(self.size, -1).cpu().numpy()
+        if self.symmetric:
+            counts = 2 * counts
+            counts[0, 0] = int(self.own_pairs.sum())
+        square = self.second + 2 * self.shift * self.first + self.shift**2 * self.pairs
+        return Along(
+            factor=factor,
+            matrix=self._matrix(self.first / self.pairs + self.shift, self.own_first / self.own_pairs),
+            square_matrix=self._matrix(square / self.pairs, self.own_second / self.own_pairs),
+            pairs=self._matrix(self.pairs, self.own_pairs).astype(np.int64),
+            traversals=self.traversals,
+            exact=exact,
+            mean=m1 + self.shift,
+            sd=math.sqrt(variance),
+            smallest=self.smallest,
+            largest=self.largest,
+            counts=counts,
+            width=self.width,
+            between=between,
+            fourth=max(fourth, 0.0),
+        )
+
+    def _matrix(self, values: Tensor, own: Tensor) -> np.ndarray:
+        matrix = torch.diag(own)
+        matrix[self.i, self.j] = values
+        if self.symmetric:
+            matrix[self.j, self.i] = values
+        return matrix.cpu().numpy()
