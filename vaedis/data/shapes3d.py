@@ -24,14 +24,14 @@ _YAWS = torch.linspace(-30, 30, 15) * (math.pi / 180)
 _GEOMETRIES = len(_SCALES) * len(SHAPES) * len(_YAWS)
 
 # All lengths are in units of half the room's width. They and the lights were fitted by least squares to 25 original images: see `Shapes3D`.
-_DISTANCE, _FOCAL, _HORIZON = 0.7363, 69.556, 31.143
-_WALL_TOP, _FLOOR = 0.3605, -0.213
+_DISTANCE, _FOCAL, _HORIZON = 0.7357, 69.70, 32.172
+_WALL_TOP, _FLOOR = 0.3601, -0.2131
 # objects are lowered by as much as their outlines in the originals lie below the floor that meets the walls
-_SINK = 0.006
-_HALF_SIDE, _BALL, _CYLINDER, _CAPSULE = 0.1036, 0.124, (0.1116, 0.110), (0.0885, 0.0912)
-_AMBIENT, _HEADLIGHT = 0.356, 0.576
+_SINK = 0.0071
+_HALF_SIDE, _BALL, _CYLINDER, _CAPSULE = 0.1036, 0.1246, (0.1107, 0.1108), (0.0939, 0.0965)
+_AMBIENT, _HEADLIGHT = 0.341, 0.6025
 _LAMP = rc.Light(
-    torch.tensor([-0.399, 0.043, 2.155]), diffuse=0.949, specular=0.12, shininess=0.0, aim=torch.tensor([-0.014, 0.039, -1.0]), focus=12.25
+    torch.tensor([-0.454, 0.188, 2.050]), diffuse=0.984, specular=0.151, shininess=0.0, aim=torch.tensor([0.012, -0.020, -1.0]), focus=11.43
 )
 
 _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
