@@ -11,6 +11,7 @@ from vaedis import _check
 from vaedis.data.base import FactorData, resolve_device
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.shapes3d import Shapes3D
 from vaedis.data.table import Table, read_table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
@@ -18,6 +19,7 @@ from vaedis.data.xysquares import XYSquares
 DATA_SETS: dict[str, Callable[..., FactorData]] = {
     "xysquares": XYSquares,
     "dsprites": DSprites,
+    "shapes3d": Shapes3D,
     "xyobject": XYObject,
     "xyobject-shaded": XYObjectShaded,
 }
@@ -27,6 +29,7 @@ __all__ = [
     "DSprites",
     "FactorData",
     "Relabelled",
+    "Shapes3D",
     "Table",
     "XYObject",
     "XYObjectShaded",
@@ -42,7 +45,7 @@ def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> Fa
 
     Parameters
     ----------
-    name : {"xysquares", "dsprites", "xyobject", "xyobject-shaded"}
+    name : {"xysquares", "dsprites", "shapes3d", "xyobject", "xyobject-shaded"}
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options

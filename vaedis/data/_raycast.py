@@ -397,11 +397,12 @@ def _span(kind: str, matrix: Tensor, offset: Tensor, origin: Tensor, direction: 
         return near, far, facing
     o, d = matrix @ origin + offset[..., None], matrix @ direction
     flat = slice(0, 2) if kind == "cylinder" else slice(0, 3)
-    a, b, c = d[:, flat].square().sum(1), (o[:, flat] * d[:, flat]).sum(1), o[:, flat].square().sum(1) - 1
-    a = a.clamp(min=1e-12)
-    root = b * b - a * c
-    half = root.clamp(min=0).sqrt()
-    near, far = torch.where(root > 0, (-b - half) / a, _FAR), torch.where(root > 0, (half - b) / a, -_FAR)
+    a = d[:, flat].square().sum(1).clamp(min=1e-12)
+    # by way of the point nearest to the axis or the centre, since b² - 4ac loses flat solids to rounding
+    nearest = -(o[:, flat] * d[:, flat]).sum(1) / a
+    inside = 1 - (o[:, flat] + nearest[:, None] * d[:, flat]).square().sum(1)
+    half = (inside.clamp(min=0) / a).sqrt()
+    near, far = torch.where(inside > 0, nearest - half, _FAR), torch.where(inside > 0, nearest + half, -_FAR)
     local = None
     if kind == "cylinder":
         rise = torch.where(d[:, 2] == 0, 1e-12, d[:, 2])

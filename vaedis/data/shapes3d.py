@@ -23,42 +23,49 @@ _SCALES = torch.linspace(0.75, 1.25, 8)
 _YAWS = torch.linspace(-30, 30, 15) * (math.pi / 180)
 _GEOMETRIES = len(_SCALES) * len(SHAPES) * len(_YAWS)
 
-# All lengths are in units of half the room's width. They and the lights were fitted by least squares to 25 original images: see `Shapes3D`.
+# All lengths are in units of half the room's width. They and the lights were fitted to 25 original images by least squares over all pixels.
+# Those images come from a grid whose lines cross their first and last columns and their 63rd row: they begin at the originals' second row,
+# and the horizon, row 31.17 of theirs, is 32.17 here. Table A1 bears that out: it puts the wall before the floor.
 _DISTANCE, _FOCAL, _HORIZON = 0.7357, 69.70, 32.172
 _WALL_TOP, _FLOOR = 0.3601, -0.2131
 # objects are lowered by as much as their outlines in the originals lie below the floor that meets the walls
 _SINK = 0.0071
+# at scale 1: half the cube's side, the ball's radius, the cylinder's radius and half height, and those of the capsule's middle
 _HALF_SIDE, _BALL, _CYLINDER, _CAPSULE = 0.1036, 0.1246, (0.1107, 0.1108), (0.0939, 0.0965)
+# a light that moves with the camera and throws no shadow, and a spotlight overhead whose highlight is all over the sides it reaches
 _AMBIENT, _HEADLIGHT = 0.341, 0.6025
 _LAMP = rc.Light(
     torch.tensor([-0.454, 0.188, 2.050]), diffuse=0.984, specular=0.151, shininess=0.0, aim=torch.tensor([0.012, -0.020, -1.0]), focus=11.43
 )
 
 _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
-# every channel of the 10 hues is a multiple of a fifth: so few tones, cast exactly, do for all colours
+# the channels of all 10 hues are multiples of a fifth: six tones, in which overexposed pixels are exact, do for all colours
 _TONES = tuple(k / 5 for k in range(6))
 _TONE_OF_HUE = torch.tensor([[round(5 * c) for c in colorsys.hsv_to_rgb(k / 10, 1, 1)] for k in range(10)])
 _SURFACES = 3
 
 
 class Shapes3D(FactorData):
-    """3D Shapes, rendered.
+    """3D Shapes, rendered; 2.6 % of a channel's range off the 25 originals that it was fitted to (root mean square over their pixels).
 
-    An object stands in a room with a sky; a camera looks at it from -30° to 30°. What differs from the originals: their faint texture of
-    tiles on floor and walls, and the facets of their curved objects, are left out; outlines differ by fractions of a pixel.
+    An object stands in a room under the sky, and a camera looks at it from -30° to 30°. Geometry, lights and colours are the originals' as
+    far as they can be measured. What differs: the faint tiles on floor and walls are left out (3 % of brightness, and a dark blot here and
+    there); curved objects have no facets; outlines and shadows are off by fractions of a pixel.
 
     Attributes
     ----------
     mean, std
-        The originals' published constants, which the paper trains with. The rendered images' own differ by less than 0.01.
+        The originals', as published, which the paper's runs are standardised with. Those of the images rendered differ by less than 0.005.
 
     Notes
     -----
-    `origin` is "rendered". The room and the lights were fitted to 25 original images, the order of orientations to Figure 3.
+    What was known of the originals' order is kept: factors, shapes (cube, cylinder, sphere, capsule) and hues (0, 0.1, ... 0.9). That the
+    first orientation looks from the left was decided by Figure 3, which fits it slightly better than the other way round.
 
     References
     ----------
-    Burgess and Kim (2018), *3D Shapes Dataset*, https://github.com/google-deepmind/3d-shapes. Michlo, Klein and James (2023), Table A2.
+    Burgess and Kim (2018), *3D Shapes Dataset*, https://github.com/google-deepmind/3d-shapes. Michlo, Klein and James (2023), Figure 3 and
+    Tables A1 and A2.
     """
 
     name = "shapes3d"
