@@ -55,7 +55,7 @@ class Shapes3D(FactorData):
     Attributes
     ----------
     mean, std
-        The originals', as published, which the paper's runs are standardised with. Those of the images rendered differ by less than 0.005.
+        The originals', as published, which the paper's runs are standardised with. Those of the images rendered differ by less than 0.001.
 
     Notes
     -----
