@@ -105,7 +105,7 @@ def car_images(number: int, seed: int = 0) -> np.ndarray:
         # what lies at the far end costs time and is not seen
         far = REAR if azimuth < 6 else FRONT if azimuth > 6 else None
         facing = [solid for solid in solids if solid.surface != far]
-        maps = _draw(facing, eye, lights, side=128, focal=310, distance=13.0, target=0.7, surfaces=5)
+        maps = _draw(facing, eye, lights, side=128, focal=300, distance=13.0, target=0.7, surfaces=5)
         view = (paint(maps, colours, torch.ones(3))[0] * 255).round().byte().permute(1, 2, 0).numpy()
         # the other side first: 0 and 12 are their own mirror images
         images[..., -azimuth % 24, e], images[..., azimuth, e] = view[:, ::-1], view
@@ -128,7 +128,7 @@ def _toy_view(solids: Sequence[Solid], elevation: float, azimuth: float) -> tupl
     """Coverage, shape (2 surfaces, H, W), and how bright the toy is under a lamp on the left and one on the right, shape (2, H, W)."""
     lamps = torch.stack([_direction(45, azimuth + side) for side in (60, -60)])
     light = Light(lamps, far=True, shadow=False)
-    maps = _draw(solids, _direction(elevation, azimuth), [light], side=96, focal=270, distance=13.0, target=0.6, surfaces=2, ambient=0)
+    maps = _draw(solids, _direction(elevation, azimuth), [light], side=96, focal=215, distance=13.0, target=0.6, surfaces=2, ambient=0)
     return maps.coverage[0], maps.tones[:, TOY, 1]
 
 
