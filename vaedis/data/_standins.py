@@ -269,7 +269,7 @@ def toy(category: str, rng: np.random.Generator) -> list[Solid]:
         ]
         reach = (0.7, 0.6)
     else:
-        long, leg, wide, neck = about(1.1), about(0.55, 0.4), about(0.42, 0.25), about(0.7, 0.6)
+        long, leg, wide, neck = about(1.1), about(0.5, 0.4), about(0.42, 0.25), about(0.55, 0.6)
         solids = [
             ellipsoid(TOY, place((0, 0, 2 * leg + 0.2), (wide, long, wide))),
             ellipsoid(TOY, place((0, long, 2 * leg + 0.2 + neck / 2), (0.2, 0.2 + neck / 2, 0.22), pitch=0.9)),
