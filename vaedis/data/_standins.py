@@ -11,6 +11,7 @@ import colorsys
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.data._formats import NORB_TRAINING
+from vaedis.data._formats import NORB_TRAINING, SIZES
 from vaedis.data._raycast import Camera, Light, Maps, Solid, box, cast, cylinder, ellipsoid, frustum, paint, place
 from vaedis.data._writers import write_cars3d, write_smallnorb
 
@@ -72,16 +73,19 @@ def write(name: str, folder: str | Path, *, seed: int = 0, progress: Callable[[i
     folder.mkdir(parents=True, exist_ok=True)
     report = progress or (lambda done, total: None)
     if name == "cars3d":
-        write_cars3d(paths[0], _counted((car_images(number, seed) for number in range(183)), 183, report))
+        cars = SIZES[name][-1]
+        write_cars3d(paths[0], _counted((car_images(number, seed) for number in range(cars)), cars, report))
     else:
-        objects = list(itertools.product(range(5), NORB_TRAINING))
+        categories, instances, elevations, rotations, lightings = SIZES[name]
+        objects = list(itertools.product(range(categories), NORB_TRAINING[:instances]))
         drawn = (toy_images(*which, seed) for which in objects)
-        images = np.stack(list(_counted(drawn, len(objects), report))).reshape(-1, 96, 96)
-        grid = [(*which, *rest) for which in objects for rest in itertools.product(range(9), range(0, 36, 2), range(6))]
+        images = np.concatenate([toys.reshape(-1, 96, 96) for toys in _counted(drawn, len(objects), report)])
+        poses = list(itertools.product(range(elevations), range(0, 2 * rotations, 2), range(lightings)))
+        grid = np.array([(*which, *pose) for which in objects for pose in poses])
         # shuffled, since the original's rows are in no order either
         order = np.random.default_rng(seed).permutation(len(grid))
         dat, cat, info = paths
-        write_smallnorb(dat, cat, info, (_pair(images[row]) for row in order), np.array(grid)[order])
+        write_smallnorb(dat, cat, info, (_pair(images[row]) for row in order), grid[order])
     return paths
 
 
@@ -98,7 +102,10 @@ def car_images(number: int, seed: int = 0) -> np.ndarray:
             Light(torch.tensor([0.0, 0.0, 1.0]), far=True, diffuse=0.45, specular=0.25, shadow=False),
             Light(eye, far=True, diffuse=0.45, shadow=False),
         ]
-        maps = _draw(solids, eye, lights, side=128, focal=310, distance=13.0, target=0.7, surfaces=5)
+        # what lies at the far end costs time and is not seen
+        far = REAR if azimuth < 6 else FRONT if azimuth > 6 else None
+        facing = [solid for solid in solids if solid.surface != far]
+        maps = _draw(facing, eye, lights, side=128, focal=300, distance=13.0, target=0.7, surfaces=5)
         view = (paint(maps, colours, torch.ones(3))[0] * 255).round().byte().permute(1, 2, 0).numpy()
         # the other side first: 0 and 12 are their own mirror images
         images[..., -azimuth % 24, e], images[..., azimuth, e] = view[:, ::-1], view
@@ -108,17 +115,21 @@ def car_images(number: int, seed: int = 0) -> np.ndarray:
 def toy_images(category: int, instance: int, seed: int = 0) -> np.ndarray:
     """Return a toy in all ways: ndarray of uint8, shape (9 elevations, 18 rotations, 6 lightings, 96, 96)."""
     solids = toy(CATEGORIES[category], np.random.default_rng([seed, 1000 + 10 * category + instance]))
-    images = np.empty((9, 18, 6, 96, 96), np.uint8)
+    images = np.empty((len(NORB_ELEVATIONS), 18, len(_LIGHTINGS), 96, 96), np.uint8)
     for (e, elevation), rotation in itertools.product(enumerate(NORB_ELEVATIONS), range(10)):
-        azimuth = 20 * rotation
-        lamps = torch.stack([_direction(45, azimuth + side) for side in (60, -60)])
-        light = Light(lamps, far=True, shadow=False)
-        maps = _draw(solids, _direction(elevation, azimuth), [light], side=96, focal=270, distance=13.0, target=0.6, surfaces=2, ambient=0)
-        lit = maps.tones[:, TOY, 1]
+        coverage, lit = _toy_view(solids, elevation, 20 * rotation)
         # a mirrored toy is lit from the other side
-        mirrored = _expose(maps.coverage[0].flip(-1), lit.flip(0, -1))
-        images[e, -rotation % 18], images[e, rotation] = mirrored, _expose(maps.coverage[0], lit)
+        mirrored = _expose(coverage.flip(-1), lit.flip(0, -1))
+        images[e, -rotation % 18], images[e, rotation] = mirrored, _expose(coverage, lit)
     return images
+
+
+def _toy_view(solids: Sequence[Solid], elevation: float, azimuth: float) -> tuple[Tensor, Tensor]:
+    """Coverage, shape (2 surfaces, H, W), and how bright the toy is under a lamp on the left and one on the right, shape (2, H, W)."""
+    lamps = torch.stack([_direction(45, azimuth + side) for side in (60, -60)])
+    light = Light(lamps, far=True, shadow=False)
+    maps = _draw(solids, _direction(elevation, azimuth), [light], side=96, focal=215, distance=13.0, target=0.6, surfaces=2, ambient=0)
+    return maps.coverage[0], maps.tones[:, TOY, 1]
 
 
 def _expose(coverage: Tensor, lit: Tensor) -> np.ndarray:
@@ -197,14 +208,20 @@ def car(rng: np.random.Generator) -> tuple[list[Solid], Tensor]:
     cabin, roof, base = cabin * rng.uniform(0.92, 1.05) * length, roof * rng.uniform(0.9, 1.05), rng.uniform(0.55, 0.68) * length
     nose = rng.uniform(0.0, 0.25)
     middle = back * length
+
+    def end(z: float) -> float:
+        """Where the body ends at a height: it narrows upwards."""
+        return length * (1 - 0.3 * nose * (z - low) / (belt - low))
+
+    lamp, brake = low + 0.6 * (belt - low), low + 0.68 * (belt - low)
     solids = [
         frustum(BODY, place((0, 0, (low + belt) / 2), (width, length, (belt - low) / 2)), (0.94, 1 - 0.3 * nose)),
         frustum(GLASS, place((0, middle, belt + high / 2), (0.9 * width, cabin, high / 2)), (0.82, roof)),
         box(BODY, place((0, middle, belt + high), (0.76 * width, roof * cabin, 0.04))),
         _axle(base, wheel, 1.02 * width),
         _axle(-base, wheel, 1.02 * width),
-        box(FRONT, place((0, length, 0.75 * belt), (0.8 * width, 0.03, 0.09))),
-        box(REAR, place((0, -length, 0.8 * belt), (0.85 * width, 0.03, 0.07))),
+        box(FRONT, place((0, end(lamp), lamp), (0.8 * width, 0.03, 0.09))),
+        box(REAR, place((0, -end(brake), brake), (0.85 * width, 0.03, 0.07))),
     ]
     # one in three is white, silver or black, as on the road
     saturation, value = (0.04, rng.choice([0.2, 0.6, 0.9])) if rng.random() < 1 / 3 else rng.uniform((0.55, 0.45), (0.95, 0.95))
@@ -222,7 +239,7 @@ def toy(category: str, rng: np.random.Generator) -> list[Solid]:
         return [kind(TOY, place((sign * x, y, z), half_sizes, **turn)) for sign in (-1, 1)]
 
     if category == "car":
-        solids = [Solid(TOY, s.pose, s.kind, s.planes) for s in car(rng)[0][:5]]
+        solids = [replace(s, surface=TOY) for s in car(rng)[0][:5]]
         reach = (0.95, 2.1)
     elif category == "truck":
         wide, long, high = about(0.75), about(1.3), about(0.6)
@@ -252,7 +269,7 @@ def toy(category: str, rng: np.random.Generator) -> list[Solid]:
         ]
         reach = (0.7, 0.6)
     else:
-        long, leg, wide, neck = about(1.1), about(0.55, 0.4), about(0.42, 0.25), about(0.7, 0.6)
+        long, leg, wide, neck = about(1.1), about(0.5, 0.4), about(0.42, 0.25), about(0.55, 0.6)
         solids = [
             ellipsoid(TOY, place((0, 0, 2 * leg + 0.2), (wide, long, wide))),
             ellipsoid(TOY, place((0, long, 2 * leg + 0.2 + neck / 2), (0.2, 0.2 + neck / 2, 0.22), pitch=0.9)),
