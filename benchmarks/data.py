@@ -125,9 +125,8 @@ def rendering(say: Callable[[str], None], names: list[str], rounds: int, seconds
             kept = data.packed_images(torch.tensor([0])).shape[1] * len(data)
             times.append(time.perf_counter() - started)
             del data
-        say(
-            f"\nAll 737,280 images of dSprites into {kept / 1e6:.0f} MB: {statistics.median(times):.1f} s ({min(times):.1f}–{max(times):.1f})."
-        )
+        took = f"{statistics.median(times):.1f} s ({min(times):.1f}–{max(times):.1f})"
+        say(f"\nAll 737,280 images of dSprites into {kept / 1e6:.0f} MB: {took}.")
 
 
 def batches(say: Callable[[str], None], names: list[str], python: str, folder: Path, images: int, rounds: int, seconds: float) -> None:
@@ -167,13 +166,12 @@ def batches(say: Callable[[str], None], names: list[str], python: str, folder: P
 
 def loading(say: Callable[[str], None], names: list[str], rounds: int) -> None:
     """Table of milliseconds for `vd.load` and a first batch."""
-    say(
-        "\n| `vd.load` and a batch of 256, ms | in a new process | again in the same | `import torch, vaedis` before it |\n|---|---|---|---|"
-    )
+    say("\n| `vd.load` and a batch of 256, ms | in a new process | again in the same | the imports before it |\n|---|---|---|---|")
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     for name in names:
         runs = []
         for _ in range(rounds):
-            done = subprocess.run([sys.executable, "-c", LOADING, name], capture_output=True, text=True, check=True)
+            done = subprocess.run([sys.executable, "-c", LOADING, name], capture_output=True, text=True, check=True, env=environment)
             runs.append([float(word) for word in done.stdout.split()])
         imports, cold, warm = (list(column) for column in zip(*runs, strict=True))
         say(f"| {name} | {shown(cold)} | {shown(warm)} | {shown(imports)} |")
@@ -188,7 +186,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
     parser.add_argument("--images", type=int, default=737_280, help="how many images of dSprites h5py reads from")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; disent and h5py read with one")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     python = str(set_up(options.set_up)) if options.set_up else options.peer_python
     if not python:
         parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
@@ -201,11 +201,10 @@ def main() -> None:
 
     names = [name for name in RENDERED if name in DATA_SETS]
     say("# Data sets beside disent 0.8.0 and h5py\n")
-    say(
-        f"Made by `benchmarks/data.py --rounds {options.rounds} --seconds {options.seconds:g} --images {options.images}`; uint8 unless said."
-    )
-    say(f"\n{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}, ")
-    say(f"torch {torch.__version__}. Medians of {options.rounds} rounds, in turn with the peer's, with the lowest and the highest.\n")
+    arguments = f"--rounds {options.rounds} --seconds {options.seconds:g} --images {options.images} --threads {options.threads}"
+    say(f"Made by `benchmarks/data.py {arguments}`; 8-bit images unless said otherwise. Medians, with the lowest and the highest.\n")
+    load = f"load {os.getloadavg()[0]:.1f} at the start"
+    say(f"{platform.machine()}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}, torch {torch.__version__}.\n")
     rendering(say, names, options.rounds, options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         batches(say, names, python, Path(folder), options.images, options.rounds, options.seconds)
