@@ -125,12 +125,10 @@ class XYSquares(FactorData):
 
     def _images(self, index: Tensor) -> Tensor:
         squares = self._squares(index)
-        table = self._table("uint8")
         if not self.rgb:
-            return table[squares].amax(1)[..., None]
+            return self._table("uint8")[squares].amax(1)[..., None]
         x = torch.zeros(len(index), *self.shape, dtype=torch.uint8, device=self.device)
-        for c in range(self.num_squares):
-            x[..., c] = table[squares[:, c]]
+        x.view(-1).index_fill_(0, self._lit(squares), 255)
         return x
 
     def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
@@ -143,10 +141,14 @@ class XYSquares(FactorData):
         # here the channels alternate, so few numbers lie side by side: fill in the background, then the few pixels of the squares
         low, high = self._levels(standardise)
         x = torch.full((len(index), height, width, 3), low, device=self.device)
-        image, channel = (torch.arange(n, device=self.device) for n in squares.shape)
-        start = (image[:, None] * (height * width * 3) + channel)[..., None]
-        x.view(-1).index_fill_(0, (self._table("pixels")[squares] + start).flatten(), high)
+        x.view(-1).index_fill_(0, self._lit(squares), high)
         return x.permute(0, 3, 1, 2)
+
+    def _lit(self, squares: Tensor) -> Tensor:
+        """Where the squares' pixels lie in a batch of images whose three channels alternate: int64, one number each."""
+        image, channel = (torch.arange(n, device=self.device) for n in squares.shape)
+        start = (image[:, None] * math.prod(self.shape) + channel)[..., None]
+        return (self._table("pixels")[squares] + start).flatten()
 
     def _levels(self, standardise: bool) -> tuple[float, float]:
         """What background and squares become on the way to the network."""
