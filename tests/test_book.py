@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -240,8 +241,29 @@ def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
     path = small / "book" / "two.md"
     path.write_text(path.read_text().replace("print('two')", "print('2')"))
     assert key() == first
+    with monkeypatch.context() as other:
+        other.setattr(_runs, "originals", lambda: {"cars3d": "0"})
+        assert key() != first
     monkeypatch.setattr(_runs, "versions", lambda: {"torch": "0"})
     assert key() != first
+
+
+@pytest.mark.parametrize(("profile", "said", "expected"), [("smoke", None, "1"), ("smoke", "0", "0"), ("laptop", None, None)])
+def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profile, said, expected):
+    if said is None:
+        monkeypatch.delenv("VAEDIS_OFFLINE")
+    else:
+        monkeypatch.setenv("VAEDIS_OFFLINE", said)
+    seen = []
+
+    def run(command, env, **_):
+        seen.append(env.get("VAEDIS_OFFLINE"))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(_notebooks.subprocess, "run", run)
+    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    _notebooks.execute(small, tmp_path / "one.ipynb", tmp_path / "run.ipynb", profile, {}, 1)
+    assert seen == [expected]
 
 
 def test_a_run_in_another_profile_is_current_unless_one_is_asked_for(small, monkeypatch):

@@ -140,7 +140,7 @@ def test_images_are_kept_once_as_many_were_rendered_as_there_are(packed, index):
 def test_options_that_do_not_exist_or_fit_are_one_clear_sentence():
     with pytest.raises(ValueError, match="packed must be True, False or None, not 'yes'"):
         vd.load("dsprites", packed="yes")
-    with pytest.raises(ValueError, match="Unknown option 'visibility' of data set 'dsprites'; it takes: packed"):
+    with pytest.raises(ValueError, match="Unknown option 'visibility' of data set 'dsprites'; it takes: in_memory, packed"):
         vd.load("dsprites", visibility=1)
     with pytest.raises(ValueError, match="index 737280 is out of range; there are 737280 observations"):
         vd.load("dsprites").packed_images(torch.tensor([737_280]))

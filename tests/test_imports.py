@@ -12,7 +12,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # what the extras install, and what that brings along
 OTHERS = [
     *("scipy", "sklearn", "numba", "llvmlite", "joblib", "matplotlib", "pandas", "IPython", "ipykernel", "jupyter", "jupyter_book"),
-    *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis", "safetensors"),
+    *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis"),
+    *("h5py", "PIL", "pooch", "requests", "safetensors", "distributed", "dask"),
 ]
 BLOCK = f"""
 import sys
@@ -42,6 +43,7 @@ import vaedis as vd, torch
 data = vd.load("xysquares", grid_spacing=8)
 matrices = vd.distances.traversal_matrices(data, loss="box-blur", factors=["x_R"])
 vd.distances.agreement(matrices["x_R"])
+vd.load("dsprites").images(torch.arange(2))
 run = vd.fit(vd.RunSpec(steps=1, batch=4, framework="ada-gvae"), device="cpu")
 run.posterior(torch.arange(3))
 vd.experiments.grid("fig9"), vd.results.Store().rows("fig9", "laptop"), vd.sweep.describe_missing("fig9")
@@ -61,6 +63,8 @@ except ModuleNotFoundError:
     [
         ("import numpy as np, vaedis as vd; vd.metrics.dci(np.eye(60)[:, :2], np.arange(120).reshape(60, 2) % 3)", "metrics"),
         ("import vaedis.plots", "plots"),
+        ("import vaedis as vd; vd.load('cars3d', origin='original')", "data"),
+        ("import numpy as np; from vaedis.data._formats import resize; resize(np.zeros((1, 96, 96, 1), np.uint8))", "data"),
     ],
 )
 def test_what_is_missing_is_named_with_its_extra(code, extra):

@@ -78,7 +78,7 @@ def test_environment_yml_has_the_same_pins():
     [with_pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     stated = {CONDA_NAMES.get(name, name): version for name, version in plain.items()}
     stated |= dict(entry.split("==") for entry in with_pip)
-    assert {canonicalize_name(r.name) for r in direct("metrics", "plots", "book")} == set(stated)
+    assert {canonicalize_name(r.name) for r in direct("data", "metrics", "plots", "book")} == set(stated)
     assert all(pins()[name] == version for name, version in stated.items())
 
 
@@ -111,7 +111,7 @@ def test_scripts_can_be_executed():
 
 @pytest.mark.parametrize("module", ["vaedis", "vaedis.cli", "vaedis.book", "vaedis.experiments"])
 def test_import_needs_nothing_from_the_extras(module):
-    heavy = ["sklearn", "scipy", "numba", "matplotlib", "pandas", "jupyter_book", "papermill", "jupytext", "yaml"]
+    heavy = ["sklearn", "scipy", "h5py", "PIL", "numba", "matplotlib", "pandas", "jupyter_book", "papermill", "jupytext", "yaml"]
     code = f"import sys; sys.modules.update(dict.fromkeys({heavy})); import {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

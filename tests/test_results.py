@@ -126,15 +126,6 @@ def test_two_processes_lose_nothing(tmp_path):
     assert sorted(r["seed"] for r in results.Store(tmp_path).rows("fig9", "laptop")) == list(range(12))
 
 
-def test_a_corrupt_row_is_named(tmp_path):
-    store = results.Store(tmp_path)
-    store.add(_row())
-    path = tmp_path / "fig9-laptop.csv"
-    path.write_text(path.read_text().replace("57600", "many"))
-    with pytest.raises(ValueError, match=r"fig9-laptop.csv line 2 is no row"):
-        store.rows("fig9", "laptop")
-
-
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -146,21 +137,52 @@ def test_a_corrupt_row_is_named(tmp_path):
         (lambda line: "," + line.split(",", 1)[1], "no key or status"),
     ],
 )
-def test_damage_is_named_with_its_line_and_nothing_is_overwritten(tmp_path, damage, says):
+def test_a_damaged_line_is_named_and_skipped_and_never_deleted(tmp_path, damage, says):
     store = results.Store(tmp_path)
     for seed in range(3):
         store.add(_row(seed))
     path = tmp_path / "fig9-laptop.csv"
     lines = path.read_text().splitlines()
+    whole = [results.spec_of(row).seed for row in store.rows("fig9", "laptop")]
     lines[2] = damage(lines[2])
     path.write_text("\n".join(lines) + "\n")
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"fig9-laptop.csv line 3 is no row of results .*; mend or remove that line") as caught:
-        store.rows("fig9", "laptop")
-    assert says in str(caught.value)
-    with pytest.raises(ValueError, match="line 3 is no row"):
+    with pytest.warns(results.CorruptRow, match=r"fig9-laptop.csv line 3 is no row of results .* and is skipped; mend it") as caught:
+        assert [r["seed"] for r in store.rows("fig9", "laptop")] == [whole[0], whole[2]]
+    assert says in str(caught[0].message)
+    with pytest.warns(results.CorruptRow, match="line 3"):
         store.add(_row(7))
-    assert path.read_bytes() == before
+    assert lines[2] in path.read_text().splitlines()
+    with pytest.warns(results.CorruptRow, match="line 5"):
+        assert {r["seed"] for r in store.rows("fig9", "laptop")} == {whole[0], whole[2], 7}
+
+
+def test_files_from_before_the_maxima_are_read(tmp_path):
+    store = results.Store(tmp_path)
+    store.add(_row(0))
+    path = tmp_path / "fig9-laptop.csv"
+    path.write_text(path.read_text().replace("mig_max,dci_max,", "").replace("0.1,0.5,,,,,", "0.1,0.5,,,"))
+    assert "mig_max" not in path.read_text()
+    (row,) = store.rows("fig9", "laptop")
+    assert (row["mig"], row["mig_max"], row["dci_max"]) == (0.1, None, None)
+
+
+def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path):
+    here, there = results.Store(tmp_path / "here"), results.Store(tmp_path / "there")
+    here.add(_row(0), {"a": np.zeros(1)})
+    here.add(_row(1, status="failed: loss not finite"))
+    here.add(_row(2))
+    there.add(_row(0, device="another"), {"a": np.ones(1)})
+    there.add(_row(1), {"a": np.ones(1)})
+    there.add(_row(2, status="failed: loss not finite"))
+    there.add(results.make_row(RunSpec(seed=3), "fig-x", "a_profile", scores={"mig": 0.5}))
+    assert here.merge(there.root) == {"taken": 2, "known": 2}
+    assert [r["status"] for r in here.rows("fig9", "laptop")] == ["finished"] * 3
+    assert here.arrays(_row(0))["a"].tolist() == [0]
+    assert here.arrays(_row(1))["a"].tolist() == [1]
+    assert here.tables() == [("fig-x", "a_profile"), ("fig9", "laptop")]
+    assert here.merge(there.root) == {"taken": 0, "known": 4}
+    with pytest.raises(ValueError, match="holds no table of results"):
+        here.merge(tmp_path / "nothing")
 
 
 def test_values_are_picked_by_columns_and_by_options(tmp_path):

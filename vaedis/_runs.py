@@ -1,7 +1,7 @@
 """What the book knows about the runs of its notebooks: which there are, whether each is current, and what made it.
 
 A run is current as long as its key is: a hash of the notebook's code, of the package, of the stored results, of the profile and parameters,
-and of the versions of the libraries that draw and compute. Words, captions and tags may change without a new run.
+of the originals on disk, and of the versions of the libraries that draw and compute. Words, captions and tags may change without a new run.
 Only the standard library is needed, except PyYAML to read the table of contents.
 """
 
@@ -134,6 +134,8 @@ def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], dige
         "profile": profile,
         "params": dict(params),
         "versions": versions(),
+        # stand-ins and what is rendered follow from the package; an original takes their place as soon as it is there
+        "originals": originals(),
     }
     if name == LAST:
         parts["others"] = [(other, facts["date"]) for other, facts in sorted(read_facts(root).items()) if other != LAST]
@@ -166,6 +168,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def originals() -> dict[str, str]:
+    """Return the hash of the images of each original that is on disk, by data set."""
+    from vaedis.data import _prepare
+
+    found = {name: _prepare.stored_facts(name, "original") for name in _prepare.STORED_ORIGINS}
+    return {name: facts["sha256"] for name, facts in found.items() if facts is not None}
 
 
 def is_current(root: Path, name: str, facts: Mapping[str, Any] | None, digest: str | None = None) -> bool:

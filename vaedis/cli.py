@@ -1,4 +1,4 @@
-"""The command ``vaedis``: build the book, and write its chapters as notebooks."""
+"""The command ``vaedis``: build the book, prepare data sets, run sweeps, diagnose data, and show what is stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaedis import _diagnosis_command
+from vaedis import _diagnosis_command, _sweep_commands
+from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
 
@@ -57,11 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     book.set_defaults(run=_book)
 
     _diagnosis_command.add_parser(commands, common)
+    _sweep_commands.add_parsers(commands, common)
 
     convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")
     convert.add_argument("folder", type=Path, help="where to write them")
     convert.add_argument("--outputs", metavar="PROFILE", help="with the outputs of the current runs in this profile")
     convert.set_defaults(run=_notebooks)
+
+    _commands.add_parser(commands, common)
     return parser
 
 

@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,16 @@ from vaedis.experiments import PROFILES, RunSpec
 
 Row = dict[str, Any]
 
+
+class CorruptRow(UserWarning):
+    """A line of a results file that cannot be read; it is skipped, and kept as it is."""
+
+
 _SPEC = tuple(RunSpec.__dataclass_fields__)
 _MAPPINGS = ("data_options", "loss_options", "model_options")
-_SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", "final_loss", "final_recon", "final_kl", "beta_sum")
+# the maxima over training came later: files without them are read as if they were empty
+_MAXIMA = ("mig_max", "dci_max")
+_SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", *_MAXIMA, "final_loss", "final_recon", "final_kl", "beta_sum")
 _MADE_BY = ("protocol", "images_per_second", "seconds", "device", "threads", "torch", "python", "vaedis", "commit", "date")
 COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
 _NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int}
@@ -101,29 +109,40 @@ class Store:
     def _table(self, experiment: str, profile: str) -> Path:
         return self.root / f"{experiment}-{profile}.csv"
 
+    def _read(self, experiment: str, profile: str) -> tuple[list[Row], list[str]]:
+        """Return a table's rows and the lines that could not be read, as they are."""
+        path = self._table(experiment, profile)
+        if not path.exists():
+            return [], []
+        found, corrupt = [], []
+        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        columns = next(csv.reader([header]), [])
+        for number, line in enumerate(lines, 2):
+            try:
+                found.append(_read_row(columns, next(csv.reader([line], strict=True), [])))
+            except (ValueError, TypeError, KeyError, csv.Error) as problem:
+                corrupt.append(line)
+                warnings.warn(f"{path} line {number} is no row of results ({problem}) and is skipped; mend it.", CorruptRow, stacklevel=3)
+        return found, corrupt
+
     def rows(self, experiment: str, profile: str) -> list[Row]:
         """Return all rows of an experiment and profile, with numbers and mappings read back from text.
 
-        Raises
-        ------
-        ValueError
-            If a row cannot be read; the message names the file and the line.
+        Warns
+        -----
+        CorruptRow
+            For each line that cannot be read, with the file and the line's number. It is skipped, and never deleted.
         """
-        path = self._table(experiment, profile)
-        if not path.exists():
-            return []
-        found = []
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, line in enumerate(csv.DictReader(file), 2):
-                try:
-                    found.append(_read_row(line))
-                except (ValueError, TypeError, KeyError) as problem:
-                    raise ValueError(f"{path} line {number} is no row of results ({problem}); mend or remove that line.") from problem
-        return found
+        return self._read(experiment, profile)[0]
 
-    def keys(self, experiment: str, profile: str) -> set[str]:
-        """Return the keys of the runs that are stored, failed ones included."""
-        return {row["key"] for row in self.rows(experiment, profile)}
+    def tables(self) -> list[tuple[str, str]]:
+        """Return the experiments and profiles that have a table: (experiment, profile), sorted."""
+        found = (path.stem.rpartition("-") for path in self.root.glob("*-*.csv"))
+        return sorted((experiment, profile) for experiment, _, profile in found)
+
+    def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
+        """Return the keys of the runs that are stored; those that failed only if `failed`."""
+        return {row["key"] for row in self.rows(experiment, profile) if failed or row["status"] == "finished"}
 
     def add(self, row: Row, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Store a run; a row with the same key is replaced. Either the whole row is there afterwards or nothing has changed.
@@ -143,15 +162,51 @@ class Store:
                 buffer = io.BytesIO()
                 np.savez_compressed(buffer, allow_pickle=False, **arrays)
                 write_atomically(beside, buffer.getvalue())
-            kept = [r for r in self.rows(experiment, profile) if r["key"] != row["key"]]
+            rows, corrupt = self._read(experiment, profile)
             table = io.StringIO(newline="")
             writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
             writer.writeheader()
-            for r in sorted([*kept, row], key=lambda r: r["key"]):
+            for r in sorted([*(r for r in rows if r["key"] != row["key"]), row], key=lambda r: r["key"]):
                 writer.writerow({c: _to_text(c, r.get(c)) for c in COLUMNS})
+            table.writelines(f"{line}\n" for line in corrupt)
             write_atomically(self._table(experiment, profile), table.getvalue().encode())
             if not arrays:
                 beside.unlink(missing_ok=True)  # what a replaced row left
+
+    def merge(self, folder: str | os.PathLike[str]) -> dict[str, int]:
+        """Take in the rows and arrays of another store, for instance one that a machine without a network filled.
+
+        A run that this store holds already stays as it is, unless it failed here and finished there.
+
+        Parameters
+        ----------
+        folder : path
+            The other store.
+
+        Returns
+        -------
+        dict of str to int
+            How many runs were ``"taken"``, and how many were ``"known"``.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no table of results.
+        """
+        other = Store(folder)
+        if not other.tables():
+            raise ValueError(f"{other.root} holds no table of results (<experiment>-<profile>.csv); give the folder that a sweep wrote to.")
+        counts = {"taken": 0, "known": 0}
+        for experiment, profile in other.tables():
+            rows = other.rows(experiment, profile)
+            have = {row["key"]: row["status"] for row in self.rows(experiment, profile)}
+            for row in rows:
+                status = have.get(row["key"])
+                known = status == "finished" or (status is not None and row["status"] != "finished")
+                counts["known" if known else "taken"] += 1
+                if not known:
+                    self.add(row, other.arrays(row))
+        return counts
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none."""
@@ -261,18 +316,20 @@ def _to_text(column: str, value: Any) -> str:
         return ""
     if column in _MAPPINGS:
         return json.dumps(value, sort_keys=True)
-    return repr(float(value)) if _NUMBERS.get(column) is float else str(value)
+    # one run is one line, so that a damaged one takes no other with it
+    return repr(float(value)) if _NUMBERS.get(column) is float else " ".join(str(value).splitlines())
 
 
-def _read_row(line: Mapping[str, str | None]) -> Row:
-    missing = [c for c in COLUMNS if line.get(c) is None]
+def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
+    if len(fields) > len(columns):
+        raise ValueError("more fields than columns")
+    line = dict(zip(columns, fields, strict=False))
+    missing = [c for c in COLUMNS if c not in line and (c in columns or c not in _MAXIMA)]
     if missing:
         raise ValueError(f"no {missing[0]}")
-    if len(line) > len(COLUMNS):
-        raise ValueError("more fields than columns")
     row: Row = {}
     for column in COLUMNS:
-        text = line[column] or ""
+        text = line.get(column, "")
         if column in _MAPPINGS:
             row[column] = json.loads(text)
         elif column == "standardise":

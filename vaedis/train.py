@@ -39,9 +39,11 @@ class Run:
     history : dict of str to ndarray of float32, shape (steps,)
         ``"loss"``, ``"recon"`` and ``"kl"`` of each step's batch.
     seconds : float
-        Wall time of the training steps, those before a checkpoint included.
+        Wall time of the training steps, those before a checkpoint included; a member of a population has its share of the whole.
     precision : {"float32", "tf32", "bf16"}
         Of the arithmetic.
+    failure : TrainingFailed or None
+        In a population, why this member stopped before the others; its history then ends there, and its network is of no use.
     """
 
     spec: RunSpec
@@ -51,6 +53,7 @@ class Run:
     history: dict[str, np.ndarray]
     seconds: float
     precision: str = "float32"
+    failure: TrainingFailed | None = None
 
     @property
     def standardise(self) -> bool:
@@ -144,7 +147,9 @@ def fit(
     Parameters
     ----------
     spec : RunSpec or sequence of RunSpec
-        A sequence is trained one after the other.
+        A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
+        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences, and
+        those with a checkpoint or a deadline, are trained one after the other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional
@@ -171,11 +176,11 @@ def fit(
     Raises
     ------
     TrainingFailed
-        If the loss becomes NaN or infinite.
+        If the loss becomes NaN or infinite. In a population, only the member whose loss it is stops, with a warning; see `Run.failure`.
     TrainingStopped
         If the deadline was reached.
     ValueError
-        If a name or an option of the specification does not exist, or a value does not fit.
+        If a name or an option of the specification does not exist, or a value does not fit, or members of a population cannot be stacked.
     RuntimeError
         If CUDA is asked for and absent.
     ImportError
@@ -193,6 +198,11 @@ def fit(
                 raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
         options = {"precision": precision, "callback": callback, "every": every}
         options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "deadline": up}
+        # what can be stopped is kept run by run
+        if any(s.model == "mlp" for s in spec) and checkpoint is None and deadline is None:
+            from vaedis import _population
+
+            return _population.fit(spec, device=device, data=data, callback=callback, every=every)
         return [fit(s, device=device, data=data, **options) for s in spec]
     if _check.count("every", every, 0) == 0 and callback is not None:
         raise ValueError("There is a callback, but every is 0; say after how many steps it is to be called, for instance every=100.")

@@ -110,6 +110,9 @@ def setup(app):
     """Connect all of it."""
     # Set for scripts without a display, it would keep every figure out of the notebooks that Jupyter Book executes.
     os.environ.pop("MPLBACKEND", None)
+    # Jupyter Book executes in the smoke profile unless another is asked for, and that one downloads nothing.
+    if os.environ.get("VAEDIS_PROFILE", "") in ("", "smoke"):
+        os.environ.setdefault("VAEDIS_OFFLINE", "1")
     # After myst_nb has set itself up on the same event.
     app.connect("builder-inited", drop_stale_runs, priority=900)
     app.connect("env-get-outdated", outdated_pages)

@@ -8,25 +8,42 @@ from typing import Any
 import torch
 
 from vaedis import _check
+from vaedis.data import _prepare
+from vaedis.data._benchmarks import BENCHMARKS
+from vaedis.data._disk import DataError
+from vaedis.data._prepare import StandInWarning
+from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, resolve_device
+from vaedis.data.coordinates import Coordinates
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
+from vaedis.data.shapes3d import Shapes3D
 from vaedis.data.table import Table, read_table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
-DATA_SETS: dict[str, Callable[..., FactorData]] = {
-    "xysquares": XYSquares,
-    "dsprites": DSprites,
-    "xyobject": XYObject,
-    "xyobject-shaded": XYObjectShaded,
+# for each data set, where its images can come from, the preferred origin first
+DATA_SETS: dict[str, dict[str, Callable[..., FactorData]]] = {
+    "xysquares": {"generated": XYSquares},
+    "dsprites": {"original": Stored, "rendered": DSprites},
+    "shapes3d": {"original": Stored, "rendered": Shapes3D},
+    "cars3d": {"original": Stored, "stand-in": Stored},
+    "smallnorb": {"original": Stored, "stand-in": Stored},
+    "xyobject": {"generated": XYObject},
+    "xyobject-shaded": {"generated": XYObjectShaded},
+    "coordinates": {"generated": Coordinates},
 }
 
 __all__ = [
     "DATA_SETS",
+    "Coordinates",
     "DSprites",
+    "DataError",
     "FactorData",
     "Relabelled",
+    "Shapes3D",
+    "StandInWarning",
+    "Stored",
     "Table",
     "XYObject",
     "XYObjectShaded",
@@ -37,12 +54,17 @@ __all__ = [
 ]
 
 
-def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> FactorData:
+def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu", **options: Any) -> FactorData:
     """Return a data set by name.
 
     Parameters
     ----------
-    name : {"xysquares", "dsprites", "xyobject", "xyobject-shaded"}
+    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "xyobject-shaded", "coordinates"}
+    origin : {"auto", "original", "rendered", "stand-in", "generated"}
+        Where the images come from; each data set has some of these. "auto" takes the original if it has been prepared (`vaedis data
+        prepare`, or ``origin="original"``). Otherwise dSprites and 3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless
+        ``VAEDIS_OFFLINE=1``; where that cannot be done, a stand-in of the same factors takes their place, with a `StandInWarning`.
+        "original" insists. `FactorData.origin` tells what it came to.
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options
@@ -51,10 +73,25 @@ def load(name: str, *, device: str | torch.device = "cpu", **options: Any) -> Fa
     Raises
     ------
     ValueError
-        If there is no such data set or option (the message lists those that exist), or an option's value does not fit.
+        If there is no such data set, origin or option (the message lists those that exist), or an option's value does not fit.
+    DataError
+        If the original is insisted on and cannot be had, or the cache cannot be written to; a RuntimeError.
+    ImportError
+        If something must be downloaded or converted and the extra ``data`` is not installed.
     RuntimeError
         If CUDA is asked for and absent.
     """
-    cls = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
-    _check.options("data set", name, options, cls.OPTIONS)  # type: ignore[attr-defined]
-    return cls(**options).to(device)
+    origins = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
+    _check.one_of(f"origin of data set {name!r}", origin, ("auto", *origins))
+    # with "auto", options of any of the origins do, so that a call means the same whatever is on disk
+    asked = list(origins.values()) if origin == "auto" else [origins[origin]]
+    _check.options("data set", name, options, dict.fromkeys(o for cls in asked for o in cls.OPTIONS))  # type: ignore[attr-defined]
+    place = resolve_device(device)
+    if origin == "auto":
+        origin = _prepare.best_origin(name, origins) if name in BENCHMARKS else next(iter(origins))
+    cls = origins[origin]
+    options = {key: value for key, value in options.items() if key in cls.OPTIONS}  # type: ignore[attr-defined]
+    if cls is not Stored:
+        return cls(**options).to(place)
+    _prepare.prepare(name, origin)
+    return Stored(BENCHMARKS[name], _prepare.stored_path(name, origin), **options).to(place)

@@ -1,0 +1,171 @@
+"""Sweeps that are stopped, killed or spread over processes lose nothing and repeat nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from vaedis import cli, experiments, results, sweep
+from vaedis.experiments import Profile, RunSpec
+
+# long enough to be caught in the middle: about a second a run on one core
+SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
+OPTIONS = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
+ROOT = Path(__file__).parents[1]
+
+
+def grid(scale):
+    small = {"model": "mlp", "model_options": {"hidden": [16]}, "latents": 3, "steps": scale.steps, "batch": scale.batch}
+    return [RunSpec(data_options=OPTIONS, framework=f, seed=s, **small) for s in range(2) for f in experiments.FRAMEWORKS]
+
+
+@pytest.fixture
+def specs(monkeypatch):
+    monkeypatch.setitem(experiments.GRIDS, "fig9", grid)
+    monkeypatch.setitem(experiments.PROFILES, "smoke", SCALE)
+    return grid(SCALE)
+
+
+def scores(store):
+    return {row["key"]: (row["mig"], row["dci"], row["final_loss"]) for row in store.rows("fig9", "smoke")}
+
+
+def wait_for(found, seconds=60):
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tmp_path, specs):
+    distributed = pytest.importorskip("distributed")
+    alone = results.Store(tmp_path / "alone")
+    sweep.Sweep("fig9", SCALE, alone, device="cpu", quiet=True).run()
+    store = results.Store(tmp_path / "cluster")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None, memory_limit=0
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+
+        def kill_one():
+            wait_for(lambda: len(list((store.root / "checkpoints").glob("*/*"))) >= 2)
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        assert sweep.Sweep("fig9", SCALE, store, device="cpu", scheduler=cluster.scheduler_address, quiet=True).run() == 4
+        killer.join()
+        assert set(client.run(os.getpid).values()) != set(pids.values())
+    assert scores(store) == scores(alone)
+    assert not list((store.root / "checkpoints").iterdir())
+
+
+def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monkeypatch, capsys):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("vaedis._cluster._ANSWER_SECONDS", 1)
+    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]
+    assert cli.main(words) == 1
+    assert "No Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs, capsys):
+    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    assert cli.main([*words, "--budget", "0.3s"]) == 0
+    assert "left, 1 of them with a checkpoint; the same command goes on" in capsys.readouterr().err
+    assert list((tmp_path / "checkpoints").glob("*/*"))
+    assert cli.main(words) == 0
+    store, alone = results.Store(tmp_path), results.Store(tmp_path / "alone")
+    sweep.Sweep("fig9", SCALE, alone, device="cpu", quiet=True).run()
+    assert scores(store) == scores(alone)
+
+
+def test_an_interrupt_stores_and_stops_with_one_line(tmp_path):
+    """A real process, a real signal."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import test_cluster as t
+from vaedis import cli, experiments
+import torch
+torch.set_num_threads(1)
+experiments.GRIDS["fig9"], experiments.PROFILES["smoke"] = t.grid, t.SCALE
+sys.exit(cli.main(["sweep", "fig9", "--profile", "smoke", "--out", {str(tmp_path)!r}, "--device", "cpu"]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list((tmp_path / "checkpoints").glob("*")))
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in err.splitlines()[-1]
+
+
+def test_a_folder_of_its_own_makes_no_run_of_the_store_again(tmp_path, specs, monkeypatch):
+    monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path / "store"))
+    done = specs[0]
+    results.Store().add(results.make_row(done, "fig9", "smoke", scores={"mig": 0.5, "dci": 0.5}))
+    apart = sweep.Sweep("fig9", SCALE, results.Store(tmp_path / "out"), also=results.Store())
+    assert apart.todo() == specs[1:]
+
+
+def test_shards_share_all_runs_and_none_twice(tmp_path, specs):
+    store = results.Store(tmp_path)
+    shares = [sweep.missing("fig9", SCALE, store, shard=(i, 3)) for i in (1, 2, 3)]
+    assert sorted(s.key for share in shares for s in share) == sorted(s.key for s in specs)
+    with pytest.raises(ValueError, match="from 1 to n, not 4/3"):
+        sweep.missing("fig9", SCALE, store, shard=(4, 3))
+
+
+def test_an_empty_grid_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(experiments.GRIDS, "fig9", lambda scale: [])
+    with pytest.raises(ValueError, match="The grid of fig9 is empty"):
+        sweep.missing("fig9", SCALE, results.Store(tmp_path))
+
+
+def test_failed_runs_are_run_again_only_if_asked_for(tmp_path, specs):
+    store = results.Store(tmp_path)
+    store.add(results.make_row(specs[0], "fig9", "smoke", status="failed: loss not finite"))
+    assert sweep.missing("fig9", SCALE, store) == specs[1:]
+    assert sweep.missing("fig9", SCALE, store, retry_failed=True) == specs
+    store.add(results.make_row(specs[0], "fig9", "smoke", scores={"mig": 0.5, "dci": 0.5}))
+    assert sweep.missing("fig9", SCALE, store, retry_failed=True) == specs[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--budget", "soon"], "A budget is a time above 0 like 90s, 25m or 2h, not 'soon'"),
+        (["--budget", "0s"], "above 0"),
+        (["--shard", "3/2"], "A shard is i/n with i from 1 to n"),
+        (["--workers", "-1"], "--workers must be a whole number of at least 0"),
+        (["--profile", "huge"], "Unknown profile 'huge'"),
+    ],
+)
+def test_bad_requests_are_one_sentence(tmp_path, capsys, words, says):
+    assert cli.main(["sweep", "fig9", "--out", str(tmp_path), *words]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_tell_what_is_stored_and_missing_and_merge(tmp_path, specs, capsys):
+    store, other = results.Store(tmp_path / "a"), results.Store(tmp_path / "b")
+    for k, spec in enumerate(specs):
+        other.add(results.make_row(spec, "fig9", "smoke", scores={"mig": 0.125 * k, "dci": 0.5}))
+    assert cli.main(["results", "--out", str(store.root), "merge", str(other.root)]) == 0
+    assert capsys.readouterr().out == "4 runs taken in, 0 known already\n"
+    assert cli.main(["results", "--out", str(store.root), "--experiment", "fig9"]) == 0
+    out = capsys.readouterr().out
+    assert "fig9, smoke profile: 4 finished, 0 failed" in out
+    assert "MIG 0.125 [0.000 0.250]" in out
+    assert "smoke 4 of 4 stored" in out
+    assert cli.main(["results", "--experiment", "fig1"]) == 2
+    assert "Unknown experiment 'fig1'" in capsys.readouterr().err

@@ -1,0 +1,272 @@
+"""`vd.load` takes the original where it is on disk, and otherwise what the reader was told of; what the command says is what is there."""
+
+import dataclasses
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+import toy_data
+
+import vaedis as vd
+from vaedis import _runs, cli
+from vaedis.data import DATA_SETS, DataError, StandInWarning, Stored, _benchmarks, _formats, _prepare
+
+STAND_IN = 255 - toy_data.IMAGES
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """The toy as a data set that has an original and a stand-in, and none of them on disk."""
+    toy_data.install(monkeypatch, tmp_path / "cache", "http://127.0.0.1:9/toy.bin")
+    monkeypatch.setitem(DATA_SETS, "toy", {"original": Stored, "stand-in": Stored})
+    monkeypatch.setitem(_prepare.STORED_ORIGINS, "toy", ("original", "stand-in"))
+    monkeypatch.setattr(_prepare, "_told", set())
+    monkeypatch.setattr(_prepare, "_refused", {})
+
+    def write(name, place, *, progress):
+        (place / "drawn.bin").write_bytes(STAND_IN.tobytes())
+        progress(1, 1)
+        return (place / "drawn.bin",)
+
+    drawing = types.SimpleNamespace(VERSION=1, write=write)
+    monkeypatch.setitem(sys.modules, "vaedis.data._standins", drawing)
+    monkeypatch.setattr(vd.data, "_standins", drawing, raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder with the original."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / toy_data.FILE).write_bytes(toy_data.CONTENT)
+    return tmp_path / "source"
+
+
+def origin_of(data) -> str:
+    """The origin that the data set states, after a look at whether it is true."""
+    images = {"original": toy_data.IMAGES, "stand-in": STAND_IN}[data.origin]
+    np.testing.assert_array_equal(data.images(torch.arange(len(data))).numpy(), images)
+    return data.origin
+
+
+def test_offline_the_stand_in_is_used_and_said_so_once(cache):
+    with pytest.warns(StandInWarning, match=r"^The original toy .*VAEDIS_OFFLINE is set.*stand-in.*: vaedis data prepare toy\.$") as told:
+        data = vd.load("toy")
+    assert told[0].filename == __file__
+    assert origin_of(data) == "stand-in"
+    assert origin_of(vd.load("toy")) == "stand-in"
+    assert {path.name for path in (cache / "toy").iterdir()} - {".lock"} == {"stand-in.npy", "stand-in.json"}
+
+
+def test_online_the_original_is_fetched(cache, monkeypatch):
+    with toy_data.serving(monkeypatch) as server:
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("good")))
+        assert origin_of(vd.load("toy")) == "original"
+        monkeypatch.setenv("VAEDIS_OFFLINE", "1")
+        assert origin_of(vd.load("toy")) == "original"
+        assert server.count("good") == 1
+
+
+def test_online_but_out_of_reach_a_server_is_asked_once(cache, monkeypatch):
+    with toy_data.serving(monkeypatch) as server:
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("broken")))
+        with pytest.warns(StandInWarning, match="500 Internal Server Error"):
+            assert origin_of(vd.load("toy")) == "stand-in"
+        assert origin_of(vd.load("toy")) == "stand-in"
+        assert server.count("broken") == 1
+
+
+def test_the_stand_in_is_never_preferred(cache, monkeypatch, source):
+    vd.load("toy", origin="stand-in")
+    monkeypatch.setenv("VAEDIS_DATA_SOURCE", str(source))
+    assert origin_of(vd.load("toy")) == "original"
+    monkeypatch.delenv("VAEDIS_DATA_SOURCE")
+    assert origin_of(vd.load("toy")) == "original"
+    assert origin_of(vd.load("toy", origin="stand-in")) == "stand-in"
+
+
+def test_files_that_are_there_are_converted_offline(cache, source):
+    (cache / "toy" / "files").mkdir(parents=True)
+    (source / toy_data.FILE).rename(cache / "toy" / "files" / toy_data.FILE)
+    assert origin_of(vd.load("toy")) == "original"
+
+
+def test_insisting_on_the_original_is_one_sentence(cache):
+    with pytest.raises(DataError, match=r"^toy\.bin cannot be had: VAEDIS_OFFLINE forbids to ask for it; unset that, or .*\.$"):
+        vd.load("toy", origin="original")
+
+
+def test_a_page_is_run_again_once_an_original_is_there(cache, source):
+    assert _runs.originals() == {}
+    vd.load("toy", origin="stand-in")
+    assert _runs.originals() == {}
+    _prepare.prepare("toy", source=source)
+    assert _runs.originals() == {"toy": toy_data.SHA256}
+
+
+def test_a_stand_in_is_drawn_anew_when_its_drawing_has_changed(cache, monkeypatch):
+    vd.load("toy", origin="stand-in")
+    before = _prepare.stored_path("toy", "stand-in").stat().st_ino
+    monkeypatch.setattr(vd.data._standins, "VERSION", 2)
+    assert _prepare.stored_facts("toy", "stand-in") is None
+    assert origin_of(vd.load("toy", origin="stand-in")) == "stand-in"
+    assert _prepare.stored_facts("toy", "stand-in")["drawing"] == 2
+    assert _prepare.stored_path("toy", "stand-in").stat().st_ino != before
+
+
+def test_insisting_on_the_stand_in_warns_of_nothing(cache):
+    assert origin_of(vd.load("toy", origin="stand-in")) == "stand-in"
+
+
+def test_a_data_set_that_can_be_rendered_is(monkeypatch):
+    data = vd.load("dsprites")
+    assert data.origin == "rendered"
+    assert len(data) == 737_280
+    with pytest.raises(DataError, match="VAEDIS_OFFLINE forbids"):
+        vd.load("dsprites", origin="original")
+
+
+def test_a_generated_data_set_has_one_origin():
+    assert vd.load("xysquares").origin == vd.load("xysquares", origin="generated").origin == "generated"
+    with pytest.raises(ValueError, match=r"Unknown origin of data set 'xysquares' 'original'; choose one of: auto, generated\."):
+        vd.load("xysquares", origin="original")
+
+
+def test_options_are_those_of_the_origins(cache):
+    vd.load("toy", origin="stand-in")
+    with pytest.raises(ValueError, match=r"Unknown option 'grid' of data set 'toy'; it takes: in_memory\."):
+        vd.load("toy", origin="stand-in", grid=3)
+    # whatever "auto" comes to
+    assert vd.load("dsprites", packed=False, in_memory=True).origin == "rendered"
+    with pytest.raises(ValueError, match="Unknown option 'in_memory'"):
+        vd.load("dsprites", origin="rendered", in_memory=True)
+
+
+def test_a_run_can_ask_for_an_origin(cache):
+    spec = vd.RunSpec(data="toy", data_options={"origin": "stand-in"}, model="mlp", latents=2, steps=1, batch=4)
+    assert vd.fit(spec, device="cpu").data.origin == "stand-in"
+
+
+# the command
+
+
+def test_status_before_and_after(cache, source, capsys):
+    assert cli.main(["data", "status"]) == 0
+    before = capsys.readouterr().out.splitlines()
+    assert before[0] == f"cache: {cache}; offline, since VAEDIS_OFFLINE is set"
+    lines = [line.split() for line in before[2:]]
+    assert [line[:2] for line in lines] == [[name, origin] for name, origins in DATA_SETS.items() for origin in origins]
+    assert ["toy", "original", "no", "-", "-"] in lines
+    assert ["xysquares", "generated", "not", "needed", "-", "-"] in lines
+    vd.load("toy", origin="stand-in")
+    _prepare.prepare("toy", source=source)
+    assert cli.main(["data", "status", "--verify"]) == 0
+    after = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["toy", "original", "verified", "262", "kB", toy_data.SHA256] in after
+    assert next(line for line in after if line[:2] == ["toy", "stand-in"])[2] == "verified"
+
+
+def test_status_tells_of_files_that_are_not_converted(cache, capsys):
+    (cache / "toy" / "files").mkdir(parents=True)
+    (cache / "toy" / "files" / f"{toy_data.FILE}.part").write_bytes(bytes(123_456))
+    cli.main(["data", "status"])
+    assert ["toy", "original", "files", "only", "123", "kB", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_status_finds_damage(cache, source, capsys):
+    _prepare.prepare("toy", source=source)
+    path = _prepare.stored_path("toy", "original")
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(bytes([255 - toy_data.CONTENT[-1]]))
+    assert cli.main(["data", "status"]) == 0
+    assert cli.main(["data", "status", "--verify"]) == 1
+    assert capsys.readouterr().err == "Damaged: toy; run: vaedis data prepare toy --force.\n"
+
+
+def test_prepare_says_first_what_it_will_do(cache, source, capsys):
+    assert cli.main(["data", "prepare", "toy", "--from", str(source)]) == 0
+    plan, file, done = capsys.readouterr().out.splitlines()
+    assert plan == f"toy: will fetch 262 kB and convert it: 262 kB in {cache / 'toy' / 'original.npy'}"
+    assert file == f"  fetch toy.bin (262 kB) from {(source / toy_data.FILE).as_uri()}"
+    assert done == f"toy: original ready, 262 kB, sha256 {toy_data.SHA256}"
+    assert cli.main(["data", "prepare", "toy"]) == 0
+    assert capsys.readouterr().out == "toy: original is on disk already\n"
+    assert cli.main(["data", "prepare", "toy", "--force"]) == 0
+    plan, file, _ = capsys.readouterr().out.splitlines()
+    assert plan.startswith("toy: will fetch nothing and convert it")
+    assert file == "  verify toy.bin (262 kB, on disk)"
+
+
+def test_prepare_asks_for_a_size_that_is_not_known(cache, monkeypatch, capsys):
+    with toy_data.serving(monkeypatch) as server:
+        unknown = toy_data.original(server.url("good"), size=None)
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
+        assert cli.main(["data", "prepare", "toy"]) == 0
+        assert "fetch toy.bin (262 kB) from http" in capsys.readouterr().out
+        unknown = toy_data.original(server.url("missing"), size=None)
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
+        (cache / "toy" / "files" / toy_data.FILE).unlink()
+        assert cli.main(["data", "prepare", "toy", "--force"]) == 1
+        assert "will fetch a file of unknown size" in capsys.readouterr().out
+
+
+def test_prepare_says_what_is_left_to_fetch(cache, monkeypatch, capsys):
+    (cache / "toy" / "files").mkdir(parents=True)
+    (cache / "toy" / "files" / f"{toy_data.FILE}.part").write_bytes(toy_data.CONTENT[:100_000])
+    with toy_data.serving(monkeypatch) as server:
+        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("good")))
+        assert cli.main(["data", "prepare", "toy"]) == 0
+        assert server.asked[-1][1] == "bytes=100000-"
+    assert "fetch toy.bin (262 kB, of which 100 kB are on disk) from http://127.0.0.1" in capsys.readouterr().out
+
+
+def test_prepare_goes_on_after_one_failed(cache, source, monkeypatch, capsys):
+    monkeypatch.setitem(_benchmarks.BENCHMARKS, "other", toy_data.benchmark("http://127.0.0.1:9/other.bin"))
+    monkeypatch.setitem(_prepare.STORED_ORIGINS, "other", ("original",))
+
+    def refuse(path):
+        raise ValueError(f"{path} is damaged.")
+
+    monkeypatch.setitem(_formats.READERS, "other", refuse)
+    assert cli.main(["data", "prepare", "other", "toy", "--from", str(source)]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("vaedis: other cannot be converted")
+    assert told.err.count("\n") == 1
+    assert "toy: original ready" in told.out
+
+
+def test_prepare_offline_is_one_line(cache, capsys):
+    assert cli.main(["data", "prepare", "toy"]) == 1
+    error = capsys.readouterr().err
+    assert "VAEDIS_OFFLINE forbids" in error
+    assert error.count("\n") == 1
+
+
+def test_prepare_the_stand_in(cache, capsys):
+    assert cli.main(["data", "prepare", "toy", "--origin", "stand-in"]) == 0
+    plan, done = capsys.readouterr().out.splitlines()
+    assert plan.startswith("toy: will draw the stand-in")
+    assert done.startswith("toy: stand-in ready")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mnist"], "Unknown data set with files 'mnist'; choose one of: dsprites, shapes3d, cars3d, smallnorb, toy."),
+        (["dsprites", "--origin", "stand-in"], "Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original."),
+        (["toy", "--from", "ftp://x"], "The source of data must be a folder, or a file://, http:// or https:// URL, not 'ftp://x'."),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(cache, capsys, arguments, message):
+    assert cli.main(["data", "prepare", *arguments]) == 2
+    assert capsys.readouterr().err == f"vaedis: {message}\n"
+
+
+def test_prepare_takes_all_that_have_the_origin(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_prepare, "prepare", lambda name, origin, **_: asked.append((name, origin)) or {"bytes": 1, "sha256": "-"})
+    cli.main(["data", "prepare", "--origin", "stand-in"])
+    assert asked == [("cars3d", "stand-in"), ("smallnorb", "stand-in")]

@@ -1,0 +1,96 @@
+"""The no-pixel study: its grid is the figures' grid, its populations can train at once, and every run ends up in the store."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from vaedis import experiments, no_pixels, results
+from vaedis.experiments import RunSpec
+from vaedis.results import Store
+
+TOY = dataclasses.replace(no_pixels.PROFILE, name="toy", steps=3, batch=8, repeats=1, spacings=(1, 8), protocol="fast")
+
+
+@pytest.mark.parametrize("experiment", ["fig9", "fig11"])
+def test_the_grid_is_that_of_the_figure_with_coordinates_in_place_of_images(experiment):
+    ours, figure = no_pixels.grid(experiment), experiments.grid(experiment, no_pixels.PROFILE)
+    assert len(ours) == len(figure) == len({s.key for s in ours})
+    for spec, image in zip(ours, figure, strict=True):
+        assert (spec.data, spec.model, spec.loss) == ("coordinates", "mlp", "mse")
+        assert spec.data_options["grid_spacing"] == image.data_options["grid_spacing"]
+        assert spec.data_options["distance"] == image.loss
+        assert spec.data_options["rotation"] == spec.seed
+        for name in ("framework", "beta", "latents", "seed", "average", "pairs", "lr"):
+            assert getattr(spec, name) == getattr(image, name)
+
+
+def test_every_cell_of_both_figures_has_five_seeds_and_both_averages():
+    figure9 = no_pixels.grid("fig9")
+    cells = {(s.framework, s.data_options["grid_spacing"]) for s in figure9}
+    assert cells == set(itertools.product(experiments.FRAMEWORKS, range(1, 9)))
+    assert len(figure9) == 5 * len(cells)
+    assert len(no_pixels.grid("fig11")) == 5 * 2 * 2
+    other = {s.replace(average="mean").key for s in no_pixels.grid("averaging")}
+    assert other == {s.key for s in figure9 if s.framework == "ada-gvae"}
+    for spec in no_pixels.grid("rotation"):
+        assert "rotation" not in spec.data_options
+        turned = spec.replace(data_options={**spec.data_options, "rotation": spec.seed})
+        assert turned.key in {s.key for s in figure9}
+
+
+def test_options_of_the_loss_go_along():
+    spec = RunSpec(loss="box-blur", loss_options={"radius": 5})
+    assert no_pixels.without_pixels(spec).data_options["distance_options"] == {"radius": 5}
+
+
+def test_populations_are_of_one_seed_and_shape_and_leave_nothing_out():
+    specs = [s for e in no_pixels.EXPERIMENTS for s in no_pixels.grid(e)]
+    found = no_pixels.populations(specs, most=8)
+    assert sorted(s.key for p in found for s in p) == sorted(s.key for s in specs)
+    for population in found:
+        assert len(population) <= 8
+        assert len({(s.seed, s.framework, s.latents) for s in population}) == 1
+    assert found[0][0] == specs[0]
+
+
+def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
+    store = Store(tmp_path)
+    assert no_pixels.run_missing("rotation", scale=TOY, store=store, device="cpu", quiet=True) == 1
+    rows = store.rows("rotation", "toy")
+    assert {row["key"] for row in rows} == {s.key for s in no_pixels.grid("rotation", TOY)}
+    for row in rows:
+        assert row["status"] == "finished"
+        assert 0 <= row["mig"] <= 1
+        # the beta of sums is over the pixels that the coordinates stand for, so that it is that of the run with images
+        assert row["beta_sum"] == pytest.approx(row["beta"] * 64 * 64 * 3 / row["latents"])
+        assert results.spec_of(row).key == row["key"]
+        arrays = store.arrays(row)
+        assert arrays["cycles"].shape == (9, 9, 64, 64, 3)
+        # at spacing 1 distances along a factor are a straight line, and they are among what is kept
+        np.testing.assert_allclose(np.diff(arrays["x/x_R"][0]), arrays["x/x_R"][0, 1], rtol=1e-3)
+    assert no_pixels.run_missing("rotation", scale=TOY, store=store, device="cpu", quiet=True) == 0
+    assert no_pixels.stored("rotation", store).rows == []  # of another profile
+
+
+def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
+    spec = no_pixels.grid("rotation", TOY)[0].replace(lr=1e12, steps=60)
+    with pytest.warns(RuntimeWarning, match="One of 1 runs stopped"):
+        (run,) = no_pixels.fit([spec], device="cpu")
+    row, arrays = no_pixels.row_of(run, "rotation", TOY)
+    assert row["status"].startswith("failed: loss not finite at step ")
+    assert arrays == {}
+    Store(tmp_path).add(row, arrays)
+    assert Store(tmp_path).rows("rotation", "toy")[0]["mig"] is None
+
+
+def test_no_time_means_no_runs(tmp_path):
+    assert no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), seconds=-1) == 0
+
+
+def test_stored_runs_are_those_of_their_specifications():
+    for experiment in no_pixels.EXPERIMENTS:
+        rows = Store().rows(experiment, no_pixels.PROFILE.name)
+        assert [results.spec_of(row).key for row in rows] == [row["key"] for row in rows]
+        assert {row["key"] for row in rows} <= {spec.key for spec in no_pixels.grid(experiment)}

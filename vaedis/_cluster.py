@@ -1,0 +1,149 @@
+"""Sweeps on Dask: real processes, here or elsewhere, that share nothing but the folder of checkpoints.
+
+A worker that is killed costs the steps since its last checkpoint: Dask gives its run to another, which resumes. Needs the extra ``sweep``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaedis import results
+from vaedis.experiments import Profile, RunSpec
+from vaedis.results import Row
+
+_ANSWER_SECONDS = 15
+_POLL_SECONDS = 0.2
+Outcome = tuple[Row, dict[str, np.ndarray]] | None
+
+
+def connect(workers: int, scheduler: str | None) -> Any:
+    """Return a Dask client.
+
+    Parameters
+    ----------
+    workers : int
+        Processes of a cluster on this machine; used when no scheduler is given.
+    scheduler : str or None
+        Address of a running one, as in ``tcp://host:8786``.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    RuntimeError
+        If the scheduler does not answer.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError("A sweep on several workers needs Dask; install it with: pip install 'vaedis[sweep]'.") from None
+    if scheduler is None:
+        # memory is torch's affair: a worker that Dask pauses or restarts for its memory would only lose time
+        cluster = distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None, memory_limit=0
+        )
+        return distributed.Client(cluster)
+    try:
+        return distributed.Client(scheduler, timeout=_ANSWER_SECONDS)
+    except (OSError, ValueError) as problem:
+        raise RuntimeError(f"No Dask scheduler answers at {scheduler} ({problem}); start one, or leave out --scheduler.") from None
+
+
+def run(
+    client: Any,
+    specs: Sequence[RunSpec],
+    experiment: str,
+    scale: Profile,
+    *,
+    device: str,
+    checkpoints: Path,
+    threads: int | None,
+    deadline: float | None,
+    stop: Callable[[], bool],
+) -> Iterator[tuple[RunSpec, Outcome]]:
+    """Run specifications on a cluster and yield each as it ends, with None in place of a row where it was stopped.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    specs : sequence of RunSpec
+        The most informative first; that is the order in which they start.
+    experiment : str
+    scale : Profile
+    device : str
+        Resolved by each worker.
+    checkpoints : Path
+        A folder that all workers see.
+    threads : int or None
+        Of torch, in each worker; None leaves what the worker has.
+    deadline : float or None
+        As `time.time`; runs that are not ready by then are stopped with a checkpoint.
+    stop : callable
+        Asked now and then; once it says so, all runs stop with a checkpoint.
+    """
+    from distributed import as_completed
+
+    flag = checkpoints / f"stop-{os.getpid()}-{time.time_ns()}"
+    futures = {
+        client.submit(
+            _task, spec, experiment, scale, device, checkpoints, threads, deadline, flag, key=f"{experiment}-{spec.key}", priority=-place
+        ): spec
+        for place, spec in enumerate(specs)
+    }
+    try:
+        ended = as_completed(futures)
+        while not ended.is_empty():
+            if ended.has_ready():
+                future = next(ended)
+                yield futures[future], _outcome(future, futures[future], experiment, scale)
+                continue
+            if stop() and not flag.exists():
+                flag.touch()
+            time.sleep(_POLL_SECONDS)
+    finally:
+        client.cancel(list(futures))
+        flag.unlink(missing_ok=True)
+
+
+def _task(
+    spec: RunSpec,
+    experiment: str,
+    scale: Profile,
+    device: str,
+    checkpoints: Path,
+    threads: int | None,
+    deadline: float | None,
+    flag: Path,
+) -> Outcome:
+    """What a worker does: one run, from its last checkpoint if there is one."""
+    from vaedis import sweep
+    from vaedis.train import TrainingStopped
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    def stop() -> bool:
+        return flag.exists() or (deadline is not None and time.time() > deadline)
+
+    if stop():
+        return None
+    try:
+        return sweep.run_one(spec, experiment, scale, device=device, checkpoint=checkpoints / spec.key, stop=stop)
+    except TrainingStopped:
+        return None
+
+
+def _outcome(future: Any, spec: RunSpec, experiment: str, scale: Profile) -> Outcome:
+    """Return what a run gave; a run that took its workers down with it, or raised, is a row that says so."""
+    problem = future.exception()
+    if problem is None:
+        return future.result()
+    first = next(iter(str(problem).splitlines()), "")
+    return results.make_row(spec, experiment, scale.name, status=f"failed: {type(problem).__name__}: {first}"), {}

@@ -1,0 +1,248 @@
+"""Many small networks trained at once: their weights are stacked, so that one batched product serves all members of a population.
+
+A small network is not held up by arithmetic but by all that surrounds it: calls, threads that wait for each other, products too small to
+share out. Members stay apart in everything else: each has its own seed, data, beta and learning rate, and what happens to one does not
+reach the others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaedis import _check, _draws, _loop, data as data_sets, frameworks, losses as loss_functions, model as models, train
+from vaedis.data import FactorData
+from vaedis.experiments import RunSpec
+from vaedis.losses import Loss, kl_to_prior
+from vaedis.train import Run, TrainingFailed
+
+# what members must have in common, and why
+_SHARED = {
+    "model": "other networks have other layers",
+    "model_options": "layers of different widths cannot be stacked",
+    "latents": "layers of different widths cannot be stacked",
+    "framework": "a step of Ada-GVAE takes pairs, one of beta-VAE single images",
+    "batch": "batches of different lengths cannot be stacked",
+    "steps": "all members end at the same step",
+}
+
+
+def fit(
+    specs: Sequence[RunSpec],
+    *,
+    device: str | torch.device = "auto",
+    data: FactorData | None = None,
+    callback: Callable[[int, Run], None] | None = None,
+    every: int = 0,
+) -> list[Run]:
+    """Train a population of multi-layer perceptrons; see `vaedis.fit`, which calls this for a sequence of them.
+
+    Returns
+    -------
+    list of Run
+        In the order of `specs`. A member whose loss became NaN or infinite has its `Run.failure` set, and is warned of.
+
+    Raises
+    ------
+    ValueError
+        If members cannot be stacked; the message says which and why.
+    """
+    _check.count("every", every, 0)
+    check_shared(specs)
+    place = data_sets.resolve_device(device)
+    loss = [loss_functions.get(s.loss, **s.loss_options) for s in specs]
+    sources = _load(specs, place, data)
+    networks = [
+        models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)
+    ]
+    runs = [Run(*parts, {}, 0.0) for parts in zip(specs, sources, networks, loss, strict=True)]
+    _train(runs, place, callback, every)
+    for run in runs:
+        run.model.eval()
+        if run.failure is not None:
+            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=3)
+    return runs
+
+
+def check_shared(specs: Sequence[RunSpec]) -> None:
+    """Raise a ValueError unless specifications can train as one population; it says which one cannot and why."""
+    for k, spec in enumerate(specs):
+        for name, why in _SHARED.items():
+            ours, first = getattr(spec, name), getattr(specs[0], name)
+            if ours != first:
+                raise ValueError(f"Specification {k} has {name} = {ours!r} and specification 0 has {first!r}, but {why}; train them apart.")
+
+
+def _load(specs: Sequence[RunSpec], place: torch.device, data: FactorData | None) -> list[FactorData]:
+    """The members' data sets, each made once."""
+    if data is not None:
+        return [data.to(place)] * len(specs)
+    made: dict[str, FactorData] = {}
+    found = []
+    for k, spec in enumerate(specs):
+        name = json.dumps([spec.data, spec.data_options], sort_keys=True, default=str)
+        if name not in made:
+            made[name] = data_sets.load(spec.data, device=place, **spec.data_options)
+        found.append(made[name])
+        if (found[k].shape, len(found[k])) != (found[0].shape, len(found[0])):
+            raise ValueError(
+                f"Specification {k} trains on {len(found[k]):,} observations of shape {found[k].shape} and specification 0 on "
+                f"{len(found[0]):,} of {found[0].shape}, which cannot be stacked; train them apart."
+            )
+    return found
+
+
+class Stack:
+    """The fully connected networks of a population, their weights stacked: ``(K, out, in)`` for K members.
+
+    Parameters
+    ----------
+    networks : sequence of model.VAE
+        As `model.mlp_vae` makes them, all with the same layers.
+    """
+
+    def __init__(self, networks: Sequence[models.VAE]):
+        self.networks = networks
+        self.encoder, self.decoder = ([self._stacked(layers) for layers in _aligned(networks, half)] for half in ("encoder", "decoder"))
+        self.weights = [p for layer in (*self.encoder, *self.decoder) for p in layer]
+        self.own = [[p.detach()[k] for p in self.weights] for k in range(len(networks))]
+        """Each member's part of the weights, as views."""
+
+    @staticmethod
+    def _stacked(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
+        weight = torch.stack([layer.weight.detach() for layer in layers])
+        bias = torch.stack([layer.bias.detach() for layer in layers])
+        return weight.requires_grad_(), bias.requires_grad_()
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances, each of shape (K, B, z), for observations of shape (K, B, C, H, W)."""
+        mean, logvar = _through(self.encoder, x.flatten(2)).chunk(2, -1)
+        return mean, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the decoders' outputs, shape (K, B, C*H*W), for latents of shape (K, B, z)."""
+        return _through(self.decoder, z)
+
+    def share_gradients(self) -> None:
+        """Give each member's views their part of the gradients."""
+        for k, views in enumerate(self.own):
+            for view, weight in zip(views, self.weights, strict=True):
+                view.grad = weight.grad[k]  # type: ignore[index]
+        for weight in self.weights:
+            weight.grad = None
+
+    @torch.no_grad()
+    def copy_back(self) -> None:
+        """Write the stacked weights into the members' own networks."""
+        for k, network in enumerate(self.networks):
+            for parameter, stacked in zip(network.parameters(), self.weights, strict=True):
+                parameter.copy_(stacked[k])
+
+
+def _aligned(networks: Sequence[models.VAE], half: str) -> list[tuple[nn.Linear, ...]]:
+    """The members' layers side by side."""
+    return list(zip(*([m for m in getattr(n, half) if isinstance(m, nn.Linear)] for n in networks), strict=True))
+
+
+def _through(layers: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+    for weight, bias in layers[:-1]:
+        x = F.relu(torch.baddbmm(bias[:, None], x, weight.mT), inplace=True)
+    weight, bias = layers[-1]
+    return torch.baddbmm(bias[:, None], x, weight.mT)
+
+
+class _Objective:
+    """The members' objectives on stacked batches: those of `frameworks`, member by member."""
+
+    def __init__(self, specs: Sequence[RunSpec], losses: Sequence[Loss], place: torch.device):
+        self.specs, self.losses = specs, losses
+        self.beta = torch.tensor([s.beta for s in specs], device=place)
+        self.averages = {s.average for s in specs}
+        self.published = torch.tensor([s.average == "published" for s in specs], device=place)[:, None, None]
+
+    def __call__(self, stack: Stack, x: Tensor, noise: Tensor) -> Tensor:
+        """Return loss, reconstruction loss and KL divergence of each member, shape (K, 3)."""
+        mean, logvar = stack.encode(x)
+        if self.specs[0].framework == "ada-gvae":
+            mean, logvar = self._averaged(mean, logvar)
+        decoded = stack.decode(frameworks.reparameterise(mean, logvar, noise)).view_as(x)
+        recon = self._recon(decoded, x)
+        kl = kl_to_prior(mean, logvar).mean((1, 2))
+        return torch.stack([recon + self.beta * kl, recon, kl], -1)
+
+    def _averaged(self, mean: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
+        (mean0, mean1), (logvar0, logvar1) = mean.chunk(2, 1), logvar.chunk(2, 1)
+        made = {a: frameworks.average_shared(mean0, logvar0, mean1, logvar1, average=a) for a in self.averages}
+        if len(made) == 1:
+            (parts,) = made.values()
+        else:
+            parts = tuple(torch.where(self.published, p, m) for p, m in zip(made["published"], made["mean"], strict=True))  # type: ignore[assignment]
+        mean0, logvar0, mean1, logvar1 = parts
+        return torch.cat([mean0, mean1], 1), torch.cat([logvar0, logvar1], 1)
+
+    def _recon(self, decoded: Tensor, x: Tensor) -> Tensor:
+        if all(loss == self.losses[0] for loss in self.losses):
+            return self.losses[0](decoded, x).mean(1)
+        return torch.stack([loss(d, t).mean() for loss, d, t in zip(self.losses, decoded, x, strict=True)])
+
+
+def _train(runs: Sequence[Run], place: torch.device, callback: Callable[[int, Run], None] | None, every: int) -> None:
+    specs = [run.spec for run in runs]
+    spec, stack = specs[0], Stack([run.model for run in runs])
+    objective = _Objective(specs, [run.loss for run in runs], place)
+    # a group of its own for each member: its learning rate is its own, and it can be taken out
+    groups = [{"params": views, "lr": s.lr} for views, s in zip(stack.own, specs, strict=True)]
+    optimiser = torch.optim.Adam(groups, fused=True)
+    recorded = torch.zeros(len(runs), spec.steps, 3, device=place)
+    batches = [train._batches(run.spec, run.data, run.loss, channels_last=False) for run in runs]
+    noise_sources = [_draws.generator(s, "noise", place) for s in specs]
+    living = list(range(len(runs)))
+    looked, seconds, started = 0, 0.0, time.perf_counter()
+    for step in range(1, spec.steps + 1):
+        x = torch.stack([next(b) for b in batches])
+        noise = torch.stack([torch.randn(x.shape[1], spec.latents, generator=g, device=place) for g in noise_sources])
+        terms = objective(stack, x, noise)
+        # members share no weights, so the gradient of the sum holds each one's own, whatever the others' losses are
+        terms[:, 0].sum().backward()
+        stack.share_gradients()
+        optimiser.step()
+        recorded[:, step - 1] = terms.detach()
+        pause = bool(callback) and every > 0 and step % every == 0
+        if pause or step % _loop._LOOK_EVERY == 0 or step == spec.steps:
+            for k in list(living):
+                try:
+                    _loop._stop_if_not_finite(specs[k], recorded[k, :step, 0], looked)
+                except TrainingFailed as failure:
+                    runs[k].failure = failure
+                    living.remove(k)
+            # those that failed are still computed, but learn no more
+            optimiser.param_groups = [group for k, group in enumerate(groups) if k in living]
+            looked = step
+            if not living:
+                break
+        if pause or step == spec.steps:
+            seconds += time.perf_counter() - started
+            stack.copy_back()
+            _note(runs, recorded, step, seconds)
+        if pause:
+            for k in living:
+                runs[k].model.eval()
+                callback(step, runs[k])  # type: ignore[misc]
+                runs[k].model.train()
+            started = time.perf_counter()
+    stack.copy_back()
+    _note(runs, recorded, step, seconds or time.perf_counter() - started)
+
+
+def _note(runs: Sequence[Run], recorded: Tensor, step: int, seconds: float) -> None:
+    """Give each run its history so far, up to the step at which it failed, and its share of the time."""
+    for run, terms in zip(runs, recorded, strict=True):
+        last = min(step, run.failure.step) if run.failure else step
+        run.history = dict(zip(("loss", "recon", "kl"), terms[:last].T.cpu().numpy(), strict=True))
+        run.seconds = seconds / len(runs)

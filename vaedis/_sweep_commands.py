@@ -1,0 +1,174 @@
+"""The commands ``vaedis sweep`` and ``vaedis results``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import statistics
+import sys
+import types
+from pathlib import Path
+
+from vaedis.experiments import GRIDS, PROFILES, profile
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    """Add both commands to the command line."""
+    sweep = commands.add_parser(
+        "sweep", parents=[common], help="run what an experiment lacks", description="Run what an experiment lacks, and store each run."
+    )
+    sweep.add_argument("experiment", help=", ".join(GRIDS))
+    sweep.add_argument("--profile", help=f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)")
+    sweep.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    sweep.add_argument("--workers", type=int, default=0, metavar="N", help="processes of a local Dask cluster (default: this process)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="use the Dask cluster there, as in tcp://host:8786")
+    sweep.add_argument("--budget", metavar="TIME", help="stop cleanly before this time is up: 90s, 25m, 2h")
+    sweep.add_argument("--shard", default="1/1", metavar="I/N", help="run the i-th of n shares only, for array jobs")
+    sweep.add_argument("--retry-failed", action="store_true", help="run again what failed")
+    sweep.add_argument("--out", type=Path, metavar="DIR", help="store rows and checkpoints there (default: results/)")
+    sweep.add_argument("--dry-run", action="store_true", help="list what would be run")
+    sweep.set_defaults(run=_sweep)
+
+    results = commands.add_parser("results", parents=[common], help="print what is stored and what is missing, or merge a folder")
+    results.add_argument("--experiment", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    results.add_argument("--profile", help="only this one")
+    results.add_argument("--out", type=Path, metavar="DIR", help="the store (default: results/)")
+    results.set_defaults(run=_results)
+    actions = results.add_subparsers(metavar="merge DIR")
+    merge = actions.add_parser("merge", parents=[common], help="take in what a sweep wrote elsewhere with --out")
+    merge.add_argument("folder", type=Path)
+    merge.set_defaults(run=_merge)
+
+
+def parse_time(text: str) -> float:
+    """Return seconds of a time like ``90``, ``90s``, ``25m`` or ``1.5h``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or not float(match[1]):
+        raise ValueError(f"A budget is a time above 0 like 90s, 25m or 2h, not {text!r}.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return (i, n) of ``i/n``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"A shard is i/n with i from 1 to n, as in 2/8, not {text!r}.")
+    return int(match[1]), int(match[2])
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from vaedis import _check
+    from vaedis.results import Store
+    from vaedis.sweep import Sweep
+
+    _check.one_of("experiment", args.experiment, GRIDS)
+    _check.count("--workers", args.workers, 0)
+    store = Store(args.out)
+    sweep = Sweep(
+        args.experiment,
+        profile(args.profile),
+        store,
+        device=args.device,
+        workers=args.workers,
+        scheduler=args.scheduler,
+        seconds=parse_time(args.budget) if args.budget else None,
+        # a folder of its own must not make the store's runs again
+        also=Store() if args.out else None,
+        retry_failed=args.retry_failed,
+        shard=parse_shard(args.shard),
+    )
+    if args.dry_run:
+        for spec in sweep.todo():
+            print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
+        return 0
+
+    def interrupt(signum: int, frame: types.FrameType | None) -> None:
+        # the second time, as always
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sweep.asked_to_stop = True
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        sweep.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    left = len(sweep.todo())
+    print(_last_line(sweep.ended, left, sweep.stopped, args, interrupted=sweep.asked_to_stop), file=sys.stderr)
+    return 130 if sweep.asked_to_stop else 0
+
+
+def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, *, interrupted: bool) -> str:
+    text = f"{args.experiment}: {'interrupted; ' if interrupted else ''}{ended} run{'s' * (ended != 1)} stored"
+    if left:
+        kept = f", {stopped} of them with a checkpoint" if stopped else ""
+        text += f", {left} left{kept}; the same command goes on"
+    return text + "."
+
+
+def describe(row: dict) -> str:
+    """Return what a run trains, as one phrase."""
+    options = "".join(f" {k}={v}" for k, v in {**row["data_options"], **row["loss_options"]}.items())
+    average = " average=published" if row["average"] == "published" else ""
+    return f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g} z {row['latents']}{average}"
+
+
+def _results(args: argparse.Namespace) -> int:
+    from vaedis import _check, sweep
+    from vaedis.results import Store
+
+    store = Store(args.out)
+    for name in args.experiment:
+        _check.one_of("experiment", name, sorted({*GRIDS, *(e for e, _ in store.tables())}))
+    for experiment, scale in store.tables():
+        if (args.experiment and experiment not in args.experiment) or (args.profile and scale != args.profile):
+            continue
+        _print_table(experiment, scale, store.rows(experiment, scale))
+    print("missing:")
+    for experiment in args.experiment or GRIDS:
+        if experiment in GRIDS:
+            counts = sweep.describe_missing(experiment, store=store)
+            print(f"  {experiment:8s} " + "  ".join(f"{scale} {have} of {all_} stored" for scale, (have, all_) in counts.items()))
+    return 0
+
+
+def _print_table(experiment: str, scale: str, rows: list[dict]) -> None:
+    finished = [row for row in rows if row["status"] == "finished"]
+    print(f"{experiment}, {scale} profile: {len(finished)} finished, {len(rows) - len(finished)} failed")
+    cells: dict[str, list[dict]] = {}
+    for row in sorted(finished, key=describe):
+        cells.setdefault(describe(row), []).append(row)
+    width = max(map(len, cells), default=0)
+    for cell, members in cells.items():
+        scores = "  ".join(f"{name.upper()} {_spread([row[name] for row in members])}" for name in ("mig", "dci"))
+        print(f"  {cell:{width}s}  n {len(members):2d}  {scores}")
+    for row in rows:
+        if row["status"] != "finished":
+            print(f"  {describe(row)} seed {row['seed']}: {row['status']}")
+
+
+def _spread(values: list[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    return f"{statistics.median(known):.3f} [{min(known):.3f} {max(known):.3f}]" if known else "none"
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from vaedis.results import Store
+
+    counts = Store(args.out).merge(args.folder)
+    print(f"{counts['taken']} runs taken in, {counts['known']} known already")
+    return 0

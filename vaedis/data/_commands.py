@@ -1,0 +1,124 @@
+"""``vaedis data``: what is on disk, and making it so."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from vaedis import _check
+from vaedis.data import DATA_SETS, _prepare, _stored, download
+from vaedis.data._benchmarks import BENCHMARKS
+from vaedis.data._disk import DataError, cache_folder, offline
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command ``data`` and its own commands to the parser of ``vaedis``."""
+    data = commands.add_parser("data", help="the benchmark data sets: what is on disk, and preparing the originals")
+    actions = data.add_subparsers(required=True, metavar="action")
+
+    status = actions.add_parser("status", parents=[common], help="list each data set: what is on disk, its origin, size and hash")
+    status.add_argument("--verify", action="store_true", help="read the images on disk again and compare their hash")
+    status.set_defaults(run=lambda args: show_status(verify=args.verify))
+
+    prepare = actions.add_parser("prepare", parents=[common], help="download, verify and convert originals; resumes what was interrupted")
+    prepare.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all of them)")
+    prepare.add_argument(
+        "--from", dest="source", metavar="FOLDER", help="take the original files from this folder or URL, and ask nobody else"
+    )
+    prepare.add_argument("--origin", default="original", help="original (default), or stand-in for cars3d and smallnorb")
+    prepare.add_argument("--force", action="store_true", help="verify the files again and convert them anew, even where that has been done")
+    prepare.set_defaults(run=lambda args: run_prepare(args.names, origin=args.origin, source=args.source, force=args.force))
+
+
+def show_status(*, verify: bool = False) -> int:
+    """Print a line for each data set and origin, and return 1 if an image file does not match its hash."""
+    rows, wrong = [("data set", "origin", "on disk", "size", "sha256")], []
+    for name, origins in DATA_SETS.items():
+        for origin in origins:
+            if origin in ("generated", "rendered"):
+                rows.append((name, origin, "not needed", "-", "-"))
+                continue
+            facts = _prepare.stored_facts(name, origin)
+            state, size, digest = "no", "-", "-"
+            if facts is not None:
+                state, size, digest = "yes", _size(facts["bytes"]), facts["sha256"]
+                if verify:
+                    same = _stored.images_digest(_prepare.stored_path(name, origin)) == digest
+                    state = "verified" if same else "damaged"
+                    wrong += [] if same else [name]
+            elif origin == "original" and (arrived := _arrived(name)):
+                state, size = "files only", _size(arrived)
+            rows.append((name, origin, state, size, digest))
+    print(f"cache: {cache_folder()}{'; offline, since VAEDIS_OFFLINE is set' if offline() else ''}")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if wrong:
+        print(f"Damaged: {', '.join(wrong)}; run: vaedis data prepare {' '.join(wrong)} --force.", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def run_prepare(names: Sequence[str] = (), *, origin: str = "original", source: str | None = None, force: bool = False) -> int:
+    """Say what will be fetched and how large it is, and then do so, one data set after the other; return 1 if one failed."""
+    wanted = list(dict.fromkeys(names)) or [name for name, origins in _prepare.STORED_ORIGINS.items() if origin in origins]
+    for name in wanted:
+        _check.one_of("data set with files", name, BENCHMARKS)
+        _check.one_of(f"origin of data set {name!r} to prepare", origin, _prepare.STORED_ORIGINS[name])
+    todo = [name for name in wanted if force or _prepare.stored_facts(name, origin) is None]
+    for name in wanted:
+        print(f"{name}: {_plan(name, origin, source) if name in todo else f'{origin} is on disk already'}", flush=True)
+    failed = []
+    for name in todo:
+        try:
+            facts = _prepare.prepare(name, origin, source=source, force=force)
+        except DataError as problem:
+            # the others may well succeed
+            failed.append(name)
+            print(f"vaedis: {problem}", file=sys.stderr, flush=True)
+        else:
+            print(f"{name}: {origin} ready, {_size(facts['bytes'])}, sha256 {facts['sha256']}", flush=True)
+    return 1 if failed else 0
+
+
+def _plan(name: str, origin: str, source: str | None) -> str:
+    """What preparing a data set is going to do: a line on the whole, and one for each file."""
+    into = f"{_size(_prepare.converted_bytes(name))} in {_prepare.stored_path(name, origin)}"
+    if origin != "original":
+        return f"will draw the stand-in, which takes minutes, and convert it: {into}"
+    lines, fetched, known = [], 0, True
+    for original in _prepare.wanted_files(name, source):
+        path = _prepare.folder(name) / "files" / original.file
+        size = download.remote_size(original, source)
+        large = "of unknown size" if size is None else _size(size)
+        if path.exists():
+            lines.append(f"  verify {original.file} ({large}, on disk)")
+            continue
+        part = path.with_name(f"{path.name}.part")
+        have = part.stat().st_size if part.exists() else 0
+        resumed = f", of which {_size(have)} are on disk" if have else ""
+        lines.append(f"  fetch {original.file} ({large}{resumed}) from {download.places(original, source)[0]}")
+        fetched, known = fetched + max(0, (size or 0) - have), known and size is not None
+    if not known:
+        how_much = f"{_size(fetched)} and a file of unknown size" if fetched else "a file of unknown size"
+    else:
+        how_much = _size(fetched) if fetched else "nothing"
+    return "\n".join([f"will fetch {how_much} and convert it: {into}", *lines])
+
+
+def _arrived(name: str) -> int:
+    """How many bytes of the originals are on disk, complete or not."""
+    place = _prepare.folder(name) / "files"
+    files = {original.file for group in BENCHMARKS[name].originals for original in group}
+    return sum(path.stat().st_size for path in place.glob("*") if path.name.removesuffix(".part") in files)
+
+
+def _size(size: int) -> str:
+    """A number of bytes to read, to three digits."""
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_:
+            digits = 2 - int(math.log10(size / bytes_))
+            return f"{size / bytes_:.{max(0, digits)}f} {unit}"
+    return f"{size} bytes"

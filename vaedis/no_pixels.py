@@ -1,0 +1,214 @@
+"""Same distances, no pixels: Figures 9 and 11 with small networks that see coordinates in place of images.
+
+The paper says that only perceived distances matter. If so, a network that is given these distances and nothing else must do what the
+convolutional one does. Run what is missing with ``python -m vaedis.no_pixels``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaedis import _check, experiments, metrics, results, sweep
+from vaedis.data import Coordinates, resolve_device
+from vaedis.experiments import Profile, RunSpec
+from vaedis.results import Found, Row, Store
+from vaedis.train import Run, fit
+
+PROFILE = Profile(
+    "coordinates",
+    4_000,
+    4_000,
+    128,
+    5,
+    (1, 8, 3, 2, 4, 5, 6, 7),
+    300,
+    "full",
+    "two CPU cores: coordinates in place of images, small networks",
+)
+"""How long and how often.
+
+Fixed before the study was run, so that all of it fits into an hour on two cores. A pilot with a seed of its own (1000, spacings 1 and 3)
+chose between batches of 64 and 128; it is no part of the results.
+"""
+
+EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation")
+
+
+def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
+    """Return the specification of a run that sees only the distances of another one's images.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        Of images, with a loss that is a quadratic form.
+    rotate : bool
+        Rotate the coordinates at random, each seed in its own way.
+
+    Returns
+    -------
+    RunSpec
+        With two hidden layers of 256, trained with MSE on coordinates (`data.Coordinates`); data, loss and seed go into the data's options.
+    """
+    options: dict[str, Any] = {"source": spec.data, **spec.data_options, "distance": spec.loss}
+    if spec.loss_options:
+        options["distance_options"] = dict(spec.loss_options)
+    if rotate:
+        options["rotation"] = spec.seed
+    return spec.replace(data="coordinates", data_options=options, loss="mse", loss_options={}, model="mlp", model_options={})
+
+
+def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
+    """Return the runs of an experiment, one seed of every cell before the second of any.
+
+    Parameters
+    ----------
+    experiment : {"fig9", "fig11", "averaging", "rotation"}
+        ``"fig9"``, ``"fig11"``: the cells of those figures, with the betas that the laptop profile uses. ``"averaging"``: Figure 9's
+        Ada-GVAE cells with the published averaging. ``"rotation"``: those of spacings 1 and 3 without the random rotation.
+    scale : Profile
+    """
+    _check.one_of("experiment", experiment, EXPERIMENTS)
+    if experiment in ("fig9", "fig11"):
+        return [without_pixels(spec) for spec in experiments.grid(experiment, scale)]
+    ada = [spec for spec in experiments.fig9(scale) if spec.framework == "ada-gvae"]
+    if experiment == "averaging":
+        return [without_pixels(spec.replace(average="published")) for spec in ada]
+    return [without_pixels(spec, rotate=False) for spec in ada if spec.data_options["grid_spacing"] in (1, 3)]
+
+
+def stored(experiment: str, store: Store | None = None) -> Found:
+    """Return the stored runs of an experiment, for figures and tables; none are trained."""
+    rows = (store or Store()).rows(experiment, PROFILE.name)
+    done = [row["status"] == "finished" for row in rows]
+    return Found(
+        experiment,
+        PROFILE.name,
+        [r for r, ok in zip(rows, done, strict=True) if ok],
+        [r for r, ok in zip(rows, done, strict=True) if not ok],
+    )
+
+
+def populations(specs: Sequence[RunSpec], most: int = 16) -> list[list[RunSpec]]:
+    """Split specifications into populations of one seed each that can train at once, in their order.
+
+    Parameters
+    ----------
+    specs : sequence of RunSpec
+    most : int
+        Members of a population at most: as many as the processor's cache has room for.
+    """
+    groups: dict[tuple[Any, ...], list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault((spec.seed, spec.framework, spec.latents, spec.batch, spec.steps), []).append(spec)
+    return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
+
+
+def run_missing(
+    experiment: str,
+    *,
+    scale: Profile = PROFILE,
+    device: str | torch.device = "auto",
+    store: Store | None = None,
+    seeds: Sequence[int] | None = None,
+    seconds: float | None = None,
+    most: int = 8,
+    quiet: bool = False,
+) -> int:
+    """Train what an experiment lacks, one population after the other, and store each run.
+
+    Parameters
+    ----------
+    experiment : {"fig9", "fig11", "averaging", "rotation"}
+    scale : Profile
+    device : str or torch.device
+    store : Store, optional
+    seeds : sequence of int, optional
+        Only these.
+    seconds : float, optional
+        Start no population that would likely end later than this, judged by the longest so far.
+    most : int
+        Members of a population.
+    quiet : bool
+        Print no line for each run.
+
+    Returns
+    -------
+    int
+        How many runs ended, failed ones included.
+    """
+    store, started, longest, done = store or Store(), time.perf_counter(), 0.0, 0
+    have = store.keys(experiment, scale.name)
+    todo = [s for s in grid(experiment, scale) if s.key not in have and (seeds is None or s.seed in seeds)]
+    for population in populations(todo, most):
+        before = time.perf_counter()
+        if seconds is not None and before - started + longest > seconds:
+            break
+        for run in fit(population, device=device):
+            row, arrays = row_of(run, experiment, scale)
+            store.add(row, arrays)
+            done += 1
+            if not quiet:
+                print(f"{experiment} {done}/{len(todo)} {sweep._brief(row)}", file=sys.stderr, flush=True)
+        longest = max(longest, time.perf_counter() - before)
+    return done
+
+
+def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np.ndarray]]:
+    """Score a run and return its row and arrays for the store; a run that failed is a row too, whose status says why.
+
+    Returns
+    -------
+    row : dict
+    arrays : dict of str to ndarray
+        As from `sweep.summarise`; pictures of latent cycles only for seed 0.
+    """
+    started = time.perf_counter()
+    device = sweep.device_name(resolve_device(run.data.device))
+    made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device, "threads": torch.get_num_threads()}
+    if run.failure is not None:
+        status = f"failed: loss not finite at step {run.failure.step}, last finite loss {run.failure.last_finite}"
+        return results.make_row(run.spec, experiment, scale.name, status=status, seconds=run.seconds, **made_by), {}
+    found: dict[str, Any] = metrics.evaluate(run.model, sweep._Seen(run), protocol=scale.protocol, seed=0)
+    last = slice(-min(100, run.spec.steps), None)
+    images = run.data.source if isinstance(run.data, Coordinates) else run.data
+    scores = {
+        "mig": float(found["mig"]),
+        "dci": float(found["dci"]),
+        "dci_completeness": found["dci"].completeness,
+        "dci_informativeness": found["dci"].informativeness,
+        # against sums over the pixels that the coordinates stand for
+        "beta_sum": run.spec.beta_sum(images.shape),
+        **{f"final_{term}": float(values[last].mean()) for term, values in run.history.items()},
+    }
+    arrays = {name: a for name, a in sweep.summarise(run).items() if name != "cycles" or run.spec.seed == 0}
+    seconds = run.seconds + time.perf_counter() - started
+    return results.make_row(
+        run.spec, experiment, scale.name, scores=scores, seconds=seconds, images_per_second=run.images_per_second, **made_by
+    ), arrays
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing of all experiments: one seed of every cell of Figures 9 and 11, then the next seed, then the rest."""
+    parser = argparse.ArgumentParser(prog="python -m vaedis.no_pixels", description=main.__doc__)
+    parser.add_argument("--seconds", type=float, help="start nothing that would likely end later than this")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(PROFILE.repeats)), help="only these")
+    parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), help="only these")
+    options = parser.parse_args(arguments)
+    started = time.perf_counter()
+    figures = [e for e in options.experiments if e in ("fig9", "fig11")]
+    order = [(e, seed) for seed in options.seeds for e in figures]
+    order += [(e, seed) for e in options.experiments if e not in figures for seed in options.seeds]
+    for experiment, seed in order:
+        left = None if options.seconds is None else options.seconds - (time.perf_counter() - started)
+        run_missing(experiment, seeds=[seed], seconds=left)
+
+
+if __name__ == "__main__":
+    main()
