@@ -98,7 +98,7 @@ def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]], *, columns: int =
         place.set(ylim=(-0.02, 1.02), xlabel="perceived distance")
         place.set_xlim(left=0)
         place.grid(True)
-        place.legend(loc="lower right", fontsize=8)
+        place.legend(loc="best", fontsize=8)
     for place in axes[:, 0]:
         place.set_ylabel("share of pairs")
     return figure
