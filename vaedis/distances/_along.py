@@ -16,7 +16,7 @@ from vaedis.losses import Loss
 
 MEMORY = 256 * 2**20
 # what is worked on at a time; more would not fit a processor's cache
-_WORK = 16 * 2**20
+_WORK = 32 * 2**20
 
 
 def along(
@@ -171,7 +171,7 @@ def _read_grid(data: FactorData, group: Sequence[str], memory: int) -> Iterator[
 
 def _step(data: FactorData, kernel: Kernel, size: int, memory: int) -> int:
     """How many traversals to work on at a time."""
-    return max(1, min(_WORK, memory // 2) // (size * int(np.prod(data.shape)) * kernel.number_bytes))
+    return max(1, min(_WORK, memory // 4) // (size * int(np.prod(data.shape)) * kernel.number_bytes))
 
 
 def _check_memory(data: FactorData, kernel: Kernel, factor: str, size: int, memory: int) -> None:

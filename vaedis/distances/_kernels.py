@@ -86,6 +86,10 @@ class Kernel:
         x = self.pixels(x)
         return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
 
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
+        return self.loss.distance(self.pixels(a), self.pixels(b))
+
 
 class Gram(Kernel):
     """Distances of a quadratic form, in float64."""
@@ -165,6 +169,10 @@ class ByteGram(Gram):
             products = torch.bmm(v, v.transpose(1, 2))
         by_channel = products.view(T, channels, -1, f, f).double().sum(2)
         return (_from_gram(by_channel) * self._weights(x)[:, None, None]).sum(1) / (top**2 * self.numbers)
+
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distance of each pair of images: see `Kernel.between`."""
+        return self.distances(torch.stack([a, b], 1))[:, 0, 1]
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of vectors and of their squared lengths: see `Gram.moments`."""

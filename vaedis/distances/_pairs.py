@@ -42,12 +42,7 @@ def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse
         raise ValueError(f"a and b must be two lists of indices of the same length, not of shapes {tuple(a.shape)} and {tuple(b.shape)}.")
     work = _WORK if data.device.type == "cpu" else 64 * _WORK
     step = max(1, work // (2 * int(np.prod(data.shape)) * kernel.number_bytes))
-    parts = []
-    for i, j in zip(a.split(step), b.split(step), strict=True):
-        if not len(i):
-            continue
-        x = torch.cat([data.images(i), data.images(j)]).unflatten(0, (2, -1)).transpose(0, 1)
-        parts.append(kernel.distances(x)[:, 0, 1])
+    parts = [kernel.between(data.images(i), data.images(j)) for i, j in zip(a.split(step), b.split(step), strict=True) if len(i)]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
 

@@ -15,6 +15,8 @@ from vaedis.distances._truth import SHAPES, ground_truth_matrix
 
 _BINS = 4096
 _FLUSH = 2**21
+# from this rank correlation on, distances are said to follow an order
+FOLLOWS = 0.3
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,11 @@ class Along:
         shape = self.best_shape
         if self.adversarial or shape is None:
             return f"{self.factor} is adversarial: all distances along it are equal ({self.mean:.3g}), so that they carry no order."
-        other = "circle" if shape == "line" else "line"
-        rank, second = self.agreement(shape).rank, self.agreement(other).rank
-        beside = f", against {second:.2f} with a {other}" if second is not None else ""
-        return f"{self.factor} is best described by a {shape}: rank correlation {rank:.2f}{beside}."
+        ranks = {name: self.agreement(name).rank for name in SHAPES}
+        said = ", ".join(f"{rank:.2f} with a {name}" for name, rank in ranks.items() if rank is not None)
+        if (ranks[shape] or 0.0) < FOLLOWS:
+            return f"{self.factor} hardly follows an order: the rank correlation is {said}."
+        return f"{self.factor} is best described by a {shape}: the rank correlation is {said}."
 
 
 class Tally:

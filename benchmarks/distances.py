@@ -1,0 +1,153 @@
+"""Exact distances along all factors of dSprites beside sampling them and beside general distance functions, in one run.
+
+    python benchmarks/distances.py [--threads 2] [--repeats 3] > benchmarks/distances.md
+
+Each contender runs in a process of its own, in turn, and the median of the repeats counts. All read the same images from the package's
+renderer, packed beforehand. Contenders:
+
+- numpy: what the authors' plotting script does: random traversals, all pairs of each, differences squared and averaged in float32;
+- scipy: ``cdist(x, x, "sqeuclidean")`` of each traversal; torch: ``torch.cdist(x, x) ** 2`` of blocks of traversals;
+- vaedis: ``distances.along``.
+
+At equal standard error means with equally many traversals. With 256 all are timed; over all 18,432 and more of each factor, which leaves no
+error, the others' seconds are those of their 256 traversals times the number needed, since they take no less for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+
+import vaedis as vd
+
+FACTORS = ("shape", "scale", "orientation", "position_x", "position_y")
+SAMPLE = 256
+
+
+def blocks(data, factor, bases, size):
+    """Float32 images, shape (T, f, D), of a few traversals at a time."""
+    for part in bases.split(size):
+        index = data.factors.traversal(factor, part)
+        yield data.images(index.flatten()).view(*index.shape, -1).float() / 255
+
+
+def with_numpy(data, factor, bases):
+    """The sum of all distances of the traversals."""
+    total = 0.0
+    for block in blocks(data, factor, bases, 1):
+        x = block[0].numpy()
+        total = total + np.stack([((x - one) ** 2).mean(1) for one in x])
+    return total / len(bases)
+
+
+def with_scipy(data, factor, bases):
+    from scipy.spatial.distance import cdist
+
+    total = 0.0
+    for block in blocks(data, factor, bases, 1):
+        x = block[0].numpy()
+        total = total + cdist(x, x, "sqeuclidean") / x.shape[1]
+    return total / len(bases)
+
+
+def with_torch(data, factor, bases):
+    total = 0.0
+    for x in blocks(data, factor, bases, 16):
+        total = total + (torch.cdist(x, x) ** 2 / x.shape[-1]).double().sum(0).numpy()
+    return total / len(bases)
+
+
+OTHERS = {"numpy": with_numpy, "scipy": with_scipy, "torch": with_torch}
+
+
+def measure(contender: str, factor: str, threads: int) -> dict:
+    """Time one contender on one factor, or on all; in a process of its own."""
+    torch.set_num_threads(threads)
+    data = vd.load("dsprites", packed=True)
+    data.images(torch.arange(64))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    if contender in OTHERS:
+        bases = data.factors.sample_index(SAMPLE, generator=torch.Generator().manual_seed(0))
+        matrix = OTHERS[contender](data, factor, bases)
+    elif contender == "vaedis":
+        matrix = vd.distances.along(data, factors=[factor], traversals=SAMPLE, seed=0)[factor].matrix
+    elif contender == "exact":
+        vd.distances.along(data)
+        matrix = np.zeros(1)
+    else:
+        x = torch.rand(2048, 2048)
+        x @ x
+        start = time.perf_counter()
+        for _ in range(5):
+            x @ x
+        matrix = np.zeros(1)
+    seconds = time.perf_counter() - start
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "grown": (grown - before) / 1e3, "peak": grown / 1e3, "mean": float(matrix.mean())}
+
+
+def median(contender: str, factor: str, threads: int) -> dict:
+    found = runs[contender, factor]
+    return {key: statistics.median(one[key] for one in found) for key in found[0]}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", nargs=2, metavar=("CONTENDER", "FACTOR"))
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(*arguments.one, arguments.threads)))
+        sys.exit()
+
+    jobs = [(c, f) for f in FACTORS for c in (*OTHERS, "vaedis")] + [("exact", "all"), ("peak", "all")]
+    runs: dict = {job: [] for job in jobs}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
+    for _ in range(arguments.repeats):
+        for job in jobs:
+            command = [sys.executable, __file__, "--threads", str(arguments.threads), "--one", *job]
+            out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+            runs[job].append(json.loads(out.splitlines()[-1]))
+
+    space = vd.load("dsprites").factors
+    import scipy
+
+    print(f"dSprites, rendered, {space.size:,} images of 64×64. {platform.machine()}, {arguments.threads} threads, median of ", end="")
+    print(f"{arguments.repeats}. torch {torch.__version__}, numpy {np.__version__}, scipy {scipy.__version__}.\n")
+    print(f"Seconds for {SAMPLE} traversals (equal standard error), and how many times vaedis is as fast:\n")
+    print("| factor | " + " | ".join(OTHERS) + " | vaedis | " + " | ".join(f"vs {name}" for name in OTHERS) + " |")
+    print("|---" * (2 + 2 * len(OTHERS)) + "|")
+    needed = dict.fromkeys(OTHERS, 0.0)
+    for factor in FACTORS:
+        ours = median("vaedis", factor, arguments.threads)
+        theirs = {name: median(name, factor, arguments.threads) for name in OTHERS}
+        for name, found in theirs.items():
+            assert abs(found["mean"] / ours["mean"] - 1) < 1e-4, (factor, name, found, ours)
+            size = space.sizes[space.position(factor)]
+            needed[name] += found["seconds"] * space.size / size / SAMPLE
+        cells = [f"{found['seconds']:.2f}" for found in theirs.values()] + [f"{ours['seconds']:.3f}"]
+        cells += [f"{found['seconds'] / ours['seconds']:.1f}×" for found in theirs.values()]
+        print(f"| {factor} | " + " | ".join(cells) + " |")
+    exact, peak = median("exact", "all", arguments.threads), median("peak", "all", arguments.threads)
+    print("\nAll traversals of all five factors (no sampling error; the others extrapolated from the table above):\n")
+    print("| | seconds | vaedis is as fast | memory grown by |\n|---|---|---|---|")
+    print(f"| vaedis, measured | {exact['seconds']:.1f} | | {exact['grown']:.0f} MB (peak of the process {exact['peak']:.0f} MB) |")
+    for name, seconds in needed.items():
+        grown = max(median(name, factor, arguments.threads)["grown"] for factor in FACTORS)
+        print(f"| {name}, extrapolated | {seconds:.0f} | {seconds / exact['seconds']:.1f}× | {grown:.0f} MB |")
+    flops = 2 * space.size * sum(space.sizes) * 4096
+    rate, most = flops / exact["seconds"] / 1e9, 5 * 2 * 2048**3 / peak["seconds"] / 1e9
+    print(f"\nThe Gram products are {flops / 1e9:.0f} GFLOP if no pixel is left out: {rate:.0f} GFLOP/s, images and all else included, ")
+    print(f"which is {rate / most:.0%} of the {most:.0f} GFLOP/s that float32 products of 2048×2048 reach here.")

@@ -1,0 +1,124 @@
+"""Ranking losses, describing factors, and what is compared with the paper's tables."""
+
+import numpy as np
+import pytest
+import torch
+
+from vaedis import distances, losses, tables
+from vaedis.data import DSprites, FactorData, XYSquares
+from vaedis.factors import FactorSpace
+from vaedis.results import published_matrices
+
+
+def test_losses_are_ranked_by_how_well_their_distances_agree():
+    data = XYSquares(image_size=32, square_size=4)
+    found = distances.rank_losses(data, {"plain": "mse", **distances.family("box-blur", radius=[2, 15])}, factors=["x_R", "y_G"])
+    assert [ranked.name for ranked in found] == ["box-blur radius=15", "box-blur radius=2", "plain"]
+    assert found[-1].adversarial == ("x_R", "y_G")
+    assert found[-1].linear == found[-1].rank == 0
+    assert found[0].adversarial == ()
+    exact = distances.along(data, losses.BoxBlur(15), factors=["y_G"])["y_G"].agreement()
+    assert found[0].factors["y_G"] == exact
+    assert found[0].random is None
+
+
+def test_losses_may_be_ranked_by_random_pairs_and_rank_correlation_too():
+    data = XYSquares(image_size=16, square_size=4, grid_spacing=3, grid_size=4)
+    (only,) = distances.rank_losses(data, ["mae"], traversals=20, pairs=300, by="rank", seed=3)
+    assert only.random == distances.pair_agreement(data, None, "mae", n=300, seed=3)
+    assert only.rank == pytest.approx(np.mean([a.rank for a in only.factors.values()]))
+
+
+def test_a_family_is_every_combination_of_its_options():
+    found = distances.family("pyramid", levels=[1, 3], growth=[2.0, 4.0])
+    assert list(found) == [f"pyramid levels={n} growth={g}" for n in (1, 3) for g in (2.0, 4.0)]
+    assert found["pyramid levels=3 growth=2.0"] == losses.Pyramid(3, 2.0)
+
+
+def test_a_pyramid_adds_up_errors_of_block_means():
+    a, b = torch.rand(2, 4, 3, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = sum(
+        3.0**level * (a - b).unfold(-2, 2**level, 2**level).unfold(-2, 2**level, 2**level).mean((-1, -2)).square().mean((1, 2, 3))
+        for level in range(3)
+    )
+    loss = losses.get("pyramid", levels=3, growth=3.0)
+    torch.testing.assert_close(loss.distance(a, b), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close((loss.embed(a) - loss.embed(b)).square().sum(-1), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(losses.get("pyramid", levels=1).distance(a, b), losses.MSE().distance(a, b), rtol=1e-12, atol=0)
+    # sides that blocks do not divide
+    assert losses.get("pyramid", levels=4).embed(a[..., :7, :5]).shape == (4, 3 * (35 + 12 + 4 + 1))
+
+
+class Wheel(FactorData):
+    """A lit pixel that goes round a ring of 12, in a soft glow; and a row of 3 pictures without order."""
+
+    name, origin, mean, std, shape = "wheel", "generated", (0.5,), (0.2,), (1, 12, 1)
+    factors = FactorSpace(("angle", "kind"), (12, 3))
+
+    def _images(self, index):
+        angle, kind = index // 3, index % 3
+        gap = (torch.arange(12) - angle[:, None]).abs()
+        glow = (200 - 40 * torch.minimum(gap, 12 - gap)).clamp(min=0)
+        return torch.where(kind[:, None] == 1, 255 - glow, glow).to(torch.uint8).view(-1, 1, 12, 1)
+
+
+def test_the_better_of_line_and_circle_is_named():
+    found = distances.along(Wheel())
+    assert found["angle"].best_shape == "circle"
+    assert found["angle"].agreement("circle").rank > 0.95 > found["angle"].agreement().rank + 0.2
+    assert found["angle"].verdict().startswith("angle is best described by a circle: the rank correlation is ")
+    # 0 and 2 are the same picture
+    assert found["kind"].verdict().startswith("kind hardly follows an order: the rank correlation is -")
+    squares = distances.along(XYSquares(), factors=["x_R"])["x_R"]
+    assert squares.best_shape is None
+    assert squares.verdict() == "x_R is adversarial: all distances along it are equal (0.0104), so that they carry no order."
+    assert distances.along(XYSquares(grid_spacing=1), factors=["x_R"])["x_R"].best_shape == "line"
+
+
+# linear and rank correlation of dSprites' factors as the authors logged them, self-pairs included, and how far off a sample may be
+LOGGED = {"shape": (0.66, 0.72), "scale": (0.93, 0.95), "orientation": (0.13, 0.17), "position_x": (0.66, 0.75), "position_y": (0.66, 0.75)}
+
+
+def test_correlations_on_dsprites_are_those_that_the_authors_logged():
+    found = distances.along(DSprites(packed=False), traversals=300, seed=1)
+    for name, logged in LOGGED.items():
+        agreement = found[name].agreement(self_pairs=True)
+        assert (agreement.linear, agreement.rank) == pytest.approx(logged, abs=0.03), name
+
+
+def test_table_a1_compares_within_what_sampling_allows():
+    data = XYSquares()
+    rows = tables.importances("xysquares", distances.along(data), distances.random_pairs(data))
+    assert [row.factor for row in rows] == ["random", "x_R", "y_R", "x_G", "y_G", "x_B", "y_B"]
+    assert all(row.agrees for row in rows)
+    random = rows[0]
+    assert (random.published_mean, random.published_sd) == (0.0308, 0.0022)
+    assert random.mean_error == pytest.approx(random.sd / np.sqrt(50_000))
+    assert rows[1].mean_error == rows[1].sd_error == 0
+    wider = tables.importances("xysquares", distances.along(XYSquares(grid_spacing=7)), distances.random_pairs(data))
+    assert not any(row.agrees for row in wider if row.factor != "random")
+    assert tables.importances("else", distances.along(data, factors=["x_R"]), distances.random_pairs(data))[1].agrees is None
+
+
+def test_figure_3_is_correlated_with_its_panels():
+    theirs = published_matrices()["dsprites", "scale"]
+    found = tables.matrix_correlations("dsprites", {"scale": 7 * theirs, "shape": np.ones((3, 3)), "position_x": np.ones((8, 8))})
+    assert found == {"scale": pytest.approx(1), "shape": None}
+    sample = distances.traversal_matrices(DSprites(packed=False), factors=["scale"], traversals=40)
+    assert tables.matrix_correlations("dsprites", sample)["scale"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda d: distances.rank_losses(d, []), "there must be at least one loss to rank"),
+        (lambda d: distances.rank_losses(d, ["mse"], by="x"), "Unknown correlation 'x'; choose one of: linear, rank"),
+        (lambda d: distances.rank_losses(d, ["x"]), "Unknown loss 'x'"),
+        (lambda d: distances.family("mse", radius=[1]), "Unknown option 'radius' of loss 'mse'; it takes none"),
+        (lambda d: losses.get("pyramid", levels=0), "levels must be a whole number of at least 1, not 0"),
+        (lambda d: losses.get("pyramid", growth=0), "growth must be above 0, not 0"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(small, call, says):
+    with pytest.raises(ValueError, match=says):
+        call(small)
