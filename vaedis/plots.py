@@ -342,7 +342,13 @@ def scores_by_group(
                 x, y, colour = g + 0.22 * (2 * h - 1), np.asarray(values[score], float), COLOURS[half]
                 if published and (group, half, score) in published:
                     axes.plot(
-                        [x, x], published[group, half, score], color=colour, alpha=0.22, linewidth=16 * thin, solid_capstyle="butt", zorder=1
+                        [x, x],
+                        published[group, half, score],
+                        color=colour,
+                        alpha=0.22,
+                        linewidth=16 * thin,
+                        solid_capstyle="butt",
+                        zorder=1,
                     )
                 if len(y) >= 5:
                     for body in axes.violinplot(y, [x], widths=0.4, showextrema=False)["bodies"]:  # type: ignore[attr-defined]
