@@ -61,7 +61,8 @@ def test_one_value_has_no_interval_and_says_so():
     assert np.isnan(found.low)
     assert not found.excludes_zero
     assert str(found) == "0.50 [no interval]"
-    assert str(statistics.interval([0.5, 0.5])) == "0.50 [0.50, 0.50]"
+    assert str(statistics.interval([0.5, 0.5])) == f"{statistics.interval([0.5, 0.5])}" == "0.50 [0.50, 0.50]"
+    assert f"{statistics.interval([0.5, 0.5]):.3f}" == "0.500 [0.500, 0.500]"
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,16 @@ try:
 except ImportError as absent:
     raise ImportError("Figures need matplotlib: pip install 'vaedis[plots]'.") from absent
 
-COLOURS = {"ada-gvae": "#d97706", "beta-vae": "#be185d", "box-blur": "#0f9d8f", "mse": "#6a8f00"}
-MARKERS = {"ada-gvae": "o", "beta-vae": "X", "box-blur": "s", "mse": "D"}
-NAMES = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE", "box-blur": "MSE + box blur", "mse": "MSE"}
+COLOURS = {"ada-gvae": "#d97706", "beta-vae": "#be185d", "box-blur": "#0f9d8f", "mse": "#6a8f00", "mean": "#d97706", "published": "#3b5bdb"}
+MARKERS = {"ada-gvae": "o", "beta-vae": "X", "box-blur": "s", "mse": "D", "mean": "o", "published": "^"}
+NAMES = {
+    "ada-gvae": "Ada-GVAE",
+    "beta-vae": "β-VAE",
+    "box-blur": "MSE + box blur",
+    "mse": "MSE",
+    "mean": "mean of both",
+    "published": "second image's mean",
+}
 SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
 LEVEL_NAMES = {
     "factors": "factors\n|i − j|",
@@ -308,6 +315,7 @@ def scores_by_group(
     groups: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
     *,
     published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
+    xlabel: str = "",
     seed: int = 777,
 ) -> Figure:
     """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
@@ -319,19 +327,28 @@ def scores_by_group(
         violin is drawn from five runs on, as smoothing fewer would invent a shape.
     published : mapping of (group, half, score) to (lowest, highest), optional
         The paper's ranges, drawn as bars.
+    xlabel : str
+        What the groups are, if their names do not say it.
     seed : int
         Of the points' horizontal jitter.
     """
     figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(seed)
     shown: dict[str, Any] = {}
+    thin = 1 if len(groups) < 6 else 0.6
     for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
         for g, (group, halves) in enumerate(groups.items()):
             for h, (half, values) in enumerate(halves.items()):
                 x, y, colour = g + 0.22 * (2 * h - 1), np.asarray(values[score], float), COLOURS[half]
                 if published and (group, half, score) in published:
                     axes.plot(
-                        [x, x], published[group, half, score], color=colour, alpha=0.22, linewidth=16, solid_capstyle="butt", zorder=1
+                        [x, x],
+                        published[group, half, score],
+                        color=colour,
+                        alpha=0.22,
+                        linewidth=16 * thin,
+                        solid_capstyle="butt",
+                        zorder=1,
                     )
                 if len(y) >= 5:
                     for body in axes.violinplot(y, [x], widths=0.4, showextrema=False)["bodies"]:  # type: ignore[attr-defined]
@@ -343,13 +360,14 @@ def scores_by_group(
                         y,
                         MARKERS[half],
                         color=colour,
-                        markersize=6,
+                        markersize=6 * thin,
                         markeredgecolor="white",
+                        markeredgewidth=thin,
                         zorder=3,
                     )
                     shown.setdefault(half, points)
         axes.set(xticks=range(len(groups)), xticklabels=[NAMES.get(g, g) for g in groups], xlim=(-0.6, len(groups) - 0.4))
-        axes.set(ylim=(-0.05, 1.05), ylabel=label)
+        axes.set(ylim=(-0.05, 1.05), xlabel=xlabel, ylabel=label)
         axes.tick_params(labelleft=True)
         axes.grid(True, axis="y")
     bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []

@@ -37,8 +37,13 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        ends = "no interval" if self.n < 2 else f"{self.low:.2f}, {self.high:.2f}"
-        return f"{self.value:.2f} [{ends}]"
+        return format(self, ".2f")
+
+    def __format__(self, spec: str) -> str:
+        """Format value and ends alike: ``f"{found:.3f}"`` gives three digits after the point."""
+        spec = spec or ".2f"
+        ends = "no interval" if self.n < 2 else f"{self.low:{spec}}, {self.high:{spec}}"
+        return f"{self.value:{spec}} [{ends}]"
 
     @property
     def excludes_zero(self) -> bool:
