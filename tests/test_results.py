@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import results
+from vaedis import _files, results
 from vaedis.experiments import RunSpec
 
 
@@ -237,3 +237,19 @@ def test_published_numbers_are_numbers_and_unknown_tables_are_named():
     assert results.published("fig9_scores")[0]["grid_spacing"] == 1.0
     with pytest.raises(ValueError, match="table of published numbers 'fig1'"):
         results.published("fig1")
+
+
+def test_the_same_arrays_are_the_same_bytes_whatever_the_clock_says(tmp_path, monkeypatch):
+    arrays = {"a": np.arange(6).reshape(2, 3), "b": np.array("text"), "c": np.zeros((0, 2), np.float32)}
+    before = _files.npz(arrays)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    monkeypatch.setattr("time.localtime", lambda *a: pytest.fail("no clock"))
+    assert _files.npz(arrays) == before
+    (tmp_path / "a.npz").write_bytes(before)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as back:
+        assert back.files == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(back[name], array)
+            assert back[name].dtype == array.dtype
+    with pytest.raises(ValueError, match="allow_pickle"):
+        _files.npz({"a": np.array([{}], object)})

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from vaedis._draws import Draws
+from vaedis._files import write_atomically
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
 from vaedis.model import VAE
-from vaedis.results import write_atomically
 
 _KEEP = 2
 _FORMAT = "vaedis-checkpoint-1"

@@ -38,9 +38,9 @@ def write(notebook: Any, path: Path) -> None:
     """Write an .ipynb file."""
     import nbformat
 
-    from vaedis import _runs
+    from vaedis import _files
 
-    _runs.write_text(path, nbformat.writes(notebook))
+    _files.write_text(path, nbformat.writes(notebook))
 
 
 def check_parameters(name: str, path: Path, params: Mapping[str, Any]) -> None:

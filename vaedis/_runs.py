@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vaedis import _files
+
 LAST = "provenance"
 """The notebook that tells how the others were run, and is therefore run after them."""
 
@@ -153,21 +155,7 @@ def read_facts(root: Path) -> dict[str, dict[str, Any]]:
 
 def write_facts(root: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the facts of all runs, so that a reader of the file sees either the old ones or the new ones."""
-    write_text(root / "_build" / "runs.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file through a temporary one beside it; nothing half-written survives an interruption."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _files.write_text(root / "_build" / "runs.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
 
 def originals() -> dict[str, str]:

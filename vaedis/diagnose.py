@@ -215,7 +215,7 @@ class Diagnosis:
         ----------
         html, json_file : path, optional
         """
-        from vaedis.results import write_atomically
+        from vaedis._files import write_atomically
 
         if html is not None:
             from vaedis._diagnosis_page import page

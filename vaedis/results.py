@@ -6,7 +6,6 @@ arrays that figures are drawn from. A row carries its specification, its scores,
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import datetime
 import io
@@ -14,9 +13,8 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _check
+from vaedis import _check, _files
 from vaedis.experiments import PROFILES, RunSpec
 
 Row = dict[str, Any]
@@ -155,13 +153,11 @@ class Store:
         """
         experiment, profile = row["experiment"], row["profile"]
         self.root.mkdir(parents=True, exist_ok=True)
-        with _locked(self.root):
+        with _files.locked(self.root):
             beside = self.root / f"{experiment}-{profile}" / f"{row['key']}.npz"
             if arrays:
                 beside.parent.mkdir(exist_ok=True)
-                buffer = io.BytesIO()
-                np.savez_compressed(buffer, allow_pickle=False, **arrays)
-                write_atomically(beside, buffer.getvalue())
+                _files.write_atomically(beside, _files.npz(arrays))
             rows, corrupt = self._read(experiment, profile)
             table = io.StringIO(newline="")
             writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
@@ -169,7 +165,7 @@ class Store:
             for r in sorted([*(r for r in rows if r["key"] != row["key"]), row], key=lambda r: r["key"]):
                 writer.writerow({c: _to_text(c, r.get(c)) for c in COLUMNS})
             table.writelines(f"{line}\n" for line in corrupt)
-            write_atomically(self._table(experiment, profile), table.getvalue().encode())
+            _files.write_atomically(self._table(experiment, profile), table.getvalue().encode())
             if not arrays:
                 beside.unlink(missing_ok=True)  # what a replaced row left
 
@@ -280,35 +276,6 @@ def commit() -> str:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", "vaedis") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that, whatever happens, either the old or the whole new content is there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keep other processes from writing to the store at the same time."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows, where one process at a time must do
-        yield
-        return
-    with (root / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _to_text(column: str, value: Any) -> str:

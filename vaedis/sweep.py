@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _check, _cluster, distances, experiments, losses, metrics, results
+from vaedis import _check, _cluster, _files, distances, experiments, losses, metrics, results
 from vaedis._progress import Progress
 from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
@@ -119,7 +119,7 @@ class _Maxima:
         self.found[str(step)] = {name: float(found[name]) for name in ("mig", "dci")}
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            results.write_atomically(self.path, json.dumps(self.found).encode())
+            _files.write_atomically(self.path, json.dumps(self.found).encode())
 
     def scores(self) -> dict[str, float]:
         return {f"{name}_max": max(f[name] for f in self.found.values()) for name in ("mig", "dci") if self.found}

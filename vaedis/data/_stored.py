@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis._runs import write_text
+from vaedis._files import write_text
 from vaedis.data._benchmarks import Benchmark
 from vaedis.data._disk import DataError, plain_os_errors, progress, sync_folder
 from vaedis.data.base import FactorData
