@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from vaedis import experiments, results, sweep
+from vaedis import experiments, results, scoring, sweep
 
 EXPERIMENTS = ("fig9", "fig11")
 
@@ -23,9 +23,9 @@ def run(job: tuple[str, experiments.RunSpec, str, str]) -> str:
     experiment, spec, out, commit = job
     torch.set_num_threads(1)
     results.commit = lambda: commit
-    row, arrays = sweep.run_one(spec, experiment, experiments.PROFILES["laptop"], device="cuda")
+    row, arrays = scoring.run_one(spec, experiment, experiments.PROFILES["laptop"], device="cuda")
     results.Store(out).add(row, arrays)
-    return f"{experiment} {sweep._brief(row)}"
+    return f"{experiment} {scoring.brief(row)}"
 
 
 def main() -> None:

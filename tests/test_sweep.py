@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import experiments, results, sweep
+from vaedis import experiments, results, scoring, sweep
 from vaedis.experiments import PROFILES, Profile, RunSpec
 
 LAPTOP = PROFILES["laptop"]
@@ -206,7 +206,7 @@ def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
     run = fit(toy_grid(TOY)[0], device="cpu")
     index = run.data.factors.sample_index(64, generator=torch.Generator().manual_seed(7777))
     mean, _ = run.posterior(index)
-    found = sweep.summarise(run)["cycles"]
+    found = scoring.summarise(run)["cycles"]
     for latent in range(3):
         for frame, end in ((0, mean.amin(0)), (8, mean.amax(0))):
             z = mean[:1].clone()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 from vaedis import results
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
+from vaedis.scoring import run_one
+from vaedis.train import TrainingStopped
 
 _ANSWER_SECONDS = 15
 _POLL_SECONDS = 0.2
@@ -56,25 +59,12 @@ def connect(workers: int, scheduler: str | None) -> Any:
         raise RuntimeError(f"No Dask scheduler answers at {scheduler} ({problem}); start one, or leave out --scheduler.") from None
 
 
-def run(
-    client: Any,
-    specs: Sequence[RunSpec],
-    experiment: str,
-    scale: Profile,
-    *,
-    device: str,
-    checkpoints: Path,
-    threads: int | None,
-    deadline: float | None,
-    stop: Callable[[], bool],
-) -> Iterator[tuple[RunSpec, Outcome]]:
-    """Run specifications on a cluster and yield each as it ends, with None in place of a row where it was stopped.
+@dataclass(frozen=True)
+class Job:
+    """What all runs of a sweep share.
 
     Parameters
     ----------
-    client : distributed.Client
-    specs : sequence of RunSpec
-        The most informative first; that is the order in which they start.
     experiment : str
     scale : Profile
     device : str
@@ -85,24 +75,40 @@ def run(
         Of torch, in each worker; None leaves what the worker has.
     deadline : float or None
         As `time.time`; runs that are not ready by then are stopped with a checkpoint.
+    """
+
+    experiment: str
+    scale: Profile
+    device: str
+    checkpoints: Path
+    threads: int | None
+    deadline: float | None
+
+
+def run(client: Any, specs: Sequence[RunSpec], job: Job, stop: Callable[[], bool]) -> Iterator[tuple[RunSpec, Outcome]]:
+    """Run specifications on a cluster and yield each as it ends, with None in place of a row where it was stopped.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    specs : sequence of RunSpec
+        The most informative first; that is the order in which they start.
+    job : Job
     stop : callable
         Asked now and then; once it says so, all runs stop with a checkpoint.
     """
     from distributed import as_completed
 
-    flag = checkpoints / f"stop-{os.getpid()}-{time.time_ns()}"
+    flag = job.checkpoints / f"stop-{os.getpid()}-{time.time_ns()}"
     futures = {
-        client.submit(
-            _task, spec, experiment, scale, device, checkpoints, threads, deadline, flag, key=f"{experiment}-{spec.key}", priority=-place
-        ): spec
-        for place, spec in enumerate(specs)
+        client.submit(_task, spec, job, flag, key=f"{job.experiment}-{spec.key}", priority=-place): spec for place, spec in enumerate(specs)
     }
     try:
         ended = as_completed(futures)
         while not ended.is_empty():
             if ended.has_ready():
                 future = next(ended)
-                yield futures[future], _outcome(future, futures[future], experiment, scale)
+                yield futures[future], _outcome(future, futures[future], job)
                 continue
             if stop() and not flag.exists():
                 flag.touch()
@@ -112,38 +118,27 @@ def run(
         flag.unlink(missing_ok=True)
 
 
-def _task(
-    spec: RunSpec,
-    experiment: str,
-    scale: Profile,
-    device: str,
-    checkpoints: Path,
-    threads: int | None,
-    deadline: float | None,
-    flag: Path,
-) -> Outcome:
+def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
     """What a worker does: one run, from its last checkpoint if there is one."""
-    from vaedis import sweep
-    from vaedis.train import TrainingStopped
-
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
 
     def stop() -> bool:
-        return flag.exists() or (deadline is not None and time.time() > deadline)
+        return flag.exists() or (job.deadline is not None and time.time() > job.deadline)
 
     if stop():
         return None
     try:
-        return sweep.run_one(spec, experiment, scale, device=device, checkpoint=checkpoints / spec.key, stop=stop)
+        return run_one(spec, job.experiment, job.scale, device=job.device, checkpoint=job.checkpoints / spec.key, stop=stop)
     except TrainingStopped:
         return None
 
 
-def _outcome(future: Any, spec: RunSpec, experiment: str, scale: Profile) -> Outcome:
+def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome:
     """Return what a run gave; a run that took its workers down with it, or raised, is a row that says so."""
     problem = future.exception()
     if problem is None:
         return future.result()
     first = next(iter(str(problem).splitlines()), "")
-    return results.make_row(spec, experiment, scale.name, status=f"failed: {type(problem).__name__}: {first}"), {}
+    status = f"failed: {type(problem).__name__}: {first}"
+    return results.make_row(spec, job.experiment, job.scale.name, status=status), {}

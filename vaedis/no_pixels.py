@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _check, experiments, metrics, results, sweep
+from vaedis import _check, experiments, metrics, results, scoring
 from vaedis.data import Coordinates, resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
@@ -155,7 +155,7 @@ def run_missing(
             store.add(row, arrays)
             done += 1
             if not quiet:
-                print(f"{experiment} {done}/{len(todo)} {sweep._brief(row)}", file=sys.stderr, flush=True)
+                print(f"{experiment} {done}/{len(todo)} {scoring.brief(row)}", file=sys.stderr, flush=True)
         longest = max(longest, time.perf_counter() - before)
     return done
 
@@ -167,15 +167,15 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
     -------
     row : dict
     arrays : dict of str to ndarray
-        As from `sweep.summarise`; pictures of latent cycles only for seed 0.
+        As from `scoring.summarise`; pictures of latent cycles only for seed 0.
     """
     started = time.perf_counter()
-    device = sweep.device_name(resolve_device(run.data.device))
+    device = scoring.device_name(resolve_device(run.data.device))
     made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device, "threads": torch.get_num_threads()}
     if run.failure is not None:
         status = f"failed: loss not finite at step {run.failure.step}, last finite loss {run.failure.last_finite}"
         return results.make_row(run.spec, experiment, scale.name, status=status, seconds=run.seconds, **made_by), {}
-    found: dict[str, Any] = metrics.evaluate(run.model, sweep._Seen(run), protocol=scale.protocol, seed=0)
+    found: dict[str, Any] = metrics.evaluate(run.model, scoring.Seen(run), protocol=scale.protocol, seed=0)
     last = slice(-min(100, run.spec.steps), None)
     images = run.data.source if isinstance(run.data, Coordinates) else run.data
     scores = {
@@ -187,7 +187,7 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
         "beta_sum": run.spec.beta_sum(images.shape),
         **{f"final_{term}": float(values[last].mean()) for term, values in run.history.items()},
     }
-    arrays = {name: a for name, a in sweep.summarise(run).items() if name != "cycles" or run.spec.seed == 0}
+    arrays = {name: a for name, a in scoring.summarise(run).items() if name != "cycles" or run.spec.seed == 0}
     seconds = run.seconds + time.perf_counter() - started
     return results.make_row(
         run.spec, experiment, scale.name, scores=scores, seconds=seconds, images_per_second=run.images_per_second, **made_by
