@@ -7,7 +7,7 @@ import html
 import io
 
 from vaedis import plots
-from vaedis.diagnose import ROW_NAMES, Diagnosis, LossReport, row
+from vaedis._diagnosis import ROW_NAMES, Diagnosis, LossReport, row
 from vaedis.distances import ground_truth_matrix
 
 _STYLE = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis.plots import Figure, _matrix, _picture, _styled, plt
+from vaedis._plot_style import Figure, draw_matrix, draw_picture, plt, styled
 
 
 def _rows(groups: Mapping[str, Any], width: float, height: float) -> tuple[Figure, list[Any]]:
@@ -19,7 +19,7 @@ def _rows(groups: Mapping[str, Any], width: float, height: float) -> tuple[Figur
     return figure, list(strips)
 
 
-@_styled
+@styled
 def traversals(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw traversals of several data sets, one factor a column: Figure 2.
 
@@ -38,11 +38,11 @@ def traversals(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         for c, (name, images) in enumerate(factors.items()):
             axes[0, c].set_title(name, fontsize=9)
             for place, image in zip(axes[:, c], images, strict=True):
-                _picture(place, image)
+                draw_picture(place, image)
     return figure
 
 
-@_styled
+@styled
 def distance_matrices(
     groups: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], *, labels: Mapping[tuple[str, str], str] | None = None
 ) -> Figure:
@@ -64,8 +64,8 @@ def distance_matrices(
                 place.set_visible(c < len(factors))
         for c, (name, (truth, perceived)) in enumerate(factors.items()):
             axes[0, c].set_title(name, fontsize=9)
-            _matrix(axes[0, c], truth, "Blues")
-            _matrix(axes[1, c], perceived, "Purples")
+            draw_matrix(axes[0, c], truth, "Blues")
+            draw_matrix(axes[1, c], perceived, "Purples")
             if labels and (title, name) in labels:
                 axes[1, c].set_xlabel(labels[title, name], fontsize=8)
         axes[0, 0].set_ylabel("truth", fontsize=8.5)
@@ -73,7 +73,7 @@ def distance_matrices(
     return figure
 
 
-@_styled
+@styled
 def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]], *, columns: int = 2) -> Figure:
     """Draw the cumulative distributions of distances of several data sets: Figure A1.
 

@@ -5,91 +5,52 @@ Functions take arrays and rows, never data sets that they would have to compute 
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from vaedis.results import Found
+from vaedis._plot_style import (
+    COLOURS,
+    LEVEL_NAMES,
+    MARKERS,
+    NAMES,
+    SCORES,
+    STYLE,
+    Axes,
+    Ellipse,
+    Figure,
+    LineCollection,
+    draw_matrix,
+    draw_picture,
+    plt,
+    styled,
+)
+from vaedis._score_plots import scores_by_group, scores_by_spacing
 
-try:
-    import matplotlib
-    import matplotlib.pyplot as plt
-    from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Ellipse
-except ImportError as absent:
-    raise ImportError("Figures need matplotlib: pip install 'vaedis[plots]'.") from absent
-
-COLOURS = {"ada-gvae": "#d97706", "beta-vae": "#be185d", "box-blur": "#0f9d8f", "mse": "#6a8f00", "mean": "#d97706", "published": "#3b5bdb"}
-MARKERS = {"ada-gvae": "o", "beta-vae": "X", "box-blur": "s", "mse": "D", "mean": "o", "published": "^"}
-NAMES = {
-    "ada-gvae": "Ada-GVAE",
-    "beta-vae": "β-VAE",
-    "box-blur": "MSE + box blur",
-    "mse": "MSE",
-    "mean": "mean of both",
-    "published": "second image's mean",
-}
-SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
-LEVEL_NAMES = {
-    "factors": "factors\n|i − j|",
-    "x": "observations\nloss(x, x′)",
-    "z": "latent means\n‖μ − μ′‖",
-    "kl": "posteriors\nsymmetric KL",
-    "reconstruction": "reconstructions\nloss(x̂, x̂′)",
-}
-STYLE: Any = {
-    "figure.dpi": 110,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "grid.alpha": 0.25,
-    "grid.linestyle": "--",
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
+__all__ = [
+    "COLOURS",
+    "LEVEL_NAMES",
+    "MARKERS",
+    "NAMES",
+    "SCORES",
+    "STYLE",
+    "bars",
+    "clouds",
+    "cumulative",
+    "distance_matrices",
+    "latent_cycles",
+    "levels",
+    "lines",
+    "panels",
+    "posteriors",
+    "scores_by_group",
+    "scores_by_spacing",
+    "traversals",
+]
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    @functools.wraps(draw)
-    def drawn(*args: Any, **kwargs: Any) -> Figure:
-        with plt.rc_context(STYLE):
-            figure = draw(*args, **kwargs)
-            interactive = plt.isinteractive()
-        # A notebook's first figure loads its backend and with it switches interactive mode on; leaving the context switches it off
-        # again, and no later figure would appear.
-        matplotlib.interactive(interactive)
-        return figure
-
-    return drawn
-
-
-def _picture(axes: Axes, image: np.ndarray) -> None:
-    image = np.asarray(image)
-    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color("0.6")
-
-
-def _matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None) -> None:
-    low, high = span if span else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
-    axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-@_styled
+@styled
 def traversals(columns: Mapping[str, np.ndarray], *, values: Sequence[int] | None = None) -> Figure:
     """Draw traversals, one factor a column: Figures 2 and 5.
 
@@ -104,14 +65,14 @@ def traversals(columns: Mapping[str, np.ndarray], *, values: Sequence[int] | Non
     for c, (name, images) in enumerate(columns.items()):
         axes[0, c].set_title(name)
         for r in range(frames):
-            _picture(axes[r, c], images[r])
+            draw_picture(axes[r, c], images[r])
     if values is not None:
         for r, value in enumerate(values):
             axes[r, 0].set_ylabel(f"value {value}")
     return figure
 
 
-@_styled
+@styled
 def distance_matrices(
     truth: Mapping[str, np.ndarray],
     perceived: Mapping[str, np.ndarray],
@@ -134,8 +95,8 @@ def distance_matrices(
     span = (0.0, max(float(np.max(m)) for m in perceived.values())) if shared_range else None
     for c, name in enumerate(perceived):
         axes[0, c].set_title(name)
-        _matrix(axes[0, c], truth[name], "Blues")
-        _matrix(axes[1, c], perceived[name], "Purples", span)
+        draw_matrix(axes[0, c], truth[name], "Blues")
+        draw_matrix(axes[1, c], perceived[name], "Purples", span)
         if labels:
             axes[1, c].set_xlabel(labels[name], fontsize=8.5)
     axes[0, 0].set_ylabel("ground truth")
@@ -143,7 +104,7 @@ def distance_matrices(
     return figure
 
 
-@_styled
+@styled
 def levels(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw distances at every level of trained VAEs, one row a factor or a run: Figures 4 and 10.
 
@@ -156,14 +117,14 @@ def levels(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.55 * len(columns), 1.45 * len(rows) + 0.6), squeeze=False)
     for r, (name, matrices) in enumerate(rows.items()):
         for c, level in enumerate(columns):
-            _matrix(axes[r, c], matrices[level], "Blues" if level == "factors" else "RdPu")
+            draw_matrix(axes[r, c], matrices[level], "Blues" if level == "factors" else "RdPu")
             if r == 0:
                 axes[r, c].set_title(LEVEL_NAMES[level], fontsize=9)
         axes[r, 0].set_ylabel(name)
     return figure
 
 
-@_styled
+@styled
 def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) -> Figure:
     """Draw where the posteriors of VAEs with a two-dimensional latent space lie, and what their samples are taken for: Figure 1.
 
@@ -201,7 +162,7 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
         grid.plot(*p["factors"][focus], marker="s", markersize=15, markerfacecolor="none", markeredgecolor="black")
         figure.colorbar(shown, ax=grid, fraction=0.046, label="share of samples")
         for axes, image in zip(small, [p["image"], *p["decoded"]], strict=True):
-            _picture(axes, image)
+            draw_picture(axes, image)
         small[0].set_title("observation", fontsize=8)
         for axes in small[1:]:
             axes.set_title("decoded sample", fontsize=8)
@@ -221,7 +182,7 @@ def _two_factor_colours(factors: np.ndarray) -> np.ndarray:
     return np.stack([0.15 + 0.8 * share[:, 0], np.full(len(share), 0.35), 0.15 + 0.8 * share[:, 1]], -1)
 
 
-@_styled
+@styled
 def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[str] | None = None) -> Figure:
     """Draw what decoders make of one latent that moves while the others stay: Figure 7.
 
@@ -237,145 +198,12 @@ def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[s
     figure, axes = plt.subplots(len(order), frames, figsize=(0.95 * frames + 0.6, 1.0 * len(order)), squeeze=False)
     for r, latent in enumerate(order):
         for c in range(frames):
-            _picture(axes[r, c], cycles[latent, c])
+            draw_picture(axes[r, c], cycles[latent, c])
         axes[r, 0].set_ylabel(names[r] if names else f"z{latent}", rotation=0, ha="right", va="center")
     return figure
 
 
-@_styled
-def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = (), seed: int = 777) -> Figure:
-    """Draw MIG and DCI against grid spacing: Figure 9.
-
-    Parameters
-    ----------
-    found : Found
-        Every run is a point; lines join the medians of each spacing. With runs at five spacings or more, the paper's quartic is drawn as
-        well, dotted, with the 95 % interval of 1,000 bootstraps.
-    published : sequence of mapping, optional
-        ``results.published("fig9_scores")``: the lowest and highest score that the paper's picture shows are drawn as bars.
-    seed : int
-        Of the bootstrap and of the points' horizontal jitter.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
-    rng = np.random.default_rng(seed)
-    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
-        for k, framework in enumerate(("ada-gvae", "beta-vae")):
-            colour, side = COLOURS[framework], 0.16 * (2 * k - 1)
-            for line in published:
-                if line["framework"] == framework and line["metric"] == score:
-                    x = line["grid_spacing"] + side
-                    axes.plot(
-                        [x, x], [line["lowest"], line["highest"]], color=colour, alpha=0.22, linewidth=9, solid_capstyle="butt", zorder=1
-                    )
-            x = _spacings(found, framework)
-            y = found.values(score, framework=framework)
-            if not len(x):
-                continue
-            jitter = rng.uniform(-0.05, 0.05, len(x))
-            axes.plot(
-                x + side + jitter,
-                y,
-                MARKERS[framework],
-                color=colour,
-                markersize=6,
-                markeredgecolor="white",
-                zorder=3,
-                label=NAMES[framework],
-            )
-            at = np.unique(x)
-            axes.plot(at + side, [np.median(y[x == a]) for a in at], color=colour, linewidth=1.2, zorder=2)
-            if len(at) >= 5:
-                _quartic(axes, x, y, colour, rng)
-        axes.set(xlabel="grid spacing (pixels)", ylabel=label, xlim=(0.5, 8.5), ylim=(-0.05, 1.05), xticks=range(1, 9))
-        axes.tick_params(labelleft=True)
-        axes.grid(True)
-    bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
-    handles, names = panels[0].get_legend_handles_labels()
-    panels[0].legend(handles + bars, names + ["range in the paper"] * len(bars), loc="upper right")
-    return figure
-
-
-def _spacings(found: Found, framework: str) -> np.ndarray:
-    return np.array([row["data_options"]["grid_spacing"] for row in found.rows if row["framework"] == framework], float)
-
-
-def _quartic(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, rng: np.random.Generator) -> None:
-    at = np.linspace(x.min(), x.max(), 100)
-    curves = []
-    for _ in range(1000):
-        pick = rng.integers(len(x), size=len(x))
-        if len(np.unique(x[pick])) >= 5:
-            curves.append(np.polyval(np.polyfit(x[pick], y[pick], 4), at))
-    axes.plot(at, np.polyval(np.polyfit(x, y, 4), at), ":", color=colour, linewidth=1.5)
-    axes.fill_between(at, *np.percentile(curves, [2.5, 97.5], axis=0), color=colour, alpha=0.1, linewidth=0)
-
-
-@_styled
-def scores_by_group(
-    groups: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
-    *,
-    published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
-    xlabel: str = "",
-    seed: int = 777,
-) -> Figure:
-    """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
-
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to (mapping of "mig", "dci" to ndarray of float, shape (runs,)))
-        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run is a point; the bar is the median. A
-        violin is drawn from five runs on, as smoothing fewer would invent a shape.
-    published : mapping of (group, half, score) to (lowest, highest), optional
-        The paper's ranges, drawn as bars.
-    xlabel : str
-        What the groups are, if their names do not say it.
-    seed : int
-        Of the points' horizontal jitter.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
-    rng = np.random.default_rng(seed)
-    shown: dict[str, Any] = {}
-    thin = 1 if len(groups) < 6 else 0.6
-    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
-        for g, (group, halves) in enumerate(groups.items()):
-            for h, (half, values) in enumerate(halves.items()):
-                x, y, colour = g + 0.22 * (2 * h - 1), np.asarray(values[score], float), COLOURS[half]
-                if published and (group, half, score) in published:
-                    axes.plot(
-                        [x, x],
-                        published[group, half, score],
-                        color=colour,
-                        alpha=0.22,
-                        linewidth=16 * thin,
-                        solid_capstyle="butt",
-                        zorder=1,
-                    )
-                if len(y) >= 5:
-                    for body in axes.violinplot(y, [x], widths=0.4, showextrema=False)["bodies"]:  # type: ignore[attr-defined]
-                        body.set(facecolor=colour, alpha=0.35)
-                if len(y):
-                    axes.plot([x - 0.12, x + 0.12], [np.median(y)] * 2, color=colour, linewidth=2, zorder=2)
-                    (points,) = axes.plot(
-                        x + rng.uniform(-0.04, 0.04, len(y)),
-                        y,
-                        MARKERS[half],
-                        color=colour,
-                        markersize=6 * thin,
-                        markeredgecolor="white",
-                        markeredgewidth=thin,
-                        zorder=3,
-                    )
-                    shown.setdefault(half, points)
-        axes.set(xticks=range(len(groups)), xticklabels=[NAMES.get(g, g) for g in groups], xlim=(-0.6, len(groups) - 0.4))
-        axes.set(ylim=(-0.05, 1.05), xlabel=xlabel, ylabel=label)
-        axes.tick_params(labelleft=True)
-        axes.grid(True, axis="y")
-    bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
-    panels[0].legend([*shown.values(), *bars], [*(NAMES.get(n, n) for n in shown), *["range in the paper"] * len(bars)], loc="upper right")
-    return figure
-
-
-@_styled
+@styled
 def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived distance") -> Figure:
     """Draw the cumulative distributions of distances: Figure A1.
 
@@ -399,7 +227,7 @@ def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived dis
     return figure
 
 
-@_styled
+@styled
 def lines(
     x: Sequence[float], curves: Mapping[str, Sequence[float | None]], *, xlabel: str, ylabel: str, mark: float | None = None
 ) -> Figure:
@@ -425,7 +253,7 @@ def lines(
     return figure
 
 
-@_styled
+@styled
 def bars(labels: Sequence[str], groups: Mapping[str, Sequence[float]], *, xlabel: str, ylabel: str) -> Figure:
     """Draw groups of bars side by side, with each value above its bar.
 
@@ -450,7 +278,7 @@ def bars(labels: Sequence[str], groups: Mapping[str, Sequence[float]], *, xlabel
     return figure
 
 
-@_styled
+@styled
 def clouds(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int = 3) -> Figure:
     """Draw codes of two latents as points, coloured by two factors.
 
@@ -476,7 +304,7 @@ def clouds(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int 
     return figure
 
 
-@_styled
+@styled
 def panels(
     x: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, columns: int = 3, ticks: Sequence[float] = ()
 ) -> Figure:

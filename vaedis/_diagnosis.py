@@ -1,0 +1,213 @@
+"""What a diagnosis says: one report a factor, a loss and a data set; as a table, as JSON, or as a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaedis._files import write_atomically
+
+# A factor whose mean distance is less than this share of that of random pairs is learned late, or lost to a large beta.
+FAINT = 0.05
+
+
+@dataclass(frozen=True)
+class FactorReport:
+    """What a loss sees along one factor.
+
+    Attributes
+    ----------
+    factor : str
+    values : int
+    traversals : int
+        Groups of images that differ in this factor only, of which `exact` says whether they are all that there are.
+    exact : bool
+    importance, importance_error : float
+        The mean distance between different values, and the standard error that a sample of traversals implies.
+    share : float
+        `importance` over the mean distance of random pairs.
+    neighbours : float
+        The mean distance between neighbouring values.
+    rank, linear, circle_rank : float or None
+        Correlation of perceived with ground-truth distances, pair by pair: along a line, and along a circle. None if constant.
+    adversarial : bool
+        Whether all distances are equal.
+    place : int
+        In the order in which factors are expected to be learned, from 1.
+    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial"}
+    reason : str
+    matrix : ndarray of float64, shape (f, f)
+    """
+
+    factor: str
+    values: int
+    traversals: int
+    exact: bool
+    importance: float
+    importance_error: float
+    share: float
+    neighbours: float
+    rank: float | None
+    linear: float | None
+    circle_rank: float | None
+    adversarial: bool
+    place: int
+    verdict: str
+    reason: str
+    matrix: np.ndarray = field(repr=False)
+
+    @property
+    def visible(self) -> bool:
+        """Whether a VAE can be expected to order the factor."""
+        return self.verdict in ("ordered", "circular")
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """What a loss sees in a data set.
+
+    Attributes
+    ----------
+    loss : str
+    random_mean : float
+        The mean distance of random pairs.
+    random_rank : float or None
+        Over the same pairs, the rank correlation with the sum of the factors' differences.
+    factors : tuple of FactorReport
+        In the order of the data set.
+    unpaired : tuple of str
+        Factors of which no two images differ in them alone, so that nothing can be said.
+    """
+
+    loss: str
+    random_mean: float
+    random_rank: float | None
+    factors: tuple[FactorReport, ...]
+    unpaired: tuple[str, ...]
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Return what there is to say about factors that are not plainly ordered: {reason: factors}."""
+        found: dict[str, list[str]] = {}
+        for f in self.factors:
+            if not f.visible or f.share < FAINT:
+                found.setdefault(f.reason, []).append(f.factor)
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on all factors."""
+        good = [f.factor for f in self.factors if f.visible]
+        bad = [f.factor for f in self.factors if not f.visible]
+        if not bad:
+            return f"Under {self.loss}, perceived distances follow every factor: they keep no VAE from finding them."
+        if not good:
+            return f"Under {self.loss}, perceived distances follow no factor: do not expect a VAE to find any."
+        return f"Under {self.loss}, perceived distances follow {', '.join(good)}, but not {', '.join(bad)}."
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What would make factors visible that a loss does not order.
+
+    Attributes
+    ----------
+    factors : tuple of str
+    radius : int or None
+        The smallest radius of box blur, of those tried, whose loss orders them; None if none does.
+    ranks : dict of str to dict of int to (float or None)
+        The rank correlation of each factor at each radius.
+    text : str
+    """
+
+    factors: tuple[str, ...]
+    radius: int | None
+    ranks: dict[str, dict[int, float | None]]
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The report: print it, or write it as HTML or JSON.
+
+    Attributes
+    ----------
+    name : str
+    images : int
+    shape : (int, int, int)
+    grid : bool
+        Whether the images are all combinations of the factors, once each.
+    constant : tuple of str
+        Factors with one value, which were left out.
+    losses : tuple of LossReport
+    advice : tuple of Advice
+        For factors that the first loss does not order.
+    """
+
+    name: str
+    images: int
+    shape: tuple[int, int, int]
+    grid: bool
+    constant: tuple[str, ...]
+    losses: tuple[LossReport, ...]
+    advice: tuple[Advice, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.images:,} images of {'×'.join(map(str, self.shape))}, {'a full grid' if self.grid else 'no full grid'}"
+        ]
+        if self.constant:
+            lines.append(f"left out, as they have one value: {', '.join(self.constant)}")
+        for report in self.losses:
+            rank = "none" if report.random_rank is None else f"{report.random_rank:.2f}"
+            lines += ["", f"{report.loss}: random pairs {report.random_mean:.4g} apart, rank correlation {rank}"]
+            rows = [ROW_NAMES, *(row(f) for f in report.factors)]
+            widths = [max(len(r[k]) for r in rows) for k in range(len(ROW_NAMES))]
+            lines += ["  " + "  ".join(text.ljust(w) for text, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+            lines += [f"  {', '.join(names)}: {reason}" for reason, names in report.reasons().items()]
+            if report.unpaired:
+                lines.append(f"  no two images differ in it alone: {', '.join(report.unpaired)}")
+            lines.append("  " + report.verdict)
+        lines += [""] * bool(self.advice) + [advice.text for advice in self.advice]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain lists, numbers and text that JSON can hold."""
+        plain = dataclasses.asdict(self)
+        for report, found in zip(plain["losses"], self.losses, strict=True):
+            report["verdict"] = found.verdict
+            for factor in report["factors"]:
+                # JSON has no NaN: where no traversal has both values there is no distance
+                factor["matrix"] = [[None if math.isnan(v) else v for v in line] for line in factor["matrix"].tolist()]
+        return plain
+
+    def save(self, *, html: str | os.PathLike[str] | None = None, json_file: str | os.PathLike[str] | None = None) -> None:
+        """Write the report: one self-contained page that asks for nothing from outside, or JSON.
+
+        Parameters
+        ----------
+        html, json_file : path, optional
+        """
+        if html is not None:
+            from vaedis._diagnosis_page import page
+
+            write_atomically(Path(html), page(self).encode())
+        if json_file is not None:
+            write_atomically(Path(json_file), (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
+
+
+ROW_NAMES = ("factor", "values", "importance", "of random", "neighbours", "rank", "circle", "learned", "verdict")
+
+
+def row(f: FactorReport) -> tuple[str, ...]:
+    """Return a factor's line of the table, as text; see `ROW_NAMES`."""
+    error = "" if f.exact else f" ± {f.importance_error:.1g}"
+    rank, circle = ("none" if r is None else f"{r:.2f}" for r in (f.rank, f.circle_rank))
+    learned = f"{f.place}."
+    return f.factor, str(f.values), f"{f.importance:.4g}{error}", f"{f.share:.0%}", f"{f.neighbours:.4g}", rank, circle, learned, f.verdict

@@ -1,0 +1,101 @@
+"""What all figures share: colours, names, one style, and the two kinds of panel."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+try:
+    import matplotlib
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Ellipse
+except ImportError as absent:
+    raise ImportError("Figures need matplotlib: pip install 'vaedis[plots]'.") from absent
+
+__all__ = [
+    "COLOURS",
+    "LEVEL_NAMES",
+    "MARKERS",
+    "NAMES",
+    "SCORES",
+    "STYLE",
+    "Axes",
+    "Ellipse",
+    "Figure",
+    "LineCollection",
+    "draw_matrix",
+    "draw_picture",
+    "plt",
+    "styled",
+]
+
+COLOURS = {"ada-gvae": "#d97706", "beta-vae": "#be185d", "box-blur": "#0f9d8f", "mse": "#6a8f00", "mean": "#d97706", "published": "#3b5bdb"}
+MARKERS = {"ada-gvae": "o", "beta-vae": "X", "box-blur": "s", "mse": "D", "mean": "o", "published": "^"}
+NAMES = {
+    "ada-gvae": "Ada-GVAE",
+    "beta-vae": "β-VAE",
+    "box-blur": "MSE + box blur",
+    "mse": "MSE",
+    "mean": "mean of both",
+    "published": "second image's mean",
+}
+SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
+LEVEL_NAMES = {
+    "factors": "factors\n|i − j|",
+    "x": "observations\nloss(x, x′)",
+    "z": "latent means\n‖μ − μ′‖",
+    "kl": "posteriors\nsymmetric KL",
+    "reconstruction": "reconstructions\nloss(x̂, x̂′)",
+}
+STYLE: Any = {
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.alpha": 0.25,
+    "grid.linestyle": "--",
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @functools.wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> Figure:
+        with plt.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+            interactive = plt.isinteractive()
+        # A notebook's first figure loads its backend and with it switches interactive mode on; leaving the context switches it off
+        # again, and no later figure would appear.
+        matplotlib.interactive(interactive)
+        return figure
+
+    return drawn
+
+
+def draw_picture(axes: Axes, image: np.ndarray) -> None:
+    image = np.asarray(image)
+    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color("0.6")
+
+
+def draw_matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None) -> None:
+    low, high = span if span else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
+    axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])

@@ -1,0 +1,144 @@
+"""Figures of scores: one point a run, by spacing or by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaedis._plot_style import COLOURS, MARKERS, NAMES, SCORES, Axes, Figure, plt, styled
+from vaedis.results import Found
+
+
+@styled
+def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = (), seed: int = 777) -> Figure:
+    """Draw MIG and DCI against grid spacing: Figure 9.
+
+    Parameters
+    ----------
+    found : Found
+        Every run is a point; lines join the medians of each spacing. With runs at five spacings or more, the paper's quartic is drawn as
+        well, dotted, with the 95 % interval of 1,000 bootstraps.
+    published : sequence of mapping, optional
+        ``results.published("fig9_scores")``: the lowest and highest score that the paper's picture shows are drawn as bars.
+    seed : int
+        Of the bootstrap and of the points' horizontal jitter.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
+    rng = np.random.default_rng(seed)
+    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
+        for k, framework in enumerate(("ada-gvae", "beta-vae")):
+            colour, side = COLOURS[framework], 0.16 * (2 * k - 1)
+            for line in published:
+                if line["framework"] == framework and line["metric"] == score:
+                    x = line["grid_spacing"] + side
+                    axes.plot(
+                        [x, x], [line["lowest"], line["highest"]], color=colour, alpha=0.22, linewidth=9, solid_capstyle="butt", zorder=1
+                    )
+            x = _spacings(found, framework)
+            y = found.values(score, framework=framework)
+            if not len(x):
+                continue
+            jitter = rng.uniform(-0.05, 0.05, len(x))
+            axes.plot(
+                x + side + jitter,
+                y,
+                MARKERS[framework],
+                color=colour,
+                markersize=6,
+                markeredgecolor="white",
+                zorder=3,
+                label=NAMES[framework],
+            )
+            at = np.unique(x)
+            axes.plot(at + side, [np.median(y[x == a]) for a in at], color=colour, linewidth=1.2, zorder=2)
+            if len(at) >= 5:
+                _quartic(axes, x, y, colour, rng)
+        axes.set(xlabel="grid spacing (pixels)", ylabel=label, xlim=(0.5, 8.5), ylim=(-0.05, 1.05), xticks=range(1, 9))
+        axes.tick_params(labelleft=True)
+        axes.grid(True)
+    bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
+    handles, names = panels[0].get_legend_handles_labels()
+    panels[0].legend(handles + bars, names + ["range in the paper"] * len(bars), loc="upper right")
+    return figure
+
+
+def _spacings(found: Found, framework: str) -> np.ndarray:
+    return np.array([row["data_options"]["grid_spacing"] for row in found.rows if row["framework"] == framework], float)
+
+
+def _quartic(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, rng: np.random.Generator) -> None:
+    at = np.linspace(x.min(), x.max(), 100)
+    curves = []
+    for _ in range(1000):
+        pick = rng.integers(len(x), size=len(x))
+        if len(np.unique(x[pick])) >= 5:
+            curves.append(np.polyval(np.polyfit(x[pick], y[pick], 4), at))
+    axes.plot(at, np.polyval(np.polyfit(x, y, 4), at), ":", color=colour, linewidth=1.5)
+    axes.fill_between(at, *np.percentile(curves, [2.5, 97.5], axis=0), color=colour, alpha=0.1, linewidth=0)
+
+
+@styled
+def scores_by_group(
+    groups: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+    *,
+    published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
+    xlabel: str = "",
+    seed: int = 777,
+) -> Figure:
+    """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
+
+    Parameters
+    ----------
+    groups : mapping of str to (mapping of str to (mapping of "mig", "dci" to ndarray of float, shape (runs,)))
+        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run is a point; the bar is the median. A
+        violin is drawn from five runs on, as smoothing fewer would invent a shape.
+    published : mapping of (group, half, score) to (lowest, highest), optional
+        The paper's ranges, drawn as bars.
+    xlabel : str
+        What the groups are, if their names do not say it.
+    seed : int
+        Of the points' horizontal jitter.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
+    rng = np.random.default_rng(seed)
+    shown: dict[str, Any] = {}
+    thin = 1 if len(groups) < 6 else 0.6
+    for axes, (score, label) in zip(panels, SCORES.items(), strict=True):
+        for g, (group, halves) in enumerate(groups.items()):
+            for h, (half, values) in enumerate(halves.items()):
+                x, y, colour = g + 0.22 * (2 * h - 1), np.asarray(values[score], float), COLOURS[half]
+                if published and (group, half, score) in published:
+                    axes.plot(
+                        [x, x],
+                        published[group, half, score],
+                        color=colour,
+                        alpha=0.22,
+                        linewidth=16 * thin,
+                        solid_capstyle="butt",
+                        zorder=1,
+                    )
+                if len(y) >= 5:
+                    for body in axes.violinplot(y, [x], widths=0.4, showextrema=False)["bodies"]:  # type: ignore[attr-defined]
+                        body.set(facecolor=colour, alpha=0.35)
+                if len(y):
+                    axes.plot([x - 0.12, x + 0.12], [np.median(y)] * 2, color=colour, linewidth=2, zorder=2)
+                    (points,) = axes.plot(
+                        x + rng.uniform(-0.04, 0.04, len(y)),
+                        y,
+                        MARKERS[half],
+                        color=colour,
+                        markersize=6 * thin,
+                        markeredgecolor="white",
+                        markeredgewidth=thin,
+                        zorder=3,
+                    )
+                    shown.setdefault(half, points)
+        axes.set(xticks=range(len(groups)), xticklabels=[NAMES.get(g, g) for g in groups], xlim=(-0.6, len(groups) - 0.4))
+        axes.set(ylim=(-0.05, 1.05), xlabel=xlabel, ylabel=label)
+        axes.tick_params(labelleft=True)
+        axes.grid(True, axis="y")
+    bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
+    panels[0].legend([*shown.values(), *bars], [*(NAMES.get(n, n) for n in shown), *["range in the paper"] * len(bars)], loc="upper right")
+    return figure
