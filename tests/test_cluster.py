@@ -87,6 +87,16 @@ def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs,
     assert scores(store) == scores(alone)
 
 
+def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_path, specs, capsys, monkeypatch):
+    monkeypatch.setattr("vaedis._checkpoint.available", lambda: False)
+    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    assert cli.main([*words, "--budget", "0.3s"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith("left; the same command goes on.")
+    assert cli.main(words) == 0
+    assert len(scores(results.Store(tmp_path))) == 4
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_an_interrupt_stores_and_stops_with_one_line(tmp_path):
     """A real process, a real signal."""
     code = f"""

@@ -6,6 +6,7 @@ and the last two of a run are kept, so that one of them is good whatever happens
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import warnings
 import zlib
@@ -23,6 +24,16 @@ from vaedis.model import VAE
 
 _KEEP = 2
 _FORMAT = "vaedis-checkpoint-1"
+
+
+def available() -> bool:
+    """Tell whether checkpoints can be written here."""
+    return importlib.util.find_spec("safetensors") is not None
+
+
+def of_run(folder: Path, spec: RunSpec) -> Path | None:
+    """Return where a sweep keeps a run's checkpoints; None without safetensors, where a run that is stopped starts anew."""
+    return folder / spec.key if available() else None
 
 
 class Checkpoints:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import results
+from vaedis import _checkpoint, results
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
 from vaedis.scoring import run_one
@@ -129,7 +129,7 @@ def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
     if stop():
         return None
     try:
-        return run_one(spec, job.experiment, job.scale, device=job.device, checkpoint=job.checkpoints / spec.key, stop=stop)
+        return run_one(spec, job.experiment, job.scale, device=job.device, checkpoint=_checkpoint.of_run(job.checkpoints, spec), stop=stop)
     except TrainingStopped:
         return None
 

@@ -10,6 +10,7 @@ import sys
 import types
 from pathlib import Path
 
+from vaedis import _checkpoint
 from vaedis.experiments import GRIDS, PROFILES, profile
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -115,7 +116,7 @@ def _sweep(args: argparse.Namespace) -> int:
 def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, *, interrupted: bool) -> str:
     text = f"{args.experiment}: {'interrupted; ' if interrupted else ''}{ended} run{'s' * (ended != 1)} stored"
     if left:
-        kept = f", {stopped} of them with a checkpoint" if stopped else ""
+        kept = f", {stopped} of them with a checkpoint" if stopped and _checkpoint.available() else ""
         text += f", {left} left{kept}; the same command goes on"
     return text + "."
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from vaedis import _check, _cluster, experiments
+from vaedis import _check, _checkpoint, _cluster, experiments
 from vaedis._progress import Progress
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Store
@@ -181,7 +181,9 @@ class Sweep:
                 return
             started = time.perf_counter()
             try:
-                outcome = run_one(spec, self.experiment, self.scale, device=self.device, checkpoint=self.checkpoints / spec.key, stop=stop)
+                outcome = run_one(
+                    spec, self.experiment, self.scale, device=self.device, checkpoint=_checkpoint.of_run(self.checkpoints, spec), stop=stop
+                )
             except TrainingStopped:
                 yield spec, None
                 return
