@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -271,3 +273,18 @@ def test_a_cache_that_is_no_folder_is_one_sentence(server, tmp_path):
 def test_no_bar_without_a_terminal(server, tmp_path, capsys):
     fetch(tmp_path, server.url("good"))
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_first_use_of_pooch_says_nothing_in_a_notebook_without_widgets():
+    """There tqdm warns at its first import, and a page of the book with anything on stderr is not built."""
+    code = """
+import builtins, sys, types, warnings
+sys.modules["IPython"] = types.ModuleType("IPython")
+sys.modules["IPython"].get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+warnings.simplefilter("error")
+from vaedis.data import download
+download._pooch()
+assert "tqdm.autonotebook" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

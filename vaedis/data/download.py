@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -94,9 +96,7 @@ def fetch(original: Original, folder: Path, *, source: str | os.PathLike[str] | 
     ImportError
         If the extra ``data`` is not installed.
     """
-    import pooch
-
-    pooch.get_logger().setLevel("ERROR")
+    pooch = _pooch()
     path, part = folder / original.file, folder / f"{original.file}.part"
     with plain_os_errors(f"{original.file} into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,11 +134,18 @@ def fetch(original: Original, folder: Path, *, source: str | os.PathLike[str] | 
         )
 
 
+def _pooch() -> ModuleType:
+    with warnings.catch_warnings():
+        # in a notebook, tqdm asks for widgets as soon as pooch is imported; no bar of pooch's is ever shown
+        warnings.simplefilter("ignore")
+        import pooch
+    pooch.get_logger().setLevel("ERROR")
+    return pooch
+
+
 def describe(path: Path) -> dict[str, Any]:
     """Return the name, size and SHA-256 sum of a file."""
-    import pooch
-
-    return {"file": path.name, "size": path.stat().st_size, "sha256": pooch.file_hash(str(path), "sha256")}
+    return {"file": path.name, "size": path.stat().st_size, "sha256": _pooch().file_hash(str(path), "sha256")}
 
 
 def remote_size(original: Original, source: str | os.PathLike[str] | None = None) -> int | None:
