@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from vaedis import _check, _files
-from vaedis.experiments import PROFILES, RunSpec
+from vaedis.experiments import GRIDS, PROFILES, RunSpec, grid
 
 Row = dict[str, Any]
 
@@ -34,10 +34,11 @@ class CorruptRow(UserWarning):
 
 _SPEC = tuple(RunSpec.__dataclass_fields__)
 _MAPPINGS = ("data_options", "loss_options", "model_options")
-# the maxima over training came later: files without them are read as if they were empty
 _MAXIMA = ("mig_max", "dci_max")
+# columns that came later: files without them are read as if they were empty
+_LATER = (*_MAXIMA, "origin")
 _SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", *_MAXIMA, "final_loss", "final_recon", "final_kl", "beta_sum")
-_MADE_BY = ("protocol", "images_per_second", "seconds", "device", "threads", "torch", "python", "vaedis", "commit", "date")
+_MADE_BY = ("origin", "protocol", "images_per_second", "seconds", "device", "threads", "torch", "python", "vaedis", "commit", "date")
 COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
 _NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int}
 _NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
@@ -138,9 +139,21 @@ class Store:
         found = (path.stem.rpartition("-") for path in self.root.glob("*-*.csv"))
         return sorted((experiment, profile) for experiment, _, profile in found)
 
+    def answering(self, experiment: str, profile: str) -> list[Row]:
+        """Return the rows of an experiment and profile, and those that other experiments of the profile have of the same specifications.
+
+        Figure 6 and Figure 9, for instance, share XYSquares at spacing 8 where both train for the same number of steps.
+        """
+        found = self.rows(experiment, profile)
+        if experiment in GRIDS and profile in PROFILES:
+            wanted = {spec.key for spec in grid(experiment, profile)} - {row["key"] for row in found}
+            others = (e for e, p in self.tables() if p == profile and e != experiment)
+            found += [row for e in others if wanted for row in self.rows(e, profile) if row["key"] in wanted]
+        return found
+
     def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
-        """Return the keys of the runs that are stored; those that failed only if `failed`."""
-        return {row["key"] for row in self.rows(experiment, profile) if failed or row["status"] == "finished"}
+        """Return the keys of the runs that are stored, whatever experiment they were made for; those that failed only if `failed`."""
+        return {row["key"] for row in self.answering(experiment, profile) if failed or row["status"] == "finished"}
 
     def add(self, row: Row, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Store a run; a row with the same key is replaced. Either the whole row is there afterwards or nothing has changed.
@@ -215,7 +228,7 @@ class Store:
     def best(self, experiment: str) -> Found | None:
         """Return the runs of the largest profile that has any finished; None if there is none."""
         for profile in reversed(PROFILES):
-            rows = self.rows(experiment, profile)
+            rows = self.answering(experiment, profile)
             finished = [r for r in rows if r["status"] == "finished"]
             if finished:
                 return Found(experiment, profile, finished, [r for r in rows if r["status"] != "finished"])
@@ -235,7 +248,8 @@ def make_row(
         "finished", or "failed: " and the reason.
     scores : mapping of str to float, optional
     **made_by
-        What only the caller knows of how the row was made: ``protocol``, ``seconds``, ``images_per_second``, ``device``, ``threads``.
+        What only the caller knows of how the row was made: ``origin`` (of the images), ``protocol``, ``seconds``, ``images_per_second``,
+        ``device``, ``threads``.
     """
     from vaedis import __version__
 
@@ -291,7 +305,7 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
     if len(fields) > len(columns):
         raise ValueError("more fields than columns")
     line = dict(zip(columns, fields, strict=False))
-    missing = [c for c in COLUMNS if c not in line and (c in columns or c not in _MAXIMA)]
+    missing = [c for c in COLUMNS if c not in line and (c in columns or c not in _LATER)]
     if missing:
         raise ValueError(f"no {missing[0]}")
     row: Row = {}

@@ -23,6 +23,8 @@ _HISTORY_POINTS = 200
 # how often a run is scored on its way; the authors scored theirs 24 times by MIG and 8 times by DCI
 _LOOKS = 8
 _CHECKPOINT_EVERY = 500
+# images along each factor that distances are averaged over: the authors' 100 traversals, fewer of factors with more than 20 values
+_TRAVERSED = 2_000
 
 
 def run_one(
@@ -91,7 +93,16 @@ def run_one(
     }
     # of the training and the scores, whatever the process that did them
     seconds = time.perf_counter() - started
-    row = results.make_row(spec, experiment, scale.name, scores=scores, seconds=seconds, images_per_second=run.images_per_second, **made_by)
+    row = results.make_row(
+        spec,
+        experiment,
+        scale.name,
+        scores=scores,
+        seconds=seconds,
+        images_per_second=run.images_per_second,
+        origin=run.data.origin,
+        **made_by,
+    )
     return row, summarise(run)
 
 
@@ -156,8 +167,8 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
         "cycles": run.pictures(z.flatten(0, 1)).unflatten(0, z.shape[:2]).cpu().numpy(),
         "spread": losses.kl_to_prior(mean, logvar).mean(0).cpu().numpy(),
     }
-    for factor in run.data.factors.names:
-        for level, matrix in distances.level_matrices(run, factor).items():
+    for factor, size in zip(run.data.factors.names, run.data.factors.sizes, strict=True):
+        for level, matrix in distances.level_matrices(run, factor, traversals=min(100, _TRAVERSED // size)).items():
             arrays[f"{level}/{factor}"] = matrix.astype(np.float32)
     windows = np.array_split(np.arange(run.spec.steps), min(_HISTORY_POINTS, run.spec.steps))
     arrays["steps"] = np.array([w[-1] + 1 for w in windows], np.int32)
