@@ -22,6 +22,8 @@ _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
 # how often a run is scored on its way; the authors scored theirs 24 times by MIG and 8 times by DCI
 _LOOKS = 8
+# when its factors' separations are recorded, in 80ths of the run: often at first, when they change fast
+_WATCHED = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 35, 40, 48, 56, 64, 72, 80)
 _CHECKPOINT_EVERY = 500
 # images along each factor that distances are averaged over: the authors' 100 traversals, fewer of factors with more than 20 values
 _TRAVERSED = 2_000
@@ -54,7 +56,8 @@ def run_one(
     row : dict
         As `results.make_row`; a run whose loss became NaN or infinite is a row too, whose status says so.
     arrays : dict of str to ndarray
-        What Figures 4, 7 and 10 draw; see `summarise`. Empty if the run failed.
+        What Figures 4, 7 and 10 draw, see `summarise`, and, of runs scored by the full protocol, how their factors were learnt:
+        ``"separation/<factor>"``, float32, in nats, at ``"separation_steps"`` (`distances.separations`). Empty if the run failed.
 
     Raises
     ------
@@ -64,14 +67,14 @@ def run_one(
     started = time.perf_counter()
     place = resolve_device(device)
     made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device_name(place), "threads": torch.get_num_threads()}
-    best = _Maxima(checkpoint)
-    # scored on the way only where runs are long enough for a score to mean anything
-    every = spec.steps // _LOOKS if scale.protocol == "full" else 0
+    seen = _Looks(spec, checkpoint)
+    # looked at on the way only where runs are long enough for that to mean anything
+    every = spec.steps // _WATCHED[-1] if scale.protocol == "full" else 0
     try:
         run = fit(
             spec,
             device=place,
-            callback=best if every else None,
+            callback=seen if every else None,
             every=every,
             checkpoint=checkpoint,
             checkpoint_every=max(1, min(_CHECKPOINT_EVERY, spec.steps // 4)),
@@ -87,7 +90,7 @@ def run_one(
         "dci": float(found["dci"]),
         "dci_completeness": found["dci"].completeness,
         "dci_informativeness": found["dci"].informativeness,
-        **best.scores(),
+        **seen.best(),
         "beta_sum": spec.beta_sum(run.data.shape),
         **{f"final_{term}": float(values[last].mean()) for term, values in run.history.items()},
     }
@@ -103,33 +106,51 @@ def run_one(
         origin=run.data.origin,
         **made_by,
     )
-    return row, summarise(run)
+    return row, {**summarise(run), **seen.learning()}
 
 
-class _Maxima:
-    """The best of the fast scores along a run, as the authors logged them; kept beside its checkpoints, so that it resumes with them.
+class _Looks:
+    """What is noted of a run on its way, kept beside its checkpoints, so that it resumes with them.
+
+    That is the fast scores, as the authors logged them, and how far the posteriors separate each factor (`distances.separations`).
 
     References
     ----------
     The authors' metric callback: fast protocols during training, and a running maximum in the summary of each run.
     """
 
-    def __init__(self, folder: Path | None):
-        self.path = None if folder is None else folder / "scores.json"
-        self.found: dict[str, dict[str, float]] = {}
+    def __init__(self, spec: RunSpec, folder: Path | None):
+        self.watch_every = max(1, spec.steps // _WATCHED[-1])
+        self.score_every = self.watch_every * _WATCHED[-1] // _LOOKS
+        self.path = None if folder is None else folder / "looks.json"
+        self.scores: dict[str, dict[str, float]] = {}
+        self.separations: dict[str, dict[str, float]] = {}
         if self.path is not None and self.path.exists():
-            with contextlib.suppress(ValueError):
-                self.found = json.loads(self.path.read_text(encoding="utf-8"))
+            with contextlib.suppress(ValueError, KeyError):
+                kept = json.loads(self.path.read_text(encoding="utf-8"))
+                self.scores, self.separations = kept["scores"], kept["separations"]
 
     def __call__(self, step: int, run: Run) -> None:
-        found = metrics.evaluate(run.model, Seen(run), protocol="fast", seed=0)
-        self.found[str(step)] = {name: float(found[name]) for name in ("mig", "dci")}
-        if self.path is not None:
+        scored, watched = step % self.score_every == 0, step // self.watch_every in _WATCHED
+        if scored:
+            found = metrics.evaluate(run.model, Seen(run), protocol="fast", seed=0)
+            self.scores[str(step)] = {name: float(found[name]) for name in ("mig", "dci")}
+        if watched:
+            self.separations[str(step)] = distances.separations(run)
+        if self.path is not None and (scored or watched):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _files.write_atomically(self.path, json.dumps(self.found).encode())
+            _files.write_atomically(self.path, json.dumps({"scores": self.scores, "separations": self.separations}).encode())
 
-    def scores(self) -> dict[str, float]:
-        return {f"{name}_max": max(f[name] for f in self.found.values()) for name in ("mig", "dci") if self.found}
+    def best(self) -> dict[str, float]:
+        return {f"{name}_max": max(f[name] for f in self.scores.values()) for name in ("mig", "dci") if self.scores}
+
+    def learning(self) -> dict[str, np.ndarray]:
+        if not self.separations:
+            return {}
+        steps = sorted(map(int, self.separations))
+        names = self.separations[str(steps[0])]
+        found = {f"separation/{name}": np.array([self.separations[str(s)][name] for s in steps], np.float32) for name in names}
+        return {"separation_steps": np.array(steps, np.int32), **found}
 
 
 class Seen:

@@ -59,6 +59,40 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
     return {"factors": ground_truth_matrix(size), **found}
 
 
+def separations(run, *, images: int = 256, seed: int = 7777) -> dict[str, float]:
+    """Return how far a VAE's posteriors tell the values of each factor apart, from its encoder alone.
+
+    It is 0 as long as a network ignores a factor. Followed over training, it shows when each factor is learnt.
+
+    Parameters
+    ----------
+    run : train.Run
+    images : int
+        About how many to encode for each factor: random traversals of it, at least two.
+    seed : int
+        Of the random traversals.
+
+    Returns
+    -------
+    dict of str to float
+        For each factor the symmetric KL divergence in nats, *summed* over latents, of the posteriors of two images that differ in that
+        factor only: a mean over traversals and over all pairs of different values.
+    """
+    data, found = run.data, {}
+    for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
+        if size < 2:
+            continue
+        generator = torch.Generator(data.device).manual_seed(seed)
+        bases = data.factors.sample_index(max(2, _check.count("images", images) // size), generator=generator)
+        index = data.factors.traversal(factor, bases)
+        mean, logvar = (v.unflatten(0, index.shape).double() for v in run.posterior(index.flatten()))
+        total = sum(
+            float(losses.symmetric_kl(mean[:, i : i + 1], logvar[:, i : i + 1], mean, logvar).sum(-1).mean(0).sum()) for i in range(size)
+        )
+        found[factor] = total / (size * (size - 1))
+    return found
+
+
 def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -> Tensor:
     """Return how often a sample from one observation's posterior is most probable under another's.
 
