@@ -66,6 +66,20 @@ def test_latent_agreement_with_constant_distances_is_none():
     assert found.adversarial
 
 
+def test_posteriors_of_width_1_are_separated_by_half_their_squared_gap_in_nats():
+    data = vd.load("xysquares", **SMALL, grid_spacing=1)
+    # latent 0 follows the first factor twofold, latent 1 the second threefold
+    factors = data.factors.to_factors(torch.arange(9)).float()
+    found = vd.distances.separations(Placed(data, factors * torch.tensor([2.0, 3.0])), images=30)
+    # three values: gaps of 1, 1 and 2
+    assert found == pytest.approx({"x_R": 4 * (1 + 1 + 4) / 3 / 2, "y_R": 9 * (1 + 1 + 4) / 3 / 2})
+
+
+def test_posteriors_of_a_network_that_ignores_its_input_separate_nothing():
+    data = vd.load("xysquares", **SMALL, grid_spacing=1)
+    assert set(vd.distances.separations(Placed(data, torch.ones(9, 4))).values()) == {0.0}
+
+
 def test_the_papers_own_matrices_are_read_in_full():
     found = vd.results.published_matrices()
     assert found["shapes3d", "wall_hue"].shape == (10, 10)
