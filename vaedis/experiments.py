@@ -200,14 +200,14 @@ def profile(name: str | None = None) -> Profile:
 
 
 # where the images come from, said in each specification, so that a run on a stand-in is never taken for one on the original
-_MADE = {
+_MADE: dict[str, dict[str, Any]] = {
     "xysquares": {"grid_spacing": 8},
     "smallnorb": {"origin": "stand-in"},
     "cars3d": {"origin": "stand-in"},
     "shapes3d": {"origin": "rendered"},
     "dsprites": {"origin": "rendered"},
 }
-_ORIGINAL = {name: options if name == "xysquares" else {"origin": "original"} for name, options in _MADE.items()}
+_ORIGINAL: dict[str, dict[str, Any]] = {name: options if name == "xysquares" else {"origin": "original"} for name, options in _MADE.items()}
 
 
 def fig6(scale: Profile) -> list[RunSpec]:

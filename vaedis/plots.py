@@ -26,7 +26,7 @@ from vaedis._plot_style import (
     plt,
     styled,
 )
-from vaedis._score_plots import scores_by_group, scores_by_spacing
+from vaedis._score_plots import learning, scores_by_group, scores_by_spacing
 
 __all__ = [
     "COLOURS",
@@ -40,6 +40,7 @@ __all__ = [
     "cumulative",
     "distance_matrices",
     "latent_cycles",
+    "learning",
     "levels",
     "lines",
     "panels",
