@@ -12,64 +12,69 @@ from vaedis.distances._agreement import compare
 
 # of symmetric KL divergence: two posteriors of equal width are then 1.4 widths apart, and a sample tells them apart three times out of four
 TOLD_APART = 1.0
+# of the distance of images that their reconstructions have
+DRAWN = 0.5
+_LEARNT = {"separation": TOLD_APART, "reconstructed": DRAWN}
 
 
 @dataclass(frozen=True)
 class Learning:
-    """How well a network's posteriors told the values of each factor apart while it was trained.
+    """What a network made of each factor while it was trained.
 
     Attributes
     ----------
     steps : ndarray of int, shape (looks,)
     separation : dict of str to ndarray of float, shape (looks,)
-        In nats; see `distances.separations`.
+        How far its posteriors told the factor's values apart, in nats; see `distances.learnt`.
+    reconstructed : dict of str to ndarray of float, shape (looks,)
+        How much of the distance between images its reconstructions had. Empty if that was not recorded.
     """
 
     steps: np.ndarray
     separation: dict[str, np.ndarray]
+    reconstructed: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Learning | None:
         """Return what a stored run recorded (`results.Store.arrays`); None if it recorded nothing."""
-        if "separation_steps" not in arrays:
+        if "learnt_steps" not in arrays:
             return None
-        found = {name.removeprefix("separation/"): values for name, values in arrays.items() if name.startswith("separation/")}
-        return cls(np.asarray(arrays["separation_steps"]), {name: np.asarray(values, float) for name, values in found.items()})
 
-    def onsets(self, nats: float = TOLD_APART) -> dict[str, float]:
-        """Return the step at which each factor's values are told apart, interpolated between looks.
+        def curves(measure: str) -> dict[str, np.ndarray]:
+            return {n.removeprefix(measure + "/"): np.asarray(a, float) for n, a in arrays.items() if n.startswith(measure + "/")}
+
+        return cls(np.asarray(arrays["learnt_steps"]), curves("separation"), curves("reconstructed"))
+
+    def curves(self, measure: str) -> dict[str, np.ndarray]:
+        """Return the curves of a measure, "separation" or "reconstructed"."""
+        return getattr(self, _check.one_of("measure", measure, _LEARNT))
+
+    def onsets(self, measure: str = "reconstructed", at: float | None = None) -> dict[str, float]:
+        """Return the step at which each factor is learnt, interpolated between looks.
 
         Parameters
         ----------
-        nats : float
-            The separation at which a factor counts as learnt.
+        measure : {"reconstructed", "separation"}
+        at : float, optional
+            Where a factor counts as learnt: half of its distance reconstructed, or a separation of 1 nat, unless given.
 
         Returns
         -------
         dict of str to float
             In steps; infinite for a factor that is never learnt. A network that forgets a factor again has learnt it all the same.
         """
-        _check.positive("nats", nats)
-        found = {}
-        for factor, values in self.separation.items():
-            above = np.flatnonzero(values >= nats)
-            if not len(above):
-                found[factor] = float("inf")
-                continue
-            first = int(above[0])
-            steps, heights = np.concatenate([[0], self.steps]), np.concatenate([[0.0], values])
-            share = (nats - heights[first]) / (heights[first + 1] - heights[first])
-            found[factor] = float(steps[first] + share * (steps[first + 1] - steps[first]))
-        return found
+        curves = self.curves(measure)
+        threshold = _check.positive("at", _LEARNT[measure] if at is None else at)
+        return {factor: _crossing(self.steps, values, threshold) for factor, values in curves.items()}
 
-    def order(self, importance: Mapping[str, float], nats: float = TOLD_APART) -> float | None:
+    def order(self, importance: Mapping[str, float], measure: str = "reconstructed", at: float | None = None) -> float | None:
         """Return how well the order of learning agrees with an order of importance.
 
         Parameters
         ----------
         importance : mapping of str to float
             Of each factor, for instance its mean perceived distance (`distances.along`).
-        nats : float
+        measure, at
             As for `onsets`.
 
         Returns
@@ -78,11 +83,21 @@ class Learning:
             Spearman's correlation of importance with earliness: 1 if the most important factor is learnt first and so on. Factors never
             learnt tie for the last place. None if no factor was learnt, or all at once.
         """
-        return _rank(importance, {name: -step for name, step in self.onsets(nats).items()})
+        return _rank(importance, {name: -step for name, step in self.onsets(measure, at).items()})
 
-    def final_order(self, importance: Mapping[str, float]) -> float | None:
-        """Return Spearman's correlation of an order of importance with the separations at the last look; None if either is constant."""
-        return _rank(importance, {name: float(values[-1]) for name, values in self.separation.items()})
+    def order_at(self, importance: Mapping[str, float], measure: str = "reconstructed") -> list[float | None]:
+        """Return Spearman's correlation of an order of importance with a measure at each look; None where either is constant."""
+        looks = range(len(self.steps))
+        return [_rank(importance, {name: float(values[k]) for name, values in self.curves(measure).items()}) for k in looks]
+
+
+def _crossing(steps: np.ndarray, values: np.ndarray, threshold: float) -> float:
+    above = np.flatnonzero(values >= threshold)
+    if not len(above):
+        return float("inf")
+    first = int(above[0])
+    x, y = np.concatenate([[0], steps]), np.concatenate([[0.0], values])
+    return float(np.interp(threshold, y[first : first + 2], x[first : first + 2]))
 
 
 def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float | None:
