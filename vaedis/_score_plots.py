@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis._plot_style import COLOURS, MARKERS, NAMES, SCORES, Axes, Figure, plt, styled
-from vaedis.learning import TOLD_APART, Learning
+from vaedis.learning import DRAWN, Learning
 from vaedis.results import Found
 
 
@@ -146,10 +146,8 @@ def scores_by_group(
 
 
 @styled
-def learning(
-    groups: Mapping[str, Mapping[str, Sequence[Learning]]], importance: Mapping[str, Mapping[str, float]], *, nats: float = TOLD_APART
-) -> Figure:
-    """Draw how well posteriors tell the values of each factor apart while networks are trained.
+def learning(groups: Mapping[str, Mapping[str, Sequence[Learning]]], importance: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw how much of each factor networks reconstruct while they are trained.
 
     Parameters
     ----------
@@ -157,29 +155,25 @@ def learning(
         Data set (a column), then framework (a row), then runs: a line for each factor and run.
     importance : mapping of str to (mapping of str to float)
         For each data set, the mean perceived distance along each factor: the more important, the darker its lines.
-    nats : float
-        The separation from which a factor counts as learnt, drawn as a line.
     """
     frameworks = list(dict.fromkeys(framework for halves in groups.values() for framework in halves))
-    figure, axes = plt.subplots(
-        len(frameworks), len(groups), figsize=(2.5 * len(groups) + 1, 2.6 * len(frameworks) + 0.6), squeeze=False, sharex=True, sharey=True
-    )
+    size = (2.5 * len(groups) + 0.8, 2.3 * len(frameworks) + 1.4)
+    figure, axes = plt.subplots(len(frameworks), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
     for column, (data, halves) in zip(axes.T, groups.items(), strict=True):
         names = sorted(importance[data], key=lambda name: -importance[data][name])
         colours = dict(zip(names, plt.get_cmap("plasma")(np.linspace(0.0, 0.85, len(names))), strict=True))
         for place, framework in zip(column, frameworks, strict=True):
             for run in halves.get(framework, ()):
-                for name in names:
-                    place.plot(run.steps, np.maximum(run.separation[name], 1e-3), color=colours[name], linewidth=1.3)
-            place.axhline(nats, color="0.5", linestyle=":", linewidth=1)
-            place.set(yscale="log", xscale="log", ylim=(1e-3, None))
+                for name, values in run.reconstructed.items():
+                    place.plot(run.steps, values, color=colours[name], linewidth=1.4)
+            place.axhline(DRAWN, color="0.5", linestyle=":", linewidth=1)
+            place.set(xscale="log", ylim=(-0.05, 1.1))
             place.grid(True)
         column[0].set_title(data, fontsize=9)
         column[-1].set_xlabel("steps")
         shown = [plt.Line2D([], [], color=colours[name]) for name in names]
-        column[-1].legend(
-            shown, names, loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=8, title="most important first", title_fontsize=8
-        )
+        place = column[-1].legend(shown, names, loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=8, title="most important first")
+        place.get_title().set_fontsize(8)
     for place, framework in zip(axes[:, 0], frameworks, strict=True):
-        place.set_ylabel(f"{NAMES.get(framework, framework)}\nseparation in nats")
+        place.set_ylabel(f"{NAMES.get(framework, framework)}\nshare reconstructed")
     return figure
