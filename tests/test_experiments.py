@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import vaedis as vd
 from vaedis import experiments, results
 from vaedis.experiments import PROFILES, RunSpec, profile
 
@@ -129,6 +130,31 @@ def test_figure_6_has_the_160_runs_of_table_a4():
     assert {(s.steps, s.batch, s.lr, s.loss, s.standardise) for s in grid} == {(115_200, 256, 1e-3, "mse", True)}
 
 
+def test_smaller_profiles_run_figure_6_twice_at_one_beta_on_data_that_is_made_here():
+    grid = experiments.grid("fig6", "laptop")
+    assert len({s.key for s in grid}) == len(grid) == 20
+    assert {(s.beta, s.latents) for s in grid} == {(0.001, 9)}
+    assert Counter((s.data, s.framework) for s in grid) == {(d, f): 2 for d in experiments._MADE for f in experiments.FRAMEWORKS}
+
+
+@pytest.mark.parametrize(("name", "others"), [("laptop", {"rendered", "stand-in"}), ("paper", {"original"})])
+def test_figure_6_says_where_its_images_come_from(name, others):
+    grid = experiments.grid("fig6", name)
+    assert {s.data_options.get("origin") for s in grid if s.data != "xysquares"} == others
+    assert {s.data_options["grid_spacing"] for s in grid if s.data == "xysquares"} == {8}
+    for s in grid:
+        origin = s.data_options.get("origin")
+        assert origin is None or origin in vd.data.DATA_SETS[s.data]
+
+
+def test_the_study_of_averaging_changes_nothing_but_the_averaging():
+    ada = {s.key for s in experiments.grid("fig9", "laptop") if s.framework == "ada-gvae"}
+    grid = experiments.grid("averaging", "laptop")
+    assert {s.average for s in grid} == {"published"}
+    assert {s.replace(average="mean").key for s in grid} == ada
+    assert [s.data_options["grid_spacing"] for s in grid[:4]] == [1, 2, 4, 8]
+
+
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
     grid = experiments.grid("fig9", "paper")
     assert len({s.key for s in grid}) == len(grid) == 80
@@ -154,7 +180,7 @@ def test_smaller_profiles_run_each_loss_of_figure_11_with_the_beta_that_suits_it
 
 
 @pytest.mark.parametrize("name", PROFILES)
-@pytest.mark.parametrize("experiment", ["fig6", "fig9", "fig11"])
+@pytest.mark.parametrize("experiment", experiments.GRIDS)
 def test_every_cell_comes_once_before_any_second_repeat(experiment, name):
     seeds = [s.seed for s in experiments.grid(experiment, name)]
     cells = [s.replace(seed=0).key for s in experiments.grid(experiment, name)]
@@ -169,7 +195,7 @@ def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
     assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
     assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
-    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11"):
+    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging"):
         experiments.grid("fig7")
 
 

@@ -47,6 +47,11 @@ class Placed:
     def posterior(self, index):
         return self.mean[index], torch.zeros_like(self.mean[index])
 
+    def decode(self, z):
+        height, width, channels = self.data.shape
+        fits = z.shape[1] == height * width * channels
+        return z.unflatten(1, (channels, height, width)) if fits else torch.zeros(len(z), channels, height, width)
+
 
 def test_latent_agreement_of_means_that_are_the_images_is_perfect():
     data = vd.load("xysquares", **SMALL, grid_spacing=1)
@@ -64,6 +69,28 @@ def test_latent_agreement_with_constant_distances_is_none():
     assert found.linear is None
     assert found.rank is None
     assert found.adversarial
+
+
+def test_posteriors_of_width_1_are_separated_by_half_their_squared_gap_in_nats():
+    data = vd.load("xysquares", **SMALL, grid_spacing=1)
+    # latent 0 follows the first factor twofold, latent 1 the second threefold
+    factors = data.factors.to_factors(torch.arange(9)).float()
+    found = vd.distances.learnt(Placed(data, factors * torch.tensor([2.0, 3.0])), images=30)["separation"]
+    # three values: gaps of 1, 1 and 2
+    assert found == pytest.approx({"x_R": 4 * (1 + 1 + 4) / 3 / 2, "y_R": 9 * (1 + 1 + 4) / 3 / 2})
+
+
+def test_posteriors_of_a_network_that_ignores_its_input_separate_nothing():
+    data = vd.load("xysquares", **SMALL, grid_spacing=1)
+    found = vd.distances.learnt(Placed(data, torch.ones(9, 4)))
+    assert found == {"separation": {"x_R": 0.0, "y_R": 0.0}, "reconstructed": {"x_R": 0.0, "y_R": 0.0}}
+
+
+def test_a_decoder_that_halves_images_reconstructs_a_quarter_of_their_squared_distances():
+    data = vd.load("xysquares", **SMALL, grid_spacing=1)
+    flat = data.observations(torch.arange(9), standardise=False).flatten(1)
+    found = vd.distances.learnt(Placed(data, flat / 2))
+    assert found["reconstructed"] == pytest.approx({"x_R": 0.25, "y_R": 0.25})
 
 
 def test_the_papers_own_matrices_are_read_in_full():

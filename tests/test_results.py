@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import _files, results
+from vaedis import _files, experiments, results
 from vaedis.experiments import RunSpec
 
 
@@ -48,7 +48,16 @@ def test_every_column_comes_back_as_it_went_in(tmp_path):
     )
     scores = {name: 0.1 * i / 3 for i, name in enumerate(results._SCORES)} | {"mig": np.float32(0.3), "dci": float("nan")}
     row = results.make_row(
-        spec, "fig6", "paper", scores=scores, protocol="full", images_per_second=1e5 / 3, seconds=0.25, device="a GPU, the first", threads=2
+        spec,
+        "fig6",
+        "paper",
+        scores=scores,
+        protocol="full",
+        images_per_second=1e5 / 3,
+        seconds=0.25,
+        device="a GPU, the first",
+        threads=2,
+        origin="rendered",
     )
     assert set(row) == set(results.COLUMNS)
     store = results.Store(tmp_path)
@@ -60,6 +69,23 @@ def test_every_column_comes_back_as_it_went_in(tmp_path):
     assert [type(back[c]) for c in ("beta", "steps", "standardise", "threads", "mig")] == [float, int, bool, int, float]
     assert results.spec_of(back) == spec
     assert results.spec_of(back).key == back["key"]
+
+
+def test_an_experiment_takes_equal_runs_of_another_one_of_its_profile(tmp_path):
+    store = results.Store(tmp_path)
+    shared = [s for s in experiments.grid("fig6", "laptop") if s.key in {t.key for t in experiments.grid("fig9", "laptop")}]
+    assert {s.data for s in shared} == {"xysquares"}
+    assert len(shared) == 4
+    for spec in (shared[0], experiments.grid("fig9", "laptop")[0]):
+        store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.5}), {"a": np.ones(2)})
+    assert store.keys("fig6", "laptop") == {shared[0].key}
+    (row,) = store.best("fig6").rows
+    assert (row["experiment"], row["mig"]) == ("fig9", 0.5)
+    assert store.arrays(row)["a"].tolist() == [1, 1]
+    assert len(store.best("fig9").rows) == 2
+    # its own row comes before that of another
+    store.add(results.make_row(shared[0], "fig6", "laptop", scores={"mig": 0.25}))
+    assert [r["mig"] for r in store.best("fig6").rows] == [0.25]
 
 
 def test_reading_and_writing_again_changes_no_byte(tmp_path):
@@ -200,7 +226,7 @@ def test_values_are_picked_by_columns_and_by_options(tmp_path):
 def test_scores_and_facts_that_have_no_column_are_refused():
     with pytest.raises(ValueError, match=r"Unknown option 'fid' of row .*; it takes: mig, dci"):
         results.make_row(RunSpec(), "fig9", "laptop", scores={"fid": 1.0})
-    with pytest.raises(ValueError, match=r"Unknown option 'gpu' of row .*; it takes: protocol"):
+    with pytest.raises(ValueError, match=r"Unknown option 'gpu' of row .*; it takes: origin, protocol"):
         results.make_row(RunSpec(), "fig9", "laptop", gpu="a")
 
 

@@ -6,6 +6,7 @@ import torch
 
 from vaedis import experiments, results, scoring, sweep
 from vaedis.experiments import PROFILES, Profile, RunSpec
+from vaedis.train import TrainingStopped
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to find
@@ -183,6 +184,30 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
     assert found["steps"].tolist() == [1, 2]
     again, _ = sweep.run_one(spec, "fig9", TOY, device="cpu")
     assert [again[s] for s in ("mig", "dci", "final_loss")] == [row[s] for s in ("mig", "dci", "final_loss")]
+
+
+def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(scoring.metrics, "evaluate", lambda *args, **options: {"mig": 0.25, "dci": Score(0.5)})
+    scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
+    spec = toy_grid(scale)[0]
+    row, arrays = scoring.run_one(spec, "fig9", scale, device="cpu")
+    assert arrays["learnt_steps"].tolist() == [2 * k for k in scoring._WATCHED]
+    recorded = {n for n in arrays if n.startswith(("separation/", "reconstructed/"))}
+    assert recorded == {f"{measure}/{f}" for measure in ("separation", "reconstructed") for f in ("x_R", "y_R", "x_G", "y_G")}
+    assert (row["mig_max"], row["dci_max"], row["origin"]) == (0.25, 0.5, "generated")
+
+    def stop():
+        return (tmp_path / "looks.json").exists() and '"60"' in (tmp_path / "looks.json").read_text()
+
+    with pytest.raises(TrainingStopped):
+        scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
+    _, again = scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
+    for name in ("learnt_steps", "separation/x_R", "reconstructed/y_G"):
+        np.testing.assert_array_equal(again[name], arrays[name])
+
+
+class Score(float):
+    completeness = informativeness = 0.5
 
 
 def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis._plot_style import COLOURS, MARKERS, NAMES, SCORES, Axes, Figure, draw_picture, note_runs, plt, styled
+from vaedis.learning import DRAWN, Learning
 from vaedis.results import Found
 
 
@@ -188,4 +189,38 @@ def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "", seed: in
         row.set_ylabel(label)
     axes[1, 0].legend(loc="lower right", fontsize=8.5)
     note_runs(figure, note)
+    return figure
+
+
+@styled
+def learning(groups: Mapping[str, Mapping[str, Sequence[Learning]]], importance: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw how much of each factor networks reconstruct while they are trained.
+
+    Parameters
+    ----------
+    groups : mapping of str to (mapping of str to sequence of Learning)
+        Data set (a column), then framework (a row), then runs: a line for each factor and run.
+    importance : mapping of str to (mapping of str to float)
+        For each data set, the mean perceived distance along each factor: the more important, the darker its lines.
+    """
+    frameworks = list(dict.fromkeys(framework for halves in groups.values() for framework in halves))
+    size = (2.5 * len(groups) + 0.8, 2.3 * len(frameworks) + 1.4)
+    figure, axes = plt.subplots(len(frameworks), len(groups), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for column, (data, halves) in zip(axes.T, groups.items(), strict=True):
+        names = sorted(importance[data], key=lambda name: -importance[data][name])
+        colours = dict(zip(names, plt.get_cmap("plasma")(np.linspace(0.0, 0.85, len(names))), strict=True))
+        for place, framework in zip(column, frameworks, strict=True):
+            for run in halves.get(framework, ()):
+                for name, values in run.reconstructed.items():
+                    place.plot(run.steps, values, color=colours[name], linewidth=1.4)
+            place.axhline(DRAWN, color="0.5", linestyle=":", linewidth=1)
+            place.set(xscale="log", ylim=(-0.05, 1.1))
+            place.grid(True)
+        column[0].set_title(data, fontsize=9)
+        column[-1].set_xlabel("steps")
+        shown = [plt.Line2D([], [], color=colours[name]) for name in names]
+        place = column[-1].legend(shown, names, loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=8, title="most important first")
+        place.get_title().set_fontsize(8)
+    for place, framework in zip(axes[:, 0], frameworks, strict=True):
+        place.set_ylabel(f"{NAMES.get(framework, framework)}\nshare reconstructed")
     return figure

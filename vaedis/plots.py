@@ -28,7 +28,7 @@ from vaedis._plot_style import (
     plt,
     styled,
 )
-from vaedis._score_plots import argument, scores_by_group, scores_by_spacing
+from vaedis._score_plots import argument, learning, scores_by_group, scores_by_spacing
 
 __all__ = [
     "COLOURS",
@@ -43,6 +43,7 @@ __all__ = [
     "cumulative",
     "distance_matrices",
     "latent_cycles",
+    "learning",
     "levels",
     "lines",
     "matrices",

@@ -22,7 +22,7 @@ _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
 # how often a run is scored on its way; the authors scored theirs 24 times by MIG and 8 times by DCI
 _LOOKS = 8
-# when its factors' separations are recorded, in 80ths of the run: often at first, when they change fast
+# when it is recorded what the network makes of each factor, in 80ths of the run: often at first, when they change fast
 _WATCHED = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 35, 40, 48, 56, 64, 72, 80)
 _CHECKPOINT_EVERY = 500
 # images along each factor that distances are averaged over: the authors' 100 traversals, fewer of factors with more than 20 values
@@ -57,7 +57,8 @@ def run_one(
         As `results.make_row`; a run whose loss became NaN or infinite is a row too, whose status says so.
     arrays : dict of str to ndarray
         What Figures 4, 7 and 10 draw, see `summarise`, and, of runs scored by the full protocol, how their factors were learnt:
-        ``"separation/<factor>"``, float32, in nats, at ``"separation_steps"`` (`distances.separations`). Empty if the run failed.
+        ``"separation/<factor>"`` in nats and ``"reconstructed/<factor>"`` as a share, float32, at ``"learnt_steps"``
+        (`distances.learnt`). Empty if the run failed.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def run_one(
 class _Looks:
     """What is noted of a run on its way, kept beside its checkpoints, so that it resumes with them.
 
-    That is the fast scores, as the authors logged them, and how far the posteriors separate each factor (`distances.separations`).
+    That is the fast scores, as the authors logged them, and what the network makes of each factor (`distances.learnt`).
 
     References
     ----------
@@ -124,11 +125,11 @@ class _Looks:
         self.score_every = self.watch_every * _WATCHED[-1] // _LOOKS
         self.path = None if folder is None else folder / "looks.json"
         self.scores: dict[str, dict[str, float]] = {}
-        self.separations: dict[str, dict[str, float]] = {}
+        self.learnt: dict[str, dict[str, dict[str, float]]] = {}
         if self.path is not None and self.path.exists():
             with contextlib.suppress(ValueError, KeyError):
                 kept = json.loads(self.path.read_text(encoding="utf-8"))
-                self.scores, self.separations = kept["scores"], kept["separations"]
+                self.scores, self.learnt = kept["scores"], kept["learnt"]
 
     def __call__(self, step: int, run: Run) -> None:
         scored, watched = step % self.score_every == 0, step // self.watch_every in _WATCHED
@@ -136,21 +137,21 @@ class _Looks:
             found = metrics.evaluate(run.model, Seen(run), protocol="fast", seed=0)
             self.scores[str(step)] = {name: float(found[name]) for name in ("mig", "dci")}
         if watched:
-            self.separations[str(step)] = distances.separations(run)
+            self.learnt[str(step)] = distances.learnt(run)
         if self.path is not None and (scored or watched):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _files.write_atomically(self.path, json.dumps({"scores": self.scores, "separations": self.separations}).encode())
+            _files.write_atomically(self.path, json.dumps({"scores": self.scores, "learnt": self.learnt}).encode())
 
     def best(self) -> dict[str, float]:
         return {f"{name}_max": max(f[name] for f in self.scores.values()) for name in ("mig", "dci") if self.scores}
 
     def learning(self) -> dict[str, np.ndarray]:
-        if not self.separations:
-            return {}
-        steps = sorted(map(int, self.separations))
-        names = self.separations[str(steps[0])]
-        found = {f"separation/{name}": np.array([self.separations[str(s)][name] for s in steps], np.float32) for name in names}
-        return {"separation_steps": np.array(steps, np.int32), **found}
+        steps = sorted(map(int, self.learnt))
+        found = {"learnt_steps": np.array(steps, np.int32)} if steps else {}
+        for measure, factors in self.learnt[str(steps[0])].items() if steps else ():
+            for name in factors:
+                found[f"{measure}/{name}"] = np.array([self.learnt[str(s)][measure][name] for s in steps], np.float32)
+        return found
 
 
 class Seen:

@@ -7,7 +7,7 @@ loss between them (paper, section 3). Averages along a factor run over all trave
 from vaedis.distances._agreement import Agreement, agreement
 from vaedis.distances._along import along, traversal_matrices
 from vaedis.distances._finder import RankedLoss, family, rank_losses
-from vaedis.distances._levels import LEVELS, confusion, latent_agreement, level_matrices, posterior_map, separations
+from vaedis.distances._levels import LEVELS, confusion, latent_agreement, learnt, level_matrices, posterior_map
 from vaedis.distances._pairs import SAMPLINGS, pair_agreement, pair_distances, perceived, published_traversals
 from vaedis.distances._random import RandomPairs, random_pairs
 from vaedis.distances._tally import Along
@@ -28,6 +28,7 @@ __all__ = [
     "ground_truth",
     "ground_truth_matrix",
     "latent_agreement",
+    "learnt",
     "level_matrices",
     "pair_agreement",
     "pair_distances",
@@ -36,6 +37,5 @@ __all__ = [
     "published_traversals",
     "random_pairs",
     "rank_losses",
-    "separations",
     "traversal_matrices",
 ]

@@ -59,37 +59,43 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
     return {"factors": ground_truth_matrix(size), **found}
 
 
-def separations(run, *, images: int = 256, seed: int = 7777) -> dict[str, float]:
-    """Return how far a VAE's posteriors tell the values of each factor apart, from its encoder alone.
+def learnt(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, float]]:
+    """Return what a VAE makes of each factor: how far its posteriors tell the values apart, and how much of them it draws again.
 
-    It is 0 as long as a network ignores a factor. Followed over training, it shows when each factor is learnt.
+    Both are 0 as long as a network ignores a factor. Followed over training, they show when each factor is learnt.
 
     Parameters
     ----------
     run : train.Run
     images : int
-        About how many to encode for each factor: random traversals of it, at least two.
+        About how many to look at for each factor: random traversals of it, at least two.
     seed : int
         Of the random traversals.
 
     Returns
     -------
-    dict of str to float
-        For each factor the symmetric KL divergence in nats, *summed* over latents, of the posteriors of two images that differ in that
-        factor only: a mean over traversals and over all pairs of different values.
+    dict of str to (dict of str to float)
+        For each factor, over pairs of images that differ in that factor only: ``"separation"``, the mean symmetric KL divergence of their
+        posteriors in nats, *summed* over latents; and ``"reconstructed"``, the mean distance of what is decoded from their posterior
+        means, as a share of the mean distance of the images; both distances are the run's loss.
     """
-    data, found = run.data, {}
+    data, found = run.data, {"separation": {}, "reconstructed": {}}
     for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
         if size < 2:
             continue
         generator = torch.Generator(data.device).manual_seed(seed)
         bases = data.factors.sample_index(max(2, _check.count("images", images) // size), generator=generator)
-        index = data.factors.traversal(factor, bases)
-        mean, logvar = (v.unflatten(0, index.shape).double() for v in run.posterior(index.flatten()))
-        total = sum(
-            float(losses.symmetric_kl(mean[:, i : i + 1], logvar[:, i : i + 1], mean, logvar).sum(-1).mean(0).sum()) for i in range(size)
-        )
-        found[factor] = total / (size * (size - 1))
+        nats = seen = drawn = 0.0
+        for index in data.factors.traversal(factor, bases):
+            mean, logvar = run.posterior(index)
+            x, decoded = data.observations(index, standardise=run.standardise), run.decode(mean)
+            for i in range(size):
+                one = slice(i, i + 1)
+                nats += float(losses.symmetric_kl(mean[one].double(), logvar[one].double(), mean.double(), logvar.double()).sum())
+                seen += float(run.loss.distance(x[one], x).double().sum())
+                drawn += float(run.loss.distance(decoded[one], decoded).double().sum())
+        found["separation"][factor] = nats / (len(bases) * size * (size - 1))
+        found["reconstructed"][factor] = drawn / seen if seen else 0.0
     return found
 
 
