@@ -70,6 +70,18 @@ def test_figures_have_a_name_a_caption_and_words_for_those_who_cannot_see(name):
             assert options["image"]["alt"] != options["figure"]["caption"]
 
 
+def test_each_figure_has_a_number_of_its_own():
+    names = [
+        cell.metadata["mystnb"]["figure"]["name"]
+        for name in NOTEBOOKS
+        for cell in _notebooks.from_markdown(ROOT, name).cells
+        if "figure" in cell.metadata.get("mystnb", {})
+    ]
+    assert len(set(names)) == len(names)
+    # labels without a number would be counted S1, S2, ... beside those that name theirs
+    assert [name for name in names if not re.fullmatch(r"(fig|table)-[a-z]?\d+[a-z]?", name)] == []
+
+
 def test_code_cells_are_those_that_jupytext_sees():
     for name in NOTEBOOKS:
         seen = [c.source.strip() for c in _notebooks.from_markdown(ROOT, name).cells if c.cell_type == "code"]

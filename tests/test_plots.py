@@ -74,9 +74,9 @@ def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings
     assert [line for line in many.axes[0].lines if line.get_linestyle() == ":"]
 
 
-def test_groups_become_violins_only_from_five_runs_on():
-    few = {"ada-gvae": {"mse": {"mig": np.array([0.1, 0.2]), "dci": np.array([0.1, 0.2])}}}
-    many = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 5), "dci": np.linspace(0, 1, 5)}}}
+def test_groups_become_violins_only_from_ten_runs_on():
+    few = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 9), "dci": np.linspace(0, 1, 9)}}}
+    many = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 10), "dci": np.linspace(0, 1, 10)}}}
     assert not plots.scores_by_group(few).axes[0].collections
     assert plots.scores_by_group(many).axes[0].collections
 
@@ -107,3 +107,35 @@ def test_levels_and_cycles_show_a_row_for_each_entry():
     figure = plots.latent_cycles(cycles, [2, 0])
     assert len(figure.axes) == 10
     assert int(np.asarray(figure.axes[0].images[0].get_array()).max()) == 77
+
+
+def test_the_argument_shows_each_run_and_what_the_loss_compares():
+    one, other = np.eye(4), np.ones((4, 4))
+    case = {"pictures": (one, other), "distances": np.array([0.0, 2.0, 4.0]), "scores": {"ada-gvae": np.array([0.5, 0.7, 0.9])}}
+    figure = plots.argument({"a": case, "b": {**case, "scores": {"ada-gvae": np.array([])}}}, note="three runs")
+    picture, _, distance, _, score, empty = figure.axes
+    assert picture.images[0].get_array()[0, 0].tolist() == [255, 64, 255]
+    assert picture.images[0].get_array()[0, 1].tolist() == [0, 0, 255]
+    assert distance.lines[1].get_ydata().tolist() == [0, 0.5, 1]
+    assert score.lines[0].get_ydata().tolist() == [0.5, 0.7, 0.9]
+    assert list(score.lines[1].get_ydata()) == [0.7, 0.7]
+    assert not empty.lines
+    assert figure.get_supxlabel() == "three runs"
+
+
+def test_a_figure_of_runs_says_which_they_are():
+    found = _found({("ada-gvae", 1, 0): 0.9, ("ada-gvae", 8, 0): 0.1})
+    assert plots.scores_by_spacing(found).get_supxlabel() == found.describe()
+
+
+def test_matrices_make_a_table_of_panels():
+    small, large = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
+    figure = plots.matrices({"mse": {"8 px": small, "1 px": large}}, labels={("mse", "8 px"): "rank 1.00"})
+    assert [axes.images[0].get_clim()[1] for axes in figure.axes] == [1, 4]
+    assert [axes.get_title() for axes in figure.axes] == ["8 px", "1 px"]
+    assert figure.axes[0].get_xlabel() == "rank 1.00"
+
+
+def test_curves_of_many_values_have_no_marks():
+    figure = plots.lines(range(40), {"a": [0.0] * 40}, xlabel="x", ylabel="y")
+    assert figure.axes[0].lines[0].get_marker() == "None"

@@ -20,6 +20,7 @@ except ImportError as absent:
 
 __all__ = [
     "COLOURS",
+    "CURVES",
     "LEVEL_NAMES",
     "MARKERS",
     "NAMES",
@@ -31,11 +32,14 @@ __all__ = [
     "LineCollection",
     "draw_matrix",
     "draw_picture",
+    "note_runs",
     "plt",
     "styled",
 ]
 
 COLOURS = {"ada-gvae": "#d97706", "beta-vae": "#be185d", "box-blur": "#0f9d8f", "mse": "#6a8f00", "mean": "#d97706", "published": "#3b5bdb"}
+CURVES = ("#3b5bdb", "#d97706", "#0f9d8f", "#be185d")
+"""Colours of curves that have no name of their own."""
 MARKERS = {"ada-gvae": "o", "beta-vae": "X", "box-blur": "s", "mse": "D", "mean": "o", "published": "^"}
 NAMES = {
     "ada-gvae": "Ada-GVAE",
@@ -99,3 +103,9 @@ def draw_matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, fl
     axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def note_runs(figure: Figure, note: str) -> None:
+    """Write below a figure which runs it shows, so that a picture that is passed on alone still says it."""
+    if note:
+        figure.supxlabel(note, fontsize=8.5, color="0.35", x=0.99, ha="right")

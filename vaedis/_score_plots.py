@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis._plot_style import COLOURS, MARKERS, NAMES, SCORES, Axes, Figure, plt, styled
+from vaedis._plot_style import COLOURS, MARKERS, NAMES, SCORES, Axes, Figure, draw_picture, note_runs, plt, styled
 from vaedis.learning import DRAWN, Learning
 from vaedis.results import Found
 
@@ -19,8 +19,8 @@ def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = 
     Parameters
     ----------
     found : Found
-        Every run is a point; lines join the medians of each spacing. With runs at five spacings or more, the paper's quartic is drawn as
-        well, dotted, with the 95 % interval of 1,000 bootstraps.
+        Every run is a point; lines join the medians of each spacing, and below it is written which runs these are. With runs at five
+        spacings or more, the paper's quartic is drawn as well, dotted, with the 95 % interval of 1,000 bootstraps.
     published : sequence of mapping, optional
         ``results.published("fig9_scores")``: the lowest and highest score that the paper's picture shows are drawn as bars.
     seed : int
@@ -62,6 +62,7 @@ def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = 
     bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
     handles, names = panels[0].get_legend_handles_labels()
     panels[0].legend(handles + bars, names + ["range in the paper"] * len(bars), loc="upper right")
+    note_runs(figure, found.describe())
     return figure
 
 
@@ -86,6 +87,7 @@ def scores_by_group(
     *,
     published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
     xlabel: str = "",
+    note: str = "",
     seed: int = 777,
 ) -> Figure:
     """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
@@ -94,11 +96,13 @@ def scores_by_group(
     ----------
     groups : mapping of str to (mapping of str to (mapping of "mig", "dci" to ndarray of float, shape (runs,)))
         Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run is a point; the bar is the median. A
-        violin is drawn from five runs on, as smoothing fewer would invent a shape.
+        violin is drawn from ten runs on, as smoothing fewer would invent a shape.
     published : mapping of (group, half, score) to (lowest, highest), optional
         The paper's ranges, drawn as bars.
     xlabel : str
         What the groups are, if their names do not say it.
+    note : str
+        Which runs these are, to be written below.
     seed : int
         Of the points' horizontal jitter.
     """
@@ -120,7 +124,7 @@ def scores_by_group(
                         solid_capstyle="butt",
                         zorder=1,
                     )
-                if len(y) >= 5:
+                if len(y) >= 10:
                     for body in axes.violinplot(y, [x], widths=0.4, showextrema=False)["bodies"]:  # type: ignore[attr-defined]
                         body.set(facecolor=colour, alpha=0.35)
                 if len(y):
@@ -130,7 +134,7 @@ def scores_by_group(
                         y,
                         MARKERS[half],
                         color=colour,
-                        markersize=6 * thin,
+                        markersize=6 * max(thin, 0.8),
                         markeredgecolor="white",
                         markeredgewidth=thin,
                         zorder=3,
@@ -142,6 +146,49 @@ def scores_by_group(
         axes.grid(True, axis="y")
     bars = [plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)] if published else []
     panels[0].legend([*shown.values(), *bars], [*(NAMES.get(n, n) for n in shown), *["range in the paper"] * len(bars)], loc="upper right")
+    note_runs(figure, note)
+    return figure
+
+
+@styled
+def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "", seed: int = 777) -> Figure:
+    """Draw the paper's argument: what the loss compares, the distances that follow, and the scores of networks trained with them.
+
+    Parameters
+    ----------
+    cases : mapping of str to mapping
+        One column each, titled by its key, with ``"pictures"``, two ndarrays of float in 0 … 1, shape (H, W), the first drawn in red
+        and the second in blue; ``"distances"``, ndarray of float, shape (f,), from one value of a factor to each; and ``"scores"``,
+        from framework to ndarray of float, one for each run, which may be empty.
+    note : str
+        Which runs these are, to be written below.
+    seed : int
+        Of the points' horizontal jitter.
+    """
+    figure, axes = plt.subplots(3, len(cases), figsize=(2.3 * len(cases), 5.9), squeeze=False, height_ratios=[1.25, 1, 1])
+    rng = np.random.default_rng(seed)
+    for c, (title, case) in enumerate(cases.items()):
+        picture, distance, score = axes[:, c]
+        one, other = case["pictures"]
+        draw_picture(picture, np.round(255 * np.stack([one, 0.25 * np.minimum(one, other), other], -1)).astype(np.uint8))
+        picture.set_title(title)
+        steps = np.arange(len(case["distances"]))
+        distance.plot(steps, steps / steps[-1], ":", color="0.4", label="ground truth")
+        distance.plot(steps, case["distances"] / np.max(case["distances"]), "o-", color="#5b2a86", markersize=4, label="perceived")
+        distance.set(ylim=(-0.05, 1.1), xticks=steps, xlabel="steps of the square")
+        for k, (framework, values) in enumerate(case["scores"].items()):
+            if len(values):
+                x = k + rng.uniform(-0.12, 0.12, len(values))
+                score.plot(x, values, MARKERS[framework], color=COLOURS[framework], markersize=6, markeredgecolor="white")
+                score.plot([k - 0.25, k + 0.25], [np.median(values)] * 2, color=COLOURS[framework], linewidth=2)
+        names = list(case["scores"])
+        score.set(xlim=(-0.6, len(names) - 0.4), ylim=(-0.05, 1.05), xticks=range(len(names)), xticklabels=[NAMES.get(n, n) for n in names])
+        for place in (distance, score):
+            place.grid(True, axis="y")
+    for row, label in zip(axes[:, 0], ("two neighbours,\nas compared", "distance\n(of the largest)", "DCI\ndisentanglement"), strict=True):
+        row.set_ylabel(label)
+    axes[1, 0].legend(loc="lower right", fontsize=8.5)
+    note_runs(figure, note)
     return figure
 
 

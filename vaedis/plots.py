@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vaedis._curve_plots import bars, cumulative, lines, panels
 from vaedis._plot_style import (
     COLOURS,
     LEVEL_NAMES,
@@ -23,10 +24,11 @@ from vaedis._plot_style import (
     LineCollection,
     draw_matrix,
     draw_picture,
+    note_runs,
     plt,
     styled,
 )
-from vaedis._score_plots import learning, scores_by_group, scores_by_spacing
+from vaedis._score_plots import argument, learning, scores_by_group, scores_by_spacing
 
 __all__ = [
     "COLOURS",
@@ -35,6 +37,7 @@ __all__ = [
     "NAMES",
     "SCORES",
     "STYLE",
+    "argument",
     "bars",
     "clouds",
     "cumulative",
@@ -43,6 +46,7 @@ __all__ = [
     "learning",
     "levels",
     "lines",
+    "matrices",
     "panels",
     "posteriors",
     "scores_by_group",
@@ -106,13 +110,39 @@ def distance_matrices(
 
 
 @styled
-def levels(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+def matrices(rows: Mapping[str, Mapping[str, np.ndarray]], *, labels: Mapping[tuple[str, str], str] | None = None) -> Figure:
+    """Draw perceived distances in a table of panels, each with its own range of colours.
+
+    Parameters
+    ----------
+    rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
+        Rows, then columns, which are the same in each row.
+    labels : mapping of (row, column) to str, optional
+        A line to write below a panel.
+    """
+    columns = list(next(iter(rows.values())))
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.3 * len(columns) + 0.4, 1.3 * len(rows) + 0.3), squeeze=False)
+    for r, (row, panels_) in enumerate(rows.items()):
+        for c, column in enumerate(columns):
+            draw_matrix(axes[r, c], panels_[column], "Purples")
+            if r == 0:
+                axes[r, c].set_title(column)
+            if labels and (row, column) in labels:
+                axes[r, c].set_xlabel(labels[row, column], fontsize=8.5)
+        axes[r, 0].set_ylabel(row)
+    return figure
+
+
+@styled
+def levels(rows: Mapping[str, Mapping[str, np.ndarray]], *, note: str = "") -> Figure:
     """Draw distances at every level of trained VAEs, one row a factor or a run: Figures 4 and 10.
 
     Parameters
     ----------
     rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
         As from `distances.level_matrices`; the keys label the rows. Each panel spans its own range, as in the paper.
+    note : str
+        Which runs these are, to be written below.
     """
     columns = list(LEVEL_NAMES)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.55 * len(columns), 1.45 * len(rows) + 0.6), squeeze=False)
@@ -122,11 +152,12 @@ def levels(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
             if r == 0:
                 axes[r, c].set_title(LEVEL_NAMES[level], fontsize=9)
         axes[r, 0].set_ylabel(name)
+    note_runs(figure, note)
     return figure
 
 
 @styled
-def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) -> Figure:
+def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int, note: str = "") -> Figure:
     """Draw where the posteriors of VAEs with a two-dimensional latent space lie, and what their samples are taken for: Figure 1.
 
     Parameters
@@ -138,6 +169,8 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
         shape (k, H, W, C), what k samples of its posterior decode to.
     focus : int
         Which observation is followed.
+    note : str
+        Which runs these are, to be written below.
     """
     figure = plt.figure(figsize=(9.2, 3.5 * len(panels)))
     for part, (title, p) in zip(figure.subfigures(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True):
@@ -162,11 +195,13 @@ def posteriors(panels: Mapping[str, Mapping[str, np.ndarray]], *, focus: int) ->
         grid.set(title="what its samples are taken for", xlabel="column of the square", ylabel="row of the square", xticks=[], yticks=[])
         grid.plot(*p["factors"][focus], marker="s", markersize=15, markerfacecolor="none", markeredgecolor="black")
         figure.colorbar(shown, ax=grid, fraction=0.046, label="share of samples")
+        # a ring that can be seen where the posterior itself is too narrow
+        latent.plot(*p["mean"][focus], "o", markersize=9, markerfacecolor="none", markeredgecolor="black", zorder=4)
         for axes, image in zip(small, [p["image"], *p["decoded"]], strict=True):
             draw_picture(axes, image)
-        small[0].set_title("observation", fontsize=8)
-        for axes in small[1:]:
-            axes.set_title("decoded sample", fontsize=8)
+        small[0].set_title("observation", fontsize=9)
+        small[1].set_title("its samples,\ndecoded", fontsize=9)
+    note_runs(figure, note)
     return figure
 
 
@@ -184,7 +219,7 @@ def _two_factor_colours(factors: np.ndarray) -> np.ndarray:
 
 
 @styled
-def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[str] | None = None) -> Figure:
+def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[str] | None = None, note: str = "") -> Figure:
     """Draw what decoders make of one latent that moves while the others stay: Figure 7.
 
     Parameters
@@ -194,6 +229,8 @@ def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[s
         Which latents to show, one row each.
     names : sequence of str, optional
         What to write beside the rows.
+    note : str
+        Which runs these are, to be written below.
     """
     frames = cycles.shape[1]
     figure, axes = plt.subplots(len(order), frames, figsize=(0.95 * frames + 0.6, 1.0 * len(order)), squeeze=False)
@@ -201,81 +238,7 @@ def latent_cycles(cycles: np.ndarray, order: Sequence[int], *, names: Sequence[s
         for c in range(frames):
             draw_picture(axes[r, c], cycles[latent, c])
         axes[r, 0].set_ylabel(names[r] if names else f"z{latent}", rotation=0, ha="right", va="center")
-    return figure
-
-
-@styled
-def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived distance") -> Figure:
-    """Draw the cumulative distributions of distances: Figure A1.
-
-    Parameters
-    ----------
-    curves : mapping of str to ndarray of float, shape (n,)
-    xlabel : str
-    """
-    figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(curves) - 1, 1)))
-    for k, (name, values) in enumerate(curves.items()):
-        x = np.sort(values)
-        colour = "black" if name == "random" else colours[min(k, len(colours) - 1)]
-        style = "-" if name == "random" else ["-", "--"][k % 2]
-        axes.step([0, *x], np.arange(len(x) + 1) / len(x), style, where="post", color=colour, label=name, linewidth=1.6)
-    axes.set(xlabel=xlabel, ylabel="share of pairs at most so far apart", ylim=(-0.02, 1.02))
-    axes.set_xlim(left=0)
-    axes.grid(True)
-    # curves of equal distances reach into every corner
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return figure
-
-
-@styled
-def lines(
-    x: Sequence[float], curves: Mapping[str, Sequence[float | None]], *, xlabel: str, ylabel: str, mark: float | None = None
-) -> Figure:
-    """Draw a few curves over a common axis; None leaves a gap.
-
-    Parameters
-    ----------
-    x : sequence of float
-    curves : mapping of str to sequence of float or None
-    xlabel, ylabel : str
-    mark : float, optional
-        Where to draw a vertical line: the paper's choice.
-    """
-    figure, axes = plt.subplots(figsize=(6.4, 3.4))
-    for k, (name, y) in enumerate(curves.items()):
-        values = [np.nan if v is None else v for v in y]
-        axes.plot(x, values, "osD^"[k % 4] + "-", label=name, markersize=4, color=["#3b5bdb", "#d97706", "#0f9d8f", "#be185d"][k % 4])
-    if mark is not None:
-        axes.axvline(mark, color="0.5", linestyle=":", label="the paper's choice")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(True)
-    axes.legend()
-    return figure
-
-
-@styled
-def bars(labels: Sequence[str], groups: Mapping[str, Sequence[float]], *, xlabel: str, ylabel: str) -> Figure:
-    """Draw groups of bars side by side, with each value above its bar.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        What stands below each place.
-    groups : mapping of str to sequence of float
-        The heights of one colour's bars, one for each label.
-    xlabel, ylabel : str
-    """
-    figure, axes = plt.subplots(figsize=(6.8, 3.2))
-    width = 0.8 / len(groups)
-    for k, (name, heights) in enumerate(groups.items()):
-        at = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
-        drawn = axes.bar(at, heights, width * 0.94, label=name, color=["#3b5bdb", "#d97706", "#0f9d8f", "#be185d"][k % 4])
-        axes.bar_label(drawn, fmt="%.2f", fontsize=7.5, padding=1)
-    axes.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
-    axes.grid(True, axis="y")
-    axes.set_axisbelow(True)
-    axes.legend()
+    note_runs(figure, note)
     return figure
 
 
@@ -302,40 +265,4 @@ def clouds(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int 
         place.set_xlabel("latent 1")
     for place in axes[:, 0]:
         place.set_ylabel("latent 2")
-    return figure
-
-
-@styled
-def panels(
-    x: Sequence[float], curves: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, columns: int = 3, ticks: Sequence[float] = ()
-) -> Figure:
-    """Draw small panels, each with the same few curves over a common axis, from 0 to 1.
-
-    Parameters
-    ----------
-    x : sequence of float
-    curves : mapping of str to (mapping of str to sequence of float)
-        Each panel's title, then each curve's name.
-    xlabel : str
-    columns : int
-        Panels in a row.
-    ticks : sequence of float, optional
-        Where to mark the common axis.
-    """
-    rows = -(-len(curves) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 2.1 * rows + 0.5), squeeze=False, sharex=True, sharey=True)
-    for place, (title, lines_) in zip(axes.flat, curves.items(), strict=False):
-        for k, (name, y) in enumerate(lines_.items()):
-            place.plot(x, y, "osD^"[k % 4] + "-", label=name, markersize=3, color=["#3b5bdb", "#d97706", "#0f9d8f", "#be185d"][k % 4])
-        place.set_title(title, fontsize=9)
-        place.set_ylim(-0.05, 1.05)
-        place.grid(True)
-        if len(ticks):
-            place.set_xticks(list(ticks))
-    for place in axes.flat[len(curves) :]:
-        place.set_visible(False)
-    for place in axes[-1]:
-        place.set_xlabel(xlabel)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
     return figure
