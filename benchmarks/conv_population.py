@@ -1,12 +1,13 @@
 """Ways to train several convolutional VAEs on one device, beside one after the other, in one run.
 
     python benchmarks/conv_population.py [--members 2 4] [--batch 64] [--framework ada-gvae]
+    python benchmarks/conv_population.py --processor        # one thread's own time, where other programs run
     python benchmarks/conv_population.py --device cuda --members 4 8 16 --batch 256
 
 - ``loop``: one after the other, which is what `vaedis.fit` does.
 - ``grouped``: all members as one network whose convolutions have a group for each (`benchmarks/grouped.py`), images in either layout.
 - ``vmap``: one network mapped over stacked weights by torch.func.
-- ``threads``, on a CPU: each member in a thread of its own, the cores shared out among them.
+- ``threads``, on a CPU: each member in a thread of its own, torch's threads shared out among them.
 - ``streams``, on a GPU: each member's captured step on a stream of its own.
 
 The network of Table A3 on XYSquares, 64×64×3. All take the same steps, which is checked first: their losses must agree. Only training steps
@@ -86,7 +87,23 @@ def ways(device: str) -> dict[str, Way]:
         "grouped": functools.partial(grouped, layout=torch.contiguous_format),
         "grouped, channels last": functools.partial(grouped, layout=torch.channels_last),
     }
-    return {"loop": alone, **both, "vmap": mapped, **({"streams": streams} if device.startswith("cuda") else {"threads": threads})}
+    found: dict[str, Way] = {"loop": alone, **both, "vmap": mapped}
+    if device.startswith("cuda"):
+        found["streams"] = streams
+    elif torch.get_num_threads() > 1:
+        found["threads"] = threads
+    return found
+
+
+def by_processor(way: Way) -> Way:
+    """The same, with the processor time of the whole call, networks made included, for its seconds."""
+
+    def timed(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
+        started = time.process_time()
+        losses = way(specs, data).losses
+        return Trained(time.process_time() - started, losses)
+
+    return timed
 
 
 def main() -> None:
@@ -98,12 +115,18 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement of the loop, about")
+    parser.add_argument("--processor", action="store_true", help="one thread, and its processor time: for a machine that is not idle")
     options = parser.parse_args()
 
+    if options.processor:
+        torch.set_num_threads(1)
     compared, data = ways(options.device), vd.load("xysquares", device=options.device)
     first = vd.RunSpec(framework=options.framework, batch=options.batch, steps=6)
+    if options.processor:
+        compared = {name: by_processor(way) for name, way in compared.items()}
     precision = "float32" if options.device == "cpu" else PRECISION
-    print(f"{about(options.device)}; {options.framework}, batch {options.batch}, {precision}\n")
+    clock = "; images per second of processor time" if options.processor else ""
+    print(f"{about(options.device)}; {options.framework}, batch {options.batch}, {precision}{clock}\n")
     print("| members | way | images/s of all members | ratio to the loop |\n|---|---|---|---|")
     with _step.arithmetic(precision):
         for members in options.members:

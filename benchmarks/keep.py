@@ -3,8 +3,8 @@
     python benchmarks/keep.py sweep.py --rounds 3      # shows what the script prints, and writes benchmarks/sweep.md
     python benchmarks/keep.py                          # brings README.md up to date only
 
-The two parts of README.md between its markers are made here: the list of scripts, with the ratios of the tables that are kept, and the
-extrapolation of ``benchmarks/extrapolate.py`` from the stored results.
+The three parts of README.md between markers are made here: the list of scripts, with the ratios of the tables that are kept, the ways to
+train convolutional populations, and the extrapolation of ``benchmarks/extrapolate.py`` from the stored results.
 """
 
 from __future__ import annotations
@@ -81,6 +81,21 @@ def scripts() -> str:
     return "\n".join(lines)
 
 
+def ways() -> str:
+    """What conv_population.md says of each way beside the loop, and how it was measured."""
+    page = HERE / "conv_population.md"
+    if not page.exists():
+        return "No table is kept."
+    made, about, table = page.read_text(encoding="utf-8").split("\n\n")[1:4]
+    found: dict[str, list[str]] = {}
+    for line in table.splitlines()[2:]:
+        members, way, _, ratio = (cell.strip() for cell in line.strip()[1:-1].split("|"))
+        if way != "loop":
+            found.setdefault(members, []).append(f"{way} {ratio}")
+    lines = [f"- {members} members: {'; '.join(each)} times the loop" for members, each in found.items()]
+    return "\n".join([f"{made} {about}", "", *lines])
+
+
 def with_part(text: str, name: str, content: str) -> str:
     """A page with what lies between the markers of a part replaced."""
     begin, end = f"<!-- {name}: made by benchmarks/keep.py -->", f"<!-- end of {name} -->"
@@ -89,8 +104,9 @@ def with_part(text: str, name: str, content: str) -> str:
 
 
 def refresh() -> None:
-    """Make both parts of README.md anew."""
+    """Make the parts of README.md anew."""
     text = with_part(README.read_text(encoding="utf-8"), "scripts", scripts())
+    text = with_part(text, "ways", ways())
     _files.write_text(README, with_part(text, "extrapolation", extrapolate.report("H100", 6, [150_000])))
 
 
