@@ -2,23 +2,36 @@
 
     python benchmarks/population.py [--rounds 3] [--members 8]
 
-All three train on coordinates of XYSquares and do the same steps. Each is measured in turn, several rounds, and medians are compared; only
-the training steps count, not the making of data and networks. Standard output is a table in Markdown.
+All three train on coordinates of XYSquares and do the same steps; that their losses agree is checked first. Each is measured in turn,
+several rounds, and medians are compared; only the training steps count, not the making of data and networks. Standard output is a table in
+Markdown. ``benchmarks/conv_population.py`` asks the same of convolutional networks.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
+from layers import TWINS
+from machine import about, cell, in_turn, load, ratio
 from torch.func import functional_call, stack_module_state, vmap
 
 import vaedis as vd
-from vaedis import frameworks, model, train
+from vaedis import _draws, frameworks, model, train
+
+
+class Trained(NamedTuple):
+    """Seconds of the training steps of all members, and each one's loss at the last."""
+
+    seconds: float
+    losses: list[float]
+
+
+Way = Callable[[list[vd.RunSpec], vd.FactorData], Trained]
 
 
 def spec_for(width: int, batch: int, steps: int, framework: str) -> vd.RunSpec:
@@ -27,20 +40,26 @@ def spec_for(width: int, batch: int, steps: int, framework: str) -> vd.RunSpec:
     return vd.RunSpec(data="coordinates", framework=framework, model="mlp", model_options=options, batch=batch, steps=steps)
 
 
-def alone(specs: list[vd.RunSpec], data: vd.FactorData) -> float:
-    """Seconds of training them one after the other."""
-    return sum(vd.fit(spec, device="cpu", data=data).seconds for spec in specs)
+def alone(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
+    """One after the other."""
+    return _trained([vd.fit(spec, device=data.device, data=data) for spec in specs])
 
 
-def population(specs: list[vd.RunSpec], data: vd.FactorData) -> float:
-    """Seconds of training them at once."""
-    return sum(run.seconds for run in vd.fit(specs, device="cpu", data=data))
+def population(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
+    """All at once, as `vd.fit` does it."""
+    return _trained(vd.fit(specs, device=data.device, data=data))
 
 
-def mapped(specs: list[vd.RunSpec], data: vd.FactorData) -> float:
-    """Seconds of the same steps with one network mapped over stacked weights by torch.func.vmap."""
+def _trained(runs: list[vd.Run]) -> Trained:
+    return Trained(sum(run.seconds for run in runs), [float(run.history["loss"][-1]) for run in runs])
+
+
+def mapped(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
+    """The same steps with one network mapped over stacked weights by torch.func.vmap, each member with its own batches and noise."""
     loss, spec = vd.losses.get("mse"), specs[0]
-    networks = [model.build("mlp", data.shape, s.latents, seed=s.seed, **s.model_options) for s in specs]
+    networks = [model.build(s.model, data.shape, s.latents, seed=s.seed, **s.model_options).to(data.device) for s in specs]
+    for layer in (layer for network in networks for layer in network.modules()):
+        layer.__class__ = TWINS.get(type(layer), type(layer))  # vmap knows torch's own layers only
     weights, _ = stack_module_state(networks)
     skeleton = networks[0].to("meta")
 
@@ -57,16 +76,52 @@ def mapped(specs: list[vd.RunSpec], data: vd.FactorData) -> float:
     weights = {f"network.{name}": w.detach().requires_grad_() for name, w in weights.items()}
     optimiser = torch.optim.Adam(weights.values(), lr=spec.lr, fused=True)
     each = vmap(lambda w, x, noise: functional_call(called, w, (x, noise)))
-    batches = [train._batches(s, data, loss, channels_last=False) for s in specs]
-    noises = [train._generator(s, "noise", data.device) for s in specs]
+    return steps(specs, data, optimiser, lambda x, noise: each(weights, x, noise))
+
+
+def steps(
+    specs: list[vd.RunSpec],
+    data: vd.FactorData,
+    optimiser: torch.optim.Optimizer,
+    terms_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Trained:
+    """Train on stacked batches, (K, B, C, H, W), and noise, (K, B, z); `terms_of` gives each member's loss and its parts, (K, 3)."""
+    batches = [train._batches(s, data, vd.losses.get(s.loss), channels_last=False) for s in specs]
+    noises = [_draws.generator(s, "noise", data.device) for s in specs]
+    wait(data)
     started = time.perf_counter()
-    for _ in range(spec.steps):
+    for _ in range(specs[0].steps):
         x = torch.stack([next(b) for b in batches])
-        noise = torch.stack([torch.randn(x.shape[1], spec.latents, generator=g) for g in noises])
+        noise = torch.stack([torch.randn(x.shape[1], specs[0].latents, generator=g, device=data.device) for g in noises])
         optimiser.zero_grad()
-        each(weights, x, noise)[:, 0].sum().backward()
+        terms = terms_of(x, noise)
+        terms[:, 0].sum().backward()
         optimiser.step()
-    return time.perf_counter() - started
+    wait(data)
+    return Trained(time.perf_counter() - started, terms[:, 0].tolist())
+
+
+def wait(data: vd.FactorData) -> None:
+    """Until the device has done all it was given."""
+    if data.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def check(ways: Mapping[str, Way], specs: list[vd.RunSpec], data: vd.FactorData) -> None:
+    """Take a few steps each way, which also counts as their first, slow call; stop unless all ways end with the same losses."""
+    first, *others = ((name, torch.tensor(way(specs, data).losses)) for name, way in ways.items())
+    for name, losses in others:
+        if not torch.allclose(losses, first[1], rtol=1e-2):
+            raise SystemExit(f"{name} ends with losses {losses.tolist()}, and {first[0]} with {first[1].tolist()}; they must agree.")
+
+
+def measure(ways: Mapping[str, Way], specs: list[vd.RunSpec], data: vd.FactorData, seconds: float, rounds: int) -> dict[str, list[float]]:
+    """Images a second of all members together, each way in turn; so many steps that the first way takes about the seconds given."""
+    first = next(iter(ways.values()))
+    found = statistics.median(first(specs, data).seconds for _ in range(3))
+    specs = [spec.replace(steps=max(10, int(spec.steps * seconds / found))) for spec in specs]
+    images = sum(s.steps * s.batch * (2 if s.framework == "ada-gvae" else 1) for s in specs)
+    return in_turn({name: lambda way=way: images / way(specs, data).seconds for name, way in ways.items()}, rounds)
 
 
 def main() -> None:
@@ -74,43 +129,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement of the population, about")
     parser.add_argument("--framework", default="ada-gvae", choices=vd.experiments.FRAMEWORKS)
-    parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256, 512])
+    parser.add_argument("--widths", type=int, nargs="+", default=[32, 128, 256, 512, 1024])
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128, 256])
     options = parser.parse_args()
 
     data = vd.load("coordinates", grid_spacing=3, rotation=0)
-    images = 2 if options.framework == "ada-gvae" else 1
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, load {os.getloadavg()[0]:.1f}; {options.members} members of {options.framework}, "
-        f"{data.shape[2]} coordinates; medians of {options.rounds} rounds, ratios of the fastest rounds in brackets\n"
-    )
+    print(f"{about()}; {options.members} members of {options.framework}, {data.shape[2]} coordinates\n")
     print("| width | batch | population, images/s | one after the other | vmap | ratio to one after the other | ratio to vmap |")
     print("|---|---|---|---|---|---|---|")
-    ways = {"population": population, "alone": alone, "vmap": mapped}
+    ways: dict[str, Way] = {"population": population, "alone": alone, "vmap": mapped}
     for width in options.widths:
         for batch in options.batches:
             first = spec_for(width, batch, 5, options.framework)
             specs = [first.replace(seed=k) for k in range(options.members)]
-            for way in ways.values():
-                way(specs, data)  # a first call is slow, and does not count
-            steps = max(10, int(5 * options.seconds / population(specs, data)))
-            specs = [spec.replace(steps=steps) for spec in specs]
-            found: dict[str, list[float]] = {name: [] for name in ways}
-            for _ in range(options.rounds):
-                for name, way in ways.items():
-                    found[name].append(way(specs, data))
-            per_round = steps * batch * images * options.members
-            rate = {name: per_round / statistics.median(seconds) for name, seconds in found.items()}
-            spread = {name: f"{per_round / max(s):,.0f}–{per_round / min(s):,.0f}" for name, s in found.items()}
-            cells = [f"{rate[name]:,.0f} ({spread[name]})" for name in ways]
-            # beside the medians, the fastest rounds: the better measure where other programs run at the same time
-            ratios = [
-                f"{rate['population'] / rate[name]:.2f} ({min(found[name]) / min(found['population']):.2f})" for name in ("alone", "vmap")
-            ]
-            print(f"| {width} | {batch} | {' | '.join([*cells, *ratios])} |", flush=True)
+            check(ways, specs, data)
+            rates = measure(ways, specs, data, options.seconds, options.rounds)
+            ratios = [ratio(rates["population"], rates[name]) for name in ("alone", "vmap")]
+            print(f"| {width} | {batch} | {' | '.join([*map(cell, rates.values()), *ratios])} |", flush=True)
+    print(f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}.")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Sweeps that are stopped, killed or spread over processes lose nothing and repeat nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from vaedis import cli, experiments, results, sweep
+from vaedis._step import objective
 from vaedis.experiments import Profile, RunSpec
 
 # long enough to be caught in the middle: about a second a run on one core
@@ -85,6 +87,41 @@ def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs,
     store, alone = results.Store(tmp_path), results.Store(tmp_path / "alone")
     sweep.Sweep("fig9", SCALE, alone, device="cpu", quiet=True).run()
     assert scores(store) == scores(alone)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(tmp_path, specs, capsys, workers):
+    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    if workers:
+        pytest.importorskip("distributed")
+    else:
+        assert cli.main([*words, "--budget", "0.3s"]) == 0
+    begun = sorted((tmp_path / "checkpoints").glob("*/*"))
+    capsys.readouterr()
+    assert cli.main([*words, "--budget", "0.00001s", "--workers", str(workers)]) == 2
+    assert capsys.readouterr().err == (
+        "vaedis: The budget of 1e-05 s was over before the first step; give more than a sweep takes to start, or none.\n"
+    )
+    assert sorted((tmp_path / "checkpoints").glob("*/*")) == begun
+
+
+def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(tmp_path, specs, capsys, monkeypatch):
+    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(results.Store, "add", full)
+        assert cli.main(words) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"vaedis: A run ended and could not be stored in {tmp_path} ([Errno 28] No space left on device); its checkpoint")
+    assert err.count("\n") == 1
+    taken = []
+    monkeypatch.setattr("vaedis._step.objective", lambda spec, *a: taken.append(spec.key) or objective(spec, *a))
+    assert cli.main(words) == 0
+    assert set(taken) == {spec.key for spec in specs[1:]}
+    assert len(scores(results.Store(tmp_path))) == 4
 
 
 def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_path, specs, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """The store: rows survive, whatever happens."""
 
+import errno
 import multiprocessing
 import os
 import re
@@ -135,6 +136,55 @@ def test_a_crash_in_mid_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
         store.add(_row(1))
     assert (tmp_path / "fig9-laptop.csv").read_bytes() == before
     assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))
+
+
+def _full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_in_mid_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    store = results.Store(tmp_path)
+    store.add(_row(0), {"a": np.zeros(3)})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, "fsync", _full)  # the content is written, and does not fit
+    for arrays in (None, {"a": np.ones(3)}):
+        with pytest.raises(OSError, match="No space left on device"):
+            store.add(_row(0, status="failed: a second time"), arrays)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe\x00 no text", b"\xe2\x80\xa8 two\x0blines for some", b"", b"<<<<<<< HEAD"])
+def test_a_line_of_any_bytes_is_named_and_skipped_and_written_back(tmp_path, garbage):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    store.add(_row(0))
+    path.write_bytes(path.read_bytes() + garbage + b"\n")
+    with pytest.warns(results.CorruptRow, match=r"fig9-laptop.csv line 3 is no row of results"):
+        store.add(_row(1))
+    assert path.read_bytes().split(b"\n")[-2] == garbage
+    with pytest.warns(results.CorruptRow, match="line 4"):
+        assert sorted(row["seed"] for row in store.rows("fig9", "laptop")) == [0, 1]
+
+
+def test_a_damaged_header_takes_no_row_with_it(tmp_path):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    for seed in range(2):
+        store.add(_row(seed))
+    path.write_bytes(path.read_bytes().removeprefix(b"key,"))
+    with pytest.warns(results.CorruptRow, match="line 1 is no row of results .the names of the columns were expected. and is skipped"):
+        assert sorted(row["seed"] for row in store.rows("fig9", "laptop")) == [0, 1]
+    path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
+    with pytest.warns(results.CorruptRow, match="line 1"):
+        store.add(_row(7))
+    # the row that stood in the header's place was kept, and is one again
+    assert sorted(row["seed"] for row in store.rows("fig9", "laptop")) == [0, 1, 7]
+
+
+def test_lines_that_end_as_on_windows_are_read(tmp_path):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    store.add(_row(0))
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    (row,) = store.rows("fig9", "laptop")
+    assert row == {**row, **_row(0)}
 
 
 def _add(root, seeds):

@@ -1,12 +1,14 @@
 """Sweeps: what is missing, what is stored, and a run from specification to figures' arrays."""
 
+import errno
+
 import numpy as np
 import pytest
 import torch
 
 from vaedis import experiments, results, scoring, sweep
 from vaedis.experiments import PROFILES, Profile, RunSpec
-from vaedis.train import TrainingStopped
+from vaedis.train import TrainingStopped, fit
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to find
@@ -225,9 +227,21 @@ def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
     assert results.spec_of(back) == spec
 
 
-def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
-    from vaedis.train import fit
+def test_a_full_disk_costs_what_was_noted_on_the_way_and_not_the_run(tmp_path, toy, monkeypatch):
+    spec = toy_grid(TOY)[0]
+    looks, run = scoring._Looks(spec, tmp_path), fit(spec, device="cpu")
 
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.warns(RuntimeWarning, match=r"noted at step 10 could not be written \(.*No space left on device\); training goes on"):
+        looks(10, run)
+    assert set(looks.best()) == {"mig_max", "dci_max"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
     run = fit(toy_grid(TOY)[0], device="cpu")
     index = run.data.factors.sample_index(64, generator=torch.Generator().manual_seed(7777))
     mean, _ = run.posterior(index)

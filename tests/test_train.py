@@ -215,6 +215,21 @@ def test_a_list_of_specifications_gives_a_list_of_the_same_runs():
     assert fit([]) == []
 
 
+@pytest.mark.parametrize("model", [{}, {"model": "mlp", "model_options": {"hidden": [8]}}])
+def test_a_failure_in_a_list_that_is_trained_one_after_the_other_ends_no_other_run(tmp_path, model):
+    # convolutional networks are, and whatever keeps checkpoints
+    small = RunSpec(steps=3, batch=2, **model)
+    specs = [small, small.replace(lr=1e12, steps=60), small.replace(seed=1)]
+    with pytest.warns(RuntimeWarning, match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr") as caught:
+        runs = fit(specs, checkpoint=tmp_path if model else None)
+    assert caught[0].filename == __file__
+    assert [run.failure is not None for run in runs] == [False, True, False]
+    assert len(runs[1].history["loss"]) == runs[1].failure.step <= 60
+    assert runs[1].seconds > 0
+    for k in (0, 2):
+        assert torch.equal(weights(runs[k]), weights(fit(specs[k])))
+
+
 def test_a_callback_sees_the_run_so_far_and_changes_nothing():
     seen = []
 

@@ -81,6 +81,7 @@ class _SubPixel(torch.autograd.Function):
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        for_x = F.conv2d(grad, weight, None, 2, 1) if ctx.needs_input_grad[0] else None
-        for_weight = conv2d_weight(grad, weight.shape, x, 2, 1) if ctx.needs_input_grad[1] else None
-        return for_x, for_weight, grad.sum((0, 2, 3))
+        # autocast, which made the gradient's type, does not reach here
+        for_x = F.conv2d(grad, weight.to(grad.dtype), None, 2, 1).to(x.dtype) if ctx.needs_input_grad[0] else None
+        for_weight = conv2d_weight(grad, weight.shape, x.to(grad.dtype), 2, 1).to(weight.dtype) if ctx.needs_input_grad[1] else None
+        return for_x, for_weight, grad.sum((0, 2, 3), dtype=weight.dtype)

@@ -86,9 +86,10 @@ class Kept:
         _stop_if_not_finite(self.run.spec, self.recorded[: self.step, 0], self.looked)
         self.looked = self.step
 
-    def report(self) -> None:
-        """Write the history so far into the run."""
-        self.run.history = dict(zip(("loss", "recon", "kl"), self.recorded[: self.step].T.cpu().numpy().copy(), strict=True))
+    def report(self, last: int | None = None) -> None:
+        """Write the history up to a step, by default the one that was taken last, into the run."""
+        seen = self.recorded[: self.step if last is None else last]
+        self.run.history = dict(zip(("loss", "recon", "kl"), seen.T.cpu().numpy().copy(), strict=True))
 
     def save(self) -> Path | None:
         """Write a checkpoint if they were asked for, and return where it is."""
@@ -100,9 +101,18 @@ class Kept:
 
 def train(run: Run, kept: Kept, time_is_up: Callable[[], bool], callback, every: int, checkpoint_every: int) -> None:
     """Take the steps that are left; see `vaedis.fit` for the arguments."""
+    clock = _Clock(run)
+    try:
+        _take_steps(run, kept, time_is_up, clock, callback, every, checkpoint_every)
+    except TrainingFailed as failure:
+        clock.pause()
+        kept.report(failure.step)
+        raise
+
+
+def _take_steps(run: Run, kept: Kept, time_is_up: Callable[[], bool], clock: _Clock, callback, every: int, checkpoint_every: int) -> None:
     spec = run.spec
     take = _step.Step(spec, run.model, kept.optimiser, run.data, run.loss, standardise=run.standardise, precision=run.precision)
-    clock = _Clock(run)
     while kept.step < spec.steps:
         if time_is_up():
             kept.look()

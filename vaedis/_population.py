@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,7 +45,7 @@ def fit(
     Returns
     -------
     list of Run
-        In the order of `specs`. A member whose loss became NaN or infinite has its `Run.failure` set, and is warned of.
+        In the order of `specs`. A member whose loss became NaN or infinite has its `Run.failure` set.
 
     Raises
     ------
@@ -65,8 +64,6 @@ def fit(
     _train(runs, place, callback, every)
     for run in runs:
         run.model.eval()
-        if run.failure is not None:
-            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=3)
     return runs
 
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vaedis: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, RuntimeError, ImportError) as error:
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
         if args.debug:
             traceback.print_exc()
         print(f"vaedis: {error}", file=sys.stderr)

@@ -114,11 +114,18 @@ class Store:
         if not path.exists():
             return [], []
         found, corrupt = [], []
-        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
-        columns = next(csv.reader([header]), [])
-        for number, line in enumerate(lines, 2):
+        # bytes that are no text spoil their line only, and are written back as they were
+        text = path.read_bytes().decode(errors="surrogateescape")
+        columns: Sequence[str] = COLUMNS
+        for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
             try:
-                found.append(_read_row(columns, next(csv.reader([line], strict=True), [])))
+                fields = _fields(line)
+                if number > 1:
+                    found.append(_read_row(columns, fields))
+                elif "key" in fields:
+                    columns = fields
+                else:
+                    raise ValueError("the names of the columns were expected")
             except (ValueError, TypeError, KeyError, csv.Error) as problem:
                 corrupt.append(line)
                 warnings.warn(f"{path} line {number} is no row of results ({problem}) and is skipped; mend it.", CorruptRow, stacklevel=3)
@@ -178,7 +185,7 @@ class Store:
             for r in sorted([*(r for r in rows if r["key"] != row["key"]), row], key=lambda r: r["key"]):
                 writer.writerow({c: _to_text(c, r.get(c)) for c in COLUMNS})
             table.writelines(f"{line}\n" for line in corrupt)
-            _files.write_atomically(self._table(experiment, profile), table.getvalue().encode())
+            _files.write_atomically(self._table(experiment, profile), table.getvalue().encode(errors="surrogateescape"))
             if not arrays:
                 beside.unlink(missing_ok=True)  # what a replaced row left
 
@@ -299,6 +306,12 @@ def _to_text(column: str, value: Any) -> str:
         return json.dumps(value, sort_keys=True)
     # one run is one line, so that a damaged one takes no other with it
     return repr(float(value)) if _NUMBERS.get(column) is float else " ".join(str(value).splitlines())
+
+
+def _fields(line: str) -> list[str]:
+    if any("\udc80" <= letter <= "\udcff" for letter in line):
+        raise ValueError("bytes that are no UTF-8")
+    return next(csv.reader([line], strict=True), [])
 
 
 def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,14 @@ class _Looks:
         if watched:
             self.learnt[str(step)] = distances.learnt(run)
         if self.path is not None and (scored or watched):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _files.write_atomically(self.path, json.dumps({"scores": self.scores, "learnt": self.learnt}).encode())
+            kept = json.dumps({"scores": self.scores, "learnt": self.learnt})
+            try:
+                _files.write_text(self.path, kept)
+            except OSError as error:
+                # as with checkpoints: a run that is resumed would lack them, this one does not
+                warnings.warn(
+                    f"What was noted at step {step} could not be written ({error}); training goes on.", RuntimeWarning, stacklevel=2
+                )
 
     def best(self) -> dict[str, float]:
         return {f"{name}_max": max(f[name] for f in self.scores.values()) for name in ("mig", "dci") if self.scores}

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vaedis import _check, _checkpoint, _cluster, experiments
 from vaedis._progress import Progress
 from vaedis.experiments import Profile, RunSpec
-from vaedis.results import Found, Store
+from vaedis.results import Found, Row, Store
 from vaedis.scoring import brief, run_one
 from vaedis.train import TrainingStopped
+
+_Outcomes = Generator[tuple[RunSpec, _cluster.Outcome], None, None]
 
 
 def missing(experiment: str, scale: Profile, store: Store, *, retry_failed: bool = False, shard: tuple[int, int] = (1, 1)) -> list[RunSpec]:
@@ -142,12 +145,21 @@ class Sweep:
         return [spec for spec in wanted if spec.key not in have]
 
     def run(self) -> int:
-        """Run what is missing and store each run as it ends; return how many ended."""
+        """Run what is missing and store each run as it ends; return how many ended.
+
+        Raises
+        ------
+        ValueError
+            If the grid is empty, or the time was up before any step was taken, so that the same call again would do nothing either.
+        OSError
+            If a run cannot be stored.
+        """
         if self.seconds is not None:
             _check.positive("seconds", self.seconds)
         todo = self.todo()
         deadline = None if self.seconds is None else time.time() + self.seconds
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        before = self._progress_kept()
         progress = Progress(self.experiment, len(todo), sum(map(_images, todo)), quiet=self.quiet)
         outcomes = self._on_cluster(todo, deadline, progress) if self.workers or self.scheduler else self._here(todo, deadline, progress)
         try:
@@ -155,20 +167,39 @@ class Sweep:
                 if outcome is None:
                     self.stopped += 1
                     continue
-                self.store.add(*outcome)
+                self._keep(*outcome)
                 shutil.rmtree(self.checkpoints / spec.key, ignore_errors=True)
                 self.ended += 1
                 progress.ended(brief(outcome[0]), _images(spec))
         finally:
+            outcomes.close()  # workers end before the error that ends this loop is told
             progress.close()
+        idle = not self.ended and not self.asked_to_stop and self._progress_kept() == before
+        if self.seconds is not None and todo and idle and _checkpoint.available():
+            raise ValueError(
+                f"The budget of {self.seconds:g} s was over before the first step; give more than a sweep takes to start, or none."
+            )
         return self.ended
+
+    def _keep(self, row: Row, arrays: Mapping[str, np.ndarray]) -> None:
+        try:
+            self.store.add(row, arrays)
+        except OSError as problem:
+            raise OSError(
+                f"A run ended and could not be stored in {self.store.root} ({problem}); its checkpoint is kept: make room, and start the "
+                f"sweep again. The run: {brief(row)}"
+            ) from problem
+
+    def _progress_kept(self) -> set[str]:
+        """The checkpoints in which at least one step was taken."""
+        return {path.name for path in self.checkpoints.glob("*/*.safetensors") if int(path.stem.rpartition("-")[2])}
 
     @property
     def checkpoints(self) -> Path:
         """Where unfinished runs are kept."""
         return self.store.root / "checkpoints"
 
-    def _here(self, todo: list[RunSpec], deadline: float | None, progress: Progress) -> Iterator[tuple[RunSpec, _cluster.Outcome]]:
+    def _here(self, todo: list[RunSpec], deadline: float | None, progress: Progress) -> _Outcomes:
         scoring = 0.0
 
         def stop() -> bool:
@@ -192,7 +223,7 @@ class Sweep:
                 trained = _images(spec) / outcome[0]["images_per_second"]
                 scoring = max(scoring, time.perf_counter() - started - trained)
 
-    def _on_cluster(self, todo: list[RunSpec], deadline: float | None, progress: Progress) -> Iterator[tuple[RunSpec, _cluster.Outcome]]:
+    def _on_cluster(self, todo: list[RunSpec], deadline: float | None, progress: Progress) -> _Outcomes:
         def stop() -> bool:
             progress.tick()
             return self.asked_to_stop

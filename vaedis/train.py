@@ -5,6 +5,8 @@ Images are made on the device that trains, pairs are drawn there, and losses sta
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +45,7 @@ class Run:
     precision : {"float32", "tf32", "bf16"}
         Of the arithmetic.
     failure : TrainingFailed or None
-        In a population, why this member stopped before the others; its history then ends there, and its network is of no use.
+        In a sequence of runs, why this one stopped before its last step; its history then ends there, and its network is of no use.
     """
 
     spec: RunSpec
@@ -149,7 +151,7 @@ def fit(
     spec : RunSpec or sequence of RunSpec
         A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
         beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences, and
-        those with a checkpoint or a deadline, are trained one after the other.
+        those with a checkpoint or a deadline, are trained one after the other. In all of them the failure of one run ends no other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional
@@ -176,7 +178,7 @@ def fit(
     Raises
     ------
     TrainingFailed
-        If the loss becomes NaN or infinite. In a population, only the member whose loss it is stops, with a warning; see `Run.failure`.
+        If the loss becomes NaN or infinite. Of a sequence, only the run whose loss it is stops, with a warning; see `Run.failure`.
     TrainingStopped
         If the deadline was reached.
     ValueError
@@ -192,18 +194,41 @@ def fit(
     data set comes once an epoch, in a new order. The same specification, device, thread count and version of torch give the same bits.
     """
     up = _loop.time_is_up(deadline)
-    if not isinstance(spec, RunSpec):
-        for s in spec:
-            if not isinstance(s, RunSpec):
-                raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
-        options = {"precision": precision, "callback": callback, "every": every}
-        options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "deadline": up}
-        # what can be stopped is kept run by run
-        if any(s.model == "mlp" for s in spec) and checkpoint is None and deadline is None:
-            from vaedis import _population
+    alone = functools.partial(
+        _alone,
+        device=device,
+        data=data,
+        precision=precision,
+        callback=callback,
+        every=every,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        time_is_up=up,
+    )
+    if isinstance(spec, RunSpec):
+        run = alone(spec)
+        if run.failure is not None:
+            raise run.failure
+        return run
+    specs = list(spec)
+    for s in specs:
+        if not isinstance(s, RunSpec):
+            raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
+    # what can be stopped is kept run by run
+    if any(s.model == "mlp" for s in specs) and checkpoint is None and deadline is None:
+        from vaedis import _population
 
-            return _population.fit(spec, device=device, data=data, callback=callback, every=every)
-        return [fit(s, device=device, data=data, **options) for s in spec]
+        runs = _population.fit(specs, device=device, data=data, callback=callback, every=every)
+    else:
+        runs = [alone(s) for s in specs]
+    for run in runs:
+        if run.failure is not None:
+            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=2)
+    return runs
+
+
+def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoint, checkpoint_every, time_is_up) -> Run:
+    """Train one run by itself, with the arguments of `fit`; a run that failed has its `Run.failure` set."""
     if _check.count("every", every, 0) == 0 and callback is not None:
         raise ValueError("There is a callback, but every is 0; say after how many steps it is to be called, for instance every=100.")
     _check.count("checkpoint_every", checkpoint_every)
@@ -212,11 +237,14 @@ def fit(
     loss = losses.get(spec.loss, **spec.loss_options)
     data = data_sets.load(spec.data, device=place, **spec.data_options) if data is None else data.to(place)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(spec, data, network, loss, {}, 0.0, precision)
     kept = _loop.Kept(run, checkpoint)
-    with _step.arithmetic(precision):
-        _loop.train(run, kept, up, callback, every, checkpoint_every)
+    try:
+        with _step.arithmetic(precision):
+            _loop.train(run, kept, time_is_up, callback, every, checkpoint_every)
+    except TrainingFailed as failure:
+        run.failure = failure
     network.eval()
     return run
 

@@ -1,0 +1,69 @@
+"""Several convolutional VAEs as one network: convolutions with a group for each member, and batched products for the linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaedis import model
+
+Layer = Callable[[Tensor], Tensor]
+
+
+class Grouped:
+    """The networks of K members, as `vaedis.model.conv_vae` makes them; their weights are copied and stacked.
+
+    Between layers, images are (B, K * C, H, W) and vectors (K, B, n). `weights` is what an optimiser changes.
+    """
+
+    def __init__(self, networks: Sequence[model.VAE], layout: torch.memory_format = torch.contiguous_format):
+        self.members, self.layout, self.weights = len(networks), layout, []
+        self.encoder, self.decoder = ([self._layer(ms) for ms in _aligned(networks, half)] for half in ("encoder", "decoder"))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances, each (K, B, z), of images (K, B, C, H, W)."""
+        x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=self.layout)
+        for layer in self.encoder:
+            x = layer(x)
+        mean, logvar = x.chunk(2, -1)
+        return mean, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images (K, B, C, H, W) for latents (K, B, z)."""
+        for layer in self.decoder:
+            z = layer(z)
+        return self._apart(z)
+
+    def _apart(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.members, -1)).transpose(0, 1)
+
+    def _kept(self, tensors: Sequence[Tensor], join: Callable[..., Tensor]) -> Tensor:
+        weight = join([t.detach() for t in tensors]).requires_grad_()
+        self.weights.append(weight)
+        return weight
+
+    def _layer(self, layers: Sequence[nn.Module]) -> Layer:
+        """One layer for the same layer of all members."""
+        first, k = layers[0], self.members
+        if isinstance(first, nn.ReLU):
+            return F.relu_
+        if isinstance(first, nn.Flatten):
+            return lambda x: self._apart(x).flatten(2)
+        if isinstance(first, nn.Unflatten):
+            return lambda x: x.unflatten(2, first.unflattened_size).transpose(0, 1).flatten(1, 2).contiguous(memory_format=self.layout)
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]  # type: ignore[misc]
+        if isinstance(first, nn.Linear):
+            weight, bias = self._kept(weights, torch.stack), self._kept(biases, torch.stack)  # type: ignore[arg-type]
+            return lambda x: torch.baddbmm(bias[:, None], x, weight.mT)
+        weight, bias = self._kept(weights, torch.cat), self._kept(biases, torch.cat)  # type: ignore[arg-type]
+        if isinstance(first, nn.ConvTranspose2d):
+            return lambda x: F.conv_transpose2d(x, weight, bias, first.stride, first.padding, groups=k)  # type: ignore[arg-type]
+        return lambda x: F.conv2d(x, weight, bias, first.stride, first.padding, groups=k)  # type: ignore[attr-defined]
+
+
+def _aligned(networks: Sequence[model.VAE], half: str) -> list[tuple[nn.Module, ...]]:
+    """The members' layers side by side."""
+    return list(zip(*(getattr(network, half) for network in networks), strict=True))

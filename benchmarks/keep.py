@@ -1,0 +1,140 @@
+"""Run a benchmark and keep its table beside it, then bring README.md up to date.
+
+    python benchmarks/keep.py sweep.py --rounds 3      # shows what the script prints, and writes benchmarks/sweep.md
+    python benchmarks/keep.py                          # brings README.md up to date only
+
+The three parts of README.md between markers are made here: the list of scripts, with the ratios of the tables that are kept, the ways to
+train convolutional populations, and the extrapolation of ``benchmarks/extrapolate.py`` from the stored results.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import extrapolate
+
+from vaedis import _files, results
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
+# each benchmark, what it compares with, and how it is run; PEER is an interpreter that has disent 0.8.0
+SCRIPTS = {
+    "train.py": ("disent 0.8.0's own loop; matrix product and convolution of the machine", "--peer-python PEER"),
+    "speed.py": ("disent 0.8.0, data and training", "--peer-python PEER"),
+    "data.py": ("disent 0.8.0's data classes, h5py", "--peer-python PEER"),
+    "reading.py": ("an HDF5 file as disent stores it", ""),
+    "distances.py": ("numpy, scipy and torch", ""),
+    "metrics.py": ("disent 0.8.0 and scikit-learn", "--peer-python PEER"),
+    "metrics_agreement.py": ("disent 0.8.0, scores only; a part of `metrics.py`", ""),
+    "population.py": ("one after the other, and torch.func.vmap", ""),
+    "conv_population.py": ("one after the other", ""),
+    "growth.py": ("itself at other sizes", ""),
+    "sweep.py": ("itself without workers", ""),
+    "precision.py": ("itself in float32", ""),
+    "layers.py": ("torch's own layers", ""),
+    "train_gpu.py": ("the GPU's own matrix product and copy", ""),
+    "shapes3d.py": ("the published constants of 3D Shapes", ""),
+}
+
+
+def first_sentence(script: Path) -> str:
+    """What a script says it is."""
+    text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def key_ratios(page: str) -> str:
+    """The lowest and highest value of each column of ratios in a page's tables, and the load that the page tells.
+
+    A column counts if its name says that it holds ratios or shares; a row that is compared with itself does not.
+    """
+    found = []
+    for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
+        header, _, *rows = ([cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines())
+        for column, name in enumerate(header):
+            if not re.search(r"\bratio\b|^vs |/HDF5|as fast|^of the ", name):
+                continue
+            cells = [row[column] for row in rows if row[column] != "1.00 (1.00–1.00)"]
+            values = [value for value in (re.match(r"([\d.,]+)(%?)", cell) for cell in cells) if value]
+            if values:
+                numbers = [float(value[1].replace(",", "")) for value in values]
+                beside = f" ({header[column - 1]})" if name == "ratio" and column else ""
+                ends = dict.fromkeys(f"{end:g}{values[0][2]}" for end in (min(numbers), max(numbers)))
+                found.append(f"{name}{beside} {'–'.join(ends)}")
+    load = re.search(r"[Ll]oad(?: averages?)?[^|\n;]*?\d+\.\d[\d., ]*", page)
+    return "; ".join([*found, *([load[0].strip(" .,")] if load else [])]) or "no ratio"
+
+
+def scripts() -> str:
+    """The list of scripts, in Markdown."""
+    lines = ["| script | what it measures | beside | last kept table: ratios, lowest–highest |", "|---|---|---|---|"]
+    for name, (beside, words) in SCRIPTS.items():
+        script, page = HERE / name, HERE / name.replace(".py", ".md")
+        kept = f"[{page.name}]({page.name}): {key_ratios(page.read_text(encoding='utf-8'))}" if page.exists() else "none kept"
+        lines.append(f"| `{' '.join([name, words]).strip()}` | {first_sentence(script)} | {beside} | {kept} |")
+    return "\n".join(lines)
+
+
+def ways() -> str:
+    """What conv_population.md says of each way beside the loop, and how it was measured."""
+    page = HERE / "conv_population.md"
+    if not page.exists():
+        return "No table is kept."
+    made, about, table = page.read_text(encoding="utf-8").split("\n\n")[1:4]
+    found: dict[str, list[str]] = {}
+    for line in table.splitlines()[2:]:
+        members, way, _, ratio = (cell.strip() for cell in line.strip()[1:-1].split("|"))
+        if way != "loop":
+            found.setdefault(members, []).append(f"{way} {ratio}")
+    lines = [f"- {members} members: {'; '.join(each)} times the loop" for members, each in found.items()]
+    return "\n".join([f"{made} {about}", "", *lines])
+
+
+def with_part(text: str, name: str, content: str) -> str:
+    """A page with what lies between the markers of a part replaced."""
+    begin, end = f"<!-- {name}: made by benchmarks/keep.py -->", f"<!-- end of {name} -->"
+    before, after = text.split(begin)[0], text.split(end)[1]
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
+
+
+def refresh() -> None:
+    """Make the parts of README.md anew."""
+    text = with_part(README.read_text(encoding="utf-8"), "scripts", scripts())
+    text = with_part(text, "ways", ways())
+    _files.write_text(README, with_part(text, "extrapolation", extrapolate.report("H100", 6, [150_000])))
+
+
+def keep(words: list[str]) -> int:
+    """Run a script, pass on what it prints, and write it to its page unless it fails or prints no table."""
+    script = HERE / words[0]
+    command, lines = [sys.executable, str(script), *words[1:]], []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    # some scripts write their pages themselves
+    if process.returncode or not any(line.startswith("|") for line in lines):
+        return process.returncode
+    shown = ["PEER" if before == "--peer-python" else word for before, word in zip(["", *words], words, strict=False)]
+    made = f"Made by `python benchmarks/{' '.join(shown)}` at commit {results.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
+    title = first_sentence(script).rstrip(".").split(": ")[0].split(", ")[0]
+    _files.write_text(script.with_suffix(".md"), f"# {title}\n\n{made}\n\n{''.join(lines)}")
+    return 0
+
+
+def main() -> int:
+    """Run what was asked for, and bring README.md up to date."""
+    code = keep(sys.argv[1:]) if len(sys.argv) > 1 else 0
+    if not code:
+        refresh()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

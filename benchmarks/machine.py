@@ -1,0 +1,47 @@
+"""What the benchmarks of cost share: a line about the machine, measurements that take turns, and how medians are written."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+
+def device_name(device: str = "cpu") -> str:
+    """The name of a GPU, or what is known of the CPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def load() -> str:
+    """Load averages over 1, 5 and 15 minutes; a machine that does nothing else is below the number of threads in use."""
+    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
+
+
+def about(device: str = "cpu") -> str:
+    """One line: device, versions, and the load before the start, so that a table from a busy machine shows it."""
+    return f"{device_name(device)}; Python {platform.python_version()}, torch {torch.__version__}; load before the start {load()}"
+
+
+def in_turn(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Call each way once a round, so that a disturbance strikes all of them; return what they gave."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(way())
+    return found
+
+
+def cell(rates: Sequence[float]) -> str:
+    """Median, lowest and highest."""
+    return f"{statistics.median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})"
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Ratio of two medians, and the lowest and highest ratio of one round."""
+    each = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(ours) / statistics.median(theirs):.2f} ({min(each):.2f}–{max(each):.2f})"
