@@ -107,14 +107,16 @@ def measure(name: str, origin: str, *, exact: bool) -> dict[str, Any]:
         Plain data, as `keep` writes them.
     """
     data = load(name, origin=origin)
-    along: dict[str, distances.Along] = {}
-    for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
-        # XYSquares' channels depend on two factors each, so that few traversals stand for all
-        whole = exact or len(data.exact_bases(factor)) * size <= _ALONG
-        along |= distances.along(data, factors=[factor], traversals=None if whole else math.ceil(_ALONG / size))
-    whole = exact or len(data) <= _ALONG or data.channel_factors is not None
-    random = distances.random_pairs(data, pairs=_MANY_PAIRS if exact else _PAIRS, whole=whole)
-    mean, std, how = constants(data, exact=whole)
+    sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
+    # XYSquares' channels depend on two factors each, so that few traversals stand for all
+    whole = [factor for factor, size in sizes.items() if exact or len(data.exact_bases(factor)) * size <= _ALONG]
+    found = distances.along(data, factors=whole) if whole else {}
+    for factor in sizes.keys() - whole:
+        found |= distances.along(data, factors=[factor], traversals=math.ceil(_ALONG / sizes[factor]))
+    along = {factor: found[factor] for factor in sizes}
+    every = len(whole) == len(sizes)
+    random = distances.random_pairs(data, pairs=_MANY_PAIRS if exact else _PAIRS, whole=every)
+    mean, std, how = constants(data, exact=every)
     scales = {factor: "exact" if one.exact else f"{one.traversals:,} random traversals" for factor, one in along.items()}
     spread = f"sd of {len(random.sample):,} random pairs"
     scales["random"] = (
