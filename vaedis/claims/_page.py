@@ -15,8 +15,8 @@ _COLUMNS = {"claim": 35, "published": 22, "here": 27, "verdict": 16}
 def html_table(claims: Iterable[Claim]) -> str:
     """Return claims as an HTML table with notes below it.
 
-    What most rows share is said once: the commonest scale, and each tolerance with its reason, to which a letter in the rows refers; only
-    a tolerance that is a number stands in its row. A verdict links to the cells that computed it.
+    What most rows share is said once: the commonest scale of what was tested, and each tolerance with its reason, to which a letter in
+    the rows refers; only a tolerance that is a number stands in its row. A verdict links to the cells that computed it.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def html_table(claims: Iterable[Claim]) -> str:
     claims = list(claims)
     if not claims:
         return "<p>No claims of this kind can be made yet.</p>"
-    usual = Counter(claim.scale for claim in claims).most_common(1)[0]
-    usual_scale = usual[0] if usual[1] > 1 else ""
+    scales = Counter(claim.scale for claim in claims if claim.verdict != "not tested").most_common(1)
+    usual_scale = scales[0][0] if scales and scales[0][1] > 1 else ""
     notes = {(_noted(claim), claim.why): "" for claim in claims if _noted(claim) or claim.why}
     notes = {note: chr(ord("a") + k) if len(notes) > 1 else "" for k, note in enumerate(notes)}
     widths = "".join(f'<col style="width: {width}%">' for width in _COLUMNS.values())
@@ -57,6 +57,7 @@ def _row(claim: Claim, usual_scale: str, letter: str) -> str:
         link,
     )
     style = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word"
+    style += "; border-bottom: 1px solid rgb(128 128 128 / 25%)"
     edge = f"; border-left: 4px solid {_COLOURS[claim.verdict]}; padding-left: 0.5rem"
     return "<tr>" + "".join(f'<td style="{style}{edge if k == 3 else ""}">{cell}</td>' for k, cell in enumerate(cells)) + "</tr>"
 

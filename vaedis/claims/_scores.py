@@ -77,7 +77,7 @@ def _figure6_of(
             values, hardest = picked.values(score), _best(subset(squares, framework=framework), score)
             median = float(np.median(values)) if len(values) else None
             yield Claim(
-                statement=f"{title}: {FRAMEWORKS[framework]}, range of {score.upper()}",
+                statement=f"{title}: {FRAMEWORKS[framework]}: {score.upper()}",
                 published=f"{line['min']:.3g}–{line['max']:.3g}",
                 ours=number(median),
                 scale=scale(picked) if picked.rows else missing,
@@ -161,7 +161,7 @@ def spacing_claims(found: Found | None, where: str, cell: str, *, beyond: bool =
         within = None if median is None else in_range(median, line["lowest"], line["highest"])
         yield Claim(
             where,
-            f"{FRAMEWORKS[framework]}, spacing {spacing}: range of {score.upper()}",
+            f"{FRAMEWORKS[framework]}, spacing {spacing}: {score.upper()}",
             f"{line['lowest']:.3g}–{line['highest']:.3g}",
             number(median),
             scale(runs),
@@ -202,7 +202,7 @@ def loss_claims(found: Found | None, where: str, cell: str, *, column: str = "lo
         counts = right_way or loss == "mse" or not len(other)
         yield Claim(
             where,
-            f"{FRAMEWORKS[framework]} with {loss}: range of {score.upper()}",
+            f"{FRAMEWORKS[framework]} with {loss}: {score.upper()}",
             f"{line['min']:.3g}–{line['max']:.3g}",
             number(median),
             scale(runs),
