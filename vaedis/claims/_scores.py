@@ -236,6 +236,6 @@ def section_8(store: Store) -> Iterator[Claim]:
                     "95 % interval of the difference of medians above 0; in direction: difference above 0",
                     verdict(None if gap is None else gap.low > 0, gap is not None and gap.value > 0),
                     "08_conclusion#scores",
-                    "a difference that the bootstrap over runs does not settle is a direction and no more. β is the one that suits each loss, "
-                    "and for β-VAE each spacing, as in the paper",
+                    "a difference that the bootstrap over runs does not settle is a direction and no more. β is the one that suits each "
+                    "loss, and for β-VAE each spacing, as in the paper",
                 )
