@@ -473,7 +473,7 @@ def test_kept_distances_are_those_of_the_images_that_are_rendered_now(name):
     kept = _measured.measured(name)
     assert kept.origin == "rendered"
     data = vd.load(name, origin="rendered")
-    for factor, one in distances.along(data, traversals=60).items():
+    for factor, one in distances.along(data, traversals=40).items():
         assert abs(one.mean - kept.rows[factor].mean) < 5 * one.standard_errors()[0]
         assert kept.scales[factor] == "exact"
         if factor in kept.matrices:

@@ -55,7 +55,8 @@ def all_claims(store: Store | None = None, *, where: Iterable[str] | None = None
         Where runs are taken from: of each experiment, those of the largest profile that has any.
     where : iterable of str, optional
         Only claims of these places, such as ``["Figure 9"]``; the others are not computed. Those about distances on benchmark data sets
-        (``"Figure 3"``, ``"Figure A1"``, ``"Table A1"``, ``"Table A2"``) take some twenty seconds, once a process.
+        (Figures 3 and A1, Tables A1 and A2) are read from ``results/distances``; of images of which nothing is kept there a sample is
+        measured, once a process, which takes up to half a minute.
 
     Returns
     -------

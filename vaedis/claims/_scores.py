@@ -77,7 +77,7 @@ def _figure6_of(
             values, hardest = picked.values(score), _best(subset(squares, framework=framework), score)
             median = float(np.median(values)) if len(values) else None
             yield Claim(
-                statement=f"{title}: {FRAMEWORKS[framework]}: {score.upper()}",
+                statement=f"{title}, {FRAMEWORKS[framework]}: {score.upper()}",
                 published=f"{line['min']:.3g}–{line['max']:.3g}",
                 ours=number(median),
                 scale=scale(picked) if picked.rows else missing,
