@@ -334,7 +334,9 @@ def test_the_learning_table_has_a_row_for_each_factor_the_farthest_apart_first()
     store = _store("fig6", lambda spec: 0.5, lambda spec: _learnt({"a": 99, "b": 20 + 10 * spec.seed}, weight))
     rows = [row for row in claims.learning_table(store) if row["data set"] == "dSprites, rendered"]
     assert [(row["factor"], row["β-VAE, step"]) for row in rows] == [("b", "20, 30"), ("a", "never, never")]
-    assert claims.learning_table(MadeUp()) == []
+    assert claims.learning_table(store, measure="reconstructed") == claims.learning_table(MadeUp()) == []
+    with pytest.raises(ValueError, match=r"[Uu]nknown measure 'speed'"):
+        claims.learning_table(store, measure="speed")
 
 
 def test_ties_share_their_ranks():

@@ -158,7 +158,7 @@ def learning_table(store: Store | None = None, *, measure: str = "separation") -
         watched = [
             (row, arrays)
             for row in sorted(runs.rows, key=lambda row: row["seed"])
-            if onsets(arrays := store.arrays(row)) and importance(arrays)
+            if onsets(arrays := store.arrays(row), measure) and importance(arrays)
         ]
         weights = importance(watched[0][1]) if watched else {}
         for factor in sorted(weights, key=lambda f: -weights[f]):
