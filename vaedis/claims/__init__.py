@@ -1,0 +1,78 @@
+"""What the paper claims, and whether it holds here: verdicts computed from the store and from the published numbers, never written by hand.
+
+Tolerances are stated with each claim, before anything is run. A verdict is one of
+
+- ``reproduced``: the number lies within the tolerance of the published one (or within the published range widened by it);
+- ``in direction``: it does not, but the comparison that the paper makes with it comes out the same way;
+- ``not reproduced``: neither;
+- ``not tested``: there are no runs, or no data that could be called the paper's data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from vaedis.claims import _benchmarks, _beyond, _latents, _learning, _scores, _subjective, _tables, _xysquares
+from vaedis.claims._base import VERDICTS, Claim, verdict
+from vaedis.claims._learning import learning_table
+from vaedis.claims._page import html_table
+from vaedis.results import Store
+
+__all__ = ["VERDICTS", "Claim", "all_claims", "html_table", "learning_table", "verdict"]
+
+# in the order of the paper; each with all the places that its claims can name
+_MAKERS: tuple[tuple[Callable[[Store], Iterator[Claim]], tuple[str, ...]], ...] = (
+    (_benchmarks.figure3, ("Figure 3",)),
+    (_latents.figure4, ("Figure 4", "Figure 4, other data")),
+    (_xysquares.section_5_1, ("Section 5.1",)),
+    (_scores.figure6, ("Figure 6", "Figure 6, stand-ins")),
+    (_latents.order_at_spacing_8, ("Section 5.3",)),
+    (_scores.smaller_beta, ("Section 5.3",)),
+    (_xysquares.figure8, ("Figure 8",)),
+    (_scores.figure9, ("Figure 9",)),
+    (_xysquares.section_6_1, ("Section 6.1",)),
+    (_latents.figure10, ("Figure 10",)),
+    (_scores.figure11, ("Figure 11",)),
+    (_subjective.section_7, ("Section 7",)),
+    (_scores.section_8, ("Section 8",)),
+    (_benchmarks.figure_a1, ("Figure A1",)),
+    (_tables.table_a1, ("Table A1",)),
+    (_learning.appendix_a, ("Appendix A", "Appendix A, stand-ins")),
+    (_tables.table_a2, ("Table A2",)),
+    (_beyond.no_pixels_9, ("Figure 9, no pixels",)),
+    (_beyond.no_pixels_order, ("Section 5.3, no pixels",)),
+    (_beyond.no_pixels_11, ("Figure 11, no pixels",)),
+    (_beyond.averaging, ("Averaging",)),
+)
+
+
+def all_claims(store: Store | None = None, *, where: Iterable[str] | None = None) -> list[Claim]:
+    """Return all claims in the order of the paper, those that go beyond it last.
+
+    Parameters
+    ----------
+    store : Store, optional
+        Where runs are taken from: of each experiment, those of the largest profile that has any.
+    where : iterable of str, optional
+        Only claims of these places, such as ``["Figure 9"]``; the others are not computed. Those about distances on benchmark data sets
+        (Figures 3 and A1, Tables A1 and A2) are read from ``results/distances``; of images of which nothing is kept there a sample is
+        measured, once a process, which takes up to half a minute.
+
+    Returns
+    -------
+    list of Claim
+        Nothing is trained, downloaded or drawn for them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such place.
+    """
+    store = store or Store()
+    wanted = None if where is None else set(where)
+    unknown = (wanted or set()) - {place for _, places in _MAKERS for place in places}
+    if unknown:
+        known = ", ".join(dict.fromkeys(place for _, places in _MAKERS for place in places))
+        raise ValueError(f"no claims are made about {', '.join(sorted(unknown))}; choose from {known}.")
+    made = (claim for make, places in _MAKERS if wanted is None or wanted & set(places) for claim in make(store))
+    return [claim for claim in made if wanted is None or claim.where in wanted]
