@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from vaedis.claims import _benchmarks, _beyond, _latents, _learning, _scores, _subjective, _tables, _xysquares
 from vaedis.claims._base import VERDICTS, Claim, verdict
-from vaedis.claims._learning import learning_table
 from vaedis.claims._page import html_table
 from vaedis.results import Store
 
-__all__ = ["VERDICTS", "Claim", "all_claims", "html_table", "learning_table", "verdict"]
+__all__ = ["VERDICTS", "Claim", "all_claims", "html_table", "verdict"]
 
 # in the order of the paper; each with all the places that its claims can name
 _MAKERS: tuple[tuple[Callable[[Store], Iterator[Claim]], tuple[str, ...]], ...] = (

@@ -19,7 +19,7 @@ def no_pixels_9(store: Store) -> Iterator[Claim]:
 
 def no_pixels_order(store: Store) -> Iterator[Claim]:
     found = no_pixels.stored("fig9", store)
-    yield from order_claims(store, found, "Section 5.3, no pixels", "06b_no_pixels#at-spacing-8-no-order-is-left", beyond=True)
+    yield from order_claims(store, found, "Section 5.3, no pixels", "06b_no_pixels#is-any-order-left-at-spacing-8", beyond=True)
 
 
 def no_pixels_11(store: Store) -> Iterator[Claim]:

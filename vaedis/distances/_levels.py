@@ -79,7 +79,8 @@ def learnt(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, f
         posteriors in nats, *summed* over latents; and ``"reconstructed"``, the mean distance of what is decoded from their posterior
         means, as a share of the mean distance of the images; both distances are the run's loss.
     """
-    data, found = run.data, {"separation": {}, "reconstructed": {}}
+    data = run.data
+    found: dict[str, dict[str, float]] = {"separation": {}, "reconstructed": {}}
     for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
         if size < 2:
             continue
