@@ -143,8 +143,8 @@ def test_a_stand_in_is_judged_apart_and_never_called_the_data_set():
             ("not tested", "–", "runs of a stand-in, not the data set, only", False)
         }
         apart = _found(store, "Figure 6, stand-ins", title)
-        assert all(c.statement.startswith(f"{title}'s stand-in") and c.beyond for c in apart)
-        assert "reproduced" in {c.verdict for c in apart}
+        assert all(c.statement.startswith(f"{title}'s stand-in: the best") and c.beyond and c.published == "–" for c in apart)
+        assert {c.verdict for c in apart} == {"reproduced"}
 
 
 def test_runs_on_an_original_are_judged_instead_of_the_stand_in():
