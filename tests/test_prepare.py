@@ -171,7 +171,9 @@ def test_facts_never_stand_beside_other_images(cache, monkeypatch):
     assert _prepare.stored_facts("toy", "original") is None
 
 
-def test_two_processes_at_once(cache, server, monkeypatch, tmp_path, capfd):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_two_processes_at_once(cache, server, monkeypatch, tmp_path, capfd, terminal):
+    monkeypatch.setattr(_prepare, "_on_terminal", lambda: terminal)
     toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"), pause=0.05)
     processes = [start(_prepare.prepare, "toy") for _ in range(2)]
     for process in processes:
@@ -179,7 +181,7 @@ def test_two_processes_at_once(cache, server, monkeypatch, tmp_path, capfd):
         assert process.exitcode == 0
     assert is_complete(cache)
     assert len(server.asked) == 1
-    assert capfd.readouterr().err == "vaedis: waiting for another process that prepares toy\n"
+    assert capfd.readouterr().err == ("vaedis: waiting for another process that prepares toy\n" if terminal else "")
 
 
 def test_a_killed_process_leaves_no_lock(cache):

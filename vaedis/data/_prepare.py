@@ -159,6 +159,10 @@ def _draw_stand_in(name: str, place: Path) -> list[Path]:
         return list(_standins.write(name, place, progress=lambda done, total: told(1)))
 
 
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold the lock of a data set's folder; it goes with the process, however that ends."""
@@ -171,7 +175,9 @@ def locked(name: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"vaedis: waiting for another process that prepares {name}", file=sys.stderr)
+            # as with bars of progress, nothing in a notebook or a log
+            if _on_terminal():
+                print(f"vaedis: waiting for another process that prepares {name}", file=sys.stderr)
             lock.acquire()
     try:
         yield
