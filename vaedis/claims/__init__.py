@@ -1,6 +1,6 @@
 """What the paper claims, and whether it holds here: verdicts computed from the store and from the published numbers, never written by hand.
 
-Tolerances are stated with each claim, before anything is run. A verdict is one of
+Tolerances are stated with each claim. A verdict is one of
 
 - ``reproduced``: the number lies within the tolerance of the published one (or within the published range widened by it);
 - ``in direction``: it does not, but the comparison that the paper makes with it comes out the same way;

@@ -42,7 +42,7 @@ class Claim:
     scale : str
         How ours was obtained: "exact", a size of sample, or profile, runs and steps.
     tolerance : str
-        What counts as reproduced; fixed before there was anything to judge.
+        What counts as reproduced.
     verdict : {"reproduced", "in direction", "not reproduced", "not tested"}
     cell : str
         The page and the heading under which the numbers are computed, as ``"page#heading"``.
