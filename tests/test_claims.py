@@ -548,3 +548,21 @@ def test_a_table_without_claims_says_so():
 
 def test_specifications_without_an_origin_on_xysquares_are_generated():
     assert _base.origin_of({"data": "xysquares", "data_options": RunSpec().data_options}) == "generated"
+
+
+@pytest.mark.parametrize(("devices", "paired"), [(("cpu", "cpu"), True), (("cpu", "a GPU"), False)])
+def test_equal_seeds_on_different_devices_are_no_pairs(devices, paired):
+    scores = ([0.3, 0.6, 0.9], [0.2, 0.5, 0.8])
+    pair = [
+        results.Found(
+            "x",
+            "laptop",
+            [{"seed": s, "mig": value, "device": device, "data_options": {}, "loss_options": {}} for s, value in enumerate(values)],
+            [],
+        )
+        for values, device in zip(scores, devices, strict=True)
+    ]
+    found = claims._beyond._by_seed(pair, "mig")
+    assert found.value == pytest.approx(0.1)
+    # within seeds the difference is the same three times, so that nothing is left to be uncertain of
+    assert (found.high - found.low < 1e-9) == paired
