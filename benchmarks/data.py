@@ -24,6 +24,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from machine import cell as shown, in_turn
 from speed import set_up
 
 import vaedis as vd
@@ -90,20 +91,6 @@ def peer(python: str, name: str, seconds: float) -> dict:
     if done.returncode:
         raise SystemExit(f"The peer failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def in_turn(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Measure several sides round by round."""
-    found: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side, measure in sides.items():
-            found[side].append(measure())
-    return found
-
-
-def shown(values: list[float]) -> str:
-    """Return the median, the lowest and the highest value as text."""
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f})"
 
 
 def rendering(say: Callable[[str], None], names: list[str], rounds: int, seconds: float) -> None:
