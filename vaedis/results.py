@@ -79,7 +79,7 @@ class Found:
         **where
             Columns and the values they must have; a data set's or loss's option counts as a column.
         """
-        return np.array([row[column] for row in self.rows if _matches(row, where)], float)
+        return np.array([row[column] for row in self.rows if matches(row, where)], float)
 
     def describe(self) -> str:
         """Return one phrase for a caption: the profile, the number of runs and their length."""
@@ -337,7 +337,8 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
     return row
 
 
-def _matches(row: Row, where: Mapping[str, Any]) -> bool:
+def matches(row: Row, where: Mapping[str, Any]) -> bool:
+    """Return whether a row's columns, and the options of its data and loss, have the values given."""
     flat = {**row["data_options"], **row["loss_options"], **row}
     return all(flat.get(name) == value for name, value in where.items())
 

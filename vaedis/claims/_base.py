@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vaedis.results import Found, Row
+from vaedis.results import Found, Row, matches
 
 VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested")
 
@@ -106,11 +106,10 @@ def subset(found: Found | None, keep: Callable[[Row], bool] | None = None, **whe
     if found is None:
         return Found("", "", [], [])
 
-    def matches(row: Row) -> bool:
-        flat = {**row["data_options"], **row["loss_options"], **row}
-        return all(flat.get(name) == value for name, value in where.items()) and (keep is None or keep(row))
+    def picked(row: Row) -> bool:
+        return matches(row, where) and (keep is None or keep(row))
 
-    return dataclasses.replace(found, rows=[*filter(matches, found.rows)], failed=[*filter(matches, found.failed)])
+    return dataclasses.replace(found, rows=[*filter(picked, found.rows)], failed=[*filter(picked, found.failed)])
 
 
 def origin_of(row: Row) -> str | None:
@@ -143,6 +142,7 @@ def titled(data: str, origin: str | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
+    """Return a score as text, a dash for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
