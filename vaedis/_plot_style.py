@@ -75,6 +75,8 @@ STYLE: Any = {
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Make a function draw in the book's style, and leave the caller's style and interactive mode as they were."""
+
     @functools.wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> Figure:
         with plt.rc_context(STYLE):
@@ -89,6 +91,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def draw_picture(axes: Axes, image: np.ndarray) -> None:
+    """Draw an image, ndarray of uint8, shape (H, W, C) with 1 or 3 channels, in a thin frame and without ticks."""
     image = np.asarray(image)
     axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
@@ -99,6 +102,7 @@ def draw_picture(axes: Axes, image: np.ndarray) -> None:
 
 
 def draw_matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None) -> None:
+    """Draw a matrix, ndarray of float, shape (f, f), in colours that reach from its smallest to its largest entry, or over `span`."""
     low, high = span if span else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest")
     axes.set_xticks([])

@@ -14,6 +14,7 @@ class Report:
         self.start, self.loud = time.monotonic(), sys.stderr.isatty()
 
     def ran(self, name: str, seconds: float, error: str | None) -> None:
+        """Tell that a notebook was run, and where it failed if it did."""
         again = " again" if name in self.done else ""
         self.done.add(name)
         place = f"[{len(self.done)}/{self.total}] {name}{again}"
@@ -23,5 +24,6 @@ class Report:
             print(f"{place} {seconds:.1f} s", file=sys.stderr, flush=True)
 
     def end(self, failed: int) -> None:
+        """Tell how many were run, and how long it took in all."""
         ran, seconds = len(self.done), time.monotonic() - self.start
         print(f"{self.total} notebooks: {ran} run, {self.total - ran} current, {failed} failed; {seconds:.0f} s", file=sys.stderr)

@@ -168,6 +168,7 @@ class Seen:
         self.run, self.factors = run, run.data.factors
 
     def observations(self, index: torch.Tensor) -> torch.Tensor:
+        """Return observations by index, as `FactorData.observations`, standardised if the run's network sees them so."""
         return self.run.data.observations(index, standardise=self.run.standardise)
 
 
@@ -212,6 +213,7 @@ def device_name(device: torch.device) -> str:
 
 
 def brief(row: Row) -> str:
+    """Return one line on a run: what it trained, its scores or why it failed, and how long it took."""
     options = " ".join(f"{k}={v}" for k, v in {**row["data_options"], **row["loss_options"]}.items())
     head = f"{row['framework']} {row['loss']} {options} beta={row['beta']} z={row['latents']} seed={row['seed']}"
     if row["status"] != "finished":

@@ -20,6 +20,7 @@ EQUAL = 1e-9
 
 
 def figure3(store: Store) -> Iterator[Claim]:
+    """Each panel of Figure 3 that could be read back, and the sentence it stands for."""
     panels = published_matrices()
     found = {name: measured(name) for name in dict.fromkeys(name for name, _ in panels)}
     correlations = {name: tables.matrix_correlations(name, here.matrices) for name, here in found.items() if here}
@@ -62,6 +63,7 @@ def _mostly(found: dict[str, Measured | None]) -> Claim:
 
 
 def figure_a1(store: Store) -> Iterator[Claim]:
+    """Whether distances along factors are spread out, and on XYSquares not at all."""
     for name in ("dsprites", "shapes3d", "cars3d", "smallnorb", "xysquares"):
         here = measured(name)
         constant = name == "xysquares"

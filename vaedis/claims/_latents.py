@@ -34,6 +34,7 @@ def rank_between(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def figure4(store: Store) -> Iterator[Claim]:
+    """Whether the order of observations is passed on to latents, posteriors and reconstructions."""
     found = subset(store.best("fig6"), framework="beta-vae")
     real, origin = on_data(found, "cars3d")
     drawn = on_stand_in(found, "cars3d")
@@ -74,6 +75,7 @@ def latent_orders(arrays: Mapping[str, np.ndarray]) -> list[float]:
 
 
 def order_at_spacing_8(store: Store) -> Iterator[Claim]:
+    """Whether constant distances leave an order among latents, on images."""
     yield from order_claims(store, store.best("fig9"), "Section 5.3", "05_adversarial_data#what-the-latents-do")
 
 
@@ -108,6 +110,7 @@ def _orders(store: Store, rows: list[Row]) -> np.ndarray:
 
 
 def figure10(store: Store) -> Iterator[Claim]:
+    """Whether latent distances are ordered with box blur and not without."""
     found = store.best("fig11")
     for loss, expected in (("box-blur", "ordered"), ("mse", "without order")):
         runs = subset(found, loss=loss, framework="beta-vae")

@@ -43,6 +43,7 @@ def order_of_learning(arrays: Mapping[str, np.ndarray]) -> float | None:
 
 
 def appendix_a(store: Store) -> Iterator[Claim]:
+    """Whether factors are learnt in the order of Table A1's distances, for each benchmark data set."""
     found = store.best("fig6")
     for data in BENCHMARKS:
         real, origin = on_data(found, data)

@@ -36,6 +36,7 @@ _ALIVE = 0.01
 
 
 def figure6(store: Store) -> Iterator[Claim]:
+    """Scores on the benchmark data sets and on XYSquares."""
     lines = {(line["dataset"], line["framework"], line["metric"]): line for line in published("fig6_scores")}
     runs = _at_spacing_8(store)
     for framework in FRAMEWORKS:
@@ -150,6 +151,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
 
 
 def figure9(store: Store) -> Iterator[Claim]:
+    """Ranges of scores at each spacing."""
     yield from spacing_claims(store.best("fig9"), "Figure 9", "05_adversarial_data#disentanglement-returns")
 
 
@@ -185,6 +187,7 @@ def _falls_with_spacing(found: Found | None, framework: str, score: str) -> bool
 
 
 def figure11(store: Store) -> Iterator[Claim]:
+    """Ranges of scores with and without box blur."""
     yield from loss_claims(store.best("fig11"), "Figure 11", "06_changing_the_loss#disentanglement-comes-back")
 
 

@@ -19,6 +19,7 @@ _WHY = f"the paper prints no number; {_APART} is our line for a difference that 
 
 
 def section_7(store: Store) -> Iterator[Claim]:
+    """Whether the order of a description of the same images decides how well distances agree with it."""
     for statement, cell, names, ranks in (
         (
             "A position as column and row fits the distances better than by its digits (64 places, spacing 1).",

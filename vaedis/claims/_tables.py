@@ -26,6 +26,7 @@ _COUNTED = 1e-7
 
 
 def table_a1(store: Store) -> Iterator[Claim]:
+    """Each row of Table A1, and the order of importance for each data set."""
     for name in dict.fromkeys(line["dataset"] for line in published("table_a1_factor_importance")):
         here, printed = measured(name), printed_rows(name)
         title = titled(name, here.origin if here else None)
@@ -81,6 +82,7 @@ def in_order(rows: list[Importance]) -> bool:
 
 
 def table_a2(store: Store) -> Iterator[Claim]:
+    """Each row of Table A2."""
     lines = published("table_a2_normalisation")
     for name in dict.fromkeys(line["dataset"] for line in lines):
         here = measured(name)

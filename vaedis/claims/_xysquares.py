@@ -13,6 +13,7 @@ from vaedis.results import Store
 
 
 def section_5_1(store: Store) -> Iterator[Claim]:
+    """That all distances along a factor are equal."""
     found = {name: distances.agreement(m) for name, m in distances.traversal_matrices(load("xysquares", grid_spacing=8)).items()}
     yield Claim(
         "Section 5.1",
@@ -28,6 +29,7 @@ def section_5_1(store: Store) -> Iterator[Claim]:
 
 
 def figure8(store: Store) -> Iterator[Claim]:
+    """That distances agree with the ground truth the better, the closer the squares."""
     linear = []
     for spacing in range(1, 9):
         matrix = distances.traversal_matrices(load("xysquares", grid_spacing=spacing), factors=["y_R"])["y_R"]
@@ -46,6 +48,7 @@ def figure8(store: Store) -> Iterator[Claim]:
 
 
 def section_6_1(store: Store) -> Iterator[Claim]:
+    """That box blur brings distances into order."""
     found = {
         name: distances.agreement(m) for name, m in distances.traversal_matrices(load("xysquares", grid_spacing=8), "box-blur").items()
     }
