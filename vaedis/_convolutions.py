@@ -23,7 +23,8 @@ class Conv2d(nn.Conv2d):
         """Return the convolution of images, shape (B, C, H, W)."""
         if x.device.type != "cpu" or self.bias is None:
             return super().forward(x)
-        return self._conv_forward(x, self.weight, None).add_(self.bias[:, None, None])
+        y = self._conv_forward(x, self.weight, None)
+        return y.add_(self.bias.to(y.dtype)[:, None, None])
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -37,7 +38,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if doubles and self.out_channels < _VECTOR:
             return _SubPixel.apply(x, self.weight, self.bias)
         y = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)  # type: ignore[arg-type]
-        return y.add_(self.bias[:, None, None])
+        return y.add_(self.bias.to(y.dtype)[:, None, None])
 
 
 def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
