@@ -21,7 +21,7 @@ def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}, but real numbers are expected: convert it to float32.")
     if array.dtype != np.float32:
-        array = array.astype(np.float64)
+        array = array.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(
@@ -37,7 +37,7 @@ def as_factors(factors: Any, name: str = "factors") -> np.ndarray:
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}, but (samples, factors) is expected: pass a 2-D array.")
     if array.dtype.kind in "iub":
-        return array.astype(np.int64)
+        return array.astype(np.int64, copy=False)
     if array.dtype.kind != "f":
         raise TypeError(f"{name} has dtype {array.dtype}, but integers are expected: pass the index of each value.")
     # Beyond 2^63 a float is a whole number too, but none that an integer can hold.

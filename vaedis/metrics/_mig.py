@@ -12,6 +12,8 @@ from vaedis import _check
 from vaedis.metrics._inputs import as_pair, classes, live_factors
 from vaedis.metrics._scores import Score
 
+_CELLS = 2**13  # numbers in the joint counts of a few latents
+
 
 @dataclass(frozen=True, eq=False)
 class MIGScore(Score):
@@ -86,19 +88,21 @@ def mig_quantile(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, flo
 
 def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
     """Equal-width bin of each code of (n, z), as (z, n): digitised on left edges, the largest value into the last."""
-    latents = np.ascontiguousarray(codes.T)
-    low, high = latents.min(axis=1), latents.max(axis=1)
-    flat = low == high
-    # A constant latent falls into one bin, whichever; edges half a unit away keep the division defined.
-    low, high = np.where(flat, low - 0.5, low).astype(codes.dtype), np.where(flat, high + 0.5, high).astype(codes.dtype)
-    edges = np.linspace(low, high, bins + 1, axis=1, dtype=codes.dtype)
-    scale = bins / np.maximum(high.astype(np.float64) - low, np.finfo(np.float64).tiny)
-    binned = np.empty(latents.shape, np.int64)
-    for j, latent in enumerate(latents):
-        guess = np.clip(((latent - low[j]) * scale[j]).astype(np.int64), 0, bins - 1)
-        # The product may be off by one at an edge; the comparison with the edges themselves decides.
-        guess -= (latent < edges[j][guess]) & (guess > 0)
-        guess += (latent >= edges[j][guess + 1]) & (guess < bins - 1)
+    binned = np.empty(codes.shape[::-1], np.int16 if bins <= 2**15 else np.int64)
+    for j in range(len(binned)):
+        latent = codes[:, j].copy()
+        low, high = latent.min(), latent.max()
+        if low == high:
+            # A constant latent falls into one bin, whichever; edges half a unit away keep the division defined.
+            low, high = (low - 0.5).astype(codes.dtype), (high + 0.5).astype(codes.dtype)
+        edges = np.linspace(low, high, bins + 1, dtype=codes.dtype)
+        scale = bins / max(float(high) - float(low), np.finfo(np.float64).tiny)
+        guess = ((latent - low) * scale).astype(np.int64)
+        np.minimum(guess, bins - 1, out=guess)
+        # The product may be off by one at an edge; the comparison with the edges themselves decides, but for the first and the last.
+        edges[0], edges[-1] = -np.inf, np.inf
+        guess -= latent < edges.take(guess)
+        guess += latent >= edges.take(guess + 1)
         binned[j] = guess
     return binned
 
@@ -114,20 +118,39 @@ def information_matrix(binned: np.ndarray, bins: int, labels: list[np.ndarray]) 
 
     Bins and labels are whole numbers from 0.
     """
-    z, n = binned.shape
-    latent_bin = binned + (np.arange(z) * bins)[:, None]
-    cell = np.empty_like(latent_bin)
-    columns = []
-    for y in labels:
-        n_labels = int(y.max()) + 1
-        np.multiply(latent_bin, n_labels, out=cell)
-        cell += y
-        joint = np.bincount(cell.ravel(), minlength=z * bins * n_labels).reshape(z, bins, n_labels) / n
-        independent = joint.sum(axis=2, keepdims=True) * (np.bincount(y, minlength=n_labels) / n)
-        ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
-        # Never negative in exact arithmetic; rounding could make it so for independent variables.
-        columns.append(np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0))
-    return np.stack(columns, axis=1)
+    return np.stack([_informations(binned, bins, y[None])[0] for y in labels], axis=1)
+
+
+def _informations(binned: np.ndarray, bins: int, arrangements: np.ndarray) -> np.ndarray:
+    """Mutual information in nats of each row of `binned` (z, n) with each row of `arrangements` (r, n), all of the same labels: (r, z)."""
+    n, n_labels = arrangements.shape[1], int(arrangements[0].max()) + 1
+    logs = np.arange(n + 1, dtype=float)
+    logs[1:] *= np.log(logs[1:])
+    found = np.empty((len(arrangements), len(binned)))
+    # A few latents at a time, whose counts stay in the cache.
+    together = max(1, _CELLS // (bins * n_labels))
+    for start in range(0, len(binned), together):
+        part = slice(start, min(start + together, len(binned)))
+        counts = np.empty((len(arrangements), part.stop - start, bins, n_labels), np.int64)
+        for j, latent in enumerate(binned[part]):
+            first = np.multiply(latent, n_labels, dtype=np.int64)
+            for row, labels in enumerate(arrangements):
+                counts[row, j] = np.bincount(first + labels, minlength=bins * n_labels).reshape(bins, n_labels)
+        found[0, part] = _information(counts[0])
+        if len(found) > 1:
+            # Another order changes neither how full bins are nor how frequent labels, so the joint entropy alone.
+            sums = logs[counts].sum(axis=(2, 3))
+            found[1:, part] = found[0, part] + (sums[1:] - sums[0]) / n
+    return found
+
+
+def _information(counts: np.ndarray) -> np.ndarray:
+    """Mutual information in nats from joint counts (z, bins, L): (z,)."""
+    joint = counts / counts[0].sum()
+    independent = joint.sum(axis=2, keepdims=True) * joint[0].sum(axis=0)
+    ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
+    # Never negative in exact arithmetic; rounding could make it so for independent variables.
+    return np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0)
 
 
 def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, binning: Callable[[np.ndarray, int], np.ndarray]) -> MIGScore:
@@ -138,22 +161,20 @@ def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, bin
     entropies = np.array([_entropy(y) for y in labels])
     binned = binning(code_array, bins)
 
-    information = information_matrix(binned, bins, labels)
-    gaps = _gaps(information) / entropies
+    n = len(code_array)
     generator = np.random.Generator(np.random.PCG64(seed))
-    floors = []
-    for _ in range(floor_repeats):
-        order = generator.permutation(len(code_array))
-        shuffled = information_matrix(binned, bins, [y[order] for y in labels])
-        floors.append(np.mean(_gaps(shuffled) / entropies))
+    orders = [generator.permutation(n) for _ in range(floor_repeats)]
+    # the first as it is, then shuffled
+    found = np.stack([_informations(binned, bins, np.stack([y, *(y[order] for order in orders)])) for y in labels], axis=2)
+    gaps = np.stack([_gaps(information) for information in found]) / entropies
     return MIGScore(
-        score=float(np.mean(gaps)),
+        score=float(np.mean(gaps[0])),
         columns=tuple(live),
         left_out=left_out,
-        per_factor=gaps,
-        mutual_information=information,
-        noise_floor=float(np.mean(floors)) if floors else float("nan"),
-        n_samples=len(code_array),
+        per_factor=gaps[0],
+        mutual_information=found[0],
+        noise_floor=float(np.mean(gaps[1:])) if floor_repeats else float("nan"),
+        n_samples=n,
         bins=bins,
     )
 
