@@ -57,6 +57,7 @@ def test_every_column_comes_back_as_it_went_in(tmp_path):
         images_per_second=1e5 / 3,
         seconds=0.25,
         device="a GPU, the first",
+        precision="tf32",
         threads=2,
         origin="rendered",
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import experiments, results, scoring, sweep
+from vaedis import _step, experiments, results, scoring, sweep
 from vaedis.experiments import PROFILES, Profile, RunSpec
 from vaedis.train import TrainingStopped, fit
 
@@ -37,7 +37,7 @@ def ran(monkeypatch):
     """The keys that were run, with training replaced by made-up scores; a seed of 1 fails."""
     keys = []
 
-    def run_one(spec, experiment, scale, *, device="auto"):
+    def run_one(spec, experiment, scale, *, device="auto", precision="auto"):
         keys.append(spec.key)
         if spec.seed == 1:
             return row_of(spec, experiment, scale, status="failed: loss not finite at step 3, last finite loss 1.0"), {}
@@ -140,7 +140,7 @@ def test_smoke_runs_are_made_every_time_and_kept_nowhere(tmp_path, ran):
 
 
 def test_smoke_runs_that_fail_are_counted_as_failed(tmp_path, monkeypatch):
-    def run_one(spec, experiment, scale, *, device="auto"):
+    def run_one(spec, experiment, scale, *, device="auto", precision="auto"):
         return row_of(spec, experiment, scale, **({"status": "failed: x"} if spec.framework == "ada-gvae" else {})), {}
 
     monkeypatch.setattr(sweep, "run_one", run_one)
@@ -184,8 +184,18 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
     }
     assert found["cycles"].dtype == np.uint8
     assert found["steps"].tolist() == [1, 2]
+    assert back["precision"] == _step.resolve_precision("auto", torch.device("cpu"), spec.model)
     again, _ = sweep.run_one(spec, "fig9", TOY, device="cpu")
     assert [again[s] for s in ("mig", "dci", "final_loss")] == [row[s] for s in ("mig", "dci", "final_loss")]
+
+
+def test_a_run_is_made_and_stored_in_the_precision_that_is_asked_for(toy, monkeypatch):
+    asked, real = [], scoring.fit
+    monkeypatch.setattr(scoring, "fit", lambda *args, precision, **options: asked.append(precision) or real(*args, **options))
+    row, _ = sweep.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="bf16")
+    assert (asked, row["precision"]) == (["bf16"], "bf16")
+    with pytest.raises(ValueError, match="precision='tf32' needs an NVIDIA GPU"):
+        sweep.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="tf32")
 
 
 def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(tmp_path, toy, monkeypatch):

@@ -347,14 +347,37 @@ def test_a_batch_in_parts_gives_the_steps_of_the_whole_batch(monkeypatch, framew
         return real(spec, network, x, *rest)
 
     monkeypatch.setattr(_step, "objective", spy)
-    whole = fit(spec)
-    monkeypatch.setattr(_step, "_PART", 8)
-    parts = fit(spec)
+    whole = fit(spec, precision="float32")
+    monkeypatch.setattr(_step, "_PART", {"float32": 8})
+    parts = fit(spec, precision="float32")
     assert sizes == ([21] * 3 + [7] * 9 if framework == "beta-vae" else [42] * 3 + [8, 8, 8, 6, 6, 6] * 3)
     for term in ("loss", "recon", "kl"):
         np.testing.assert_allclose(parts.history[term], whole.history[term], rtol=1e-4)
     # Adam's first steps are those of gradients' signs, so where a gradient is nearly nothing rounding decides
     assert (weights(parts) - weights(whole)).abs().mean() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "has_it", "chosen"),
+    [
+        ("conv", "cpu", True, "bf16"),
+        ("conv", "cpu", False, "float32"),
+        ("mlp", "cpu", True, "float32"),
+        ("conv", "cuda", True, "tf32"),
+        ("mlp", "cuda", False, "tf32"),
+    ],
+)
+def test_auto_is_what_the_device_is_fast_at(monkeypatch, model, device, has_it, chosen):
+    monkeypatch.setattr(_step, "cpu_has_bf16", lambda: has_it)
+    assert _step.resolve_precision("auto", torch.device(device), model) == chosen
+
+
+def test_a_cpu_that_says_nothing_of_bfloat16_has_none(monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert not _step.cpu_has_bf16()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert _step.cpu_has_bf16()
 
 
 def test_bfloat16_is_near_float32_and_weights_and_losses_stay_float32():

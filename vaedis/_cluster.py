@@ -69,6 +69,8 @@ class Job:
     scale : Profile
     device : str
         Resolved by each worker.
+    precision : str
+        Likewise.
     checkpoints : Path
         A folder that all workers see.
     threads : int or None
@@ -80,6 +82,7 @@ class Job:
     experiment: str
     scale: Profile
     device: str
+    precision: str
     checkpoints: Path
     threads: int | None
     deadline: float | None
@@ -129,7 +132,15 @@ def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
     if stop():
         return None
     try:
-        return run_one(spec, job.experiment, job.scale, device=job.device, checkpoint=_checkpoint.of_run(job.checkpoints, spec), stop=stop)
+        return run_one(
+            spec,
+            job.experiment,
+            job.scale,
+            device=job.device,
+            precision=job.precision,
+            checkpoint=_checkpoint.of_run(job.checkpoints, spec),
+            stop=stop,
+        )
     except TrainingStopped:
         return None
 

@@ -24,6 +24,7 @@ def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     sweep.add_argument("experiment", help=", ".join(GRIDS))
     sweep.add_argument("--profile", help=f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)")
     sweep.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
+    sweep.add_argument("--precision", default="auto", help="float32, bf16, on a GPU tf32 too, or auto (default)")
     sweep.add_argument("--workers", type=int, default=0, metavar="N", help="processes of a local Dask cluster (default: this process)")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="use the Dask cluster there, as in tcp://host:8786")
     sweep.add_argument("--budget", metavar="TIME", help="stop cleanly before this time is up: 90s, 25m, 2h")
@@ -74,17 +75,20 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis import _check
+    from vaedis._step import PRECISIONS
     from vaedis.results import Store
     from vaedis.sweep import Sweep
 
     _check.one_of("experiment", args.experiment, GRIDS)
     _check.count("--workers", args.workers, 0)
+    _check.one_of("precision", args.precision, PRECISIONS)
     store = Store(args.out)
     sweep = Sweep(
         args.experiment,
         profile(args.profile),
         store,
         device=args.device,
+        precision=args.precision,
         workers=args.workers,
         scheduler=args.scheduler,
         seconds=parse_time(args.budget) if args.budget else None,

@@ -171,7 +171,7 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
     """
     started = time.perf_counter()
     device = scoring.device_name(resolve_device(run.data.device))
-    made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device, "threads": torch.get_num_threads()}
+    made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device, "precision": "float32", "threads": torch.get_num_threads()}
     if run.failure is not None:
         status = f"failed: loss not finite at step {run.failure.step}, last finite loss {run.failure.last_finite}"
         return results.make_row(run.spec, experiment, scale.name, status=status, seconds=run.seconds, **made_by), {}

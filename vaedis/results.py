@@ -36,9 +36,22 @@ _SPEC = tuple(RunSpec.__dataclass_fields__)
 _MAPPINGS = ("data_options", "loss_options", "model_options")
 _MAXIMA = ("mig_max", "dci_max")
 # columns that came later: files without them are read as if they were empty
-_LATER = (*_MAXIMA, "origin")
+_LATER = (*_MAXIMA, "origin", "precision")
 _SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", *_MAXIMA, "final_loss", "final_recon", "final_kl", "beta_sum")
-_MADE_BY = ("origin", "protocol", "images_per_second", "seconds", "device", "threads", "torch", "python", "vaedis", "commit", "date")
+_MADE_BY = (
+    "origin",
+    "protocol",
+    "images_per_second",
+    "seconds",
+    "device",
+    "precision",
+    "threads",
+    "torch",
+    "python",
+    "vaedis",
+    "commit",
+    "date",
+)
 COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
 _NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int}
 _NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
@@ -256,7 +269,7 @@ def make_row(
     scores : mapping of str to float, optional
     **made_by
         What only the caller knows of how the row was made: ``origin`` (of the images), ``protocol``, ``seconds``, ``images_per_second``,
-        ``device``, ``threads``.
+        ``device``, ``precision``, ``threads``.
     """
     from vaedis import __version__
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vaedis import _files, distances, losses, metrics, results
+from vaedis._step import resolve_precision
 from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
@@ -36,6 +37,7 @@ def run_one(
     scale: Profile,
     *,
     device: str | torch.device = "auto",
+    precision: str = "auto",
     checkpoint: Path | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> tuple[Row, dict[str, np.ndarray]]:
@@ -47,6 +49,8 @@ def run_one(
     experiment : str
     scale : Profile
     device : str or torch.device
+    precision : str
+        As for `fit`.
     checkpoint : Path, optional
         A folder for the run's checkpoints: a run that left one there goes on from it.
     stop : callable, optional
@@ -68,7 +72,12 @@ def run_one(
     """
     started = time.perf_counter()
     place = resolve_device(device)
-    made_by: dict[str, Any] = {"protocol": scale.protocol, "device": device_name(place), "threads": torch.get_num_threads()}
+    made_by: dict[str, Any] = {
+        "protocol": scale.protocol,
+        "device": device_name(place),
+        "precision": resolve_precision(precision, place, spec.model),
+        "threads": torch.get_num_threads(),
+    }
     seen = _Looks(spec, checkpoint)
     # looked at on the way only where runs are long enough for that to mean anything
     every = spec.steps // _WATCHED[-1] if scale.protocol == "full" else 0
@@ -76,6 +85,7 @@ def run_one(
         run = fit(
             spec,
             device=place,
+            precision=precision,
             callback=seen if every else None,
             every=every,
             checkpoint=checkpoint,

@@ -103,6 +103,8 @@ class Sweep:
     store : Store
         Rows go here, checkpoints into its folder ``checkpoints``.
     device : str
+    precision : str
+        As for `fit`.
     workers : int
         Of a local Dask cluster; 0 runs in this process.
     scheduler : str, optional
@@ -127,6 +129,7 @@ class Sweep:
     scale: Profile
     store: Store
     device: str = "auto"
+    precision: str = "auto"
     workers: int = 0
     scheduler: str | None = None
     seconds: float | None = None
@@ -213,7 +216,13 @@ class Sweep:
             started = time.perf_counter()
             try:
                 outcome = run_one(
-                    spec, self.experiment, self.scale, device=self.device, checkpoint=_checkpoint.of_run(self.checkpoints, spec), stop=stop
+                    spec,
+                    self.experiment,
+                    self.scale,
+                    device=self.device,
+                    precision=self.precision,
+                    checkpoint=_checkpoint.of_run(self.checkpoints, spec),
+                    stop=stop,
                 )
             except TrainingStopped:
                 yield spec, None
@@ -229,7 +238,7 @@ class Sweep:
             return self.asked_to_stop
 
         threads = max(1, (os.cpu_count() or 1) // self.workers) if self.scheduler is None else None
-        job = _cluster.Job(self.experiment, self.scale, self.device, self.checkpoints.resolve(), threads, deadline)
+        job = _cluster.Job(self.experiment, self.scale, self.device, self.precision, self.checkpoints.resolve(), threads, deadline)
         with _cluster.connect(self.workers, self.scheduler) as client:
             try:
                 yield from _cluster.run(client, todo, job, stop)

@@ -157,7 +157,8 @@ def fit(
     data : FactorData, optional
         Trained on instead of the data set that `spec` names: for data sets of your own.
     precision : {"auto", "float32", "tf32", "bf16"}
-        Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU and "float32" on a CPU.
+        Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a CPU, "bf16" for the convolutional
+        network if the CPU has instructions for it (AVX-512 BF16 or AMX), and "float32" otherwise. Populations of perceptrons are float32.
     callback : callable, optional
         Called as ``callback(step, run)`` after each `every` steps, with the network in evaluation mode; ``run.history`` then ends at that
         step.
@@ -191,7 +192,8 @@ def fit(
     Notes
     -----
     Adam with a rate of `spec.lr`, moments .9 and .999, no decay, no schedule and no clipping, as in the paper's runs. Every image of the
-    data set comes once an epoch, in a new order. The same specification, device, thread count and version of torch give the same bits.
+    data set comes once an epoch, in a new order. The same specification, device, precision, thread count and version of torch give the same
+    bits.
     """
     up = _loop.time_is_up(deadline)
     alone = functools.partial(
@@ -233,7 +235,7 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
         raise ValueError("There is a callback, but every is 0; say after how many steps it is to be called, for instance every=100.")
     _check.count("checkpoint_every", checkpoint_every)
     place = data_sets.resolve_device(device)
-    precision = _step.resolve_precision(precision, place)
+    precision = _step.resolve_precision(precision, place, spec.model)
     loss = losses.get(spec.loss, **spec.loss_options)
     data = data_sets.load(spec.data, device=place, **spec.data_options) if data is None else data.to(place)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
