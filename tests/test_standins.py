@@ -1,9 +1,12 @@
 """The stand-ins: drawn once, in the originals' formats, with the structure that the paper reads off the originals."""
 
 import itertools
+import threading
+import time
 
 import numpy as np
 import pytest
+import torch
 
 from vaedis.data import _standins
 from vaedis.data._formats import NORB_TRAINING, READERS, SIZES, resize
@@ -155,3 +158,32 @@ def test_the_second_camera_sees_a_shifted_scene():
 def test_an_unknown_stand_in():
     with pytest.raises(ValueError, match="choose one of: cars3d, smallnorb"):
         _standins.write("dsprites", ".")
+
+
+def test_objects_are_drawn_side_by_side_in_order_and_only_a_few_ahead():
+    started = []
+
+    def draw(first, second):
+        started.append(first)
+        time.sleep(0.001 * (5 - first % 5))
+        return np.array([first, second])
+
+    threads = torch.get_num_threads()
+    drawn = _standins._side_by_side(draw, [(k, -k) for k in range(40)])
+    assert [next(drawn).tolist() for _ in range(3)] == [[0, 0], [1, -1], [2, -2]]
+    assert len(started) <= 3 + 2 * threads + 1
+    assert [one.tolist() for one in drawn] == [[k, -k] for k in range(3, 40)]
+
+
+def test_an_object_that_cannot_be_drawn_ends_the_others():
+    def draw(number):
+        if number == 1:
+            raise OSError("no")
+        return np.array(number)
+
+    before = threading.active_count()
+    drawn = _standins._side_by_side(draw, [(k,) for k in range(1000)])
+    assert next(drawn) == 0
+    with pytest.raises(OSError, match="no"):
+        next(drawn)
+    assert threading.active_count() == before

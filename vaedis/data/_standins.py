@@ -10,7 +10,9 @@ from __future__ import annotations
 import colorsys
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,11 +76,11 @@ def write(name: str, folder: str | Path, *, seed: int = 0, progress: Callable[[i
     report = progress or (lambda done, total: None)
     if name == "cars3d":
         cars = SIZES[name][-1]
-        write_cars3d(paths[0], _counted((car_images(number, seed) for number in range(cars)), cars, report))
+        write_cars3d(paths[0], _counted(_side_by_side(car_images, [(number, seed) for number in range(cars)]), cars, report))
     else:
         categories, instances, elevations, rotations, lightings = SIZES[name]
         objects = list(itertools.product(range(categories), NORB_TRAINING[:instances]))
-        drawn = (toy_images(*which, seed) for which in objects)
+        drawn = _side_by_side(toy_images, [(*which, seed) for which in objects])
         images = np.concatenate([toys.reshape(-1, 96, 96) for toys in _counted(drawn, len(objects), report)])
         poses = list(itertools.product(range(elevations), range(0, 2 * rotations, 2), range(lightings)))
         grid = np.array([(*which, *pose) for which in objects for pose in poses])
@@ -143,6 +145,25 @@ def _expose(coverage: Tensor, lit: Tensor) -> np.ndarray:
 def _pair(image: np.ndarray) -> np.ndarray:
     """The image, and what a second camera sees a little further to the right: everything 4 pixels further to the left."""
     return np.stack([image, np.concatenate([image[:, 4:], np.repeat(image[:, -1:], 4, 1)], 1)])
+
+
+def _side_by_side(draw: Callable[..., np.ndarray], objects: Sequence[tuple[int, ...]]) -> Iterator[np.ndarray]:
+    """Draw objects on as many threads as torch uses, and yield them in order, the same bits as one after the other.
+
+    A scene is so small that threads within it wait for each other more than they work. Only a few objects are drawn ahead, which bounds
+    memory.
+    """
+    threads = torch.get_num_threads()
+    pool, ahead = ThreadPoolExecutor(threads), deque[Future[np.ndarray]]()
+    try:
+        for which in objects:
+            ahead.append(pool.submit(draw, *which))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _counted(objects: Iterable[np.ndarray], total: int, report: Callable[[int, int], None]) -> Iterator[np.ndarray]:
