@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from grouped import Grouped
 from machine import about, cell, load, ratio
-from population import Trained, Way, alone, check, mapped, measure, steps, wait
+from population import Trained, Way, alone, check, mapped, measure, precision_on, steps, wait
 
 import vaedis as vd
 from vaedis import _draws, _population, _step, model, train
@@ -41,11 +41,11 @@ def grouped(specs: list[vd.RunSpec], data: vd.FactorData, layout: torch.memory_f
 
 def threads(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """Each member in a thread of its own."""
-    cores = torch.get_num_threads()
+    cores, precision = torch.get_num_threads(), precision_on(data.device.type)
     share = max(1, cores // len(specs))
     try:
         with ThreadPoolExecutor(len(specs), initializer=torch.set_num_threads, initargs=(share,)) as pool:
-            runs = list(pool.map(lambda spec: vd.fit(spec, device=data.device, data=data), specs))
+            runs = list(pool.map(lambda spec: vd.fit(spec, device=data.device, data=data, precision=precision), specs))
     finally:
         torch.set_num_threads(cores)
     # they run side by side, so the slowest decides
@@ -59,7 +59,7 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
         network = model.build("conv", data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(data.device)
         network, loss = network.to(memory_format=torch.channels_last), vd.losses.get(spec.loss)
         standardise, optimiser = train._standardise(spec, loss), _step.adam(network, spec)
-        take = _step.Step(spec, network, optimiser, data, loss, standardise=standardise, precision=PRECISION)
+        take = _step.Step(spec, network, optimiser, data, loss, standardise=standardise, precision=precision_on(data.device.type))
         recorded = torch.zeros(spec.steps, 3, device=data.device)
         members.append((torch.cuda.Stream(), _draws.Draws(spec, data), take, recorded))
     wait(data)
@@ -76,9 +76,6 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     seconds = time.perf_counter() - started
     counted = specs[0].steps - before if specs[0].steps > before else specs[0].steps
     return Trained(seconds * specs[0].steps / counted, [float(recorded[-1, 0]) for *_, recorded in members])
-
-
-PRECISION = "tf32"  # of a GPU's products, as `vaedis.fit` has it by default
 
 
 def ways(device: str) -> dict[str, Way]:
@@ -124,7 +121,7 @@ def main() -> None:
     first = vd.RunSpec(framework=options.framework, batch=options.batch, steps=6)
     if options.processor:
         compared = {name: by_processor(way) for name, way in compared.items()}
-    precision = "float32" if options.device == "cpu" else PRECISION
+    precision = precision_on(torch.device(options.device).type)
     clock = "; images per second of processor time" if options.processor else ""
     print(f"{about(options.device)}; {options.framework}, batch {options.batch}, {precision}{clock}\n")
     print("| members | way | images/s of all members | ratio to the loop |\n|---|---|---|---|")

@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import statistics
 
+import torch
 from machine import about, cell, in_turn, load, ratio
 from population import population, spec_for
 
 import vaedis as vd
+from vaedis import _step
 
 
 def rates_of(cases: dict[str, list[vd.RunSpec]], data: vd.FactorData, options: argparse.Namespace) -> dict[str, list[float]]:
@@ -43,7 +45,8 @@ def main() -> None:
     parser.add_argument("--members", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--population-batches", type=int, nargs="+", default=[32, 256])
     options = parser.parse_args()
-    print(f"{about(options.device)}; {options.framework}\n")
+    precision = _step.resolve_precision("auto", torch.device(options.device))
+    print(f"{about(options.device)}; {options.framework}; convolutions in {precision}\n")
 
     data = vd.load("xysquares", device=options.device)
     first = vd.RunSpec(framework=options.framework)

@@ -10,6 +10,7 @@ Both sides are measured in turn, several rounds of each, and the medians are com
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -22,7 +23,7 @@ from pathlib import Path
 import torch
 
 import vaedis as vd
-from vaedis import train
+from vaedis import _step, train
 
 PEER = Path(__file__).with_name("peer_disent.py")
 
@@ -57,18 +58,19 @@ def our_data(framework: str, seconds: float) -> float:
     return images / (time.perf_counter() - started)
 
 
-def our_training(framework: str, seconds: float) -> float:
+def our_training(framework: str, seconds: float, precision: str = "auto") -> float:
     """Images a second of `vaedis.fit`, warm-up steps apart."""
+    fit = functools.partial(vd.fit, device="cpu", precision=precision)
     spec = vd.RunSpec(framework=framework, data_options={"grid_spacing": 8}, steps=3)
-    vd.fit(spec, device="cpu")
-    rate = vd.fit(spec.replace(steps=6), device="cpu").images_per_second
+    fit(spec)
+    rate = fit(spec.replace(steps=6)).images_per_second
     steps = max(6, int(seconds * rate / (256 * (2 if framework == "ada-gvae" else 1))))
-    return vd.fit(spec.replace(steps=steps), device="cpu").images_per_second
+    return fit(spec.replace(steps=steps)).images_per_second
 
 
-def gemm_peak(n: int = 2048) -> float:
-    """The machine's measured float32 matrix product, in GFLOP/s."""
-    a, b = torch.randn(n, n), torch.randn(n, n)
+def gemm_peak(n: int = 2048, kind: torch.dtype = torch.float32) -> float:
+    """The machine's measured matrix product, in GFLOP/s."""
+    a, b = torch.randn(n, n).to(kind), torch.randn(n, n).to(kind)
     rates = []
     for _ in range(6):
         started = time.perf_counter()
@@ -105,7 +107,7 @@ def main() -> None:
                     versions.add(found["torch"])
             median = {name: statistics.median(values) for name, values in rates.items()}
             spread = {name: f"{min(v):,.0f}–{max(v):,.0f}" for name, v in rates.items()}
-            label = {"data": "batches ready", "train": "training"}[what]
+            label = {"data": "batches ready", "train": f"training in {_step.resolve_precision('auto', torch.device('cpu'))}"}[what]
             kind = "pairs" if framework == "ada-gvae" else "single images"
             cells = [f"{median[n]:,.0f} ({spread[n]})" for n in ("ours", "0", "2")]
             print(f"| {label}, {kind} | {' | '.join(cells)} | {median['ours'] / max(median['0'], median['2']):.1f} |", flush=True)

@@ -16,9 +16,10 @@ import time
 import torch
 from speed import gemm_peak, our_training, peer, set_up
 
-from vaedis import model
+from vaedis import _step, model
 
 FRAMEWORKS = ("beta-vae", "ada-gvae")
+KINDS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 def flops_per_image() -> float:
@@ -39,10 +40,10 @@ def flops_per_image() -> float:
     return float(sum(found))
 
 
-def convolution_peak(seconds: float = 3.0) -> float:
+def convolution_peak(kind: torch.dtype, seconds: float = 3.0) -> float:
     """Floating-point operations a second of the network's second convolution forward, 64 images at once: the best of many calls."""
-    x = torch.randn(64, 32, 33, 33).contiguous(memory_format=torch.channels_last)
-    layer = torch.nn.Conv2d(32, 32, 4, 2, 2).to(memory_format=torch.channels_last)
+    x = torch.randn(64, 32, 33, 33).to(kind).contiguous(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(32, 32, 4, 2, 2).to(kind).to(memory_format=torch.channels_last)
     best, end = float("inf"), time.perf_counter() + seconds
     with torch.no_grad():
         while time.perf_counter() < end:
@@ -70,28 +71,40 @@ def main() -> None:
     if not python:
         parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
 
-    work, gemm, convolution = flops_per_image(), gemm_peak(), convolution_peak() / 1e9
+    work = flops_per_image()
+    precisions = list(dict.fromkeys(["float32", _step.resolve_precision("auto", torch.device("cpu"))]))
+    product = {p: gemm_peak(kind=KINDS[p]) for p in precisions}
+    convolution = {p: convolution_peak(KINDS[p]) / 1e9 for p in precisions}
     load = os.getloadavg()[0]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}; load before the start {load:.1f}")
-    print(f"Matrix product of 2048² float32: {gemm:.0f} GFLOP/s; convolution of 32 to 32 channels, forward: {convolution:.0f} GFLOP/s.")
-    print(f"An image takes {work / 1e6:.1f} MFLOP, so at the speed of that product {gemm * 1e9 / work:,.0f} images/s.\n")
-    print("| framework | vaedis, images/s | steps/s | of the product | of the convolution | disent, 0 workers | 2 workers | ratio |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"An image takes {work / 1e6:.1f} MFLOP.")
+    for p in precisions:
+        print(
+            f"In {p}, a matrix product of 2048² runs at {product[p]:.0f} GFLOP/s, which would be {product[p] * 1e9 / work:,.0f} images/s; ",
+            end="",
+        )
+        print(f"a convolution of 32 to 32 channels, forward, at {convolution[p]:.0f} GFLOP/s.")
+    print(f'`precision="auto"` is {precisions[-1]} on this CPU; disent trains in float32.\n')
+    print("| framework | precision | images/s | steps/s | of the product | of the convolution | disent, 0 workers | 2 workers | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|")
     versions = set()
     for framework in FRAMEWORKS:
-        rates: dict[str, list[float]] = {"ours": [], "0": [], "2": []}
+        rates: dict[str, list[float]] = {name: [] for name in (*precisions, "0", "2")}
         for _ in range(options.rounds):
-            rates["ours"].append(our_training(framework, options.seconds))
+            for p in precisions:
+                rates[p].append(our_training(framework, options.seconds, p))
             for workers in (0, 2):
                 found = peer(python, "train", framework, workers, options.seconds)
                 rates[str(workers)].append(found["images_per_second"])
                 versions.add(found["torch"])
-        ours, other = statistics.mean(rates["ours"]), max(statistics.mean(rates[w]) for w in ("0", "2"))
-        steps, speed = ours / (512 if framework == "ada-gvae" else 256), ours * work / 1e9
-        cells = [summary(rates["ours"]), f"{steps:.2f}", f"{speed / gemm:.0%}", f"{speed / convolution:.0%}"]
-        cells += [summary(rates["0"]), summary(rates["2"]), f"{ours / other:.2f}"]
-        print(f"| {framework} | {' | '.join(cells)} |", flush=True)
+        other = max(statistics.mean(rates[w]) for w in ("0", "2"))
+        for p in precisions:
+            ours = statistics.mean(rates[p])
+            steps, speed = ours / (512 if framework == "ada-gvae" else 256), ours * work / 1e9
+            cells = [summary(rates[p]), f"{steps:.2f}", f"{speed / product[p]:.0%}", f"{speed / convolution[p]:.0%}"]
+            cells += [summary(rates["0"]), summary(rates["2"]), f"{ours / other:.2f}"]
+            print(f"| {framework} | {p} | {' | '.join(cells)} |", flush=True)
     print(
         f"\nMeans ± standard deviations (ranges) of {options.rounds} rounds of {options.seconds:g} s; a pair counts as two images. ", end=""
     )
