@@ -131,6 +131,8 @@ def traversal_matrices(
 
 def _listed(data: FactorData, kernel: Kernel, index: Tensor, tally: Tally, memory: int) -> None:
     """Count traversals given by the index of each image, -1 where there is none."""
+    # neighbours together: a block of a file on disk then lies in few places, and not in as many as there are images
+    index = index[index.amax(1).argsort()]
     for part in index.split(_step(data, kernel, index.shape[1], memory)):
         present = part >= 0
         x = data.images(part.clamp(min=0).flatten()).unflatten(0, part.shape)
