@@ -1,6 +1,9 @@
 """fit: which images it sees, which bits it gives, how it stops, and what a run can tell."""
 
 import math
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -378,6 +381,28 @@ def test_a_cpu_that_says_nothing_of_bfloat16_has_none(monkeypatch):
     assert not _step.cpu_has_bf16()
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
     assert _step.cpu_has_bf16()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other rules")
+def test_memory_that_a_step_gives_back_is_kept_for_the_next():
+    # in a process of its own, whose allocator has freed nothing large yet
+    script = """
+import resource, torch
+from vaedis import _step
+def faults(give_back=[9 << 20] * 5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        del [torch.zeros(n, dtype=torch.uint8) for n in give_back][:]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+without = faults()
+_step.keep_memory(torch.device("cpu"))
+faults()
+print(without, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    without, kept = map(int, done.stdout.split())
+    assert kept < without / 10, done.stdout
 
 
 def test_bfloat16_is_near_float32_and_weights_and_losses_stay_float32():

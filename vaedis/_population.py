@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaedis import _check, _draws, _loop, data as data_sets, frameworks, losses as loss_functions, model as models, train
+from vaedis import _check, _draws, _loop, _step, data as data_sets, frameworks, losses as loss_functions, model as models, train
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
 from vaedis.losses import Loss, kl_to_prior
@@ -55,6 +55,7 @@ def fit(
     _check.count("every", every, 0)
     check_shared(specs)
     place = data_sets.resolve_device(device)
+    _step.keep_memory(place)
     loss = [loss_functions.get(s.loss, **s.loss_options) for s in specs]
     sources = _load(specs, place, data)
     networks = [

@@ -236,6 +236,7 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     _check.count("checkpoint_every", checkpoint_every)
     place = data_sets.resolve_device(device)
     precision = _step.resolve_precision(precision, place, spec.model)
+    _step.keep_memory(place)
     loss = losses.get(spec.loss, **spec.loss_options)
     data = data_sets.load(spec.data, device=place, **spec.data_options) if data is None else data.to(place)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
