@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
+import platform
 from collections.abc import Callable, Iterator
 
 import torch
@@ -22,6 +24,7 @@ PRECISIONS = ("auto", "float32", "tf32", "bf16")
 # In bfloat16 twice as many take the same room.
 _PART = {"float32": 64, "bf16": 128}
 _WARM_UP = 3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def resolve_precision(precision: str, device: torch.device, model: str = "conv") -> str:
@@ -53,15 +56,16 @@ def cpu_has_bf16() -> bool:
 
 
 def keep_memory(device: torch.device) -> None:
-    """Let the allocator of a CPU keep the memory that a step gives back, for the next step to use.
+    """Let the allocator of a CPU keep the memory that a step gives back, up to 256 MiB, for the next step to use.
 
-    glibc's gives the end of its heap back to the system whenever more than twice the largest block that was ever freed lies there, which
-    a step with activations of some megabytes does again and again; every page of it must then be zeroed anew, for up to a third of the
-    time. Freeing one block of 31 MiB, the largest that counts, raises that limit to twice as much for good. Other allocators do not notice.
+    glibc's gives the end of its heap back to the system as soon as some megabytes lie free there, which a step with activations of that
+    size does again and again; every page of it must then be zeroed anew, for up to a third of the time. The setting is the process's.
+    Other allocators are left alone.
     """
-    if device.type == "cpu":
-        block = torch.empty(31 << 20, dtype=torch.uint8)
-        del block
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if device.type == "cpu" and platform.libc_ver()[0] == "glibc" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 @contextlib.contextmanager
