@@ -38,20 +38,8 @@ _MAXIMA = ("mig_max", "dci_max")
 # columns that came later: files without them are read as if they were empty
 _LATER = (*_MAXIMA, "origin", "precision")
 _SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", *_MAXIMA, "final_loss", "final_recon", "final_kl", "beta_sum")
-_MADE_BY = (
-    "origin",
-    "protocol",
-    "images_per_second",
-    "seconds",
-    "device",
-    "precision",
-    "threads",
-    "torch",
-    "python",
-    "vaedis",
-    "commit",
-    "date",
-)
+_WHERE = ("device", "precision", "threads", "torch", "python", "vaedis", "commit", "date")
+_MADE_BY = ("origin", "protocol", "images_per_second", "seconds", *_WHERE)
 COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
 _NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int}
 _NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
