@@ -72,10 +72,11 @@ def run_one(
     """
     started = time.perf_counter()
     place = resolve_device(device)
+    precision = resolve_precision(precision, place, spec.model)
     made_by: dict[str, Any] = {
         "protocol": scale.protocol,
         "device": device_name(place),
-        "precision": resolve_precision(precision, place, spec.model),
+        "precision": precision,
         "threads": torch.get_num_threads(),
     }
     seen = _Looks(spec, checkpoint)
