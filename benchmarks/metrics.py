@@ -106,7 +106,7 @@ def measure(case: tuple, peer_python: str, scale: float, rounds: int | None, fol
     found = [migs, migs, *([] if mig_only else [take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)])]
     return [
         {"label": label, "title": title, "ours": runs[name], "disent": runs["disent"], "digits": 2 if name == "dci" else 4}
-        for runs, (name, title, _) in zip(found, MEASURED, strict=False)
+        for runs, (name, title, _) in zip(found, MEASURED[: len(found)], strict=True)
     ]
 
 
