@@ -46,6 +46,28 @@ def test_loss_and_gradients_are_those_of_torchs_layers(framework, padding, chann
         assert ((found - other).norm() / other.norm()).item() < tolerance
 
 
+@pytest.mark.parametrize("framework", [frameworks.beta_vae, frameworks.ada_gvae])
+def test_in_bfloat16_loss_and_gradients_are_near_those_of_float32_and_layers_stay_in_it(framework):
+    network = model.build("conv", (64, 64, 3), 9).to(memory_format=torch.channels_last)
+    for k, parameter in enumerate(p for p in network.parameters() if p.dim() == 1):
+        nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(k))
+    kinds = []
+    for module in network.modules():
+        if type(module) in KINDS:
+            module.register_forward_hook(lambda layer, inputs, output: kinds.append(output.dtype))
+    x = draw(6, 3, 64, 64, seed=1, dtype=torch.float32)
+    expected, others = loss_and_gradients(network, x, framework)
+    kinds.clear()
+    half = _step._Half(network)
+    half.parameters = network.parameters
+    loss, gradients = loss_and_gradients(half, x, framework)
+    assert set(kinds) == {torch.bfloat16}
+    assert loss.item() == pytest.approx(expected.item(), rel=0.01)
+    for found, other in zip(gradients, others, strict=True):
+        assert found.dtype == torch.float32
+        assert ((found - other).norm() / other.norm()).item() < 0.1
+
+
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 3, 5), (2, 4, 4), (3, 1, 1), (5, 2, 7), (7, 6, 3)])
 def test_sub_pixels_are_a_transposed_convolution(channels, height, width):
     layer = _convolutions.ConvTranspose2d(4, channels, 4, 2, 1).double()
