@@ -38,7 +38,7 @@ Fixed before the study was run, so that all of it fits into an hour on two cores
 chose between batches of 64 and 128; it is no part of the results.
 """
 
-EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation")
+EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta")
 
 
 def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
@@ -69,14 +69,19 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta"}
         ``"fig9"``, ``"fig11"``: the cells of those figures, with the betas that the laptop profile uses. ``"averaging"``: Figure 9's
         Ada-GVAE cells with the published averaging. ``"rotation"``: those of spacings 1 and 3 without the random rotation.
+        ``"beta"``: spacings 1 and 8 with each beta of Table A4, two seeds at most, beta-VAE's before Ada-GVAE's.
     scale : Profile
     """
     _check.one_of("experiment", experiment, EXPERIMENTS)
     if experiment in ("fig9", "fig11"):
         return [without_pixels(spec) for spec in experiments.grid(experiment, scale)]
+    if experiment == "beta":
+        ends = [s for s in experiments.fig9(scale) if s.data_options["grid_spacing"] in (1, 8) and s.seed < 2]
+        ends.sort(key=lambda s: (s.framework == "ada-gvae", s.seed))
+        return [without_pixels(spec.replace(beta=beta)) for spec in ends for beta in sorted(experiments.BETAS)]
     ada = [spec for spec in experiments.fig9(scale) if spec.framework == "ada-gvae"]
     if experiment == "averaging":
         return [without_pixels(spec.replace(average="published")) for spec in ada]
@@ -125,7 +130,7 @@ def run_missing(
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta"}
     scale : Profile
     device : str or torch.device
     store : Store, optional
