@@ -152,8 +152,7 @@ def test_the_study_of_averaging_changes_nothing_but_the_averaging():
     grid = experiments.grid("averaging", "laptop")
     assert {s.average for s in grid} == {"published"}
     assert {s.replace(average="mean").key for s in grid} == ada
-    # the smallest and the largest spacing of every seed first
-    assert [(s.data_options["grid_spacing"], s.seed) for s in grid[:5]] == [(1, 0), (8, 0), (1, 1), (8, 1), (1, 2)]
+    assert [s.data_options["grid_spacing"] for s in grid[:4]] == [1, 8, 2, 4]
 
 
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
