@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -359,6 +360,47 @@ def test_a_batch_in_parts_gives_the_steps_of_the_whole_batch(monkeypatch, framew
         np.testing.assert_allclose(parts.history[term], whole.history[term], rtol=1e-4)
     # Adam's first steps are those of gradients' signs, so where a gradient is nearly nothing rounding decides
     assert (weights(parts) - weights(whole)).abs().mean() < 1e-5
+
+
+def test_parts_in_bfloat16_are_done_side_by_side_and_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr(_step, "_PART", {"bf16": 8})
+    spec, before = RunSpec(framework="ada-gvae", steps=2, batch=16), torch.get_num_threads()
+    real, both = _step.objective, threading.Barrier(2)
+    done_by, read_by = set(), set()
+
+    def spy(*given):
+        both.wait(60)  # gets no further unless two are under way
+        done_by.add((threading.get_ident(), torch.get_num_threads()))
+        return real(*given)
+
+    def observe(step, index, real=_step.Step._observe):
+        read_by.add(threading.get_ident())
+        return real(step, index)
+
+    try:
+        torch.set_num_threads(1)
+        alone = fit(spec, precision="bf16")
+        torch.set_num_threads(2)
+        monkeypatch.setattr(_step, "objective", spy)
+        monkeypatch.setattr(_step.Step, "_observe", observe)
+        together = fit(spec, precision="bf16")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert [cores for _, cores in done_by] == [1, 1]
+    assert read_by == {threading.get_ident()}
+    np.testing.assert_array_equal(together.history["loss"], alone.history["loss"])
+    assert torch.equal(weights(together), weights(alone))
+
+
+def test_a_part_that_fails_beside_others_fails_the_step(monkeypatch):
+    def broken(*given):
+        raise MemoryError("no room for this part")
+
+    monkeypatch.setattr(_step, "_PART", {"bf16": 8})
+    monkeypatch.setattr(_step, "objective", broken)
+    with pytest.raises(MemoryError, match="no room for this part"):
+        fit(RunSpec(steps=1, batch=16), precision="bf16")
 
 
 @pytest.mark.parametrize(
