@@ -170,7 +170,10 @@ def test_where_images_came_from_is_read_from_the_specification_or_else_from_the_
 @pytest.mark.parametrize(
     ("score_of", "expected"),
     [
-        (lambda spec: {1: 0.8, 2: 0.7, 4: 0.2, 8: 0.02}[spec.data_options["grid_spacing"]], {"reproduced"}),
+        (
+            lambda spec: {1: 0.8, 2: 0.7, 3: 0.5, 4: 0.2, 5: 0.05, 6: 0.04, 7: 0.03, 8: 0.02}[spec.data_options["grid_spacing"]],
+            {"reproduced"},
+        ),
         (lambda spec: 0.45 - 0.01 * spec.data_options["grid_spacing"], {"in direction"}),
         (lambda spec: 0.99 if spec.data_options["grid_spacing"] == 8 else 0.45, {"not reproduced"}),
     ],
@@ -332,6 +335,29 @@ def test_networks_without_pixels_are_judged_in_the_same_way_and_apart():
     assert {(c.verdict, c.beyond) for c in found} == {("in direction", True)}
     assert found[0].scale == "coordinates: 3 runs of 4,000 steps"
     assert _verdicts(store, "Figure 9") == _verdicts(store, "Figure 11") == {"not tested"}
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "smaller", "bounds"),
+    [
+        # the bounds of linear theory are .851 and .095
+        (0.316, 0.0316, "reproduced", ["reproduced", "reproduced"]),
+        (0.316, (0.0316, 0.316), "in direction", ["reproduced", "not reproduced"]),
+        (0.1, 0.1, "not reproduced", ["not reproduced", "in direction"]),
+        (1.0, 0.0, "reproduced", ["in direction", "not reproduced"]),
+    ],
+)
+def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, smaller, bounds):
+    def kl(spec):
+        end = near if spec.data_options["grid_spacing"] == 1 else far
+        return 0.5 if spec.beta <= (end[spec.seed] if isinstance(end, tuple) else end) else 0.001
+
+    store = _coordinates("beta", kl)
+    assert [c.verdict for c in _found(store, "Section 5.3, no pixels", "smaller β")] == [smaller] * 2
+    found = _found(store, "Section 5.3, no pixels", "foretell")
+    assert [c.verdict for c in found] == bounds * 2
+    assert all(c.beyond for c in found)
+    assert _verdicts(MadeUp(), "Section 5.3, no pixels", "smaller β") == {"not tested"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vaedis.learning import Learning
+import vaedis as vd
+from vaedis.learning import Learning, largest_beta
 
 STEPS = np.array([10, 20, 40])
 CURVES = {"fast": [2.0, 5.0, 6.0], "slow": [0.0, 0.5, 1.5], "never": [0.0, 0.1, 0.2]}
@@ -55,3 +56,61 @@ def test_runs_that_recorded_nothing_have_no_learning_and_what_does_not_fit_is_re
         made().onsets("separation", 0)
     with pytest.raises(ValueError, match="Unknown measure 'kl'; choose one of: separation, reconstructed"):
         made().onsets("kl")
+
+
+# The largest beta
+
+SMALL = {"image_size": 16, "square_size": 4, "grid_size": 4}
+
+
+@pytest.mark.parametrize("squares", [1, 2])
+def test_equidistant_observations_share_their_variance_equally(squares):
+    # n points, each at the squared distance d from every other, have the variance d / 2n in every direction that they span
+    data = vd.load("xysquares", num_squares=squares, **SMALL)
+    d = vd.distances.perceived(data, [0], [1], loss="mse", standardise=True).item()
+    assert largest_beta(data, 9) == pytest.approx(2 * 9 * d / (2 * 16), rel=1e-5)
+    assert largest_beta(data, 25) == pytest.approx(2 * 25 * d / (2 * 16), rel=1e-5)
+    # few coordinates of many observations, in place of many pixels of few
+    assert largest_beta(vd.load("coordinates", num_squares=squares, **SMALL), 9) == pytest.approx(largest_beta(data, 9), rel=1e-5)
+
+
+def test_the_largest_beta_follows_from_perceived_distances_alone():
+    data = vd.load("xysquares", num_squares=1, grid_spacing=1, image_size=16, square_size=4, grid_size=8)
+    for loss in ("mse", "box-blur"):
+        n = len(data)
+        i, j = np.divmod(np.arange(n * n), n)
+        distances = vd.distances.perceived(data, i, j, loss=loss, standardise=True).double().numpy().reshape(n, n)
+        centre = np.eye(n) - 1 / n
+        expected = 2 * 9 * np.linalg.eigvalsh(-0.5 * centre @ distances @ centre / n)[-1]
+        assert largest_beta(data, 9, loss=loss) == pytest.approx(expected, rel=1e-4)
+
+
+def test_linear_networks_learn_up_to_the_largest_beta_and_below_it_what_theory_says():
+    options = {"num_squares": 1, **SMALL}
+    bound = largest_beta(vd.load("coordinates", **options), 4)
+    spec = vd.RunSpec(
+        data="coordinates",
+        data_options=options,
+        framework="beta-vae",
+        model="mlp",
+        model_options={"hidden": []},
+        latents=4,
+        lr=0.003,
+        batch=64,
+        steps=3_000,
+    )
+    shares = (0.5, 0.7, 2.0)
+    kl = [run.history["kl"][-100:].mean() for run in vd.fit([spec.replace(beta=share * bound) for share in shares], device="cpu")]
+    # each of the four latents has a direction of its own, all of one variance
+    assert kl[:2] == pytest.approx(-0.5 * np.log(shares[:2]), rel=0.1)
+    assert kl[2] < 0.005
+
+
+def test_what_is_no_quadratic_form_or_no_number_of_latents_has_no_largest_beta():
+    data = vd.load("xysquares", num_squares=1, **SMALL)
+    with pytest.raises(TypeError, match="'mae' is not a quadratic form"):
+        largest_beta(data, 9, loss="mae")
+    with pytest.raises(ValueError, match="latents must be a whole number of at least 1, not 0"):
+        largest_beta(data, 0)
+    with pytest.raises(ValueError, match="samples must be a whole number of at least 2, not 1"):
+        largest_beta(data, 9, samples=1)

@@ -66,6 +66,49 @@ def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = 
     return figure
 
 
+@styled
+def scores_by_beta(found: Found, limits: Mapping[int, float]) -> Figure:
+    """Draw KL divergence, MIG and DCI against beta, for each spacing and framework of which runs are stored.
+
+    Parameters
+    ----------
+    found : Found
+        Every run is a point; lines join the medians, and below it is written which runs these are.
+    limits : mapping of int to float
+        Of each spacing, the beta above which nothing should be learnt (`learning.largest_beta`): a vertical line.
+    """
+    figure, panels = plt.subplots(1, 3, figsize=(9.2, 3.6))
+    lines: dict[int, Any] = dict(zip(sorted(limits), ("-", "--", ":", "-."), strict=False))
+    for axes, (score, label) in zip(panels, {"final_kl": "KL divergence, nats a latent", **SCORES}.items(), strict=True):
+        for spacing, style in lines.items():
+            axes.axvline(limits[spacing], color="0.55", linestyle=style, linewidth=1.2, zorder=1)
+            for framework in ("ada-gvae", "beta-vae"):
+                rows = [r for r in found.rows if (r["framework"], r["data_options"]["grid_spacing"]) == (framework, spacing)]
+                if not rows:
+                    continue
+                x, y = (np.array([row[column] for row in rows], float) for column in ("beta", score))
+                full = {"markeredgecolor": "white"} if style == "-" else {"markerfacecolor": "white"}
+                axes.plot(x, y, MARKERS[framework], color=COLOURS[framework], markersize=5, zorder=3, **full)
+                at, name = np.unique(x), f"{NAMES[framework]}, spacing {spacing}"
+                axes.plot(at, [np.median(y[x == a]) for a in at], style, color=COLOURS[framework], linewidth=1.3, zorder=2, label=name)
+        axes.set(xlabel="β", ylabel=label, xscale="log")
+        axes.grid(True)
+    panels[0].set_yscale("symlog", linthresh=0.01)
+    panels[0].set_ylim(bottom=0)
+    for axes in panels[1:]:
+        axes.set_ylim(-0.05, 1.05)
+    handles, names = panels[0].get_legend_handles_labels()
+    bounds = [plt.Line2D([], [], color="0.55", linestyle=style) for style in lines.values()]
+    figure.legend(
+        handles + bounds,
+        [*names, *(f"bound for spacing {spacing}" for spacing in lines)],
+        loc="outside upper center",
+        ncols=3,
+    )
+    note_runs(figure, found.describe())
+    return figure
+
+
 def _spacings(found: Found, framework: str) -> np.ndarray:
     return np.array([row["data_options"]["grid_spacing"] for row in found.rows if row["framework"] == framework], float)
 

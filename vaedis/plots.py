@@ -28,7 +28,7 @@ from vaedis._plot_style import (
     plt,
     styled,
 )
-from vaedis._score_plots import argument, learning, scores_by_group, scores_by_spacing
+from vaedis._score_plots import argument, learning, scores_by_beta, scores_by_group, scores_by_spacing
 
 __all__ = [
     "COLOURS",
@@ -49,6 +49,7 @@ __all__ = [
     "matrices",
     "panels",
     "posteriors",
+    "scores_by_beta",
     "scores_by_group",
     "scores_by_spacing",
     "traversals",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 
-from vaedis import no_pixels, statistics
-from vaedis.claims._base import SCORES, Claim, scale, subset, verdict
+from vaedis import learning, no_pixels, statistics
+from vaedis.claims._base import FRAMEWORKS, SCORES, Claim, number, scale, subset, verdict
 from vaedis.claims._latents import order_claims
-from vaedis.claims._scores import loss_claims, spacing_claims
+from vaedis.claims._scores import ALIVE, loss_claims, spacing_claims
+from vaedis.data import load
 from vaedis.results import Found, Store
+
+_CELL_BETA = "05b_smaller_beta#where-learning-ends"
 
 
 def no_pixels_9(store: Store) -> Iterator[Claim]:
@@ -28,6 +32,74 @@ def no_pixels_11(store: Store) -> Iterator[Claim]:
     """Figure 11's ranges, judged by networks that see coordinates."""
     found = no_pixels.stored("fig11", store)
     yield from loss_claims(found, "Figure 11, no pixels", "06b_no_pixels#the-loss-without-pixels", column="distance", beyond=True)
+
+
+def no_pixels_beta(store: Store) -> Iterator[Claim]:
+    """Up to which beta networks that see coordinates learn anything, and whether that is where linear theory puts it."""
+    found = no_pixels.stored("beta", store)
+    for framework, name in FRAMEWORKS.items():
+        ends = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
+        reach = {spacing: _learns_up_to(runs) for spacing, runs in ends.items()}
+        tested = all(reach.values())
+        near, far = (reach[spacing] or [] for spacing in ends)
+        yield Claim(
+            "Section 5.3, no pixels",
+            f"{name} needs a smaller β on XYSquares than where squares overlap.",
+            "smaller",
+            f"largest β at which it learns: {_range(far)} at spacing 8, {_range(near)} at spacing 1" if tested else "–",
+            f"{scale(ends[8])} at spacing 8, {len(ends[1].rows)} at 1" if tested else "no runs stored",
+            f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in every run; in direction: in the median",
+            verdict(max(far) < min(near), bool(np.median(far) < np.median(near))) if tested else verdict(None),
+            _CELL_BETA,
+            "where the KL divergence is nothing, posteriors are the prior and hold nothing",
+            beyond=True,
+        )
+        for spacing, runs in ends.items():
+            yield _bound(runs, spacing, name, reach[spacing])
+
+
+def _bound(runs: Found, spacing: int, name: str, reach: list[float] | None) -> Claim:
+    betas = sorted({row["beta"] for row in runs.rows})
+    ours, within, near = "–", None, False
+    if reach:
+        bound = _largest_beta(spacing, runs.rows[0]["latents"])
+        # between which two of the betas that were tried learning ended, in each run
+        ends = [(last, min((beta for beta in betas if beta > last), default=float("inf"))) for last in reach]
+        within = all(low <= bound < high for low, high in ends)
+        near = all(low / 2 <= bound < high * 2 for low, high in ends)
+        ours = f"bound {number(bound)}; learns at {_range([low for low, _ in ends])}, no more at {_range([high for _, high in ends])}"
+    return Claim(
+        "Section 5.3, no pixels",
+        f"{name}, spacing {spacing}: learning ends at the β that perceived distances foretell.",
+        "–",
+        ours,
+        scale(runs) if reach else "no runs stored",
+        "in every run the bound of linear theory lies between the last β that learns and the next one; in direction: to a factor of 2",
+        verdict(within, near),
+        _CELL_BETA,
+        "the betas are those of Table A4, a factor of 3 apart; the bound is exact for linear networks only",
+        beyond=True,
+    )
+
+
+@functools.cache
+def _largest_beta(spacing: int, latents: int) -> float:
+    data = load("coordinates", grid_spacing=spacing)
+    return learning.largest_beta(data, latents, samples=len(data))
+
+
+def _learns_up_to(runs: Found) -> list[float] | None:
+    """The largest beta at which each seed learns anything, 0 if at none; None without several betas."""
+    seeds: dict[int, list[tuple[float, float]]] = {}
+    for row in runs.rows:
+        seeds.setdefault(row["seed"], []).append((row["beta"], row["final_kl"] or 0.0))
+    if not seeds or min(map(len, seeds.values())) < 2:
+        return None
+    return [max((beta for beta, kl in tried if kl > ALIVE), default=0.0) for tried in seeds.values()]
+
+
+def _range(values: list[float]) -> str:
+    return f"{min(values):g}" if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
 
 
 def averaging(store: Store) -> Iterator[Claim]:

@@ -32,7 +32,7 @@ from vaedis.results import Found, Store, published
 
 _CELL_6 = "05_adversarial_data#scores-on-adversarial-data"
 # nats a latent, a mean over latents: below, posteriors are the prior and nothing is learnt
-_ALIVE = 0.01
+ALIVE = 0.01
 
 
 def figure6(store: Store) -> Iterator[Claim]:
@@ -132,7 +132,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
         rows = [row for row in runs.rows if row["framework"] == "beta-vae"]
         betas |= {row["beta"] for row in rows}
         if len({row["beta"] for row in rows}) > 1:
-            alive[data] = max((row["beta"] for row in rows if (row["final_kl"] or 0.0) > _ALIVE), default=0.0)
+            alive[data] = max((row["beta"] for row in rows if (row["final_kl"] or 0.0) > ALIVE), default=0.0)
     others = [beta for data, beta in alive.items() if data != "xysquares"]
     tested = "xysquares" in alive and bool(others)
     yield Claim(
@@ -143,7 +143,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
         scale(subset(found, framework="beta-vae"))
         if tested
         else f"{f'runs of one β only ({min(betas):g})' if betas else 'no runs stored'}; needs the sweep of the paper profile",
-        f"largest β with a KL above {_ALIVE} nats a latent is below that of every other data set; in direction: of their median",
+        f"largest β with a KL above {ALIVE} nats a latent is below that of every other data set; in direction: of their median",
         verdict(alive["xysquares"] < min(others), bool(alive["xysquares"] < np.median(others))) if tested else verdict(None),
         _CELL_6,
         "where the KL divergence is nothing, posteriors are the prior and hold nothing",
