@@ -92,6 +92,7 @@ def scores_by_beta(found: Found, limits: Mapping[int, float]) -> Figure:
                 at, name = np.unique(x), f"{NAMES[framework]}, spacing {spacing}"
                 axes.plot(at, [np.median(y[x == a]) for a in at], style, color=COLOURS[framework], linewidth=1.3, zorder=2, label=name)
         axes.set(xlabel="β", ylabel=label, xscale="log")
+        axes.xaxis.set_minor_formatter(plt.NullFormatter())
         axes.grid(True)
     panels[0].set_yscale("symlog", linthresh=0.01)
     panels[0].set_ylim(bottom=0)
