@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -55,6 +56,29 @@ def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
         assert (x.verdict, y.verdict, c.verdict) == ("adversarial", "adversarial", "ordered")
         assert not x.adversarial
         assert "on average" in x.reason
+
+
+def test_the_largest_beta_is_that_of_sums_and_of_quadratic_losses_only():
+    data = squares(4)
+    mse, blur, mae = diagnose(data, ["mse", "box-blur", "mae"], radii=()).losses
+    # 25 positions, each 32 squared grey values away from every other: a variance of 32 / 50 in each direction, and twice that
+    assert mse.largest_beta == pytest.approx(2 * 32 / 50)
+    assert "above a beta of about 1.28, " in str(diagnose(data, radii=()))
+    assert blur.largest_beta == pytest.approx(24**2 * 3 * vd.learning.largest_beta(data, 1, loss="box-blur", standardise=False))
+    assert mae.largest_beta is None
+    assert "above a beta" not in str(diagnose(data, "mae", radii=()))
+
+
+@pytest.mark.parametrize(("images", "numbers", "most"), [(2_000, 2**25, 25), (10, 2**25, 10), (2_000, 5 * 24**2 * 3, 5), (2_000, 1, 2)])
+def test_the_largest_beta_of_many_or_large_images_is_that_of_some_of_them(monkeypatch, images, numbers, most):
+    module, seen = sys.modules["vaedis.diagnose"], []
+    monkeypatch.setattr(module, "_SPREAD_IMAGES", images)
+    monkeypatch.setattr(module, "_SPREAD_NUMBERS", numbers)
+    monkeypatch.setattr(module, "largest_beta", lambda *a, index, **k: seen.append(index) or 1.0)
+    diagnose(squares(4), radii=())
+    (index,) = seen
+    assert len(index.unique()) == len(index) <= most
+    assert len(index) > most / 2
 
 
 def test_ordered_factors_need_no_advice():

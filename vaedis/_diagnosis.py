@@ -84,6 +84,9 @@ class LossReport:
         In the order of the data set.
     unpaired : tuple of str
         Factors of which no two images differ in them alone, so that nothing can be said.
+    largest_beta : float or None
+        Above this a VAE learns nothing, to first order (`learning.largest_beta`): beta weighs the sum of the KL divergence over latents
+        against the sum of the loss over pixels. None if the loss is not a quadratic form.
     """
 
     loss: str
@@ -91,6 +94,17 @@ class LossReport:
     random_rank: float | None
     factors: tuple[FactorReport, ...]
     unpaired: tuple[str, ...]
+    largest_beta: float | None = None
+
+    @property
+    def bound(self) -> str:
+        """One sentence on the beta above which nothing is learnt; empty if there is none."""
+        if self.largest_beta is None:
+            return ""
+        return (
+            f"Nothing is learnt above a beta of about {self.largest_beta:.3g}, which weighs sums: the KL divergence over latents, and the "
+            "loss over pixels."
+        )
 
     def reasons(self) -> dict[str, list[str]]:
         """Return what there is to say about factors that are not plainly ordered: {reason: factors}."""
@@ -173,7 +187,7 @@ class Diagnosis:
             lines += [f"  {', '.join(names)}: {reason}" for reason, names in report.reasons().items()]
             if report.unpaired:
                 lines.append(f"  no two images differ in it alone: {', '.join(report.unpaired)}")
-            lines.append("  " + report.verdict)
+            lines += ["  " + text for text in (report.verdict, report.bound) if text]
         lines += [""] * bool(self.advice) + [advice.text for advice in self.advice]
         return "\n".join(lines)
 

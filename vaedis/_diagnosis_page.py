@@ -66,7 +66,8 @@ def _loss(report: LossReport) -> list[str]:
     parts = [
         f"<h2>{_(report.loss)}</h2>",
         f'<p class="verdict {"good" if good else "bad"}">{_(report.verdict)}</p>',
-        f'<p class="facts">Random pairs are {report.random_mean:.4g} apart; their rank correlation with the factors is {rank}.</p>',
+        f'<p class="facts">Random pairs are {report.random_mean:.4g} apart; their rank correlation with the factors is {rank}. '
+        f"{_(report.bound)}</p>",
         f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
     ]
     if reasons:

@@ -19,6 +19,7 @@ from vaedis.data.base import FactorData
 from vaedis.data.table import Table
 from vaedis.distances import Along, along, perceived
 from vaedis.distances._agreement import compare
+from vaedis.learning import largest_beta
 from vaedis.losses import BoxBlur, Loss
 
 # A rank correlation of pairs: XYSquares at spacing 4, whose distances stop growing after two steps, has .85 for its mean matrix.
@@ -31,6 +32,7 @@ RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
 _RANDOM_PAIRS = 10_000
 _BLUR_TRAVERSALS = 64
+_SPREAD_IMAGES, _SPREAD_NUMBERS = 2_000, 2**25
 
 
 def diagnose(
@@ -105,7 +107,19 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
     # those that look alike come at the same time
     places = {name: 1 + sum(other.mean > result.mean * (1 + 1e-6) for other in found.values()) for name, result in found.items()}
     factors = tuple(_of_factor(result, random_mean, places[name]) for name, result in found.items())
-    return LossReport(_name(loss), random_mean, rank, factors, tuple(unpaired))
+    return LossReport(_name(loss), random_mean, rank, factors, tuple(unpaired), _largest_beta(data, loss, a))
+
+
+def _largest_beta(data: FactorData, loss: Loss, rows: torch.Tensor) -> float | None:
+    if not loss.quadratic:
+        return None
+    pixels = math.prod(data.shape)
+    rows = torch.unique(rows)
+    # as many images as fit into memory at once
+    most = min(_SPREAD_IMAGES, max(2, _SPREAD_NUMBERS // pixels))
+    rows = rows[:: -(-len(rows) // most)]
+    # of means over latents and pixels, and so of sums
+    return largest_beta(data, 1, loss=loss, index=rows, standardise=False) * pixels
 
 
 def _of_factor(found: Along, random_mean: float, place: int) -> FactorReport:

@@ -114,7 +114,16 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
     return compare(x, y, y).rank
 
 
-def largest_beta(data: FactorData, latents: int, *, loss: str | losses.Loss = "mse", samples: int = 4_000, seed: int = 0) -> float:
+def largest_beta(
+    data: FactorData,
+    latents: int,
+    *,
+    loss: str | losses.Loss = "mse",
+    samples: int = 4_000,
+    seed: int = 0,
+    index: Tensor | None = None,
+    standardise: bool = True,
+) -> float:
     """Return the beta above which a VAE learns nothing of its data, to first order.
 
     A direction of the data is worth a latent only if the loss that it saves is more than the KL divergence that it costs. For a linear VAE
@@ -126,13 +135,17 @@ def largest_beta(data: FactorData, latents: int, *, loss: str | losses.Loss = "m
     data : FactorData
     latents : int
     loss : str or losses.Loss
-        A quadratic form. Images are standardised for it.
+        A quadratic form.
     samples : int
         How many images to look at; all if there are no more. From a sample the bound comes out too high where the variance is spread over
         a number of directions that is not small beside the sample's: for XYSquares, 189 of them, by a half at 4,000 images. Its
         `data.Coordinates` are few enough to look at all of it.
     seed : int
         Of the sample.
+    index : Tensor of int64, shape (n,), optional
+        Look at these images instead.
+    standardise : bool
+        Subtract the mean and divide by the std of the data set's pixels first, as training does.
 
     Returns
     -------
@@ -146,12 +159,12 @@ def largest_beta(data: FactorData, latents: int, *, loss: str | losses.Loss = "m
     """
     latents, samples = _check.count("latents", latents), _check.count("samples", samples, 2)
     form = losses.get(loss)
-    index = torch.arange(len(data))
-    if len(data) > samples:
-        index = data.factors.sample_index(samples, generator=torch.Generator().manual_seed(seed))
+    if index is None:
+        drawn = torch.Generator().manual_seed(seed)
+        index = torch.arange(len(data)) if len(data) <= samples else data.factors.sample_index(samples, generator=drawn)
 
     def embedded(part: Tensor) -> Tensor:
-        return form.embed(data.observations(part.to(data.device))).to("cpu", torch.float64)
+        return form.embed(data.observations(part.to(data.device), standardise=standardise)).to("cpu", torch.float64)
 
     width = embedded(index[:1]).shape[1]
     parts = index.split(max(256, 2**22 // width))
