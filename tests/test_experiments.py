@@ -155,6 +155,14 @@ def test_the_study_of_averaging_changes_nothing_but_the_averaging():
     assert [s.data_options["grid_spacing"] for s in grid[:4]] == [1, 8, 2, 4]
 
 
+def test_the_study_of_beta_has_every_beta_of_table_a4_from_the_middle_outwards():
+    grid = experiments.grid("beta", "laptop")
+    assert len({s.key for s in grid}) == len(grid) == 2 * 2 * 8
+    assert [s.beta for s in grid[:6:2]] == [0.0316, 0.01, 0.1]
+    assert {s.beta for s in grid} == {s.beta for s in experiments.grid("fig6", "paper")}
+    assert {(s.framework, s.latents, s.steps) for s in grid} == {("beta-vae", 9, 2_000)}
+
+
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
     grid = experiments.grid("fig9", "paper")
     assert len({s.key for s in grid}) == len(grid) == 80
@@ -195,7 +203,7 @@ def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
     assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
     assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
-    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging"):
+    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta"):
         experiments.grid("fig7")
 
 

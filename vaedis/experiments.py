@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import numbers
 import os
 from collections.abc import Mapping
@@ -295,7 +296,29 @@ def averaging(scale: Profile) -> list[RunSpec]:
     return [s.replace(average="published") for s in fig9(scale) if s.framework == "ada-gvae"]
 
 
-GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging}
+def beta(scale: Profile) -> list[RunSpec]:
+    """Return XYSquares at spacings 8 and 1 with each beta of Table A4, beta-VAE, z = 9: where does learning end?
+
+    Betas come from the middle outwards, since that is where it must be.
+    """
+    middle = 0.0316
+    return [
+        RunSpec(
+            data_options={"grid_spacing": spacing},
+            framework="beta-vae",
+            beta=beta,
+            latents=9,
+            steps=scale.steps,
+            batch=scale.batch,
+            seed=seed,
+        )
+        for seed in range(min(2, scale.repeats))
+        for beta in sorted(BETAS, key=lambda b: abs(math.log(b / middle)))
+        for spacing in (8, 1)
+    ]
+
+
+GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging, "beta": beta}
 
 
 def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
@@ -303,7 +326,7 @@ def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta"}
     scale : Profile or str, optional
         As for `profile`.
 
