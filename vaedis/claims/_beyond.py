@@ -14,7 +14,7 @@ from vaedis.claims._scores import ALIVE, loss_claims, spacing_claims
 from vaedis.data import load
 from vaedis.results import Found, Store
 
-_CELL_BETA = "05b_smaller_beta#where-learning-ends"
+_BETA_PAGE = "05b_smaller_beta"
 
 
 def no_pixels_9(store: Store) -> Iterator[Claim]:
@@ -34,31 +34,38 @@ def no_pixels_11(store: Store) -> Iterator[Claim]:
     yield from loss_claims(found, "Figure 11, no pixels", "06b_no_pixels#the-loss-without-pixels", column="distance", beyond=True)
 
 
-def no_pixels_beta(store: Store) -> Iterator[Claim]:
-    """Up to which beta networks that see coordinates learn anything, and whether that is where linear theory puts it."""
-    found = no_pixels.stored("beta", store)
-    for framework, name in FRAMEWORKS.items():
-        ends = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
-        reach = {spacing: _learns_up_to(runs) for spacing, runs in ends.items()}
-        tested = all(reach.values())
-        near, far = (reach[spacing] or [] for spacing in ends)
-        yield Claim(
-            "Section 5.3, no pixels",
-            f"{name} needs a smaller β on XYSquares than where squares overlap.",
-            "smaller",
-            f"largest β at which it learns: {_range(far)} at spacing 8, {_range(near)} at spacing 1" if tested else "–",
-            f"{scale(ends[8])} at spacing 8, {len(ends[1].rows)} at 1" if tested else "no runs stored",
-            f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in every run; in direction: in the median",
-            verdict(max(far) < min(near), bool(np.median(far) < np.median(near))) if tested else verdict(None),
-            _CELL_BETA,
-            "where the KL divergence is nothing, posteriors are the prior and hold nothing",
-            beyond=True,
-        )
-        for spacing, runs in ends.items():
-            yield _bound(runs, spacing, name, reach[spacing])
+def largest_beta(store: Store) -> Iterator[Claim]:
+    """Up to which beta networks learn anything, and whether that is where linear theory puts it: on images, and on coordinates."""
+    images = store.best("beta")
+    yield from _where_learning_ends(images, "beta-vae", "Section 5.3, bound", f"{_BETA_PAGE}#the-same-with-images")
+    for framework in FRAMEWORKS:
+        found = no_pixels.stored("beta", store)
+        yield from _where_learning_ends(found, framework, "Section 5.3, no pixels", f"{_BETA_PAGE}#where-learning-ends")
 
 
-def _bound(runs: Found, spacing: int, name: str, reach: list[float] | None) -> Claim:
+def _where_learning_ends(found: Found | None, framework: str, where: str, cell: str) -> Iterator[Claim]:
+    name = FRAMEWORKS[framework]
+    ends = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
+    reach = {spacing: _learns_up_to(runs) for spacing, runs in ends.items()}
+    tested = all(reach.values())
+    near, far = (reach[spacing] or [] for spacing in ends)
+    yield Claim(
+        where,
+        f"{name} needs a smaller β on XYSquares than where squares overlap.",
+        "smaller",
+        f"largest β at which it learns: {_range(far)} at spacing 8, {_range(near)} at spacing 1" if tested else "–",
+        f"{scale(ends[8])} at spacing 8, {len(ends[1].rows)} at 1" if tested else "no runs stored",
+        f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in every run; in direction: in the median",
+        verdict(max(far) < min(near), bool(np.median(far) < np.median(near))) if tested else verdict(None),
+        cell,
+        "where the KL divergence is nothing, posteriors are the prior and hold nothing",
+        beyond=True,
+    )
+    for spacing, runs in ends.items():
+        yield _bound(runs, spacing, name, reach[spacing], where, cell)
+
+
+def _bound(runs: Found, spacing: int, name: str, reach: list[float] | None, where: str, cell: str) -> Claim:
     betas = sorted({row["beta"] for row in runs.rows})
     ours, within, near = "–", None, False
     if reach:
@@ -69,14 +76,14 @@ def _bound(runs: Found, spacing: int, name: str, reach: list[float] | None) -> C
         near = all(low / 2 <= bound < high * 2 for low, high in ends)
         ours = f"bound {number(bound)}; learns at {_range([low for low, _ in ends])}, no more at {_range([high for _, high in ends])}"
     return Claim(
-        "Section 5.3, no pixels",
+        where,
         f"{name}, spacing {spacing}: learning ends at the β that perceived distances foretell.",
         "–",
         ours,
         scale(runs) if reach else "no runs stored",
         "in every run the bound of linear theory lies between the last β that learns and the next one; in direction: to a factor of 2",
         verdict(within, near),
-        _CELL_BETA,
+        cell,
         "the betas are those of Table A4, a factor of 3 apart; the bound is exact for linear networks only",
         beyond=True,
     )
