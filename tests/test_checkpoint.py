@@ -68,6 +68,48 @@ def test_the_convolutional_network_is_taken_up_with_its_layout(tmp_path):
     assert_same_bits(fit(spec, checkpoint=tmp_path), fit(spec))
 
 
+POPULATION = [
+    SPEC,
+    SPEC.replace(seed=1, lr=1e-2),
+    SPEC.replace(average="published", beta=0.5),
+    # fails before the first look, and stays out
+    SPEC.replace(lr=1e30),
+]
+
+
+@pytest.mark.filterwarnings("ignore:One of 4 runs stopped")
+@pytest.mark.parametrize("step", [0, 1, 3, 39])
+def test_a_population_that_was_stopped_ends_with_the_bits_of_one_that_was_not(tmp_path, step):
+    with pytest.raises(vd.TrainingStopped, match=rf"Stopped at step {step} of 40, .*\.safetensors\. The first of 4 runs: ") as caught:
+        fit(POPULATION, checkpoint=tmp_path, deadline=stop_after(step))
+    assert (caught.value.step, caught.value.spec) == (step, SPEC)
+    assert caught.value.checkpoint.is_file()
+    steps = set()
+    runs = fit(POPULATION, checkpoint=tmp_path, callback=lambda s, run: steps.add((s, run.spec.seed)), every=1)
+    assert min(steps) == (step + 1, 0)
+    *whole, failed = fit(POPULATION)
+    for run, expected in zip(runs, whole, strict=False):
+        assert_same_bits(run, expected)
+        assert run.failure is None
+    assert runs[-1].failure.step == failed.failure.step == len(runs[-1].history["loss"])
+
+
+def test_checkpoints_of_a_population_are_nobody_elses_and_are_forgotten_together(tmp_path):
+    specs = POPULATION[:2]
+    fit(specs, checkpoint=tmp_path, checkpoint_every=10)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert [name[16:] for name in kept] == ["-000000030.safetensors", "-000000040.safetensors"]
+    steps = []
+    for other in (SPEC, [SPEC], specs[::-1]):
+        fit(other, checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+        assert steps[0] == 1
+        steps.clear()
+        train.forget(other, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    train.forget(specs, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 CHILD = """
 import sys, time, torch, vaedis as vd
 from test_checkpoint import SPEC
@@ -213,7 +255,7 @@ def test_a_deadline_in_seconds_stops_a_sequence_too():
     with pytest.raises(vd.TrainingStopped, match="Stopped at step 0 of 40, since the time was up; no checkpoint was written"):
         fit(deadline=0)
     with pytest.raises(vd.TrainingStopped) as caught:
-        fit([SPEC.replace(steps=10**6), SPEC], deadline=0.2)
+        fit([SPEC.replace(steps=10**6), SPEC.replace(steps=10**6, seed=1)], deadline=0.2)
     assert 0 < caught.value.step < 10**6
     assert caught.value.checkpoint is None
     assert len(fit(deadline=1000).history["loss"]) == 40

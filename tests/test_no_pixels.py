@@ -70,6 +70,8 @@ def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
         assert arrays["cycles"].shape == (9, 9, 64, 64, 3)
         # at spacing 1 distances along a factor are a straight line, and they are among what is kept
         np.testing.assert_allclose(np.diff(arrays["x/x_R"][0]), arrays["x/x_R"][0, 1], rtol=1e-3)
+    # checkpoints are gone once all runs are stored
+    assert not list((tmp_path / "checkpoints").iterdir())
     assert no_pixels.run_missing("rotation", scale=TOY, store=store, device="cpu", quiet=True) == 0
     assert no_pixels.stored("rotation", store).rows == []  # of another profile
 

@@ -6,10 +6,12 @@ and the last two of a run are kept, so that one of them is good whatever happens
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import warnings
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +38,23 @@ def of_run(folder: Path, spec: RunSpec) -> Path | None:
     return folder / spec.key if available() else None
 
 
+def key_of(spec: RunSpec | Sequence[RunSpec]) -> str:
+    """Return what the checkpoints of a run, or of a population, are named by."""
+    if isinstance(spec, RunSpec):
+        return spec.key
+    return hashlib.sha256(f"population {' '.join(one.key for one in spec)}".encode()).hexdigest()[:16]
+
+
 class Checkpoints:
-    """The checkpoints of one run in a folder, which may hold those of other runs too.
+    """The checkpoints of one run, or of one population, in a folder, which may hold others too.
 
     Parameters
     ----------
     folder : path
         Made if it does not exist.
-    spec : RunSpec
+    spec : RunSpec or sequence of RunSpec
     data : FactorData
+        Of a population, that of its first member.
     precision : str
         Of the arithmetic; see `fit`.
 
@@ -54,7 +64,7 @@ class Checkpoints:
         If safetensors is not installed.
     """
 
-    def __init__(self, folder: str | Path, spec: RunSpec, data: FactorData, precision: str):
+    def __init__(self, folder: str | Path, spec: RunSpec | Sequence[RunSpec], data: FactorData, precision: str):
         try:
             import safetensors.torch
         except ImportError:
@@ -62,28 +72,30 @@ class Checkpoints:
                 "Checkpoints are safetensors files, and safetensors is not installed; pip install 'vaedis[checkpoints]', or train without."
             ) from None
         self._io = safetensors
-        self.folder, self.spec = Path(folder), spec
+        self.folder, self.key = Path(folder), key_of(spec)
+        specs = [spec] if isinstance(spec, RunSpec) else spec
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"checkpoint must be a folder, and {str(folder)!r} is a file; name another.")
         self.folder.mkdir(parents=True, exist_ok=True)
         # what must be the same for a checkpoint to be this run's: with another device or precision the bits would differ
         self._about = {
             "format": _FORMAT,
-            "key": spec.key,
+            "key": self.key,
             "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
             "device": data.device.type,
             "precision": precision,
         }
+        self._specs = json.dumps([one.to_dict() for one in specs], default=str)
 
     def _paths(self) -> list[Path]:
         """The run's checkpoints, the oldest first."""
-        return sorted(self.folder.glob(f"{self.spec.key}-*.safetensors"))
+        return sorted(self.folder.glob(f"{self.key}-*.safetensors"))
 
     def save(self, step: int, state: dict[str, Tensor]) -> Path | None:
         """Write a checkpoint, then remove all but the last two; return its path, or None, with a warning, if it cannot be written."""
-        path = self.folder / f"{self.spec.key}-{step:09d}.safetensors"
+        path = self.folder / f"{self.key}-{step:09d}.safetensors"
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        about = {**self._about, "step": str(step), "spec": json.dumps(self.spec.to_dict(), default=str), "sum": _sum(state)}
+        about = {**self._about, "step": str(step), "specs": self._specs, "sum": _sum(state)}
         try:
             write_atomically(path, self._io.torch.save(state, about))
             for old in self._paths()[:-_KEEP]:
@@ -117,9 +129,9 @@ class Checkpoints:
         return int(about["step"]), state
 
 
-def clear(spec: RunSpec, folder: str | Path) -> None:
-    """Remove a run's checkpoints, and what a killed process left half-written."""
-    for pattern in (f"{spec.key}-*.safetensors", f".{spec.key}-*.tmp"):
+def clear(spec: RunSpec | Sequence[RunSpec], folder: str | Path) -> None:
+    """Remove the checkpoints of a run or a population, and what a killed process left half-written."""
+    for pattern in (f"{key_of(spec)}-*.safetensors", f".{key_of(spec)}-*.tmp"):
         for path in Path(folder).glob(pattern):
             path.unlink(missing_ok=True)
 
@@ -127,27 +139,39 @@ def clear(spec: RunSpec, folder: str | Path) -> None:
 def pack(network: VAE, optimiser: torch.optim.Optimizer, draws: Draws, recorded: Tensor) -> dict[str, Tensor]:
     """Return the state of a run as tensors by name: weights, Adam's moments, generators, and the losses of the steps so far."""
     state = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
-    for name, parameter in network.named_parameters():
-        state |= {f"adam.{name}.{what}": tensor for what, tensor in optimiser.state[parameter].items()}
-    state |= {f"draws.{name}": tensor for name, tensor in draws.state().items()}
+    state |= pack_rest(dict(network.named_parameters()), optimiser, draws)
     return {**state, "recorded": recorded}
+
+
+def pack_rest(weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, draws: Draws) -> dict[str, Tensor]:
+    """Return Adam's moments of named weights, and the state of the generators, as tensors by name."""
+    state = {f"adam.{name}.{what}": tensor for name, weight in weights.items() for what, tensor in optimiser.state[weight].items()}
+    return state | {f"draws.{name}": tensor for name, tensor in draws.state().items()}
 
 
 @torch.no_grad()
 def unpack(state: dict[str, Tensor], network: VAE, optimiser: torch.optim.Optimizer, draws: Draws, recorded: Tensor) -> None:
     """Bring a run to the state that `pack` returned."""
 
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-    network.load_state_dict(part("model."))
-    for name, parameter in network.named_parameters():
-        for what, tensor in part(f"adam.{name}.").items():
-            # moments lie in memory as their parameter does, since one pass goes over both
-            place = torch.empty_like(parameter) if tensor.shape == parameter.shape else torch.empty((), device=parameter.device)
-            optimiser.state[parameter][what] = place.copy_(tensor)
-    draws.restore(part("draws."))
+    network.load_state_dict(part(state, "model."))
+    unpack_rest(state, dict(network.named_parameters()), optimiser, draws)
     recorded[: len(state["recorded"])] = state["recorded"].to(recorded.device)
+
+
+@torch.no_grad()
+def unpack_rest(state: dict[str, Tensor], weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, draws: Draws) -> None:
+    """Bring moments and generators to the state that `pack_rest` returned."""
+    for name, weight in weights.items():
+        for what, tensor in part(state, f"adam.{name}.").items():
+            # moments lie in memory as their weight does, since one pass goes over both
+            place = torch.empty_like(weight) if tensor.shape == weight.shape else torch.empty((), device=weight.device)
+            optimiser.state[weight][what] = place.copy_(tensor)
+    draws.restore(part(state, "draws."))
+
+
+def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the entries whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def _sum(state: dict[str, Tensor]) -> str:

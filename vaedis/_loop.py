@@ -41,21 +41,23 @@ class TrainingFailed(RuntimeError):
 
 
 class TrainingStopped(Exception):
-    """A run that was ended between two steps because its time was up.
+    """A run, or a population, that was ended between two steps because its time was up.
 
     Attributes
     ----------
     spec : RunSpec
+        Of a population, that of its first member.
     step : int
         How many steps were taken.
     checkpoint : Path or None
         Where the run can be taken up again; None if no checkpoint was asked for, or it could not be written.
     """
 
-    def __init__(self, spec: RunSpec, step: int, checkpoint: Path | None):
+    def __init__(self, spec: RunSpec, step: int, checkpoint: Path | None, members: int = 1):
         self.spec, self.step, self.checkpoint = spec, step, checkpoint
         kept = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
-        super().__init__(f"Stopped at step {step} of {spec.steps}, since the time was up; {kept}. The run: {spec}.")
+        what = "The run" if members == 1 else f"The first of {members} runs"
+        super().__init__(f"Stopped at step {step} of {spec.steps}, since the time was up; {kept}. {what}: {spec}.")
 
 
 class Kept:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaedis import _check, _draws, _loop, _step, data as data_sets, frameworks, losses as loss_functions, model as models, train
+from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, frameworks, losses as loss_functions, model as models, train
+from vaedis._draws import Draws
+from vaedis._loop import TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
 from vaedis.losses import Loss, kl_to_prior
@@ -39,6 +42,9 @@ def fit(
     data: FactorData | None = None,
     callback: Callable[[int, Run], None] | None = None,
     every: int = 0,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> list[Run]:
     """Train a population of multi-layer perceptrons; see `vaedis.fit`, which calls this for a sequence of them.
 
@@ -51,8 +57,11 @@ def fit(
     ------
     ValueError
         If members cannot be stacked; the message says which and why.
+    TrainingStopped
+        If the time was up.
     """
     _check.count("every", every, 0)
+    _check.count("checkpoint_every", checkpoint_every)
     check_shared(specs)
     place = data_sets.resolve_device(device)
     _step.keep_memory(place)
@@ -62,7 +71,8 @@ def fit(
         models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)
     ]
     runs = [Run(*parts, {}, 0.0) for parts in zip(specs, sources, networks, loss, strict=True)]
-    _train(runs, place, callback, every)
+    kept = _Kept(runs, place, checkpoint)
+    _train(kept, _Objective(specs, loss, place), time_is_up, callback, every, checkpoint_every)
     for run in runs:
         run.model.eval()
     return runs
@@ -190,57 +200,126 @@ class _Objective:
         return torch.stack([loss(d, t).mean() for loss, d, t in zip(self.losses, decoded, x, strict=True)])
 
 
-def _train(runs: Sequence[Run], place: torch.device, callback: Callable[[int, Run], None] | None, every: int) -> None:
-    specs = [run.spec for run in runs]
-    spec, stack = specs[0], Stack([run.model for run in runs])
-    objective = _Objective(specs, [run.loss for run in runs], place)
-    # a group of its own for each member: its learning rate is its own, and it can be taken out
-    groups = [{"params": views, "lr": s.lr} for views, s in zip(stack.own, specs, strict=True)]
-    optimiser = torch.optim.Adam(groups, fused=True)
-    recorded = torch.zeros(len(runs), spec.steps, 3, device=place)
-    batches = [train._batches(run.spec, run.data, run.loss, channels_last=False) for run in runs]
-    noise_sources = [_draws.generator(s, "noise", place) for s in specs]
-    living = list(range(len(runs)))
-    looked, seconds, started = 0, 0.0, time.perf_counter()
-    for step in range(1, spec.steps + 1):
-        x = torch.stack([next(b) for b in batches])
-        noise = torch.stack([torch.randn(x.shape[1], spec.latents, generator=g, device=place) for g in noise_sources])
-        terms = objective(stack, x, noise)
+class _Kept:
+    """What changes from step to step in a population, and its checkpoints; as `_loop.Kept` for a single run.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    place : torch.device
+    folder : path or None
+        Of checkpoints; if there is one of this population, it is taken up from there.
+    """
+
+    def __init__(self, runs: Sequence[Run], place: torch.device, folder: str | Path | None):
+        self.runs, self.stack = runs, Stack([run.model for run in runs])
+        # a group of its own for each member: its learning rate is its own, and it can be taken out
+        self.groups = [{"params": views, "lr": run.spec.lr} for views, run in zip(self.stack.own, runs, strict=True)]
+        self.optimiser = torch.optim.Adam(self.groups, fused=True)
+        self.draws = [Draws(run.spec, run.data) for run in runs]
+        self.recorded = torch.zeros(len(runs), runs[0].spec.steps, 3, device=place)
+        self.living = list(range(len(runs)))
+        self.step = self.looked = 0
+        self.seconds = 0.0
+        self.checkpoints = None
+        if folder is not None:
+            self.checkpoints = _checkpoint.Checkpoints(folder, [run.spec for run in runs], runs[0].data, runs[0].precision)
+            if (found := self.checkpoints.load()) is not None:
+                self._take_up(*found)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return the next observations and noise of all members, shapes (K, B, C, H, W) and (K, B, z)."""
+        observed, noise = [], []
+        for run, draws in zip(self.runs, self.draws, strict=True):
+            index = draws.index()
+            observed.append(run.data._observations(index, train._standardise(run.spec, run.loss)))
+            noise.append(draws.noise(len(index)))
+        return torch.stack(observed), torch.stack(noise)
+
+    def look(self) -> None:
+        """Wait for the device, and take out the members whose loss since the last look is not finite."""
+        for k in list(self.living):
+            try:
+                _loop._stop_if_not_finite(self.runs[k].spec, self.recorded[k, : self.step, 0], self.looked)
+            except TrainingFailed as failure:
+                self.runs[k].failure = failure
+                self.living.remove(k)
+        # those that failed are still computed, but learn no more
+        self.optimiser.param_groups = [group for k, group in enumerate(self.groups) if k in self.living]
+        self.looked = self.step
+
+    def report(self) -> None:
+        """Give each run its network and history so far, up to the step at which it failed, and its share of the time."""
+        self.stack.copy_back()
+        for run, terms in zip(self.runs, self.recorded, strict=True):
+            last = min(self.step, run.failure.step) if run.failure else self.step
+            run.history = dict(zip(("loss", "recon", "kl"), terms[:last].T.cpu().numpy(), strict=True))
+            run.seconds = self.seconds / len(self.runs)
+
+    def save(self) -> Path | None:
+        """Write a checkpoint if they were asked for, and return where it is."""
+        if self.checkpoints is None:
+            return None
+        state = {f"weights.{i}": weight for i, weight in enumerate(self.stack.weights)}
+        for k, (views, draws) in enumerate(zip(self.stack.own, self.draws, strict=True)):
+            rest = _checkpoint.pack_rest(_named(views), self.optimiser, draws)
+            state |= {f"{k}.{name}": tensor for name, tensor in rest.items()}
+        seconds = torch.tensor(self.seconds, dtype=torch.float64)
+        return self.checkpoints.save(self.step, {**state, "recorded": self.recorded[:, : self.step], "seconds": seconds})
+
+    @torch.no_grad()
+    def _take_up(self, step: int, state: dict[str, Tensor]) -> None:
+        self.step, self.seconds = step, float(state["seconds"])
+        for i, weight in enumerate(self.stack.weights):
+            weight.copy_(state[f"weights.{i}"])
+        for k, (views, draws) in enumerate(zip(self.stack.own, self.draws, strict=True)):
+            _checkpoint.unpack_rest(_checkpoint.part(state, f"{k}."), _named(views), self.optimiser, draws)
+        self.recorded[:, :step] = state["recorded"].to(self.recorded.device)
+        # who had failed fails again
+        self.look()
+
+
+def _named(views: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {str(i): view for i, view in enumerate(views)}
+
+
+def _train(
+    kept: _Kept,
+    objective: _Objective,
+    time_is_up: Callable[[], bool],
+    callback: Callable[[int, Run], None] | None,
+    every: int,
+    checkpoint_every: int,
+) -> None:
+    specs = [run.spec for run in kept.runs]
+    started = time.perf_counter()
+    while kept.step < specs[0].steps and kept.living:
+        if time_is_up():
+            kept.look()
+            kept.seconds += time.perf_counter() - started
+            raise TrainingStopped(specs[0], kept.step, kept.save(), len(specs))
+        terms = objective(kept.stack, *kept.batch())
         # members share no weights, so the gradient of the sum holds each one's own, whatever the others' losses are
         terms[:, 0].sum().backward()
-        stack.share_gradients()
-        optimiser.step()
-        recorded[:, step - 1] = terms.detach()
-        pause = bool(callback) and every > 0 and step % every == 0
-        if pause or step % _loop._LOOK_EVERY == 0 or step == spec.steps:
-            for k in list(living):
-                try:
-                    _loop._stop_if_not_finite(specs[k], recorded[k, :step, 0], looked)
-                except TrainingFailed as failure:
-                    runs[k].failure = failure
-                    living.remove(k)
-            # those that failed are still computed, but learn no more
-            optimiser.param_groups = [group for k, group in enumerate(groups) if k in living]
-            looked = step
-            if not living:
-                break
-        if pause or step == spec.steps:
-            seconds += time.perf_counter() - started
-            stack.copy_back()
-            _note(runs, recorded, step, seconds)
-        if pause:
-            for k in living:
-                runs[k].model.eval()
-                callback(step, runs[k])  # type: ignore[misc]
-                runs[k].model.train()
+        kept.stack.share_gradients()
+        kept.optimiser.step()
+        kept.recorded[:, kept.step] = terms.detach()
+        kept.step += 1
+        last = kept.step == specs[0].steps
+        calls = callback is not None and every > 0 and kept.step % every == 0
+        saves = last or kept.step % checkpoint_every == 0
+        if calls or saves or kept.step % _loop._LOOK_EVERY == 0:
+            kept.look()
+        if calls or saves:
+            kept.seconds += time.perf_counter() - started
+            if saves:
+                kept.save()
+            if calls:
+                kept.report()
+                for run in (kept.runs[k] for k in kept.living):
+                    run.model.eval()
+                    callback(kept.step, run)  # type: ignore[misc]
+                    run.model.train()
             started = time.perf_counter()
-    stack.copy_back()
-    _note(runs, recorded, step, seconds or time.perf_counter() - started)
-
-
-def _note(runs: Sequence[Run], recorded: Tensor, step: int, seconds: float) -> None:
-    """Give each run its history so far, up to the step at which it failed, and its share of the time."""
-    for run, terms in zip(runs, recorded, strict=True):
-        last = min(step, run.failure.step) if run.failure else step
-        run.history = dict(zip(("loss", "recon", "kl"), terms[:last].T.cpu().numpy(), strict=True))
-        run.seconds = seconds / len(runs)
+    kept.seconds += time.perf_counter() - started
+    kept.report()

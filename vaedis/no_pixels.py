@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _check, experiments, metrics, results, scoring
+from vaedis import _check, _checkpoint, experiments, metrics, results, scoring
 from vaedis.data import Coordinates, resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
-from vaedis.train import Run, fit
+from vaedis.train import Run, fit, forget
 
 PROFILE = Profile(
     "coordinates",
@@ -128,6 +128,8 @@ def run_missing(
 ) -> int:
     """Train what an experiment lacks, one population after the other, and store each run.
 
+    A population that is interrupted goes on from its last checkpoint the next time, if the same runs are missing then.
+
     Parameters
     ----------
     experiment : {"fig9", "fig11", "averaging", "rotation", "beta"}
@@ -155,12 +157,15 @@ def run_missing(
         before = time.perf_counter()
         if seconds is not None and before - started + longest > seconds:
             break
-        for run in fit(population, device=device):
+        folder = store.root / "checkpoints" if _checkpoint.available() else None
+        for run in fit(population, device=device, checkpoint=folder):
             row, arrays = row_of(run, experiment, scale)
             store.add(row, arrays)
             done += 1
             if not quiet:
                 print(f"{experiment} {done}/{len(todo)} {scoring.brief(row)}", file=sys.stderr, flush=True)
+        if folder is not None:
+            forget(population, folder)
         longest = max(longest, time.perf_counter() - before)
     return done
 

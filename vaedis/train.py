@@ -150,8 +150,8 @@ def fit(
     ----------
     spec : RunSpec or sequence of RunSpec
         A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
-        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences, and
-        those with a checkpoint or a deadline, are trained one after the other. In all of them the failure of one run ends no other.
+        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are
+        trained one after the other. In all of them the failure of one run ends no other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, optional
@@ -165,8 +165,9 @@ def fit(
     every : int
         At least 1 if there is a callback.
     checkpoint : path, optional
-        A folder for checkpoints of the run. If it holds one of the same specification, the run goes on from there and ends with the same
-        bits, on the same device, as if it had never been interrupted. The last two are kept; `forget` removes them. Needs safetensors.
+        A folder for checkpoints of the run, or of the population as a whole. If it holds one of the same specifications, training goes on
+        from there and ends with the same bits, on the same device, as if it had never been interrupted. The last two are kept; `forget`
+        removes them. Needs safetensors.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : float or callable, optional
@@ -216,11 +217,19 @@ def fit(
     for s in specs:
         if not isinstance(s, RunSpec):
             raise TypeError(f"fit takes a RunSpec or a sequence of them, not one that holds {s!r}.")
-    # what can be stopped is kept run by run
-    if any(s.model == "mlp" for s in specs) and checkpoint is None and deadline is None:
+    if any(s.model == "mlp" for s in specs):
         from vaedis import _population
 
-        runs = _population.fit(specs, device=device, data=data, callback=callback, every=every)
+        runs = _population.fit(
+            specs,
+            device=device,
+            data=data,
+            callback=callback,
+            every=every,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            time_is_up=up,
+        )
     else:
         runs = [alone(s) for s in specs]
     for run in runs:
@@ -252,12 +261,14 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     return run
 
 
-def forget(spec: RunSpec, checkpoint: str | Path) -> None:
-    """Remove the checkpoints of a run, once its result is stored.
+def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
+    """Remove the checkpoints of a run or a population, once its result is stored.
 
     Parameters
     ----------
-    spec : RunSpec
+    spec : RunSpec or sequence of RunSpec
+        As `fit` was given it, if that was one run or a population of perceptrons; runs that were trained one after the other are
+        forgotten one by one.
     checkpoint : path
         The folder that `fit` was given.
     """
