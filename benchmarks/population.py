@@ -21,7 +21,7 @@ from machine import about, cell, in_turn, load, ratio
 from torch.func import functional_call, stack_module_state, vmap
 
 import vaedis as vd
-from vaedis import _draws, frameworks, model, train
+from vaedis import _draws, frameworks, model
 
 
 class Trained(NamedTuple):
@@ -91,13 +91,12 @@ def steps(
     terms_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Trained:
     """Train on stacked batches, (K, B, C, H, W), and noise, (K, B, z); `terms_of` gives each member's loss and its parts, (K, 3)."""
-    batches = [train._batches(s, data, vd.losses.get(s.loss), channels_last=False) for s in specs]
-    noises = [_draws.generator(s, "noise", data.device) for s in specs]
+    draws = [_draws.Draws(s, data) for s in specs]
     wait(data)
     started = time.perf_counter()
     for _ in range(specs[0].steps):
-        x = torch.stack([next(b) for b in batches])
-        noise = torch.stack([torch.randn(x.shape[1], specs[0].latents, generator=g, device=data.device) for g in noises])
+        x = torch.stack([data.observations(d.index()) for d in draws])
+        noise = torch.stack([d.noise(x.shape[1]) for d in draws])
         optimiser.zero_grad()
         terms = terms_of(x, noise)
         terms[:, 0].sum().backward()

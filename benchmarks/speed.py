@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 import vaedis as vd
-from vaedis import _step, train
+from vaedis import _draws, _step
 
 PEER = Path(__file__).with_name("peer_disent.py")
 
@@ -49,12 +49,12 @@ def our_data(framework: str, seconds: float) -> float:
     """Images a second that are ready for the network: drawn, paired, rendered, normalised, float32."""
     data = vd.load("xysquares", grid_spacing=8)
     spec = vd.RunSpec(framework=framework, data_options={"grid_spacing": 8})
-    source = train._batches(spec, data, vd.losses.get("mse"), channels_last=False)
+    draws = _draws.Draws(spec, data)
     for _ in range(5):
-        next(source)
+        data.observations(draws.index())
     started, images = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        images += len(next(source))
+        images += len(data.observations(draws.index()))
     return images / (time.perf_counter() - started)
 
 

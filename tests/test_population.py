@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import train
+from vaedis import _population
 from vaedis.experiments import RunSpec
 
 TINY = RunSpec(
@@ -127,6 +127,6 @@ def test_a_member_has_its_share_of_the_time():
     ],
 )
 def test_members_that_cannot_be_stacked_are_refused_before_the_first_step(monkeypatch, changes, says):
-    monkeypatch.setattr(train, "_batches", lambda *a, **k: pytest.fail("a step was made"))
+    monkeypatch.setattr(_population._Kept, "batch", lambda *a, **k: pytest.fail("a step was made"))
     with pytest.raises(ValueError, match=says):
         fit([TINY, TINY.replace(**changes)])

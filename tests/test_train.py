@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import _draws, _step, frameworks, losses, model, train
+from vaedis import _draws, _step, frameworks, losses, model
 from vaedis.data import FactorData, XYSquares
 from vaedis.experiments import RunSpec
 from vaedis.factors import FactorSpace
@@ -152,12 +152,11 @@ def test_fit_is_adam_with_the_published_settings_on_the_objective():
     spec = TINY.replace(steps=6, beta=0.1)
     run = fit(spec)
     data, network = XYSquares(**spec.data_options), model.build("mlp", (16, 16, 3), 2, hidden=[32])
-    source = train._batches(spec, data, losses.MSE())
-    noise = _draws.generator(spec, "noise", torch.device("cpu"))
+    draws = _draws.Draws(spec, data)
     first, second = ([torch.zeros_like(p) for p in network.parameters()] for _ in range(2))
     for t in range(1, 7):
-        x = next(source)
-        terms = frameworks.beta_vae(network, x, torch.randn(len(x), 2, generator=noise), loss=losses.MSE(), beta=0.1)
+        x = data.observations(draws.index())
+        terms = frameworks.beta_vae(network, x, draws.noise(len(x)), loss=losses.MSE(), beta=0.1)
         gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
         assert terms.loss.item() == pytest.approx(run.history["loss"][t - 1], rel=1e-4)
         with torch.no_grad():

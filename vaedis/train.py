@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses, model as models
-from vaedis._draws import Draws
 from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
@@ -196,18 +195,16 @@ def fit(
     data set comes once an epoch, in a new order. The same specification, device, precision, thread count and version of torch give the same
     bits.
     """
-    up = _loop.time_is_up(deadline)
-    alone = functools.partial(
-        _alone,
-        device=device,
-        data=data,
-        precision=precision,
-        callback=callback,
-        every=every,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        time_is_up=up,
-    )
+    options = {
+        "device": device,
+        "data": data,
+        "callback": callback,
+        "every": every,
+        "checkpoint": checkpoint,
+        "checkpoint_every": checkpoint_every,
+        "time_is_up": _loop.time_is_up(deadline),
+    }
+    alone = functools.partial(_alone, precision=precision, **options)
     if isinstance(spec, RunSpec):
         run = alone(spec)
         if run.failure is not None:
@@ -220,16 +217,7 @@ def fit(
     if any(s.model == "mlp" for s in specs):
         from vaedis import _population
 
-        runs = _population.fit(
-            specs,
-            device=device,
-            data=data,
-            callback=callback,
-            every=every,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            time_is_up=up,
-        )
+        runs = _population.fit(specs, **options)
     else:
         runs = [alone(s) for s in specs]
     for run in runs:
@@ -273,13 +261,6 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
         The folder that `fit` was given.
     """
     _checkpoint.clear(spec, checkpoint)
-
-
-def _batches(spec: RunSpec, data: FactorData, loss: losses.Loss, *, channels_last: bool = True) -> Iterator[Tensor]:
-    """Batches without end, as `Draws` orders them; for pairs, the first images and then the second ones."""
-    draws, standardise = Draws(spec, data), _standardise(spec, loss)
-    while True:
-        yield data._observations(draws.index(), standardise, channels_last)
 
 
 def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:
