@@ -123,6 +123,31 @@ def test_the_argument_shows_each_run_and_what_the_loss_compares():
     assert figure.get_supxlabel() == "three runs"
 
 
+def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bounds():
+    kl = {(1, 0.01): [2.0, 4.0], (1, 0.1): [1.0, 3.0], (8, 0.01): [0.5, 0.5], (8, 0.1): [0.0, 0.0]}
+    rows = [
+        make_row(
+            RunSpec(data_options={"grid_spacing": spacing}, framework="beta-vae", beta=beta, seed=seed),
+            "beta",
+            "laptop",
+            scores={"mig": value / 10, "dci": value / 20, "final_kl": value},
+        )
+        for (spacing, beta), values in kl.items()
+        for seed, value in enumerate(values)
+    ]
+    found = Found("beta", "laptop", rows, [])
+    figure = plots.scores_by_beta(found, {1: 0.8, 8: 0.09})
+    for axes, share in zip(figure.axes, (1, 0.1, 0.05), strict=True):
+        points = [line for line in axes.lines if line.get_marker() == plots.MARKERS["beta-vae"]]
+        assert sorted(np.concatenate([p.get_ydata() for p in points])) == pytest.approx(sorted(v * share for vs in kl.values() for v in vs))
+        medians = [line for line in axes.lines if str(line.get_label()).startswith("β-VAE")]
+        assert [list(line.get_ydata()) for line in medians] == [pytest.approx([3 * share, 2 * share]), pytest.approx([0.5 * share, 0])]
+        bounds = {line.get_xdata()[0]: line.get_linestyle() for line in axes.lines if line.get_color() == "0.55"}
+        assert bounds == {0.8: medians[0].get_linestyle(), 0.09: medians[1].get_linestyle()}
+    assert figure.axes[0].get_ylim()[1] > 4
+    assert figure.get_supxlabel() == found.describe()
+
+
 def test_a_figure_of_runs_says_which_they_are():
     found = _found({("ada-gvae", 1, 0): 0.9, ("ada-gvae", 8, 0): 0.1})
     assert plots.scores_by_spacing(found).get_supxlabel() == found.describe()

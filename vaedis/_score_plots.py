@@ -95,7 +95,7 @@ def scores_by_beta(found: Found, limits: Mapping[int, float]) -> Figure:
         axes.xaxis.set_minor_formatter(plt.NullFormatter())
         axes.grid(True)
     panels[0].set_yscale("symlog", linthresh=0.01)
-    panels[0].set_ylim(bottom=0)
+    panels[0].set_ylim(0, 2 * max([row["final_kl"] or 0.0 for row in found.rows] + [0.5]))
     for axes in panels[1:]:
         axes.set_ylim(-0.05, 1.05)
     handles, names = panels[0].get_legend_handles_labels()
