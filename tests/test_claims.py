@@ -360,6 +360,18 @@ def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, sm
     assert _verdicts(MadeUp(), "Section 5.3, no pixels", "smaller β") == {"not tested"}
 
 
+def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
+    grid = [spec for spec in experiments.grid("beta", "laptop") if spec.seed == 0 or spec.beta == 0.001]
+    store = _store(
+        "beta", lambda spec: 0.5 if spec.beta <= (0.316 if spec.data_options["grid_spacing"] == 1 else 0.00316) else 0.0, grid=grid
+    )
+    (claim,) = _found(store, "Section 5.3, bound", "smaller β")
+    assert claim.verdict == "reproduced"
+    assert claim.ours == "largest β at which it learns: 0.00316 at spacing 8, 0.316 at spacing 1"
+    alone = _store("beta", lambda spec: 0.5, grid=[spec for spec in grid if spec.beta == 0.001])
+    assert _verdicts(alone, "Section 5.3, bound") == {"not tested"}
+
+
 @pytest.mark.parametrize(
     ("other", "expected"),
     [({1: 0.9, 8: 0.1}, "reproduced"), ({1: (0.0, 0.4, 0.4), 8: 0.2}, "in direction"), ({1: 0.1, 8: 0.9}, "not reproduced")],

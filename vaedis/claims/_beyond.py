@@ -96,13 +96,13 @@ def _largest_beta(spacing: int, latents: int) -> float:
 
 
 def _learns_up_to(runs: Found) -> list[float] | None:
-    """The largest beta at which each seed learns anything, 0 if at none; None without several betas."""
+    """The largest beta at which each seed with several betas learns anything, 0 if at none; None without such a seed."""
     seeds: dict[int, list[tuple[float, float]]] = {}
     for row in runs.rows:
         seeds.setdefault(row["seed"], []).append((row["beta"], row["final_kl"] or 0.0))
-    if not seeds or min(map(len, seeds.values())) < 2:
-        return None
-    return [max((beta for beta, kl in tried if kl > ALIVE), default=0.0) for tried in seeds.values()]
+    # a single beta, as other experiments have it, says nothing of where learning ends
+    swept = [tried for tried in seeds.values() if len({beta for beta, _ in tried}) > 1]
+    return [max((beta for beta, kl in tried if kl > ALIVE), default=0.0) for tried in swept] or None
 
 
 def _range(values: list[float]) -> str:
