@@ -368,6 +368,9 @@ def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
     (claim,) = _found(store, "Section 5.3, bound", "smaller β")
     assert claim.verdict == "reproduced"
     assert claim.ours == "largest β at which it learns: 0.00316 at spacing 8, 0.316 at spacing 1"
+    open_end = _store("beta", lambda spec: 0.5, grid=[spec for spec in grid if spec.beta <= 0.0316])
+    assert _verdicts(open_end, "Section 5.3, bound", "foretell") == {"not tested"}
+    assert "no larger β was tried" in _found(open_end, "Section 5.3, bound", "spacing 1")[0].ours
     alone = _store("beta", lambda spec: 0.5, grid=[spec for spec in grid if spec.beta == 0.001])
     assert _verdicts(alone, "Section 5.3, bound") == {"not tested"}
 

@@ -45,42 +45,43 @@ def largest_beta(store: Store) -> Iterator[Claim]:
 
 def _where_learning_ends(found: Found | None, framework: str, where: str, cell: str) -> Iterator[Claim]:
     name = FRAMEWORKS[framework]
-    ends = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
-    reach = {spacing: _learns_up_to(runs) for spacing, runs in ends.items()}
-    tested = all(reach.values())
-    near, far = (reach[spacing] or [] for spacing in ends)
+    halves = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
+    ends = {spacing: _ends(runs) for spacing, runs in halves.items()}
+    tested = all(ends.values())
+    near, far = ([last for last, _ in ends[spacing]] for spacing in halves)
     yield Claim(
         where,
         f"{name} needs a smaller β on XYSquares than where squares overlap.",
         "smaller",
         f"largest β at which it learns: {_range(far)} at spacing 8, {_range(near)} at spacing 1" if tested else "–",
-        f"{scale(ends[8])} at spacing 8, {len(ends[1].rows)} at 1" if tested else "no runs stored",
+        f"{scale(halves[8])} at spacing 8, {len(halves[1].rows)} at 1" if tested else "no runs stored",
         f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in every run; in direction: in the median",
         verdict(max(far) < min(near), bool(np.median(far) < np.median(near))) if tested else verdict(None),
         cell,
         "where the KL divergence is nothing, posteriors are the prior and hold nothing",
         beyond=True,
     )
-    for spacing, runs in ends.items():
-        yield _bound(runs, spacing, name, reach[spacing], where, cell)
+    for spacing, runs in halves.items():
+        yield _bound(runs, spacing, name, ends[spacing], where, cell)
 
 
-def _bound(runs: Found, spacing: int, name: str, reach: list[float] | None, where: str, cell: str) -> Claim:
-    betas = sorted({row["beta"] for row in runs.rows})
+def _bound(runs: Found, spacing: int, name: str, ends: list[tuple[float, float]], where: str, cell: str) -> Claim:
     ours, within, near = "–", None, False
-    if reach:
+    if ends:
         bound = _largest_beta(spacing, runs.rows[0]["latents"])
-        # between which two of the betas that were tried learning ended, in each run
-        ends = [(last, min((beta for beta in betas if beta > last), default=float("inf"))) for last in reach]
-        within = all(low <= bound < high for low, high in ends)
-        near = all(low / 2 <= bound < high * 2 for low, high in ends)
-        ours = f"bound {number(bound)}; learns at {_range([low for low, _ in ends])}, no more at {_range([high for _, high in ends])}"
+        ours = f"bound {number(bound)}; learns at {_range([last for last, _ in ends])}"
+        dead = [first for _, first in ends]
+        ours += f", no more at {_range(dead)}" if max(dead) < float("inf") else ", and no larger β was tried"
+        # who still learns at the largest β that was tried, and below the bound, has not shown where it ends
+        if all(first < float("inf") or last > bound for last, first in ends):
+            within = all(last <= bound < first for last, first in ends)
+            near = all(last / 2 <= bound < first * 2 for last, first in ends)
     return Claim(
         where,
         f"{name}, spacing {spacing}: learning ends at the β that perceived distances foretell.",
         "–",
         ours,
-        scale(runs) if reach else "no runs stored",
+        scale(runs) if ends else "no runs stored",
         "in every run the bound of linear theory lies between the last β that learns and the next one; in direction: to a factor of 2",
         verdict(within, near),
         cell,
@@ -95,14 +96,17 @@ def _largest_beta(spacing: int, latents: int) -> float:
     return learning.largest_beta(data, latents, samples=len(data))
 
 
-def _learns_up_to(runs: Found) -> list[float] | None:
-    """The largest beta at which each seed with several betas learns anything, 0 if at none; None without such a seed."""
-    seeds: dict[int, list[tuple[float, float]]] = {}
+def _ends(runs: Found) -> list[tuple[float, float]]:
+    """Of each seed with several betas, the largest at which it learns anything and the next one that was tried; 0 and infinity for none."""
+    seeds: dict[int, dict[float, float]] = {}
     for row in runs.rows:
-        seeds.setdefault(row["seed"], []).append((row["beta"], row["final_kl"] or 0.0))
+        seeds.setdefault(row["seed"], {})[row["beta"]] = row["final_kl"] or 0.0
+    found = []
     # a single beta, as other experiments have it, says nothing of where learning ends
-    swept = [tried for tried in seeds.values() if len({beta for beta, _ in tried}) > 1]
-    return [max((beta for beta, kl in tried if kl > ALIVE), default=0.0) for tried in swept] or None
+    for tried in (kl for kl in seeds.values() if len(kl) > 1):
+        last = max((beta for beta, kl in tried.items() if kl > ALIVE), default=0.0)
+        found.append((last, min((beta for beta in tried if beta > last), default=float("inf"))))
+    return found
 
 
 def _range(values: list[float]) -> str:
