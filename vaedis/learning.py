@@ -150,8 +150,8 @@ def largest_beta(
     Returns
     -------
     float
-        For a loss that is a mean over pixels and a KL divergence that is a mean over latents (`RunSpec.beta`). A network that is not
-        linear may go on a little above it: the bound says where the first step away from nothing stops to pay.
+        For a loss that is a mean over pixels and a KL divergence that is a mean over latents (`RunSpec.beta`). The bound says
+        where the first step away from nothing stops to pay; networks with hidden layers may stop learning below it.
 
     References
     ----------
