@@ -167,15 +167,16 @@ def largest_beta(
         return form.embed(data.observations(part.to(data.device), standardise=standardise)).to("cpu", torch.float64)
 
     width = embedded(index[:1]).shape[1]
-    parts = index.split(max(256, 2**22 // width))
-    mean = sum((embedded(part).sum(0) for part in parts), torch.zeros(width, dtype=torch.float64)) / len(index)
+    parts = (embedded(part) for part in index.split(max(256, 2**22 // width)))
     # of the two matrices with the same eigenvalues, the smaller one
     if width < len(index):
-        spread = torch.zeros(width, width, dtype=torch.float64)
-        for part in parts:
-            x = embedded(part) - mean
+        total, spread = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64)
+        for x in parts:
+            total += x.sum(0)
             spread += x.T @ x
+        spread -= total[:, None] * total / len(index)
     else:
-        x = torch.cat([embedded(part) for part in parts]) - mean
+        x = torch.cat(list(parts))
+        x -= x.mean(0)
         spread = x @ x.T
     return 2 * latents * float(torch.linalg.eigvalsh(spread)[-1]) / len(index)
