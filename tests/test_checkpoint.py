@@ -110,17 +110,19 @@ def test_checkpoints_of_a_population_are_nobody_elses_and_are_forgotten_together
     assert not list(tmp_path.iterdir())
 
 
+KILLED = {"run": SPEC, "population": POPULATION[:3]}
 CHILD = """
 import sys, time, torch, vaedis as vd
-from test_checkpoint import SPEC
+from test_checkpoint import KILLED
 torch.set_num_threads(int(sys.argv[2]))
-vd.fit(SPEC, device="cpu", checkpoint=sys.argv[1], checkpoint_every=3, callback=lambda *_: time.sleep(0.05), every=1)
+vd.fit(KILLED[sys.argv[3]], device="cpu", checkpoint=sys.argv[1], checkpoint_every=3, callback=lambda *_: time.sleep(0.05), every=1)
 """
 
 
-def test_a_process_that_is_killed_loses_nothing(tmp_path):
+@pytest.mark.parametrize("kind", KILLED)
+def test_a_process_that_is_killed_loses_nothing(tmp_path, kind):
     path = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])])
-    words = [sys.executable, "-c", CHILD, str(tmp_path), str(torch.get_num_threads())]
+    words = [sys.executable, "-c", CHILD, str(tmp_path), str(torch.get_num_threads()), kind]
     child = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE)
     while len(list(tmp_path.glob("*.safetensors"))) < 2 and child.poll() is None:
         time.sleep(0.01)
@@ -128,10 +130,12 @@ def test_a_process_that_is_killed_loses_nothing(tmp_path):
     errors = child.communicate()[1].decode()
     assert child.returncode == -signal.SIGKILL, errors
     steps = []
-    run = fit(checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+    done = fit(KILLED[kind], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
     assert 3 < steps[0] < 40
     assert steps[-1] == 40
-    assert_same_bits(run, fit())
+    expected = fit(KILLED[kind])
+    for run, other in [(done, expected)] if kind == "run" else zip(done, expected, strict=True):
+        assert_same_bits(run, other)
 
 
 def newest(folder):
