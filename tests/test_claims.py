@@ -360,6 +360,18 @@ def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, sm
     assert _verdicts(MadeUp(), "Section 5.3, no pixels", "smaller β") == {"not tested"}
 
 
+def test_where_learning_ends_after_a_warm_up_is_judged_against_the_same_bounds():
+    def kl(spec):
+        return 0.5 if spec.beta <= (0.316 if spec.data_options["grid_spacing"] == 1 else 0.00316) else 0.001
+
+    assert _verdicts(MadeUp(), "Section 5.3, warm-up") == {"not tested"}
+    store = _coordinates("warmup", kl)
+    assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "No pixels")] == ["reproduced", "not reproduced"] * 2
+    assert _verdicts(store, "Section 5.3, warm-up", "Images") == {"not tested"}
+    _store("warmup", kl, store=store)
+    assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "Images")] == ["reproduced", "not reproduced"]
+
+
 def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
     grid = [spec for spec in experiments.grid("beta", "laptop") if spec.seed == 0 or spec.beta == 0.001]
     store = _store(

@@ -56,6 +56,7 @@ CHANGES = {
     "steps": 10,
     "batch": 64,
     "lr": 1e-4,
+    "warmup": 5,
     "average": "published",
     "pairs": "paper-text",
     "model": "mlp",
@@ -107,6 +108,7 @@ def test_a_specification_is_a_value():
         ({"beta": "0.1"}, "beta must be a finite number of at least 0, not '0.1'"),
         ({"lr": 0}, "lr must be above 0, not 0"),
         ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"warmup": -1}, "warmup must be a whole number of at least 0, not -1"),
         ({"batch": 0}, "batch must be a whole number of at least 1, not 0"),
         ({"latents": 0}, "latents must be a whole number of at least 1, not 0"),
         ({"latents": 9.0}, "latents must be a whole number of at least 1, not 9.0"),
@@ -163,6 +165,12 @@ def test_the_study_of_beta_has_every_beta_of_table_a4_from_the_middle_outwards()
     assert {(s.framework, s.latents, s.steps) for s in grid} == {("beta-vae", 9, 2_000)}
 
 
+def test_the_study_of_warm_up_is_that_of_beta_with_a_beta_that_grows_over_half_of_the_steps():
+    grid = experiments.grid("warmup", "laptop")
+    assert {s.warmup for s in grid} == {1_000}
+    assert {s.replace(warmup=0).key for s in grid} == {s.key for s in experiments.grid("beta", "laptop") if s.beta >= 0.00316}
+
+
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
     grid = experiments.grid("fig9", "paper")
     assert len({s.key for s in grid}) == len(grid) == 80
@@ -203,7 +211,7 @@ def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
     assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
     assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
-    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta"):
+    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup"):
         experiments.grid("fig7")
 
 

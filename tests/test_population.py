@@ -38,6 +38,7 @@ def test_each_member_is_the_same_specification_trained_alone(framework):
         first,
         first.replace(seed=1),
         first.replace(beta=0.5),
+        first.replace(beta=0.5, warmup=5),
         first.replace(lr=1e-2),
         first.replace(average="published", pairs="paper-text", seed=2),
         first.replace(loss="box-blur", loss_options={"radius": 3, "weight": 2.0}),

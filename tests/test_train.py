@@ -148,6 +148,23 @@ def test_the_history_has_every_step_and_its_terms_add_up():
     np.testing.assert_allclose(run.history["loss"], run.history["recon"] + 0.2 * run.history["kl"], rtol=1e-6)
 
 
+def test_beta_grows_in_a_straight_line_and_then_stays():
+    spec = TINY.replace(beta=0.2, warmup=8)
+    assert [spec.beta_at(step) for step in (0, 2, 8, 9, 1000)] == pytest.approx([0, 0.05, 0.2, 0.2, 0.2])
+    run = fit(spec.replace(steps=12))
+    h = run.history
+    beta = (h["loss"].astype(float) - h["recon"]) / h["kl"]
+    np.testing.assert_allclose(beta, [0.2 * min(1, step / 8) for step in range(12)], atol=1e-4)
+
+
+def test_a_run_in_its_warm_up_is_taken_up_where_it_was(tmp_path):
+    spec = TINY.replace(beta=0.2, warmup=12, steps=16)
+    steps = iter(range(7))
+    with pytest.raises(vd.TrainingStopped):
+        fit(spec, checkpoint=tmp_path, deadline=lambda: next(steps, None) is None)
+    np.testing.assert_array_equal(weights(fit(spec, checkpoint=tmp_path)), weights(fit(spec)))
+
+
 def test_fit_is_adam_with_the_published_settings_on_the_objective():
     spec = TINY.replace(steps=6, beta=0.1)
     run = fit(spec)

@@ -121,7 +121,7 @@ def _take_steps(run: Run, kept: Kept, time_is_up: Callable[[], bool], clock: _Cl
             clock.pause()
             raise TrainingStopped(spec, kept.step, kept.save())
         index = kept.draws.index()
-        kept.recorded[kept.step] = take(index, kept.draws.noise(len(index)))
+        kept.recorded[kept.step] = take(index, kept.draws.noise(len(index)), spec.beta_at(kept.step))
         kept.step += 1
         last = kept.step == spec.steps
         calls = callback is not None and kept.step % every == 0

@@ -171,18 +171,21 @@ class _Objective:
     def __init__(self, specs: Sequence[RunSpec], losses: Sequence[Loss], place: torch.device):
         self.specs, self.losses = specs, losses
         self.beta = torch.tensor([s.beta for s in specs], device=place)
+        self.warmup = max(s.warmup for s in specs)
         self.averages = {s.average for s in specs}
         self.published = torch.tensor([s.average == "published" for s in specs], device=place)[:, None, None]
 
-    def __call__(self, stack: Stack, x: Tensor, noise: Tensor) -> Tensor:
-        """Return loss, reconstruction loss and KL divergence of each member, shape (K, 3)."""
+    def __call__(self, stack: Stack, x: Tensor, noise: Tensor, step: int | None = None) -> Tensor:
+        """Return loss, reconstruction loss and KL divergence of each member at a step, or after its warm-up: shape (K, 3)."""
+        warms = step is not None and step < self.warmup
+        beta = torch.tensor([s.beta_at(step) for s in self.specs], device=x.device) if warms else self.beta  # type: ignore[arg-type]
         mean, logvar = stack.encode(x)
         if self.specs[0].framework == "ada-gvae":
             mean, logvar = self._averaged(mean, logvar)
         decoded = stack.decode(frameworks.reparameterise(mean, logvar, noise)).view_as(x)
         recon = self._recon(decoded, x)
         kl = kl_to_prior(mean, logvar).mean((1, 2))
-        return torch.stack([recon + self.beta * kl, recon, kl], -1)
+        return torch.stack([recon + beta * kl, recon, kl], -1)
 
     def _averaged(self, mean: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
         (mean0, mean1), (logvar0, logvar1) = mean.chunk(2, 1), logvar.chunk(2, 1)
@@ -298,7 +301,7 @@ def _train(
             kept.look()
             kept.seconds += time.perf_counter() - started
             raise TrainingStopped(specs[0], kept.step, kept.save(), len(specs))
-        terms = objective(kept.stack, *kept.batch())
+        terms = objective(kept.stack, *kept.batch(), kept.step)
         # members share no weights, so the gradient of the sum holds each one's own, whatever the others' losses are
         terms[:, 0].sum().backward()
         kept.stack.share_gradients()

@@ -7,7 +7,7 @@ import ctypes
 import math
 import platform
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -132,7 +132,7 @@ class Step:
         if data.device.type == "cuda":
             self._graph = _Graph(self._whole, min(spec.batch, len(data)) * self._pairs)
 
-    def __call__(self, index: Tensor, noise: Tensor) -> Tensor:
+    def __call__(self, index: Tensor, noise: Tensor, beta: float | None = None) -> Tensor:
         """Take one step.
 
         Parameters
@@ -140,27 +140,30 @@ class Step:
         index : Tensor of int64, shape (B,) or (2 * B,)
             As `Draws.index` gives it.
         noise : Tensor of float32, shape (len(index), z)
+        beta : float, optional
+            By default that of `spec` after its warm-up.
 
         Returns
         -------
         Tensor of float32, shape (3,)
             Loss, reconstruction loss and KL divergence before the step.
         """
+        beta = self.spec.beta if beta is None else beta
         if self._graph is not None:
-            return self._graph(self._observe(index), noise)
-        return self._in_parts(index, noise)
+            return self._graph(self._observe(index), noise, noise.new_full((), beta))
+        return self._in_parts(index, noise, beta)
 
     def _observe(self, index: Tensor) -> Tensor:
         # convolutions are faster with channels last, on CPUs and on tensor cores alike
         return self.data._observations(index, self.standardise, channels_last=True)
 
-    def _in_parts(self, index: Tensor, noise: Tensor) -> Tensor:
+    def _in_parts(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
         """A step whose gradients are added up over parts of the batch: the same but for rounding, and kinder to the cache."""
         # the activations of a perceptron are few, and its weights, whose gradients must be added up, many
         parts = math.ceil(len(index) / self.part) if self.spec.model == "conv" else 1
         columns = torch.arange(len(index)).view(self._pairs, -1).tensor_split(parts, dim=1)
         # images are read by one thread: not all data are safe with several
-        work = ((self._observe(index[part]), noise[part], len(part) / len(index)) for part in (c.flatten() for c in columns))
+        work = ((self._observe(index[part]), noise[part], beta, len(part) / len(index)) for part in (c.flatten() for c in columns))
         done = self.side_by_side(self._gradients, work, parts) if self.side_by_side else (self._gradients(*one) for one in work)
         total, gradients = next(done)
         for terms, more in done:  # in their order, so that the sum does not depend on who was first
@@ -171,25 +174,26 @@ class Step:
         self.optimiser.step()
         return total
 
-    def _gradients(self, x: Tensor, noise: Tensor, share: float) -> tuple[Tensor, list[Tensor]]:
+    def _gradients(self, x: Tensor, noise: Tensor, beta: float, share: float) -> tuple[Tensor, list[Tensor]]:
         """The terms of a part of the batch, and the gradient of its loss with respect to each weight, times its share."""
-        terms = objective(self.spec, self.network, x, noise, self.loss)
+        terms = objective(self.spec, self.network, x, noise, self.loss, beta)
         gradients = torch.autograd.grad(terms.loss * share, self.weights)
         return torch.stack(terms).detach() * share, list(gradients)
 
-    def _whole(self, x: Tensor, noise: Tensor) -> Tensor:
+    def _whole(self, x: Tensor, noise: Tensor, beta: Tensor) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
-        terms = objective(self.spec, self.network, x, noise, self.loss)
+        terms = objective(self.spec, self.network, x, noise, self.loss, beta)
         terms.loss.backward()
         self.optimiser.step()
         return torch.stack(terms).detach()
 
 
-def objective(spec: RunSpec, network, x: Tensor, noise: Tensor, loss: Loss) -> frameworks.Terms:
-    """Return the loss of a batch and its parts, by the framework that `spec` names."""
+def objective(spec: RunSpec, network, x: Tensor, noise: Tensor, loss: Loss, beta: float | Tensor | None = None) -> frameworks.Terms:
+    """Return the loss of a batch and its parts, by the framework that `spec` names; with its beta, unless another is given."""
+    beta = spec.beta if beta is None else beta
     if spec.framework == "beta-vae":
-        return frameworks.beta_vae(network, x, noise, loss=loss, beta=spec.beta)
-    return frameworks.ada_gvae(network, x, noise, loss=loss, beta=spec.beta, average=spec.average)
+        return frameworks.beta_vae(network, x, noise, loss=loss, beta=beta)
+    return frameworks.ada_gvae(network, x, noise, loss=loss, beta=beta, average=spec.average)
 
 
 class _Half:
@@ -250,36 +254,37 @@ class _Graph:
     The first steps, and the last of an epoch if its batch is shorter, are taken one launch at a time.
     """
 
-    def __init__(self, step: Callable[[Tensor, Tensor], Tensor], length: int):
+    def __init__(self, step: Callable[[Tensor, Tensor, Tensor], Tensor], length: int):
         self.step, self.length, self.taken = step, length, 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, x: Tensor, noise: Tensor) -> Tensor:
+    def __call__(self, *given: Tensor) -> Tensor:
+        """Take the step on images, noise and beta."""
         if self.taken < _WARM_UP:
-            return self._warm_up(x, noise)
-        if len(x) != self.length:
-            return self.step(x, noise)
+            return self._warm_up(given)
+        if len(given[0]) != self.length:
+            return self.step(*given)
         if self.graph is None:
-            self._capture(x, noise)
-        self.x.copy_(x)
-        self.noise.copy_(noise)
+            self._capture(given)
+        for kept, new in zip(self.given, given, strict=True):
+            kept.copy_(new)
         self.graph.replay()  # type: ignore[union-attr]
         return self.terms
 
-    def _warm_up(self, x: Tensor, noise: Tensor) -> Tensor:
+    def _warm_up(self, given: Sequence[Tensor]) -> Tensor:
         # libraries set themselves up at their first call, which must not happen while a graph is captured
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            terms = self.step(x, noise)
+            terms = self.step(*given)
         torch.cuda.current_stream().wait_stream(self.stream)
-        for tensor in (x, noise, terms):
+        for tensor in (*given, terms):
             tensor.record_stream(self.stream)
         self.taken += 1
         return terms
 
-    def _capture(self, x: Tensor, noise: Tensor) -> None:
-        self.x, self.noise = x.clone(), noise.clone()
+    def _capture(self, given: Sequence[Tensor]) -> None:
+        self.given = [tensor.clone() for tensor in given]
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.terms = self.step(self.x, self.noise)
+            self.terms = self.step(*self.given)

@@ -52,6 +52,8 @@ class RunSpec:
         Images a step for beta-VAE, *pairs* a step for Ada-GVAE.
     lr : float
         Adam's learning rate.
+    warmup : int
+        Over how many steps beta grows from 0 to its value, in a straight line; with 0, as in the paper, it is constant.
     average : {"mean", "published"}
         Ada-GVAE only: how the posteriors of shared latents are averaged; ``"published"`` is the variant that the published runs
         almost certainly used, in which both images take the second image's mean.
@@ -67,7 +69,7 @@ class RunSpec:
 
     References
     ----------
-    Michlo, Klein and James (2023), appendix B and Table A4.
+    Michlo, Klein and James (2023), appendix B and Table A4. Warm-up: Bowman et al. (2016), section 3.1; Sønderby et al. (2016).
     """
 
     data: str = "xysquares"
@@ -80,6 +82,7 @@ class RunSpec:
     steps: int = 57_600
     batch: int = 256
     lr: float = 1e-3
+    warmup: int = 0
     average: str = "mean"
     pairs: str = "paper-code"
     model: str = "conv"
@@ -97,7 +100,7 @@ class RunSpec:
         # plain numbers, so that specifications that are equal have one key: 1 and 1.0, and numpy's numbers and Python's
         object.__setattr__(self, "beta", _check.non_negative("beta", self.beta))
         object.__setattr__(self, "lr", _check.positive("lr", self.lr))
-        for name, least in {"latents": 1, "steps": 1, "batch": 1, "seed": 0}.items():
+        for name, least in {"latents": 1, "steps": 1, "batch": 1, "seed": 0, "warmup": 0}.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), least))
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +110,10 @@ class RunSpec:
     @property
     def key(self) -> str:
         """A hash of 16 hexadecimal digits, shared only by equal specifications under the same meaning of the code."""
-        text = json.dumps({"meaning": MEANING, **self.to_dict(), **self._plain_options()}, sort_keys=True, default=str)
+        decides = {"meaning": MEANING, **self.to_dict(), **self._plain_options()}
+        if not self.warmup:
+            del decides["warmup"]  # as it is in the keys of runs that were stored before there was one
+        text = json.dumps(decides, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _plain_options(self) -> dict[str, dict[str, Any]]:
@@ -123,6 +129,10 @@ class RunSpec:
     def replace(self, **changes: Any) -> RunSpec:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def beta_at(self, step: int) -> float:
+        """Return beta at a step, counted from 0."""
+        return self.beta if step >= self.warmup else self.beta * step / self.warmup
 
     def beta_sum(self, shape: tuple[int, int, int]) -> float:
         """Return the beta that weighs *summed* KL against *summed* squared error, as most of the literature states it.
@@ -318,7 +328,15 @@ def beta(scale: Profile) -> list[RunSpec]:
     ]
 
 
-GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging, "beta": beta}
+def warmup(scale: Profile) -> list[RunSpec]:
+    """Return the runs of `beta` from 0.00316 on, with a beta that grows to its value over the first half of the steps.
+
+    Can a network hold, once beta has grown, what it does not find under the same beta from the start?
+    """
+    return [s.replace(warmup=s.steps // 2) for s in beta(scale) if s.beta > 0.001]
+
+
+GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging, "beta": beta, "warmup": warmup}
 
 
 def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
@@ -326,7 +344,7 @@ def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup"}
     scale : Profile or str, optional
         As for `profile`.
 

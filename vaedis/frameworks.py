@@ -30,7 +30,7 @@ def reparameterise(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
     return mean + noise * torch.exp(0.5 * logvar)
 
 
-def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float) -> Terms:
+def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | Tensor) -> Terms:
     """Return the loss of beta-VAE on a batch.
 
     Parameters
@@ -41,7 +41,7 @@ def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float) -
     noise : Tensor of float, shape (B, z)
         Standard normal.
     loss : Loss
-    beta : float
+    beta : float or Tensor of one number
         Normalised; see `experiments.RunSpec.beta_sum`.
 
     References
@@ -106,7 +106,7 @@ def average_shared(
     )
 
 
-def ada_gvae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float, average: str = "mean") -> Terms:
+def ada_gvae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | Tensor, average: str = "mean") -> Terms:
     """Return the loss of Ada-GVAE on a batch of pairs.
 
     Parameters
@@ -117,7 +117,7 @@ def ada_gvae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float, a
     noise : Tensor of float, shape (2 * B, z)
         Standard normal; independent for both images, in shared latents too.
     loss : Loss
-    beta : float
+    beta : float or Tensor of one number
         Normalised; see `experiments.RunSpec.beta_sum`.
     average : {"mean", "published"}
         See `average_shared`.

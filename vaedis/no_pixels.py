@@ -38,7 +38,7 @@ Fixed before the study was run, so that all of it fits into an hour on two cores
 chose between batches of 64 and 128; it is no part of the results.
 """
 
-EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta")
+EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta", "warmup")
 
 
 def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
@@ -69,10 +69,11 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation", "beta"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup"}
         ``"fig9"``, ``"fig11"``: the cells of those figures, with the betas that the laptop profile uses. ``"averaging"``: Figure 9's
         Ada-GVAE cells with the published averaging. ``"rotation"``: those of spacings 1 and 3 without the random rotation.
-        ``"beta"``: spacings 1 and 8 with each beta of Table A4, two seeds at most, beta-VAE's before Ada-GVAE's.
+        ``"beta"``: spacings 1 and 8 with each beta of Table A4, two seeds at most, beta-VAE's before Ada-GVAE's. ``"warmup"``: the same
+        from 0.00316 on, with a beta that grows over the first half of the steps.
     scale : Profile
     """
     _check.one_of("experiment", experiment, EXPERIMENTS)
@@ -82,6 +83,8 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
         ends = [s for s in experiments.fig9(scale) if s.data_options["grid_spacing"] in (1, 8) and s.seed < 2]
         ends.sort(key=lambda s: (s.framework == "ada-gvae", s.seed))
         return [without_pixels(spec.replace(beta=beta)) for spec in ends for beta in sorted(experiments.BETAS)]
+    if experiment == "warmup":
+        return [spec.replace(warmup=spec.steps // 2) for spec in grid("beta", scale) if spec.beta > 0.001]
     ada = [spec for spec in experiments.fig9(scale) if spec.framework == "ada-gvae"]
     if experiment == "averaging":
         return [without_pixels(spec.replace(average="published")) for spec in ada]
@@ -132,7 +135,7 @@ def run_missing(
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation", "beta"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup"}
     scale : Profile
     device : str or torch.device
     store : Store, optional

@@ -36,12 +36,12 @@ _SPEC = tuple(RunSpec.__dataclass_fields__)
 _MAPPINGS = ("data_options", "loss_options", "model_options")
 _MAXIMA = ("mig_max", "dci_max")
 # columns that came later: files without them are read as if they were empty
-_LATER = (*_MAXIMA, "origin", "precision")
+_LATER = (*_MAXIMA, "origin", "precision", "warmup")
 _SCORES = ("mig", "dci", "dci_completeness", "dci_informativeness", *_MAXIMA, "final_loss", "final_recon", "final_kl", "beta_sum")
 _WHERE = ("device", "precision", "threads", "torch", "python", "vaedis", "commit", "date")
 _MADE_BY = ("origin", "protocol", "images_per_second", "seconds", *_WHERE)
 COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
-_NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int}
+_NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int, "warmup": int}
 _NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
 
 
@@ -333,6 +333,7 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
             row[column] = _NUMBERS[column](text) if text else None
         else:
             row[column] = text
+    row["warmup"] = row["warmup"] or 0
     if not row["key"] or not row["status"]:
         raise ValueError("no key or status")
     return row

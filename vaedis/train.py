@@ -149,7 +149,7 @@ def fit(
     ----------
     spec : RunSpec or sequence of RunSpec
         A sequence of multi-layer perceptrons (``model="mlp"``) is trained at once, as one population: specifications may differ in seed,
-        beta, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are
+        beta, warm-up, learning rate, loss, averaging, pair rule and data, but not in the sizes of layers and batches. Other sequences are
         trained one after the other. In all of them the failure of one run ends no other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.

@@ -43,6 +43,18 @@ def largest_beta(store: Store) -> Iterator[Claim]:
         yield from _where_learning_ends(found, framework, "Section 5.3, no pixels", f"{_BETA_PAGE}#where-learning-ends")
 
 
+def warm_up(store: Store) -> Iterator[Claim]:
+    """Whether networks hold, up to the beta where linear theory puts it, what they learnt while beta was still growing."""
+    kinds = [("Images", store.best("warmup"), ["beta-vae"], f"{_BETA_PAGE}#the-same-with-images")]
+    kinds += [("No pixels", no_pixels.stored("warmup", store), list(FRAMEWORKS), f"{_BETA_PAGE}#found-or-held")]
+    for title, found, frameworks, cell in kinds:
+        for framework in frameworks:
+            for spacing in (1, 8):
+                runs = subset(found, framework=framework, grid_spacing=spacing)
+                name = f"{title}, with warm-up: {FRAMEWORKS[framework]}"
+                yield _bound(runs, spacing, name, _ends(runs), "Section 5.3, warm-up", cell)
+
+
 def _where_learning_ends(found: Found | None, framework: str, where: str, cell: str) -> Iterator[Claim]:
     name = FRAMEWORKS[framework]
     halves = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
