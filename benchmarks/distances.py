@@ -7,10 +7,12 @@ renderer, packed beforehand. Contenders:
 
 - numpy: what the authors' plotting script does: random traversals, all pairs of each, differences squared and averaged in float32;
 - scipy: ``cdist(x, x, "sqeuclidean")`` of each traversal; torch: ``torch.cdist(x, x) ** 2`` of blocks of traversals;
-- vaedis: ``distances.along``.
+- vaedis: ``distances.along``, on the same number of traversals, and on as many as it needs for the same standard error when it spreads
+  them evenly (``sampling="spread"``, its default).
 
-At equal standard error means with equally many traversals. With 256 all are timed; over all 18,432 and more of each factor, which leaves no
-error, the others' seconds are those of their 256 traversals times the number needed, since they take no less for each.
+How many those are is measured first, in the same run: the root mean square error of the mean matrix's entries, over 100 seeds, beside that
+of 256 independent traversals, which is known exactly, both from the matrices of all traversals. Over all 18,432 and more of each factor,
+which leaves no error, the others' seconds are those of their 256 traversals times the number needed, since they take no less for each.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ def measure(contender: str, factor: str, threads: int) -> dict:
         bases = data.factors.sample_index(SAMPLE, generator=torch.Generator().manual_seed(0))
         matrix = OTHERS[contender](data, factor, bases)
     elif contender == "vaedis":
-        matrix = vd.distances.along(data, factors=[factor], traversals=SAMPLE, seed=0)[factor].matrix
+        matrix = vd.distances.along(data, factors=[factor], traversals=SAMPLE, sampling="independent", seed=0)[factor].matrix
+    elif contender.startswith("spread"):
+        matrix = vd.distances.along(data, factors=[factor], traversals=int(contender[6:]), seed=0)[factor].matrix
     elif contender == "exact":
         vd.distances.along(data)
         matrix = np.zeros(1)
@@ -97,6 +101,33 @@ def measure(contender: str, factor: str, threads: int) -> dict:
     return {"seconds": seconds, "grown": (grown - before) / 1e3, "peak": grown / 1e3, "mean": float(matrix.mean())}
 
 
+def needed_when_spread(factor: str, threads: int) -> dict:
+    """How many spread traversals have the error of `SAMPLE` independent ones, and both errors relative to the mean distance."""
+    torch.set_num_threads(threads)
+    data = vd.load("dsprites", packed=True)
+    space = data.factors
+    bases = space.traversal_bases(factor)
+    size = space.sizes[space.position(factor)]
+    i, j = torch.triu_indices(size, size, 1).unbind()
+    every = torch.empty(len(bases), len(i), dtype=torch.float64)
+    for rows, part in zip(torch.arange(len(bases)).split(256), bases.split(256), strict=True):
+        (x,) = blocks(data, factor, part, len(part))
+        every[rows] = (torch.cdist(x, x) ** 2 / x.shape[-1])[:, i, j].double()
+    exact = every.mean(0)
+    independent = float((every.var(0) / SAMPLE).mean().sqrt() / exact.mean())
+    row = torch.empty(space.size, dtype=torch.int64)
+    row[bases] = torch.arange(len(bases))
+    for n in range(8, SAMPLE + 1, 8):
+        errors = []
+        for seed in range(100):
+            drawn = space.spread_bases(factor, n, sets=8, generator=torch.Generator().manual_seed(seed))
+            errors.append(float((every[row[drawn]].mean(0) - exact).square().mean()))
+        spread = float(np.sqrt(np.mean(errors)) / exact.mean())
+        if spread <= independent:
+            break
+    return {"traversals": n, "spread": spread, "independent": independent}
+
+
 def median(contender: str, factor: str, threads: int) -> dict:
     found = runs[contender, factor]
     return {key: statistics.median(one[key] for one in found) for key in found[0]}
@@ -109,37 +140,56 @@ if __name__ == "__main__":
     parser.add_argument("--one", nargs=2, metavar=("CONTENDER", "FACTOR"))
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(*arguments.one, arguments.threads)))
+        contender, factor = arguments.one
+        found = needed_when_spread(factor, arguments.threads) if contender == "needed" else measure(contender, factor, arguments.threads)
+        print(json.dumps(found))
         sys.exit()
 
-    jobs = [(c, f) for f in FACTORS for c in (*OTHERS, "vaedis")] + [("exact", "all"), ("peak", "all")]
-    runs: dict = {job: [] for job in jobs}
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
+
+    def in_its_own_process(*job: str) -> dict:
+        command = [sys.executable, __file__, "--threads", str(arguments.threads), "--one", *job]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+        return json.loads(out.splitlines()[-1])
+
+    spread = {factor: in_its_own_process("needed", factor) for factor in FACTORS}
+    ours = {factor: ("vaedis", f"spread{spread[factor]['traversals']}") for factor in FACTORS}
+    jobs = [(c, f) for f in FACTORS for c in (*OTHERS, *ours[f])] + [("exact", "all"), ("peak", "all")]
+    runs: dict = {job: [] for job in jobs}
     for _ in range(arguments.repeats):
         for job in jobs:
-            command = [sys.executable, __file__, "--threads", str(arguments.threads), "--one", *job]
-            out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-            runs[job].append(json.loads(out.splitlines()[-1]))
+            runs[job].append(in_its_own_process(*job))
 
     space = vd.load("dsprites").factors
     import scipy
 
     print(f"dSprites, rendered, {space.size:,} images of 64×64. {platform.machine()}, {arguments.threads} threads, median of ", end="")
     print(f"{arguments.repeats}. torch {torch.__version__}, numpy {np.__version__}, scipy {scipy.__version__}.\n")
-    print(f"Seconds for {SAMPLE} traversals (equal standard error), and how many times vaedis is as fast:\n")
-    print("| factor | " + " | ".join(OTHERS) + " | vaedis | " + " | ".join(f"vs {name}" for name in OTHERS) + " |")
-    print("|---" * (2 + 2 * len(OTHERS)) + "|")
+    theirs = {factor: {name: median(name, factor, arguments.threads) for name in OTHERS} for factor in FACTORS}
     needed = dict.fromkeys(OTHERS, 0.0)
+    heads = "".join(f" {name} |" for name in OTHERS) + " vaedis |" + "".join(f" vs {name} |" for name in OTHERS)
     for factor in FACTORS:
-        ours = median("vaedis", factor, arguments.threads)
-        theirs = {name: median(name, factor, arguments.threads) for name in OTHERS}
-        for name, found in theirs.items():
-            assert abs(found["mean"] / ours["mean"] - 1) < 1e-4, (factor, name, found, ours)
-            size = space.sizes[space.position(factor)]
-            needed[name] += found["seconds"] * space.size / size / SAMPLE
-        cells = [f"{found['seconds']:.2f}" for found in theirs.values()] + [f"{ours['seconds']:.3f}"]
-        cells += [f"{found['seconds'] / ours['seconds']:.1f}×" for found in theirs.values()]
-        print(f"| {factor} | " + " | ".join(cells) + " |")
+        mean = median("vaedis", factor, arguments.threads)["mean"]
+        for name, found in theirs[factor].items():
+            assert abs(found["mean"] / mean - 1) < 1e-4, (factor, name, found, mean)
+            needed[name] += found["seconds"] * space.size / space.sizes[space.position(factor)] / SAMPLE
+
+    def row(factor: str, contender: str) -> str:
+        mine = median(contender, factor, arguments.threads)["seconds"]
+        cells = [f"{found['seconds']:.2f}" for found in theirs[factor].values()] + [f"{mine:.4f}"]
+        return " | ".join(cells + [f"{found['seconds'] / mine:.1f}×" for found in theirs[factor].values()])
+
+    print(f"Seconds for the standard error of {SAMPLE} independent traversals, and how many times vaedis is as fast; it spreads its own ")
+    print(f"evenly, the others take {SAMPLE}. In brackets the error of a matrix's entry, relative to the mean, of theirs and of ours:\n")
+    print(f"| factor | traversals of vaedis |{heads}\n" + "|---" * (3 + 2 * len(OTHERS)) + "|")
+    for factor in FACTORS:
+        one = spread[factor]
+        told = f"{one['traversals']} ({one['independent']:.2%}, {one['spread']:.2%})"
+        print(f"| {factor} | {told} | {row(factor, ours[factor][1])} |")
+    print(f"\nSeconds for the same {SAMPLE} independent traversals:\n")
+    print(f"| factor |{heads}\n" + "|---" * (2 + 2 * len(OTHERS)) + "|")
+    for factor in FACTORS:
+        print(f"| {factor} | {row(factor, 'vaedis')} |")
     exact, peak = median("exact", "all", arguments.threads), median("peak", "all", arguments.threads)
     print("\nAll traversals of all five factors (no sampling error; the others extrapolated from the table above):\n")
     print("| | seconds | vaedis is as fast | memory grown by |\n|---|---|---|---|")

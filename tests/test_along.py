@@ -14,6 +14,17 @@ from vaedis.distances._tally import Tally
 from vaedis.factors import FactorSpace
 
 
+class Smooth(FactorData):
+    """Two pixels whose brightness grows with the middle factor, by more the larger the others are."""
+
+    name, origin = "smooth", "generated"
+    factors, shape = FactorSpace(("a", "b", "c"), (16, 5, 16)), (1, 2, 1)
+
+    def _images(self, index):
+        a, b, c = self.factors.to_factors(index).T
+        return torch.stack([3 * b * (1 + a), 2 * b * (8 + c)], -1).to(torch.uint8).view(-1, *self.shape)
+
+
 class Noise(FactorData):
     """Random images: `levels` different byte values, or black and white only."""
 
@@ -205,7 +216,7 @@ def test_a_sample_has_the_standard_error_that_is_predicted():
     data = Noise((40, 9), (3, 3, 1), seed=2)
     exact = distances.along(data, factors=["b"])["b"]
     assert exact.standard_errors() == (0, 0)
-    drawn = [distances.along(data, factors=["b"], traversals=20, seed=seed)["b"] for seed in range(150)]
+    drawn = [distances.along(data, factors=["b"], traversals=20, sampling="independent", seed=seed)["b"] for seed in range(150)]
     for k, name in enumerate(("mean", "sd")):
         values = np.array([getattr(d, name) for d in drawn])
         # the spread of 150 values is known to 6 %
@@ -213,6 +224,37 @@ def test_a_sample_has_the_standard_error_that_is_predicted():
         assert values.mean() == pytest.approx(getattr(exact, name), abs=4 * values.std() / np.sqrt(150) + 0.02 * exact.sd)
         # and a sample estimates its own
         assert np.median([d.standard_errors()[k] for d in drawn]) == pytest.approx(values.std(), rel=0.3)
+
+
+def test_a_sample_that_is_spread_is_unbiased_knows_its_error_and_has_a_smaller_one():
+    data = Smooth()
+    exact = distances.along(data, factors=["b"])["b"]
+    drawn = [distances.along(data, factors=["b"], traversals=64, seed=seed)["b"] for seed in range(400)]
+    for k, name in enumerate(("mean", "sd")):
+        values = np.array([getattr(d, name) for d in drawn])
+        assert values.mean() == pytest.approx(getattr(exact, name), abs=4 * values.std() / 20)
+        # the variance of 400 values is known to 7 %, and the mean of what each says of its own to 3 %
+        assert np.mean([d.standard_errors()[k] ** 2 for d in drawn]) == pytest.approx(values.var(), rel=0.3)
+        assert values.std() < 0.5 * exact.standard_errors(64)[k]
+    # what a sample implies for samples of another kind is that of independent traversals still
+    assert drawn[0].standard_errors(256) == pytest.approx(exact.standard_errors(256), rel=0.3)
+    assert np.isnan(distances.along(data, factors=["b"], traversals=1)["b"].standard_errors()[0])
+
+
+def test_few_traversals_that_are_spread_are_as_many_as_were_asked_for():
+    for n in (1, 3, 8, 21):
+        found = distances.along(Noise((4, 5, 3)), traversals=n, factors=["a", "b"])
+        assert {name: one.traversals for name, one in found.items()} == {"a": n, "b": n}
+        assert found["b"].pairs.max() == n
+
+
+@pytest.mark.parametrize("sampling", ["spread", "independent"])
+def test_a_sample_is_fixed_by_its_seed(sampling):
+    first, again, other = (
+        distances.along(Smooth(), factors=["b"], traversals=20, sampling=sampling, seed=seed)["b"].matrix for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_pairs_drawn_as_for_table_a1_have_the_standard_error_that_is_predicted():

@@ -304,6 +304,7 @@ def test_posteriors_are_confused_as_far_as_they_overlap():
         (lambda d: distances.traversal_matrices(d, "l2"), "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur"),
         (lambda d: distances.traversal_matrices(d, factors=["z"]), "Unknown factor 'z'; choose one of: x_R, y_R, x_G, y_G"),
         (lambda d: distances.traversal_matrices(d, traversals=0), "traversals must be a whole number of at least 1, not 0"),
+        (lambda d: distances.along(d, traversals=2, sampling="sobol"), "Unknown sampling 'sobol'; choose one of: spread, independent"),
         (lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([0, 1])), "two lists of indices of the same length"),
         (lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([81])), "index 81 is out of range"),
         (lambda d: distances.pair_distances(d, n=0), "n must be a whole number of at least 1, not 0"),

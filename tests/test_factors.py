@@ -86,6 +86,39 @@ def test_bases_may_vary_a_few_factors_only():
     assert bases.tolist() == [0, 1, 2, 3]
 
 
+def test_bases_that_are_spread_come_with_every_value_of_every_other_factor_equally_often():
+    space = FactorSpace(("a", "b", "c"), (4, 7, 16))
+    bases = space.spread_bases("b", 3 * 32, sets=3, generator=torch.Generator().manual_seed(1))
+    assert bases.dtype == torch.int64
+    for one in bases.chunk(3):
+        a, b, c = space.to_factors(one).T
+        assert torch.bincount(a).tolist() == [8] * 4
+        assert torch.bincount(c).tolist() == [2] * 16
+        assert not b.any()
+    # each set by itself, and fixed by the generator alone
+    assert not torch.equal(*bases.chunk(3)[:2])
+    torch.manual_seed(3)
+    assert torch.equal(bases, space.spread_bases("b", 3 * 32, sets=3, generator=torch.Generator().manual_seed(1)))
+    assert not torch.equal(bases, space.spread_bases("b", 3 * 32, sets=3, generator=torch.Generator().manual_seed(2)))
+
+
+def test_a_base_that_is_spread_is_any_traversal_with_the_same_chance():
+    space = FactorSpace(("a", "b", "c"), (3, 5, 2))
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([space.spread_bases("b", 4, generator=generator) for _ in range(1_500)])
+    counts = torch.bincount(drawn, minlength=30)[space.traversal_bases("b")]
+    assert counts.sum() == 6_000
+    # points of one set avoid each other, so that counts vary by less than those of independent draws
+    assert (counts - 1_000).abs().max() < 4 * math.sqrt(1_000 * 5 / 6)
+
+
+def test_a_lone_factor_has_one_traversal_and_any_number_of_them_can_be_drawn():
+    assert FactorSpace(("a",), (4,)).spread_bases("a", 3).tolist() == [0, 0, 0]
+    space = FactorSpace(("a", "b"), (4, 3))
+    assert space.spread_bases("a", 0).tolist() == []
+    assert len(space.spread_bases("a", 3, sets=8)) == 3
+
+
 def test_observations_are_drawn_uniformly_and_with_replacement():
     space = FactorSpace("ab", (3, 4))
     assert_distributed(space.sample_index(6_000, generator=seeded(1)).numpy(), uniform(12))

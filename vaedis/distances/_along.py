@@ -15,6 +15,9 @@ from vaedis.distances._tally import Along, Tally
 from vaedis.losses import Loss
 
 MEMORY = 256 * 2**20
+_SAMPLINGS = ("spread", "independent")
+# of a sample that is spread: sets that are independent of each other
+_SETS = 8
 # what is worked on at a time; more would not fit a processor's cache
 _WORK = 32 * 2**20
 
@@ -25,6 +28,7 @@ def along(
     *,
     factors: Iterable[str] | None = None,
     traversals: int | None = None,
+    sampling: str = "spread",
     index: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     standardise: bool = False,
@@ -44,6 +48,9 @@ def along(
         Which factors; all by default.
     traversals : int, optional
         How many random traversals to average over, as the paper does with 256; by default all there are.
+    sampling : {"spread", "independent"}
+        Of random traversals: ``"spread"`` evenly over the values of the other factors (`FactorSpace.spread_bases`), which a tenth or so of
+        the traversals is as exact with; or each by itself, as the paper's are.
     index : mapping of str to Tensor of int, shape (T, f), optional
         For data that is no grid: the traversals of each factor, as the index of the image with each value, or -1 where there is none.
     seed : int
@@ -60,9 +67,11 @@ def along(
     Raises
     ------
     ValueError
-        If a factor is unknown or has one value only, the loss does not fit, or a single traversal needs more than `memory`.
+        If a factor is unknown or has one value only, there is no such sampling, the loss does not fit, or a single traversal needs more
+        than `memory`.
     """
     kernel = kernel_for(data, loss, standardise)
+    _check.one_of("sampling", sampling, _SAMPLINGS)
     if index is not None:
         names = list(index if factors is None else factors)
         sizes = {name: index[_check.one_of("factor", name, index)].shape[1] for name in names}
@@ -73,17 +82,23 @@ def along(
         if size < 2:
             raise ValueError(f"factor {name!r} has one value only, so there are no distances along it; leave it out of factors.")
         _check_memory(data, kernel, name, size, memory)
-    tallies = {name: Tally(sizes[name], kernel.symmetric, data.device) for name in names}
+    drawn = index is None and traversals is not None and _check.count("traversals", traversals)
+    sets = min(_SETS, drawn) if drawn and sampling == "spread" else 0
+    tallies = {name: Tally(sizes[name], kernel.symmetric, data.device, sets) for name in names}
 
     if index is not None:
         for name in names:
             _listed(data, kernel, index[name].to(data.device), tallies[name], memory)
-    elif traversals is not None:
-        _check.count("traversals", traversals)
+    elif drawn:
         generator = torch.Generator(data.device).manual_seed(seed)
+        # as `spread_bases` has them: the first sets are larger by one
+        which = (torch.arange(drawn, device=data.device) % sets).sort().values if sets else None
         for name in names:
-            bases = data.factors.sample_index(traversals, generator=generator)
-            _listed(data, kernel, data.factors.traversal(name, bases), tallies[name], memory)
+            if sets:
+                bases = data.factors.spread_bases(name, drawn, sets=sets, generator=generator)
+            else:
+                bases = data.factors.sample_index(drawn, generator=generator)
+            _listed(data, kernel, data.factors.traversal(name, bases), tallies[name], memory, which)
     else:
         whole = []
         for name in names:
@@ -106,6 +121,7 @@ def traversal_matrices(
     *,
     factors: Iterable[str] | None = None,
     traversals: int | None = None,
+    sampling: str = "spread",
     seed: int = 0,
     standardise: bool = False,
 ) -> dict[str, np.ndarray]:
@@ -113,7 +129,7 @@ def traversal_matrices(
 
     Parameters
     ----------
-    data, loss, factors, traversals, seed, standardise
+    data, loss, factors, traversals, sampling, seed, standardise
         See `along`.
 
     Returns
@@ -125,18 +141,18 @@ def traversal_matrices(
     ----------
     Michlo, Klein and James (2023), Figures 3 and 8. The authors' ``run_plot_traversal_dists.py``.
     """
-    found = along(data, loss, factors=factors, traversals=traversals, seed=seed, standardise=standardise)
+    found = along(data, loss, factors=factors, traversals=traversals, sampling=sampling, seed=seed, standardise=standardise)
     return {name: result.matrix for name, result in found.items()}
 
 
-def _listed(data: FactorData, kernel: Kernel, index: Tensor, tally: Tally, memory: int) -> None:
-    """Count traversals given by the index of each image, -1 where there is none."""
+def _listed(data: FactorData, kernel: Kernel, index: Tensor, tally: Tally, memory: int, which: Tensor | None = None) -> None:
+    """Count traversals given by the index of each image, -1 where there is none, and by the set that each belongs to."""
     # neighbours together: a block of a file on disk then lies in few places, and not in as many as there are images
-    index = index[index.amax(1).argsort()]
-    for part in index.split(_step(data, kernel, index.shape[1], memory)):
+    for rows in index.amax(1).argsort().split(_step(data, kernel, index.shape[1], memory)):
+        part = index[rows]
         present = part >= 0
         x = data.images(part.clamp(min=0).flatten()).unflatten(0, part.shape)
-        tally.add(kernel.distances(x), None if bool(present.all()) else present)
+        tally.add(kernel.distances(x), None if bool(present.all()) else present, None if which is None else which[rows])
 
 
 def _grids(data: FactorData, names: Sequence[str], memory: int) -> list[list[str]]:

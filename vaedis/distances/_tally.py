@@ -48,6 +48,8 @@ class Along:
         Covariance over traversals of a traversal's mean distance and its mean ``(distance - mean)²``.
     fourth : float
         The mean of ``(distance - mean)⁴``.
+    errors : ndarray of float64, shape (2, 2), optional
+        Of a sample of traversals that are not independent of each other: the covariance of the errors of `mean` and ``sd²``.
     """
 
     factor: str
@@ -64,6 +66,7 @@ class Along:
     width: float
     between: np.ndarray
     fourth: float
+    errors: np.ndarray | None = None
 
     @property
     def adversarial(self) -> bool:
@@ -99,9 +102,11 @@ class Along:
         """
         if traversals is None and self.exact:
             return 0.0, 0.0
-        variances = self.between.diagonal().clip(min=0) / (
-            self.traversals if traversals is None else _check.count("traversals", traversals)
-        )
+        if traversals is None and self.errors is not None:
+            variances = self.errors.diagonal()
+        else:
+            n = self.traversals if traversals is None else _check.count("traversals", traversals)
+            variances = self.between.diagonal().clip(min=0) / n
         if pairs is not None:
             within = np.array([self.sd**2, self.fourth - self.sd**4]) - self.between.diagonal()
             variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
@@ -165,9 +170,11 @@ class Tally:
     symmetric : bool
         Whether distances are symmetric and 0 on the diagonal; half of them are then looked at.
     device : torch.device
+    sets : int
+        How many sets the traversals come in, if only sets are independent of each other.
     """
 
-    def __init__(self, size: int, symmetric: bool, device: torch.device):
+    def __init__(self, size: int, symmetric: bool, device: torch.device, sets: int = 0):
         self.size, self.symmetric = size, symmetric
         i, j = torch.triu_indices(size, size, 1, device=device).unbind()
         self.i, self.j = (i, j) if symmetric else (torch.cat([i, j]), torch.cat([j, i]))
@@ -175,12 +182,13 @@ class Tally:
         self.pairs, self.first, self.second = zeros(len(self.i)), zeros(len(self.i)), zeros(len(self.i))
         self.own_pairs, self.own_first, self.own_second = zeros(size), zeros(size), zeros(size)
         self.clusters, self.powers = zeros(3, 3), zeros(2)
+        self.sets = zeros(sets, 3)
         self.smallest, self.largest, self.width, self.shift = math.inf, 0.0, 0.0, math.nan
         self.counts = torch.zeros(size * (_BINS + 1), dtype=torch.int64, device=device)
         self.waiting: list[Tensor] = []
         self.traversals = 0
 
-    def add(self, distances: Tensor, present: Tensor | None = None) -> None:
+    def add(self, distances: Tensor, present: Tensor | None = None, which: Tensor | None = None) -> None:
         """Count the distances within traversals.
 
         Parameters
@@ -188,6 +196,8 @@ class Tally:
         distances : Tensor of float64, shape (T, f, f)
         present : Tensor of bool, shape (T, f), optional
             Which values each traversal has; all by default.
+        which : Tensor of int64, shape (T,), optional
+            The set that each traversal belongs to, if they come in sets.
         """
         i, j = self.i, self.j
         d, own = distances[:, i, j], distances.diagonal(dim1=1, dim2=2)
@@ -214,6 +224,8 @@ class Tally:
         self.own_second += own.square().sum(0)
         sums = torch.stack([n, e.sum(1), square.sum(1)])
         self.clusters += sums @ sums.T
+        if which is not None:
+            self.sets.index_add_(0, which, sums.T.contiguous())
         self.powers += torch.stack([(e * square).sum(), square.square().sum()])
         gaps = (i - j).abs().expand_as(d)
         self._bin(seen, gaps.flatten() if both is None else gaps[both])
@@ -254,6 +266,10 @@ class Tally:
         # a traversal's sum of d - mean, and of (d - mean)² - variance, from its n, sum and sum of squares; in units of its mean pairs
         change = np.array([[-delta, 1, 0], [delta**2 - variance, -2 * delta, 1]]) * self.traversals / n
         between = change @ self.clusters.cpu().numpy() @ change.T / self.traversals
+        errors = None
+        if len(self.sets):
+            parts = self.sets.cpu().numpy() @ change.T / self.traversals
+            errors = parts.T @ parts * (len(parts) / (len(parts) - 1) if len(parts) > 1 else math.nan)
         counts = self.counts.view(self.size, -1).cpu().numpy()
         if self.symmetric:
             counts = 2 * counts
@@ -274,6 +290,7 @@ class Tally:
             width=self.width,
             between=between,
             fourth=max(fourth, 0.0),
+            errors=errors,
         )
 
     def _matrix(self, values: Tensor, own: Tensor) -> np.ndarray:
