@@ -372,6 +372,27 @@ def test_where_learning_ends_after_a_warm_up_is_judged_against_the_same_bounds()
     assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "Images")] == ["reproduced", "not reproduced"]
 
 
+def test_limits_are_judged_by_the_bound_of_codes_where_beta_grows_and_by_that_of_first_steps_where_it_does_not():
+    # the bounds at spacings 2, 4, 6 are .79, .33, .19 for first steps, and .86, .73, .72 for codes
+    def kl(spec):
+        far = {2: 0.562, 4: 0.316, 6: 0.178}[spec.data_options["grid_spacing"]]
+        return 0.5 if spec.beta <= (0.562 if spec.warmup else far) else 0.001
+
+    where = "Section 5.3, limit"
+    assert _verdicts(MadeUp(), where) == {"not tested"}
+    store = _coordinates("limits", kl)
+    assert _verdicts(store, where, "foretell", "No pixels") == {"reproduced"}
+    assert _verdicts(store, where, "foretell", "Images") == {"not tested"}
+    (none,) = _found(store, where, "No pixels", "no network")
+    assert (none.verdict, none.ours) == ("reproduced", "0 of 12 learnt")
+    _store("limits", lambda spec: 0.5, store=store)
+    assert [c.verdict for c in _found(store, where, "Images")] == ["in direction", "not reproduced"]
+    early = _coordinates("limits", lambda spec: 0.5 if spec.beta <= 0.178 else 0.001)
+    found = {c.statement: c.verdict for c in _found(early, where, "foretell", "No pixels")}
+    assert set(found.values()) == {"in direction", "not reproduced", "reproduced"}
+    assert found["No pixels, constant β, spacing 6: learning ends at the β that perceived distances foretell."] == "reproduced"
+
+
 def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
     grid = [spec for spec in experiments.grid("beta", "laptop") if spec.seed == 0 or spec.beta == 0.001]
     store = _store(

@@ -171,6 +171,12 @@ def test_the_study_of_warm_up_is_that_of_beta_with_a_beta_that_grows_over_half_o
     assert {s.replace(warmup=0).key for s in grid} == {s.key for s in experiments.grid("beta", "laptop") if s.beta >= 0.00316}
 
 
+def test_the_study_of_limits_warms_up_for_longer_than_that_of_warm_up():
+    grid = experiments.grid("limits", "laptop")
+    assert {(s.steps, s.warmup, s.data_options["grid_spacing"]) for s in grid} == {(8_000, 4_000, 8)}
+    assert {s.beta for s in grid} == {0.1, 0.316, 1.0}
+
+
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
     grid = experiments.grid("fig9", "paper")
     assert len({s.key for s in grid}) == len(grid) == 80
@@ -211,7 +217,7 @@ def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
     assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
     assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
-    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup"):
+    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup, limits"):
         experiments.grid("fig7")
 
 

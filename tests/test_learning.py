@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings, strategies as st
 
 import vaedis as vd
-from vaedis.learning import Learning, largest_beta
+from vaedis.data import FactorData
+from vaedis.factors import FactorSpace
+from vaedis.learning import Learning, largest_beta, rate_distortion_beta
 
 STEPS = np.array([10, 20, 40])
 CURVES = {"fast": [2.0, 5.0, 6.0], "slow": [0.0, 0.5, 1.5], "never": [0.0, 0.1, 0.2]}
@@ -114,3 +118,75 @@ def test_what_is_no_quadratic_form_or_no_number_of_latents_has_no_largest_beta()
         largest_beta(data, 0)
     with pytest.raises(ValueError, match="samples must be a whole number of at least 2, not 1"):
         largest_beta(data, 9, samples=1)
+
+
+# The beta above which no code pays
+
+
+class Points(FactorData):
+    """Images of few pixels, as rows of an array of bytes."""
+
+    name, origin = "points", "generated"
+
+    def __init__(self, x):
+        self.x = torch.as_tensor(x, dtype=torch.uint8)
+        self.factors, self.shape = FactorSpace(("i",), (len(x),)), (1, x.shape[1], 1)
+
+    def _images(self, index):
+        return self.x[index].view(-1, *self.shape)
+
+
+@pytest.mark.parametrize("squares", [1, 2])
+@pytest.mark.parametrize("source", ["xysquares", "coordinates"])
+def test_of_equidistant_observations_the_limit_is_that_of_telling_one_from_the_rest(squares, source):
+    # the variance proxy of a number that is 1 with probability p and 0 otherwise, for each of n points of a simplex
+    n, p = 16, 1 / 16
+    data = vd.load(source, num_squares=squares, **SMALL)
+    d = vd.distances.perceived(vd.load("xysquares", num_squares=squares, **SMALL), [0], [1], loss="mse", standardise=True).item()
+    proxy = (1 - 2 * p) / (2 * np.log((1 - p) / p)) * (d / 2) / (1 - p)
+    assert rate_distortion_beta(data, 9) == pytest.approx(2 * 9 * proxy, rel=1e-5)
+    assert rate_distortion_beta(data, 9) > 1.5 * largest_beta(data, 9)
+    # the best of all codes that name a point with some chance of error: saved loss over nats
+    right = np.linspace(1 / n + 1e-6, 1 - 1e-9, 100_001)
+    wrong = (1 - right) / (n - 1)
+    nats = np.log(n) + right * np.log(right) + (1 - right) * np.log(wrong)
+    saved = (d / 2) * (right**2 + (n - 1) * wrong**2 - 1 / n)
+    assert 9 * (saved / nats).max() == pytest.approx(2 * 9 * proxy, rel=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_no_random_code_gains_anything_at_the_limit(seed):
+    draw = np.random.default_rng(seed)
+    data = Points(draw.integers(0, 256, (draw.integers(3, 12), 4)))
+    limit = rate_distortion_beta(data, 1, standardise=False)
+    assert limit >= largest_beta(data, 1, standardise=False) * (1 - 1e-9)
+    x = data.x.numpy() / 255
+    for size in (2, 5):
+        code = draw.dirichlet(np.full(size, draw.choice([0.1, 1.0])), len(x)).clip(1e-12)
+        joint = code / len(x) / code.sum(1, keepdims=True)
+        share = joint.sum(0)
+        means = joint.T @ x / share[:, None]
+        saved = np.sum(share * ((means - x.mean(0)) ** 2).mean(1))
+        nats = np.sum(joint * np.log(joint / share / joint.sum(1, keepdims=True)))
+        assert saved <= limit * nats * (1 + 1e-6) + 1e-12
+
+
+def test_the_limit_of_points_on_a_line_in_equal_steps_is_their_variance():
+    # uniform numbers are strictly sub-Gaussian: no code pays that a first step would not
+    data = Points(np.arange(0, 240, 16)[:, None])
+    assert rate_distortion_beta(data, 3, standardise=False) == pytest.approx(largest_beta(data, 3, standardise=False), rel=1e-6)
+
+
+def test_a_sample_makes_the_limit_too_high_and_options_are_checked():
+    data = vd.load("xysquares", num_squares=1, **SMALL)
+    exact = rate_distortion_beta(data, 9)
+    drawn = rate_distortion_beta(data, 9, samples=8, seed=1)
+    assert drawn > exact
+    assert drawn == rate_distortion_beta(data, 9, samples=8, seed=1)
+    with pytest.raises(TypeError, match="'mae' is not a quadratic form"):
+        rate_distortion_beta(data, 9, loss="mae")
+    with pytest.raises(ValueError, match="latents must be a whole number of at least 1, not 0"):
+        rate_distortion_beta(data, 0)
+    with pytest.raises(ValueError, match="samples must be a whole number of at least 2, not 1"):
+        rate_distortion_beta(data, 9, samples=1)

@@ -336,7 +336,17 @@ def warmup(scale: Profile) -> list[RunSpec]:
     return [s.replace(warmup=s.steps // 2) for s in beta(scale) if s.beta > 0.001]
 
 
-GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging, "beta": beta, "warmup": warmup}
+def limits(scale: Profile) -> list[RunSpec]:
+    """Return XYSquares at spacing 8 with a beta that grows for long, to where collapse is stable and beyond where a code pays.
+
+    Four times the steps of `warmup`, and of its betas the three from 0.1 on.
+    """
+    return [
+        s.replace(steps=4 * s.steps, warmup=4 * s.warmup) for s in warmup(scale) if s.data_options["grid_spacing"] == 8 and s.beta >= 0.1
+    ]
+
+
+GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging, "beta": beta, "warmup": warmup, "limits": limits}
 
 
 def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
@@ -344,7 +354,7 @@ def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits"}
     scale : Profile or str, optional
         As for `profile`.
 

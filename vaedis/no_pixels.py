@@ -38,7 +38,10 @@ Fixed before the study was run, so that all of it fits into an hour on two cores
 chose between batches of 64 and 128; it is no part of the results.
 """
 
-EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta", "warmup")
+LIMITS = (0.1, 0.178, 0.316, 0.562, 1.0)
+"""The betas of `grid("limits")`."""
+
+EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits")
 
 
 def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
@@ -69,11 +72,12 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits"}
         ``"fig9"``, ``"fig11"``: the cells of those figures, with the betas that the laptop profile uses. ``"averaging"``: Figure 9's
         Ada-GVAE cells with the published averaging. ``"rotation"``: those of spacings 1 and 3 without the random rotation.
         ``"beta"``: spacings 1 and 8 with each beta of Table A4, two seeds at most, beta-VAE's before Ada-GVAE's. ``"warmup"``: the same
-        from 0.00316 on, with a beta that grows over the first half of the steps.
+        from 0.00316 on, with a beta that grows over the first half of the steps. ``"limits"``: β-VAE at spacings 2, 4 and 6 around the
+        betas that perceived distances foretell, with a constant beta and with one that grows.
     scale : Profile
     """
     _check.one_of("experiment", experiment, EXPERIMENTS)
@@ -85,6 +89,10 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
         return [without_pixels(spec.replace(beta=beta)) for spec in ends for beta in sorted(experiments.BETAS)]
     if experiment == "warmup":
         return [spec.replace(warmup=spec.steps // 2) for spec in grid("beta", scale) if spec.beta > 0.001]
+    if experiment == "limits":
+        between = [s for s in experiments.fig9(scale) if s.data_options["grid_spacing"] in (2, 4, 6) and s.seed < 2]
+        between = [without_pixels(spec) for spec in between if spec.framework == "beta-vae"]
+        return [s.replace(beta=beta, warmup=steps) for s in between for steps in (0, s.steps // 2) for beta in LIMITS]
     ada = [spec for spec in experiments.fig9(scale) if spec.framework == "ada-gvae"]
     if experiment == "averaging":
         return [without_pixels(spec.replace(average="published")) for spec in ada]
@@ -135,7 +143,7 @@ def run_missing(
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits"}
     scale : Profile
     device : str or torch.device
     store : Store, optional

@@ -90,7 +90,7 @@ class Coordinates(FactorData):
         self.rotation = None if rotation is None else _check.count("rotation", rotation, 0)
         self.source, self.factors, self.device = source, source.factors, source.device
         self.name, self.origin = f"{source.name}, coordinates", source.origin
-        self._groups = _factor_groups(source, self.distance)
+        self._groups = factor_groups(source, self.distance)
         self._made: dict[bool, _Made] = {}
         size = len(self._make(True).back)
         self.shape = (1, 1, size)
@@ -180,7 +180,7 @@ class _Made:
         return _Made([table.to(device) for table in self.tables], self.back.to(device), self.middle.to(device))
 
 
-def _factor_groups(source: FactorData, loss: Loss) -> list[tuple[int, ...]]:
+def factor_groups(source: FactorData, loss: Loss) -> list[tuple[int, ...]]:
     """The smallest groups of factors whose distances add up to the whole distance."""
     every = tuple(range(len(source.factors)))
     if not loss.channelwise or source.channel_factors is None:
