@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis._plot_style import COLOURS, MARKERS, NAMES, SCORES, Axes, Figure, draw_picture, note_runs, plt, styled
+from vaedis._plot_style import COLOURS, CURVES, MARKERS, NAMES, SCORES, Axes, Figure, draw_picture, note_runs, plt, styled
 from vaedis.learning import DRAWN, Learning
 from vaedis.results import Found
 
@@ -107,6 +107,44 @@ def scores_by_beta(found: Found, limits: Mapping[int, float]) -> Figure:
         ncols=3,
     )
     note_runs(figure, found.describe())
+    return figure
+
+
+@styled
+def where_learning_ends(
+    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]], onset: Mapping[int, float], limit: Mapping[int, float]
+) -> Figure:
+    """Draw between which betas learning ends, at each spacing, beside where theory puts it.
+
+    Parameters
+    ----------
+    panels : mapping of str to mapping of str to mapping of int to sequence of (float, float)
+        For each panel, up to three kinds of runs, and for each of their spacings what `learning.where_learning_ends` says of them.
+    onset, limit : mapping of int to float
+        For each spacing, the beta below which a first step away from nothing pays (`learning.largest_beta`), and that above which no code
+        does (`learning.rate_distortion_beta`).
+    """
+    figure, every = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.9), sharey=True, squeeze=False)
+    at = sorted(onset)
+    lowest, highest = 3e-4, 2.0
+    for axes, (title, kinds) in zip(every[0], panels.items(), strict=True):
+        axes.fill_between(at, [onset[s] for s in at], [limit[s] for s in at], color="#c98a00", alpha=0.18, linewidth=0)
+        axes.plot(at, [limit[s] for s in at], color="0.35", label="no code pays above")
+        axes.plot(at, [onset[s] for s in at], "--", color="0.35", label="a first step pays below")
+        for k, (name, ends) in enumerate(kinds.items()):
+            places = [(s + 0.2 * (k - (len(kinds) - 1) / 2), *pair) for s in sorted(ends) for pair in ends[s]]
+            if not places:
+                continue
+            x, last, first = np.array(places, float).T
+            last, first = last.clip(min=lowest), first.clip(max=highest)
+            axes.vlines(x, last, first, color=CURVES[k], linewidth=1.5, zorder=3)
+            axes.plot(x, last, "v", color=CURVES[k], markersize=6, zorder=4, label=f"{name}: last β that learns")
+            axes.plot(x, first, "^", color=CURVES[k], markerfacecolor="white", markersize=6, zorder=4, label="next one, which does not")
+        axes.set(xlabel="grid spacing (pixels)", title=title, yscale="log", ylim=(lowest, highest), xlim=(0.5, 8.5), xticks=range(1, 9))
+        axes.grid(True)
+        axes.tick_params(labelleft=True)
+        axes.legend(loc="lower left", fontsize="x-small")
+    every[0, 0].set_ylabel("β")
     return figure
 
 

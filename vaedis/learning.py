@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from vaedis.distances._agreement import compare
 TOLD_APART = 1.0
 # of the distance of images that their reconstructions have
 DRAWN = 0.5
+# nats a latent, a mean over latents: below, posteriors are the prior and nothing is learnt
+ALIVE = 0.01
 _LEARNT = {"separation": TOLD_APART, "reconstructed": DRAWN}
 
 
@@ -113,6 +116,30 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
     x = np.array([importance[name] for name in score], float)
     y = np.array([value if np.isfinite(value) else last for value in score.values()], float)
     return compare(x, y, y).rank
+
+
+def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Return, for each seed with several betas, the largest beta at which anything was learnt and the next one that was tried.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Runs of a store that differ in seed and beta only. A KL divergence of more than 0.01 nats a latent says that something was learnt.
+
+    Returns
+    -------
+    list of (float, float)
+        Seeds in order. 0 for none that learnt, infinity for none that did not.
+    """
+    seeds: dict[int, dict[float, float]] = {}
+    for row in rows:
+        seeds.setdefault(row["seed"], {})[row["beta"]] = row["final_kl"] or 0.0
+    found = []
+    # a single beta, as other experiments have it, says nothing of where learning ends
+    for tried in (seeds[seed] for seed in sorted(seeds) if len(seeds[seed]) > 1):
+        last = max((beta for beta, kl in tried.items() if kl > ALIVE), default=0.0)
+        found.append((last, min((beta for beta in tried if beta > last), default=float("inf"))))
+    return found
 
 
 def largest_beta(

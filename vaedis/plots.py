@@ -28,7 +28,7 @@ from vaedis._plot_style import (
     plt,
     styled,
 )
-from vaedis._score_plots import argument, learning, scores_by_beta, scores_by_group, scores_by_spacing
+from vaedis._score_plots import argument, learning, scores_by_beta, scores_by_group, scores_by_spacing, where_learning_ends
 
 __all__ = [
     "COLOURS",
@@ -53,6 +53,7 @@ __all__ = [
     "scores_by_group",
     "scores_by_spacing",
     "traversals",
+    "where_learning_ends",
 ]
 
 

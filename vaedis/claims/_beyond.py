@@ -10,8 +10,9 @@ import numpy as np
 from vaedis import learning, no_pixels, statistics
 from vaedis.claims._base import FRAMEWORKS, SCORES, Claim, number, scale, subset, verdict
 from vaedis.claims._latents import order_claims
-from vaedis.claims._scores import ALIVE, loss_claims, spacing_claims
+from vaedis.claims._scores import loss_claims, spacing_claims
 from vaedis.data import load
+from vaedis.learning import ALIVE, where_learning_ends
 from vaedis.results import Found, Store
 
 _BETA_PAGE = "05b_smaller_beta"
@@ -37,10 +38,10 @@ def no_pixels_11(store: Store) -> Iterator[Claim]:
 def largest_beta(store: Store) -> Iterator[Claim]:
     """Up to which beta networks learn anything, and whether that is where linear theory puts it: on images, and on coordinates."""
     images = store.best("beta")
-    yield from _where_learning_ends(images, "beta-vae", "Section 5.3, bound", f"{_BETA_PAGE}#the-same-with-images")
+    yield from _smaller_beta(images, "beta-vae", "Section 5.3, bound", f"{_BETA_PAGE}#the-same-with-images")
     for framework in FRAMEWORKS:
         found = no_pixels.stored("beta", store)
-        yield from _where_learning_ends(found, framework, "Section 5.3, no pixels", f"{_BETA_PAGE}#where-learning-ends")
+        yield from _smaller_beta(found, framework, "Section 5.3, no pixels", f"{_BETA_PAGE}#where-learning-ends")
 
 
 def warm_up(store: Store) -> Iterator[Claim]:
@@ -52,7 +53,7 @@ def warm_up(store: Store) -> Iterator[Claim]:
             for spacing in (1, 8):
                 runs = subset(found, framework=framework, grid_spacing=spacing)
                 name = f"{title}, with warm-up: {FRAMEWORKS[framework]}"
-                yield _bound(runs, spacing, name, _ends(runs), "Section 5.3, warm-up", cell)
+                yield _bound(runs, spacing, name, "Section 5.3, warm-up", cell)
 
 
 def limits(store: Store) -> Iterator[Claim]:
@@ -61,12 +62,13 @@ def limits(store: Store) -> Iterator[Claim]:
     found = no_pixels.stored("limits", store)
     for spacing in (2, 4, 6):
         runs = subset(found, grid_spacing=spacing)
-        for title, warms in (("constant β", False), ("β that grows", True)):
-            part = subset(runs, lambda row, warms=warms: bool(row["warmup"]) is warms)
-            foretold = _no_code_pays if warms else _largest_beta
-            yield _bound(part, spacing, f"No pixels, {title}", _ends(part), where, f"{_BETA_PAGE}#where-no-code-pays", foretold)
+        for title, kept, foretold in (
+            ("constant β", lambda row: not row["warmup"], _largest_beta),
+            ("β that grows", lambda row: bool(row["warmup"]), _no_code_pays),
+        ):
+            yield _bound(subset(runs, kept), spacing, f"No pixels, {title}", where, f"{_BETA_PAGE}#where-no-code-pays", foretold)
     images = subset(store.best("limits"), grid_spacing=8)
-    yield _bound(images, 8, "Images, β that grows for long", _ends(images), where, f"{_BETA_PAGE}#the-same-with-images", _no_code_pays)
+    yield _bound(images, 8, "Images, β that grows for long", where, f"{_BETA_PAGE}#the-same-with-images", _no_code_pays)
     studies = ("beta", "warmup", "limits")
     yield _none_learns("No pixels", [no_pixels.stored(name, store) for name in studies], where)
     yield _none_learns("Images", [store.best(name) for name in studies], where)
@@ -90,10 +92,10 @@ def _none_learns(title: str, studies: list[Found | None], where: str) -> Claim:
     )
 
 
-def _where_learning_ends(found: Found | None, framework: str, where: str, cell: str) -> Iterator[Claim]:
+def _smaller_beta(found: Found | None, framework: str, where: str, cell: str) -> Iterator[Claim]:
     name = FRAMEWORKS[framework]
     halves = {spacing: subset(found, framework=framework, grid_spacing=spacing) for spacing in (1, 8)}
-    ends = {spacing: _ends(runs) for spacing, runs in halves.items()}
+    ends = {spacing: where_learning_ends(runs.rows) for spacing, runs in halves.items()}
     tested = all(ends.values())
     near, far = ([last for last, _ in ends[spacing]] for spacing in halves)
     yield Claim(
@@ -109,20 +111,20 @@ def _where_learning_ends(found: Found | None, framework: str, where: str, cell: 
         beyond=True,
     )
     for spacing, runs in halves.items():
-        yield _bound(runs, spacing, name, ends[spacing], where, cell)
+        yield _bound(runs, spacing, name, where, cell)
 
 
 def _bound(
     runs: Found,
     spacing: int,
     name: str,
-    ends: list[tuple[float, float]],
     where: str,
     cell: str,
     foretold: Callable[[int, int], float] | None = None,
 ) -> Claim:
     rule = "what no code can pay for" if foretold is _no_code_pays else "linear theory"
     ours, within, near = "–", None, False
+    ends = where_learning_ends(runs.rows)
     if ends:
         bound = (foretold or _largest_beta)(spacing, runs.rows[0]["latents"])
         ours = f"bound {number(bound)}; learns at {_range([last for last, _ in ends])}"
@@ -155,19 +157,6 @@ def _largest_beta(spacing: int, latents: int) -> float:
 @functools.cache
 def _no_code_pays(spacing: int, latents: int) -> float:
     return learning.rate_distortion_beta(load("coordinates", grid_spacing=spacing), latents)
-
-
-def _ends(runs: Found) -> list[tuple[float, float]]:
-    """Of each seed with several betas, the largest at which it learns anything and the next one that was tried; 0 and infinity for none."""
-    seeds: dict[int, dict[float, float]] = {}
-    for row in runs.rows:
-        seeds.setdefault(row["seed"], {})[row["beta"]] = row["final_kl"] or 0.0
-    found = []
-    # a single beta, as other experiments have it, says nothing of where learning ends
-    for tried in (kl for kl in seeds.values() if len(kl) > 1):
-        last = max((beta for beta, kl in tried.items() if kl > ALIVE), default=0.0)
-        found.append((last, min((beta for beta in tried if beta > last), default=float("inf"))))
-    return found
 
 
 def _range(values: list[float]) -> str:

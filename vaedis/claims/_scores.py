@@ -28,11 +28,10 @@ from vaedis.claims._base import (
     verdict,
 )
 from vaedis.experiments import PROFILES
+from vaedis.learning import ALIVE
 from vaedis.results import Found, Store, published
 
 _CELL_6 = "05_adversarial_data#scores-on-adversarial-data"
-# nats a latent, a mean over latents: below, posteriors are the prior and nothing is learnt
-ALIVE = 0.01
 
 
 def figure6(store: Store) -> Iterator[Claim]:
