@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 import vaedis as vd
 from vaedis.data import FactorData
 from vaedis.factors import FactorSpace
-from vaedis.learning import Learning, largest_beta, rate_distortion_beta
+from vaedis.learning import Learning, largest_beta, rate_distortion_beta, where_learning_ends
 
 STEPS = np.array([10, 20, 40])
 CURVES = {"fast": [2.0, 5.0, 6.0], "slow": [0.0, 0.5, 1.5], "never": [0.0, 0.1, 0.2]}
@@ -60,6 +60,13 @@ def test_runs_that_recorded_nothing_have_no_learning_and_what_does_not_fit_is_re
         made().onsets("separation", 0)
     with pytest.raises(ValueError, match="Unknown measure 'kl'; choose one of: separation, reconstructed"):
         made().onsets("kl")
+
+
+def test_learning_ends_for_each_seed_between_the_last_beta_that_learns_and_the_next():
+    kl = {0: {0.1: 2.0, 0.3: 0.011, 1.0: 0.009}, 1: {0.1: 0.0, 0.3: 0.0}, 2: {0.3: 1.0, 0.1: 1.0}, 3: {0.1: 1.0}, 4: {0.1: None, 0.3: 1.0}}
+    rows = [{"seed": seed, "beta": beta, "final_kl": value} for seed, tried in reversed(kl.items()) for beta, value in tried.items()]
+    assert where_learning_ends(rows) == [(0.3, 1.0), (0.0, 0.1), (0.3, np.inf), (0.3, np.inf)]
+    assert where_learning_ends([]) == []
 
 
 # The largest beta

@@ -6,10 +6,20 @@ import itertools
 import numpy as np
 import pytest
 
-from vaedis import experiments, no_pixels, results
+from vaedis import cli, experiments, no_pixels, results
 from vaedis.experiments import RunSpec
 from vaedis.results import Store
 
+RUN = RunSpec(
+    data="coordinates",
+    data_options={"num_squares": 1},
+    model="mlp",
+    model_options={"hidden": [8]},
+    latents=2,
+    steps=4,
+    batch=8,
+    warmup=2,
+)
 TOY = dataclasses.replace(no_pixels.PROFILE, name="toy", steps=3, batch=8, repeats=1, spacings=(1, 8), protocol="fast")
 
 
@@ -89,6 +99,44 @@ def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
 
 def test_no_time_means_no_runs(tmp_path):
     assert no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), seconds=-1) == 0
+
+
+def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(no_pixels, "grid", lambda experiment, scale=None: [RUN.replace(seed=seed) for seed in range(3)])
+    command = ["sweep", "rotation", "--no-pixels", "--device", "cpu", "--out", str(tmp_path)]
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{RUN.replace(seed=seed).key}  beta-vae coordinates num_squares=1 mse beta 0.001 warm-up 2 z 2 seed {seed}" for seed in range(3)
+    ]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().err.endswith("rotation: 3 runs stored.\n")
+    assert len(Store(tmp_path).rows("rotation", "coordinates")) == 3
+    assert cli.main(command) == 0
+    assert capsys.readouterr().err == "rotation: 0 runs stored.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["fig6"], "Unknown experiment without pixels 'fig6'; choose one of: fig9, fig11, averaging, rotation, beta, warmup, limits."),
+        (["fig9", "--workers", "2"], "--workers does not go with --no-pixels"),
+        (["fig9", "--retry-failed"], "--retry-failed does not go with --no-pixels"),
+        (["fig9", "--profile", "laptop"], "--profile does not go with --no-pixels"),
+    ],
+)
+def test_what_does_not_go_without_pixels_is_refused(tmp_path, capsys, words, says):
+    assert cli.main(["sweep", *words, "--no-pixels", "--out", str(tmp_path)]) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_grids_around_the_bounds_have_a_constant_beta_and_one_that_grows():
+    grid = no_pixels.grid("limits")
+    assert {s.warmup for s in grid} == {0, 2_000}
+    assert {(s.data_options["grid_spacing"], s.beta) for s in grid} == set(itertools.product((2, 4, 6), no_pixels.LIMITS))
+    assert len({s.key for s in grid}) == len(grid) == 2 * 2 * 3 * 5
+    warm = no_pixels.grid("warmup")
+    assert {s.replace(warmup=0).key for s in warm} == {s.key for s in no_pixels.grid("beta") if s.beta > 0.001}
 
 
 def test_stored_runs_are_those_of_their_specifications():

@@ -148,6 +148,23 @@ def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bo
     assert figure.get_supxlabel() == found.describe()
 
 
+def test_where_learning_ends_is_drawn_from_the_last_beta_that_learns_to_the_next_beside_both_bounds():
+    onset, limit = {1: 0.8, 2: 0.5, 8: 0.1}, {1: 0.8, 2: 0.8, 8: 0.7}
+    ends = {"constant": {1: [(0.1, 0.3), (0.3, 1.0)], 8: [(0.0, 0.01)]}, "growing": {8: [(0.3, float("inf"))]}, "none": {}}
+    figure = plots.where_learning_ends({"networks": ends}, onset, limit)
+    (axes,) = figure.axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines["no code pays above"].get_ydata()) == [0.8, 0.8, 0.7]
+    assert list(lines["a first step pays below"].get_ydata()) == [0.8, 0.5, 0.1]
+    lowest, highest = axes.get_ylim()
+    assert list(lines["learning ends, constant"].get_ydata()) == [0.1, 0.3, lowest]
+    assert list(lines["learning ends, growing"].get_ydata()) == [0.3]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_ydata()) for line in hollow] == [[0.3, 1.0, 0.01], [highest]]
+    assert [round(x) for x in lines["learning ends, constant"].get_xdata()] == [1, 1, 8]
+    assert "learning ends, none" not in lines
+
+
 def test_a_figure_of_runs_says_which_they_are():
     found = _found({("ada-gvae", 1, 0): 0.9, ("ada-gvae", 8, 0): 0.1})
     assert plots.scores_by_spacing(found).get_supxlabel() == found.describe()

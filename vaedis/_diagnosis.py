@@ -85,8 +85,8 @@ class LossReport:
     unpaired : tuple of str
         Factors of which no two images differ in them alone, so that nothing can be said.
     largest_beta : float or None
-        Above this a VAE that starts from nothing learns nothing, to first order (`learning.largest_beta`): beta weighs the sum of the KL divergence over latents
-        against the sum of the loss over pixels. None if the loss is not a quadratic form.
+        Above this a VAE that starts from nothing learns nothing, to first order (`learning.largest_beta`): beta weighs the sum of the KL
+        divergence over latents against the sum of the loss over pixels. None if the loss is not a quadratic form.
     """
 
     loss: str
@@ -102,8 +102,8 @@ class LossReport:
         if self.largest_beta is None:
             return ""
         return (
-            f"Starting from nothing, a VAE learns nothing above a beta of about {self.largest_beta:.3g}, which weighs sums: the KL divergence "
-            "over latents, and the loss over pixels."
+            f"Starting from nothing, a VAE learns nothing above a beta of about {self.largest_beta:.3g}, which weighs sums: the KL "
+            "divergence over latents, and the loss over pixels."
         )
 
     def reasons(self) -> dict[str, list[str]]:

@@ -116,6 +116,8 @@ def where_learning_ends(
 ) -> Figure:
     """Draw between which betas learning ends, at each spacing, beside where theory puts it.
 
+    A full point is the last beta at which anything is learnt, a hollow one the next that was tried.
+
     Parameters
     ----------
     panels : mapping of str to mapping of str to mapping of int to sequence of (float, float)
@@ -138,8 +140,8 @@ def where_learning_ends(
             x, last, first = np.array(places, float).T
             last, first = last.clip(min=lowest), first.clip(max=highest)
             axes.vlines(x, last, first, color=CURVES[k], linewidth=1.5, zorder=3)
-            axes.plot(x, last, "v", color=CURVES[k], markersize=6, zorder=4, label=f"{name}: last β that learns")
-            axes.plot(x, first, "^", color=CURVES[k], markerfacecolor="white", markersize=6, zorder=4, label="next one, which does not")
+            axes.plot(x, last, "o", color=CURVES[k], markersize=5.5, zorder=4, label=f"learning ends, {name}")
+            axes.plot(x, first, "o", color=CURVES[k], markerfacecolor="white", markersize=5.5, zorder=4)
         axes.set(xlabel="grid spacing (pixels)", title=title, yscale="log", ylim=(lowest, highest), xlim=(0.5, 8.5), xticks=range(1, 9))
         axes.grid(True)
         axes.tick_params(labelleft=True)

@@ -31,6 +31,9 @@ def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     sweep.add_argument("--shard", default="1/1", metavar="I/N", help="run the i-th of n shares only, for array jobs")
     sweep.add_argument("--retry-failed", action="store_true", help="run again what failed")
     sweep.add_argument("--out", type=Path, metavar="DIR", help="store rows and checkpoints there (default: results/)")
+    sweep.add_argument(
+        "--no-pixels", action="store_true", help="the same with small networks that see coordinates in place of images, in this process"
+    )
     sweep.add_argument("--dry-run", action="store_true", help="list what would be run")
     sweep.set_defaults(run=_sweep)
 
@@ -79,6 +82,8 @@ def _sweep(args: argparse.Namespace) -> int:
     from vaedis.results import Store
     from vaedis.sweep import Sweep
 
+    if args.no_pixels:
+        return _sweep_without_pixels(args)
     _check.one_of("experiment", args.experiment, GRIDS)
     _check.count("--workers", args.workers, 0)
     _check.one_of("precision", args.precision, PRECISIONS)
@@ -117,6 +122,26 @@ def _sweep(args: argparse.Namespace) -> int:
     return 130 if sweep.asked_to_stop else 0
 
 
+def _sweep_without_pixels(args: argparse.Namespace) -> int:
+    from vaedis import _check, no_pixels
+    from vaedis.results import Store
+
+    _check.one_of("experiment without pixels", args.experiment, no_pixels.EXPERIMENTS)
+    given = {"profile": None, "precision": "auto", "workers": 0, "scheduler": None, "shard": "1/1", "retry_failed": False}
+    for name, default in given.items():
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name.replace('_', '-')} does not go with --no-pixels, which has one profile and trains populations here.")
+    seconds = parse_time(args.budget) if args.budget else None
+    if args.dry_run:
+        for spec in no_pixels.missing(args.experiment, store=Store(args.out)):
+            print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
+        return 0
+    ended = no_pixels.run_missing(args.experiment, device=args.device, store=Store(args.out), seconds=seconds)
+    left = len(no_pixels.missing(args.experiment, store=Store(args.out)))
+    print(_last_line(ended, left, 0, args, interrupted=False), file=sys.stderr)
+    return 0
+
+
 def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, *, interrupted: bool) -> str:
     text = f"{args.experiment}: {'interrupted; ' if interrupted else ''}{ended} run{'s' * (ended != 1)} stored"
     if left:
@@ -129,7 +154,8 @@ def describe(row: dict) -> str:
     """Return what a run trains, as one phrase."""
     options = "".join(f" {k}={v}" for k, v in {**row["data_options"], **row["loss_options"]}.items())
     average = " average=published" if row["average"] == "published" else ""
-    return f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g} z {row['latents']}{average}"
+    warmup = f" warm-up {row['warmup']}" if row["warmup"] else ""
+    return f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g}{warmup} z {row['latents']}{average}"
 
 
 def _results(args: argparse.Namespace) -> int:

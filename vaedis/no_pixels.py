@@ -1,12 +1,11 @@
 """Same distances, no pixels: Figures 9 and 11 with small networks that see coordinates in place of images.
 
 The paper says that only perceived distances matter. If so, a network that is given these distances and nothing else must do what the
-convolutional one does. Run what is missing with ``python -m vaedis.no_pixels``.
+convolutional one does. Run what is missing with ``vaedis sweep fig9 --no-pixels``.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -126,6 +125,12 @@ def populations(specs: Sequence[RunSpec], most: int = 16) -> list[list[RunSpec]]
     return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
 
 
+def missing(experiment: str, *, scale: Profile = PROFILE, store: Store | None = None) -> list[RunSpec]:
+    """Return those runs of an experiment that are not stored, in their order."""
+    have = (store or Store()).keys(experiment, scale.name)
+    return [spec for spec in grid(experiment, scale) if spec.key not in have]
+
+
 def run_missing(
     experiment: str,
     *,
@@ -162,8 +167,7 @@ def run_missing(
         How many runs ended, failed ones included.
     """
     store, started, longest, done = store or Store(), time.perf_counter(), 0.0, 0
-    have = store.keys(experiment, scale.name)
-    todo = [s for s in grid(experiment, scale) if s.key not in have and (seeds is None or s.seed in seeds)]
+    todo = [s for s in missing(experiment, scale=scale, store=store) if seeds is None or s.seed in seeds]
     for population in populations(todo, most):
         before = time.perf_counter()
         if seconds is not None and before - started + longest > seconds:
@@ -213,23 +217,3 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
     return results.make_row(
         run.spec, experiment, scale.name, scores=scores, seconds=seconds, images_per_second=run.images_per_second, **made_by
     ), arrays
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing of all experiments: one seed of every cell of Figures 9 and 11, then the next seed, then the rest."""
-    parser = argparse.ArgumentParser(prog="python -m vaedis.no_pixels", description=main.__doc__)
-    parser.add_argument("--seconds", type=float, help="start nothing that would likely end later than this")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(PROFILE.repeats)), help="only these")
-    parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), help="only these")
-    options = parser.parse_args(arguments)
-    started = time.perf_counter()
-    figures = [e for e in options.experiments if e in ("fig9", "fig11")]
-    order = [(e, seed) for seed in options.seeds for e in figures]
-    order += [(e, seed) for e in options.experiments if e not in figures for seed in options.seeds]
-    for experiment, seed in order:
-        left = None if options.seconds is None else options.seconds - (time.perf_counter() - started)
-        run_missing(experiment, seeds=[seed], seconds=left)
-
-
-if __name__ == "__main__":
-    main()

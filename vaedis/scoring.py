@@ -226,7 +226,8 @@ def device_name(device: torch.device) -> str:
 def brief(row: Row) -> str:
     """Return one line on a run: what it trained, its scores or why it failed, and how long it took."""
     options = " ".join(f"{k}={v}" for k, v in {**row["data_options"], **row["loss_options"]}.items())
-    head = f"{row['framework']} {row['loss']} {options} beta={row['beta']} z={row['latents']} seed={row['seed']}"
+    warmup = f" warmup={row['warmup']}" if row["warmup"] else ""
+    head = f"{row['framework']} {row['loss']} {options} beta={row['beta']}{warmup} z={row['latents']} seed={row['seed']}"
     if row["status"] != "finished":
         return f"{head}: {row['status']}"
     return f"{head}: MIG {row['mig']:.3f} DCI {row['dci']:.3f}, {row['seconds']:.0f} s, {row['images_per_second']:.0f} images/s"
