@@ -145,8 +145,9 @@ def where_learning_ends(
         axes.set(xlabel="grid spacing (pixels)", title=title, yscale="log", ylim=(lowest, highest), xlim=(0.5, 8.5), xticks=range(1, 9))
         axes.grid(True)
         axes.tick_params(labelleft=True)
-        axes.legend(loc="lower left", fontsize="x-small")
     every[0, 0].set_ylabel("β")
+    drawn = dict(pair[::-1] for axes in every[0] for pair in zip(*axes.get_legend_handles_labels(), strict=True))
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
