@@ -16,8 +16,6 @@ from vaedis.losses import Loss
 
 MEMORY = 256 * 2**20
 _SAMPLINGS = ("spread", "independent")
-# of a sample that is spread: sets that are independent of each other
-_SETS = 8
 # what is worked on at a time; more would not fit a processor's cache
 _WORK = 32 * 2**20
 
@@ -83,7 +81,7 @@ def along(
             raise ValueError(f"factor {name!r} has one value only, so there are no distances along it; leave it out of factors.")
         _check_memory(data, kernel, name, size, memory)
     drawn = index is None and traversals is not None and _check.count("traversals", traversals)
-    sets = min(_SETS, drawn) if drawn and sampling == "spread" else 0
+    sets = sets_of(drawn) if drawn and sampling == "spread" else 0
     tallies = {name: Tally(sizes[name], kernel.symmetric, data.device, sets) for name in names}
 
     if index is not None:
@@ -113,6 +111,11 @@ def along(
                     tallies[name].add(kernel.distances(part))
     exact = traversals is None
     return {name: tally.result(name, exact) for name, tally in tallies.items()}
+
+
+def sets_of(traversals: int) -> int:
+    """Return in how many independent sets that many traversals are spread: enough to tell an error by, and of eight each if they can be."""
+    return min(traversals, max(2, min(8, traversals // 8)))
 
 
 def traversal_matrices(
