@@ -127,7 +127,8 @@ def _bound(
     ends = where_learning_ends(runs.rows)
     if ends:
         bound = (foretold or _largest_beta)(spacing, runs.rows[0]["latents"])
-        ours = f"bound {number(bound)}; learns at {_range([last for last, _ in ends])}"
+        last = _range([last for last, _ in ends])
+        ours = f"bound {number(bound)}; learns at {'none' if last == '0' else last}"
         dead = [first for _, first in ends]
         ours += f", no more at {_range(dead)}" if max(dead) < float("inf") else ", and no larger β was tried"
         # who still learns at the largest β that was tried, and below the bound, has not shown where it ends
