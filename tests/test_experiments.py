@@ -108,6 +108,7 @@ def test_a_specification_is_a_value():
         ({"beta": "0.1"}, "beta must be a finite number of at least 0, not '0.1'"),
         ({"lr": 0}, "lr must be above 0, not 0"),
         ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"warmup": 5, "steps": 4}, "warmup must be at most steps = 4, not 5, or beta never reaches its value"),
         ({"warmup": -1}, "warmup must be a whole number of at least 0, not -1"),
         ({"batch": 0}, "batch must be a whole number of at least 1, not 0"),
         ({"latents": 0}, "latents must be a whole number of at least 1, not 0"),

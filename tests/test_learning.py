@@ -185,6 +185,11 @@ def test_the_limit_of_points_on_a_line_in_equal_steps_is_their_variance():
     assert rate_distortion_beta(data, 3, standardise=False) == pytest.approx(largest_beta(data, 3, standardise=False), rel=1e-6)
 
 
+def test_images_that_are_all_alike_have_no_code_that_pays():
+    data = Points(np.full((4, 2), 7))
+    assert rate_distortion_beta(data, 9, standardise=False) == largest_beta(data, 9, standardise=False) == 0
+
+
 def test_a_sample_makes_the_limit_too_high_and_options_are_checked():
     data = vd.load("xysquares", num_squares=1, **SMALL)
     exact = rate_distortion_beta(data, 9)

@@ -102,6 +102,8 @@ class RunSpec:
         object.__setattr__(self, "lr", _check.positive("lr", self.lr))
         for name, least in {"latents": 1, "steps": 1, "batch": 1, "seed": 0, "warmup": 0}.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), least))
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup must be at most steps = {self.steps}, not {self.warmup}, or beta never reaches its value.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a plain dict that JSON can hold."""

@@ -271,6 +271,8 @@ def _variance_proxy(x: Tensor, starts: int = 32, steps: int = 3_000) -> float:
     n = len(x)
     x = x - x.mean(0)
     values, vectors = torch.linalg.eigh(x @ x.T)
+    if values[-1] <= 0:
+        return 0.0
     kept = values > 1e-12 * values[-1]
     y = (vectors[:, kept] * values[kept].sqrt()).flip(1)
     # small and large steps along the longest directions, both ways; and towards single observations
