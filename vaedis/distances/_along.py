@@ -47,8 +47,9 @@ def along(
     traversals : int, optional
         How many random traversals to average over, as the paper does with 256; by default all there are.
     sampling : {"spread", "independent"}
-        Of random traversals: ``"spread"`` evenly over the values of the other factors (`FactorSpace.spread_bases`), which a tenth or so of
-        the traversals is as exact with; or each by itself, as the paper's are.
+        Of random traversals: ``"spread"`` evenly over the values of the other factors (`FactorSpace.spread_bases`), so that a sixth of the
+        traversals or fewer are as exact on dSprites, and about as many where other factors act together; or each by itself, as the
+        paper's are.
     index : mapping of str to Tensor of int, shape (T, f), optional
         For data that is no grid: the traversals of each factor, as the index of the image with each value, or -1 where there is none.
     seed : int
