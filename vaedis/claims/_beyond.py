@@ -127,8 +127,7 @@ def _bound(
     ends = where_learning_ends(runs.rows)
     if ends:
         bound = (foretold or _largest_beta)(spacing, runs.rows[0]["latents"])
-        last = _range([last for last, _ in ends])
-        ours = f"bound {number(bound)}; learns at {'none' if last == '0' else last}"
+        ours = f"bound {number(bound)}; learns at {_range([last for last, _ in ends])}"
         dead = [first for _, first in ends]
         ours += f", no more at {_range(dead)}" if max(dead) < float("inf") else ", and no larger β was tried"
         # who still learns at the largest β that was tried, and below the bound, has not shown where it ends
@@ -161,7 +160,8 @@ def _no_code_pays(spacing: int, latents: int) -> float:
 
 
 def _range(values: list[float]) -> str:
-    return f"{min(values):g}" if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
+    low, high = (f"{value:g}" if value else "none" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def averaging(store: Store) -> Iterator[Claim]:
