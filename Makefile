@@ -31,7 +31,7 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
-	$(BIN)/jupytext --quiet --pipe '$(BIN)/ruff format --quiet -' --pipe-fmt py:percent $$(grep -l '^kernelspec:' book/*.md)
+	$(BIN)/jupytext --quiet --pipe '$(BIN)/ruff format --quiet --line-length 84 -' --pipe-fmt py:percent $$(grep -l '^kernelspec:' book/*.md)
 
 # The chapters as .ipynb files without outputs, for tools that read nothing else.
 notebooks: $(STAMP)
