@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 import vaedis as vd
-from vaedis.distances._along import sets_of
+from vaedis.distances._along import spread_sets
 
 FACTORS = ("shape", "scale", "orientation", "position_x", "position_y")
 SAMPLE = 256
@@ -128,7 +128,7 @@ def needed_when_spread(factor: str, threads: int) -> dict:
     for n in range(8, SAMPLE + 1, 8):
         errors = []
         for seed in range(100):
-            drawn = space.spread_bases(factor, n, sets=sets_of(n), generator=torch.Generator().manual_seed(seed))
+            drawn, _ = spread_sets(space, factor, n, torch.Generator().manual_seed(seed))
             errors.append(float((every[row[drawn]].mean(0) - exact).square().mean()))
         spread = float(np.sqrt(np.mean(errors)) / exact.mean())
         if spread <= independent:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from vaedis import distances, losses
 from vaedis.data import FactorData, XYSquares
+from vaedis.distances._along import spread_sets
 from vaedis.distances._tally import Tally
 from vaedis.factors import FactorSpace
 
@@ -239,6 +240,14 @@ def test_a_sample_that_is_spread_is_unbiased_knows_its_error_and_has_a_smaller_o
     # what a sample implies for samples of another kind is that of independent traversals still
     assert drawn[0].standard_errors(256) == pytest.approx(exact.standard_errors(256), rel=0.3)
     assert np.isnan(distances.along(data, factors=["b"], traversals=1)["b"].standard_errors()[0])
+
+
+def test_sets_are_spread_each_by_itself_and_all_but_equally_large():
+    space = Smooth.factors
+    bases, which = spread_sets(space, "b", 35, torch.Generator().manual_seed(0))
+    assert torch.bincount(which).tolist() == [9, 9, 9, 8]
+    # eight points of a net lie in eight different eighths
+    assert len((space.to_factors(bases[which == 3])[:, 0] // 2).unique()) == 8
 
 
 def test_few_traversals_that_are_spread_are_as_many_as_were_asked_for():

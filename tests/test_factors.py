@@ -88,18 +88,18 @@ def test_bases_may_vary_a_few_factors_only():
 
 def test_bases_that_are_spread_come_with_every_value_of_every_other_factor_equally_often():
     space = FactorSpace(("a", "b", "c"), (4, 7, 16))
-    bases = space.spread_bases("b", 3 * 32, sets=3, generator=torch.Generator().manual_seed(1))
-    assert bases.dtype == torch.int64
-    for one in bases.chunk(3):
-        a, b, c = space.to_factors(one).T
+    generator = torch.Generator().manual_seed(1)
+    first, second = (space.spread_bases("b", 32, generator=generator) for _ in range(2))
+    assert first.dtype == torch.int64
+    for bases in (first, second):
+        a, b, c = space.to_factors(bases).T
         assert torch.bincount(a).tolist() == [8] * 4
         assert torch.bincount(c).tolist() == [2] * 16
         assert not b.any()
-    # each set by itself, and fixed by the generator alone
-    assert not torch.equal(*bases.chunk(3)[:2])
+    # another draw is another one, and fixed by the generator alone
+    assert not torch.equal(first, second)
     torch.manual_seed(3)
-    assert torch.equal(bases, space.spread_bases("b", 3 * 32, sets=3, generator=torch.Generator().manual_seed(1)))
-    assert not torch.equal(bases, space.spread_bases("b", 3 * 32, sets=3, generator=torch.Generator().manual_seed(2)))
+    assert torch.equal(first, space.spread_bases("b", 32, generator=torch.Generator().manual_seed(1)))
 
 
 def test_a_base_that_is_spread_is_any_traversal_with_the_same_chance():
@@ -116,7 +116,7 @@ def test_a_lone_factor_has_one_traversal_and_any_number_of_them_can_be_drawn():
     assert FactorSpace(("a",), (4,)).spread_bases("a", 3).tolist() == [0, 0, 0]
     space = FactorSpace(("a", "b"), (4, 3))
     assert space.spread_bases("a", 0).tolist() == []
-    assert len(space.spread_bases("a", 3, sets=8)) == 3
+    assert len(space.spread_bases("a", 3)) == 3
 
 
 def test_observations_are_drawn_uniformly_and_with_replacement():

@@ -188,7 +188,7 @@ class FactorSpace:
             base = (base[:, None] + steps).flatten()
         return base
 
-    def spread_bases(self, factor: str | int, n: int, *, sets: int = 1, generator: torch.Generator | None = None) -> Tensor:
+    def spread_bases(self, factor: str | int, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw bases of traversals that are spread evenly over the values of all other factors: randomised quasi-Monte Carlo.
 
         Each is uniformly distributed, so that averages over them are unbiased, but they are not independent: they avoid each other, and
@@ -199,16 +199,12 @@ class FactorSpace:
         factor : str or int
             The factor of the traversals; it is 0 in all of them.
         n : int
-        sets : int
-            Draw this many sets, one after the other, each spread by itself and independent of the others: what an average varies by from
-            set to set tells its standard error.
         generator : torch.Generator, optional
             Fixes the draw, and with it the device.
 
         Returns
         -------
         Tensor of int64, shape (n,)
-            The first sets are larger by one if n is no multiple of `sets`.
 
         References
         ----------
@@ -216,16 +212,13 @@ class FactorSpace:
         """
         f, device = self.position(factor), _device_of(generator)
         others = [i for i in range(len(self)) if i != f]
-        drawn = []
-        for part in torch.arange(_check.count("n", n, 0)).tensor_split(_check.count("sets", sets)):
-            seed = int(torch.randint(2**31, (), generator=generator, device=device))
-            base = torch.zeros(len(part), dtype=torch.int64)
-            if others and len(part):
-                points = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed).draw(len(part), dtype=torch.float64)
-                for i, u in zip(others, points.T, strict=True):
-                    base += (u * self.sizes[i]).long() * self.strides[i]
-            drawn.append(base)
-        return torch.cat(drawn).to(device)
+        seed = int(torch.randint(2**31, (), generator=generator, device=device))
+        base = torch.zeros(_check.count("n", n, 0), dtype=torch.int64)
+        if others and n:
+            points = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed).draw(n, dtype=torch.float64)
+            for i, u in zip(others, points.T, strict=True):
+                base += (u * self.sizes[i]).long() * self.strides[i]
+        return base.to(device)
 
     def sample_pairs(self, first: Tensor, *, rule: str = "paper-code", generator: torch.Generator | None = None) -> Tensor:
         """Draw, for each index, a second one that shares some of its factors: the weak supervision of Ada-GVAE.

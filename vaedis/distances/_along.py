@@ -12,6 +12,7 @@ from vaedis import _check
 from vaedis.data.base import FactorData
 from vaedis.distances._kernels import Kernel, kernel_for
 from vaedis.distances._tally import Along, Tally
+from vaedis.factors import FactorSpace
 from vaedis.losses import Loss
 
 MEMORY = 256 * 2**20
@@ -90,13 +91,11 @@ def along(
             _listed(data, kernel, index[name].to(data.device), tallies[name], memory)
     elif drawn:
         generator = torch.Generator(data.device).manual_seed(seed)
-        # as `spread_bases` has them: the first sets are larger by one
-        which = (torch.arange(drawn, device=data.device) % sets).sort().values if sets else None
         for name in names:
             if sets:
-                bases = data.factors.spread_bases(name, drawn, sets=sets, generator=generator)
+                bases, which = spread_sets(data.factors, name, drawn, generator)
             else:
-                bases = data.factors.sample_index(drawn, generator=generator)
+                bases, which = data.factors.sample_index(drawn, generator=generator), None
             _listed(data, kernel, data.factors.traversal(name, bases), tallies[name], memory, which)
     else:
         whole = []
@@ -117,6 +116,16 @@ def along(
 def sets_of(traversals: int) -> int:
     """Return in how many independent sets that many traversals are spread: enough to tell an error by, and of eight each if they can be."""
     return min(traversals, max(2, min(8, traversals // 8)))
+
+
+def spread_sets(space: FactorSpace, factor: str, traversals: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw traversals in sets, each spread by itself and independent of the others, and return their bases and the set of each.
+
+    What an average varies by from set to set tells its standard error.
+    """
+    sizes = [len(part) for part in torch.arange(traversals).tensor_split(sets_of(traversals))]
+    bases = torch.cat([space.spread_bases(factor, n, generator=generator) for n in sizes])
+    return bases, torch.arange(len(sizes), device=bases.device).repeat_interleave(torch.tensor(sizes, device=bases.device))
 
 
 def traversal_matrices(
