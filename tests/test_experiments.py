@@ -178,6 +178,13 @@ def test_the_study_of_limits_warms_up_for_longer_than_that_of_warm_up():
     assert {s.beta for s in grid} == {0.1, 0.316, 1.0}
 
 
+def test_longer_runs_are_those_of_figure_11_with_four_times_the_steps():
+    grid = experiments.grid("longer", "laptop")
+    assert {s.steps for s in grid} == {8_000}
+    assert {s.seed for s in grid} == {0, 1, 2}
+    assert {s.replace(steps=2_000).key for s in grid} == {s.key for s in experiments.grid("fig11", "laptop") if s.seed < 3}
+
+
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
     grid = experiments.grid("fig9", "paper")
     assert len({s.key for s in grid}) == len(grid) == 80
@@ -218,7 +225,9 @@ def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
     assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
     assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
-    with pytest.raises(ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup, limits"):
+    with pytest.raises(
+        ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup, limits, longer"
+    ):
         experiments.grid("fig7")
 
 

@@ -348,7 +348,21 @@ def limits(scale: Profile) -> list[RunSpec]:
     ]
 
 
-GRIDS = {"fig6": fig6, "fig9": fig9, "fig11": fig11, "averaging": averaging, "beta": beta, "warmup": warmup, "limits": limits}
+def longer(scale: Profile) -> list[RunSpec]:
+    """Return the runs of `fig11` with four times the steps and at most three seeds: does what is missing need only more of them?"""
+    return [s.replace(steps=4 * s.steps) for s in fig11(scale) if s.seed < 3]
+
+
+GRIDS = {
+    "fig6": fig6,
+    "fig9": fig9,
+    "fig11": fig11,
+    "averaging": averaging,
+    "beta": beta,
+    "warmup": warmup,
+    "limits": limits,
+    "longer": longer,
+}
 
 
 def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
@@ -356,7 +370,7 @@ def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits", "longer"}
     scale : Profile or str, optional
         As for `profile`.
 

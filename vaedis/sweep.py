@@ -59,7 +59,7 @@ def run_missing(
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits", "longer"}
     profile : str, optional
         As for `experiments.profile`.
     device : str or torch.device
@@ -256,7 +256,7 @@ def complete(experiment: str, profile: str | None = None, *, device: str | torch
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits", "longer"}
     profile : str, optional
         As for `experiments.profile`. In the smoke profile, whose runs are far too short to mean anything, they are trained every time
         and kept nowhere, and are returned only if nothing better is stored.

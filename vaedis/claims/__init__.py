@@ -43,6 +43,7 @@ _MAKERS: tuple[tuple[Callable[[Store], Iterator[Claim]], tuple[str, ...]], ...] 
     (_beyond.largest_beta, ("Section 5.3, bound", "Section 5.3, no pixels")),
     (_beyond.warm_up, ("Section 5.3, warm-up",)),
     (_beyond.limits, ("Section 5.3, limit",)),
+    (_scores.longer_11, ("Figure 11, longer",)),
     (_beyond.no_pixels_11, ("Figure 11, no pixels",)),
     (_beyond.averaging, ("Averaging",)),
 )
