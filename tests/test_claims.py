@@ -111,7 +111,7 @@ def test_figure_6_is_reproduced_within_the_range():
     scores = {"xysquares": 0.02, "shapes3d": 0.5, "dsprites": 0.3, "cars3d": 0.1, "smallnorb": 0.2}
     store = _store("fig6", _fig6_score(scores))
     assert _verdicts(store, "Figure 6", "3D Shapes, rendered", "VAE: ") == {"reproduced"}
-    assert _verdicts(store, "Figure 6", "stays below") == {"reproduced"}
+    assert _verdicts(store, "Figure 6", "XYSquares: ") == {"reproduced"}
     above = _found(store, "Figure 6", "3D Shapes, rendered", "above the best")
     assert {c.verdict for c in above} == {"reproduced"}
     assert above[0].ours == "0.500, above 0.020"
@@ -122,7 +122,7 @@ def test_figure_6_is_in_direction_above_xysquares_but_outside_the_range():
     scores = {"xysquares": 0.9, "shapes3d": 1.5, "dsprites": 0.93, "cars3d": 0.0, "smallnorb": 0.0}
     store = _store("fig6", _fig6_score(scores))
     assert _verdicts(store, "Figure 6", "3D Shapes, rendered", "VAE: ") == {"in direction"}
-    assert _verdicts(store, "Figure 6", "stays below") == {"not reproduced"}
+    assert _verdicts(store, "Figure 6", "XYSquares: ") == {"not reproduced"}
     # above, but by less than the tolerance
     assert _verdicts(store, "Figure 6", "dSprites, rendered", "above the best") == {"in direction"}
 
@@ -618,6 +618,39 @@ def test_a_table_says_once_what_its_rows_share():
 
 def test_a_table_without_claims_says_so():
     assert "No claims" in claims.html_table([])
+
+
+def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
+    page = claims.scoreboard(
+        {
+            "first": [_claim(), _claim(verdict="in direction", scale="2 runs"), _claim()],
+            "second": [_claim(statement="c > d.", verdict="not reproduced")],
+            "third": [_claim(verdict="not tested", scale="no runs stored")],
+            "nothing": [],
+        }
+    )
+    assert page.count("<tr>") == 4
+    assert "2 reproduced, 1 in direction" in page
+    assert "exact; 2 runs" in page
+    assert re.findall(r"<li>(.*?)</li>", page) == ["c &gt; d: published 1, here 2"]
+    assert "no runs stored" not in page
+    assert "nothing yet" in page
+    assert "No claims" in claims.scoreboard({"nothing": []})
+
+
+def test_claims_are_grouped_by_place_in_the_order_asked_for(stored):
+    groups = claims.by_place(stored, "Figure 9", "Figure 8")
+    assert list(groups) == ["Figure 9", "Figure 8"]
+    assert all(c.where == place for place, found in groups.items() for c in found)
+    assert sum(map(len, groups.values())) == sum(c.where in groups for c in stored)
+
+
+def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):
+    steps = claims.argument(stored)
+    assert all(steps.values())
+    every = [(c.where, c.statement) for found in steps.values() for c in found]
+    assert len(set(every)) == len(every)
+    assert {c.statement.split(":")[0] for c in steps["There VAEs fail"]} == {"XYSquares"}
 
 
 def test_specifications_without_an_origin_on_xysquares_are_generated():

@@ -14,10 +14,25 @@ from collections.abc import Callable, Iterable, Iterator
 
 from vaedis.claims import _benchmarks, _beyond, _latents, _learning, _scores, _subjective, _tables, _xysquares
 from vaedis.claims._base import VERDICTS, Claim, verdict
-from vaedis.claims._page import html_table
+from vaedis.claims._page import html_table, scoreboard
 from vaedis.results import Store
 
-__all__ = ["VERDICTS", "Claim", "all_claims", "html_table", "verdict"]
+__all__ = ["VERDICTS", "Claim", "all_claims", "argument", "by_place", "html_table", "scoreboard", "verdict"]
+
+# the steps of the paper's argument, as groups of claims: places, and how a statement of each begins
+_ARGUMENT: dict[str, dict[str, tuple[str, ...]]] = {
+    "On the benchmark data sets perceived distances follow the factors": {"Figure 3": ("",), "Table A1": ("",), "Figure A1": ("",)},
+    "On XYSquares they are constant along a factor": {"Section 5.1": ("",), "Figure 8": ("",)},
+    "There VAEs fail": {"Figure 6": ("XYSquares",)},
+    "Closer squares bring disentanglement back": {"Figure 9": ("",), "Section 8": ("The data decide",)},
+    "So does blur in the loss": {
+        "Section 6.1": ("",),
+        "Figure 11": ("",),
+        "Section 8": ("The loss decides",),
+        "Figure 11, longer": ("",),
+    },
+    "Distances do this without any pixels (ours)": {"Figure 9, no pixels": ("",), "Figure 11, no pixels": ("",)},
+}
 
 # in the order of the paper; each with all the places that its claims can name
 _MAKERS: tuple[tuple[Callable[[Store], Iterator[Claim]], tuple[str, ...]], ...] = (
@@ -79,3 +94,20 @@ def all_claims(store: Store | None = None, *, where: Iterable[str] | None = None
         raise ValueError(f"no claims are made about {', '.join(sorted(unknown))}; choose from {known}.")
     made = (claim for make, places in _MAKERS if wanted is None or wanted & set(places) for claim in make(store))
     return [claim for claim in made if wanted is None or claim.where in wanted]
+
+
+def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
+    """Return claims of some places, in groups of one place each, for `scoreboard`."""
+    groups: dict[str, list[Claim]] = {place: [] for place in places}
+    for claim in claims:
+        if claim.where in groups:
+            groups[claim.where].append(claim)
+    return groups
+
+
+def argument(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
+    """Return the claims that each step of the paper's argument rests on, for `scoreboard`."""
+    claims = list(claims)
+    return {
+        step: [c for c in claims if c.where in places and c.statement.startswith(places[c.where])] for step, places in _ARGUMENT.items()
+    }

@@ -1,12 +1,12 @@
-"""Claims as a table for a page."""
+"""Claims as tables for a page."""
 
 from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from vaedis.claims._base import Claim
+from vaedis.claims._base import VERDICTS, Claim
 
 _COLOURS = {"reproduced": "#2e8b57", "in direction": "#c98a00", "not reproduced": "#c0392b", "not tested": "#8a8f98"}
 _COLUMNS = {"claim": 35, "published": 22, "here": 27, "verdict": 16}
@@ -47,6 +47,52 @@ def html_table(claims: Iterable[Claim]) -> str:
     return f"{table}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
 
 
+def scoreboard(rows: Mapping[str, Iterable[Claim]]) -> str:
+    """Return how claims came out, a line for each group of them, as an HTML table: what was found, how often, and judged by what.
+
+    Parameters
+    ----------
+    rows : mapping of str to iterable of Claim
+        What each group says, and its claims. A group links to the page of its first claim.
+
+    Returns
+    -------
+    str
+        For ``IPython.display.HTML``, on a page that lies beside the chapters. A bar is as long as the share of each verdict; below the
+        table each claim that was not reproduced is named, with what the paper has and what was found.
+    """
+    groups = {title: list(claims) for title, claims in rows.items()}
+    lines = "".join(_group(title, claims) for title, claims in groups.items() if claims)
+    if not lines:
+        return "<p>No claims of this kind can be made yet.</p>"
+    head = "".join(f'<th style="text-align: left">{name}</th>' for name in ("claim", "verdicts here", "judged by"))
+    widths = "".join(f'<col style="width: {width}%">' for width in (40, 33, 27))
+    failed = [claim for claims in groups.values() for claim in claims if claim.verdict == "not reproduced"]
+    items = "".join(f"<li>{_(c.statement.rstrip('.'))}: published {_(c.published)}, here {_(c.ours)}</li>" for c in failed)
+    below = f'<div style="font-size: 0.85em; text-align: left">Not reproduced:<ul>{items}</ul></div>' if failed else ""
+    return (
+        f'<table class="claims" style="table-layout: fixed; width: 100%"><colgroup>{widths}</colgroup>'
+        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{below}"
+    )
+
+
+def _group(title: str, claims: list[Claim]) -> str:
+    counts = Counter(claim.verdict for claim in claims)
+    found = [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
+    bar = "".join(f'<span style="flex: {n}; background: {_COLOURS[verdict]}"></span>' for verdict, n in found)
+    said = ", ".join(f"{n} {verdict}" for verdict, n in found)
+    scales = dict.fromkeys(claim.scale for claim in claims if claim.verdict != "not tested")
+    judged = "; ".join(list(scales)[:2]) + (f"; and {len(scales) - 2} more" if len(scales) > 2 else "")
+    length = "display: flex; height: 0.6rem; margin: 0.3rem 0 0.15rem"
+    cells = (
+        f'<a href="{_(claims[0].chapter)}.html">{_(title)}</a>',
+        f'<span aria-hidden="true" style="{length}">{bar}</span>{_small(said, new_line=False)}',
+        _small(judged or "nothing yet", new_line=False),
+    )
+    style = "text-align: left; vertical-align: top; white-space: normal; border-bottom: 1px solid rgb(128 128 128 / 25%)"
+    return "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in cells) + "</tr>"
+
+
 def _row(claim: Claim, usual_scale: str, letter: str) -> str:
     heading = claim.cell.partition("#")[2]
     link = f'<a href="{_(claim.chapter)}.html#{_(heading)}" title="to the cells that compute it">{_(claim.verdict)}</a>'
@@ -67,8 +113,8 @@ def _noted(claim: Claim) -> str:
     return "" if claim.tolerance.startswith("±") else claim.tolerance
 
 
-def _small(text: str) -> str:
-    return f'<br><small style="opacity: 0.75">{_(text)}</small>' if text else ""
+def _small(text: str, *, new_line: bool = True) -> str:
+    return f'{"<br>" if new_line else ""}<small style="opacity: 0.75">{_(text)}</small>' if text else ""
 
 
 def _capital(text: str) -> str:
