@@ -22,7 +22,7 @@ import numpy as np
 from machine import about, load
 
 import vaedis as vd
-from vaedis import metrics, scoring, statistics
+from vaedis import statistics
 
 SCORES = ("MIG", "DCI", "reconstruction loss", "images/s")
 
@@ -30,7 +30,7 @@ SCORES = ("MIG", "DCI", "reconstruction loss", "images/s")
 def scored(spec: vd.RunSpec, precision: str, device: str, data: vd.FactorData) -> list[float]:
     """Train and score one run."""
     run = vd.fit(spec, device=device, data=data, precision=precision)
-    found = metrics.evaluate(run.model, scoring.Seen(run), protocol="fast", seed=0)
+    found = run.scores(protocol="fast")
     return [float(found["mig"]), float(found["dci"]), float(run.history["recon"][-50:].mean()), run.images_per_second]
 
 

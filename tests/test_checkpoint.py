@@ -194,10 +194,24 @@ def test_a_checkpoint_of_another_precision_or_data_set_is_refused(tmp_path):
     spec = SPEC.replace(framework="beta-vae")
     interrupted(tmp_path, 5, spec)
     with pytest.warns(UserWarning, match="its precision is 'float32', and this run's 'bf16'"):
-        interrupted(tmp_path, 3, spec, precision="bf16")
+        stopped = interrupted(tmp_path, 3, spec, precision="bf16")
+    # neither run's checkpoint has cost the other's
+    assert stopped.checkpoint.exists()
+    assert {p.stem[-9:] for p in tmp_path.iterdir()} == {"000000005", "000000003"}
     other = vd.load("xysquares", image_size=16, square_size=4, grid_size=3, num_squares=1)
     with pytest.warns(UserWarning, match="its data is 'xysquares, 16 observations of shape"):
         fit(spec, checkpoint=tmp_path, data=other)
+
+
+def test_data_of_the_same_name_and_shape_are_told_apart_by_their_images(tmp_path):
+    spec = SPEC.replace(framework="beta-vae")
+    labels = np.array([(a, b) for a in range(4) for b in range(4)])
+    images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 16, 3), dtype=np.uint8)
+    one, two = (vd.Table(part, labels, ["a", "b"]) for part in images)
+    fit(spec, data=one, checkpoint=tmp_path)
+    with pytest.warns(UserWarning, match="its images is"):
+        again = fit(spec, data=two, checkpoint=tmp_path)
+    assert_same_bits(again, fit(spec, data=two))
 
 
 def test_the_last_two_are_kept_and_those_of_other_runs_left_alone(tmp_path):

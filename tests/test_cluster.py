@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from vaedis import cli, experiments, results, sweep
+import vaedis as vd
+from vaedis import _cluster, cli, experiments, results, sweep
 from vaedis._step import objective
 from vaedis.experiments import Profile, RunSpec
 
@@ -195,12 +197,46 @@ def test_failed_runs_are_run_again_only_if_asked_for(tmp_path, specs):
         (["--shard", "3/2"], "A shard is i/n with i from 1 to n"),
         (["--workers", "-1"], "--workers must be a whole number of at least 0"),
         (["--profile", "huge"], "Unknown profile 'huge'"),
+        (["--profile", "smoke", "--precision", "tf32", "--device", "cpu"], "precision='tf32' needs an NVIDIA GPU"),
     ],
 )
 def test_bad_requests_are_one_sentence(tmp_path, capsys, words, says):
     assert cli.main(["sweep", "fig9", "--out", str(tmp_path), *words]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence_and_no_failed_run(tmp_path, specs, capsys):
+    command = ["sweep", "fig9", "--profile", "smoke", "--device", "cuda", "--workers", "1", "--out", str(tmp_path)]
+    assert cli.main(command) == 1
+    assert "Device 'cuda' was asked for, but torch sees 0 CUDA devices" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
+    class Future:
+        def __init__(self, problem):
+            self.exception = lambda: problem
+
+    job = _cluster.Job("fig9", SCALE, "cuda", "auto", None, None, None)
+    with pytest.raises(vd.data.NoDevice):
+        _cluster._outcome(Future(vd.data.NoDevice("no GPU")), specs[0], job)
+    row, _ = _cluster._outcome(Future(MemoryError("too large\nby far")), specs[0], job)
+    assert row["status"] == "failed: MemoryError: too large"
+
+
+def test_a_sweep_with_a_failed_run_says_so_by_its_exit_code(tmp_path, specs, monkeypatch):
+    def run_one(spec, experiment, scale, **_):
+        return results.make_row(spec, experiment, scale.name, status="failed: loss not finite"), {}
+
+    monkeypatch.setattr(sweep, "run_one", run_one)
+    assert cli.main(["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path)]) == 1
+
+
+def test_results_of_a_profile_that_does_not_exist_are_refused(tmp_path, capsys):
+    assert cli.main(["results", "--out", str(tmp_path), "--profile", "garbage"]) == 2
+    assert "Unknown profile 'garbage'" in capsys.readouterr().err
 
 
 def test_results_tell_what_is_stored_and_missing_and_merge(tmp_path, specs, capsys):

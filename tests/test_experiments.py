@@ -231,6 +231,11 @@ def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
         experiments.grid("fig7")
 
 
+def test_whether_images_are_standardised_is_said_by_a_bool():
+    with pytest.raises(ValueError, match="standardise must be True or False, not 1"):
+        RunSpec(standardise=1)
+
+
 def test_a_profile_is_the_argument_then_the_environment_then_smoke(monkeypatch):
     assert profile().name == "smoke"
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")

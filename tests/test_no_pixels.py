@@ -115,6 +115,11 @@ def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkey
     assert capsys.readouterr().err == "rotation: 0 runs stored.\n"
 
 
+def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_path, capsys):
+    assert cli.main(["sweep", "fig9", "--no-pixels", "--out", str(tmp_path), "--dry-run"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -298,6 +298,43 @@ def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
     assert results.Store("elsewhere").root == Path("elsewhere")
 
 
+def test_a_profile_that_was_only_begun_does_not_hide_a_smaller_one_that_is_complete(tmp_path):
+    store = results.Store(tmp_path)
+    scores = {"mig": 0.5}
+    for spec in experiments.grid("fig11", "laptop")[:4]:
+        store.add(results.make_row(spec, "fig11", "laptop", scores=scores))
+    *most, last = [spec for spec in experiments.grid("fig11", "paper") if spec.seed == 0]
+    for spec in most:
+        store.add(results.make_row(spec, "fig11", "paper", scores=scores))
+    assert store.best("fig11").profile == "laptop"
+    store.add(results.make_row(last, "fig11", "paper", scores=scores))
+    assert store.best("fig11").profile == "paper"
+
+
+def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
+    assert len(results.published("fig9_scores")) > 0
+    monkeypatch.setattr(results, "_checkout", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
+        results.published("fig9_scores")
+
+
+def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):
+    assert results.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
+    monkeypatch.setattr(results, "_checkout", lambda: None)
+    assert results.commit() == "unknown"
+
+
+def test_specifications_with_numbers_of_numpy_can_be_stored(tmp_path):
+    spec = RunSpec(data_options={"grid_spacing": np.int64(2)}, model_options={"hidden": np.array([8, 8])}, model="mlp")
+    assert spec.key == RunSpec(data_options={"grid_spacing": 2}, model_options={"hidden": (8, 8)}, model="mlp").key
+    store = results.Store(tmp_path)
+    store.add(results.make_row(spec, "fig9", "laptop"))
+    (row,) = store.rows("fig9", "laptop")
+    assert results.spec_of(row) == spec
+
+
 def test_the_best_profile_with_finished_runs_wins(tmp_path):
     store = results.Store(tmp_path)
     assert store.best("fig9") is None

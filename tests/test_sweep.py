@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import _step, experiments, results, scoring, sweep
+from vaedis import _step, experiments, metrics, results, scoring, sweep
 from vaedis.experiments import PROFILES, Profile, RunSpec
 from vaedis.train import TrainingStopped, fit
 
@@ -124,8 +124,9 @@ def test_completing_runs_what_is_missing_and_returns_it_with_the_failures_apart(
 
 def test_completing_returns_a_larger_profile_if_one_is_stored(tmp_path, ran):
     store = results.Store(tmp_path)
-    spec = experiments.grid("fig9", "paper")[0]
-    store.add(row_of(spec, "fig9", PROFILES["paper"]))
+    for spec in experiments.grid("fig9", "paper"):
+        if spec.seed == 0:
+            store.add(row_of(spec, "fig9", PROFILES["paper"]))
     assert sweep.complete("fig9", "laptop", store=store).profile == "paper"
     assert sweep.complete("fig9", "smoke", store=store).profile == "paper"
 
@@ -199,7 +200,7 @@ def test_a_run_is_made_and_stored_in_the_precision_that_is_asked_for(toy, monkey
 
 
 def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(tmp_path, toy, monkeypatch):
-    monkeypatch.setattr(scoring.metrics, "evaluate", lambda *args, **options: {"mig": 0.25, "dci": Score(0.5)})
+    monkeypatch.setattr(metrics, "evaluate", lambda *args, **options: {"mig": 0.25, "dci": Score(0.5)})
     scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
     spec = toy_grid(scale)[0]
     row, arrays = scoring.run_one(spec, "fig9", scale, device="cpu")

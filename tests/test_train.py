@@ -332,6 +332,45 @@ def test_a_pair_counts_as_two_images():
     assert pair.images_per_second == pytest.approx(2 * 8 * 8 / pair.seconds)
 
 
+def test_images_are_counted_as_they_were_taken_with_the_short_batch_of_each_epoch():
+    # 10 images in batches of 4: 4 + 4 + 2, and then 4 + 4 again
+    run = fit(TINY.replace(batch=4, steps=5), data=Recorder())
+    assert run.images_per_second == pytest.approx(18 / run.seconds)
+    run = fit(TINY.replace(batch=1_000, steps=3), data=Recorder())
+    assert run.images_per_second == pytest.approx(30 / run.seconds)
+
+
+def test_a_run_scores_what_its_network_saw(monkeypatch):
+    data = Recorder()
+    run = fit(TINY.replace(loss="bce"), data=data)
+    data.standardised.clear()
+    scores = run.scores(["mig"], protocol="fast")
+    assert data.standardised == {False}
+    again = vd.metrics.evaluate(run.model, run, metrics=["mig"], protocol="fast")
+    assert float(scores["mig"]) == float(again["mig"])
+
+
+def test_posteriors_and_decoders_take_lists_and_arrays():
+    run = fit()
+    mean, _ = run.posterior(torch.arange(3))
+    for index in ([0, 1, 2], np.arange(3)):
+        assert torch.equal(run.posterior(index)[0], mean)
+    assert torch.equal(run.decode(mean.double().numpy()), run.decode(mean))
+
+
+@pytest.mark.parametrize("spec", [TINY, [TINY], RunSpec(steps=1, batch=2)])
+def test_a_population_checks_what_a_single_run_checks(spec):
+    with pytest.raises(ValueError, match="Unknown precision 'garbage'"):
+        fit(spec, precision="garbage")
+    with pytest.raises(ValueError, match="There is a callback, but every is 0"):
+        fit(spec, callback=print)
+
+
+def test_a_population_is_float32():
+    with pytest.raises(ValueError, match="A population of perceptrons is trained in float32, not 'bf16'"):
+        fit([TINY], precision="bf16")
+
+
 def test_the_convolutional_network_trains_on_the_default_data():
     run = fit(RunSpec(steps=2, batch=4))
     assert np.isfinite(run.history["loss"]).all()

@@ -82,23 +82,29 @@ class Checkpoints:
             "format": _FORMAT,
             "key": self.key,
             "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
+            "images": _fingerprint(data),
             "device": data.device.type,
             "precision": precision,
         }
         self._specs = json.dumps([one.to_dict() for one in specs], default=str)
+        self._refused: set[Path] = set()
 
     def _paths(self) -> list[Path]:
         """The run's checkpoints, the oldest first."""
         return sorted(self.folder.glob(f"{self.key}-*.safetensors"))
 
     def save(self, step: int, state: dict[str, Tensor]) -> Path | None:
-        """Write a checkpoint, then remove all but the last two; return its path, or None, with a warning, if it cannot be written."""
+        """Write a checkpoint, then remove all but the last two; return its path, or None, with a warning, if it cannot be written.
+
+        Those that `load` refused are left alone: they may be another device's, and further on than this run.
+        """
         path = self.folder / f"{self.key}-{step:09d}.safetensors"
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         about = {**self._about, "step": str(step), "specs": self._specs, "sum": _sum(state)}
         try:
             write_atomically(path, self._io.torch.save(state, about))
-            for old in self._paths()[:-_KEEP]:
+            self._refused.discard(path)
+            for old in [p for p in self._paths() if p not in self._refused][:-_KEEP]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(f"The checkpoint at step {step} could not be written ({error}); training goes on.", RuntimeWarning, stacklevel=3)
@@ -111,6 +117,7 @@ class Checkpoints:
             try:
                 return self._read(path)
             except (OSError, ValueError) as error:
+                self._refused.add(path)
                 warnings.warn(f"Checkpoint {path.name} is not used: {error}; the one before it, or the beginning, is.", stacklevel=3)
         return None
 
@@ -172,6 +179,14 @@ def unpack_rest(state: dict[str, Tensor], weights: Mapping[str, Tensor], optimis
 def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the entries whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _fingerprint(data: FactorData) -> str:
+    """Tell data of one name and shape apart by some of their images, and by what these are divided by."""
+    some = torch.linspace(0, len(data) - 1, min(16, len(data)), dtype=torch.float64).round().long().to(data.device)
+    images = data._observations(some, False).cpu().contiguous()
+    said = f"{data.factors.names} {data.factors.sizes} {data.mean} {data.std}".encode()
+    return f"{zlib.crc32(images.numpy().data, zlib.crc32(said)):08x}"
 
 
 def _sum(state: dict[str, Tensor]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from vaedis import _checkpoint, results
+from vaedis.data import NoDevice
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
 from vaedis.scoring import run_one
@@ -146,10 +147,15 @@ def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
 
 
 def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome:
-    """Return what a run gave; a run that took its workers down with it, or raised, is a row that says so."""
+    """Return what a run gave; a run that took its workers down with it, or failed in itself, is a row that says so.
+
+    A request that no run could have met, such as for a GPU where there is none, is raised instead, as it is without a cluster.
+    """
     problem = future.exception()
     if problem is None:
         return future.result()
+    if isinstance(problem, ImportError | NoDevice):
+        raise problem
     first = next(iter(str(problem).splitlines()), "")
     status = f"failed: {type(problem).__name__}: {first}"
     return results.make_row(spec, job.experiment, job.scale.name, status=status), {}

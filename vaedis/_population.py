@@ -72,7 +72,8 @@ def fit(
     ]
     runs = [Run(*parts, {}, 0.0) for parts in zip(specs, sources, networks, loss, strict=True)]
     kept = _Kept(runs, place, checkpoint)
-    _train(kept, _Objective(specs, loss, place), time_is_up, callback, every, checkpoint_every)
+    with _step.on_device(place), _step.arithmetic("float32"):
+        _train(kept, _Objective(specs, loss, place), time_is_up, callback, every, checkpoint_every)
     for run in runs:
         run.model.eval()
     return runs

@@ -71,6 +71,11 @@ def keep_memory(device: torch.device) -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
+def on_device(place: torch.device) -> contextlib.AbstractContextManager:
+    """Make a GPU the current one, whose streams and graphs are meant when none is named; nothing on a CPU."""
+    return torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def arithmetic(precision: str) -> Iterator[None]:
     """Set how a GPU multiplies, and keep to cuDNN's repeatable convolutions; put back what was set before.
@@ -286,5 +291,6 @@ class _Graph:
     def _capture(self, given: Sequence[Tensor]) -> None:
         self.given = [tensor.clone() for tensor in given]
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # by default it would be a stream of whichever device came first in this process
+        with torch.cuda.graph(self.graph, stream=self.stream):
             self.terms = self.step(*self.given)

@@ -119,7 +119,7 @@ def _sweep(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, before)
     left = len(sweep.todo())
     print(_last_line(sweep.ended, left, sweep.stopped, args, interrupted=sweep.asked_to_stop), file=sys.stderr)
-    return 130 if sweep.asked_to_stop else 0
+    return 130 if sweep.asked_to_stop else int(sweep.failed > 0)
 
 
 def _sweep_without_pixels(args: argparse.Namespace) -> int:
@@ -132,14 +132,16 @@ def _sweep_without_pixels(args: argparse.Namespace) -> int:
         if getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')} does not go with --no-pixels, which has one profile and trains populations here.")
     seconds = parse_time(args.budget) if args.budget else None
+    store, also = Store(args.out), Store() if args.out else None
     if args.dry_run:
-        for spec in no_pixels.missing(args.experiment, store=Store(args.out)):
+        for spec in no_pixels.missing(args.experiment, store=store, also=also):
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
         return 0
-    ended = no_pixels.run_missing(args.experiment, device=args.device, store=Store(args.out), seconds=seconds)
-    left = len(no_pixels.missing(args.experiment, store=Store(args.out)))
+    before = {row["key"] for row in no_pixels.stored(args.experiment, store).failed}
+    ended = no_pixels.run_missing(args.experiment, device=args.device, store=store, seconds=seconds, also=also)
+    left = len(no_pixels.missing(args.experiment, store=store, also=also))
     print(_last_line(ended, left, 0, args, interrupted=False), file=sys.stderr)
-    return 0
+    return int(any(row["key"] not in before for row in no_pixels.stored(args.experiment, store).failed))
 
 
 def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, *, interrupted: bool) -> str:
@@ -163,6 +165,8 @@ def _results(args: argparse.Namespace) -> int:
     from vaedis.results import Store
 
     store = Store(args.out)
+    if args.profile:
+        _check.one_of("profile", args.profile, sorted({*PROFILES, *(scale for _, scale in store.tables())}))
     for name in args.experiment:
         _check.one_of("experiment", name, sorted({*GRIDS, *(e for e, _ in store.tables())}))
     for experiment, scale in store.tables():

@@ -17,11 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vaedis import _check
-
-FRAMEWORKS = ("beta-vae", "ada-gvae")
-AVERAGES = ("mean", "published")
-PAIR_RULES = ("paper-code", "paper-text")
-MODELS = ("conv", "mlp")
+from vaedis._names import AVERAGES, FRAMEWORKS, MODELS, PAIR_RULES
 
 # raised whenever a change of the package changes what a specification trains, so that stored runs are never taken for new ones
 MEANING = 1
@@ -92,7 +88,9 @@ class RunSpec:
 
     def __post_init__(self):
         for name in ("data_options", "loss_options", "model_options"):
-            object.__setattr__(self, name, dict(getattr(self, name)))
+            object.__setattr__(self, name, {key: _plain(value) for key, value in dict(getattr(self, name)).items()})
+        if not isinstance(self.standardise, bool):
+            raise ValueError(f"standardise must be True or False, not {self.standardise!r}.")
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)
@@ -150,6 +148,13 @@ class RunSpec:
         """
         height, width, channels = shape
         return self.beta * height * width * channels / self.latents
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON can hold it: numpy's numbers and arrays become Python's."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-
-PAIR_RULES = ("paper-code", "paper-text")
+from vaedis._names import PAIR_RULES
 
 
 @dataclass(frozen=True)

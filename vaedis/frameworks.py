@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.experiments import AVERAGES
+from vaedis._names import AVERAGES
 from vaedis.losses import Loss, kl_to_prior, symmetric_kl
 from vaedis.model import VAE
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _check, _checkpoint, experiments, metrics, results, scoring
+from vaedis import _check, _checkpoint, experiments, results, scoring
 from vaedis.data import Coordinates, resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
@@ -125,9 +125,11 @@ def populations(specs: Sequence[RunSpec], most: int = 16) -> list[list[RunSpec]]
     return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
 
 
-def missing(experiment: str, *, scale: Profile = PROFILE, store: Store | None = None) -> list[RunSpec]:
-    """Return those runs of an experiment that are not stored, in their order."""
+def missing(experiment: str, *, scale: Profile = PROFILE, store: Store | None = None, also: Store | None = None) -> list[RunSpec]:
+    """Return those runs of an experiment that are not stored, nor finished in a second store, in their order."""
     have = (store or Store()).keys(experiment, scale.name)
+    if also is not None:
+        have |= also.keys(experiment, scale.name, failed=False)
     return [spec for spec in grid(experiment, scale) if spec.key not in have]
 
 
@@ -141,6 +143,7 @@ def run_missing(
     seconds: float | None = None,
     most: int = 8,
     quiet: bool = False,
+    also: Store | None = None,
 ) -> int:
     """Train what an experiment lacks, one population after the other, and store each run.
 
@@ -160,6 +163,8 @@ def run_missing(
         Members of a population.
     quiet : bool
         Print no line for each run.
+    also : Store, optional
+        A store whose finished runs need not be made again.
 
     Returns
     -------
@@ -167,7 +172,7 @@ def run_missing(
         How many runs ended, failed ones included.
     """
     store, started, longest, done = store or Store(), time.perf_counter(), 0.0, 0
-    todo = [s for s in missing(experiment, scale=scale, store=store) if seeds is None or s.seed in seeds]
+    todo = [s for s in missing(experiment, scale=scale, store=store, also=also) if seeds is None or s.seed in seeds]
     for population in populations(todo, most):
         before = time.perf_counter()
         if seconds is not None and before - started + longest > seconds:
@@ -200,7 +205,7 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
     if run.failure is not None:
         status = f"failed: loss not finite at step {run.failure.step}, last finite loss {run.failure.last_finite}"
         return results.make_row(run.spec, experiment, scale.name, status=status, seconds=run.seconds, **made_by), {}
-    found: dict[str, Any] = metrics.evaluate(run.model, scoring.Seen(run), protocol=scale.protocol, seed=0)
+    found: dict[str, Any] = run.scores(protocol=scale.protocol)
     last = slice(-min(100, run.spec.steps), None)
     images = run.data.source if isinstance(run.data, Coordinates) else run.data
     scores = {
@@ -215,5 +220,12 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
     arrays = {name: a for name, a in scoring.summarise(run).items() if name != "cycles" or run.spec.seed == 0}
     seconds = run.seconds + time.perf_counter() - started
     return results.make_row(
-        run.spec, experiment, scale.name, scores=scores, seconds=seconds, images_per_second=run.images_per_second, **made_by
+        run.spec,
+        experiment,
+        scale.name,
+        scores=scores,
+        seconds=seconds,
+        images_per_second=run.images_per_second,
+        origin=run.data.origin,
+        **made_by,
     ), arrays

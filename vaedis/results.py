@@ -49,8 +49,13 @@ def default_root() -> Path:
     """Return where the store lies: ``VAEDIS_RESULTS``, or ``results`` at the top of the project."""
     if os.environ.get("VAEDIS_RESULTS"):
         return Path(os.environ["VAEDIS_RESULTS"])
+    return (_checkout() or Path.cwd()) / "results"
+
+
+def _checkout() -> Path | None:
+    """The top of the project, if the package is part of it rather than installed elsewhere."""
     top = Path(__file__).resolve().parent.parent
-    return (top if (top / "_config.yml").exists() else Path.cwd()) / "results"
+    return top if (top / "_config.yml").exists() else None
 
 
 @dataclass(frozen=True)
@@ -234,13 +239,22 @@ class Store:
             return {name: file[name] for name in file.files}
 
     def best(self, experiment: str) -> Found | None:
-        """Return the runs of the largest profile that has any finished; None if there is none."""
+        """Return the runs of the largest profile of which each cell has a finished one; without such a profile, of the largest with any.
+
+        So a profile that a sweep has begun to fill takes the place of a smaller one when it has as much to show; None if there is nothing.
+        """
+        begun = None
         for profile in reversed(PROFILES):
             rows = self.answering(experiment, profile)
             finished = [r for r in rows if r["status"] == "finished"]
-            if finished:
-                return Found(experiment, profile, finished, [r for r in rows if r["status"] != "finished"])
-        return None
+            if not finished:
+                continue
+            found = Found(experiment, profile, finished, [r for r in rows if r["status"] != "finished"])
+            cells = {spec.replace(seed=0).key for spec in grid(experiment, profile)} if experiment in GRIDS else set()
+            if cells <= {spec_of(row).replace(seed=0).key for row in finished}:
+                return found
+            begun = begun or found
+        return begun
 
 
 def make_row(
@@ -289,7 +303,9 @@ def spec_of(row: Row) -> RunSpec:
 
 def commit() -> str:
     """Return the project's commit in 12 digits, with "+" if files differ from it; "unknown" outside a git checkout."""
-    top = Path(__file__).resolve().parent.parent
+    top = _checkout()
+    if top is None:
+        return "unknown"  # whatever repository the package is installed in is not its own
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(top), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
@@ -351,7 +367,7 @@ def rows_as_table(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]
 
 
 def published(name: str) -> list[dict[str, Any]]:
-    """Return numbers that the paper prints, from ``results/published``.
+    """Return numbers that the paper prints, from the project's ``results/published``, whatever ``VAEDIS_RESULTS`` says.
 
     Parameters
     ----------
@@ -363,8 +379,18 @@ def published(name: str) -> list[dict[str, Any]]:
     -------
     list of dict
         Numbers as float, None where the paper's picture does not show one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package is not part of a copy of the project, where these tables lie.
     """
-    folder = default_root() / "published"
+    folder = (_checkout() or Path.cwd()) / "results" / "published"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"The paper's numbers lie in a copy of the project, in results/published, and {folder} does not exist; install vaedis from "
+            "its repository with pip install -e, or run in a copy of it."
+        )
     _check.one_of("table of published numbers", name, sorted(p.stem for p in folder.glob("*.csv")))
 
     def read(text: str) -> Any:

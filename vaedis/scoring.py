@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _files, distances, losses, metrics, results
+from vaedis import _files, distances, losses, results
 from vaedis._step import resolve_precision
 from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
@@ -96,7 +96,7 @@ def run_one(
     except TrainingFailed as failure:
         status = f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
         return results.make_row(spec, experiment, scale.name, status=status, seconds=time.perf_counter() - started, **made_by), {}
-    found: dict[str, Any] = metrics.evaluate(run.model, Seen(run), protocol=scale.protocol, seed=0)
+    found: dict[str, Any] = run.scores(protocol=scale.protocol)
     last = slice(-min(100, spec.steps), None)
     scores = {
         "mig": float(found["mig"]),
@@ -146,7 +146,7 @@ class _Looks:
     def __call__(self, step: int, run: Run) -> None:
         scored, watched = step % self.score_every == 0, step // self.watch_every in _WATCHED
         if scored:
-            found = metrics.evaluate(run.model, Seen(run), protocol="fast", seed=0)
+            found = run.scores(protocol="fast")
             self.scores[str(step)] = {name: float(found[name]) for name in ("mig", "dci")}
         if watched:
             self.learnt[str(step)] = distances.learnt(run)
@@ -170,17 +170,6 @@ class _Looks:
             for name in factors:
                 found[f"{measure}/{name}"] = np.array([self.learnt[str(s)][measure][name] for s in steps], np.float32)
         return found
-
-
-class Seen:
-    """A run's data set as its network sees it, for `metrics.evaluate`."""
-
-    def __init__(self, run: Run):
-        self.run, self.factors = run, run.data.factors
-
-    def observations(self, index: torch.Tensor) -> torch.Tensor:
-        """Return observations by index, as `FactorData.observations`, standardised if the run's network sees them so."""
-        return self.run.data.observations(index, standardise=self.run.standardise)
 
 
 def summarise(run: Run) -> dict[str, np.ndarray]:

@@ -14,6 +14,8 @@ import torch
 
 from vaedis import _check, _checkpoint, _cluster, experiments
 from vaedis._progress import Progress
+from vaedis._step import resolve_precision
+from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
 from vaedis.scoring import brief, run_one
@@ -119,8 +121,8 @@ class Sweep:
 
     Attributes
     ----------
-    ended, stopped : int
-        How many runs are stored, and how many were stopped with a checkpoint.
+    ended, failed, stopped : int
+        How many runs are stored, how many of these failed, and how many were stopped with a checkpoint.
     asked_to_stop : bool
         Set it, from a signal handler for instance, to stop cleanly.
     """
@@ -138,6 +140,7 @@ class Sweep:
     shard: tuple[int, int] = (1, 1)
     quiet: bool = False
     ended: int = 0
+    failed: int = 0
     stopped: int = 0
     asked_to_stop: bool = False
 
@@ -153,12 +156,15 @@ class Sweep:
         Raises
         ------
         ValueError
-            If the grid is empty, or the time was up before any step was taken, so that the same call again would do nothing either.
+            If the grid is empty, the device or precision does not exist, or the time was up before any step was taken, so that the same
+            call again would do nothing either.
         OSError
             If a run cannot be stored.
         """
         if self.seconds is not None:
             _check.positive("seconds", self.seconds)
+        if self.scheduler is None:  # workers of a cluster elsewhere may have other devices than this machine
+            resolve_precision(self.precision, resolve_device(self.device))
         todo = self.todo()
         deadline = None if self.seconds is None else time.time() + self.seconds
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -173,6 +179,7 @@ class Sweep:
                 self._keep(*outcome)
                 shutil.rmtree(self.checkpoints / spec.key, ignore_errors=True)
                 self.ended += 1
+                self.failed += outcome[0]["status"] != "finished"
                 progress.ended(brief(outcome[0]), _images(spec))
         finally:
             outcomes.close()  # workers end before the error that ends this loop is told

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses,
 from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
+from vaedis.factors import FactorSpace
+
+if TYPE_CHECKING:
+    from vaedis.metrics import Score
 
 __all__ = ["Run", "TrainingFailed", "TrainingStopped", "fit", "forget"]
 
@@ -64,7 +68,36 @@ class Run:
     @property
     def images_per_second(self) -> float:
         """Images that went forward and backward, a second; a pair counts as two."""
-        return self.spec.steps * self.spec.batch * _images_per_item(self.spec) / self.seconds
+        batch, n = self.spec.batch, len(self.data)
+        # the last batch of an epoch may be shorter
+        epochs, rest = divmod(self.spec.steps, -(-n // batch))
+        return (epochs * n + min(rest * batch, n)) * _images_per_item(self.spec) / self.seconds
+
+    @property
+    def factors(self) -> FactorSpace:
+        """The factors of the data set."""
+        return self.data.factors
+
+    def observations(self, index: Tensor) -> Tensor:
+        """Return observations by index as the network sees them, standardised or not: Tensor of float32, shape (B, C, H, W)."""
+        return self.data.observations(torch.as_tensor(index), standardise=self.standardise)
+
+    def scores(self, metrics: Iterable[str] = ("mig", "dci"), *, protocol: str = "full", seed: int = 0) -> dict[str, Score]:
+        """Score the representation; as `metrics.evaluate`, on observations as the network sees them.
+
+        Parameters
+        ----------
+        metrics : iterable of str
+        protocol : {"full", "fast"}
+        seed : int
+
+        Returns
+        -------
+        dict of str to Score
+        """
+        from vaedis.metrics import evaluate
+
+        return evaluate(self.model, self, metrics=metrics, protocol=protocol, seed=seed)
 
     @torch.no_grad()
     def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,18 +106,20 @@ class Run:
         Parameters
         ----------
         index : Tensor of int, shape (n,)
+            Or what can be made one.
 
         Returns
         -------
         mean, logvar : Tensor of float32, shape (n, z)
         """
-        parts = [self.model.encode(self.data.observations(i, standardise=self.standardise)) for i in index.split(_ENCODE_BATCH)]
+        parts = [self.model.encode(self.observations(i)) for i in torch.as_tensor(index).split(_ENCODE_BATCH)]
         mean, logvar = (torch.cat(p) for p in zip(*parts, strict=True))
         return mean, logvar
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return what the decoder makes of latents, as the network sees images: Tensor of float32, shape (n, C, H, W)."""
+        z = torch.as_tensor(z, dtype=torch.float32, device=self.data.device)
         return torch.cat([self.loss.output(self.model.decode(part)) for part in z.split(_ENCODE_BATCH)])
 
     def pictures(self, z: Tensor) -> Tensor:
@@ -204,6 +239,9 @@ def fit(
         "checkpoint_every": checkpoint_every,
         "time_is_up": _loop.time_is_up(deadline),
     }
+    _check.one_of("precision", precision, _step.PRECISIONS)
+    if _check.count("every", every, 0) == 0 and callback is not None:
+        raise ValueError("There is a callback, but every is 0; say after how many steps it is to be called, for instance every=100.")
     alone = functools.partial(_alone, precision=precision, **options)
     if isinstance(spec, RunSpec):
         run = alone(spec)
@@ -217,6 +255,8 @@ def fit(
     if any(s.model == "mlp" for s in specs):
         from vaedis import _population
 
+        if precision not in ("auto", "float32"):
+            raise ValueError(f"A population of perceptrons is trained in float32, not {precision!r}; use 'auto', or train one by one.")
         runs = _population.fit(specs, **options)
     else:
         runs = [alone(s) for s in specs]
@@ -228,8 +268,6 @@ def fit(
 
 def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoint, checkpoint_every, time_is_up) -> Run:
     """Train one run by itself, with the arguments of `fit`; a run that failed has its `Run.failure` set."""
-    if _check.count("every", every, 0) == 0 and callback is not None:
-        raise ValueError("There is a callback, but every is 0; say after how many steps it is to be called, for instance every=100.")
     _check.count("checkpoint_every", checkpoint_every)
     place = data_sets.resolve_device(device)
     precision = _step.resolve_precision(precision, place, spec.model)
@@ -241,7 +279,7 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     run = Run(spec, data, network, loss, {}, 0.0, precision)
     kept = _loop.Kept(run, checkpoint)
     try:
-        with _step.arithmetic(precision):
+        with _step.on_device(place), _step.arithmetic(precision):
             _loop.train(run, kept, time_is_up, callback, every, checkpoint_every)
     except TrainingFailed as failure:
         run.failure = failure

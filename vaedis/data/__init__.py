@@ -13,7 +13,7 @@ from vaedis.data._benchmarks import BENCHMARKS
 from vaedis.data._disk import DataError
 from vaedis.data._prepare import StandInWarning
 from vaedis.data._stored import Stored
-from vaedis.data.base import FactorData, resolve_device
+from vaedis.data.base import FactorData, NoDevice, resolve_device
 from vaedis.data.coordinates import Coordinates
 from vaedis.data.dsprites import DSprites
 from vaedis.data.relabelled import Relabelled
@@ -40,6 +40,7 @@ __all__ = [
     "DSprites",
     "DataError",
     "FactorData",
+    "NoDevice",
     "Relabelled",
     "Shapes3D",
     "StandInWarning",

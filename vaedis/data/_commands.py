@@ -63,6 +63,7 @@ def show_status(*, verify: bool = False) -> int:
 
 def run_prepare(names: Sequence[str] = (), *, origin: str = "original", source: str | None = None, force: bool = False) -> int:
     """Say what will be fetched and how large it is, and then do so, one data set after the other; return 1 if one failed."""
+    _check.one_of("origin to prepare", origin, dict.fromkeys(o for origins in _prepare.STORED_ORIGINS.values() for o in origins))
     wanted = list(dict.fromkeys(names)) or [name for name, origins in _prepare.STORED_ORIGINS.items() if origin in origins]
     for name in wanted:
         _check.one_of("data set with files", name, BENCHMARKS)

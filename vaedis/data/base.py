@@ -15,12 +15,16 @@ ORIGINS = ("generated", "original", "rendered", "stand-in")
 Self = TypeVar("Self", bound="FactorData")
 
 
+class NoDevice(RuntimeError):
+    """A GPU was asked for where there is none."""
+
+
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """Return a torch device; "auto" is CUDA if there is a GPU, and the CPU otherwise.
 
     Raises
     ------
-    RuntimeError
+    NoDevice
         If CUDA is asked for and absent.
     ValueError
         If there is no such device, or it is neither a CPU nor an NVIDIA GPU.
@@ -36,7 +40,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if found.type == "cuda":
         have = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (found.index or 0) >= have:
-            raise RuntimeError(f"Device {device!r} was asked for, but torch sees {have} CUDA devices; use device='auto' or 'cpu'.")
+            raise NoDevice(f"Device {device!r} was asked for, but torch sees {have} CUDA devices; use device='auto' or 'cpu'.")
     return found
 
 
