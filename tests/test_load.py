@@ -186,6 +186,18 @@ def test_status_finds_damage(cache, source, capsys):
     assert capsys.readouterr().err == "Damaged: toy; run: vaedis data prepare toy --force.\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--origin", "standin"], "Unknown origin to prepare 'standin'; choose one of: original, stand-in"),
+        (["toy", "--origin", "stand-in", "--from", "there"], "--from names where originals lie, and stand-in images are made here"),
+    ],
+)
+def test_a_request_to_prepare_that_makes_no_sense_is_refused(cache, capsys, words, says):
+    assert cli.main(["data", "prepare", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_prepare_says_first_what_it_will_do(cache, source, capsys):
     assert cli.main(["data", "prepare", "toy", "--from", str(source)]) == 0
     plan, file, done = capsys.readouterr().out.splitlines()

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vaedis import cli, experiments, no_pixels, results
+from vaedis import _sweep_commands, cli, experiments, no_pixels, results
 from vaedis.experiments import RunSpec
 from vaedis.results import Store
 
@@ -113,6 +113,14 @@ def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkey
     assert len(Store(tmp_path).rows("rotation", "coordinates")) == 3
     assert cli.main(command) == 0
     assert capsys.readouterr().err == "rotation: 0 runs stored.\n"
+
+
+def test_a_rotation_that_is_the_seeds_own_is_no_setting():
+    spec = no_pixels.without_pixels(RunSpec(data_options={"grid_spacing": 1}, seed=3))
+    assert spec.data_options["rotation"] == 3
+    assert "rotation" not in _sweep_commands.describe(spec.to_dict())
+    other = spec.replace(data_options={**spec.data_options, "rotation": 0})
+    assert " rotation=0 " in _sweep_commands.describe(other.to_dict())
 
 
 def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_path, capsys):

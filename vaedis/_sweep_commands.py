@@ -154,7 +154,10 @@ def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, *,
 
 def describe(row: dict) -> str:
     """Return what a run trains, as one phrase."""
-    options = "".join(f" {k}={v}" for k, v in {**row["data_options"], **row["loss_options"]}.items())
+    given = {**row["data_options"], **row["loss_options"]}
+    if given.get("rotation") == row["seed"]:
+        del given["rotation"]  # a repeat is a rotation of its own
+    options = "".join(f" {k}={v}" for k, v in given.items())
     average = " average=published" if row["average"] == "published" else ""
     warmup = f" warm-up {row['warmup']}" if row["warmup"] else ""
     return f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g}{warmup} z {row['latents']}{average}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vaedis: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # who read it has seen enough, as in `vaedis results | head`; what is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, RuntimeError, ImportError, OSError) as error:
         if args.debug:
             traceback.print_exc()

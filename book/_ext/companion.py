@@ -42,6 +42,10 @@ def copy_mathjax(app, exception):
 def drop_stale_runs(app):
     """Before anything is read, take runs out of the cache that the package, the results or the profile have left behind."""
     app.vaedis_root = _runs.find_root(app.srcdir)
+    try:
+        book.get_profile()
+    except ValueError as problem:
+        raise ExtensionError(f"{problem} It comes from the environment variable VAEDIS_PROFILE.") from None
     book.drop_stale(app.vaedis_root)
     app.vaedis_facts = _runs.read_facts(app.vaedis_root)
     if os.environ.get("VAEDIS_EXECUTE") == "no":

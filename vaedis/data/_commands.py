@@ -68,6 +68,8 @@ def run_prepare(names: Sequence[str] = (), *, origin: str = "original", source: 
     for name in wanted:
         _check.one_of("data set with files", name, BENCHMARKS)
         _check.one_of(f"origin of data set {name!r} to prepare", origin, _prepare.STORED_ORIGINS[name])
+    if source is not None and origin != "original":
+        raise ValueError(f"--from names where originals lie, and {origin} images are made here; leave out one of the two.")
     todo = [name for name in wanted if force or _prepare.stored_facts(name, origin) is None]
     for name in wanted:
         print(f"{name}: {_plan(name, origin, source) if name in todo else f'{origin} is on disk already'}", flush=True)
