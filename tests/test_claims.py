@@ -640,9 +640,10 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
 
 def test_claims_are_grouped_by_place_in_the_order_asked_for(stored):
     groups = claims.by_place(stored, "Figure 9", "Figure 8")
-    assert list(groups) == ["Figure 9", "Figure 8"]
-    assert all(c.where == place for place, found in groups.items() for c in found)
-    assert sum(map(len, groups.values())) == sum(c.where in groups for c in stored)
+    assert list(groups) == ["Figure 9: scores as squares come closer", "Figure 8: distances as squares come closer"]
+    assert [{c.where for c in found} for found in groups.values()] == [{"Figure 9"}, {"Figure 8"}]
+    assert sum(map(len, groups.values())) == sum(c.where in ("Figure 8", "Figure 9") for c in stored)
+    assert set(claims._ABOUT) == {place for _, places in claims._MAKERS for place in places}
 
 
 def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):

@@ -19,6 +19,37 @@ from vaedis.results import Store
 
 __all__ = ["VERDICTS", "Claim", "all_claims", "argument", "by_place", "html_table", "scoreboard", "verdict"]
 
+# what the claims of a place are about
+_ABOUT = {
+    "Figure 3": "distances along factors",
+    "Figure 4": "the same order at every level of a network",
+    "Figure 4, other data": "the same, of networks on data made here",
+    "Section 5.1": "constant distances",
+    "Figure 6": "scores on five data sets",
+    "Figure 6, stand-ins": "the same, beside stand-ins",
+    "Section 5.3": "what constant distances leave",
+    "Section 5.3, no pixels": "the same, of networks that see distances only",
+    "Section 5.3, bound": "where learning ends",
+    "Section 5.3, warm-up": "where it ends with a β that grows",
+    "Section 5.3, limit": "where no code pays",
+    "Figure 8": "distances as squares come closer",
+    "Figure 9": "scores as squares come closer",
+    "Figure 9, no pixels": "the same, of networks that see distances only",
+    "Section 6.1": "blur puts distances in order",
+    "Figure 10": "order inside networks with blur",
+    "Figure 11": "scores with and without blur",
+    "Figure 11, longer": "the same, four times as long",
+    "Figure 11, no pixels": "the same, of networks that see distances only",
+    "Section 7": "the same images under other factors",
+    "Section 8": "data and loss decide",
+    "Figure A1": "distributions of distances",
+    "Table A1": "the importance of factors",
+    "Appendix A": "the order in which factors are learnt",
+    "Appendix A, stand-ins": "the same, on stand-ins",
+    "Table A2": "normalisation",
+    "Averaging": "two averages, one conclusion",
+}
+
 # the steps of the paper's argument, as groups of claims: places, and how a statement of each begins
 _ARGUMENT: dict[str, dict[str, tuple[str, ...]]] = {
     "On the benchmark data sets perceived distances follow the factors": {"Figure 3": ("",), "Table A1": ("",), "Figure A1": ("",)},
@@ -97,12 +128,12 @@ def all_claims(store: Store | None = None, *, where: Iterable[str] | None = None
 
 
 def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
-    """Return claims of some places, in groups of one place each, for `scoreboard`."""
+    """Return claims of some places, in groups of one place each that say what it is about, for `scoreboard`."""
     groups: dict[str, list[Claim]] = {place: [] for place in places}
     for claim in claims:
         if claim.where in groups:
             groups[claim.where].append(claim)
-    return groups
+    return {f"{place}: {_ABOUT[place]}": found for place, found in groups.items()}
 
 
 def argument(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
