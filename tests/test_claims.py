@@ -106,6 +106,16 @@ def _fig6_score(by_data):
     return lambda spec: by_data[spec.data]
 
 
+@pytest.mark.parametrize(("value", "expected"), [(0.2, "reproduced"), (0.7, "in direction"), (0.03, "not reproduced")])
+def test_a_middle_spacing_is_judged_by_its_range_and_by_what_is_left_at_the_largest(value, expected):
+    store = _store("fig9", lambda spec: 0.02)
+    # other cells of the study must not count
+    _store("longer", lambda spec: value if spec.latents == 9 else 0.99, store=store)
+    assert _verdicts(store, "Figure 9, longer") == {expected}
+    assert {c.ours for c in _found(store, "Figure 9, longer")} == {f"{value:.3f}"}
+    assert {c.ours for c in _found(store, "Figure 11, longer", "with")} == {"0.990"}
+
+
 def test_figure_6_is_reproduced_within_the_range():
     # inside the ranges of both scores and frameworks of 3D Shapes, and no better than the paper's on XYSquares
     scores = {"xysquares": 0.02, "shapes3d": 0.5, "dsprites": 0.3, "cars3d": 0.1, "smallnorb": 0.2}

@@ -178,11 +178,15 @@ def test_the_study_of_limits_warms_up_for_longer_than_that_of_warm_up():
     assert {s.beta for s in grid} == {0.1, 0.316, 1.0}
 
 
-def test_longer_runs_are_those_of_figure_11_with_four_times_the_steps():
+def test_longer_runs_are_those_of_figure_11_and_of_a_middle_spacing_with_four_times_the_steps():
     grid = experiments.grid("longer", "laptop")
     assert {s.steps for s in grid} == {8_000}
     assert {s.seed for s in grid} == {0, 1, 2}
-    assert {s.replace(steps=2_000).key for s in grid} == {s.key for s in experiments.grid("fig11", "laptop") if s.seed < 3}
+    of_figure_11 = {s.key for s in experiments.grid("fig11", "laptop") if s.seed < 3}
+    others = [s for s in grid if s.replace(steps=2_000).key not in of_figure_11]
+    assert len(grid) - len(others) == len(of_figure_11)
+    assert {(s.framework, s.data_options["grid_spacing"], s.beta, s.latents) for s in others} == {("ada-gvae", 4, 0.001, 9)}
+    assert {s.replace(steps=2_000).key for s in others} <= {s.key for s in experiments.grid("fig9", "laptop")}
 
 
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():

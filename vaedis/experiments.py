@@ -354,8 +354,13 @@ def limits(scale: Profile) -> list[RunSpec]:
 
 
 def longer(scale: Profile) -> list[RunSpec]:
-    """Return the runs of `fig11` with four times the steps and at most three seeds: does what is missing need only more of them?"""
-    return [s.replace(steps=4 * s.steps) for s in fig11(scale) if s.seed < 3]
+    """Return runs of `fig11`, and of `fig9` those of Ada-GVAE at spacing 4, with four times the steps and at most three seeds.
+
+    Does what shorter runs lack, a gain from blur and a return at middle spacings, need only more steps?
+    """
+    middle = [s for s in fig9(scale) if s.framework == "ada-gvae" and s.data_options["grid_spacing"] == 4]
+    chosen = sorted((*fig11(scale), *middle), key=lambda s: s.seed)
+    return [s.replace(steps=4 * s.steps) for s in chosen if s.seed < 3]
 
 
 GRIDS = {

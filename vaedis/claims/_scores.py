@@ -195,9 +195,35 @@ def figure11(store: Store) -> Iterator[Claim]:
 
 def longer_11(store: Store) -> Iterator[Claim]:
     """The same ranges, judged by runs of four times the steps."""
-    found, where, cell = store.best("longer"), "Figure 11, longer", "06_changing_the_loss#with-four-times-the-steps"
+    found, where, cell = subset(store.best("longer"), latents=25), "Figure 11, longer", "06_changing_the_loss#with-four-times-the-steps"
     yield from loss_claims(found, where, cell, beyond=True)
     yield from _raises(_BLUR_RAISES, found, *_LOSSES, where=where, cell=cell, beyond=True)
+
+
+def longer_9(store: Store) -> Iterator[Claim]:
+    """Whether scores of Ada-GVAE at a middle spacing leave the bottom with four times the steps."""
+    runs = subset(store.best("longer"), latents=9)
+    far = subset(store.best("fig9"), framework="ada-gvae", grid_spacing=8)
+    for line in published("fig9_scores"):
+        score = line["metric"]
+        if (line["framework"], line["grid_spacing"]) == ("ada-gvae", 4):
+            median = float(np.median(runs.values(score))) if runs.rows else None
+            bottom = float(np.median(far.values(score))) if far.rows else None
+            yield Claim(
+                "Figure 9, longer",
+                f"Ada-GVAE, spacing 4: {score.upper()}",
+                f"{line['lowest']:.3g}–{line['highest']:.3g}",
+                number(median),
+                scale(runs),
+                f"{IN_RANGE}; in direction: more than {SCORE_TOLERANCE} above the median of Figure 9 at spacing 8",
+                verdict(
+                    None if median is None else in_range(median, line["lowest"], line["highest"]),
+                    None not in (median, bottom) and median > bottom + SCORE_TOLERANCE,  # type: ignore[operator]
+                ),
+                "05_adversarial_data#a-middle-spacing-for-longer",
+                WHY_SCORES,
+                beyond=True,
+            )
 
 
 def loss_claims(found: Found | None, where: str, cell: str, *, column: str = "loss", beyond: bool = False) -> Iterator[Claim]:
