@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from vaedis import distances, losses
-from vaedis.data import FactorData, XYSquares
+from vaedis.data import FactorData, Table, XYSquares
 from vaedis.distances._along import spread_sets
 from vaedis.distances._tally import Tally
 from vaedis.factors import FactorSpace
@@ -154,6 +154,33 @@ def test_traversals_may_have_gaps_where_data_is_no_grid():
     assert (found.mean, found.sd) == pytest.approx((np.nanmean(off), np.nanstd(off)), rel=1e-12)
     with pytest.raises(ValueError, match="no two observations differ in factor 'size' alone"):
         distances.along(data, index={"size": torch.tensor([[0, -1], [-1, 1]])})
+
+
+def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(listed):
+    data, table = listed
+    whole, found, some = distances.along(data), distances.along(table), distances.along(table, traversals=3, seed=1)
+    for name in data.factors.names:
+        np.testing.assert_allclose(found[name].matrix, whole[name].matrix, rtol=1e-12)
+        assert (found[name].exact, some[name].exact) == (True, False)
+        assert (found[name].traversals, some[name].traversals) == (8, 3)
+    assert distances.along(table, traversals=9)["x_R"].exact
+    for loss in distances.rank_losses(table, ["mse", "box-blur"]):
+        assert loss.rank > 0.9
+    shadow = Table(np.zeros((6, 2, 2)), np.stack([np.arange(6), np.arange(6) // 2], 1), ["angle", "shadow"])
+    with pytest.raises(ValueError, match="no two observations differ in factor 'shadow' alone"):
+        distances.along(shadow)
+
+
+def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
+    data, table = listed
+    for _ in range(2):
+        found, wanted = distances.random_pairs(table), distances.random_pairs(data)
+        assert found.mean == pytest.approx(wanted.mean, rel=1e-12)
+        assert found.sd == pytest.approx(wanted.sd, rel=0.02)
+        # of more images, only a sample
+        monkeypatch.setattr("vaedis.distances._random._ALL_PAIRS", 10)
+    found, wanted = distances.pair_agreement(table), distances.pair_agreement(data)
+    assert (found.rank, found.mean) == pytest.approx((wanted.rank, wanted.mean), abs=0.01)
 
 
 def test_a_histogram_widens_as_distances_grow():

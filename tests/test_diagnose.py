@@ -222,3 +222,11 @@ def test_bad_requests_are_one_sentence(words, says, capsys):
 def test_a_loss_that_does_not_fit_the_images_is_refused():
     with pytest.raises(ValueError, match="at least one loss"):
         diagnose(squares(4), [])
+
+
+def test_images_that_are_there_twice_change_no_verdict(listed):
+    data, table = listed
+    whole, found = diagnose(data).losses[0], diagnose(table).losses[0]
+    assert found.largest_beta == pytest.approx(whole.largest_beta)
+    for ours, theirs in zip(found.factors, whole.factors, strict=True):
+        assert (ours.importance, ours.rank, ours.verdict) == (pytest.approx(theirs.importance), pytest.approx(theirs.rank), theirs.verdict)

@@ -1,9 +1,12 @@
 """A reader's own images and labels: what is a grid, what is not, and what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+import vaedis as vd
 from vaedis.data import Table, read_table
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
@@ -156,3 +159,52 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "none.npz")
+
+
+def test_without_a_grid_an_index_is_a_row_for_networks_too(listed):
+    data, table = listed
+    rows = torch.arange(128)
+    index = data.factors.to_index(table.to_factors(rows))
+    assert torch.equal(table.images(rows), data.images(index))
+    assert torch.equal(table.observations(rows, standardise=False), data.observations(index, standardise=False))
+    assert set(table.draw(5_000, generator=torch.Generator().manual_seed(0)).tolist()) == set(range(128))
+    with pytest.raises(ValueError, match="Rows run from 0 to 127, not 0 to 128"):
+        table.observations(torch.tensor([0, 128]))
+    for call in (table.images, table.observations, table.to_factors):
+        with pytest.raises(ValueError, match="an index must be of an integer type"):
+            call(torch.tensor([0.5]))
+
+
+def test_without_a_grid_networks_train_on_images_but_not_on_pairs(listed):
+    _, table = listed
+    spec = vd.RunSpec(model="mlp", model_options={"hidden": []}, latents=2, steps=2, batch=100)
+    run = vd.fit(spec.replace(framework="beta-vae"), data=table, device="cpu")
+    assert run.posterior(torch.arange(128))[0].shape == (128, 2)
+    with pytest.raises(ValueError, match=r"pairs of images that share factors .* whose 128 images do not hold each of the 64 combinations"):
+        vd.fit(spec.replace(framework="ada-gvae"), data=table, device="cpu")
+
+
+def test_what_needs_every_combination_is_refused_without_it(listed):
+    _, table = listed
+    run = SimpleNamespace(data=table, loss=vd.losses.get("mse"), standardise=False)
+    for call in (
+        lambda: table.exact_bases("x_R"),
+        lambda: vd.data.Coordinates(table),
+        lambda: vd.distances.level_matrices(run, "x_R"),
+        lambda: vd.distances.learnt(run),
+        lambda: vd.distances.pair_distances(table, "x_R"),
+        lambda: vd.distances.pair_agreement(table, "x_R"),
+    ):
+        with pytest.raises(ValueError, match="cannot be had of 'mine', whose 128 images do not hold each of the 64 combinations"):
+            call()
+
+
+def test_a_channel_or_image_of_one_colour_is_left_as_it_is():
+    x = np.zeros((3, 2, 2, 2), np.uint8)
+    x[:, 0, 0, 0], x[..., 1] = [10, 20, 30], 77
+    data = Table(x, np.arange(3))
+    assert data.std[0] > 0
+    assert (data.mean[1], data.std[1]) == (pytest.approx(77 / 255), 1.0)
+    assert torch.isfinite(data.observations(torch.arange(3))).all()
+    # the std of one pixel is not known
+    assert Table(x[:, :1, :1], np.arange(3)).std == (1.0, 1.0)

@@ -88,7 +88,7 @@ def diagnose(
         name=getattr(data, "name", type(data).__name__),
         images=len(data),
         shape=data.shape,
-        grid=data.grid if isinstance(data, Table) else True,
+        grid=data.grid,
         constant=data.constant if isinstance(data, Table) else constant,
         losses=reports,
         advice=advice,
@@ -99,7 +99,7 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
     found, unpaired = _along(data, loss, traversals, exact, seed)
     a, b = _random_pairs(data, seed)
     seen = perceived(data, a, b, loss=loss).cpu().numpy()
-    truth = (_factors(data, a) - _factors(data, b)).abs().sum(1).cpu().numpy().astype(float)
+    truth = (data.to_factors(a) - data.to_factors(b)).abs().sum(1).cpu().numpy().astype(float)
     # pairs of one image with itself are no pairs
     different = (a != b).cpu().numpy()
     random_mean = float(seen[different].mean())
@@ -216,10 +216,6 @@ def _random_pairs(data: FactorData, seed: int) -> tuple[torch.Tensor, torch.Tens
     else:
         rows = data.factors.sample_index(2 * _RANDOM_PAIRS, generator=torch.Generator(data.device).manual_seed(seed))
     return rows[:_RANDOM_PAIRS], rows[_RANDOM_PAIRS:]
-
-
-def _factors(data: FactorData, index: torch.Tensor) -> torch.Tensor:
-    return data.to_factors(index) if isinstance(data, Table) else data.factors.to_factors(index)
 
 
 def _advise(data: FactorData, hidden: list[str], loss: Loss, radii: Sequence[int], traversals: int, seed: int) -> tuple[Advice, ...]:

@@ -37,7 +37,7 @@ class Relabelled(FactorData):
     """
 
     def __init__(self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None):
-        index = torch.arange(len(data)) if index is None else data.factors.check_index(index).cpu()
+        index = torch.arange(len(data)) if index is None else data.check_index(index).cpu()
         for name, column in columns.items():
             if column.shape != index.shape or int(column.min()) < 0:
                 raise ValueError(

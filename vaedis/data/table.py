@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace
+from vaedis.factors import FactorSpace, integers
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "y")
@@ -24,6 +24,8 @@ NAME_KEYS = ("factor_names", "names")
 # larger arrays of compressed .npz files go through a temporary file, from which rows are read as they are needed
 _IN_MEMORY = 2**30
 _SAMPLED_FOR_CONSTANTS = 4096
+# of a channel's mean std: below it is rounding, as one pixel in 4,096 images of a million pixels that is one step brighter has 1e-9
+_NO_SPREAD = 1e-12
 
 
 class Table(FactorData):
@@ -44,7 +46,8 @@ class Table(FactorData):
     ----------
     grid : bool
         Whether each combination of values belongs to exactly one image. Then this is a data set like any other. If not, an index is a row
-        of `images`, `traversals` finds the images that differ in one factor only, and no VAE can be trained with pairs of it.
+        of `images`, `traversals` finds the images that differ in one factor only, and what needs an image of every combination, as
+        training with pairs does, is refused.
     constant : tuple of str
         Factors with one value, which are left out.
     values : dict of str to ndarray
@@ -85,14 +88,14 @@ class Table(FactorData):
         """How many images there are."""
         return len(self._source)
 
-    def images(self, index: Tensor) -> Tensor:
-        """Return images: see `FactorData.images`. If this is no grid, an index is a row."""
+    def check_index(self, index: Tensor) -> Tensor:
+        """Return `index` as an int64 tensor: see `FactorData.check_index`. If this is no grid, an index is a row."""
         if self.grid:
-            return super().images(index)
-        index = torch.as_tensor(index)
-        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+            return super().check_index(index)
+        index = integers("an index", index)
+        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(self)):
             raise ValueError(f"Rows run from 0 to {len(self) - 1}, not {int(index.min())} to {int(index.max())}.")
-        return self._images(index)
+        return index
 
     def _images(self, index: Tensor) -> Tensor:
         wanted = self._row[index.cpu().numpy()]
@@ -108,7 +111,10 @@ class Table(FactorData):
 
     def to_factors(self, index: Tensor) -> Tensor:
         """Return the factor values of images, as codes from 0: Tensor of int64, shape (n, f)."""
-        return self.factors.to_factors(index) if self.grid else torch.from_numpy(self.codes[index.cpu().numpy()])
+        if self.grid:
+            return super().to_factors(index)
+        index = self.check_index(index)
+        return torch.from_numpy(self.codes[index.cpu().numpy()]).to(index.device)
 
     def traversals(self, factor: str, most: int | None = None, *, seed: int = 0) -> Tensor:
         """Return groups of images that differ in one factor only.
@@ -152,7 +158,9 @@ class Table(FactorData):
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         rows = self.sample_index(_SAMPLED_FOR_CONSTANTS) if len(self) > _SAMPLED_FOR_CONSTANTS else torch.arange(len(self))
         x = torch.cat([self._images(part).double().flatten(1, 2) / 255 for part in rows.split(256)])
-        return tuple(x.mean((0, 1)).tolist()), tuple(x.std(1).mean(0).tolist())
+        # a channel that is one colour in every image has no spread, and an image of one pixel none that is known; 1 leaves them as they are
+        spread = x.std(1).mean(0) if x.shape[1] > 1 else torch.zeros(x.shape[2])
+        return tuple(x.mean((0, 1)).tolist()), tuple(s if s > _NO_SPREAD else 1.0 for s in spread.tolist())
 
     @property
     def mean(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -161,7 +169,7 @@ class Table(FactorData):
 
     @property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Of each channel: the mean over the same images of each one's unbiased std."""
+        """Of each channel: the mean over the same images of each one's unbiased std; 1 for a channel that is one colour in each image."""
         return self._moments[1]
 
 

@@ -38,6 +38,7 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
     The authors' ``_callback_vis_dists.py``.
     """
     data, loss = run.data, run.loss
+    data.need_grid("distances along a factor inside a VAE")
     space = data.factors
     size = space.sizes[space.position(factor)]
     generator = torch.Generator(data.device).manual_seed(seed)
@@ -80,6 +81,7 @@ def learnt(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, f
         means, as a share of the mean distance of the images; both distances are the run's loss.
     """
     data = run.data
+    data.need_grid("what a VAE makes of each factor")
     found: dict[str, dict[str, float]] = {"separation": {}, "reconstructed": {}}
     for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
         if size < 2:
@@ -157,7 +159,7 @@ def posterior_map(run, focus: int, *, decoded: int = 5, seed: int = 0) -> dict[s
     found = {
         "mean": mean,
         "std": std,
-        "factors": run.data.factors.to_factors(index),
+        "factors": run.data.to_factors(index),
         "confusion": confusion(mean, std, seed=seed),
         "image": run.data.images(index[focus : focus + 1])[0],
         "decoded": run.pictures(mean[focus] + std[focus] * noise),

@@ -84,9 +84,11 @@ def pair_distances(
     """
     _check.count("n", n)
     _check.one_of("sampling", sampling, SAMPLINGS)
+    if factor is not None:
+        data.need_grid("random pairs that differ in one factor")
     generator = torch.Generator(data.device).manual_seed(seed)
     if factor is None and sampling != "figure-a1":
-        a, b = data.factors.sample_index(n, generator=generator), data.factors.sample_index(n, generator=generator)
+        a, b = data.draw(n, generator=generator), data.draw(n, generator=generator)
     elif sampling == "independent":
         a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)  # type: ignore[arg-type]
     else:
@@ -167,10 +169,12 @@ def pair_agreement(
     Agreement
     """
     _check.count("n", n, 2)
+    if factor is not None:
+        data.need_grid("random pairs that differ in one factor")
     generator = torch.Generator(data.device).manual_seed(seed)
-    a = data.factors.sample_index(n, generator=generator)
+    a = data.draw(n, generator=generator)
     if factor is None:
-        b = data.factors.sample_index(n, generator=generator)
+        b = data.draw(n, generator=generator)
     elif self_pairs:
         f = data.factors.position(factor)
         value = torch.randint(data.factors.sizes[f], (n, 1), generator=generator, device=data.device)
@@ -180,6 +184,6 @@ def pair_agreement(
     same = a == b
     if not self_pairs:
         a, b = a[~same], b[~same]
-    truth = ground_truth(data.factors.to_factors(a), data.factors.to_factors(b)).cpu().numpy().astype(float)
+    truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     seen = perceived(data, a, b, loss=loss, standardise=standardise).cpu().numpy()
     return compare(truth, seen, seen[truth > 0])
