@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+import vaedis as vd
 from vaedis import distances, losses
 from vaedis.data import FactorData, Table, XYSquares
 from vaedis.distances._along import spread_sets
@@ -110,16 +111,37 @@ def test_squared_differences_of_bytes_are_exact_whole_numbers():
     assert (distances.along(data, index={"b": index})["b"].matrix == whole / (255**2 * 12288)).all()
 
 
-def test_a_shorter_number_format_allowed_for_networks_changes_nothing():
+def shorter(way):
+    if way in ("high", "medium"):
+        torch.set_float32_matmul_precision(way)
+    else:
+        torch.backends.cuda.matmul.fp32_precision = way
+        torch.backends.mkldnn.matmul.fp32_precision = way
+
+
+@pytest.mark.parametrize("ways", [("high",), ("medium",), ("tf32",), ("high", "ieee"), ("ieee", "high"), ("medium", "tf32")])
+def test_a_shorter_number_format_allowed_for_networks_changes_nothing(ways):
+    """However it was allowed: torch has an older and a newer way to say so, and refuses to tell the one once the other was used."""
     data = Noise((2, 3), (64, 64, 1))
     expected = distances.traversal_matrices(data, factors=["b"])["b"]
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    matmuls = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
     try:
+        for way in ways:
+            shorter(way)
+        before = [matmul.fp32_precision for matmul in matmuls]
         assert (distances.traversal_matrices(data, factors=["b"])["b"] == expected).all()
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert [matmul.fp32_precision for matmul in matmuls] == before
+        if set(ways) <= {"high", "medium"}:
+            assert torch.get_float32_matmul_precision() == ways[-1]
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_distances_can_be_taken_while_a_network_trains_in_a_shorter_format():
+    seen = []
+    spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", model_options={"hidden": []}, latents=2, steps=1, batch=4)
+    vd.fit(spec, device="cpu", precision="bf16", every=1, callback=lambda step, run: seen.append(distances.along(run.data)["x_R"].mean))
+    assert seen == [distances.along(XYSquares(num_squares=1))["x_R"].mean]
 
 
 def test_blocks_change_no_result_and_each_image_is_read_once():
