@@ -309,6 +309,8 @@ def test_posteriors_are_confused_as_far_as_they_overlap():
         (lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([81])), "index 81 is out of range"),
         (lambda d: distances.pair_distances(d, n=0), "n must be a whole number of at least 1, not 0"),
         (lambda d: distances.pair_distances(d, "z"), "Unknown factor 'z'"),
+        (lambda d: distances.pair_agreement(XYSquares(grid_size=1)), "no factor of 'xysquares' has more than one value"),
+        (lambda d: distances.pair_agreement(XYSquares(num_squares=1, grid_size=2), n=2, seed=13), "none of 2 random pairs was of two diff"),
         (lambda d: distances.pair_agreement(d, n=1), "n must be a whole number of at least 2, not 1"),
         (lambda d: distances.agreement(np.zeros((2, 3))), r"matrix must be square with at least 2 rows, not of shape \(2, 3\)"),
         (lambda d: distances.ground_truth_matrix(0), "size must be a whole number of at least 1"),

@@ -124,6 +124,11 @@ class FactorData:
                 "combinations of factor values exactly once; use a part of them that does."
             )
 
+    def need_change(self) -> None:
+        """Raise a ValueError if no factor has two values, so that there is nothing to compare."""
+        if max(self.factors.sizes) < 2:
+            raise ValueError(f"no factor of {self.name!r} has more than one value, so there is nothing to compare; give data that varies.")
+
     def _images(self, index: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not say how to make its images: implement _images(index).")
 

@@ -169,6 +169,7 @@ def pair_agreement(
     Agreement
     """
     _check.count("n", n, 2)
+    data.need_change()
     if factor is not None:
         data.need_grid("random pairs that differ in one factor")
     generator = torch.Generator(data.device).manual_seed(seed)
@@ -184,6 +185,8 @@ def pair_agreement(
     same = a == b
     if not self_pairs:
         a, b = a[~same], b[~same]
+    if not len(a):
+        raise ValueError(f"none of {n} random pairs was of two different observations; give a larger n.")
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     seen = perceived(data, a, b, loss=loss, standardise=standardise).cpu().numpy()
     return compare(truth, seen, seen[truth > 0])
