@@ -188,6 +188,7 @@ def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(
     assert distances.along(table, traversals=9)["x_R"].exact
     for loss in distances.rank_losses(table, ["mse", "box-blur"]):
         assert loss.rank > 0.9
+    assert list(distances.along(table, factors="x_R")) == ["x_R"]
     shadow = Table(np.zeros((6, 2, 2)), np.stack([np.arange(6), np.arange(6) // 2], 1), ["angle", "shadow"])
     with pytest.raises(ValueError, match="no two observations differ in factor 'shadow' alone"):
         distances.along(shadow)
@@ -203,6 +204,15 @@ def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
         monkeypatch.setattr("vaedis.distances._random._ALL_PAIRS", 10)
     found, wanted = distances.pair_agreement(table), distances.pair_agreement(data)
     assert (found.rank, found.mean) == pytest.approx((wanted.rank, wanted.mean), abs=0.01)
+
+
+def test_a_lone_name_is_one_name():
+    data = Noise((2, 3))
+    data.factors = FactorSpace(("long", "name"), (2, 3))
+    assert list(distances.along(data, factors="name")) == ["name"]
+    assert list(distances.traversal_matrices(data, factors="name")) == ["name"]
+    index = {"name": torch.tensor([[0, 1, 2]])}
+    assert list(distances.along(data, factors="name", index=index)) == ["name"]
 
 
 def test_a_histogram_widens_as_distances_grow():

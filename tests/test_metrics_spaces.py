@@ -255,6 +255,7 @@ def test_without_a_grid_images_are_scored_by_their_own_labels(listed):
     _, table = listed
     scores = metrics.evaluate(Places(), table, metrics=["mig", "dci"], protocol="fast")
     assert float(scores["mig"]) > 0.98
+    assert float(metrics.evaluate(Places(), table, metrics="mig", protocol="fast")["mig"]) == float(scores["mig"])
     assert float(scores["dci"]) > 0.99
     for name in _evaluate.ENCODER_METRICS:
         with pytest.raises(ValueError, match=f"the score '{name}' cannot be had of 'mine'"):

@@ -121,7 +121,7 @@ def evaluate(
     ----------
     Michlo, Klein and James (2023), section 5; protocols from the authors' ``disent/metrics``.
     """
-    names = list(metrics)
+    names = _check.listed(metrics)
     for name in names:
         _check.one_of("metric", name, (*SAMPLE_METRICS, *ENCODER_METRICS))
         if name in ENCODER_METRICS and hasattr(data, "need_grid"):
