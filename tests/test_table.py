@@ -59,9 +59,42 @@ def test_values_of_any_kind_are_coded_in_their_order_and_constant_factors_left_o
     labels = np.array([["b", "x", "10"], ["a", "x", "10"], ["c", "x", "9"]])
     data = Table(np.zeros((3, 2, 2), bool), labels, ["letter", "same", "number"])
     assert data.constant == ("same",)
-    assert data.codes.tolist() == [[1, 0], [0, 0], [2, 1]]
+    assert data.codes.tolist() == [[1, 1], [0, 1], [2, 0]]
     assert data.values["letter"].tolist() == ["a", "b", "c"]
     assert Table(np.zeros((3, 2, 2), np.uint8), np.array([2.5, -1.0, 0.0])).codes.ravel().tolist() == [2, 0, 1]
+
+
+def test_numbers_that_are_stored_as_text_are_ordered_as_numbers():
+    text = ["10", "2", "1", "0", "11", "1.0"]
+    for dtype in ("U", "S", object):
+        data = Table(np.zeros((6, 2, 2)), np.array(text, dtype))
+        assert data.codes.ravel().tolist() == [4, 3, 1, 0, 5, 2]
+        assert [float(v) for v in data.values["factor_0"]] == [0, 1, 1, 2, 10, 11]
+    # one that is no number, and all of them are words
+    assert Table(np.zeros((3, 2, 2)), ["10", "9", "x"]).codes.ravel().tolist() == [0, 1, 2]
+
+
+def test_labels_may_be_python_objects_of_one_kind_for_each_factor():
+    labels = np.array([["b", 10, 0.5], ["a", 9, 1], ["c", 9, 0.5]], object)
+    data = Table(np.zeros((3, 2, 2)), labels)
+    assert data.codes.tolist() == [[1, 1, 0], [0, 0, 1], [2, 0, 0]]
+    for wrong in (None, 3):
+        with pytest.raises(ValueError, match=f"each factor's all of one kind, but one holds {wrong}"):
+            Table(np.zeros((3, 2, 2)), np.array(["a", wrong, "b"], object))
+    with pytest.raises(ValueError, match="labels must be finite, but row 2, column 0 is nan"):
+        Table(np.zeros((3, 2, 2)), np.array([1, 2, float("nan")], object))
+
+
+@pytest.mark.parametrize("n", [12, 5_000])
+def test_bytes_of_0_and_1_are_refused_as_they_would_be_nearly_black(n):
+    x = np.zeros((n, 2, 2), np.uint8)
+    Table(x, np.arange(n))
+    x[::2] = 1
+    with pytest.raises(ValueError, match=r"bytes of 0 and 1 only.* multiply them by 255 or make them bool"):
+        Table(x, np.arange(n))
+    assert Table(x.astype(bool), np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [255, 0]
+    x[::3] = 2
+    Table(x, np.arange(n))
 
 
 def test_floats_and_truth_values_become_bytes():
@@ -137,6 +170,24 @@ def test_hdf5_files_are_read_by_rows(tmp_path):
     data = read_table(tmp_path / "mine.h5")
     assert data.factors.names == ("colour", "size")
     assert data.images(torch.tensor([5, 2, 5]))[:, 0, 0, 0].tolist() == [11, 2, 11]
+
+
+def test_hdf5_labels_may_be_text(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["images"], file["factors"], file["names"] = np.zeros((3, 2, 2)), ["red", "blue", "red"], "colour"
+    data = read_table(tmp_path / "mine.h5")
+    assert (data.factors.names, data.codes.ravel().tolist()) == (("colour",), [1, 0, 1])
+
+
+def test_a_lone_name_is_one_name_and_a_lone_label_is_refused(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.zeros((3, 2, 2)), factors=np.arange(3), factor_names="colour")
+    assert read_table(path).factors.names == ("colour",)
+    assert read_table(path, names="size").factors.names == ("size",)
+    np.savez(path, images=np.zeros((3, 2, 2)), factors=3)
+    with pytest.raises(ValueError, match=r"labels must have the shape \(images,\) or \(images, factors\), not \(\)"):
+        read_table(path)
 
 
 def test_files_that_are_not_what_they_should_be(tmp_path):
