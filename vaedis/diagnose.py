@@ -74,7 +74,7 @@ def diagnose(
     ----------
     Michlo, Klein and James (2023), sections 4 to 6.
     """
-    _check.count("traversals", traversals)
+    traversals = _check.count("traversals", traversals)
     data.need_change()
     given = [losses] if isinstance(losses, str | Loss) else list(losses)
     if not given:

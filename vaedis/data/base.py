@@ -199,9 +199,10 @@ class FactorData:
         """Move what the data set keeps in memory to `self.device`; nothing, by default."""
 
 
-def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> None:
-    """Raise a ValueError unless sizes and spacing are whole pixels and a square fits into the image."""
-    for name, value in (("image_size", image_size), ("square_size", square_size), ("grid_spacing", grid_spacing)):
-        _check.count(name, value)
+def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> tuple[int, int, int]:
+    """Return sizes and spacing as Python's integers; raise a ValueError unless they are whole pixels and a square fits into the image."""
+    image_size, square_size = _check.count("image_size", image_size), _check.count("square_size", square_size)
+    grid_spacing = _check.count("grid_spacing", grid_spacing)
     if square_size > image_size:
         raise ValueError(f"square_size must be at most image_size = {image_size}, not {square_size}.")
+    return image_size, square_size, grid_spacing

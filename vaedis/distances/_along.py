@@ -73,7 +73,7 @@ def along(
         If a factor is unknown or has one value only, there is no such sampling, the loss does not fit, or a single traversal needs more
         than `memory`.
     """
-    kernel = kernel_for(data, loss, standardise)
+    kernel, memory = kernel_for(data, loss, standardise), _check.count("memory", memory)
     _check.one_of("sampling", sampling, _SAMPLINGS)
     exact: dict[str, bool] = {}
     if index is None and isinstance(data, Table) and not data.grid:
@@ -218,7 +218,7 @@ def _step(data: FactorData, kernel: Kernel, size: int, memory: int) -> int:
 
 def _check_memory(data: FactorData, kernel: Kernel, factor: str, size: int, memory: int) -> None:
     needed = size * int(np.prod(data.shape)) * (kernel.number_bytes + 4)
-    if needed > _check.count("memory", memory):
+    if needed > memory:
         raise ValueError(
             f"one traversal of factor {factor!r} takes {needed:,} bytes, more than memory={memory:,}; give memory of at least that."
         )

@@ -82,7 +82,7 @@ def pair_distances(
     ----------
     The authors' ``run_plot_traversal_dists.py`` (Table A1) and ``run_plot_global_dists.py`` (Figure A1).
     """
-    _check.count("n", n)
+    n = _check.count("n", n)
     _check.one_of("sampling", sampling, SAMPLINGS)
     if factor is not None:
         data.need_grid("random pairs that differ in one factor")
@@ -98,7 +98,8 @@ def pair_distances(
 
 def published_traversals(size: int, pairs: int = 50_000) -> int:
     """Return on about how many traversals of a factor of `size` values a row of Table A1 rests (see `pair_distances`)."""
-    return max(1, round(pairs / (_drawn(_check.count("size", size, 2)) * (1 - 1 / size))))
+    size = _check.count("size", size, 2)
+    return max(1, round(pairs / (_drawn(size) * (1 - 1 / size))))
 
 
 def _drawn(size: int) -> int:
@@ -168,7 +169,7 @@ def pair_agreement(
     -------
     Agreement
     """
-    _check.count("n", n, 2)
+    n = _check.count("n", n, 2)
     data.need_change()
     if factor is not None:
         data.need_grid("random pairs that differ in one factor")

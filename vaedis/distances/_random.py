@@ -81,7 +81,7 @@ def random_pairs(
     -------
     RandomPairs
     """
-    _check.count("pairs", pairs, 2)
+    pairs = _check.count("pairs", pairs, 2)
     kernel = kernel_for(data, loss, standardise)
     parts = _independent_parts(data, kernel)
     if parts is not None:
