@@ -60,6 +60,8 @@ def test_latent_agreement_of_means_that_are_the_images_is_perfect():
     found = vd.distances.latent_agreement(Placed(data, flat), a, b)
     assert found.rank == pytest.approx(1)
     assert not found.adversarial
+    for kind in (torch.Tensor.numpy, torch.Tensor.tolist):
+        assert vd.distances.latent_agreement(Placed(data, flat), kind(a), kind(b)) == found
 
 
 def test_latent_agreement_with_constant_distances_is_none():

@@ -187,6 +187,7 @@ def latent_agreement(run, a: Tensor, b: Tensor) -> Agreement:
         ``linear`` and ``rank`` correlate the L2 distances of posterior means with the run's loss between its inputs; ``adversarial`` and
         ``mean`` describe the latter.
     """
+    a, b = torch.as_tensor(a), torch.as_tensor(b)
     mean = run.posterior(torch.cat([a, b]))[0].double()
     apart = (mean[: len(a)] - mean[len(a) :]).norm(dim=-1).cpu().numpy()
     seen = perceived(run.data, a, b, loss=run.loss, standardise=run.standardise).cpu().numpy()
