@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy import stats
 
+import vaedis as vd
 from vaedis import distances, losses
-from vaedis.data import FactorData, XYSquares
+from vaedis.data import FactorData, Table, XYSquares
 from vaedis.distances._along import spread_sets
 from vaedis.distances._tally import Tally
 from vaedis.factors import FactorSpace
@@ -110,16 +111,37 @@ def test_squared_differences_of_bytes_are_exact_whole_numbers():
     assert (distances.along(data, index={"b": index})["b"].matrix == whole / (255**2 * 12288)).all()
 
 
-def test_a_shorter_number_format_allowed_for_networks_changes_nothing():
+def shorter(way):
+    if way in ("high", "medium"):
+        torch.set_float32_matmul_precision(way)
+    else:
+        torch.backends.cuda.matmul.fp32_precision = way
+        torch.backends.mkldnn.matmul.fp32_precision = way
+
+
+@pytest.mark.parametrize("ways", [("high",), ("medium",), ("tf32",), ("high", "ieee"), ("ieee", "high"), ("medium", "tf32")])
+def test_a_shorter_number_format_allowed_for_networks_changes_nothing(ways):
+    """However it was allowed: torch has an older and a newer way to say so, and refuses to tell the one once the other was used."""
     data = Noise((2, 3), (64, 64, 1))
     expected = distances.traversal_matrices(data, factors=["b"])["b"]
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    matmuls = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
     try:
+        for way in ways:
+            shorter(way)
+        before = [matmul.fp32_precision for matmul in matmuls]
         assert (distances.traversal_matrices(data, factors=["b"])["b"] == expected).all()
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert [matmul.fp32_precision for matmul in matmuls] == before
+        if set(ways) <= {"high", "medium"}:
+            assert torch.get_float32_matmul_precision() == ways[-1]
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_distances_can_be_taken_while_a_network_trains_in_a_shorter_format():
+    seen = []
+    spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", model_options={"hidden": []}, latents=2, steps=1, batch=4)
+    vd.fit(spec, device="cpu", precision="bf16", every=1, callback=lambda step, run: seen.append(distances.along(run.data)["x_R"].mean))
+    assert seen == [distances.along(XYSquares(num_squares=1))["x_R"].mean]
 
 
 def test_blocks_change_no_result_and_each_image_is_read_once():
@@ -154,6 +176,43 @@ def test_traversals_may_have_gaps_where_data_is_no_grid():
     assert (found.mean, found.sd) == pytest.approx((np.nanmean(off), np.nanstd(off)), rel=1e-12)
     with pytest.raises(ValueError, match="no two observations differ in factor 'size' alone"):
         distances.along(data, index={"size": torch.tensor([[0, -1], [-1, 1]])})
+
+
+def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(listed):
+    data, table = listed
+    whole, found, some = distances.along(data), distances.along(table), distances.along(table, traversals=3, seed=1)
+    for name in data.factors.names:
+        np.testing.assert_allclose(found[name].matrix, whole[name].matrix, rtol=1e-12)
+        assert (found[name].exact, some[name].exact) == (True, False)
+        assert (found[name].traversals, some[name].traversals) == (8, 3)
+    assert distances.along(table, traversals=9)["x_R"].exact
+    for loss in distances.rank_losses(table, ["mse", "box-blur"]):
+        assert loss.rank > 0.9
+    assert list(distances.along(table, factors="x_R")) == ["x_R"]
+    shadow = Table(np.zeros((6, 2, 2)), np.stack([np.arange(6), np.arange(6) // 2], 1), ["angle", "shadow"])
+    with pytest.raises(ValueError, match="no two observations differ in factor 'shadow' alone"):
+        distances.along(shadow)
+
+
+def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
+    data, table = listed
+    for _ in range(2):
+        found, wanted = distances.random_pairs(table), distances.random_pairs(data)
+        assert found.mean == pytest.approx(wanted.mean, rel=1e-12)
+        assert found.sd == pytest.approx(wanted.sd, rel=0.02)
+        # of more images, only a sample
+        monkeypatch.setattr("vaedis.distances._random._ALL_PAIRS", 10)
+    found, wanted = distances.pair_agreement(table), distances.pair_agreement(data)
+    assert (found.rank, found.mean) == pytest.approx((wanted.rank, wanted.mean), abs=0.01)
+
+
+def test_a_lone_name_is_one_name():
+    data = Noise((2, 3))
+    data.factors = FactorSpace(("long", "name"), (2, 3))
+    assert list(distances.along(data, factors="name")) == ["name"]
+    assert list(distances.traversal_matrices(data, factors="name")) == ["name"]
+    index = {"name": torch.tensor([[0, 1, 2]])}
+    assert list(distances.along(data, factors="name", index=index)) == ["name"]
 
 
 def test_a_histogram_widens_as_distances_grow():

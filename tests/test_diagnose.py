@@ -207,7 +207,8 @@ def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["none.npz"], "neither a file nor a data set; the data sets are: xysquares"),
+        (["none.npz"], "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject, xyobject-shaded.\n"),
+        (["coordinates"], "coordinates have no pixels to diagnose; name the data set whose distances they keep"),
         (["xysquares", "--loss", "ssim"], "Unknown loss 'ssim'"),
         (["xysquares", "--html", "nowhere/a.html"], "There is no folder"),
         (["xysquares", "--blur", "-1"], "radius must be a whole number"),
@@ -222,3 +223,48 @@ def test_bad_requests_are_one_sentence(words, says, capsys):
 def test_a_loss_that_does_not_fit_the_images_is_refused():
     with pytest.raises(ValueError, match="at least one loss"):
         diagnose(squares(4), [])
+
+
+def test_images_that_are_there_twice_change_no_verdict(listed):
+    data, table = listed
+    whole, found = diagnose(data).losses[0], diagnose(table).losses[0]
+    assert found.largest_beta == pytest.approx(whole.largest_beta)
+    for ours, theirs in zip(found.factors, whole.factors, strict=True):
+        assert (ours.importance, ours.rank, ours.verdict) == (pytest.approx(theirs.importance), pytest.approx(theirs.rank), theirs.verdict)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "box-blur"])
+def test_a_factor_that_changes_no_pixel_is_invisible_whatever_its_number_of_values(loss, tmp_path):
+    levels = np.repeat([0.2, 0.4, 0.7, 0.9], 6)
+    labels = np.stack([np.repeat(np.arange(4), 6), np.tile(np.repeat(np.arange(2), 3), 4), np.tile(np.arange(3), 8)], 1)
+    for rows in (np.arange(24), np.r_[np.arange(24), 0]):
+        table = Table((levels[:, None, None] * np.ones((24, 3, 3)))[rows], labels[rows], ["light", "two", "three"])
+        found = diagnose(table, loss)
+        assert [f.verdict for f in found.losses[0].factors] == ["ordered", "invisible", "invisible"]
+        assert [f.visible for f in found.losses[0].factors] == [True, False, False]
+        assert "follow light, but not two, three" in found.losses[0].verdict
+        # no blur makes two of images that are one
+        assert found.advice == ()
+        assert "two, three: Images that differ in it alone look the same to the loss: no VAE can find it." in str(found)
+        assert "never" in str(found)
+    found.save(html=tmp_path / "a.html", json_file=tmp_path / "a.json")
+    assert '<td class="bad">invisible</td>' in (tmp_path / "a.html").read_text()
+    assert json.loads((tmp_path / "a.json").read_text())["losses"][0]["factors"][1]["verdict"] == "invisible"
+
+
+def test_images_that_are_all_alike_and_radii_of_any_integer_type_can_be_written(tmp_path):
+    blank = diagnose(Table(np.zeros((4, 3, 3)), np.arange(4)))
+    blank.save(json_file=tmp_path / "a.json", html=tmp_path / "a.html")
+    (factor,) = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)["losses"][0]["factors"]
+    assert (factor["verdict"], factor["share"], factor["importance"]) == ("invisible", None, 0.0)
+    assert "nan" not in str(blank)
+    found = diagnose(squares(4), radii=np.array([2, 8], np.uint8))
+    found.save(json_file=tmp_path / "b.json")
+    plain = json.loads((tmp_path / "b.json").read_text())
+    assert list(plain["advice"][0]["ranks"]["x_R"]) == ["2", "8"]
+    assert plain["advice"][0]["radius"] == found.advice[0].radius
+
+
+def test_data_without_a_second_value_is_refused():
+    with pytest.raises(ValueError, match="no factor of 'xysquares' has more than one value"):
+        diagnose(XYSquares(grid_size=1))

@@ -114,6 +114,19 @@ def test_standardising_divides_squared_distances_by_the_variance():
     assert distances.perceived(data, torch.tensor([0]), torch.tensor([1]), standardise=True).item() == pytest.approx(found[0, 1], rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_ground_truth_takes_lists_and_arrays_as_well(kind):
+    assert distances.ground_truth(kind([[3, 1], [0, 2]]), kind([[1, 4], [0, 2]])).tolist() == [5, 0]
+    # bytes are no modular numbers
+    assert distances.ground_truth(np.array([[1]], np.uint8), np.array([[3]], np.uint8)).tolist() == [2]
+
+
+def test_numbers_of_pairs_may_be_small_integers_of_numpy(small):
+    for sampling in distances.SAMPLINGS:
+        assert len(distances.pair_distances(small, "x_R", n=np.uint8(250), sampling=sampling)) == 250
+    assert distances.published_traversals(np.uint8(183)) == 41
+
+
 def test_ground_truth_is_the_l1_distance_of_factors():
     a, b = torch.tensor([[0, 7, 3], [1, 1, 1]]), torch.tensor([[2, 0, 3], [1, 1, 0]])
     assert distances.ground_truth(a, b).tolist() == [9, 1]
@@ -309,6 +322,8 @@ def test_posteriors_are_confused_as_far_as_they_overlap():
         (lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([81])), "index 81 is out of range"),
         (lambda d: distances.pair_distances(d, n=0), "n must be a whole number of at least 1, not 0"),
         (lambda d: distances.pair_distances(d, "z"), "Unknown factor 'z'"),
+        (lambda d: distances.pair_agreement(XYSquares(grid_size=1)), "no factor of 'xysquares' has more than one value"),
+        (lambda d: distances.pair_agreement(XYSquares(num_squares=1, grid_size=2), n=2, seed=13), "none of 2 random pairs was of two diff"),
         (lambda d: distances.pair_agreement(d, n=1), "n must be a whole number of at least 2, not 1"),
         (lambda d: distances.agreement(np.zeros((2, 3))), r"matrix must be square with at least 2 rows, not of shape \(2, 3\)"),
         (lambda d: distances.ground_truth_matrix(0), "size must be a whole number of at least 1"),

@@ -29,6 +29,11 @@ def test_losses_may_be_ranked_by_random_pairs_and_rank_correlation_too():
     assert only.rank == pytest.approx(np.mean([a.rank for a in only.factors.values()]))
 
 
+def test_a_lone_loss_and_a_lone_factor_are_names(small):
+    (found,) = distances.rank_losses(small, "mse", factors="x_R")
+    assert (found.name, list(found.factors)) == ("mse", ["x_R"])
+
+
 def test_a_family_is_every_combination_of_its_options():
     found = distances.family("pyramid", levels=[1, 3], growth=[2.0, 4.0])
     assert list(found) == [f"pyramid levels={n} growth={g}" for n in (1, 3) for g in (2.0, 4.0)]

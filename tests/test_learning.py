@@ -128,6 +128,14 @@ def test_what_is_no_quadratic_form_or_no_number_of_latents_has_no_bound(bound):
         bound(data, 9, samples=1)
 
 
+@pytest.mark.parametrize("bound", [largest_beta, rate_distortion_beta])
+def test_without_a_grid_a_bound_is_that_of_the_images_there_are(listed, bound):
+    data, table = listed
+    assert bound(table, 9, standardise=False) == pytest.approx(bound(data, 9, standardise=False), rel=1e-5)
+    # of a sample, which may be of any rows
+    assert bound(table, 9, standardise=False, samples=100) == pytest.approx(bound(data, 9, standardise=False), rel=0.3)
+
+
 # The beta above which no code pays
 
 

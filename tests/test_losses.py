@@ -1,5 +1,6 @@
 """Losses as objectives and as distances."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +54,13 @@ def test_blur_takes_images_that_are_not_square():
     kernel = torch.full((1, 1, 5, 5), 1 / 25, dtype=torch.float64)
     expected = torch.nn.functional.conv2d(x.flatten(0, 1)[:, None], kernel, padding=2).view_as(x)
     torch.testing.assert_close(losses.BoxBlur(2).blur(x), expected, rtol=0, atol=1e-12)
+
+
+def test_small_integers_of_numpy_do_not_overflow():
+    assert losses.get("box-blur", radius=np.uint8(31)) == losses.get("box-blur", radius=31)
+    assert losses.get("box-blur", radius=np.uint8(31)).weight == 63**2
+    assert losses.get("pyramid", levels=np.int8(6), growth=np.uint8(4)) == losses.get("pyramid")
+    torch.testing.assert_close(losses.Pyramid(np.int8(6), np.uint8(4)).distance(X, Y), losses.Pyramid().distance(X, Y))
 
 
 def test_the_weight_of_the_blurred_term_is_the_windows_area_unless_given():

@@ -241,3 +241,22 @@ def test_evaluate_refuses_a_diverged_model():
     model.scale.data[1] = torch.nan
     with pytest.raises(ValueError, match=r"codes\[0, 1\] is nan, but every code must be finite"):
         metrics.evaluate(model, Data(), protocol="fast")
+
+
+def test_without_a_grid_images_are_scored_by_their_own_labels(listed):
+    class Places:
+        """The row and the column of the one square."""
+
+        def encode(self, x):
+            lit = x[:, 0]
+            place = torch.stack([lit.sum(2).argmax(1), lit.sum(1).argmax(1)], 1).float()
+            return place, torch.zeros_like(place)
+
+    _, table = listed
+    scores = metrics.evaluate(Places(), table, metrics=["mig", "dci"], protocol="fast")
+    assert float(scores["mig"]) > 0.98
+    assert float(metrics.evaluate(Places(), table, metrics="mig", protocol="fast")["mig"]) == float(scores["mig"])
+    assert float(scores["dci"]) > 0.99
+    for name in _evaluate.ENCODER_METRICS:
+        with pytest.raises(ValueError, match=f"the score '{name}' cannot be had of 'mine'"):
+            metrics.evaluate(Places(), table, metrics=["mig", name])

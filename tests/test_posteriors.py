@@ -41,8 +41,8 @@ def test_confusion_of_posteriors_far_apart_and_of_equal_ones():
 class Placed:
     """A run whose posterior means are given."""
 
-    def __init__(self, data, mean):
-        self.data, self.mean, self.loss, self.standardise = data, mean, vd.losses.get("mse"), False
+    def __init__(self, data, mean, loss="mse"):
+        self.data, self.mean, self.loss, self.standardise = data, mean, vd.losses.get(loss), False
 
     def posterior(self, index):
         return self.mean[index], torch.zeros_like(self.mean[index])
@@ -60,6 +60,8 @@ def test_latent_agreement_of_means_that_are_the_images_is_perfect():
     found = vd.distances.latent_agreement(Placed(data, flat), a, b)
     assert found.rank == pytest.approx(1)
     assert not found.adversarial
+    for kind in (torch.Tensor.numpy, torch.Tensor.tolist):
+        assert vd.distances.latent_agreement(Placed(data, flat), kind(a), kind(b)) == found
 
 
 def test_latent_agreement_with_constant_distances_is_none():
@@ -91,6 +93,17 @@ def test_a_decoder_that_halves_images_reconstructs_a_quarter_of_their_squared_di
     flat = data.observations(torch.arange(9), standardise=False).flatten(1)
     found = vd.distances.learnt(Placed(data, flat / 2))
     assert found["reconstructed"] == pytest.approx({"x_R": 0.25, "y_R": 0.25})
+
+
+def test_the_entropy_of_images_is_no_distance():
+    # grey images, of which cross-entropy leaves each its entropy; the second factor changes nothing
+    levels = np.repeat([0.2, 0.4, 0.7], 2)
+    labels = np.stack([np.repeat(np.arange(3), 2), np.tile(np.arange(2), 3)], 1)
+    data = vd.Table(levels[:, None, None] * np.ones((6, 2, 2)), labels, ["light", "nothing"])
+    flat = data.observations(torch.arange(6), standardise=False).flatten(1)
+    same = torch.full((6, 4), 0.5)
+    assert vd.distances.learnt(Placed(data, same, "bce"))["reconstructed"] == {"light": 0.0, "nothing": 0.0}
+    assert vd.distances.learnt(Placed(data, flat, "bce"))["reconstructed"] == pytest.approx({"light": 1.0, "nothing": 0.0})
 
 
 def test_the_papers_own_matrices_are_read_in_full():

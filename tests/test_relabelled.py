@@ -22,6 +22,18 @@ def test_each_combination_shows_the_image_whose_columns_say_so(square):
     assert torch.equal(view.observations(index)[0, 0] > 0, expected[0, ..., 0] > 0)
 
 
+def test_columns_may_be_lists_and_arrays_and_images_rows_of_what_is_no_grid(square, listed):
+    expected = vd.Relabelled(square, {"a": torch.arange(64) // 2, "b": torch.arange(64) % 2})
+    for kind in (torch.Tensor.numpy, torch.Tensor.tolist):
+        data = vd.Relabelled(square, {"a": kind(torch.arange(64) // 2), "b": kind(torch.arange(64) % 2)}, index=kind(torch.arange(64)))
+        assert torch.equal(data.images(torch.arange(64)), expected.images(torch.arange(64)))
+    _, table = listed
+    rows = torch.tensor([127, 3, 90, 64])
+    part = vd.Relabelled(table, {"row": range(4)}, index=rows)
+    assert torch.equal(part.images(torch.arange(4)), table.images(rows))
+    assert torch.equal(part.observations(torch.arange(4)), table.observations(rows))
+
+
 def test_part_of_a_data_set_may_be_relabelled():
     data = vd.load("xysquares")
     index = data.factors.traversal("y_G", 77)

@@ -1,9 +1,12 @@
 """A reader's own images and labels: what is a grid, what is not, and what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+import vaedis as vd
 from vaedis.data import Table, read_table
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
@@ -56,9 +59,42 @@ def test_values_of_any_kind_are_coded_in_their_order_and_constant_factors_left_o
     labels = np.array([["b", "x", "10"], ["a", "x", "10"], ["c", "x", "9"]])
     data = Table(np.zeros((3, 2, 2), bool), labels, ["letter", "same", "number"])
     assert data.constant == ("same",)
-    assert data.codes.tolist() == [[1, 0], [0, 0], [2, 1]]
+    assert data.codes.tolist() == [[1, 1], [0, 1], [2, 0]]
     assert data.values["letter"].tolist() == ["a", "b", "c"]
     assert Table(np.zeros((3, 2, 2), np.uint8), np.array([2.5, -1.0, 0.0])).codes.ravel().tolist() == [2, 0, 1]
+
+
+def test_numbers_that_are_stored_as_text_are_ordered_as_numbers():
+    text = ["10", "2", "1", "0", "11", "1.0"]
+    for dtype in ("U", "S", object):
+        data = Table(np.zeros((6, 2, 2)), np.array(text, dtype))
+        assert data.codes.ravel().tolist() == [4, 3, 1, 0, 5, 2]
+        assert [float(v) for v in data.values["factor_0"]] == [0, 1, 1, 2, 10, 11]
+    # one that is no number, and all of them are words
+    assert Table(np.zeros((3, 2, 2)), ["10", "9", "x"]).codes.ravel().tolist() == [0, 1, 2]
+
+
+def test_labels_may_be_python_objects_of_one_kind_for_each_factor():
+    labels = np.array([["b", 10, 0.5], ["a", 9, 1], ["c", 9, 0.5]], object)
+    data = Table(np.zeros((3, 2, 2)), labels)
+    assert data.codes.tolist() == [[1, 1, 0], [0, 0, 1], [2, 0, 0]]
+    for wrong in (None, 3):
+        with pytest.raises(ValueError, match=f"each factor's all of one kind, but one holds {wrong}"):
+            Table(np.zeros((3, 2, 2)), np.array(["a", wrong, "b"], object))
+    with pytest.raises(ValueError, match="labels must be finite, but row 2, column 0 is nan"):
+        Table(np.zeros((3, 2, 2)), np.array([1, 2, float("nan")], object))
+
+
+@pytest.mark.parametrize("n", [12, 5_000])
+def test_bytes_of_0_and_1_are_refused_as_they_would_be_nearly_black(n):
+    x = np.zeros((n, 2, 2), np.uint8)
+    Table(x, np.arange(n))
+    x[::2] = 1
+    with pytest.raises(ValueError, match=r"bytes of 0 and 1 only.* multiply them by 255 or make them bool"):
+        Table(x, np.arange(n))
+    assert Table(x.astype(bool), np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [255, 0]
+    x[::3] = 2
+    Table(x, np.arange(n))
 
 
 def test_floats_and_truth_values_become_bytes():
@@ -136,6 +172,24 @@ def test_hdf5_files_are_read_by_rows(tmp_path):
     assert data.images(torch.tensor([5, 2, 5]))[:, 0, 0, 0].tolist() == [11, 2, 11]
 
 
+def test_hdf5_labels_may_be_text(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["images"], file["factors"], file["names"] = np.zeros((3, 2, 2)), ["red", "blue", "red"], "colour"
+    data = read_table(tmp_path / "mine.h5")
+    assert (data.factors.names, data.codes.ravel().tolist()) == (("colour",), [1, 0, 1])
+
+
+def test_a_lone_name_is_one_name_and_a_lone_label_is_refused(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=np.zeros((3, 2, 2)), factors=np.arange(3), factor_names="colour")
+    assert read_table(path).factors.names == ("colour",)
+    assert read_table(path, names="size").factors.names == ("size",)
+    np.savez(path, images=np.zeros((3, 2, 2)), factors=3)
+    with pytest.raises(ValueError, match=r"labels must have the shape \(images,\) or \(images, factors\), not \(\)"):
+        read_table(path)
+
+
 def test_files_that_are_not_what_they_should_be(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, images=pictures(GRID), other=GRID)
@@ -156,3 +210,52 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "none.npz")
+
+
+def test_without_a_grid_an_index_is_a_row_for_networks_too(listed):
+    data, table = listed
+    rows = torch.arange(128)
+    index = data.factors.to_index(table.to_factors(rows))
+    assert torch.equal(table.images(rows), data.images(index))
+    assert torch.equal(table.observations(rows, standardise=False), data.observations(index, standardise=False))
+    assert set(table.draw(5_000, generator=torch.Generator().manual_seed(0)).tolist()) == set(range(128))
+    with pytest.raises(ValueError, match="Rows run from 0 to 127, not 0 to 128"):
+        table.observations(torch.tensor([0, 128]))
+    for call in (table.images, table.observations, table.to_factors):
+        with pytest.raises(ValueError, match="an index must be of an integer type"):
+            call(torch.tensor([0.5]))
+
+
+def test_without_a_grid_networks_train_on_images_but_not_on_pairs(listed):
+    _, table = listed
+    spec = vd.RunSpec(model="mlp", model_options={"hidden": []}, latents=2, steps=2, batch=100)
+    run = vd.fit(spec.replace(framework="beta-vae"), data=table, device="cpu")
+    assert run.posterior(torch.arange(128))[0].shape == (128, 2)
+    with pytest.raises(ValueError, match=r"pairs of images that share factors .* whose 128 images do not hold each of the 64 combinations"):
+        vd.fit(spec.replace(framework="ada-gvae"), data=table, device="cpu")
+
+
+def test_what_needs_every_combination_is_refused_without_it(listed):
+    _, table = listed
+    run = SimpleNamespace(data=table, loss=vd.losses.get("mse"), standardise=False)
+    for call in (
+        lambda: table.exact_bases("x_R"),
+        lambda: vd.data.Coordinates(table),
+        lambda: vd.distances.level_matrices(run, "x_R"),
+        lambda: vd.distances.learnt(run),
+        lambda: vd.distances.pair_distances(table, "x_R"),
+        lambda: vd.distances.pair_agreement(table, "x_R"),
+    ):
+        with pytest.raises(ValueError, match="cannot be had of 'mine', whose 128 images do not hold each of the 64 combinations"):
+            call()
+
+
+def test_a_channel_or_image_of_one_colour_is_left_as_it_is():
+    x = np.zeros((3, 2, 2, 2), np.uint8)
+    x[:, 0, 0, 0], x[..., 1] = [10, 20, 30], 77
+    data = Table(x, np.arange(3))
+    assert data.std[0] > 0
+    assert (data.mean[1], data.std[1]) == (pytest.approx(77 / 255), 1.0)
+    assert torch.isfinite(data.observations(torch.arange(3))).all()
+    # the std of one pixel is not known
+    assert Table(x[:, :1, :1], np.arange(3)).std == (1.0, 1.0)

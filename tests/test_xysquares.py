@@ -216,6 +216,14 @@ def test_an_image_does_not_depend_on_what_it_is_asked_for_with():
     assert data.images(torch.tensor([], dtype=torch.int64)).shape == (0, 64, 64, 3)
 
 
+def test_small_integers_of_numpy_do_not_overflow():
+    sizes = {"grid_spacing": 16, "square_size": 16, "image_size": 64, "grid_size": 3, "num_squares": 2}
+    data, small = XYSquares(**sizes), XYSquares(**{name: np.uint8(size) for name, size in sizes.items()})
+    assert (small.factors, small.shape, small.mean, small.std) == (data.factors, data.shape, data.mean, data.std)
+    index = torch.arange(0, 81, 7)
+    assert torch.equal(small.images(index), data.images(index))
+
+
 def test_a_summary_names_what_there_is():
     text = repr(vd.load("xysquares", grid_spacing=2))
     for words in ("262,144 images of 64×64×3", "x_R 8", "generated", "cpu"):

@@ -25,6 +25,11 @@ def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
     return name
 
 
+def listed(names: Iterable[str]) -> list[str]:
+    """Return names as a list; text is one name, not letters."""
+    return [names] if isinstance(names, str) else list(names)
+
+
 def options(kind: str, name: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
     """Raise a ValueError that lists what exists if `given` has a key that is not in `known`."""
     known = list(known)

@@ -40,8 +40,8 @@ class FactorReport:
     adversarial : bool
         Whether all distances are equal.
     place : int
-        In the order in which factors are expected to be learned, from 1.
-    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial"}
+        In the order in which factors are expected to be learned, from 1; the last, and of no meaning, for an invisible one.
+    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible"}
     reason : str
     matrix : ndarray of float64, shape (f, f)
     """
@@ -196,10 +196,7 @@ class Diagnosis:
         plain = dataclasses.asdict(self)
         for report, found in zip(plain["losses"], self.losses, strict=True):
             report["verdict"] = found.verdict
-            for factor in report["factors"]:
-                # JSON has no NaN: where no traversal has both values there is no distance
-                factor["matrix"] = [[None if math.isnan(v) else v for v in line] for line in factor["matrix"].tolist()]
-        return plain
+        return _plain(plain)
 
     def save(self, *, html: str | os.PathLike[str] | None = None, json_file: str | os.PathLike[str] | None = None) -> None:
         """Write the report: one self-contained page that asks for nothing from outside, or JSON.
@@ -216,6 +213,17 @@ class Diagnosis:
             write_atomically(Path(json_file), (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
 
 
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it, which has no NaN and no infinity: None where there is no number."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 ROW_NAMES = ("factor", "values", "importance", "of random", "neighbours", "rank", "circle", "learned", "verdict")
 
 
@@ -223,5 +231,8 @@ def row(f: FactorReport) -> tuple[str, ...]:
     """Return a factor's line of the table, as text; see `ROW_NAMES`."""
     error = "" if f.exact else f" ± {f.importance_error:.1g}"
     rank, circle = ("none" if r is None else f"{r:.2f}" for r in (f.rank, f.circle_rank))
-    learned = f"{f.place}."
-    return f.factor, str(f.values), f"{f.importance:.4g}{error}", f"{f.share:.0%}", f"{f.neighbours:.4g}", rank, circle, learned, f.verdict
+    # of images that are all alike, and of values of which no neighbours were seen
+    share = "none" if math.isnan(f.share) else f"{f.share:.0%}"
+    neighbours = "none" if math.isnan(f.neighbours) else f"{f.neighbours:.4g}"
+    learned = "never" if f.verdict == "invisible" else f"{f.place}."
+    return f.factor, str(f.values), f"{f.importance:.4g}{error}", share, neighbours, rank, circle, learned, f.verdict

@@ -38,12 +38,15 @@ def _diagnose(args: argparse.Namespace) -> int:
         if file is not None and not file.absolute().parent.is_dir():
             raise ValueError(f"There is no folder {file.absolute().parent} to write {file.name} into; make it first.")
     chosen = [losses.get(name) for name in args.loss] + [losses.get("box-blur", radius=radius) for radius in args.blur]
-    if args.data in DATA_SETS:
+    if args.data == "coordinates":
+        raise ValueError("coordinates have no pixels to diagnose; name the data set whose distances they keep, such as xysquares.")
+    known = [name for name in DATA_SETS if name != "coordinates"]
+    if args.data in known:
         data = load(args.data)
     elif Path(args.data).is_file():
         data = read_table(args.data, images=args.images, labels=args.labels, names=args.names.split(",") if args.names else None)
     else:
-        raise ValueError(f"{args.data!r} is neither a file nor a data set; the data sets are: {', '.join(DATA_SETS)}.")
+        raise ValueError(f"{args.data!r} is neither a file nor a data set; the data sets are: {', '.join(known)}.")
     found = diagnose(data, chosen or "mse", traversals=args.traversals, exact=args.exact or None, seed=args.seed)
     print(found)
     found.save(html=args.html, json_file=args.json)

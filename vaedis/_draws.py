@@ -25,9 +25,16 @@ class Draws:
     spec : RunSpec
     data : FactorData
         Draws are made on its device.
+
+    Raises
+    ------
+    ValueError
+        If pairs are asked for of a data set that is no grid.
     """
 
     def __init__(self, spec: RunSpec, data: FactorData):
+        if spec.framework == "ada-gvae":
+            data.need_grid("pairs of images that share factors (framework='ada-gvae')")
         self.spec, self.data = spec, data
         self._order, self._pairs, self._noise = (generator(spec, purpose, data.device) for purpose in ("order", "pairs", "noise"))
         self._start_epoch()

@@ -18,7 +18,7 @@ from vaedis._diagnosis import FAINT, Advice, Diagnosis, FactorReport, LossReport
 from vaedis.data.base import FactorData
 from vaedis.data.table import Table
 from vaedis.distances import Along, along, perceived
-from vaedis.distances._agreement import compare
+from vaedis.distances._agreement import EQUAL, compare
 from vaedis.learning import largest_beta
 from vaedis.losses import BoxBlur, Loss
 
@@ -74,21 +74,23 @@ def diagnose(
     ----------
     Michlo, Klein and James (2023), sections 4 to 6.
     """
-    _check.count("traversals", traversals)
+    traversals = _check.count("traversals", traversals)
+    data.need_change()
     given = [losses] if isinstance(losses, str | Loss) else list(losses)
     if not given:
         raise ValueError("losses must name at least one loss.")
     found = [loss_functions.get(loss) for loss in given]
     reports = tuple(_of_loss(data, loss, traversals, exact, seed) for loss in found)
-    hidden = [f.factor for f in reports[0].factors if not f.visible]
-    side = min(data.shape[:2])
-    advice = _advise(data, hidden, found[0], [r for r in radii if r < side], min(traversals, _BLUR_TRAVERSALS), seed) if hidden else ()
+    # of images that are one and the same no loss makes two
+    hidden = [f.factor for f in reports[0].factors if not f.visible and f.verdict != "invisible"]
+    tried = [r for r in (_check.count("a radius", r, 0) for r in radii) if r < min(data.shape[:2])]
+    advice = _advise(data, hidden, found[0], tried, min(traversals, _BLUR_TRAVERSALS), seed) if hidden else ()
     constant = tuple(n for n, s in zip(data.factors.names, data.factors.sizes, strict=True) if s < 2)
     return Diagnosis(
         name=getattr(data, "name", type(data).__name__),
         images=len(data),
         shape=data.shape,
-        grid=data.grid if isinstance(data, Table) else True,
+        grid=data.grid,
         constant=data.constant if isinstance(data, Table) else constant,
         losses=reports,
         advice=advice,
@@ -99,7 +101,7 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
     found, unpaired = _along(data, loss, traversals, exact, seed)
     a, b = _random_pairs(data, seed)
     seen = perceived(data, a, b, loss=loss).cpu().numpy()
-    truth = (_factors(data, a) - _factors(data, b)).abs().sum(1).cpu().numpy().astype(float)
+    truth = (data.to_factors(a) - data.to_factors(b)).abs().sum(1).cpu().numpy().astype(float)
     # pairs of one image with itself are no pairs
     different = (a != b).cpu().numpy()
     random_mean = float(seen[different].mean())
@@ -147,6 +149,8 @@ def _of_factor(found: Along, random_mean: float, place: int) -> FactorReport:
 
 
 def _judge(found: Along, rank: float | None, circle: float | None, random_mean: float) -> tuple[str, str]:
+    if _invisible(found):
+        return "invisible", "Images that differ in it alone look the same to the loss: no VAE can find it."
     faint = found.mean < FAINT * random_mean
     late = (
         f" Its distances are {found.mean / random_mean:.1%} of those of random pairs: expect it late, or lost to a large beta."
@@ -178,6 +182,16 @@ def _judge(found: Along, rank: float | None, circle: float | None, random_mean: 
     saturated = found.neighbours > 0.95 * found.mean
     why = "neighbours are as far apart as any two values" if saturated else "values far apart may look closer than neighbours"
     return "unordered", f"The rank correlation is {best:.2f} at best: {why}.{late}"
+
+
+def _invisible(found: Along) -> bool:
+    """Whether no value looks farther from another than from itself."""
+    known = found.pairs > 0
+    if (found.pairs[known] < found.traversals).any():
+        return found.largest == 0
+    # 0, but for cross-entropy, of which an image has its entropy from itself
+    beyond = found.matrix - found.matrix.diagonal()
+    return bool(beyond.max() <= EQUAL * np.abs(found.matrix).max())
 
 
 def _flat(found: Along) -> bool:
@@ -216,10 +230,6 @@ def _random_pairs(data: FactorData, seed: int) -> tuple[torch.Tensor, torch.Tens
     else:
         rows = data.factors.sample_index(2 * _RANDOM_PAIRS, generator=torch.Generator(data.device).manual_seed(seed))
     return rows[:_RANDOM_PAIRS], rows[_RANDOM_PAIRS:]
-
-
-def _factors(data: FactorData, index: torch.Tensor) -> torch.Tensor:
-    return data.to_factors(index) if isinstance(data, Table) else data.factors.to_factors(index)
 
 
 def _advise(data: FactorData, hidden: list[str], loss: Loss, radii: Sequence[int], traversals: int, seed: int) -> tuple[Advice, ...]:

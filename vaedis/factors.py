@@ -86,7 +86,7 @@ class FactorSpace:
         ValueError
             If a value lies outside its factor's range or is not of an integer type, or the last axis is not F long.
         """
-        factors = _integers("factors", factors)
+        factors = integers("factors", factors)
         if factors.ndim == 0 or factors.shape[-1] != len(self):
             raise ValueError(f"factors must have {len(self)} columns ({', '.join(self.names)}), not the shape {tuple(factors.shape)}.")
         sizes = torch.tensor(self.sizes, device=factors.device)
@@ -104,7 +104,7 @@ class FactorSpace:
 
     def check_index(self, index: Tensor) -> Tensor:
         """Return `index` as an int64 tensor; raise a ValueError if one lies outside 0 … size - 1."""
-        index = _integers("an index", index)
+        index = integers("an index", index)
         if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.size):
             bad = index[(index < 0) | (index >= self.size)].flatten()[0].item()
             raise ValueError(f"index {bad} is out of range; there are {self.size} observations, numbered from 0.")
@@ -291,7 +291,7 @@ class FactorSpace:
         return first, first + ((value + step) % size - value) * stride
 
 
-def _integers(what: str, values: Tensor) -> Tensor:
+def integers(what: str, values: Tensor) -> Tensor:
     """Return values as an int64 tensor; raise a ValueError if they are not of an integer type."""
     values = torch.as_tensor(values)
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:

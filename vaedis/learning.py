@@ -190,7 +190,7 @@ def largest_beta(
     form = losses.get(loss)
     if index is None:
         drawn = torch.Generator().manual_seed(seed)
-        index = torch.arange(len(data)) if len(data) <= samples else data.factors.sample_index(samples, generator=drawn)
+        index = torch.arange(len(data)) if len(data) <= samples else data.draw(samples, generator=drawn)
 
     def embedded(part: Tensor) -> Tensor:
         return form.embed(data.observations(part.to(data.device), standardise=standardise)).to("cpu", torch.float64)
@@ -258,7 +258,10 @@ def rate_distortion_beta(
     found = []
     # the function above is a sum over groups, so that its ratio to |v|² is largest within one
     for group in factor_groups(source, form):
-        index = source.factors.traversal(group[0], source.factors.traversal_bases(group[0], vary=group)).flatten()
+        if source.grid:
+            index = source.factors.traversal(group[0], source.factors.traversal_bases(group[0], vary=group)).flatten()
+        else:
+            index = torch.arange(len(source))
         if len(index) > samples:
             index = index[torch.randint(len(index), (samples,), generator=generator)]
         parts = [form.embed(source.observations(part.to(source.device), standardise=standardise)) for part in index.split(256)]

@@ -171,11 +171,12 @@ class BoxBlur(Loss):
     quadratic = True
 
     def __post_init__(self):
-        _check.count("radius", self.radius, 0)
-        _check.non_negative("pixel_weight", self.pixel_weight)
-        if self.weight is None:
-            object.__setattr__(self, "weight", float((2 * self.radius + 1) ** 2))
-        _check.non_negative("weight", self.weight)
+        # Python's numbers, since small integers of numpy overflow
+        radius = _check.count("radius", self.radius, 0)
+        pixel_weight = _check.non_negative("pixel_weight", self.pixel_weight)
+        weight = float((2 * radius + 1) ** 2) if self.weight is None else _check.non_negative("weight", self.weight)
+        for name, value in (("radius", radius), ("weight", weight), ("pixel_weight", pixel_weight)):
+            object.__setattr__(self, name, value)
 
     def blur(self, x: Tensor) -> Tensor:
         """Return images blurred by the box with zero padding.
@@ -232,8 +233,8 @@ class Pyramid(Loss):
     quadratic = True
 
     def __post_init__(self):
-        _check.count("levels", self.levels)
-        _check.positive("growth", self.growth)
+        object.__setattr__(self, "levels", _check.count("levels", self.levels))
+        object.__setattr__(self, "growth", _check.positive("growth", self.growth))
 
     def _levels(self, x: Tensor) -> list[Tensor]:
         """Images at each scale, times the square root of the level's weight and of how few numbers it has."""

@@ -63,6 +63,8 @@ class FactorData:
     channel_factors : tuple of tuple of int, or None
         For each channel, the positions of the only factors that it depends on, if the channels depend on different factors: distances
         that are means over channels are then exact from far fewer images.
+    grid : bool
+        Whether each combination of factor values belongs to exactly one image, whose index follows from them. Only a `Table` may be none.
     device : torch.device
     """
 
@@ -75,6 +77,7 @@ class FactorData:
     std: tuple[float, ...]
     origin: str
     channel_factors: tuple[tuple[int, ...], ...] | None = None
+    grid: bool = True
     device: torch.device = torch.device("cpu")
 
     def __len__(self) -> int:
@@ -102,7 +105,33 @@ class FactorData:
         ValueError
             If an index is out of range.
         """
-        return self._images(self.factors.check_index(index).to(self.device))
+        return self._images(self.check_index(index).to(self.device))
+
+    def check_index(self, index: Tensor) -> Tensor:
+        """Return `index` as an int64 tensor; raise a ValueError if there is no such observation."""
+        return self.factors.check_index(index)
+
+    def to_factors(self, index: Tensor) -> Tensor:
+        """Return the factor values of observations, as codes from 0: Tensor of int64, shape (..., F)."""
+        return self.factors.to_factors(index)
+
+    def draw(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw observations uniformly and independently, with replacement: indices of int64, shape (n,), on the generator's device."""
+        device = generator.device if generator is not None else "cpu"
+        return torch.randint(len(self), (_check.count("n", n, 0),), generator=generator, device=device)
+
+    def need_grid(self, what: str) -> None:
+        """Raise a ValueError that says what cannot be done if this is no grid, where factor values do not lead to an image."""
+        if not self.grid:
+            raise ValueError(
+                f"{what} cannot be had of {self.name!r}, whose {len(self):,} images do not hold each of the {self.factors.size:,} "
+                "combinations of factor values exactly once; use a part of them that does."
+            )
+
+    def need_change(self) -> None:
+        """Raise a ValueError if no factor has two values, so that there is nothing to compare."""
+        if max(self.factors.sizes) < 2:
+            raise ValueError(f"no factor of {self.name!r} has more than one value, so there is nothing to compare; give data that varies.")
 
     def _images(self, index: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not say how to make its images: implement _images(index).")
@@ -122,7 +151,7 @@ class FactorData:
         -------
         Tensor of float32, shape (B, C, H, W), on `device`
         """
-        return self._observations(self.factors.check_index(index).to(self.device), standardise, channels_last)
+        return self._observations(self.check_index(index).to(self.device), standardise, channels_last)
 
     def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
         x = self._images(index).permute(0, 3, 1, 2).float() / 255
@@ -156,6 +185,7 @@ class FactorData:
         -------
         Tensor of int64, shape (number of traversals,)
         """
+        self.need_grid("every traversal of a factor")
         f = self.factors.position(factor)
         vary = None
         if channelwise and self.channel_factors is not None:
@@ -173,9 +203,10 @@ class FactorData:
         """Move what the data set keeps in memory to `self.device`; nothing, by default."""
 
 
-def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> None:
-    """Raise a ValueError unless sizes and spacing are whole pixels and a square fits into the image."""
-    for name, value in (("image_size", image_size), ("square_size", square_size), ("grid_spacing", grid_spacing)):
-        _check.count(name, value)
+def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> tuple[int, int, int]:
+    """Return sizes and spacing as Python's integers; raise a ValueError unless they are whole pixels and a square fits into the image."""
+    image_size, square_size = _check.count("image_size", image_size), _check.count("square_size", square_size)
+    grid_spacing = _check.count("grid_spacing", grid_spacing)
     if square_size > image_size:
         raise ValueError(f"square_size must be at most image_size = {image_size}, not {square_size}.")
+    return image_size, square_size, grid_spacing

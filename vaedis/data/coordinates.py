@@ -87,6 +87,7 @@ class Coordinates(FactorData):
         self.distance = losses.get(distance, **(distance_options or {}))
         if not self.distance.quadratic:
             raise ValueError(f"coordinates need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {self.distance.name!r}.")
+        source.need_grid("coordinates")
         self.rotation = None if rotation is None else _check.count("rotation", rotation, 0)
         self.source, self.factors, self.device = source, source.factors, source.device
         self.name, self.origin = f"{source.name}, coordinates", source.origin
@@ -124,7 +125,7 @@ class Coordinates(FactorData):
         -------
         Tensor of float64, shape (B, D)
         """
-        return self._sum(self._make(standardise).tables, self.factors.check_index(index).to(self.device))
+        return self._sum(self._make(standardise).tables, self.check_index(index).to(self.device))
 
     def _sum(self, tables: Sequence[Tensor], index: Tensor) -> Tensor:
         parts = []

@@ -93,7 +93,7 @@ class DSprites(FactorData):
         ValueError
             If an index is out of range.
         """
-        return self._packed(self.factors.check_index(index).to(self.device))
+        return self._packed(self.check_index(index).to(self.device))
 
     def _packed(self, index: Tensor) -> Tensor:
         if self._rows is None and self._rendered > self._pack_after:

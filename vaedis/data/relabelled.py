@@ -37,7 +37,8 @@ class Relabelled(FactorData):
     """
 
     def __init__(self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None):
-        index = torch.arange(len(data)) if index is None else data.factors.check_index(index).cpu()
+        index = torch.arange(len(data)) if index is None else data.check_index(index).cpu()
+        columns = {name: torch.as_tensor(column) for name, column in columns.items()}
         for name, column in columns.items():
             if column.shape != index.shape or int(column.min()) < 0:
                 raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import os
 import tempfile
 import zipfile
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis import _check
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace
+from vaedis.factors import FactorSpace, integers
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "y")
@@ -24,6 +26,8 @@ NAME_KEYS = ("factor_names", "names")
 # larger arrays of compressed .npz files go through a temporary file, from which rows are read as they are needed
 _IN_MEMORY = 2**30
 _SAMPLED_FOR_CONSTANTS = 4096
+# of a channel's mean std: below it is rounding, as one pixel in 4,096 images of a million pixels that is one step brighter has 1e-9
+_NO_SPREAD = 1e-12
 
 
 class Table(FactorData):
@@ -32,10 +36,11 @@ class Table(FactorData):
     Parameters
     ----------
     images : array of shape (n, H, W) or (n, H, W, C)
-        Bytes, or floats in [0, 1], which are read to the nearest of 256 levels; 1 to 4 channels. Rows are read as they are needed, so that
-        a memory-mapped array or an HDF5 dataset may be larger than memory.
+        Bytes of 0 to 255, floats in [0, 1], which are read to the nearest of 256 levels, or truth values; 1 to 4 channels. Rows are read
+        as they are needed, so that a memory-mapped array or an HDF5 dataset may be larger than memory.
     labels : array of shape (n,) or (n, f)
-        Each image's factor values: whole numbers, floats or text, none of them missing. Values are taken in sorted order.
+        Each image's factor values: whole numbers, floats or text, none of them missing. Values are taken in sorted order; numbers that
+        are stored as text, by their number.
     names : sequence of str, optional
         Of the factors; by default ``factor_0`` and so on.
     name : str
@@ -44,7 +49,8 @@ class Table(FactorData):
     ----------
     grid : bool
         Whether each combination of values belongs to exactly one image. Then this is a data set like any other. If not, an index is a row
-        of `images`, `traversals` finds the images that differ in one factor only, and no VAE can be trained with pairs of it.
+        of `images`, `traversals` finds the images that differ in one factor only, and what needs an image of every combination, as
+        training with pairs does, is refused.
     constant : tuple of str
         Factors with one value, which are left out.
     values : dict of str to ndarray
@@ -61,11 +67,11 @@ class Table(FactorData):
     def __init__(self, images: Any, labels: Any, names: Sequence[str] | None = None, *, name: str = "table"):
         self.name, self._source = name, images
         self.shape = _image_shape(images)
-        labels = _labels(labels, len(images))
-        names = tuple(names) if names is not None else tuple(f"factor_{k}" for k in range(labels.shape[1]))
-        if len(names) != labels.shape[1]:
-            raise ValueError(f"There must be a name for each of the {labels.shape[1]} factors, not {len(names)}: {', '.join(names)}.")
-        found = [np.unique(column, return_inverse=True) for column in labels.T]
+        columns = _columns(labels, len(images))
+        names = tuple(_check.listed(names)) if names is not None else tuple(f"factor_{k}" for k in range(len(columns)))
+        if len(names) != len(columns):
+            raise ValueError(f"There must be a name for each of the {len(columns)} factors, not {len(names)}: {', '.join(names)}.")
+        found = [_coded(column) for column in columns]
         kept = [k for k, (values, _) in enumerate(found) if len(values) > 1]
         self.constant = tuple(names[k] for k in range(len(names)) if k not in kept)
         if not kept:
@@ -80,19 +86,32 @@ class Table(FactorData):
             flat = self.codes @ np.array(self.factors.strides)
             self.grid = len(np.unique(flat)) == len(images)
             self._row = np.argsort(flat) if self.grid else self._row
+        if np.dtype(images.dtype) == np.uint8:
+            self._refuse_bits()
 
     def __len__(self) -> int:
         """How many images there are."""
         return len(self._source)
 
-    def images(self, index: Tensor) -> Tensor:
-        """Return images: see `FactorData.images`. If this is no grid, an index is a row."""
+    def _refuse_bits(self) -> None:
+        most = 0
+        for rows in self._sampled().split(64):
+            most = max(most, int(self._images(rows).max()))
+            if most > 1:
+                return
+        if most == 1:
+            raise ValueError(
+                "images are bytes of 0 and 1 only, which would be read as black and all but black; multiply them by 255 or make them bool."
+            )
+
+    def check_index(self, index: Tensor) -> Tensor:
+        """Return `index` as an int64 tensor: see `FactorData.check_index`. If this is no grid, an index is a row."""
         if self.grid:
-            return super().images(index)
-        index = torch.as_tensor(index)
-        if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+            return super().check_index(index)
+        index = integers("an index", index)
+        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(self)):
             raise ValueError(f"Rows run from 0 to {len(self) - 1}, not {int(index.min())} to {int(index.max())}.")
-        return self._images(index)
+        return index
 
     def _images(self, index: Tensor) -> Tensor:
         wanted = self._row[index.cpu().numpy()]
@@ -108,7 +127,10 @@ class Table(FactorData):
 
     def to_factors(self, index: Tensor) -> Tensor:
         """Return the factor values of images, as codes from 0: Tensor of int64, shape (n, f)."""
-        return self.factors.to_factors(index) if self.grid else torch.from_numpy(self.codes[index.cpu().numpy()])
+        if self.grid:
+            return super().to_factors(index)
+        index = self.check_index(index)
+        return torch.from_numpy(self.codes[index.cpu().numpy()]).to(index.device)
 
     def traversals(self, factor: str, most: int | None = None, *, seed: int = 0) -> Tensor:
         """Return groups of images that differ in one factor only.
@@ -148,11 +170,16 @@ class Table(FactorData):
     def _index(self, rows: np.ndarray) -> np.ndarray:
         return self.codes[rows] @ np.array(self.factors.strides) if self.grid else rows
 
+    def _sampled(self) -> Tensor:
+        """The images that stand for all of them where not all are looked at."""
+        return self.sample_index(_SAMPLED_FOR_CONSTANTS) if len(self) > _SAMPLED_FOR_CONSTANTS else torch.arange(len(self))
+
     @functools.cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        rows = self.sample_index(_SAMPLED_FOR_CONSTANTS) if len(self) > _SAMPLED_FOR_CONSTANTS else torch.arange(len(self))
-        x = torch.cat([self._images(part).double().flatten(1, 2) / 255 for part in rows.split(256)])
-        return tuple(x.mean((0, 1)).tolist()), tuple(x.std(1).mean(0).tolist())
+        x = torch.cat([self._images(part).double().flatten(1, 2) / 255 for part in self._sampled().split(256)])
+        # a channel that is one colour in every image has no spread, and an image of one pixel none that is known; 1 leaves them as they are
+        spread = x.std(1).mean(0) if x.shape[1] > 1 else torch.zeros(x.shape[2])
+        return tuple(x.mean((0, 1)).tolist()), tuple(s if s > _NO_SPREAD else 1.0 for s in spread.tolist())
 
     @property
     def mean(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -161,7 +188,7 @@ class Table(FactorData):
 
     @property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Of each channel: the mean over the same images of each one's unbiased std."""
+        """Of each channel: the mean over the same images of each one's unbiased std; 1 for a channel that is one colour in each image."""
         return self._moments[1]
 
 
@@ -202,8 +229,9 @@ def read_table(
     image_key, label_key = (arrays.choose(*wanted) for wanted in ((images, IMAGE_KEYS, "images"), (labels, LABEL_KEYS, "labels")))
     if names is None:
         found = next((key for key in NAME_KEYS if key in arrays.keys), None)
-        names = None if found is None else [n.decode() if isinstance(n, bytes) else str(n) for n in np.asarray(arrays.read(found)[:])]
-    return Table(arrays.read(image_key), np.asarray(arrays.read(label_key)[:]), names, name=path.stem)
+        listed = [] if found is None else np.atleast_1d(np.asarray(arrays.read(found)[()])).tolist()
+        names = None if found is None else [n.decode() if isinstance(n, bytes) else str(n) for n in listed]
+    return Table(arrays.read(image_key), np.asarray(arrays.read(label_key)[()]), names, name=path.stem)
 
 
 class _Arrays:
@@ -290,19 +318,43 @@ def _image_shape(images: Any) -> tuple[int, int, int]:
     return shape[1:]
 
 
-def _labels(labels: Any, n: int) -> np.ndarray:
+def _columns(labels: Any, n: int) -> list[np.ndarray]:
+    """The values of each factor: arrays of numbers or text, shape (n,)."""
     labels = np.asarray(labels)
     labels = labels[:, None] if labels.ndim == 1 else labels
-    if labels.dtype.kind not in "iufbUS":
+    if labels.dtype.kind not in "iufbUSOT":
         raise ValueError(f"labels must be numbers or text, not {labels.dtype}.")
     if labels.ndim != 2 or not labels.size:
         raise ValueError(f"labels must have the shape (images,) or (images, factors), not {labels.shape}.")
     if len(labels) != n:
         raise ValueError(f"There must be one row of labels for each of the {n} images, not {len(labels)}.")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        row, column = np.argwhere(~np.isfinite(labels))[0]
-        raise ValueError(f"labels must be finite, but row {row}, column {column} is {labels[row, column]}.")
-    return labels
+    columns = [_typed(column) if column.dtype.kind in "OT" else column for column in labels.T]
+    for k, column in enumerate(columns):
+        if column.dtype.kind == "f" and not np.isfinite(column).all():
+            row = int(np.argmin(np.isfinite(column)))
+            raise ValueError(f"labels must be finite, but row {row}, column {k} is {column[row]}.")
+    return columns
+
+
+def _typed(column: np.ndarray) -> np.ndarray:
+    """What Python objects hold, as HDF5 and pandas give text: text, or numbers."""
+    for kinds, dtype in ((str, "U"), (numbers.Integral, "i8"), (numbers.Real, "f8")):
+        if all(isinstance(value, kinds) for value in column):
+            return column.astype(dtype)
+    wrong = next(value for value in column if not isinstance(value, str | numbers.Real) or type(value) is not type(column[0]))
+    raise ValueError(f"labels must be numbers or text, and each factor's all of one kind, but one holds {wrong!r}.")
+
+
+def _coded(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a factor in their order, and for each image the position of its own."""
+    values, codes = np.unique(column, return_inverse=True)
+    if values.dtype.kind not in "US":
+        return values, codes
+    try:
+        order = np.argsort(np.array([float(value) for value in values.tolist()]), kind="stable")
+    except ValueError:
+        return values, codes
+    return values[order], np.argsort(order)[codes]
 
 
 def _to_bytes(found: np.ndarray, rows: np.ndarray) -> np.ndarray:

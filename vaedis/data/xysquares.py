@@ -59,8 +59,9 @@ class XYSquares(FactorData):
         rgb: bool = True,
     ):
         spacing = square_size if grid_spacing is None else grid_spacing
-        check_square_grid(image_size, square_size, spacing)
-        if _check.count("num_squares", num_squares) > 3:
+        image_size, square_size, spacing = check_square_grid(image_size, square_size, spacing)
+        num_squares = _check.count("num_squares", num_squares)
+        if num_squares > 3:
             raise ValueError(f"num_squares must be 1, 2 or 3, not {num_squares}.")
         fit = (image_size - square_size) // spacing + 1
         positions = fit if grid_size is None else _check.count("grid_size", grid_size)

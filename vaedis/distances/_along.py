@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaedis import _check
 from vaedis.data.base import FactorData
+from vaedis.data.table import Table
 from vaedis.distances._kernels import Kernel, kernel_for
 from vaedis.distances._tally import Along, Tally
 from vaedis.factors import FactorSpace
@@ -46,13 +47,15 @@ def along(
     factors : iterable of str, optional
         Which factors; all by default.
     traversals : int, optional
-        How many random traversals to average over, as the paper does with 256; by default all there are.
+        How many random traversals to average over, as the paper does with 256; by default all there are. Of a `Table` that is no grid,
+        as many groups of images that differ in one factor only.
     sampling : {"spread", "independent"}
         Of random traversals: ``"spread"`` evenly over the values of the other factors (`FactorSpace.spread_bases`), so that a sixth of the
         traversals or fewer are as exact on dSprites, and about as many where other factors act together; or each by itself, as the
         paper's are.
     index : mapping of str to Tensor of int, shape (T, f), optional
-        For data that is no grid: the traversals of each factor, as the index of the image with each value, or -1 where there is none.
+        The traversals of each factor, as the index of the image with each value, or -1 where there is none; of a `Table` that is no
+        grid, by default those of `Table.traversals`.
     seed : int
         Of the random traversals.
     standardise : bool
@@ -70,13 +73,20 @@ def along(
         If a factor is unknown or has one value only, there is no such sampling, the loss does not fit, or a single traversal needs more
         than `memory`.
     """
-    kernel = kernel_for(data, loss, standardise)
+    kernel, memory = kernel_for(data, loss, standardise), _check.count("memory", memory)
     _check.one_of("sampling", sampling, _SAMPLINGS)
+    exact: dict[str, bool] = {}
+    if index is None and isinstance(data, Table) and not data.grid:
+        most = None if traversals is None else _check.count("traversals", traversals)
+        names = _check.listed(data.factors.names if factors is None else factors)
+        index = {name: data.traversals(name, most, seed=seed) for name in names}
+        # fewer than were asked for are all that there are
+        exact = {name: most is None or len(rows) < most for name, rows in index.items()}
     if index is not None:
-        names = list(index if factors is None else factors)
+        names = _check.listed(index if factors is None else factors)
         sizes = {name: index[_check.one_of("factor", name, index)].shape[1] for name in names}
     else:
-        names = list(data.factors.names if factors is None else factors)
+        names = _check.listed(data.factors.names if factors is None else factors)
         sizes = {name: data.factors.sizes[data.factors.position(name)] for name in names}
     for name, size in sizes.items():
         if size < 2:
@@ -109,8 +119,7 @@ def along(
             for name, x in _read_grid(data, group, memory // 4):
                 for part in x.split(_step(data, kernel, sizes[name], memory)):
                     tallies[name].add(kernel.distances(part))
-    exact = traversals is None
-    return {name: tally.result(name, exact) for name, tally in tallies.items()}
+    return {name: tally.result(name, exact.get(name, traversals is None)) for name, tally in tallies.items()}
 
 
 def sets_of(traversals: int) -> int:
@@ -160,6 +169,8 @@ def traversal_matrices(
 
 def _listed(data: FactorData, kernel: Kernel, index: Tensor, tally: Tally, memory: int, which: Tensor | None = None) -> None:
     """Count traversals given by the index of each image, -1 where there is none, and by the set that each belongs to."""
+    if not len(index):
+        return
     # neighbours together: a block of a file on disk then lies in few places, and not in as many as there are images
     for rows in index.amax(1).argsort().split(_step(data, kernel, index.shape[1], memory)):
         part = index[rows]
@@ -207,7 +218,7 @@ def _step(data: FactorData, kernel: Kernel, size: int, memory: int) -> int:
 
 def _check_memory(data: FactorData, kernel: Kernel, factor: str, size: int, memory: int) -> None:
     needed = size * int(np.prod(data.shape)) * (kernel.number_bytes + 4)
-    if needed > _check.count("memory", memory):
+    if needed > memory:
         raise ValueError(
             f"one traversal of factor {factor!r} takes {needed:,} bytes, more than memory={memory:,}; give memory of at least that."
         )

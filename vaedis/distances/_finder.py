@@ -115,10 +115,10 @@ def rank_losses(
         If there is no loss to rank, or a name is unknown.
     """
     _check.one_of("correlation", by, ("linear", "rank"))
-    named = dict(candidates) if isinstance(candidates, Mapping) else {name: name for name in candidates}
+    named = dict(candidates) if isinstance(candidates, Mapping) else {name: name for name in _check.listed(candidates)}
     if not named:
         raise ValueError("there must be at least one loss to rank.")
-    names = None if factors is None else list(factors)
+    names = None if factors is None else _check.listed(factors)
     found = []
     for name, candidate in named.items():
         loss = losses.get(candidate)

@@ -229,9 +229,13 @@ def _from_gram(gram: Tensor) -> Tensor:
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
     """Multiply in float32 proper, whatever shorter format a program has allowed for its networks."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # one setting for each kind of device; torch refuses to read the one setting for all of them once these have been set
+    of_devices = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    before = [of_device.fp32_precision for of_device in of_devices]
+    for of_device in of_devices:
+        of_device.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for of_device, precision in zip(of_devices, before, strict=True):
+            of_device.fp32_precision = precision

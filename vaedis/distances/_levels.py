@@ -12,6 +12,8 @@ from vaedis.distances._pairs import perceived
 from vaedis.distances._truth import ground_truth_matrix
 
 LEVELS = ("factors", "x", "z", "kl", "reconstruction")
+# what differences of losses in float32 may lose, as a share of them
+_ROUNDING = 1e-6
 
 
 def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777) -> dict[str, np.ndarray]:
@@ -38,6 +40,7 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
     The authors' ``_callback_vis_dists.py``.
     """
     data, loss = run.data, run.loss
+    data.need_grid("distances along a factor inside a VAE")
     space = data.factors
     size = space.sizes[space.position(factor)]
     generator = torch.Generator(data.device).manual_seed(seed)
@@ -77,26 +80,30 @@ def learnt(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, f
     dict of str to (dict of str to float)
         For each factor, over pairs of images that differ in that factor only: ``"separation"``, the mean symmetric KL divergence of their
         posteriors in nats, *summed* over latents; and ``"reconstructed"``, the mean distance of what is decoded from their posterior
-        means, as a share of the mean distance of the images; both distances are the run's loss.
+        means, as a share of the mean distance of the images; both distances are the run's loss, less that of the target from itself.
     """
     data = run.data
+    data.need_grid("what a VAE makes of each factor")
     found: dict[str, dict[str, float]] = {"separation": {}, "reconstructed": {}}
     for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
         if size < 2:
             continue
         generator = torch.Generator(data.device).manual_seed(seed)
         bases = data.factors.sample_index(max(2, _check.count("images", images) // size), generator=generator)
-        nats = seen = drawn = 0.0
+        nats = seen = drawn = floor = 0.0
         for index in data.factors.traversal(factor, bases):
             mean, logvar = run.posterior(index)
             x, decoded = data.observations(index, standardise=run.standardise), run.decode(mean)
+            # of an image as its own reconstruction: 0, but for cross-entropy, where it is the image's entropy
+            own, own_decoded = run.loss.distance(x, x), run.loss.distance(decoded, decoded)
             for i in range(size):
                 one = slice(i, i + 1)
                 nats += float(losses.symmetric_kl(mean[one].double(), logvar[one].double(), mean.double(), logvar.double()).sum())
-                seen += float(run.loss.distance(x[one], x).double().sum())
-                drawn += float(run.loss.distance(decoded[one], decoded).double().sum())
+                seen += float((run.loss.distance(x[one], x) - own).double().sum())
+                drawn += float((run.loss.distance(decoded[one], decoded) - own_decoded).double().sum())
+            floor += _ROUNDING * size * float(own.double().sum())
         found["separation"][factor] = nats / (len(bases) * size * (size - 1))
-        found["reconstructed"][factor] = drawn / seen if seen else 0.0
+        found["reconstructed"][factor] = max(drawn, 0.0) / seen if seen > floor else 0.0
     return found
 
 
@@ -157,7 +164,7 @@ def posterior_map(run, focus: int, *, decoded: int = 5, seed: int = 0) -> dict[s
     found = {
         "mean": mean,
         "std": std,
-        "factors": run.data.factors.to_factors(index),
+        "factors": run.data.to_factors(index),
         "confusion": confusion(mean, std, seed=seed),
         "image": run.data.images(index[focus : focus + 1])[0],
         "decoded": run.pictures(mean[focus] + std[focus] * noise),
@@ -180,6 +187,7 @@ def latent_agreement(run, a: Tensor, b: Tensor) -> Agreement:
         ``linear`` and ``rank`` correlate the L2 distances of posterior means with the run's loss between its inputs; ``adversarial`` and
         ``mean`` describe the latter.
     """
+    a, b = torch.as_tensor(a), torch.as_tensor(b)
     mean = run.posterior(torch.cat([a, b]))[0].double()
     apart = (mean[: len(a)] - mean[len(a) :]).norm(dim=-1).cpu().numpy()
     seen = perceived(run.data, a, b, loss=run.loss, standardise=run.standardise).cpu().numpy()

@@ -82,11 +82,13 @@ def pair_distances(
     ----------
     The authors' ``run_plot_traversal_dists.py`` (Table A1) and ``run_plot_global_dists.py`` (Figure A1).
     """
-    _check.count("n", n)
+    n = _check.count("n", n)
     _check.one_of("sampling", sampling, SAMPLINGS)
+    if factor is not None:
+        data.need_grid("random pairs that differ in one factor")
     generator = torch.Generator(data.device).manual_seed(seed)
     if factor is None and sampling != "figure-a1":
-        a, b = data.factors.sample_index(n, generator=generator), data.factors.sample_index(n, generator=generator)
+        a, b = data.draw(n, generator=generator), data.draw(n, generator=generator)
     elif sampling == "independent":
         a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)  # type: ignore[arg-type]
     else:
@@ -96,7 +98,8 @@ def pair_distances(
 
 def published_traversals(size: int, pairs: int = 50_000) -> int:
     """Return on about how many traversals of a factor of `size` values a row of Table A1 rests (see `pair_distances`)."""
-    return max(1, round(pairs / (_drawn(_check.count("size", size, 2)) * (1 - 1 / size))))
+    size = _check.count("size", size, 2)
+    return max(1, round(pairs / (_drawn(size) * (1 - 1 / size))))
 
 
 def _drawn(size: int) -> int:
@@ -166,11 +169,14 @@ def pair_agreement(
     -------
     Agreement
     """
-    _check.count("n", n, 2)
+    n = _check.count("n", n, 2)
+    data.need_change()
+    if factor is not None:
+        data.need_grid("random pairs that differ in one factor")
     generator = torch.Generator(data.device).manual_seed(seed)
-    a = data.factors.sample_index(n, generator=generator)
+    a = data.draw(n, generator=generator)
     if factor is None:
-        b = data.factors.sample_index(n, generator=generator)
+        b = data.draw(n, generator=generator)
     elif self_pairs:
         f = data.factors.position(factor)
         value = torch.randint(data.factors.sizes[f], (n, 1), generator=generator, device=data.device)
@@ -180,6 +186,8 @@ def pair_agreement(
     same = a == b
     if not self_pairs:
         a, b = a[~same], b[~same]
-    truth = ground_truth(data.factors.to_factors(a), data.factors.to_factors(b)).cpu().numpy().astype(float)
+    if not len(a):
+        raise ValueError(f"none of {n} random pairs was of two different observations; give a larger n.")
+    truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     seen = perceived(data, a, b, loss=loss, standardise=standardise).cpu().numpy()
     return compare(truth, seen, seen[truth > 0])

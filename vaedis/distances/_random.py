@@ -81,7 +81,7 @@ def random_pairs(
     -------
     RandomPairs
     """
-    _check.count("pairs", pairs, 2)
+    pairs = _check.count("pairs", pairs, 2)
     kernel = kernel_for(data, loss, standardise)
     parts = _independent_parts(data, kernel)
     if parts is not None:
@@ -108,6 +108,8 @@ def _closed_mean(data: FactorData, kernel: Gram) -> float:
 
 def _independent_parts(data: FactorData, kernel: Kernel) -> list[Tensor] | None:
     """Sets of images such that a random pair's distance is a sum of independent ones, of a random pair from each; None if too large."""
+    if not data.grid:
+        return [torch.arange(len(data), device=data.device)] if len(data) <= _ALL_PAIRS else None
     space = data.factors
     groups = [set(range(len(space)))]
     if data.channel_factors is not None and kernel.loss.channelwise and kernel.symmetric:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vaedis import _check
@@ -21,7 +22,8 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     -------
     Tensor of int64, shape (...)
     """
-    return (a.long() - b.long()).abs().sum(-1)
+    a, b = torch.as_tensor(a).long(), torch.as_tensor(b).long()
+    return (a - b).abs().sum(-1)
 
 
 def ground_truth_matrix(size: int, shape: str = "line") -> np.ndarray:

@@ -95,7 +95,8 @@ def evaluate(
     model : object
         With ``encode(x) -> (mean, logvar)``, each of shape (B, z).
     data : object
-        With ``factors``, a `FactorSpace`, and ``observations(index) -> (B, C, H, W)``.
+        With ``factors``, a `FactorSpace`, and ``observations(index) -> (B, C, H, W)``. Of a `data.Table` that is no grid, images are
+        drawn as they are listed, with their labels.
     metrics : iterable of str
         Any of mig, mig_quantile, dci, sap, modularity, explicitness, factor_vae, flatness, factored_components, rank_correlations.
     protocol : {"full", "fast"}
@@ -113,15 +114,18 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a metric or the protocol is unknown, or the codes are not finite.
+        If a metric or the protocol is unknown, the codes are not finite, or a metric that draws batches with fixed factors or
+        traversals is asked for of data that is no grid.
 
     References
     ----------
     Michlo, Klein and James (2023), section 5; protocols from the authors' ``disent/metrics``.
     """
-    names = list(metrics)
+    names = _check.listed(metrics)
     for name in names:
         _check.one_of("metric", name, (*SAMPLE_METRICS, *ENCODER_METRICS))
+        if name in ENCODER_METRICS and hasattr(data, "need_grid"):
+            data.need_grid(f"the score {name!r}")
     _check.one_of("protocol", protocol, PROTOCOLS), _check.count("seed", seed, 0)
     space, encode = data.factors, encoder(model, data, batch_size)
     of_encoder = {name: ENCODER_METRICS[name] for name in names if name in ENCODER_METRICS}
@@ -130,11 +134,13 @@ def evaluate(
 
     counts = {name: getattr(SAMPLE_METRICS[name], protocol) for name in names if name in SAMPLE_METRICS}
     # The draw is the same whatever is asked for, so that a score does not depend on which others are computed beside it.
-    drawn = space.sample(
-        max(sum(getattr(metric, protocol)) for metric in SAMPLE_METRICS.values()), generator=torch.Generator().manual_seed(seed)
-    )
+    most, generator = max(sum(getattr(metric, protocol)) for metric in SAMPLE_METRICS.values()), torch.Generator().manual_seed(seed)
+    # Of images that are no grid, an index is a row, and factors are what its labels say.
+    listed = not getattr(data, "grid", True)
+    drawn = data.draw(most, generator=generator) if listed else space.sample_index(most, generator=generator)
     drawn = drawn[: max((sum(count) for count in counts.values()), default=0)]
-    codes, factors = (encode(space.to_index(drawn)).numpy(), drawn.numpy()) if counts else (np.empty(0), np.empty(0))
+    labels = data.to_factors(drawn) if listed else space.to_factors(drawn)
+    codes, factors = (encode(drawn).numpy(), labels.numpy()) if counts else (np.empty(0), np.empty(0))
 
     scores: dict[str, Score] = {}
     for name in names:
