@@ -220,9 +220,38 @@ def test_bad_requests_are_one_sentence(words, says, capsys):
     assert says in capsys.readouterr().err
 
 
-def test_a_loss_that_does_not_fit_the_images_is_refused():
+def test_a_diagnosis_needs_a_loss():
     with pytest.raises(ValueError, match="at least one loss"):
         diagnose(squares(4), [])
+
+
+class ForFourChannels(vd.losses.Loss):
+    name = "for four channels"
+
+    def distance(self, a, b):
+        return ((a - b).square() * torch.ones(4, 1, 1)).mean((-3, -2, -1))
+
+
+class ForPixels(vd.losses.Loss):
+    name = "for pixels"
+
+    def distance(self, a, b):
+        return (a - b).square()
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (ForFourChannels(), r"the loss 'for four channels' does not fit images of .* pixels and 3 channels: The size of tensor"),
+        (ForPixels(), r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
+    data = vd.load("xysquares", image_size=16, square_size=4, grid_size=3, num_squares=3)
+    with pytest.raises(ValueError, match=says):
+        diagnose(data, loss)
+    with pytest.raises(ValueError, match=says):
+        vd.distances.pair_distances(data, loss=loss, n=8)
 
 
 def test_images_that_are_there_twice_change_no_verdict(listed):

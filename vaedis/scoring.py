@@ -188,7 +188,7 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
     The authors' latent-cycle callback, mode ``minmax_interval_cycle``, seed 7777.
     """
     generator = torch.Generator(run.data.device).manual_seed(7777)
-    mean, logvar = run.posterior(run.data.factors.sample_index(64, generator=generator))
+    mean, logvar = run.posterior(run.data.draw(64, generator=generator))
     low, high = mean.amin(0), mean.amax(0)
     z = mean[0].repeat(run.spec.latents, _CYCLE_FRAMES, 1)
     for latent in range(run.spec.latents):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses,
 from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
-from vaedis.factors import FactorSpace
 
 if TYPE_CHECKING:
     from vaedis.metrics import Score
@@ -73,11 +72,6 @@ class Run:
         epochs, rest = divmod(self.spec.steps, -(-n // batch))
         return (epochs * n + min(rest * batch, n)) * _images_per_item(self.spec) / self.seconds
 
-    @property
-    def factors(self) -> FactorSpace:
-        """The factors of the data set."""
-        return self.data.factors
-
     def observations(self, index: Tensor) -> Tensor:
         """Return observations by index as the network sees them, standardised or not: Tensor of float32, shape (B, C, H, W)."""
         return self.data.observations(torch.as_tensor(index), standardise=self.standardise)
@@ -97,7 +91,7 @@ class Run:
         """
         from vaedis.metrics import evaluate
 
-        return evaluate(self.model, self, metrics=metrics, protocol=protocol, seed=seed)
+        return evaluate(self.model, _Seen(self), metrics=metrics, protocol=protocol, seed=seed)
 
     @torch.no_grad()
     def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,6 +132,19 @@ class Run:
         if self.standardise:
             x = self.data.unstandardise(x)
         return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+class _Seen:
+    """A run's data set, but that its observations are as the network sees them."""
+
+    def __init__(self, run: Run):
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run.data, name)
+
+    def observations(self, index: Tensor) -> Tensor:
+        return self._run.observations(index)
 
 
 @overload

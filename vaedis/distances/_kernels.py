@@ -37,6 +37,7 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
         raise ValueError(f"the loss {loss.name!r} compares images in [0, 1]; use standardise=False with it.")
     if type(loss) is losses.MSE:
         return ByteGram(data, loss, standardise)
+    _try(loss, data)
     if loss.quadratic:
         return Gram(data, loss, standardise)
     if type(loss) is losses.BCE:
@@ -44,6 +45,19 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
     if type(loss) is losses.MAE:
         return Absolute(data, loss, standardise)
     return Kernel(data, loss, standardise)
+
+
+def _try(loss: Loss, data: FactorData) -> None:
+    """Raise a ValueError if a loss cannot take images of the shape that the data have, or gives something else than a number for each."""
+    height, width, channels = data.shape
+    blank = torch.zeros(2, channels, height, width, dtype=torch.float64, device=data.device)
+    says = f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and {channels} channel{'s' * (channels > 1)}"
+    try:
+        found = loss.distance(blank, blank)
+    except (RuntimeError, IndexError) as problem:
+        raise ValueError(f"{says}: {next(iter(str(problem).splitlines()), type(problem).__name__)}.") from problem
+    if found.shape != (2,):
+        raise ValueError(f"{says}: for two of them it gives {tuple(found.shape)} numbers, where one each was expected.")
 
 
 class Kernel:
