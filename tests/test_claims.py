@@ -657,8 +657,9 @@ def test_claims_are_grouped_by_place_in_the_order_asked_for(stored):
 
 
 def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):
-    steps = claims.argument(stored)
+    steps = claims.argument(results.Store(TOP / "results"))
     assert all(steps.values())
+    assert {c.statement for found in steps.values() for c in found} <= {c.statement for c in stored}
     every = [(c.where, c.statement) for found in steps.values() for c in found]
     assert len(set(every)) == len(every)
     assert {c.statement.split(":")[0] for c in steps["There VAEs fail"]} == {"XYSquares"}

@@ -138,9 +138,9 @@ def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
     return {f"{place}: {_ABOUT[place]}": found for place, found in groups.items()}
 
 
-def argument(claims: Iterable[Claim]) -> dict[str, list[Claim]]:
-    """Return the claims that each step of the paper's argument rests on, for `scoreboard`."""
-    claims = list(claims)
+def argument(store: Store | None = None) -> dict[str, list[Claim]]:
+    """Return the claims that each step of the paper's argument rests on, for `scoreboard`; other claims are not computed."""
+    claims = all_claims(store, where={place for places in _ARGUMENT.values() for place in places})
     return {
         step: [c for c in claims if c.where in places and c.statement.startswith(places[c.where])] for step, places in _ARGUMENT.items()
     }
