@@ -203,6 +203,18 @@ def test_a_checkpoint_of_another_precision_or_data_set_is_refused(tmp_path):
         fit(spec, checkpoint=tmp_path, data=other)
 
 
+def test_two_precisions_share_a_folder_and_lose_nothing(tmp_path):
+    spec = SPEC.replace(framework="beta-vae")
+    interrupted(tmp_path, 6, spec, checkpoint_every=3)
+    with pytest.warns(UserWarning, match="its precision is"):
+        stopped = interrupted(tmp_path, 6, spec, checkpoint_every=3, precision="bf16")
+    assert stopped.checkpoint.name == f"{spec.key}-cpu-bf16-000000006.safetensors"
+    with pytest.warns(UserWarning, match="its precision is"):
+        assert_same_bits(fit(spec, checkpoint=tmp_path), fit(spec))
+    train.forget(spec, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_data_of_the_same_name_and_shape_are_told_apart_by_their_images(tmp_path):
     spec = SPEC.replace(framework="beta-vae")
     labels = np.array([(a, b) for a in range(4) for b in range(4)])

@@ -1,5 +1,11 @@
 """The command line: what it asks for reaches the book, and what makes no sense is one line."""
 
+import argparse
+import os
+import select
+import subprocess
+import sys
+
 import pytest
 
 from vaedis import book, cli
@@ -87,3 +93,23 @@ def test_no_command_is_an_error():
     with pytest.raises(SystemExit) as stop:
         cli.main([])
     assert stop.value.code == 2
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_error(unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "vaedis", "results"]
+    found = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys):
+    def broken(*_):
+        raise BrokenPipeError(32, "a worker is gone")
+
+    monkeypatch.setattr(cli, "_parser", lambda: argparse.Namespace(parse_args=lambda argv: argparse.Namespace(run=broken, debug=False)))
+    assert cli.main([]) == 1
+    assert "a worker is gone" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import _files, experiments, results
+from vaedis import _files, _published, experiments, results
 from vaedis.experiments import RunSpec
 
 
@@ -307,14 +307,24 @@ def test_a_profile_that_was_only_begun_does_not_hide_a_smaller_one_that_is_compl
     for spec in most:
         store.add(results.make_row(spec, "fig11", "paper", scores=scores))
     assert store.best("fig11").profile == "laptop"
-    store.add(results.make_row(last, "fig11", "paper", scores=scores))
+    # a cell that failed was run
+    store.add(results.make_row(last, "fig11", "paper", status="failed: loss not finite"))
     assert store.best("fig11").profile == "paper"
+
+
+def test_smoke_runs_never_take_the_place_of_others(tmp_path):
+    store = results.Store(tmp_path)
+    for spec in experiments.grid("fig11", "smoke"):
+        store.add(results.make_row(spec, "fig11", "smoke", scores={"mig": 0.5}))
+    assert store.best("fig11").profile == "smoke"
+    store.add(results.make_row(experiments.grid("fig11", "laptop")[0], "fig11", "laptop", scores={"mig": 0.5}))
+    assert store.best("fig11").profile == "laptop"
 
 
 def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
     assert len(results.published("fig9_scores")) > 0
-    monkeypatch.setattr(results, "_checkout", lambda: None)
+    monkeypatch.setattr(_published, "checkout", lambda: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
         results.published("fig9_scores")
@@ -322,7 +332,7 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
 
 def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):
     assert results.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
-    monkeypatch.setattr(results, "_checkout", lambda: None)
+    monkeypatch.setattr(results, "checkout", lambda: None)
     assert results.commit() == "unknown"
 
 

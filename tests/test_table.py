@@ -86,15 +86,41 @@ def test_labels_may_be_python_objects_of_one_kind_for_each_factor():
 
 
 @pytest.mark.parametrize("n", [12, 5_000])
-def test_bytes_of_0_and_1_are_refused_as_they_would_be_nearly_black(n):
+def test_bytes_of_0_and_1_are_truth_values_as_in_the_files_of_dsprites(n):
     x = np.zeros((n, 2, 2), np.uint8)
-    Table(x, np.arange(n))
+    assert Table(x, np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [0, 0]
     x[::2] = 1
-    with pytest.raises(ValueError, match=r"bytes of 0 and 1 only.* multiply them by 255 or make them bool"):
-        Table(x, np.arange(n))
-    assert Table(x.astype(bool), np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [255, 0]
+    for same in (x, x.astype(bool)):
+        assert Table(same, np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [255, 0]
     x[::3] = 2
-    Table(x, np.arange(n))
+    assert Table(x, np.arange(n)).images(torch.arange(4))[:, 0, 0, 0].tolist() == [2, 0, 1, 2]
+
+
+def test_other_bytes_among_truth_values_are_refused_where_they_are_met():
+    x = np.ones((5_000, 2, 2), np.uint8)
+    sampled = Table(x, np.arange(5_000))._sampled().tolist()
+    missed = next(k for k in range(5_000) if k not in sampled)
+    x[missed] = 7
+    data = Table(x, np.arange(5_000))
+    with pytest.raises(ValueError, match="bytes of 0 and 1 in most rows and others in some"):
+        data.images(torch.tensor([missed]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        (np.array(["10", "9", "x"], np.dtypes.StringDType()), ["10", "9", "x"]),
+        (np.array([b"b", b"a", b"c"], object), ["a", "b", "c"]),
+        (np.array([np.True_, np.False_, np.True_], object), [0, 1]),
+    ],
+)
+def test_labels_of_any_type_of_text_are_read(labels, values):
+    assert Table(np.zeros((3, 2, 2)), labels, ["what"]).values["what"].tolist() == values
+
+
+def test_labels_too_large_for_64_bits_are_one_sentence():
+    with pytest.raises(ValueError, match=f"labels must fit 64 bits, but one is {2**70}"):
+        Table(np.zeros((3, 2, 2)), np.array([0, 1, 2**70], object))
 
 
 def test_floats_and_truth_values_become_bytes():

@@ -90,8 +90,9 @@ class Checkpoints:
         self._refused: set[Path] = set()
 
     def _paths(self) -> list[Path]:
-        """The run's checkpoints, the oldest first."""
-        return sorted(self.folder.glob(f"{self.key}-*.safetensors"))
+        """The run's checkpoints, the one with the fewest steps first."""
+        found = ((path.stem.rpartition("-")[2], path) for path in self.folder.glob(f"{self.key}-*.safetensors"))
+        return [path for _, path in sorted((int(step), path) for step, path in found if step.isdigit())]
 
     def save(self, step: int, state: dict[str, Tensor]) -> Path | None:
         """Write a checkpoint, then remove all but the last two; return its path, or None, with a warning, if it cannot be written.
@@ -99,6 +100,8 @@ class Checkpoints:
         Those that `load` refused are left alone: they may be another device's, and further on than this run.
         """
         path = self.folder / f"{self.key}-{step:09d}.safetensors"
+        if path in self._refused:
+            path = self.folder / f"{self.key}-{self._about['device']}-{self._about['precision']}-{step:09d}.safetensors"
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         about = {**self._about, "step": str(step), "specs": self._specs, "sum": _sum(state)}
         try:
@@ -182,10 +185,10 @@ def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _fingerprint(data: FactorData) -> str:
-    """Tell data of one name and shape apart by some of their images, and by what these are divided by."""
+    """Tell data of one name and shape apart by some of their images."""
     some = torch.linspace(0, len(data) - 1, min(16, len(data)), dtype=torch.float64).round().long().to(data.device)
     images = data._observations(some, False).cpu().contiguous()
-    said = f"{data.factors.names} {data.factors.sizes} {data.mean} {data.std}".encode()
+    said = f"{data.factors.names} {data.factors.sizes}".encode()
     return f"{zlib.crc32(images.numpy().data, zlib.crc32(said)):08x}"
 
 

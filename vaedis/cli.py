@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,19 +32,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("vaedis: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # who read it has seen enough, as in `vaedis results | head`; what is still to be flushed goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ValueError, RuntimeError, ImportError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # who read it has seen enough, as in `vaedis results | head`; what is still to be flushed goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         if args.debug:
             traceback.print_exc()
         print(f"vaedis: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
+
+
+def _nobody_reads() -> bool:
+    """Whether the other end of standard output was closed."""
+    try:
+        watch = select.poll()
+        watch.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError, AttributeError):
+        return False  # no descriptor, or a system without this
+    return any(event & select.POLLERR for _, event in watch.poll(0))
 
 
 def _parser() -> argparse.ArgumentParser:

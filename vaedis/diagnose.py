@@ -186,9 +186,10 @@ def _judge(found: Along, rank: float | None, circle: float | None, random_mean: 
 
 def _invisible(found: Along) -> bool:
     """Whether no value looks farther from another than from itself."""
-    known = found.pairs > 0
-    if (found.pairs[known] < found.traversals).any():
-        return found.largest == 0
+    if found.largest == 0:
+        return True
+    if (found.pairs < found.traversals).any():
+        return False
     # 0, but for cross-entropy, of which an image has its entropy from itself
     beyond = found.matrix - found.matrix.diagonal()
     return bool(beyond.max() <= EQUAL * np.abs(found.matrix).max())

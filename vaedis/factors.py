@@ -293,6 +293,8 @@ class FactorSpace:
 
 def integers(what: str, values: Tensor) -> Tensor:
     """Return values as an int64 tensor; raise a ValueError if they are not of an integer type."""
+    if isinstance(values, list | tuple) and not values:
+        return torch.zeros(0, dtype=torch.int64)
     values = torch.as_tensor(values)
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise ValueError(f"{what} must be of an integer type, not {values.dtype}.")

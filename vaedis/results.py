@@ -23,9 +23,26 @@ import numpy as np
 import torch
 
 from vaedis import _check, _files
+from vaedis._published import checkout, published, published_matrices
 from vaedis.experiments import GRIDS, PROFILES, RunSpec, grid
 
 Row = dict[str, Any]
+
+__all__ = [
+    "COLUMNS",
+    "CorruptRow",
+    "Found",
+    "Row",
+    "Store",
+    "commit",
+    "default_root",
+    "make_row",
+    "matches",
+    "published",
+    "published_matrices",
+    "rows_as_table",
+    "spec_of",
+]
 
 
 class CorruptRow(UserWarning):
@@ -49,13 +66,7 @@ def default_root() -> Path:
     """Return where the store lies: ``VAEDIS_RESULTS``, or ``results`` at the top of the project."""
     if os.environ.get("VAEDIS_RESULTS"):
         return Path(os.environ["VAEDIS_RESULTS"])
-    return (_checkout() or Path.cwd()) / "results"
-
-
-def _checkout() -> Path | None:
-    """The top of the project, if the package is part of it rather than installed elsewhere."""
-    top = Path(__file__).resolve().parent.parent
-    return top if (top / "_config.yml").exists() else None
+    return (checkout() or Path.cwd()) / "results"
 
 
 @dataclass(frozen=True)
@@ -239,19 +250,22 @@ class Store:
             return {name: file[name] for name in file.files}
 
     def best(self, experiment: str) -> Found | None:
-        """Return the runs of the largest profile of which each cell has a finished one; without such a profile, of the largest with any.
+        """Return the runs of the largest profile of which each cell was run; without such a profile, of the largest with any finished run.
 
-        So a profile that a sweep has begun to fill takes the place of a smaller one when it has as much to show; None if there is nothing.
+        So a profile that a sweep has begun to fill takes the place of a smaller one when it has as much to show. The smoke profile, whose
+        runs mean nothing, takes the place of none. None if there is nothing.
         """
-        begun = None
+        begun, smallest = None, next(iter(PROFILES))
         for profile in reversed(PROFILES):
             rows = self.answering(experiment, profile)
             finished = [r for r in rows if r["status"] == "finished"]
             if not finished:
                 continue
             found = Found(experiment, profile, finished, [r for r in rows if r["status"] != "finished"])
-            cells = {spec.replace(seed=0).key for spec in grid(experiment, profile)} if experiment in GRIDS else set()
-            if cells <= {spec_of(row).replace(seed=0).key for row in finished}:
+            specs = grid(experiment, profile) if experiment in GRIDS else []
+            cells = {spec.key: spec.replace(seed=0).key for spec in specs}
+            # a run that failed was run
+            if profile != smallest and {cells.get(row["key"]) for row in rows} >= set(cells.values()):
                 return found
             begun = begun or found
         return begun
@@ -303,7 +317,7 @@ def spec_of(row: Row) -> RunSpec:
 
 def commit() -> str:
     """Return the project's commit in 12 digits, with "+" if files differ from it; "unknown" outside a git checkout."""
-    top = _checkout()
+    top = checkout()
     if top is None:
         return "unknown"  # whatever repository the package is installed in is not its own
 
@@ -364,62 +378,3 @@ def matches(row: Row, where: Mapping[str, Any]) -> bool:
 def rows_as_table(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     """Return rows as text, numbers to three digits after the point, for a table to print."""
     return [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in (row.get(c, "") for c in columns)] for row in rows]
-
-
-def published(name: str) -> list[dict[str, Any]]:
-    """Return numbers that the paper prints, from the project's ``results/published``, whatever ``VAEDIS_RESULTS`` says.
-
-    Parameters
-    ----------
-    name : str
-        ``"table_a1_factor_importance"``, ``"table_a2_normalisation"``, ``"fig3_perceived_matrices"``, ``"fig6_scores"``,
-        ``"fig9_scores"`` or ``"fig11_scores"``. Those of figures were read off the pictures, to about 0.015.
-
-    Returns
-    -------
-    list of dict
-        Numbers as float, None where the paper's picture does not show one.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the package is not part of a copy of the project, where these tables lie.
-    """
-    folder = (_checkout() or Path.cwd()) / "results" / "published"
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"The paper's numbers lie in a copy of the project, in results/published, and {folder} does not exist; install vaedis from "
-            "its repository with pip install -e, or run in a copy of it."
-        )
-    _check.one_of("table of published numbers", name, sorted(p.stem for p in folder.glob("*.csv")))
-
-    def read(text: str) -> Any:
-        try:
-            return float(text) if text else None
-        except ValueError:
-            return text
-
-    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return [{column: read(text) for column, text in line.items()} for line in csv.DictReader(file)]
-
-
-def published_matrices() -> dict[tuple[str, str], np.ndarray]:
-    """Return the perceived distances of the paper's Figure 3, read back from its colours.
-
-    Returns
-    -------
-    dict of (data set, factor) to ndarray of float64, shape (f, f)
-        Each scaled to 0 … 1 by its own largest distance, as the paper's panels are; only panels that could be read in full.
-    """
-    panels: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
-    for line in published("fig3_perceived_matrices"):
-        panels.setdefault((line["dataset"], line["factor"]), {})[int(line["i"]), int(line["j"])] = line["perceived_distance_scaled_0_1"]
-    found = {}
-    for name, values in panels.items():
-        size = max(j for _, j in values) + 1
-        if len(values) == size * (size - 1) // 2 and None not in values.values():
-            matrix = np.zeros((size, size))
-            for (i, j), value in values.items():
-                matrix[i, j] = matrix[j, i] = value
-            found[name] = matrix
-    return found

@@ -36,8 +36,9 @@ class Table(FactorData):
     Parameters
     ----------
     images : array of shape (n, H, W) or (n, H, W, C)
-        Bytes of 0 to 255, floats in [0, 1], which are read to the nearest of 256 levels, or truth values; 1 to 4 channels. Rows are read
-        as they are needed, so that a memory-mapped array or an HDF5 dataset may be larger than memory.
+        Bytes of 0 to 255, floats in [0, 1], which are read to the nearest of 256 levels, or truth values, as which bytes of 0 and 1 only
+        count too; 1 to 4 channels. Rows are read as they are needed, so that a memory-mapped array or an HDF5 dataset may be larger than
+        memory.
     labels : array of shape (n,) or (n, f)
         Each image's factor values: whole numbers, floats or text, none of them missing. Values are taken in sorted order; numbers that
         are stored as text, by their number.
@@ -86,23 +87,20 @@ class Table(FactorData):
             flat = self.codes @ np.array(self.factors.strides)
             self.grid = len(np.unique(flat)) == len(images)
             self._row = np.argsort(flat) if self.grid else self._row
-        if np.dtype(images.dtype) == np.uint8:
-            self._refuse_bits()
+        self._bits = np.dtype(images.dtype) == np.uint8 and self._holds_bits()
 
     def __len__(self) -> int:
         """How many images there are."""
         return len(self._source)
 
-    def _refuse_bits(self) -> None:
+    def _holds_bits(self) -> bool:
+        """Whether bytes are 0 and 1 only, as in the files of dSprites: read as grey levels they would be black and all but black."""
         most = 0
         for rows in self._sampled().split(64):
-            most = max(most, int(self._images(rows).max()))
+            most = max(most, int(np.asarray(self._source[self._row[rows.numpy()]]).max()))
             if most > 1:
-                return
-        if most == 1:
-            raise ValueError(
-                "images are bytes of 0 and 1 only, which would be read as black and all but black; multiply them by 255 or make them bool."
-            )
+                return False
+        return most == 1
 
     def check_index(self, index: Tensor) -> Tensor:
         """Return `index` as an int64 tensor: see `FactorData.check_index`. If this is no grid, an index is a row."""
@@ -122,6 +120,10 @@ class Table(FactorData):
             found = _to_bytes(found, rows)
         elif found.dtype.kind == "b":
             found = found.astype(np.uint8) * 255
+        elif self._bits:
+            if found.max() > 1:
+                raise ValueError("images hold bytes of 0 and 1 in most rows and others in some; use 0 to 255 in all of them, or bool.")
+            found = found * np.uint8(255)
         found = found.reshape(-1, *self.shape)
         return torch.from_numpy(found[place]).to(self.device)
 
@@ -338,9 +340,13 @@ def _columns(labels: Any, n: int) -> list[np.ndarray]:
 
 def _typed(column: np.ndarray) -> np.ndarray:
     """What Python objects hold, as HDF5 and pandas give text: text, or numbers."""
+    values = [value.decode() if isinstance(value, bytes) else bool(value) if isinstance(value, np.bool_) else value for value in column]
     for kinds, dtype in ((str, "U"), (numbers.Integral, "i8"), (numbers.Real, "f8")):
-        if all(isinstance(value, kinds) for value in column):
-            return column.astype(dtype)
+        if all(isinstance(value, kinds) for value in values):
+            try:
+                return np.array(values, dtype)
+            except OverflowError:
+                raise ValueError(f"labels must fit 64 bits, but one is {max(map(abs, values))}.") from None  # type: ignore[arg-type]
     wrong = next(value for value in column if not isinstance(value, str | numbers.Real) or type(value) is not type(column[0]))
     raise ValueError(f"labels must be numbers or text, and each factor's all of one kind, but one holds {wrong!r}.")
 

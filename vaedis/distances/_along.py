@@ -75,18 +75,19 @@ def along(
     """
     kernel, memory = kernel_for(data, loss, standardise), _check.count("memory", memory)
     _check.one_of("sampling", sampling, _SAMPLINGS)
+    factors = None if factors is None else _check.listed(factors)
     exact: dict[str, bool] = {}
     if index is None and isinstance(data, Table) and not data.grid:
         most = None if traversals is None else _check.count("traversals", traversals)
-        names = _check.listed(data.factors.names if factors is None else factors)
+        names = list(data.factors.names if factors is None else factors)
         index = {name: data.traversals(name, most, seed=seed) for name in names}
         # fewer than were asked for are all that there are
         exact = {name: most is None or len(rows) < most for name, rows in index.items()}
     if index is not None:
-        names = _check.listed(index if factors is None else factors)
+        names = list(index if factors is None else factors)
         sizes = {name: index[_check.one_of("factor", name, index)].shape[1] for name in names}
     else:
-        names = _check.listed(data.factors.names if factors is None else factors)
+        names = list(data.factors.names if factors is None else factors)
         sizes = {name: data.factors.sizes[data.factors.position(name)] for name in names}
     for name, size in sizes.items():
         if size < 2:

@@ -245,7 +245,9 @@ def _full_precision() -> Iterator[None]:
     """Multiply in float32 proper, whatever shorter format a program has allowed for its networks."""
     # one setting for each kind of device; torch refuses to read the one setting for all of them once these have been set
     of_devices = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
-    before = [of_device.fp32_precision for of_device in of_devices]
+    everywhere = getattr(torch.backends, "fp32_precision", None)
+    # what a device has taken over from the setting for everything must follow that again afterwards
+    before = ["none" if (own := of_device.fp32_precision) == everywhere else own for of_device in of_devices]
     for of_device in of_devices:
         of_device.fp32_precision = "ieee"
     try:
