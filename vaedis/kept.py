@@ -182,8 +182,8 @@ def _pack(found: Distances) -> dict[str, np.ndarray]:
         mean, square = one.matrix[above], one.square_matrix[above]
         # of the squares only what they exceed the mean's by, since sums of many are all that they are used for
         excess = np.divide(square, mean**2, out=np.ones_like(square), where=mean > 0) - 1
-        counts = one.counts[1:] // 2
-        counts = counts[:, : int(counts.any(0).nonzero()[0].max()) + 1]
+        used = int(np.flatnonzero(one.counts[1:].sum(0)).max()) + 1
+        counts = one.counts[1:, :used] // 2
         arrays |= {
             factor: np.array([*numbers, float(one.exact)]),
             f"{factor}/matrix": mean.astype(np.float32),
@@ -194,7 +194,8 @@ def _pack(found: Distances) -> dict[str, np.ndarray]:
 
 
 def _unpack(names: tuple[str, ...], sizes: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> Distances:
-    *moments, pairs = arrays["random"].tolist()
+    mean, sd, mean_error, sd_error, fourth, pairs = arrays["random"].tolist()
+    random = RandomPairs(mean, sd, mean_error, sd_error, fourth, arrays["random/sample"].astype(np.float64))
     found = {}
     for factor, size in zip(names, sizes, strict=True):
         traversals, mean, sd, smallest, largest, width, fourth, *between, exact = arrays[factor].tolist()
@@ -222,4 +223,4 @@ def _unpack(names: tuple[str, ...], sizes: tuple[int, ...], arrays: Mapping[str,
             between=np.array(between).reshape(2, 2),
             fourth=fourth,
         )
-    return Distances(found, RandomPairs(*moments, arrays["random/sample"].astype(np.float64)), int(pairs))
+    return Distances(found, random, int(pairs))
