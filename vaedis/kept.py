@@ -180,8 +180,9 @@ def _pack(found: Distances) -> dict[str, np.ndarray]:
         above = np.triu_indices(len(one.matrix), 1)
         numbers = [one.traversals, one.mean, one.sd, one.smallest, one.largest, one.width, one.fourth, *one.between.flatten()]
         mean, square = one.matrix[above], one.square_matrix[above]
-        # of the squares only what they exceed the mean's by, since sums of many are all that they are used for
-        excess = np.divide(square, mean**2, out=np.ones_like(square), where=mean > 0) - 1
+        # of the squares only what they exceed the mean's by, since sums of many are all that they are used for; nothing where a distance
+        # is 0 but for rounding, as between dSprites' first and last orientation
+        excess = np.divide(square, mean**2, out=np.ones_like(square), where=mean > 1e-9 * mean.max()) - 1
         used = int(np.flatnonzero(one.counts[1:].sum(0)).max()) + 1
         counts = one.counts[1:, :used] // 2
         arrays |= {
