@@ -100,9 +100,9 @@ def measure(name: str, origin: str, *, exact: bool) -> tuple[dict[str, Any], kep
     Returns
     -------
     dict
-        Plain data, and
+        Means and constants as plain data, as `keep` writes them.
     kept.Distances
-        whole distributions, as `keep` writes them.
+        Whole distributions, likewise.
     """
     data = load(name, origin=origin)
     sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
