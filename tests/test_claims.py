@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import claims, distances, experiments, no_pixels, results
+from vaedis import claims, distances, experiments, kept, no_pixels, results
 from vaedis.claims import _base, _measured, _tables
 from vaedis.experiments import RunSpec, profile
 from vaedis.tables import Importance
@@ -514,7 +514,7 @@ def test_figure_a1_is_a_slope_or_a_step(monkeypatch):
 
 
 def test_nothing_is_fetched_or_drawn_for_a_claim(monkeypatch, tmp_path):
-    monkeypatch.setattr(_measured, "kept_at", lambda name, origin: tmp_path / f"{name}-{origin}.json")
+    monkeypatch.setattr(kept, "kept_at", lambda name, origin: tmp_path / f"{name}-{origin}.json")
     monkeypatch.setattr(_measured._prepare, "prepare", lambda *_, **__: pytest.fail("a data set was prepared"))
     assert _measured.measured("cars3d") is None
     assert _measured.measured("smallnorb") is None
@@ -528,39 +528,31 @@ def test_distances_of_a_stand_in_that_is_drawn_otherwise_now_do_not_count(monkey
 
 @pytest.mark.parametrize("name", ["dsprites", "shapes3d"])
 def test_kept_distances_are_those_of_the_images_that_are_rendered_now(name):
-    kept = _measured.measured(name)
-    assert kept.origin == "rendered"
+    here = _measured.measured(name)
+    assert here.origin == "rendered"
     data = vd.load(name, origin="rendered")
     for factor, one in distances.along(data, traversals=40).items():
-        assert abs(one.mean - kept.rows[factor].mean) < 5 * one.standard_errors()[0]
-        assert kept.scales[factor] == "exact"
-        if factor in kept.matrices:
-            assert np.corrcoef(one.matrix.flatten(), kept.matrices[factor].flatten())[0, 1] > 0.98
+        assert abs(one.mean - here.rows[factor].mean) < 5 * one.standard_errors()[0]
+        assert here.scales[factor] == "exact"
+        if factor in here.matrices:
+            assert np.corrcoef(one.matrix.flatten(), here.matrices[factor].flatten())[0, 1] > 0.98
     x = data.images(data.factors.sample_index(400, generator=torch.Generator().manual_seed(1))).flatten(1, 2).double() / 255
     spread = x.mean(1).std(0) / 20
-    assert (abs(x.mean((0, 1)) - torch.tensor(kept.mean)) < 5 * spread).all()
+    assert (abs(x.mean((0, 1)) - torch.tensor(here.mean)) < 5 * spread).all()
 
 
 def test_what_is_measured_is_kept_as_it_was(monkeypatch, tmp_path, small):
     names = {"small": {"generated": None}}
     monkeypatch.setattr(_measured, "load", lambda name, origin: small)
-    monkeypatch.setattr(_measured, "kept_at", lambda name, origin: tmp_path / "distances" / f"{name}-{origin}.json")
+    monkeypatch.setattr(kept, "kept_at", lambda name, origin: tmp_path / "distances" / f"{name}-{origin}.json")
     monkeypatch.setattr(_measured, "BENCHMARKS", names)
     monkeypatch.setattr(_measured, "DATA_SETS", names)
     assert _measured.measured("small") is None
     _measured.keep("small", "generated")
-    kept = _measured.measured("small")
-    assert kept.scale("x_R") == "exact"
-    assert kept.rows["x_R"].mean == pytest.approx(distances.along(small, factors=["x_R"])["x_R"].mean, rel=1e-11)
-    assert kept.mean == small.mean
-
-
-def test_constants_are_means_over_images(tiny):
-    data = vd.Relabelled(tiny, {"place": torch.arange(16)})
-    mean, std, how = _measured.constants(data)
-    assert how == "20,000 random images"
-    assert mean == pytest.approx([16 / 256, 0, 0])
-    assert std == pytest.approx([np.sqrt(1 / 16 * 15 / 16 * 256 / 255), 0, 0])
+    here = _measured.measured("small")
+    assert here.scale("x_R") == "exact"
+    assert here.rows["x_R"].mean == pytest.approx(distances.along(small, factors=["x_R"])["x_R"].mean, rel=1e-11)
+    assert here.mean == small.mean
 
 
 # The page
@@ -581,6 +573,16 @@ def test_every_claim_names_a_page_and_a_heading_that_exist(stored):
         page, _, heading = cell.partition("#")
         text = (TOP / "book" / f"{page}.md").read_text(encoding="utf-8")
         assert heading in {_slug(line.lstrip("# ")) for line in re.findall(r"^#+ .*$", text, re.MULTILINE)}, cell
+
+
+@pytest.mark.parametrize("place", ["Table A1", "Table A2"])
+def test_claims_about_a_table_lead_to_the_section_that_has_all_its_data_sets(stored, place):
+    (cell,) = {claim.cell for claim in stored if claim.where == place}
+    page, _, heading = cell.partition("#")
+    sections = re.split(r"^## ", (TOP / "book" / f"{page}.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (section,) = [text for text in sections if _slug(text.splitlines()[0]) == heading]
+    first = section.split("```{code-cell} ipython3")[1]
+    assert re.search(r"^for name, \w+ in (sets|found)\.items\(\):$", first, re.MULTILINE)
 
 
 def test_every_claim_says_what_counts_and_why(stored):

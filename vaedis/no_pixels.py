@@ -113,6 +113,10 @@ def stored(experiment: str, store: Store | None = None) -> Found:
 def populations(specs: Sequence[RunSpec], most: int = 16) -> list[list[RunSpec]]:
     """Split specifications into populations of one seed each that can train at once, in their order.
 
+    A population has one seed and many settings rather than many seeds of one setting. Settings may share a population as long as their
+    arrays have equal shapes, which spacings, losses and betas do not change; and as one seed ends before the next begins, a study that is
+    cut short, or still running, already has every point of a figure, from fewer seeds.
+
     Parameters
     ----------
     specs : sequence of RunSpec

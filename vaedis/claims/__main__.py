@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from vaedis.claims._measured import _on_this_machine, keep, kept_at
+from vaedis.claims._measured import _on_this_machine, keep
 from vaedis.data import DATA_SETS
 from vaedis.data._benchmarks import BENCHMARKS
+from vaedis.kept import kept_at
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,6 @@ nothing is kept for the images that are on this machine they are sampled. Nothin
 from __future__ import annotations
 
 import functools
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _files, distances
+from vaedis import distances, kept
 from vaedis.claims._base import NOT_THE_DATA_SET
 from vaedis.data import DATA_SETS, _prepare, _standins, load
 from vaedis.data._benchmarks import BENCHMARKS
-from vaedis.data._stored import Stored
-from vaedis.data.base import FactorData
-from vaedis.data.dsprites import DSprites
-from vaedis.results import commit, default_root, published, published_matrices
+from vaedis.results import commit, published, published_matrices
 from vaedis.tables import Importance, importances
 
-# images along each factor, random pairs, and images for means and deviations, where not all are taken
-_ALONG, _PAIRS, _IMAGES = 60_000, 50_000, 20_000
+# images along each factor, and random pairs, where not all are taken
+_ALONG, _PAIRS = 60_000, 50_000
 # the spread of random pairs is sampled even where their mean is exact, with more pairs than the paper's 50,000
 _MANY_PAIRS = 100_000
-_LIT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,8 @@ def measured(name: str) -> Measured | None:
     here = {origin: _on_this_machine(name, origin) for origin in DATA_SETS[name]}
     # what is here before what is not, and of that the best: the origins come in that order
     for origin in sorted(here, key=lambda origin: not here[origin]):
-        if (kept := _read(name, origin)) is not None:
-            return _from_plain(kept)
+        if (plain := kept.facts(name, origin)) is not None:
+            return _from_plain(plain)
         if here[origin]:
             return _sampled(name, origin)
     return None
@@ -89,10 +84,10 @@ def _on_this_machine(name: str, origin: str) -> bool:
 
 @functools.cache
 def _sampled(name: str, origin: str) -> Measured:
-    return _from_plain(measure(name, origin, exact=False))
+    return _from_plain(measure(name, origin, exact=False)[0])
 
 
-def measure(name: str, origin: str, *, exact: bool) -> dict[str, Any]:
+def measure(name: str, origin: str, *, exact: bool) -> tuple[dict[str, Any], kept.Distances]:
     """Measure a data set.
 
     Parameters
@@ -105,7 +100,9 @@ def measure(name: str, origin: str, *, exact: bool) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain data, as `keep` writes them.
+        Means and constants as plain data, as `keep` writes them.
+    kept.Distances
+        Whole distributions, likewise.
     """
     data = load(name, origin=origin)
     sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
@@ -117,15 +114,13 @@ def measure(name: str, origin: str, *, exact: bool) -> dict[str, Any]:
     along = {factor: found[factor] for factor in sizes}
     every = len(whole) == len(sizes)
     random = distances.random_pairs(data, pairs=_MANY_PAIRS if exact else _PAIRS, whole=every)
-    mean, std, how = constants(data)
+    mean, std, how = kept.measure_constants(data, whole=exact)
+    whole_of = kept.Distances(along, random, len(random.sample))
     scales = {factor: "exact" if one.exact else f"{one.traversals:,} random traversals" for factor, one in along.items()}
-    spread = f"sd of {len(random.sample):,} random pairs"
-    scales["random"] = (
-        "exact" if not random.sd_error else f"mean exact, {spread}" if not random.mean_error else spread.replace("sd of ", "")
-    )
+    scales["random"] = whole_of.random_how
     rows = {row.factor: [row.mean, row.sd, row.mean_error, row.sd_error] for row in importances(name, along, random)}
     shown = {factor: one.matrix for factor, one in along.items() if (name, factor) in published_matrices()}
-    return {
+    plain = {
         "name": name,
         "origin": origin,
         "rows": {factor: [float(f"{value:.12g}") for value in row] for factor, row in rows.items()},
@@ -135,29 +130,7 @@ def measure(name: str, origin: str, *, exact: bool) -> dict[str, Any]:
         "matrices": {factor: [[float(f"{value:.9g}") for value in row] for row in m.tolist()] for factor, m in shown.items()},
         "made_by": {"commit": commit(), "torch": torch.__version__, "drawing": _standins.VERSION if origin == "stand-in" else None},
     }
-
-
-def constants(data: FactorData) -> tuple[list[float], list[float], str]:
-    """Return each channel's mean and std over images, as Table A2 defines them, and how they were obtained."""
-    if data.name == "xysquares":
-        return list(data.mean), list(data.std), "closed form"
-    if isinstance(data, DSprites):
-        # pixels are on or off, so that areas say it all
-        every = torch.arange(len(data)).split(16_384)
-        pixels = math.prod(data.shape)
-        share = np.concatenate([_LIT[data.packed_images(part).numpy()].sum(1) for part in every])[:, None] / pixels
-        return share.mean(0).tolist(), np.sqrt(share * (1 - share) * pixels / (pixels - 1)).mean(0).tolist(), "exact"
-    facts = _prepare.stored_facts(data.name, data.origin) if isinstance(data, Stored) else None
-    if facts is not None:
-        # counted when the images were converted
-        return list(facts["mean"]), list(facts["std"]), "exact"
-    index = data.factors.sample_index(_IMAGES, generator=torch.Generator().manual_seed(0))
-    total = torch.zeros(2, data.shape[2], dtype=torch.float64)
-    for part in index.split(512):
-        x = data.images(part).flatten(1, 2).double() / 255
-        total += torch.stack([x.mean(1).sum(0), x.std(1).sum(0)])
-    mean, std = (total / len(index)).tolist()
-    return mean, std, f"{_IMAGES:,} random images"
+    return plain, whole_of
 
 
 def _from_plain(plain: dict[str, Any]) -> Measured:
@@ -178,23 +151,6 @@ def printed_rows(name: str) -> dict[str, tuple[float, float]]:
     return {line["factor"]: (line["mean_distance"], line["distance_std"]) for line in lines}
 
 
-def kept_at(name: str, origin: str) -> Path:
-    """Return where the exact distances of a data set are kept."""
-    return default_root() / "distances" / f"{name}-{origin}.json"
-
-
 def keep(name: str, origin: str) -> Path:
     """Measure a data set exactly, which takes minutes, and keep what was found."""
-    path = kept_at(name, origin)
-    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in measure(name, origin, exact=True).items()]
-    _files.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return path
-
-
-def _read(name: str, origin: str) -> dict[str, Any] | None:
-    path = kept_at(name, origin)
-    if not path.exists():
-        return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    # a stand-in that is drawn otherwise now is another one
-    return None if origin == "stand-in" and kept["made_by"]["drawing"] != _standins.VERSION else kept
+    return kept.write(name, origin, *measure(name, origin, exact=True))
