@@ -194,6 +194,11 @@ def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(
         distances.along(shadow)
 
 
+def test_factors_may_come_one_by_one(listed):
+    for data in listed:
+        assert list(distances.along(data, factors=iter(["y_R"]))) == list(distances.along(data, factors="y_R")) == ["y_R"]
+
+
 def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
     data, table = listed
     for _ in range(2):

@@ -254,6 +254,14 @@ def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
         vd.distances.pair_distances(data, loss=loss, n=8)
 
 
+def test_a_factor_that_changes_nothing_is_invisible_though_some_values_are_never_paired():
+    labels = np.array([(0, 0), (1, 0), (0, 1), (1, 1), (2, 2)])
+    images = (labels[:, 1] / 2)[:, None, None] * np.ones((5, 3, 3))
+    for loss in ("mse", "mae"):
+        found = diagnose(Table(images, labels, ["nothing", "light"]), loss).losses[0].factors
+        assert {f.factor: f.verdict for f in found}["nothing"] == "invisible"
+
+
 def test_images_that_are_there_twice_change_no_verdict(listed):
     data, table = listed
     whole, found = diagnose(data).losses[0], diagnose(table).losses[0]
