@@ -636,7 +636,7 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     page = claims.scoreboard(
         {
             "first": [_claim(), _claim(verdict="in direction", scale="2 runs"), _claim()],
-            "second": [_claim(statement="c > d.", verdict="not reproduced")],
+            "second": [_claim(statement=s, published=p, verdict="not reproduced") for s, p in (("c > d.", "1"), ("ours", "–"))],
             "third": [_claim(verdict="not tested", scale="no runs stored")],
             "nothing": [],
         }
@@ -644,7 +644,7 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     assert page.count("<tr>") == 4
     assert "2 reproduced, 1 in direction" in page
     assert "exact; 2 runs" in page
-    assert re.findall(r"<li>(.*?)</li>", page) == ["c &gt; d: published 1, here 2"]
+    assert re.findall(r"<li>(.*?)</li>", page) == ["c &gt; d: published 1, here 2", "ours: here 2"]
     assert "no runs stored" not in page
     assert "nothing yet" in page
     assert "No claims" in claims.scoreboard({"nothing": []})

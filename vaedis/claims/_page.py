@@ -68,12 +68,16 @@ def scoreboard(rows: Mapping[str, Iterable[Claim]]) -> str:
     head = "".join(f'<th style="text-align: left">{name}</th>' for name in ("claim", "verdicts here", "judged by"))
     widths = "".join(f'<col style="width: {width}%">' for width in (40, 33, 27))
     failed = [claim for claims in groups.values() for claim in claims if claim.verdict == "not reproduced"]
-    items = "".join(f"<li>{_(c.statement.rstrip('.'))}: published {_(c.published)}, here {_(c.ours)}</li>" for c in failed)
+    items = "".join(f"<li>{_(c.statement.rstrip('.'))}: {_published(c)}here {_(c.ours)}</li>" for c in failed)
     below = f'<div style="font-size: 0.85em; text-align: left">Not reproduced:<ul>{items}</ul></div>' if failed else ""
     return (
         f'<table class="claims" style="table-layout: fixed; width: 100%"><colgroup>{widths}</colgroup>'
         f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{below}"
     )
+
+
+def _published(claim: Claim) -> str:
+    return "" if claim.published == "–" else f"published {_(claim.published)}, "
 
 
 def _group(title: str, claims: list[Claim]) -> str:
