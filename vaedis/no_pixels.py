@@ -209,18 +209,9 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
     if run.failure is not None:
         status = f"failed: loss not finite at step {run.failure.step}, last finite loss {run.failure.last_finite}"
         return results.make_row(run.spec, experiment, scale.name, status=status, seconds=run.seconds, **made_by), {}
-    found: dict[str, Any] = run.scores(protocol=scale.protocol)
-    last = slice(-min(100, run.spec.steps), None)
+    # sums are those over the pixels that the coordinates stand for
     images = run.data.source if isinstance(run.data, Coordinates) else run.data
-    scores = {
-        "mig": float(found["mig"]),
-        "dci": float(found["dci"]),
-        "dci_completeness": found["dci"].completeness,
-        "dci_informativeness": found["dci"].informativeness,
-        # against sums over the pixels that the coordinates stand for
-        "beta_sum": run.spec.beta_sum(images.shape),
-        **{f"final_{term}": float(values[last].mean()) for term, values in run.history.items()},
-    }
+    scores = scoring.final_scores(run, scale.protocol, images.shape)
     arrays = {name: a for name, a in scoring.summarise(run).items() if name != "cycles" or run.spec.seed == 0}
     seconds = run.seconds + time.perf_counter() - started
     return results.make_row(

@@ -96,17 +96,7 @@ def run_one(
     except TrainingFailed as failure:
         status = f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
         return results.make_row(spec, experiment, scale.name, status=status, seconds=time.perf_counter() - started, **made_by), {}
-    found: dict[str, Any] = run.scores(protocol=scale.protocol)
-    last = slice(-min(100, spec.steps), None)
-    scores = {
-        "mig": float(found["mig"]),
-        "dci": float(found["dci"]),
-        "dci_completeness": found["dci"].completeness,
-        "dci_informativeness": found["dci"].informativeness,
-        **seen.best(),
-        "beta_sum": spec.beta_sum(run.data.shape),
-        **{f"final_{term}": float(values[last].mean()) for term, values in run.history.items()},
-    }
+    scores = {**final_scores(run, scale.protocol, run.data.shape), **seen.best()}
     # of the training and the scores, whatever the process that did them
     seconds = time.perf_counter() - started
     row = results.make_row(
@@ -120,6 +110,33 @@ def run_one(
         **made_by,
     )
     return row, {**summarise(run), **seen.learning()}
+
+
+def final_scores(run: Run, protocol: str, shape: tuple[int, int, int]) -> dict[str, float]:
+    """Return the scores of a trained network as the store names them.
+
+    Parameters
+    ----------
+    run : Run
+    protocol : {"full", "fast"}
+    shape : (H, W, C)
+        Of the observations that `beta_sum` sums over.
+
+    Returns
+    -------
+    dict of str to float
+        Losses are means over the last 100 steps.
+    """
+    found: dict[str, Any] = run.scores(protocol=protocol)
+    last = slice(-min(100, run.spec.steps), None)
+    return {
+        "mig": float(found["mig"]),
+        "dci": float(found["dci"]),
+        "dci_completeness": found["dci"].completeness,
+        "dci_informativeness": found["dci"].informativeness,
+        "beta_sum": run.spec.beta_sum(shape),
+        **{f"final_{term}": float(values[last].mean()) for term, values in run.history.items()},
+    }
 
 
 class _Looks:
