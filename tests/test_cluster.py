@@ -226,6 +226,16 @@ def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
     assert row["status"] == "failed: MemoryError: too large"
 
 
+def test_two_clusters_on_one_machine_do_not_meet_at_a_port():
+    # warnings are errors here, and one about a port that is taken would be one
+    pytest.importorskip("distributed")
+    with _cluster.connect(1, None) as first, _cluster.connect(1, None) as second:
+        ports = [client.scheduler_info()["services"] for client in (first, second)]
+        for client in (first, second):
+            client.cluster.close()
+    assert ports[0] != ports[1]
+
+
 def test_a_sweep_with_a_failed_run_says_so_by_its_exit_code(tmp_path, specs, monkeypatch):
     def run_one(spec, experiment, scale, **_):
         return results.make_row(spec, experiment, scale.name, status="failed: loss not finite"), {}

@@ -51,7 +51,14 @@ def connect(workers: int, scheduler: str | None) -> Any:
     if scheduler is None:
         # memory is torch's affair: a worker that Dask pauses or restarts for its memory would only lose time
         cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None, memory_limit=0
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            protocol="tcp://",
+            # a port of its own, since by default two sweeps on one machine would meet at one
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=0,
         )
         return distributed.Client(cluster)
     try:
