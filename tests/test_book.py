@@ -239,7 +239,7 @@ def test_bad_requests_change_nothing(small):
     }.items():
         with pytest.raises(ValueError, match=re.escape(error)):
             book.run_notebooks(small, "smoke", **options)
-    with pytest.raises(ValueError, match="smoke, laptop, paper"):
+    with pytest.raises(ValueError, match="smoke, laptop, settings, long, paper"):
         book.build("huge", root=small)
     assert not (small / "_build").exists()
 

@@ -85,7 +85,7 @@ def test_unknown_profile_lists_what_exists(capsys):
     assert cli.main(["book", "--profile", "huge"]) == 2
     error = capsys.readouterr().err
     assert "'huge'" in error
-    assert "smoke, laptop, paper" in error
+    assert "smoke, laptop, settings, long, paper" in error
     assert error.count("\n") == 1
 
 

@@ -248,7 +248,7 @@ def test_a_profile_is_the_argument_then_the_environment_then_smoke(monkeypatch):
     monkeypatch.setenv("VAEDIS_PROFILE", "")
     assert profile().name == "smoke"
     for wrong in ("big", "Smoke"):
-        with pytest.raises(ValueError, match=f"Unknown profile '{wrong}'; choose one of: smoke, laptop, paper"):
+        with pytest.raises(ValueError, match=f"Unknown profile '{wrong}'; choose one of: smoke, laptop, settings, long, paper"):
             profile(wrong)
     monkeypatch.setenv("VAEDIS_PROFILE", "big")
     with pytest.raises(ValueError, match="Unknown profile 'big'"):
@@ -269,3 +269,29 @@ def test_equal_specifications_have_one_key_however_their_numbers_are_given():
     assert (type(same.beta), type(same.steps)) == (float, int)
     assert spec.replace(loss_options={"weight": 49.5}).key != spec.key
     assert spec.replace(model="mlp", model_options={"hidden": [8]}).key == spec.replace(model="mlp", model_options={"hidden": (8.0,)}).key
+
+
+def test_the_plan_has_each_run_of_its_experiments_once_and_in_their_tables():
+    scale = PROFILES["long"]
+    plan = experiments.grid("plan", "long")
+    keys = [spec.key for spec in plan]
+    assert len(set(keys)) == len(keys)
+    near = [s for s in experiments.grid("averaging", "long") if s.data_options["grid_spacing"] in (1, 2, 4)]
+    parts = {name: experiments.grid(name, "long") for name in ("fig9", "fig11", "low_beta")} | {"averaging": near}
+    for name, specs in parts.items():
+        assert [experiments.home("plan", spec, scale) for spec in specs] == [name] * len(specs)
+    assert set(keys) == {spec.key for specs in parts.values() for spec in specs}
+    assert all(spec.steps == 57_600 and spec.batch == 64 for spec in plan)
+    first = [(s.framework, s.data_options["grid_spacing"], s.latents, s.seed) for s in plan[:4]]
+    assert first == [("ada-gvae", spacing, 9, 0) for spacing in (1, 4, 8, 2)]
+    assert {s.latents for s in plan[4:8]} == {25}
+    assert [s.seed for s in plan] == sorted(s.seed for s in plan)
+    assert experiments.home("fig9", plan[4], scale) == "fig9"
+
+
+def test_the_settings_profile_has_those_of_table_a4_on_data_that_is_no_stand_in():
+    grid = experiments.grid("fig6", "settings")
+    assert len(grid) == 96
+    assert {(s.beta, s.latents) for s in grid} == {(s.beta, s.latents) for s in experiments.grid("fig6", "paper")}
+    assert {s.data for s in grid} == {"xysquares", "dsprites", "shapes3d"}
+    assert "stand-in" not in {s.data_options.get("origin") for s in grid}

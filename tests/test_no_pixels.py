@@ -131,7 +131,10 @@ def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["fig6"], "Unknown experiment without pixels 'fig6'; choose one of: fig9, fig11, averaging, rotation, beta, warmup, limits."),
+        (
+            ["fig6"],
+            "Unknown experiment without pixels 'fig6'; choose one of: fig9, fig11, averaging, rotation, beta, warmup, limits, batch.",
+        ),
         (["fig9", "--workers", "2"], "--workers does not go with --no-pixels"),
         (["fig9", "--retry-failed"], "--retry-failed does not go with --no-pixels"),
         (["fig9", "--profile", "laptop"], "--profile does not go with --no-pixels"),

@@ -157,7 +157,13 @@ def test_how_much_is_stored_is_told_for_each_profile(tmp_path, ran):
     # a stored run that no grid asks for does not count
     store.add(row_of(RunSpec(seed=77), "fig9", LAPTOP))
     total = len(experiments.grid("fig9", "laptop"))
-    assert sweep.describe_missing("fig9", store=store) == {"smoke": (0, 4), "laptop": (3, total), "paper": (0, 80)}
+    assert sweep.describe_missing("fig9", store=store) == {
+        "smoke": (0, 4),
+        "laptop": (3, total),
+        "settings": (0, 4),
+        "long": (0, 48),
+        "paper": (0, 80),
+    }
 
 
 def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_the_store(tmp_path, toy):
@@ -217,6 +223,48 @@ def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_
     _, again = scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
     for name in ("learnt_steps", "separation/x_R", "reconstructed/y_G"):
         np.testing.assert_array_equal(again[name], arrays[name])
+
+
+def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(
+        metrics, "evaluate", lambda *args, protocol, **options: {"mig": {"full": 0.25, "fast": 0.75}[protocol], "dci": Score(0.5)}
+    )
+    monkeypatch.setattr(scoring, "_LONG", 100)
+    monkeypatch.setattr(scoring, "_COURSE", (50, 160, 1_000))
+    scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
+    spec = toy_grid(scale)[0]
+    row, arrays = scoring.run_one(spec, "fig9", scale, device="cpu")
+    assert row["mig_max"] == 0.75
+    assert arrays["course_steps"].tolist() == [50, 160]
+    assert arrays["course/mig"].tolist() == [0.25, 0.25]
+    assert {n for n in arrays if n.startswith("course/z/")} == {f"course/z/{f}" for f in ("x_R", "y_R", "x_G", "y_G")}
+    # the last entry of the course is the end of the run, the first is not
+    np.testing.assert_array_equal(arrays["course/z/x_R"][1], arrays["z/x_R"])
+    assert not np.array_equal(arrays["course/z/x_R"][0], arrays["z/x_R"])
+
+    def stop():
+        return (tmp_path / "looks.json").exists() and '"60"' in (tmp_path / "looks.json").read_text()
+
+    with pytest.raises(TrainingStopped):
+        scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
+    _, again = scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
+    assert set(again) == set(arrays)
+    for name in arrays:
+        np.testing.assert_array_equal(again[name], arrays[name])
+
+
+def test_a_callback_comes_before_the_checkpoint_of_its_step(tmp_path, toy):
+    spec = toy_grid(TOY)[0].replace(steps=20)
+
+    def killed(step, run):
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(spec, device="cpu", callback=killed, every=10, checkpoint=tmp_path, checkpoint_every=5)
+    steps = []
+    fit(spec, device="cpu", callback=lambda step, run: steps.append(step), every=10, checkpoint=tmp_path, checkpoint_every=5)
+    assert steps == [10, 20]
 
 
 class Score(float):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _checkpoint, results
+from vaedis import _checkpoint, experiments, results
 from vaedis.data import NoDevice
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
@@ -165,4 +165,4 @@ def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome:
         raise problem
     first = next(iter(str(problem).splitlines()), "")
     status = f"failed: {type(problem).__name__}: {first}"
-    return results.make_row(spec, job.experiment, job.scale.name, status=status), {}
+    return results.make_row(spec, experiments.home(job.experiment, spec, job.scale), job.scale.name, status=status), {}

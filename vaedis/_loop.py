@@ -130,13 +130,13 @@ def _take_steps(run: Run, kept: Kept, time_is_up: Callable[[], bool], clock: _Cl
             kept.look()
         if calls or saves:
             clock.pause()
-            if saves:
-                kept.save()
             if calls:
                 kept.report()
                 run.model.eval()
                 callback(kept.step, run)
                 run.model.train()
+            if saves:  # after the callback: a run that is killed between the two resumes before it and calls it again
+                kept.save()
             clock.go_on()
     kept.report()
 

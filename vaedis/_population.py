@@ -316,14 +316,14 @@ def _train(
             kept.look()
         if calls or saves:
             kept.seconds += time.perf_counter() - started
-            if saves:
-                kept.save()
             if calls:
                 kept.report()
                 for run in (kept.runs[k] for k in kept.living):
                     run.model.eval()
                     callback(kept.step, run)  # type: ignore[misc]
                     run.model.train()
+            if saves:
+                kept.save()
             started = time.perf_counter()
     kept.seconds += time.perf_counter() - started
     kept.report()

@@ -21,7 +21,7 @@ def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     sweep = commands.add_parser(
         "sweep", parents=[common], help="run what an experiment lacks", description="Run what an experiment lacks, and store each run."
     )
-    sweep.add_argument("experiment", help=", ".join(GRIDS))
+    sweep.add_argument("experiment", help=f"{', '.join(GRIDS)}, or plan: several of them, the most telling runs first")
     sweep.add_argument("--profile", help=f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)")
     sweep.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
     sweep.add_argument("--precision", default="auto", help="float32, bf16, on a GPU tf32 too, or auto (default)")
@@ -84,7 +84,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     if args.no_pixels:
         return _sweep_without_pixels(args)
-    _check.one_of("experiment", args.experiment, GRIDS)
+    _check.one_of("experiment", args.experiment, [*GRIDS, "plan"])
     _check.count("--workers", args.workers, 0)
     _check.one_of("precision", args.precision, PRECISIONS)
     store = Store(args.out)

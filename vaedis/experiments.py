@@ -198,6 +198,20 @@ PROFILES: dict[str, Profile] = {
     "laptop": Profile(
         "laptop", 2_000, 2_000, 64, 5, (1, 8, 2, 4, 3, 6, 5, 7), 4_000, "full", "two CPU cores: the claims, with fewer steps and repeats"
     ),
+    "settings": Profile(
+        "settings", 2_500, 2_500, 64, 1, (1, 8), 4_000, "full", "two CPU cores: every beta and latent size of Figure 6, on data made here"
+    ),
+    "long": Profile(
+        "long",
+        57_600,
+        115_200,
+        64,
+        3,
+        (1, 4, 8, 2, 3, 5, 6, 7),
+        4_000,
+        "full",
+        "two CPU cores, for days: the steps of the paper, with a quarter of its batch",
+    ),
     "paper": Profile(
         "paper", 57_600, 115_200, 256, 5, (1, 8, 2, 4, 3, 5, 6, 7), 4_000, "full", "a GPU or a cluster: Table A4 as published"
     ),
@@ -235,9 +249,11 @@ def fig6(scale: Profile) -> list[RunSpec]:
     """Return the grid of Figure 6 (section 5.3): two frameworks on five data sets.
 
     The paper profile has Table A4's eight betas and two latent sizes, one run each, on the originals. The other profiles have its first
-    beta and latent size with two seeds, on data that is made here: rendered, or a stand-in where the images are photographs.
+    beta and latent size with two seeds, on data that is made here: rendered, or a stand-in where the images are photographs. The settings
+    profile has all of Table A4's settings, one run each, on the data sets that are no stand-ins.
     """
     full = scale.name == "paper"
+    pooled = full or scale.name == "settings"
     return [
         RunSpec(
             data=data,
@@ -250,9 +266,9 @@ def fig6(scale: Profile) -> list[RunSpec]:
             seed=seed,
         )
         for seed in range(1 if full else min(2, scale.repeats))
-        for beta in (BETAS if full else BETAS[:1])
-        for latents in ((9, 25) if full else (9,))
-        for data in ("xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb")
+        for beta in (BETAS if pooled else BETAS[:1])
+        for latents in ((9, 25) if pooled else (9,))
+        for data in ("xysquares", "dsprites", "shapes3d", *(() if scale.name == "settings" else ("cars3d", "smallnorb")))
         for framework in FRAMEWORKS
     ]
 
@@ -363,6 +379,52 @@ def longer(scale: Profile) -> list[RunSpec]:
     return [s.replace(steps=4 * s.steps) for s in chosen if s.seed < 3]
 
 
+def low_beta(scale: Profile) -> list[RunSpec]:
+    """Return `fig9`'s beta-VAE at spacings 1 and 2 with beta 0.001, the other value that Table A4 has for Figure 9."""
+    near = [s for s in fig9(scale) if s.framework == "beta-vae" and s.data_options["grid_spacing"] < 3]
+    return [s.replace(beta=0.001) for s in near]
+
+
+def batch(scale: Profile) -> list[RunSpec]:
+    """Return `fig9`'s cells at spacing 1 with the paper's batch of 256, two seeds at most.
+
+    What does a smaller batch change at equal steps?
+    """
+    return [s.replace(batch=256) for s in fig9(scale) if s.data_options["grid_spacing"] == 1 and s.seed < 2]
+
+
+_FIRST_SPACINGS = {"ada-gvae": (1, 4, 8, 2), "beta-vae": (1, 8, 2, 4)}
+
+
+def plan(scale: Profile) -> list[RunSpec]:
+    """Return the runs of Figures 9 and 11 in the order that tells most soonest, one seed of every line before the second of any.
+
+    Ada-GVAE at spacings 1, 4, 8 and 2; the cells of Figure 11; beta-VAE at spacings 1, 8, 2 and 4, at 1 and 2 with both betas; the
+    other spacings; last the published averaging at spacings 1, 2 and 4.
+    """
+
+    def line(spec: RunSpec) -> tuple[int, int]:
+        spacing = spec.data_options["grid_spacing"]
+        if spec.average == "published":
+            return 4, spacing
+        if spec.latents == 25:
+            return 1, 0
+        first = _FIRST_SPACINGS[spec.framework]
+        if spacing not in first:
+            return 3, spacing
+        return (0 if spec.framework == "ada-gvae" else 2), first.index(spacing)
+
+    near = [s for s in averaging(scale) if s.data_options["grid_spacing"] in (1, 2, 4)]
+    return sorted([*fig9(scale), *fig11(scale), *low_beta(scale), *near], key=lambda s: (s.seed, *line(s)))
+
+
+def home(experiment: str, spec: RunSpec, scale: Profile) -> str:
+    """Return the experiment whose table a run belongs in: of `plan`, which has none of its own, the first that has the run."""
+    if experiment != "plan":
+        return experiment
+    return next(name for name in ("fig9", "fig11", "low_beta", "averaging") if spec.key in {s.key for s in GRIDS[name](scale)})
+
+
 GRIDS = {
     "fig6": fig6,
     "fig9": fig9,
@@ -372,6 +434,8 @@ GRIDS = {
     "warmup": warmup,
     "limits": limits,
     "longer": longer,
+    "low_beta": low_beta,
+    "batch": batch,
 }
 
 
@@ -380,7 +444,8 @@ def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits", "longer"}
+    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits", "longer", "low_beta", "batch", "plan"}
+        ``"plan"`` is the runs of several, in an order of its own.
     scale : Profile or str, optional
         As for `profile`.
 
@@ -388,5 +453,5 @@ def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
     ----------
     Michlo, Klein and James (2023), Table A4.
     """
-    make = GRIDS[_check.one_of("experiment", experiment, GRIDS)]
+    make = {**GRIDS, "plan": plan}[_check.one_of("experiment", experiment, [*GRIDS, "plan"])]
     return make(scale if isinstance(scale, Profile) else profile(scale))

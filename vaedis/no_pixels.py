@@ -40,7 +40,7 @@ chose between batches of 64 and 128; it is no part of the results.
 LIMITS = (0.1, 0.178, 0.316, 0.562, 1.0)
 """The betas of `grid("limits")`."""
 
-EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits")
+EXPERIMENTS = ("fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits", "batch")
 
 
 def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
@@ -71,12 +71,13 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits", "batch"}
         ``"fig9"``, ``"fig11"``: the cells of those figures, with the betas that the laptop profile uses. ``"averaging"``: Figure 9's
         Ada-GVAE cells with the published averaging. ``"rotation"``: those of spacings 1 and 3 without the random rotation.
         ``"beta"``: spacings 1 and 8 with each beta of Table A4, two seeds at most, beta-VAE's before Ada-GVAE's. ``"warmup"``: the same
         from 0.00316 on, with a beta that grows over the first half of the steps. ``"limits"``: β-VAE at spacings 2, 4 and 6 around the
-        betas that perceived distances foretell, with a constant beta and with one that grows.
+        betas that perceived distances foretell, with a constant beta and with one that grows. ``"batch"``: spacings 1 and 8 with batches of
+        64 and of 256, three seeds.
     scale : Profile
     """
     _check.one_of("experiment", experiment, EXPERIMENTS)
@@ -92,6 +93,9 @@ def grid(experiment: str, scale: Profile = PROFILE) -> list[RunSpec]:
         between = [s for s in experiments.fig9(scale) if s.data_options["grid_spacing"] in (2, 4, 6) and s.seed < 2]
         between = [without_pixels(spec) for spec in between if spec.framework == "beta-vae"]
         return [s.replace(beta=beta, warmup=steps) for s in between for steps in (0, s.steps // 2) for beta in LIMITS]
+    if experiment == "batch":
+        ends = [s for s in experiments.fig9(scale) if s.data_options["grid_spacing"] in (1, 8) and s.seed < 3]
+        return [without_pixels(spec.replace(batch=batch)) for spec in ends for batch in (64, 256)]
     ada = [spec for spec in experiments.fig9(scale) if spec.framework == "ada-gvae"]
     if experiment == "averaging":
         return [without_pixels(spec.replace(average="published")) for spec in ada]
@@ -155,7 +159,7 @@ def run_missing(
 
     Parameters
     ----------
-    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits"}
+    experiment : {"fig9", "fig11", "averaging", "rotation", "beta", "warmup", "limits", "batch"}
     scale : Profile
     device : str or torch.device
     store : Store, optional

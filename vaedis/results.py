@@ -169,7 +169,7 @@ class Store:
         Figure 6 and Figure 9, for instance, share XYSquares at spacing 8 where both train for the same number of steps.
         """
         found = self.rows(experiment, profile)
-        if experiment in GRIDS and profile in PROFILES:
+        if experiment in (*GRIDS, "plan") and profile in PROFILES:
             wanted = {spec.key for spec in grid(experiment, profile)} - {row["key"] for row in found}
             others = (e for e, p in self.tables() if p == profile and e != experiment)
             found += [row for e in others if wanted for row in self.rows(e, profile) if row["key"] in wanted]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vaedis import _files, distances, losses, results
+from vaedis import _files, distances, experiments, losses, results
 from vaedis._step import resolve_precision
 from vaedis.data import resolve_device
 from vaedis.experiments import Profile, RunSpec
@@ -27,6 +28,11 @@ _LOOKS = 8
 # when it is recorded what the network makes of each factor, in 80ths of the run: often at first, when they change fast
 _WATCHED = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 35, 40, 48, 56, 64, 72, 80)
 _CHECKPOINT_EVERY = 500
+# when a long run is scored in full and its distances are recorded, to see what shorter runs would have shown
+_COURSE = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 57_600, 115_200)
+# runs of at least so many steps are long
+_LONG = 20_000
+_COURSE_LEVELS = ("z", "kl", "reconstruction")
 # images along each factor that distances are averaged over: the authors' 100 traversals, fewer of factors with more than 20 values
 _TRAVERSED = 2_000
 
@@ -63,7 +69,8 @@ def run_one(
     arrays : dict of str to ndarray
         What Figures 4, 7 and 10 draw, see `summarise`, and, of runs scored by the full protocol, how their factors were learnt:
         ``"separation/<factor>"`` in nats and ``"reconstructed/<factor>"`` as a share, float32, at ``"learnt_steps"``
-        (`distances.learnt`). Empty if the run failed.
+        (`distances.learnt`). Of runs of at least 20,000 steps also their course: at ``"course_steps"``, the full scores ``"course/mig"``
+        and ``"course/dci"``, and the distances ``"course/<level>/<factor>"``, shape (times, f, f). Empty if the run failed.
 
     Raises
     ------
@@ -71,6 +78,7 @@ def run_one(
         If `stop` said so before the run was trained.
     """
     started = time.perf_counter()
+    experiment = experiments.home(experiment, spec, scale)
     place = resolve_device(device)
     precision = resolve_precision(precision, place, spec.model)
     made_by: dict[str, Any] = {
@@ -81,7 +89,7 @@ def run_one(
     }
     seen = _Looks(spec, checkpoint)
     # looked at on the way only where runs are long enough for that to mean anything
-    every = spec.steps // _WATCHED[-1] if scale.protocol == "full" else 0
+    every = seen.every if scale.protocol == "full" else 0
     try:
         run = fit(
             spec,
@@ -109,7 +117,7 @@ def run_one(
         origin=run.data.origin,
         **made_by,
     )
-    return row, {**summarise(run), **seen.learning()}
+    return row, {**summarise(run), **seen.learning(), **seen.history()}
 
 
 def final_scores(run: Run, protocol: str, shape: tuple[int, int, int]) -> dict[str, float]:
@@ -152,23 +160,33 @@ class _Looks:
     def __init__(self, spec: RunSpec, folder: Path | None):
         self.watch_every = max(1, spec.steps // _WATCHED[-1])
         self.score_every = self.watch_every * _WATCHED[-1] // _LOOKS
+        self.course_steps = {step for step in _COURSE if step <= spec.steps} if spec.steps >= _LONG else set()
+        # the callback comes at all of these
+        self.every = math.gcd(spec.steps // _WATCHED[-1], *self.course_steps)
         self.path = None if folder is None else folder / "looks.json"
         self.scores: dict[str, dict[str, float]] = {}
         self.learnt: dict[str, dict[str, dict[str, float]]] = {}
+        self.course: dict[str, dict[str, Any]] = {}
         if self.path is not None and self.path.exists():
             with contextlib.suppress(ValueError, KeyError):
                 kept = json.loads(self.path.read_text(encoding="utf-8"))
-                self.scores, self.learnt = kept["scores"], kept["learnt"]
+                self.scores, self.learnt, self.course = kept["scores"], kept["learnt"], kept.get("course", {})
 
     def __call__(self, step: int, run: Run) -> None:
-        scored, watched = step % self.score_every == 0, step // self.watch_every in _WATCHED
+        scored = step % self.score_every == 0
+        watched = step % self.watch_every == 0 and step // self.watch_every in _WATCHED
+        on_course = step in self.course_steps
         if scored:
             found = run.scores(protocol="fast")
             self.scores[str(step)] = {name: float(found[name]) for name in ("mig", "dci")}
         if watched:
             self.learnt[str(step)] = distances.learnt(run)
-        if self.path is not None and (scored or watched):
-            kept = json.dumps({"scores": self.scores, "learnt": self.learnt})
+        if on_course:
+            found = run.scores(protocol="full")
+            matrices = {f"{level}/{factor}": m.astype(np.float32).tolist() for level, factor, m in _levels(run) if level in _COURSE_LEVELS}
+            self.course[str(step)] = {"mig": float(found["mig"]), "dci": float(found["dci"]), **matrices}
+        if self.path is not None and (scored or watched or on_course):
+            kept = json.dumps({"scores": self.scores, "learnt": self.learnt, "course": self.course})
             try:
                 _files.write_text(self.path, kept)
             except OSError as error:
@@ -187,6 +205,19 @@ class _Looks:
             for name in factors:
                 found[f"{measure}/{name}"] = np.array([self.learnt[str(s)][measure][name] for s in steps], np.float32)
         return found
+
+    def history(self) -> dict[str, np.ndarray]:
+        steps = sorted(map(int, self.course))
+        names = self.course[str(steps[0])] if steps else ()
+        found = {f"course/{name}": np.array([self.course[str(step)][name] for step in steps], np.float32) for name in names}
+        return {"course_steps": np.array(steps, np.int32), **found} if steps else {}
+
+
+def _levels(run: Run) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield level, factor and matrix of distances, at every level of a network and along every factor."""
+    for factor, size in zip(run.data.factors.names, run.data.factors.sizes, strict=True):
+        for level, matrix in distances.level_matrices(run, factor, traversals=min(100, _TRAVERSED // size)).items():
+            yield level, factor, matrix
 
 
 def summarise(run: Run) -> dict[str, np.ndarray]:
@@ -214,9 +245,8 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
         "cycles": run.pictures(z.flatten(0, 1)).unflatten(0, z.shape[:2]).cpu().numpy(),
         "spread": losses.kl_to_prior(mean, logvar).mean(0).cpu().numpy(),
     }
-    for factor, size in zip(run.data.factors.names, run.data.factors.sizes, strict=True):
-        for level, matrix in distances.level_matrices(run, factor, traversals=min(100, _TRAVERSED // size)).items():
-            arrays[f"{level}/{factor}"] = matrix.astype(np.float32)
+    for level, factor, matrix in _levels(run):
+        arrays[f"{level}/{factor}"] = matrix.astype(np.float32)
     windows = np.array_split(np.arange(run.spec.steps), min(_HISTORY_POINTS, run.spec.steps))
     arrays["steps"] = np.array([w[-1] + 1 for w in windows], np.int32)
     for term, values in run.history.items():
