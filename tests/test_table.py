@@ -179,7 +179,7 @@ def test_npz_files_are_read(tmp_path, save):
 
 
 def test_large_arrays_are_read_from_a_file_that_is_gone_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.table._IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.files._IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez_compressed(tmp_path / "mine.npz", images=pictures(GRID), factors=GRID)
     data = read_table(tmp_path / "mine.npz")

@@ -16,9 +16,10 @@ from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, NoDevice, resolve_device
 from vaedis.data.coordinates import Coordinates
 from vaedis.data.dsprites import DSprites
+from vaedis.data.files import read_table
 from vaedis.data.relabelled import Relabelled
 from vaedis.data.shapes3d import Shapes3D
-from vaedis.data.table import Table, read_table
+from vaedis.data.table import Table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
