@@ -1,0 +1,24 @@
+import pytest
+
+from vaedis._text import plain
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, in French: été", "plain, in French: été"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\u202eb", "a\\u202eb"),
+        ("a\ud800b", "a\\ud800b"),
+        ("a\u2028b\x00\r", "a\\u2028b\\x00\\r"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text, shown):
+    assert plain(text) == shown
+
+
+def test_long_text_is_cut():
+    assert plain("a" * 1_000_000, longest=10) == "a" * 9 + "…"
+    assert plain("a" * 10, longest=10) == "a" * 10
