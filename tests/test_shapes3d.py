@@ -2,6 +2,7 @@
 
 import colorsys
 import csv
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from vaedis.distances import along, random_pairs
 ORIGINALS = Path(__file__).with_name("data") / "shapes3d_originals_4.npz"
 ALL_ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "shapes3d_panels_25.npz"
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
+TOOL = importlib.util.spec_from_file_location("draw_shapes3d", Path(__file__).parents[1] / "tools" / "draw_shapes3d.py")
+draw_shapes3d = importlib.util.module_from_spec(TOOL)
+TOOL.loader.exec_module(draw_shapes3d)
 SKY = [153, 226, 249]
 
 
@@ -126,7 +130,7 @@ def test_outlines_are_antialiased(data):
 
 
 def test_geometries_cast_alone_are_those_of_the_whole_set(data):
-    maps = shapes3d.geometry("sphere", torch.tensor([0.75, 1.25]), torch.deg2rad(torch.tensor([-30.0, 30.0])))
+    maps = draw_shapes3d.geometry("sphere", torch.tensor([0.75, 1.25]), torch.deg2rad(torch.tensor([-30.0, 30.0])))
     for b, (scale, orientation) in enumerate(((0, 0), (7, 14))):
         x = image(data, 5, 0, 0, scale, 2, orientation)
         # green and blue of the floor, cyan, are its tone of 1
