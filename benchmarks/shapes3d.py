@@ -115,7 +115,7 @@ def main() -> None:
     data = vd.load("shapes3d")
     data.images(torch.tensor([0]))
     seconds = time.perf_counter() - started
-    print(f"{GEOMETRIES} geometries cast in {seconds:.1f} s; torch {torch.__version__}, {torch.get_num_threads()} threads.\n")
+    print(f"first image after {seconds:.1f} s; torch {torch.__version__}, {torch.get_num_threads()} threads.\n")
     if args.panels is not None:
         with np.load(args.panels, allow_pickle=False) as file:
             originals(data, file["imgs"], args.picture)
