@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 import vaedis as vd
 from vaedis import frameworks, losses, model
 from vaedis.data import Coordinates
-from vaedis.distances import confusion
+from vaedis.distances import along, confusion
 
 SCRIPT = Path(__file__).parents[1] / "book" / "assets" / "live" / "vae.js"
 NODE = shutil.which("node")
@@ -30,35 +30,64 @@ def run(code: str, **inputs):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("spacing", range(1, 9))
-@pytest.mark.parametrize(("radius", "standardised"), [(None, True), (None, False), (31, True), (3, True), (40, False), (0, True)])
-def test_perceived_distances_are_those_of_the_package(spacing, radius, standardised):
-    data = vd.load("xysquares", num_squares=1, rgb=False, grid_spacing=spacing)
-    loss = losses.get("mse") if radius is None else losses.BoxBlur(radius=radius, weight=(2 * radius + 1) ** 2)
-    x = data.observations(torch.arange(64), standardise=standardised).double()
+LOSSES = {
+    "mse": ({}, losses.MSE()),
+    "blur 31": ({"loss": "blur", "radius": 31}, losses.BoxBlur(radius=31)),
+    "blur 0": ({"loss": "blur", "radius": 0}, losses.BoxBlur(radius=0)),
+    "blur 40": ({"loss": "blur", "radius": 40}, losses.BoxBlur(radius=40)),
+    "blur of another weight": ({"loss": "blur", "radius": 3, "weight": 5}, losses.BoxBlur(radius=3, weight=5)),
+    "pyramid": ({"loss": "pyramid"}, losses.Pyramid()),
+    "pyramid of few levels": ({"loss": "pyramid", "levels": 3, "growth": 2}, losses.Pyramid(levels=3, growth=2.0)),
+}
+
+
+def squares(spacing, side=8):
+    """All images of one square as numbers of double precision, 0 and 1, shape (64, 1, 64, 64)."""
+    data = vd.load("xysquares", num_squares=1, rgb=False, grid_spacing=spacing, square_size=side, grid_size=8)
+    assert len(data) == 64
+    return data, data.images(torch.arange(64)).permute(0, 3, 1, 2).double() / 255
+
+
+@pytest.mark.parametrize("side", [8, 5])
+@pytest.mark.parametrize("spacing", [1, 3, 7])
+@pytest.mark.parametrize("name", LOSSES)
+def test_perceived_distances_are_those_of_the_package(name, spacing, side):
+    options, loss = LOSSES[name]
+    data, x = squares(spacing, side)
     expected = torch.stack([loss.distance(x[i : i + 1], x) for i in range(64)]).numpy()
-    options = {"spacing": spacing, "radius": radius, "standardised": standardised}
-    ours = np.array(run("answer = live.squaredDistances(live.imageProducts(given))", **options)).reshape(64, 64)
-    # what is observed is single precision
-    np.testing.assert_allclose(ours, expected, rtol=2e-6, atol=2e-6 * expected.max())
+    code = "const d = live.squaredDistances(live.imageProducts(given)); answer = { d, along: live.factorMatrix(d) }"
+    page = run(code, spacing=spacing, square=side, standardised=False, **options)
+    np.testing.assert_allclose(np.array(page["d"]).reshape(64, 64), expected, rtol=1e-9, atol=1e-12 * expected.max())
+    matrix = along(data, loss, factors=["x_R"])["x_R"].matrix
+    # the package's own route along factors is single precision for some losses
+    np.testing.assert_allclose(np.array(page["along"]).reshape(8, 8), matrix, rtol=1e-5, atol=1e-6 * matrix.max())
 
 
-@pytest.mark.parametrize("spacing", [1, 4, 8])
-def test_distances_without_blur_are_the_closed_form(spacing):
-    ours = np.array(run("answer = live.squaredDistances(live.imageProducts(given))", spacing=spacing, standardised=False)).reshape(64, 64)
+@pytest.mark.parametrize("spacing", range(1, 9))
+def test_distances_without_blur_are_the_closed_form_to_the_last_digits(spacing):
+    page = run("answer = live.squaredDistances(live.imageProducts(given))", spacing=spacing, standardised=False)
     shared = np.maximum(0, 8 - spacing * np.abs(np.subtract.outer(np.arange(8), np.arange(8))))
     expected = (2 * 64 - 2 * np.kron(shared, shared)) / 64**2
-    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-17)
+    np.testing.assert_allclose(np.array(page).reshape(64, 64), expected, rtol=1e-12, atol=1e-17)
+    # of images of 0 and 1 the mean absolute error is the same number
+    _, x = squares(spacing)
+    np.testing.assert_allclose(expected[5], losses.MAE().distance(x[5:6], x).numpy(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{"spacing": 1}, {"spacing": 8}, {"spacing": 5, "radius": 31}])
+def test_standardised_distances_are_those_that_networks_are_trained_with():
+    data, x = squares(2)
+    page = run("answer = live.squaredDistances(live.imageProducts(given))", spacing=2)
+    np.testing.assert_allclose(page[:64], (losses.MSE().distance(x[:1], x) / data.std[0] ** 2).numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"spacing": 1}, {"spacing": 8}, {"spacing": 5, "loss": "blur"}])
 def test_coordinates_keep_all_distances(options):
     found = run("answer = { ...live.coordinates(live.imageProducts(given)), d: live.squaredDistances(live.imageProducts(given)) }", **options)
     table = np.array(found["table"]).reshape(64, found["size"])
     distances = ((table[:, None] - table) ** 2).mean(-1)
     np.testing.assert_allclose(distances.ravel(), found["d"], rtol=1e-9, atol=1e-12)
     data = vd.load("xysquares", num_squares=1, rgb=False, grid_spacing=options["spacing"])
-    loss = losses.BoxBlur(radius=31, weight=63**2) if "radius" in options else "mse"
+    loss = "box-blur" if "loss" in options else "mse"
     assert Coordinates(data, loss).shape == (1, 1, found["size"])
 
 

@@ -47,25 +47,54 @@ const live = (() => {
     return Array.from({ length: POSITIONS }, (_, k) => left + spacing * k);
   }
 
-  /* Return inner products of the bars that stand for a square along one axis: at each pixel as it is (radius null), or
-     averaged over a box of 2 * radius + 1 pixels with zeros around the image. Float64Array of POSITIONS * POSITIONS. */
-  function axisProducts(spacing, radius = null, square = SQUARE) {
-    const bars = firstPixels(spacing, square).map((first) => {
-      const bar = new Float64Array(SIZE);
-      for (let p = 0; p < SIZE; p++) {
-        if (radius === null) {
-          bar[p] = p >= first && p < first + square ? 1 : 0;
-        } else {
-          const low = Math.max(first, p - radius);
-          const high = Math.min(first + square - 1, p + radius);
-          bar[p] = Math.max(0, high - low + 1) / (2 * radius + 1);
-        }
-      }
-      return bar;
+  /* Return the bars of 64 pixels that stand for a square at each position along one axis. */
+  function bars(spacing, square) {
+    return firstPixels(spacing, square).map((first) =>
+      Float64Array.from({ length: SIZE }, (_, p) => (p >= first && p < first + square ? 1 : 0)),
+    );
+  }
+
+  /* Return a bar averaged over a box of 2 * radius + 1 pixels around each pixel, with zeros around the image. */
+  function blurred(bar, radius) {
+    return bar.map((_, p) => {
+      let sum = 0;
+      for (let q = Math.max(0, p - radius); q <= Math.min(SIZE - 1, p + radius); q++) sum += bar[q];
+      return sum / (2 * radius + 1);
     });
-    const products = new Float64Array(POSITIONS * POSITIONS);
-    bars.forEach((a, i) => bars.forEach((b, j) => (products[i * POSITIONS + j] = dot(a, b))));
-    return products;
+  }
+
+  /* Return a bar averaged over blocks of 2 ** level pixels. */
+  function pooled(bar, level) {
+    const block = 2 ** level;
+    return Float64Array.from({ length: SIZE / block }, (_, k) => {
+      let sum = 0;
+      for (let q = k * block; q < (k + 1) * block; q++) sum += bar[q];
+      return sum / block;
+    });
+  }
+
+  /* Return the inner products of all pairs of bars: Float64Array of POSITIONS * POSITIONS. */
+  function products(list) {
+    return Float64Array.from({ length: list.length ** 2 }, (_, k) =>
+      dot(list[Math.floor(k / list.length)], list[k % list.length]),
+    );
+  }
+
+  /* Return what a loss adds up: a list of { weight, axis }, where an inner product of two images of one square is the sum
+     over the list of weight * axis(columns) * axis(rows). All losses here treat both axes alike and apart. */
+  function terms({ loss = "mse", spacing, square = SQUARE, radius = 31, weight = (2 * radius + 1) ** 2, levels = 6, growth = 4 }) {
+    const plain = bars(spacing, square);
+    const list = [{ weight: 1 / SIZE ** 2, axis: products(plain) }];
+    if (loss === "blur") {
+      list.push({ weight: weight / SIZE ** 2, axis: products(plain.map((bar) => blurred(bar, radius))) });
+    }
+    if (loss === "pyramid") {
+      for (let level = 1; level < levels; level++) {
+        const axis = products(plain.map((bar) => pooled(bar, level)));
+        list.push({ weight: growth ** level / (SIZE / 2 ** level) ** 2, axis });
+      }
+    }
+    return list;
   }
 
   function dot(a, b) {
@@ -74,27 +103,39 @@ const live = (() => {
     return sum;
   }
 
-  /* Return the inner products of the images of one square, whose mean squared differences are perceived distances.
-     Position 8 * column + row. Options: spacing, square; radius and weight of the box blur that is added to MSE, or radius
-     null for MSE alone; standardised as networks see images, or in [0, 1]. Float64Array of 64 * 64. */
-  function imageProducts({ spacing, radius = null, weight = null, square = SQUARE, standardised = true }) {
+  /* Return the inner products of the images of one square under a loss, whose squared differences are perceived distances.
+     Image 8 * column + row. Options: spacing; square, its side; loss, "mse" (for images of 0 and 1 the same as mean absolute
+     error), "blur" (MSE plus box blur, with radius and weight) or "pyramid" (levels, growth); standardised as networks see
+     images, or in [0, 1]. Float64Array of 64 * 64. */
+  function imageProducts({ standardised = true, ...options }) {
     const n = POSITIONS * POSITIONS;
-    const products = new Float64Array(n * n);
-    const scale = 1 / (SIZE * SIZE * (standardised ? STD * STD : 1));
-    const add = (axis, factor) => {
+    const result = new Float64Array(n * n);
+    const unit = standardised ? 1 / (STD * STD) : 1;
+    for (const { weight, axis } of terms(options)) {
       for (let i = 0; i < n; i++) {
         for (let j = 0; j < n; j++) {
           const columns = axis[Math.floor(i / POSITIONS) * POSITIONS + Math.floor(j / POSITIONS)];
           const rows = axis[(i % POSITIONS) * POSITIONS + (j % POSITIONS)];
-          products[i * n + j] += factor * scale * columns * rows;
+          result[i * n + j] += unit * weight * columns * rows;
         }
       }
-    };
-    add(axisProducts(spacing, null, square), 1);
-    if (radius !== null) {
-      add(axisProducts(spacing, radius, square), weight === null ? (2 * radius + 1) ** 2 : weight);
     }
-    return products;
+    return result;
+  }
+
+  /* Return the mean distance between the columns of a square, over all rows: Float64Array of POSITIONS * POSITIONS. */
+  function factorMatrix(distances) {
+    const matrix = new Float64Array(POSITIONS * POSITIONS);
+    for (let a = 0; a < POSITIONS; a++) {
+      for (let b = 0; b < POSITIONS; b++) {
+        for (let row = 0; row < POSITIONS; row++) {
+          const i = a * POSITIONS + row;
+          const j = b * POSITIONS + row;
+          matrix[a * POSITIONS + b] += distances[i * POSITIONS * POSITIONS + j] / POSITIONS;
+        }
+      }
+    }
+    return matrix;
   }
 
   /* Return squared distances from inner products of n vectors. Float64Array of n * n. */
@@ -427,10 +468,10 @@ const live = (() => {
     POSITIONS,
     STD,
     Vae,
-    axisProducts,
     confusion,
     coordinates,
     eigen,
+    factorMatrix,
     firstPixels,
     imageProducts,
     normal,
