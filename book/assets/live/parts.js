@@ -97,6 +97,12 @@ const liveParts = (() => {
     return { state, wrong };
   }
 
+  /* Read the settings that the page gives its figure, as in data-spacing="8". */
+  function fromPage(dataset, fields) {
+    const pairs = Object.entries(fields).map(([name, read]) => [name, name in dataset ? read(dataset[name]) : undefined]);
+    return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
+  }
+
   /* Write the state into the address without adding to the history; does nothing where a page may not. */
   function toAddress(state) {
     const words = new URLSearchParams(Object.entries(state).map(([name, value]) => [name, String(value)]));
@@ -133,5 +139,5 @@ const liveParts = (() => {
 
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  return { between, calm, choice, colours, fromAddress, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole };
+  return { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole };
 })();

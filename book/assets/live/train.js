@@ -2,7 +2,7 @@
 /* "Train it here": a VAE that trains in the page on the perceived distances of one square at 64 positions. */
 
 (() => {
-  const { between, calm, choice, colours, fromAddress, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole } =
+  const { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole } =
     liveParts;
   const SIDE = live.POSITIONS;
   const N = SIDE * SIDE;
@@ -22,7 +22,7 @@
   const PHASES = [
     ["encode", "Encode: each image becomes a posterior, a mean (dot) and a width (ellipse)."],
     ["sample", "Sample: one code is drawn from each posterior (crosses). The decoder sees nothing else."],
-    ["decode", "Decode: the darker a position, the more the decoded sample of the marked image looks like it to the loss."],
+    ["decode", "Decode: the stronger the colour of a position, the more the decoded sample of the marked image looks like it to the loss."],
     ["compare", "Compare: the line joins the two images whose confusion costs most, how often it happens times what the loss says."],
     ["update", "Update: Adam moves all weights one step against the gradient of reconstruction loss and KL divergence."],
   ];
@@ -31,13 +31,14 @@
     constructor(root) {
       this.root = root;
       const { state, wrong } = fromAddress(FIELDS);
-      this.state = { ...DEFAULTS, ...presets(root.dataset), ...state };
+      this.state = { ...DEFAULTS, ...fromPage(root.dataset, FIELDS), ...state };
       this.focus = 3 * SIDE + 3;
       this.playing = false;
       this.phase = null;
       this.build(wrong);
       this.reset();
       onAppearance(() => this.draw());
+      window.addEventListener("hashchange", () => this.follow());
       if (Object.keys(state).length) this.root.scrollIntoView();
     }
 
@@ -80,7 +81,7 @@
         "div",
         { class: "live-views" },
         panel("posteriors: red grows with the column, blue with the row; lines join neighbours", this.plane),
-        panel("how close the loss finds each image to the marked one: darker is closer", this.seen),
+        panel("how close the loss finds each image to the marked one: the stronger the colour, the closer", this.seen),
         panel("which images samples of the marked one are taken for", this.taken),
       );
       this.root.replaceChildren(
@@ -118,6 +119,20 @@
       if (focus === this.focus) return;
       this.focus = focus;
       this.draw();
+    }
+
+    /* Take on the settings of a link within the page. */
+    follow() {
+      const { state } = fromAddress(FIELDS);
+      if (!Object.keys(state).length) return;
+      Object.assign(this.state, state);
+      this.controls.spacing.set(this.state.spacing);
+      this.controls.radius.set(this.state.radius);
+      this.controls.beta.set(Math.log10(this.state.beta));
+      this.controls.seed.set(this.state.seed);
+      this.controls.loss.input.value = this.state.loss;
+      this.reset();
+      this.root.scrollIntoView();
     }
 
     change(changes) {
@@ -373,16 +388,6 @@
     const low = dark ? 95 : 38;
     const channel = (k) => Math.round(low + ((dark ? 255 : 242) - low) * (k / (SIDE - 1)));
     return `rgb(${channel(Math.floor(i / SIDE))},${dark ? 130 : 90},${channel(i % SIDE)})`;
-  }
-
-  /* Read the settings that the page itself gives, as in data-spacing="8". */
-  function presets(dataset) {
-    const found = {};
-    for (const [name, read] of Object.entries(FIELDS)) {
-      const value = name in dataset ? read(dataset[name]) : undefined;
-      if (value !== undefined) found[name] = value;
-    }
-    return found;
   }
 
   document.addEventListener("DOMContentLoaded", () => {
