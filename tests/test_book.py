@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,9 +29,10 @@ def test_the_table_of_contents_is_what_lies_in_the_folder():
     assert "numbered" not in (ROOT / "_toc.yml").read_text()
 
 
-def test_the_table_of_contents_is_one_file():
-    assert (BOOK / "_toc.yml").is_symlink()
-    assert os.readlink(BOOK / "_toc.yml") == "../_toc.yml"
+def test_the_table_of_contents_of_jupyter_book_is_a_copy():
+    """A copy and no link, which a zip, Windows and some shares turn into a text file."""
+    assert not (BOOK / "_toc.yml").is_symlink()
+    assert (BOOK / "_toc.yml").read_bytes() == (ROOT / "_toc.yml").read_bytes()
     assert not (BOOK / "_static").exists(), "Jupyter Book adds every script in book/_static to every page"
 
 
@@ -132,6 +134,7 @@ def small(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "_config.yml").write_text("title: small\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: one\n- file: two\n")
+    shutil.copy(tmp_path / "_toc.yml", tmp_path / "book")
     (tmp_path / "book" / "intro.md").write_text("# Intro\n")
     code = "import os\n\nprint(profile, seed, os.path.basename(os.getcwd()))"
     (tmp_path / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=code))
@@ -143,7 +146,7 @@ def cached(root: Path, name: str) -> str | None:
     """Return what Jupyter Book would show as the output of a notebook without executing it."""
     from jupyter_cache import get_cache
 
-    cache, notebook = get_cache(str(_notebooks.cache_path(root))), _notebooks.as_the_book_reads_it(root, name)
+    cache, notebook = get_cache(str(_notebooks.cache_path(root / "_build"))), _notebooks.as_the_book_reads_it(root, name)
     try:
         cache.match_cache_notebook(notebook)
     except KeyError:
@@ -233,7 +236,7 @@ def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
 def test_bad_requests_change_nothing(small):
     for error, options in {
         "Unknown notebook 'three'; choose from: one, two": {"only": ["three"]},
-        "no parameter 'sed'; it has: profile, seed": {"params": {"sed": 1}},
+        "No notebook that was asked for has a parameter 'sed'; they have: profile, seed": {"params": {"sed": 1}},
         "use --profile": {"params": {"profile": "paper"}},
         "workers must be at least 1": {"workers": 0},
     }.items():
@@ -275,7 +278,7 @@ def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profi
 
     monkeypatch.setattr(_notebooks.subprocess, "run", run)
     _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    _notebooks.execute(small, tmp_path / "one.ipynb", tmp_path / "run.ipynb", profile, {}, 1)
+    _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", profile, {}, 1, 0)
     assert seen == [expected]
 
 
@@ -305,13 +308,31 @@ def test_absent_tools_are_one_sentence(small, monkeypatch):
         book.build(root=small)
 
 
-def test_facts_that_cannot_be_read_count_as_none(small):
-    (small / "_build").mkdir()
-    (small / "_build" / "runs.json").write_text("{half")
-    assert _runs.read_facts(small) == {}
-    _runs.write_facts(small, {"one": {"key": "k"}})
-    assert json.loads((small / "_build" / "runs.json").read_text()) == {"one": {"key": "k"}}
-    assert not list((small / "_build").glob("*.tmp"))
+FACTS = {
+    **{name: "text" for name in ("key", *_runs.TOLD)},
+    "params": {},
+    "seconds": 1.5,
+    "date": "2026-01-01T00:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize("content", [b"{half", b"\xff\xfe", b"[]", b"[" * 100_000])
+def test_facts_that_cannot_be_read_are_named_and_removed(tmp_path, capsys, content):
+    (tmp_path / "runs.json").write_bytes(content)
+    assert _runs.read_facts(tmp_path) == {}
+    assert "runs.json is damaged and was removed" in capsys.readouterr().err
+    assert not (tmp_path / "runs.json").exists()
+    _runs.write_facts(tmp_path, {"one": FACTS})
+    assert _runs.read_facts(tmp_path) == {"one": FACTS}
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"date": "2026-13-01"}, {"date": 3}, {"seconds": "1"}, {"params": []}, {"torch": None}, {"key": 1}]
+)
+def test_facts_with_a_damaged_entry_count_as_no_run(tmp_path, change):
+    _runs.write_facts(tmp_path, {"one": {**FACTS, **change}, "two": FACTS, "three": 3})
+    assert _runs.read_facts(tmp_path) == {"two": FACTS}
 
 
 # The built pages.
