@@ -16,6 +16,9 @@ def test_params_are_literals_where_they_read_as_such():
     assert cli.parse_param("beta=1e-3") == ("beta", 1e-3)
     assert cli.parse_param("device=cuda:0") == ("device", "cuda:0")
     assert cli.parse_param("note=a=b") == ("note", "a=b")
+    # a mapping that Python cannot make, and brackets deeper than it reads
+    assert cli.parse_param("note={[]: 1}") == ("note", "{[]: 1}")
+    assert cli.parse_param("note=" + "(" * 10_000) == ("note", "(" * 10_000)
 
 
 @pytest.mark.parametrize("text", ["seed", "=1", "a b=1"])
@@ -70,6 +73,15 @@ def test_errors_are_one_line(monkeypatch, capsys, error, code):
     monkeypatch.setattr(book, "build", build)
     assert cli.main(["book"]) == code
     assert capsys.readouterr().err == f"vaedis: {str(error) or 'interrupted'}\n"
+
+
+def test_an_error_cannot_command_the_terminal(monkeypatch, capsys):
+    def build(*args, **options):
+        raise RuntimeError("\x1b]0;title\x07 \u202e")
+
+    monkeypatch.setattr(book, "build", build)
+    assert cli.main(["book"]) == 1
+    assert capsys.readouterr().err == "vaedis: \\x1b]0;title\\x07 \\u202e\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -70,9 +70,7 @@ def parameters(notebook: Any) -> list[str]:
     return [parameter.name for cell in cells for parameter in PythonTranslator.inspect(cell)]
 
 
-def execute(
-    source: Path, target: Path, folder: Path, profile: str, params: Mapping[str, Any], workers: int, build_is_gone: int
-) -> None:
+def execute(source: Path, target: Path, folder: Path, profile: str, params: Mapping[str, Any], workers: int, build_is_gone: int) -> None:
     """Run a notebook in a process of its own.
 
     Parameters
@@ -213,8 +211,7 @@ def mend_cache(build: Path) -> None:
     cache = get_cache(str(path))
     try:
         for record in cache.list_cache_records():
-            with contextlib.suppress(KeyError):  # without its file, which counts as not run
-                cache.get_cache_bundle(record.pk)
+            cache.get_cache_bundle(record.pk)
         cache.get_version()
         cache.get_cache_limit()
         cache.list_project_records()

@@ -151,9 +151,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run_key(
-    root: Path, name: str, profile: str, params: Mapping[str, Any], digest: str | None = None, build: Path | None = None
-) -> str:
+def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], digest: str | None = None, build: Path | None = None) -> str:
     """Return the key of a notebook's run: two runs share it only if they would do the same.
 
     Parameters
@@ -182,7 +180,9 @@ def run_key(
         "originals": originals(),
     }
     if name == LAST:
-        parts["others"] = [(other, facts["date"]) for other, facts in sorted(read_facts(build or build_folder(root)).items()) if other != LAST]
+        parts["others"] = [
+            (other, facts["date"]) for other, facts in sorted(read_facts(build or build_folder(root)).items()) if other != LAST
+        ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -266,9 +266,7 @@ def originals() -> dict[str, str]:
     return {name: facts["sha256"] for name, facts in found.items() if facts is not None}
 
 
-def is_current(
-    root: Path, name: str, facts: Mapping[str, Any] | None, digest: str | None = None, build: Path | None = None
-) -> bool:
+def is_current(root: Path, name: str, facts: Mapping[str, Any] | None, digest: str | None = None, build: Path | None = None) -> bool:
     """Tell whether stored facts describe a run that would be the same today.
 
     The profile that ``VAEDIS_PROFILE`` asks for must be that of the run; where it is unset, any profile's run will do, since

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,10 @@ def build(
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"The book needs {', '.join(missing)}; install them with: pip install -c constraints.txt -e '.[book]'.")
+    try:
+        Path.home()
+    except RuntimeError:
+        raise RuntimeError("Jupyter needs a home folder, and this user has none; set HOME to a folder that can be written to.") from None
     root = root or _runs.find_root()
     name = get_profile(profile).name
     only = list(only)
@@ -256,7 +260,7 @@ def _tell_standard_error(name: str, run: Any) -> None:
 
 def _in_parallel(
     root: Path, folder: Path, names: list[str], profile: str, given: Mapping[str, Mapping[str, Any]], workers: int
-) -> Iterator[tuple[str, float, str | None]]:
+) -> Generator[tuple[str, float, str | None], None, None]:
     """Run notebooks, a few at a time, and yield name, seconds and what went wrong, as each is done."""
     build_is_gone, this_build = os.pipe()
 
@@ -292,8 +296,8 @@ def drop_stale(root: Path, build: Path | None = None) -> list[str]:
     """Take out of the book's cache what a run of today would not give, and return the names of those notebooks.
 
     Jupyter Book's own cache looks at a notebook's cells only; this is what makes a change of the package, of the stored results
-    or of the profile count in a plain ``jupyter-book build`` too. A current run whose outputs are not in the cache, because that was removed
-    or the pages are built elsewhere, comes from where it is kept; without that, it counts as stale.
+    or of the profile count in a plain ``jupyter-book build`` too. A current run whose outputs are not in the cache, because that was
+    removed or the pages are built elsewhere, comes from where it is kept; without that, it counts as stale.
 
     Parameters
     ----------

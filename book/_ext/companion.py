@@ -43,12 +43,13 @@ def use_the_one_table_of_contents(app, config):
     """Read the table of contents beside _config.yml, of which Jupyter Book wants a copy in book/; refuse another source folder."""
     root = _runs.find_root(app.srcdir)
     if Path(app.srcdir).resolve() != (root / "book").resolve():
-        raise ExtensionError("The chapters are in book/; run: jupyter-book build book/")
+        # not an ExtensionError, whose sentence Jupyter Book hides above a traceback of its own
+        raise SystemExit("vaedis: the chapters are in book/; run: jupyter-book build book/")
     if "external_toc_path" in config:
         try:
             _runs.check_contents(root)
         except ValueError as problem:
-            raise ExtensionError(str(problem)) from None
+            raise SystemExit(f"vaedis: {problem}") from None
         config["external_toc_path"] = (root / "_toc.yml").as_posix()
 
 
