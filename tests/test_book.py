@@ -18,6 +18,9 @@ import pytest
 
 from vaedis import _notebooks, _runs, book, results
 
+# A kernel that starts beside other work can take its time.
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
 HTML = ROOT / "_build" / "html"
