@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaedis import _diagnosis_command, _sweep_commands, _text
+from vaedis import _diagnosis_command, _interrupt, _sweep_commands
+from vaedis._text import plain
 from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
+        _interrupt.loaded()
         code = args.run(args)
         sys.stdout.flush()
         return code
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if args.debug:
             traceback.print_exc()
-        print(f"vaedis: {_text.plain(str(error))}", file=sys.stderr)
+        print(plain(f"vaedis: {error}"), file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
