@@ -379,6 +379,19 @@ def test_outputs_and_facts_of_a_run_stay_together(small, capsys, remove):
     assert ("is damaged" in capsys.readouterr().err) == (remove != "everything")
 
 
+def test_a_cache_whose_database_lacks_a_page_is_made_again(small, capsys):
+    pretend(small, "one", "from smoke\n")
+    database = small / "_build" / ".jupyter_cache" / "global.db"
+    size = database.stat().st_size
+    for start in range(0, size, 4096):
+        content = bytearray(database.read_bytes())
+        content[start : start + 4096] = bytes(len(content[start : start + 4096]))
+        database.write_bytes(content)
+        assert book.drop_stale(small) == ["two"]
+        assert cached(small, "one") == "from smoke\n"
+    assert capsys.readouterr().err.count("is damaged") == len(range(0, size, 4096))
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no text", "empty"])
 def test_a_damaged_kept_run_is_named_and_run_again(small, capsys, damage):
     pretend(small, "one", "from smoke\n")

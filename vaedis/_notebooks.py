@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -210,6 +211,9 @@ def mend_cache(build: Path) -> None:
         return
     cache = get_cache(str(path))
     try:
+        with contextlib.closing(sqlite3.connect(path / "global.db")) as database:
+            if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                raise ValueError("its database is not whole")
         for record in cache.list_cache_records():
             cache.get_cache_bundle(record.pk)
         cache.get_version()
