@@ -564,6 +564,15 @@ def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_jupyter_book_says_cannot_command_the_terminal(small, monkeypatch, capsys):
+    def run(command, **_):
+        return subprocess.CompletedProcess(command, 1, "\x1b[91mred\x1b[39;49;00m", "\x1b]0;title\x07")
+
+    monkeypatch.setattr(book.subprocess, "run", run)
+    assert book.build_html(small) == 1
+    assert capsys.readouterr().err.startswith("red\\x1b]0;title\\x07\n")
+
+
 needs_two_users = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
 
 

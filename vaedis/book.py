@@ -141,8 +141,12 @@ def run_notebooks(
             for attempt in range(2):
                 digest = _runs.project_digest(root)
                 keys = {name: _runs.run_key(root, name, profile, given[name], digest) for name in group if name not in failed}
-                again, loud = force and attempt == 0, strict and attempt == 0
-                todo = [name for name, key in keys.items() if again or not _reuse(root, name, profile, key, quiet_only=loud)]
+                first = attempt == 0
+                todo = [
+                    name
+                    for name, key in keys.items()
+                    if (force and first) or not _reuse(root, name, profile, key, quiet_only=strict and first)
+                ]
                 for name in todo:
                     # What the book shows of it is out of date from now on, whether or not the run succeeds.
                     _withdraw(root, build, name)
@@ -356,8 +360,11 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False, 
     with _runs.locked(_runs.build_folder(root)):
         done = subprocess.run(command, cwd=root, env=environment, capture_output=not loud, text=True, errors="replace", check=False)
     if done.returncode != 0:
-        said = _text.plain(f"{done.stdout or ''}{done.stderr or ''}")
-        print(f"{said}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
+        from click import unstyle
+
+        # Sphinx's colours go, whatever else a notebook put in becomes visible
+        log = _text.plain(unstyle(f"{done.stdout or ''}{done.stderr or ''}"))
+        print(f"{log}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
         return 1
     print(f"The book is in {root / '_build' / 'html' / 'index.html'}")
     return 0
