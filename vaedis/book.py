@@ -131,7 +131,9 @@ def run_notebooks(
     _runs.check_contents(root)
     sources = {name: _notebooks.from_markdown(root, name) for name in _select(root, only)}
     given = _parameters_of_each(sources, params or {})
-    build, report, failed = _runs.build_folder(root), Report(len(sources)), []
+    build = _runs.build_folder(root)
+    report = Report(len(sources))
+    failed: list[str] = []
     with _runs.locked(build), _scratch(build) as folder:
         _notebooks.mend_cache(build)
         for name, source in sources.items():
@@ -312,7 +314,8 @@ def drop_stale(root: Path, build: Path | None = None) -> list[str]:
     """
     build = build or _runs.build_folder(root)
     _notebooks.mend_cache(build)
-    digest, stale = _runs.project_digest(root), []
+    digest = _runs.project_digest(root)
+    stale = []
     facts = {**_runs.read_facts(_runs.build_folder(root)), **_runs.read_facts(build)}
     for name in sorted(_runs.notebooks(root), key=lambda name: name == _runs.LAST):
         if not _runs.is_current(root, name, facts.get(name), digest, build) or not _restore(root, build, name, facts[name]):
