@@ -53,12 +53,14 @@ def find_root(start: str | Path | None = None) -> Path:
             config, book = folder / "_config.yml", folder / "book"
             if config.is_file() and book.is_dir() and _same_owner(place, folder, config, book):
                 return folder
-    raise ValueError(f"No book at or above {places[0]}: expected a folder with _config.yml and book/; change to a clone of the project.")
+    raise ValueError(
+        f"No book at or above {places[0]}: expected a folder with _config.yml and book/ that is not another user's; change to a clone of the project."
+    )
 
 
 def _same_owner(place: Path, *paths: Path) -> bool:
-    """Tell whether paths belong to the owner of a place, or to the user who asks."""
-    trusted = {place.stat().st_uid}
+    """Tell whether paths belong to the owner of a place, to the user who asks, or to root."""
+    trusted = {place.stat().st_uid, 0}
     if hasattr(os, "getuid"):
         trusted.add(os.getuid())
     return all(path.stat().st_uid in trusted for path in paths)
