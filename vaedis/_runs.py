@@ -54,7 +54,8 @@ def find_root(start: str | Path | None = None) -> Path:
             if config.is_file() and book.is_dir() and _same_owner(place, folder, config, book):
                 return folder
     raise ValueError(
-        f"No book at or above {places[0]}: expected a folder with _config.yml and book/ that is not another user's; change to a clone of the project."
+        f"No book at or above {places[0]}: expected a folder with _config.yml and book/ that is not another user's; "
+        "change to a clone of the project."
     )
 
 
