@@ -43,7 +43,7 @@ nbval: $(STAMP)
 	$(BIN)/vaedis book --profile smoke --no-html
 	rm -rf _build/nbval
 	$(BIN)/vaedis notebooks --outputs smoke _build/nbval
-	env -u MPLBACKEND VAEDIS_PROFILE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -o filterwarnings=default -p no:python \
+	env -u MPLBACKEND VAEDIS_PROFILE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -o filterwarnings=default -o timeout=660 -p no:python \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-sanitize-with=tests/nbval_sanitize.cfg _build/nbval
 
 # Every page anew with warnings as errors, then the checks of the pages.
@@ -68,6 +68,10 @@ $(STAMP): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV) || { \
 	  rm -rf $(VENV); \
 	  echo "make: $$python could not create $(VENV); install its venv module (on Debian: apt install python3-venv) and try again" >&2; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(VENV) has a Python older than 3.11 or a broken one; remove it and try again: rm -rf $(VENV)" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || { \
+	  echo "make: $(VENV) has no pip, as those that uv makes, and cannot get one; remove it and try again: rm -rf $(VENV)" >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test]'
 	@touch $@
 

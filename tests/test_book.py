@@ -1,16 +1,25 @@
 """The chapters keep to the conventions; runs are current or gone; the built pages stand alone."""
 
-import json
+import importlib.util
 import os
 import re
+import shutil
+import signal
 import subprocess
+import sys
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from vaedis import _notebooks, _runs, book
+from vaedis import _notebooks, _runs, book, results
+
+# A kernel that starts beside other work can take its time.
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -28,9 +37,10 @@ def test_the_table_of_contents_is_what_lies_in_the_folder():
     assert "numbered" not in (ROOT / "_toc.yml").read_text()
 
 
-def test_the_table_of_contents_is_one_file():
-    assert (BOOK / "_toc.yml").is_symlink()
-    assert os.readlink(BOOK / "_toc.yml") == "../_toc.yml"
+def test_the_table_of_contents_of_jupyter_book_is_a_copy():
+    """A copy and no link, which a zip, Windows and some shares turn into a text file."""
+    assert not (BOOK / "_toc.yml").is_symlink()
+    assert (BOOK / "_toc.yml").read_bytes() == (ROOT / "_toc.yml").read_bytes()
     assert not (BOOK / "_static").exists(), "Jupyter Book adds every script in book/_static to every page"
 
 
@@ -132,6 +142,7 @@ def small(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "_config.yml").write_text("title: small\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: one\n- file: two\n")
+    shutil.copy(tmp_path / "_toc.yml", tmp_path / "book")
     (tmp_path / "book" / "intro.md").write_text("# Intro\n")
     code = "import os\n\nprint(profile, seed, os.path.basename(os.getcwd()))"
     (tmp_path / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=code))
@@ -143,7 +154,7 @@ def cached(root: Path, name: str) -> str | None:
     """Return what Jupyter Book would show as the output of a notebook without executing it."""
     from jupyter_cache import get_cache
 
-    cache, notebook = get_cache(str(_notebooks.cache_path(root))), _notebooks.as_the_book_reads_it(root, name)
+    cache, notebook = get_cache(str(_notebooks.cache_path(root / "_build"))), _notebooks.as_the_book_reads_it(root, name)
     try:
         cache.match_cache_notebook(notebook)
     except KeyError:
@@ -233,7 +244,7 @@ def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
 def test_bad_requests_change_nothing(small):
     for error, options in {
         "Unknown notebook 'three'; choose from: one, two": {"only": ["three"]},
-        "no parameter 'sed'; it has: profile, seed": {"params": {"sed": 1}},
+        "No notebook that was asked for has a parameter 'sed'; they have: profile, seed": {"params": {"sed": 1}},
         "use --profile": {"params": {"profile": "paper"}},
         "workers must be at least 1": {"workers": 0},
     }.items():
@@ -275,7 +286,7 @@ def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profi
 
     monkeypatch.setattr(_notebooks.subprocess, "run", run)
     _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    _notebooks.execute(small, tmp_path / "one.ipynb", tmp_path / "run.ipynb", profile, {}, 1)
+    _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", profile, {}, 1, 0)
     assert seen == [expected]
 
 
@@ -305,13 +316,390 @@ def test_absent_tools_are_one_sentence(small, monkeypatch):
         book.build(root=small)
 
 
-def test_facts_that_cannot_be_read_count_as_none(small):
-    (small / "_build").mkdir()
-    (small / "_build" / "runs.json").write_text("{half")
-    assert _runs.read_facts(small) == {}
-    _runs.write_facts(small, {"one": {"key": "k"}})
-    assert json.loads((small / "_build" / "runs.json").read_text()) == {"one": {"key": "k"}}
-    assert not list((small / "_build").glob("*.tmp"))
+FACTS = {
+    **{name: "text" for name in ("key", *_runs.TOLD)},
+    "params": {},
+    "seconds": 1.5,
+    "date": "2026-01-01T00:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize("content", [b"{half", b"\xff\xfe", b"[]", b"[" * 100_000])
+def test_facts_that_cannot_be_read_are_named_and_removed(tmp_path, capsys, content):
+    (tmp_path / "runs.json").write_bytes(content)
+    assert _runs.read_facts(tmp_path) == {}
+    assert "runs.json is damaged and was removed" in capsys.readouterr().err
+    assert not (tmp_path / "runs.json").exists()
+    _runs.write_facts(tmp_path, {"one": FACTS})
+    assert _runs.read_facts(tmp_path) == {"one": FACTS}
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("change", [{"date": "2026-13-01"}, {"date": 3}, {"seconds": "1"}, {"params": []}, {"torch": None}, {"key": 1}])
+def test_facts_with_a_damaged_entry_count_as_no_run(tmp_path, change):
+    _runs.write_facts(tmp_path, {"one": {**FACTS, **change}, "two": FACTS, "three": 3})
+    assert _runs.read_facts(tmp_path) == {"two": FACTS}
+
+
+def pretend(root: Path, name: str, text: str, profile: str = "smoke", stream: str = "stdout") -> None:
+    """Keep and publish a run of a notebook that printed a text, without running it."""
+    import nbformat
+
+    run = _notebooks.from_markdown(root, name)
+    _notebooks.own_code_cells(run)[1].outputs = [nbformat.v4.new_output("stream", name=stream, text=text)]
+    facts = _runs.make_facts(
+        root, _runs.run_key(root, name, profile, {}), profile, {}, 1.0, dict.fromkeys(("device", "python", *_runs.VERSIONED), "-")
+    )
+    book._keep(root, profile, name, run, facts)
+    book._publish(root, root / "_build", name, run)
+
+
+@pytest.mark.parametrize("remove", ["everything", "the files", "the database", "bytes of the database"])
+def test_outputs_and_facts_of_a_run_stay_together(small, capsys, remove):
+    """The cache is deleted or damaged, and the record of the runs is not."""
+    pretend(small, "one", "from laptop\n", "laptop")
+    pretend(small, "two", "from smoke\n")
+    cache = small / "_build" / ".jupyter_cache"
+    if remove == "everything":
+        shutil.rmtree(cache)
+    elif remove == "the files":
+        shutil.rmtree(cache / "executed")
+    elif remove == "the database":
+        (cache / "global.db").write_bytes(b"")
+    else:
+        (cache / "global.db").write_bytes(b"\0" * 50 + (cache / "global.db").read_bytes()[50:])
+    (small / "_build" / "notebooks" / "smoke" / "two.ipynb").unlink()
+    stale = book.drop_stale(small)
+    assert cached(small, "one") == "from laptop\n"
+    assert book.provenance(small)[0]["profile"] == "laptop"
+    # What is nowhere any more is executed again, and nothing is said about it before.
+    assert stale == ["two"]
+    assert cached(small, "two") is None
+    assert [facts["chapter"] for facts in book.provenance(small)] == ["one"]
+    assert ("is damaged" in capsys.readouterr().err) == (remove != "everything")
+
+
+def test_a_cache_whose_database_lacks_a_page_is_made_again(small, capsys):
+    pretend(small, "one", "from smoke\n")
+    database = small / "_build" / ".jupyter_cache" / "global.db"
+    size = database.stat().st_size
+    for start in range(0, size, 4096):
+        content = bytearray(database.read_bytes())
+        content[start : start + 4096] = bytes(len(content[start : start + 4096]))
+        database.write_bytes(content)
+        assert book.drop_stale(small) == ["two"]
+        assert cached(small, "one") == "from smoke\n"
+    assert capsys.readouterr().err.count("is damaged") == len(range(0, size, 4096))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no text", "empty"])
+def test_a_damaged_kept_run_is_named_and_run_again(small, capsys, damage):
+    pretend(small, "one", "from smoke\n")
+    path = small / "_build" / "notebooks" / "smoke" / "one.ipynb"
+    content = path.read_bytes()
+    changed = {
+        "cut": content[: len(content) // 2],
+        "flipped": content.replace(b"from smoke", b"fron smoke"),
+        "no text": b"\xff" + content,
+        "empty": b"",
+    }
+    path.write_bytes(changed[damage])
+    assert not book._reuse(small, "one", "smoke", _runs.run_key(small, "one", "smoke", {}), quiet_only=False)
+    assert f"{path} is damaged and was removed; the notebook is run again." in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_pages_that_are_built_elsewhere_show_the_kept_runs_and_write_nothing_here(small, tmp_path_factory):
+    pretend(small, "one", "from laptop\n", "laptop")
+    before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert book.drop_stale(small, elsewhere) == ["two"]
+    assert _notebooks.is_remembered(small, elsewhere, "one")
+    assert not _notebooks.is_remembered(small, elsewhere, "two")
+    assert {name: facts["profile"] for name, facts in _runs.read_facts(elsewhere).items()} == {"one": "laptop"}
+    assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
+
+
+def test_what_a_run_wrote_to_standard_error_is_told_and_strict_runs_it_again(small, monkeypatch, capsys):
+    texts = iter(["one \x1b[31mbad\n", ""])
+
+    def execute(source, target, *_):
+        import nbformat
+
+        run = _notebooks.read(source)
+        _notebooks.own_code_cells(run)[1].outputs = [nbformat.v4.new_output("stream", name="stderr", text=next(texts))]
+        _notebooks.write(run, target)
+
+    monkeypatch.setattr(_notebooks, "execute", execute)
+    assert book.run_notebooks(small, "smoke", only=["one"], strict=True) == []
+    error = capsys.readouterr().err
+    assert "one wrote to standard error" in error
+    assert "--strict" in error
+    assert r"code cell 2: one \x1b[31mbad" in error
+    # Without --strict it is current; with it, it is run once more, and the cause is gone.
+    book.run_notebooks(small, "smoke", only=["one"])
+    assert "0 run, 1 current" in capsys.readouterr().err
+    book.run_notebooks(small, "smoke", only=["one"], strict=True)
+    error = capsys.readouterr().err
+    assert "1 run, 0 current" in error
+    assert "standard error" not in error
+    book.run_notebooks(small, "smoke", only=["one"], strict=True)
+    assert "0 run, 1 current" in capsys.readouterr().err
+
+
+def test_parameters_reach_the_notebooks_that_have_them(small):
+    sources = {name: _notebooks.from_markdown(small, name) for name in ("one", "two")}
+    sources["two"].cells[1].source = "profile = None"
+    assert book._parameters_of_each(sources, {"seed": 1}) == {"one": {"seed": 1}, "two": {}}
+    assert book._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
+
+
+@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}])
+def test_a_parameter_that_no_cell_can_hold_is_refused(small, value):
+    with pytest.raises(ValueError, match=r"Parameter 'seed' cannot be .*; give a number"):
+        book.run_notebooks(small, "smoke", params={"seed": value})
+    assert not (small / "_build").exists()
+
+
+def test_the_parameter_that_the_readme_sets_exists():
+    text = (ROOT / "README.md").read_text()
+    [name] = set(re.findall(r"--param (\w+)=", text))
+    assert any(name in _notebooks.parameters(_notebooks.from_markdown(ROOT, notebook)) for notebook in NOTEBOOKS)
+
+
+@pytest.mark.parametrize("content", ["../_toc.yml", "", "a: [", "format: jb-book"])
+def test_a_broken_table_of_contents_is_told_before_a_notebook_runs(small, content):
+    (small / "_toc.yml").write_text(content)
+    with pytest.raises(ValueError, match=r"_toc.yml .*restore it: git checkout"):
+        book.run_notebooks(small, "smoke")
+    assert not (small / "_build").exists()
+
+
+def test_a_copy_of_the_table_of_contents_that_differs_is_told(small, capsys):
+    _runs.check_contents(small)
+    assert capsys.readouterr().err == ""
+    (small / "book" / "_toc.yml").write_text("../_toc.yml")
+    _runs.check_contents(small)
+    assert "copy _toc.yml to book/" in capsys.readouterr().err
+
+
+@pytest.fixture
+def companion():
+    pytest.importorskip("sphinx")
+    spec = importlib.util.spec_from_file_location("companion", BOOK / "_ext" / "companion.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_jupyter_book_reads_the_one_table_of_contents_and_refuses_another_folder(small, companion):
+    config = {"external_toc_path": "book/_toc.yml"}
+    companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small / "book"), config)
+    assert config == {"external_toc_path": (small / "_toc.yml").as_posix()}
+    with pytest.raises(SystemExit, match=r"^vaedis: the chapters are in book/; run: jupyter-book build book/$"):
+        companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small), config)
+    (small / "_toc.yml").write_text("../_toc.yml")
+    with pytest.raises(SystemExit, match=r"^vaedis: _toc.yml lists no pages"):
+        companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small / "book"), config)
+
+
+def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
+    said, order = threading.Event(), []
+
+    def say(sentence):
+        order.append(sentence)
+        said.set()
+
+    def second():
+        with _runs.locked(tmp_path):
+            order.append("second")
+
+    monkeypatch.setattr(_runs, "say", say)
+    thread = threading.Thread(target=second)
+    with _runs.locked(tmp_path):
+        thread.start()
+        assert said.wait(60)
+        order.append("first has ended")
+    thread.join(60)
+    assert order[0].startswith(f"another build is at work in {tmp_path}")
+    assert order[1:] == ["first has ended", "second"]
+
+
+def test_a_build_that_cannot_be_written_is_one_sentence_before_a_notebook_runs(small, monkeypatch):
+    (small / "_build").write_text("")
+    monkeypatch.setattr(_notebooks, "execute", lambda *_: pytest.fail("a notebook runs"))
+    with pytest.raises(OSError, match=r"^Runs and pages cannot be written to .*_build \(.*\); build in a copy"):
+        book.run_notebooks(small, "smoke")
+
+
+def test_without_a_home_folder_the_build_says_what_to_set(small, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(RuntimeError, match="set HOME to a folder"):
+        book.build(root=small)
+
+
+def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path):
+    """The very command of a notebook, but asked for papermill's version only."""
+    commands = []
+
+    def run(command, **options):
+        commands.append((command, options["env"]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(_notebooks.subprocess, "run", run)
+    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0)
+    monkeypatch.undo()
+    [(command, environment)] = commands
+    for name in ("papermill", "psutil", "yaml", "nbformat", "click"):
+        (tmp_path / f"{name}.py").write_text("import os\nos._exit(9)\n")
+    words = [*command[: command.index(str(tmp_path / "one.ipynb"))], "--version"]
+    reader, writer = os.pipe()
+    done = subprocess.run(words, cwd=tmp_path, env=environment, stdin=reader, capture_output=True, text=True)
+    os.close(reader)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_jupyter_book_says_cannot_command_the_terminal(small, monkeypatch, capsys):
+    def run(command, **_):
+        return subprocess.CompletedProcess(command, 1, "\x1b[91mred\x1b[39;49;00m", "\x1b]0;title\x07")
+
+    monkeypatch.setattr(book.subprocess, "run", run)
+    assert book.build_html(small) == 1
+    assert capsys.readouterr().err.startswith("red\\x1b]0;title\\x07\n")
+
+
+needs_two_users = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+
+
+@needs_two_users
+@pytest.mark.parametrize("whose", ["", "_config.yml", "book"])
+def test_a_book_above_that_belongs_to_someone_else_is_not_taken(small, whose):
+    below = small / "work" / "deep"
+    below.mkdir(parents=True)
+    assert _runs.find_root(below) == small
+    os.chown(small / whose, 65534, 65534)
+    with pytest.raises(ValueError, match="No book at or above"):
+        _runs.find_root(below)
+    if whose == "":
+        # Whoever goes into a clone of another user has chosen it, as root does in a container.
+        for path in (small / "_config.yml", small / "book"):
+            os.chown(path, 65534, 65534)
+        assert _runs.find_root(small) == small
+
+
+STAY = "import os, pathlib, time\n\n_ = pathlib.Path('../pid').write_text(str(os.getpid()))\nwhile True:\n    time.sleep(0.05)"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGKILL", 9)])
+def test_notebooks_end_with_the_build(small, number):
+    (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=STAY))
+    words = [sys.executable, "-m", "vaedis", "book", "--only", "one", "--no-html"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    build = subprocess.Popen(words, cwd=small, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (small / "pid").exists() or not (small / "pid").read_text():
+            assert build.poll() is None, build.stderr.read()
+            time.sleep(0.05)
+        build.send_signal(number)
+        error = build.communicate()[1]
+        kernel = int((small / "pid").read_text())
+        while is_running(kernel):
+            time.sleep(0.05)
+    finally:
+        build.kill()
+    if number == signal.SIGTERM:
+        assert (build.returncode, error) == (143, "vaedis: ended by SIGTERM\n")
+        assert not (small / "_build" / "running").exists()
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    import psutil
+
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_what_a_build_that_was_killed_has_left_goes(tmp_path):
+    (tmp_path / "running").mkdir()
+    (tmp_path / "running" / "old.ipynb").write_text("")
+    with book._scratch(tmp_path) as folder:
+        assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_failed_notebook_says_is_harmless_and_a_part_of_its_file_is_no_reason(small, monkeypatch, tmp_path):
+    def run(command, **_):
+        (tmp_path / "run.ipynb").write_text("")
+        return subprocess.CompletedProcess(command, 1, "", "log\nOSError: no room for \x1b[2J\n")
+
+    monkeypatch.setattr(_notebooks.subprocess, "run", run)
+    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    with pytest.raises(_notebooks.NotebookError, match=r"^OSError: no room for \\x1b\[2J$"):
+        _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0)
+
+
+def test_notebooks_share_the_processors_that_may_be_used(small, monkeypatch, tmp_path):
+    shares = []
+
+    def run(command, env, **_):
+        shares.append(env["OMP_NUM_THREADS"])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(_notebooks.subprocess, "run", run)
+    monkeypatch.setattr(_notebooks._cpus, "usable_cpus", lambda: 6)
+    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    for workers in (2, 12):
+        _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, workers, 0)
+    assert shares == ["3", "1"]
+    assert _runs.machine()["device"] != ""
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.email=a@example.org", "-c", "user.name=A", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_that_of_the_project_itself(small, monkeypatch, tmp_path_factory):
+    assert _runs.commit(small) == "unknown"
+    # A copy in a repository of something else, tracked there or not.
+    git(small.parent, "init", "-q", ".")
+    git(small.parent, "commit", "-q", "--allow-empty", "-m", "thesis")
+    assert _runs.commit(small) == results.commit(top=small) == "unknown"
+    git(small.parent, "add", ".")
+    git(small.parent, "commit", "-q", "-m", "with a copy")
+    assert _runs.commit(small) == results.commit(top=small) == "unknown"
+    shutil.rmtree(small.parent / ".git")
+    # Its files lie at the top of another repository, which does not know them.
+    git(small, "init", "-q", ".")
+    git(small, "commit", "-q", "--allow-empty", "-m", "thesis")
+    assert _runs.commit(small) == "unknown"
+    git(small, "add", ".")
+    git(small, "commit", "-q", "-m", "first")
+    head = git(small, "rev-parse", "--short=12", "HEAD")
+    assert _runs.commit(small) == results.commit(top=small) == head
+    # What tools leave is no difference; a changed chapter is one for the pages, and none for a training run.
+    (small / "uv.lock").write_text("")
+    (small / "book" / "note.txt").write_text("")
+    assert _runs.commit(small) == head
+    (small / "book" / "one.md").write_text("changed")
+    assert (_runs.commit(small), results.commit(top=small)) == (f"{head}+", head)
+    # A hook of another repository runs the command.
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init", "-q", ".")
+    git(other, "commit", "-q", "--allow-empty", "-m", "other")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert results.commit(top=small) == head
 
 
 # The built pages.

@@ -3,12 +3,14 @@
 import argparse
 import os
 import select
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from vaedis import book, cli
+from vaedis import _interrupt, book, cli
 
 
 def test_params_are_literals_where_they_read_as_such():
@@ -16,6 +18,9 @@ def test_params_are_literals_where_they_read_as_such():
     assert cli.parse_param("beta=1e-3") == ("beta", 1e-3)
     assert cli.parse_param("device=cuda:0") == ("device", "cuda:0")
     assert cli.parse_param("note=a=b") == ("note", "a=b")
+    # a mapping that Python cannot make, and brackets deeper than it reads
+    assert cli.parse_param("note={[]: 1}") == ("note", "{[]: 1}")
+    assert cli.parse_param("note=" + "(" * 10_000) == ("note", "(" * 10_000)
 
 
 @pytest.mark.parametrize("text", ["seed", "=1", "a b=1"])
@@ -70,6 +75,42 @@ def test_errors_are_one_line(monkeypatch, capsys, error, code):
     monkeypatch.setattr(book, "build", build)
     assert cli.main(["book"]) == code
     assert capsys.readouterr().err == f"vaedis: {str(error) or 'interrupted'}\n"
+
+
+def test_an_error_cannot_command_the_terminal(monkeypatch, capsys):
+    def build(*args, **options):
+        raise RuntimeError("\x1b]0;title\x07 \u202e")
+
+    monkeypatch.setattr(book, "build", build)
+    assert cli.main(["book"]) == 1
+    assert capsys.readouterr().err == "vaedis: \\x1b]0;title\\x07 \\u202e\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("words", [["-m", "vaedis", "results"], ["vaedis", "results"], ["other.py"]])
+def test_an_interrupt_while_the_libraries_are_loaded_is_one_line(tmp_path, words):
+    """A torch that is interrupted while it is loaded."""
+    interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    (tmp_path / "torch.py").write_text(interrupt)
+    for script in ("vaedis", "other.py"):
+        (tmp_path / script).write_text("import sys\nfrom vaedis.cli import main\nsys.exit(main())\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"}
+    path = words if words[0] == "-m" else [str(tmp_path / words[0]), *words[1:]]
+    done = subprocess.run([sys.executable, *path], env=environment, capture_output=True, text=True)
+    if words == ["other.py"]:
+        # not ours to decide
+        assert "KeyboardInterrupt" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (130, "vaedis: interrupted\n")
+
+
+def test_an_interrupt_later_is_what_it_was(monkeypatch):
+    before = signal.signal(signal.SIGINT, _interrupt._end)
+    try:
+        monkeypatch.setattr(book, "build", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        assert cli.main(["book"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -86,6 +86,7 @@ def test_no_file_names_another_package_index():
     for name in (
         "pyproject.toml",
         "constraints.txt",
+        "requirements.lock.txt",
         "environment.yml",
         "postBuild",
         "Makefile",
@@ -94,6 +95,45 @@ def test_no_file_names_another_package_index():
     ):
         text = (ROOT / name).read_text()
         assert not re.search(r"index-url|find-links|--extra-index|\s-f\s|download\.pytorch", text), name
+
+
+def test_workflows_name_each_action_by_its_commit_and_leave_no_token():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        text = path.read_text()
+        actions = re.findall(r"uses: *(.*)", text)
+        assert actions
+        for action in actions:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+        for job in yaml.safe_load(text)["jobs"].values():
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False
+
+
+def locked() -> dict[str, tuple[str, list[str]]]:
+    """Return version and hashes of each package in requirements.lock.txt."""
+    text = (ROOT / "requirements.lock.txt").read_text().replace("\\\n", " ")
+    entries = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    packages = {}
+    for requirement, *hashes in entries:
+        name, version = requirement.split("==")
+        assert canonicalize_name(name) not in packages
+        packages[canonicalize_name(name)] = (version, hashes)
+    return packages
+
+
+def test_the_file_with_hashes_has_the_same_pins():
+    packages = locked()
+    assert {name: version for name, (version, _) in packages.items()} == pins()
+    for name, (_, hashes) in packages.items():
+        assert hashes, name
+        assert len(set(hashes)) == len(hashes), name
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", text) for text in hashes), name
+
+
+def test_every_test_has_a_time_limit(pytestconfig):
+    assert pytestconfig.pluginmanager.hasplugin("timeout")
+    assert float(pytestconfig.getini("timeout")) > 0
 
 
 def test_citation_names_the_paper_and_the_version():
@@ -164,6 +204,45 @@ def test_make_refuses_without_constraints(checkout):
     assert "constraints.txt is missing" in line
     assert "git checkout constraints.txt" in line
     assert not (checkout / ".venv").exists()
+
+
+def environment_without_pip(folder: Path, can_get_pip: bool) -> Path:
+    """Make a .venv whose python tells nothing but what it was asked for; pip is there only after ensurepip."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    get = f"touch {folder}/pip" if can_get_pip else "exit 1"
+    python.write_text(
+        f'#!/bin/sh\necho "$*" >> {folder}/calls\ncase "$*" in\n*ensurepip*) {get};;\n*"-m pip"*) test -e {folder}/pip;;\nesac\n'
+    )
+    python.chmod(0o755)
+    return folder / "calls"
+
+
+@needs_make
+def test_make_gets_pip_for_an_environment_that_uv_made(checkout):
+    calls = environment_without_pip(checkout, can_get_pip=True)
+    make(checkout, ".venv/.installed", f"PYTHON={sys.executable}")
+    words = calls.read_text().splitlines()
+    assert words[-2] == "-m ensurepip"
+    assert words[-1].startswith("-m pip install")
+
+
+@needs_make
+def test_make_says_that_an_environment_cannot_get_pip(checkout):
+    environment_without_pip(checkout, can_get_pip=False)
+    line = one_sentence(make(checkout, ".venv/.installed", f"PYTHON={sys.executable}"))
+    assert ".venv has no pip" in line
+    assert "rm -rf .venv" in line
+
+
+@needs_make
+def test_make_refuses_an_environment_with_an_old_python(checkout):
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    line = one_sentence(make(checkout, "book", f"PYTHON={sys.executable}"))
+    assert ".venv has a Python older than 3.11" in line
 
 
 @needs_make

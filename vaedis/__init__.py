@@ -3,7 +3,21 @@
 ``import vaedis as vd`` needs torch and numpy only. Everything heavier is imported where it is used.
 """
 
-from vaedis import claims, distances, experiments, factors, frameworks, learning, losses, metrics, model, results, scoring, sweep
+from vaedis import (
+    _interrupt,  # noqa: F401  (before torch, which takes seconds to load)
+    claims,
+    distances,
+    experiments,
+    factors,
+    frameworks,
+    learning,
+    losses,
+    metrics,
+    model,
+    results,
+    scoring,
+    sweep,
+)
 from vaedis.data import FactorData, Relabelled, Table, load, read_table
 from vaedis.diagnose import Diagnosis, diagnose
 from vaedis.experiments import PROFILES, Profile, RunSpec, profile

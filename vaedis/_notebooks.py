@@ -6,12 +6,18 @@ Everything here needs the extra ``book``; the imports are inside the functions, 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from vaedis import _cpus, _runs, _text
 
 ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
 
@@ -43,58 +49,58 @@ def write(notebook: Any, path: Path) -> None:
     _files.write_text(path, nbformat.writes(notebook))
 
 
-def check_parameters(name: str, path: Path, params: Mapping[str, Any]) -> None:
-    """Raise a ValueError if a notebook's parameter cell lacks one of the parameters; papermill itself only warns.
+def check_value(name: str, value: Any) -> None:
+    """Raise a ValueError for a value that a parameter cell cannot hold."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            check_value(name, item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            check_value(name, key)
+            check_value(name, item)
+    elif value is not None and not isinstance(value, bool | int | float | str):
+        kind = type(value).__name__
+        raise ValueError(f"Parameter {name!r} cannot be {value!r}, a {kind}; give a number, text, True, False, None, a list or a mapping.")
+
+
+def parameters(notebook: Any) -> list[str]:
+    """Return the names in a notebook's parameter cell."""
+    from papermill.translators import PythonTranslator
+
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return [parameter.name for cell in cells for parameter in PythonTranslator.inspect(cell)]
+
+
+def execute(source: Path, target: Path, folder: Path, profile: str, params: Mapping[str, Any], workers: int, build_is_gone: int) -> None:
+    """Run a notebook in a process of its own.
 
     Parameters
     ----------
-    name : str
-        The notebook, for the message.
-    path : Path
-        It, as .ipynb.
-    params : mapping
-        What was asked for.
-    """
-    import papermill
-
-    known = papermill.inspect_notebook(str(path)) if params else {}
-    for param in params:
-        if param == "profile":
-            raise ValueError("The profile is not a --param; use --profile.")
-        if param not in known:
-            has = ", ".join(known) or "none"
-            raise ValueError(f"Notebook {name!r} has no parameter {param!r}; it has: {has}; with --only, name the notebooks that take it.")
-
-
-def execute(root: Path, source: Path, target: Path, profile: str, params: Mapping[str, Any], workers: int) -> None:
-    """Run a notebook in a process of its own, as if in ``book/``.
-
-    Parameters
-    ----------
-    root : Path
-        The folder that holds ``book/``.
     source, target : Path
         The .ipynb without and with outputs. When a cell fails, the target holds what ran before it.
+    folder : Path
+        The folder in which it runs.
     profile : str
         Given to the notebook as its parameter ``profile``, where it has one, and as ``VAEDIS_PROFILE``.
     params : mapping
         Its other parameters.
     workers : int
-        How many notebooks run at a time; each gets its share of the cores.
+        How many notebooks run at a time; each gets its share of the processors.
+    build_is_gone : int
+        The reading end of a pipe. The notebook and all that it started end when the other end is closed.
 
     Raises
     ------
     NotebookError
         If a cell failed or the kernel died.
     """
-    import papermill
     import yaml
 
     values = dict(params)
-    if "profile" in papermill.inspect_notebook(str(source)):
+    if "profile" in parameters(read(source)):
         values["profile"] = profile
-    # More threads than cores make every notebook slower.
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    # More threads than processors make every notebook slower.
+    threads = str(max(1, _cpus.usable_cpus() // workers))
     environment = {
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads),
         # seconds a notebook leave no time for a download; an original that is on disk is used all the same
@@ -106,11 +112,16 @@ def execute(root: Path, source: Path, target: Path, profile: str, params: Mappin
     }
     # Set for scripts without a display, it would keep every figure out of the notebooks.
     environment.pop("MPLBACKEND", None)
-    command = [sys.executable, "-m", "papermill", str(source), str(target), "--kernel", "python3"]
-    command += ["--cwd", str(root / "book"), "--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    # By its path and with -P: no module in the current folder can take the place of one of these.
+    command = [sys.executable, "-P", str(Path(__file__).with_name("_run_notebook.py")), str(source), str(target), "--kernel", "python3"]
+    command += ["--cwd", str(folder), "--no-progress-bar", "--parameters_yaml", yaml.safe_dump(values)]
+    done = subprocess.run(command, env=environment, stdin=build_is_gone, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
-        raise NotebookError(what_stopped(read(target) if target.exists() else None, done.returncode, done.stderr))
+        half_run = None
+        # on a full disk there is only a part of a file
+        with contextlib.suppress(OSError, ValueError):
+            half_run = read(target)
+        raise NotebookError(_text.plain(what_stopped(half_run, done.returncode, done.stderr)))
 
 
 def what_stopped(notebook: Any, code: int, stderr: str) -> str:
@@ -172,22 +183,72 @@ def with_outputs(notebook: Any, run: Any) -> Any:
     return notebook
 
 
-def cache_path(root: Path) -> Path:
+def standard_error(notebook: Any) -> str | None:
+    """Return the first line that a run wrote to standard error and its cell, or None if it wrote nothing there."""
+    for number, cell in enumerate(own_code_cells(notebook), start=1):
+        for output in cell.outputs:
+            if output.output_type == "stream" and output.name == "stderr" and output.text.strip():
+                return _text.plain(f"code cell {number}: {output.text.strip().splitlines()[0]}", longest=300)
+    return None
+
+
+def digest(notebook: Any) -> str:
+    """Return a hash of a run's cells, which tells whether its file is as it was written."""
+    return hashlib.sha256(json.dumps(notebook.cells, sort_keys=True).encode()).hexdigest()
+
+
+def cache_path(build: Path) -> Path:
     """Return the folder of Jupyter Book's cache."""
-    return root / "_build" / ".jupyter_cache"
+    return build / ".jupyter_cache"
 
 
-def remember(root: Path, name: str, run: Any, seconds: float) -> None:
+def mend_cache(build: Path) -> None:
+    """Remove Jupyter Book's cache if it cannot be read; the runs are put into a new one from where they are kept."""
+    from jupyter_cache import get_cache
+
+    path = cache_path(build)
+    if not path.exists():
+        return
+    cache = get_cache(str(path))
+    try:
+        with contextlib.closing(sqlite3.connect(path / "global.db")) as database:
+            if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                raise ValueError("its database is not whole")
+        for record in cache.list_cache_records():
+            cache.get_cache_bundle(record.pk)
+        cache.get_version()
+        cache.get_cache_limit()
+        cache.list_project_records()
+    except Exception as error:  # a database and files of others: whatever they raise, the cache is of no use
+        _runs.say(f"{path} is damaged ({type(error).__name__}) and was removed; it is made again.")
+        shutil.rmtree(path)
+
+
+def remember(root: Path, build: Path, name: str, run: Any, seconds: float) -> None:
     """Put a run into Jupyter Book's cache, in the place of an older one."""
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
 
     notebook = with_outputs(as_the_book_reads_it(root, name), run)
     bundle = CacheBundleIn(notebook, str(root / "book" / f"{name}.md"), data={"execution_seconds": seconds})
-    get_cache(str(cache_path(root))).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    get_cache(str(cache_path(build))).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def forget(root: Path, name: str) -> bool:
+def is_remembered(root: Path, build: Path, name: str) -> bool:
+    """Tell whether Jupyter Book's cache holds outputs for a chapter."""
+    if not cache_path(build).exists():
+        return False
+    from jupyter_cache import get_cache
+
+    cache = get_cache(str(cache_path(build)))
+    try:
+        cache.get_cache_bundle(cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk)
+    except KeyError:
+        return False
+    return True
+
+
+def forget(root: Path, build: Path, name: str) -> bool:
     """Take a chapter's outputs out of Jupyter Book's cache, which cannot see that the package or the profile changed.
 
     Returns
@@ -195,12 +256,10 @@ def forget(root: Path, name: str) -> bool:
     bool
         Whether there were any.
     """
-    if not cache_path(root).exists():
+    if not is_remembered(root, build, name):
         return False
     from jupyter_cache import get_cache
 
-    cache = get_cache(str(cache_path(root)))
-    with contextlib.suppress(KeyError):
-        cache.remove_cache(cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk)
-        return True
-    return False
+    cache = get_cache(str(cache_path(build)))
+    cache.remove_cache(cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk)
+    return True

@@ -7,19 +7,20 @@ Only the standard library is needed, except PyYAML to read the table of contents
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import re
-import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vaedis import _files
+from vaedis import _cpus, _files, results
 
 LAST = "provenance"
 """The notebook that tells how the others were run, and is therefore run after them."""
@@ -32,6 +33,9 @@ TOLD = ("profile", "params", "seconds", "date", "commit", "device", "python", *V
 
 def find_root(start: str | Path | None = None) -> Path:
     """Return the folder that holds ``_config.yml`` and ``book/``.
+
+    A folder above where the search begins counts only if it, and what it holds, has the same owner: the notebooks of
+    others, for instance in ``/tmp``, are not run because someone works below them.
 
     Parameters
     ----------
@@ -46,9 +50,43 @@ def find_root(start: str | Path | None = None) -> Path:
     places = [Path(start).resolve()] if start is not None else [Path.cwd(), Path(__file__).resolve().parents[1]]
     for place in places:
         for folder in (place, *place.parents):
-            if (folder / "_config.yml").is_file() and (folder / "book").is_dir():
+            config, book = folder / "_config.yml", folder / "book"
+            if config.is_file() and book.is_dir() and _same_owner(place, folder, config, book):
                 return folder
-    raise ValueError(f"No book at or above {places[0]}: expected a folder with _config.yml and book/; change to a clone of the project.")
+    raise ValueError(
+        f"No book at or above {places[0]}: expected a folder with _config.yml and book/ that is not another user's; "
+        "change to a clone of the project."
+    )
+
+
+def _same_owner(place: Path, *paths: Path) -> bool:
+    """Tell whether paths belong to the owner of a place, to the user who asks, or to root."""
+    trusted = {place.stat().st_uid, 0}
+    if hasattr(os, "getuid"):
+        trusted.add(os.getuid())
+    return all(path.stat().st_uid in trusted for path in paths)
+
+
+def check_contents(root: Path) -> None:
+    """Say at once what is wrong with the table of contents, before a notebook runs.
+
+    Both commands read ``_toc.yml`` beside ``_config.yml``. Jupyter Book also wants a copy of it in ``book/``.
+
+    Raises
+    ------
+    ValueError
+        If ``_toc.yml`` lists no pages.
+    """
+    if not pages(root):
+        raise ValueError("_toc.yml lists no pages; restore it: git checkout _toc.yml book/_toc.yml.")
+    copy = root / "book" / "_toc.yml"
+    if not copy.is_file() or copy.read_bytes() != (root / "_toc.yml").read_bytes():
+        say("book/_toc.yml is not the same as _toc.yml, which is the one that counts; copy _toc.yml to book/.")
+
+
+def say(sentence: str) -> None:
+    """Print a sentence for the reader on standard error."""
+    print(f"vaedis: {sentence}", file=sys.stderr, flush=True)
 
 
 def pages(root: Path) -> list[str]:
@@ -63,7 +101,10 @@ def pages(root: Path) -> list[str]:
         own = [str(node[key]) for key in ("root", "file") if key in node]
         return own + [name for key in ("parts", "chapters", "sections") for name in walk(node.get(key))]
 
-    return walk(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
+    try:
+        return walk(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
+    except (yaml.YAMLError, FileNotFoundError, UnicodeDecodeError):
+        raise ValueError("_toc.yml cannot be read as YAML; restore it: git checkout _toc.yml book/_toc.yml.") from None
 
 
 def notebooks(root: Path) -> list[str]:
@@ -113,7 +154,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], digest: str | None = None) -> str:
+def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], digest: str | None = None, build: Path | None = None) -> str:
     """Return the key of a notebook's run: two runs share it only if they would do the same.
 
     Parameters
@@ -128,6 +169,8 @@ def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], dige
         The notebook parameters that were given, besides the profile.
     digest : str, optional
         `project_digest`, where it is already known.
+    build : Path, optional
+        The folder with the facts of the other runs; by default `build_folder`.
     """
     parts: dict[str, Any] = {
         "name": name,
@@ -140,22 +183,82 @@ def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], dige
         "originals": originals(),
     }
     if name == LAST:
-        parts["others"] = [(other, facts["date"]) for other, facts in sorted(read_facts(root).items()) if other != LAST]
+        parts["others"] = [
+            (other, facts["date"]) for other, facts in sorted(read_facts(build or build_folder(root)).items()) if other != LAST
+        ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def read_facts(root: Path) -> dict[str, dict[str, Any]]:
-    """Return the facts of the runs that the book in ``_build/`` is made of, by notebook; empty where nothing has been run."""
+def build_folder(root: Path) -> Path:
+    """Return the folder in which the runs are kept and, unless Jupyter Book is told otherwise, the pages are built."""
+    return root / "_build"
+
+
+@contextlib.contextmanager
+def locked(build: Path) -> Iterator[None]:
+    """Keep a second build out of the same folder; it says that it waits, and waits.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    """
+    from filelock import FileLock, Timeout
+
     try:
-        stored = json.loads((root / "_build" / "runs.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        build.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(build / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            say(f"another build is at work in {build}; this one waits until that has ended.")
+            lock.acquire(timeout=-1)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"Runs and pages cannot be written to {build} ({reason}); build in a copy of the project that is yours.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_facts(build: Path) -> dict[str, dict[str, Any]]:
+    """Return the facts of the runs that the book is made of, by notebook; empty where nothing has been run.
+
+    Parameters
+    ----------
+    build : Path
+        The folder of the build. What is damaged in its ``runs.json`` counts as absent: those notebooks are run again.
+    """
+    path = build / "runs.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return {}
-    return stored if isinstance(stored, dict) else {}
+    except (ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        say(f"{path} is damaged and was removed; the notebooks are taken from their kept runs, or run again.")
+        path.unlink(missing_ok=True)
+        return {}
+    return {name: facts for name, facts in stored.items() if is_whole(facts)}
 
 
-def write_facts(root: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
+def is_whole(facts: Any) -> bool:
+    """Tell whether facts of a run have all that the pages show, in the form that `make_facts` gives it."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("params"), dict):
+        return False
+    if not all(isinstance(facts.get(name), str) for name in ("key", *TOLD) if name not in ("params", "seconds")):
+        return False
+    try:
+        return facts["seconds"] >= 0 and datetime.fromisoformat(facts["date"]).tzinfo is not None
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def write_facts(build: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the facts of all runs, so that a reader of the file sees either the old ones or the new ones."""
-    _files.write_text(root / "_build" / "runs.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    _files.write_text(build / "runs.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
 
 def originals() -> dict[str, str]:
@@ -166,7 +269,7 @@ def originals() -> dict[str, str]:
     return {name: facts["sha256"] for name, facts in found.items() if facts is not None}
 
 
-def is_current(root: Path, name: str, facts: Mapping[str, Any] | None, digest: str | None = None) -> bool:
+def is_current(root: Path, name: str, facts: Mapping[str, Any] | None, digest: str | None = None, build: Path | None = None) -> bool:
     """Tell whether stored facts describe a run that would be the same today.
 
     The profile that ``VAEDIS_PROFILE`` asks for must be that of the run; where it is unset, any profile's run will do, since
@@ -177,7 +280,7 @@ def is_current(root: Path, name: str, facts: Mapping[str, Any] | None, digest: s
     asked = os.environ.get("VAEDIS_PROFILE")
     if asked and asked != facts.get("profile"):
         return False
-    return facts.get("key") == run_key(root, name, facts.get("profile", ""), facts.get("params", {}), digest)
+    return facts.get("key") == run_key(root, name, facts.get("profile", ""), facts.get("params", {}), digest, build)
 
 
 def make_facts(root: Path, key: str, profile: str, params: Mapping[str, Any], seconds: float, machine: Mapping[str, str]) -> dict[str, Any]:
@@ -188,27 +291,22 @@ def make_facts(root: Path, key: str, profile: str, params: Mapping[str, Any], se
         "params": dict(params),
         "seconds": round(seconds, 1),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(root),
+        "commit": commit(),
         **machine,
     }
 
 
 def machine() -> dict[str, str]:
     """Return the device that ``device="auto"`` means here, and the versions in use."""
-    try:
+    device = f"cpu, {_cpus.usable_cpus()} cores"
+    with contextlib.suppress(ImportError):
         import torch
 
-        device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores"
-    except ImportError:
-        device = f"cpu, {os.cpu_count()} cores"
+        if torch.cuda.is_available():
+            device = torch.cuda.get_device_name(0)
     return {"device": device, "python": platform.python_version(), **versions()}
 
 
-def commit(root: Path) -> str:
-    """Return the short hash of the commit in use, with a plus sign where files differ from it; ``"-"`` outside a clone."""
-    try:
-        head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "-"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+def commit(root: Path | None = None) -> str:
+    """Return `vaedis.results.commit` of what a page is made of: the package, the chapters and the stored results."""
+    return results.commit("vaedis", "book", "results", top=root)

@@ -7,19 +7,19 @@ kept in ``_build/notebooks/<profile>/`` and used again as long as it is current 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from vaedis import _notebooks, _runs
+from vaedis import _notebooks, _runs, _text
 from vaedis._report import Report
 from vaedis.experiments import profile as get_profile
 
@@ -41,7 +41,7 @@ def provenance(root: Path | None = None) -> list[dict[str, Any]]:
         ``device``, ``python`` and the versions of the libraries. Empty where `vaedis book` has not run anything yet.
     """
     root = root or _runs.find_root()
-    facts = _runs.read_facts(root)
+    facts = _runs.read_facts(_runs.build_folder(root))
     names = [name for name in _runs.notebooks(root) if name in facts and name != _runs.LAST]
     return [{"chapter": name, **{fact: facts[name].get(fact) for fact in _runs.TOLD}} for name in names]
 
@@ -70,9 +70,9 @@ def build(
     force : bool
         Run them even where a current run is stored.
     params : mapping, optional
-        Further values for the notebooks' parameter cells.
+        Further values for the parameter cells of the notebooks that have them.
     strict : bool
-        Build every page anew, with warnings as errors.
+        Build every page anew, with warnings as errors. What a notebook wrote to standard error is one; such a notebook is run again.
     html : bool
         Build the pages after the runs.
     root : Path, optional
@@ -89,14 +89,20 @@ def build(
         For an unknown profile, notebook or parameter, before anything runs.
     ImportError
         If the packages of the extra ``book`` are not installed.
+    OSError
+        If nothing can be written to ``_build``.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"The book needs {', '.join(missing)}; install them with: pip install -c constraints.txt -e '.[book]'.")
+    try:
+        Path.home()
+    except RuntimeError:
+        raise RuntimeError("Jupyter needs a home folder, and this user has none; set HOME to a folder that can be written to.") from None
     root = root or _runs.find_root()
     name = get_profile(profile).name
     only = list(only)
-    failed = run_notebooks(root, name, workers=workers, only=only, force=force, params=params)
+    failed = run_notebooks(root, name, workers=workers, only=only, force=force, params=params, strict=strict)
     if failed:
         print(f"The pages were not built, since these notebooks failed: {', '.join(failed)}.", file=sys.stderr)
         return 1
@@ -107,43 +113,84 @@ def build(
 
 
 def run_notebooks(
-    root: Path, profile: str, *, workers: int = 2, only: Iterable[str] = (), force: bool = False, params: Mapping[str, Any] | None = None
+    root: Path,
+    profile: str,
+    *,
+    workers: int = 2,
+    only: Iterable[str] = (),
+    force: bool = False,
+    params: Mapping[str, Any] | None = None,
+    strict: bool = False,
 ) -> list[str]:
     """Run the notebooks that have no current run, and return the names of those that failed.
 
     Others go on when one fails. The notebook that tells how the others were run comes last. The parameters are those of `build`.
     """
-    params = dict(params or {})
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
-    names = _select(root, only)
-    report, failed = Report(len(names)), []
-    with tempfile.TemporaryDirectory(prefix="vaedis-book-") as temporary:
-        folder = Path(temporary)
-        for name in names:
-            _notebooks.write(_notebooks.from_markdown(root, name), folder / f"{name}.ipynb")
-            _notebooks.check_parameters(name, folder / f"{name}.ipynb", params)
-        for group in ([name for name in names if name != _runs.LAST], [name for name in names if name == _runs.LAST]):
+    _runs.check_contents(root)
+    sources = {name: _notebooks.from_markdown(root, name) for name in _select(root, only)}
+    given = _parameters_of_each(sources, params or {})
+    build = _runs.build_folder(root)
+    report = Report(len(sources))
+    failed: list[str] = []
+    with _runs.locked(build), _scratch(build) as folder:
+        _notebooks.mend_cache(build)
+        for name, source in sources.items():
+            _notebooks.write(source, folder / f"{name}.ipynb")
+        for group in ([name for name in sources if name != _runs.LAST], [name for name in sources if name == _runs.LAST]):
             # A notebook that trains adds to the stored results, which others read: those are run once more, and find them.
             for attempt in range(2):
                 digest = _runs.project_digest(root)
-                keys = {name: _runs.run_key(root, name, profile, params, digest) for name in group if name not in failed}
-                todo = [name for name, key in keys.items() if (force and attempt == 0) or not _reuse(root, name, profile, key)]
+                keys = {name: _runs.run_key(root, name, profile, given[name], digest) for name in group if name not in failed}
+                first = attempt == 0
+                todo = [
+                    name
+                    for name, key in keys.items()
+                    if (force and first) or not _reuse(root, name, profile, key, quiet_only=strict and first)
+                ]
                 for name in todo:
                     # What the book shows of it is out of date from now on, whether or not the run succeeds.
-                    _withdraw(root, name)
+                    _withdraw(root, build, name)
                 machine = _runs.machine() if todo else {}
-                for name, seconds, error in _in_parallel(root, folder, todo, profile, params, workers):
-                    if error is None:
-                        run = _notebooks.read(folder / f"{name}.run.ipynb")
-                        run.metadata["vaedis"] = _runs.make_facts(root, keys[name], profile, params, seconds, machine)
-                        _notebooks.write(run, _kept(root, profile, name))
-                        _publish(root, name, run)
-                    else:
-                        failed.append(name)
-                    report.ran(name, seconds, error)
+                with contextlib.closing(_in_parallel(root, folder, todo, profile, given, workers)) as runs:
+                    for name, seconds, error in runs:
+                        if error is None:
+                            run = _notebooks.read(folder / f"{name}.run.ipynb")
+                            facts = _runs.make_facts(root, keys[name], profile, given[name], seconds, machine)
+                            _keep(root, profile, name, run, facts)
+                            _publish(root, build, name, run)
+                            _tell_standard_error(name, run)
+                        else:
+                            failed.append(name)
+                        report.ran(name, seconds, error)
     report.end(len(failed))
     return failed
+
+
+def _parameters_of_each(sources: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return which of the parameters each notebook takes; raise a ValueError for one that none takes."""
+    known = {name: _notebooks.parameters(source) if params else [] for name, source in sources.items()}
+    for param, value in params.items():
+        if param == "profile":
+            raise ValueError("The profile is not a --param; use --profile.")
+        if not any(param in names for names in known.values()):
+            others = sorted({name for names in known.values() for name in names})
+            raise ValueError(f"No notebook that was asked for has a parameter {param!r}; they have: {', '.join(others) or 'none'}.")
+        _notebooks.check_value(param, value)
+    return {name: {param: value for param, value in params.items() if param in names} for name, names in known.items()}
+
+
+@contextlib.contextmanager
+def _scratch(build: Path) -> Iterator[Path]:
+    """Make a folder for the notebooks that run, without what a build that was killed has left in it."""
+    folder = build / "running"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _select(root: Path, only: Iterable[str]) -> list[str]:
@@ -158,45 +205,75 @@ def _select(root: Path, only: Iterable[str]) -> list[str]:
 
 def _kept(root: Path, profile: str, name: str) -> Path:
     """Return the file in which the run of a notebook is kept."""
-    return root / "_build" / "notebooks" / profile / f"{name}.ipynb"
+    return _runs.build_folder(root) / "notebooks" / profile / f"{name}.ipynb"
 
 
-def _reuse(root: Path, name: str, profile: str, key: str) -> bool:
-    """Put a stored run into the book if it is current, and tell whether it was."""
+def _keep(root: Path, profile: str, name: str, run: Any, facts: Mapping[str, Any]) -> None:
+    """Keep a run, with its facts and a hash that shows damage."""
+    run.metadata["vaedis"] = {**facts, "cells": _notebooks.digest(run)}
+    _notebooks.write(run, _kept(root, profile, name))
+
+
+def _kept_run(root: Path, profile: str, name: str) -> Any:
+    """Return the kept run of a notebook, or None; a file that is damaged is named and removed."""
     path = _kept(root, profile, name)
-    if not path.exists():
+    try:
+        run = _notebooks.read(path)
+        facts = run.metadata["vaedis"]
+        whole = facts["cells"] == _notebooks.digest(run) and _runs.is_whole(facts)
+    except FileNotFoundError:
+        return None
+    except Exception:  # nbformat raises whatever it stumbles over
+        whole = False
+    if not whole:
+        _runs.say(f"{path} is damaged and was removed; the notebook is run again.")
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+    return run
+
+
+def _reuse(root: Path, name: str, profile: str, key: str, *, quiet_only: bool) -> bool:
+    """Put a kept run into the book if it is current (and wrote nothing to standard error), and tell whether it was."""
+    run = _kept_run(root, profile, name)
+    if run is None or run.metadata["vaedis"]["key"] != key or (quiet_only and _notebooks.standard_error(run)):
         return False
-    run = _notebooks.read(path)
-    if run.metadata.get("vaedis", {}).get("key") != key:
-        return False
-    _publish(root, name, run)
+    _publish(root, _runs.build_folder(root), name, run)
     return True
 
 
-def _publish(root: Path, name: str, run: Any) -> None:
+def _publish(root: Path, build: Path, name: str, run: Any) -> None:
     """Make a run the one that the book shows."""
-    facts = dict(run.metadata["vaedis"])
-    _notebooks.remember(root, name, run, facts["seconds"])
-    _runs.write_facts(root, {**_runs.read_facts(root), name: facts})
+    facts = {fact: run.metadata["vaedis"][fact] for fact in ("key", *_runs.TOLD)}
+    _notebooks.remember(root, build, name, run, facts["seconds"])
+    _runs.write_facts(build, {**_runs.read_facts(build), name: facts})
 
 
-def _withdraw(root: Path, name: str) -> bool:
-    """Take a notebook's run out of the book, and tell whether there was one."""
-    facts = _runs.read_facts(root)
+def _withdraw(root: Path, build: Path, name: str) -> None:
+    """Take a notebook's run out of the book."""
+    facts = _runs.read_facts(build)
     if facts.pop(name, None) is not None:
-        _runs.write_facts(root, facts)
-    return _notebooks.forget(root, name)
+        _runs.write_facts(build, facts)
+    _notebooks.forget(root, build, name)
+
+
+def _tell_standard_error(name: str, run: Any) -> None:
+    """Print what a run wrote to standard error, since a page does not show it."""
+    line = _notebooks.standard_error(run)
+    if line:
+        _runs.say(f"{name} wrote to standard error, which --strict counts as an error and runs again: {line}")
 
 
 def _in_parallel(
-    root: Path, folder: Path, names: list[str], profile: str, params: Mapping[str, Any], workers: int
-) -> Iterator[tuple[str, float, str | None]]:
+    root: Path, folder: Path, names: list[str], profile: str, given: Mapping[str, Mapping[str, Any]], workers: int
+) -> Generator[tuple[str, float, str | None], None, None]:
     """Run notebooks, a few at a time, and yield name, seconds and what went wrong, as each is done."""
+    build_is_gone, this_build = os.pipe()
 
     def run(name: str) -> tuple[str, float, str | None]:
         start, target = time.monotonic(), folder / f"{name}.run.ipynb"
         try:
-            _notebooks.execute(root, folder / f"{name}.ipynb", target, profile, params, workers)
+            _notebooks.execute(folder / f"{name}.ipynb", target, root / "book", profile, given[name], workers, build_is_gone)
         except _notebooks.NotebookError as error:
             message = str(error)
             if target.exists():
@@ -209,26 +286,53 @@ def _in_parallel(
         return name, time.monotonic() - start, None
 
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(run, name) for name in names]
         try:
+            futures = [pool.submit(run, name) for name in names]
             for future in as_completed(futures):
                 yield future.result()
         finally:
-            # After an interrupt, which the running notebooks get as well, those that wait must not start.
-            pool.shutdown(wait=True, cancel_futures=True)
+            # After an interrupt those that wait must not start, and those that run end.
+            pool.shutdown(wait=False, cancel_futures=True)
+            os.close(this_build)
+            pool.shutdown(wait=True)
+            os.close(build_is_gone)
 
 
-def drop_stale(root: Path) -> list[str]:
+def drop_stale(root: Path, build: Path | None = None) -> list[str]:
     """Take out of the book's cache what a run of today would not give, and return the names of those notebooks.
 
     Jupyter Book's own cache looks at a notebook's cells only; this is what makes a change of the package, of the stored results
-    or of the profile count in a plain ``jupyter-book build`` too.
+    or of the profile count in a plain ``jupyter-book build`` too. A current run whose outputs are not in the cache, because that was
+    removed or the pages are built elsewhere, comes from where it is kept; without that, it counts as stale.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds ``book/``.
+    build : Path, optional
+        The folder in which the pages are built; by default ``_build`` beside ``book/``.
     """
-    facts, digest = _runs.read_facts(root), _runs.project_digest(root)
-    stale = [name for name in _runs.notebooks(root) if not _runs.is_current(root, name, facts.get(name), digest)]
-    for name in stale:
-        _withdraw(root, name)
+    build = build or _runs.build_folder(root)
+    _notebooks.mend_cache(build)
+    digest = _runs.project_digest(root)
+    stale = []
+    facts = {**_runs.read_facts(_runs.build_folder(root)), **_runs.read_facts(build)}
+    for name in sorted(_runs.notebooks(root), key=lambda name: name == _runs.LAST):
+        if not _runs.is_current(root, name, facts.get(name), digest, build) or not _restore(root, build, name, facts[name]):
+            _withdraw(root, build, name)
+            stale.append(name)
     return stale
+
+
+def _restore(root: Path, build: Path, name: str, facts: Mapping[str, Any]) -> bool:
+    """Make sure that the book shows the run that facts tell of, and tell whether it can."""
+    if _runs.read_facts(build).get(name) == facts and _notebooks.is_remembered(root, build, name):
+        return True
+    run = _kept_run(root, facts["profile"], name)
+    if run is None or run.metadata["vaedis"]["key"] != facts["key"]:
+        return False
+    _publish(root, build, name, run)
+    return True
 
 
 def build_html(root: Path, profile: str | None = None, *, strict: bool = False, execute: bool = True) -> int:
@@ -247,16 +351,23 @@ def build_html(root: Path, profile: str | None = None, *, strict: bool = False, 
         Let Jupyter Book execute the notebooks without a current run; otherwise their pages show no outputs.
     """
     # In this interpreter, which is the one that has the extra, rather than whatever jupyter-book comes first on the path.
-    command = [sys.executable, "-c", "import sys; from jupyter_book.cli.main import main; sys.exit(main())", "build", "book/"]
+    # With -P, no module in the current folder can take the place of one of its own.
+    command = [sys.executable, "-P", "-c", "import sys; from jupyter_book.cli.main import main; sys.exit(main())", "build", "book/"]
+    command += ["--toc", "_toc.yml"]
     if strict:
         # Jupyter Book does not warn again about a page that it has not read again.
         shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
         command += ["-n", "-W", "--keep-going", "--all"]
     loud = sys.stderr.isatty()
     environment = {**os.environ, "VAEDIS_PROFILE": profile or "", "VAEDIS_EXECUTE": "yes" if execute else "no"}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=not loud, text=True, check=False)
+    with _runs.locked(_runs.build_folder(root)):
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=not loud, text=True, errors="replace", check=False)
     if done.returncode != 0:
-        print(f"{done.stdout or ''}{done.stderr or ''}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
+        from click import unstyle
+
+        # Sphinx's colours go, whatever else a notebook put in becomes visible
+        log = _text.plain(unstyle(f"{done.stdout or ''}{done.stderr or ''}"))
+        print(f"{log}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
         return 1
     print(f"The book is in {root / '_build' / 'html' / 'index.html'}")
     return 0
@@ -288,8 +399,7 @@ def write_notebooks(root: Path, folder: Path, profile: str | None = None) -> lis
     for name in _runs.notebooks(root):
         notebook = _notebooks.from_markdown(root, name)
         if profile is not None:
-            kept = _kept(root, profile, name)
-            run = _notebooks.read(kept) if kept.exists() else None
+            run = _kept_run(root, profile, name)
             facts = run.metadata["vaedis"] if run else {}
             if facts.get("key") != _runs.run_key(root, name, profile, facts.get("params", {}), digest):
                 raise RuntimeError(

@@ -6,13 +6,15 @@ import argparse
 import ast
 import os
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaedis import _diagnosis_command, _sweep_commands
+from vaedis import _diagnosis_command, _interrupt, _sweep_commands
+from vaedis._text import plain
 from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
@@ -32,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
+        _interrupt.loaded()
         code = args.run(args)
         sys.stdout.flush()
         return code
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if args.debug:
             traceback.print_exc()
-        print(f"vaedis: {error}", file=sys.stderr)
+        print(plain(f"vaedis: {error}"), file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
@@ -100,13 +103,16 @@ def parse_param(text: str) -> tuple[str, Any]:
         raise ValueError(f"--param {text!r} is not of the form name=value, as in --param seed=1.")
     try:
         return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return name, value
 
 
 def _book(args: argparse.Namespace) -> int:
     from vaedis import book
 
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
     return book.build(
         args.profile,
         workers=args.workers,
@@ -116,6 +122,12 @@ def _book(args: argparse.Namespace) -> int:
         strict=args.strict,
         html=not args.no_html,
     )
+
+
+def _end(number: int, _: Any) -> None:
+    """End with the code that a shell gives to a signal, after all that runs was ended."""
+    print(f"vaedis: ended by {signal.Signals(number).name}", file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 def _notebooks(args: argparse.Namespace) -> int:

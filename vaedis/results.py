@@ -315,17 +315,33 @@ def spec_of(row: Row) -> RunSpec:
     return RunSpec(**{name: row[name] for name in _SPEC})
 
 
-def commit() -> str:
-    """Return the project's commit in 12 digits, with "+" if files differ from it; "unknown" outside a git checkout."""
-    top = checkout()
+def commit(*folders: str, top: Path | None = None) -> str:
+    """Return the project's commit in 12 digits, with "+" if tracked files differ from it; "unknown" outside its git checkout.
+
+    Parameters
+    ----------
+    *folders : str
+        The folders of the project in which a difference counts; by default the package's.
+    top : Path, optional
+        The top of the project; by default of the one that the package is part of.
+    """
+    top = top or checkout()
     if top is None:
         return "unknown"  # whatever repository the package is installed in is not its own
+    # git itself sets these for its hooks, and they would lead to the repository of the hook
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(top), *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        command = ["git", "-C", str(top), *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", "vaedis") else "")
+        # a copy without .git may lie in a repository of something else
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != top.resolve():
+            return "unknown"
+        git("ls-files", "--error-unmatch", "_config.yml")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *(folders or ("vaedis",)))
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

@@ -39,15 +39,35 @@ def copy_mathjax(app, exception):
                 shutil.copyfile(path, copy)
 
 
+def use_the_one_table_of_contents(app, config):
+    """Read the table of contents beside _config.yml, of which Jupyter Book wants a copy in book/; refuse another source folder."""
+    root = _runs.find_root(app.srcdir)
+    if Path(app.srcdir).resolve() != (root / "book").resolve():
+        # not an ExtensionError, whose sentence Jupyter Book hides above a traceback of its own
+        raise SystemExit("vaedis: the chapters are in book/; run: jupyter-book build book/")
+    if "external_toc_path" in config:
+        try:
+            _runs.check_contents(root)
+        except ValueError as problem:
+            raise SystemExit(f"vaedis: {problem}") from None
+        config["external_toc_path"] = (root / "_toc.yml").as_posix()
+
+
 def drop_stale_runs(app):
     """Before anything is read, take runs out of the cache that the package, the results or the profile have left behind."""
     app.vaedis_root = _runs.find_root(app.srcdir)
+    # With --path-output this is not the folder beside book/, which may be one that cannot be written to.
+    app.vaedis_build = Path(app.env.mystnb_config.execution_cache_path).parent
+    if "VAEDIS_EXECUTE" not in os.environ:
+        # Held until the process ends; `vaedis book`, which sets this variable, holds it itself.
+        app.vaedis_lock = _runs.locked(app.vaedis_build)
+        app.vaedis_lock.__enter__()
     try:
         book.get_profile()
     except ValueError as problem:
         raise ExtensionError(f"{problem} It comes from the environment variable VAEDIS_PROFILE.") from None
-    book.drop_stale(app.vaedis_root)
-    app.vaedis_facts = _runs.read_facts(app.vaedis_root)
+    book.drop_stale(app.vaedis_root, app.vaedis_build)
+    app.vaedis_facts = _runs.read_facts(app.vaedis_build)
     if os.environ.get("VAEDIS_EXECUTE") == "no":
         left_out = [f"book/{name}.md" for name in _runs.notebooks(app.vaedis_root) if name not in app.vaedis_facts]
         app.env.mystnb_config = app.env.mystnb_config.copy(execution_excludepatterns=left_out)
@@ -72,9 +92,9 @@ def record_runs(app, env):
         machine, digest = _runs.machine(), _runs.project_digest(root)
         # The page that tells of the others comes last, since its key depends on their dates.
         for name, seconds in sorted(executed, key=lambda item: item[0] == _runs.LAST):
-            key = _runs.run_key(root, name, profile, {}, digest)
+            key = _runs.run_key(root, name, profile, {}, digest, app.vaedis_build)
             facts[name] = _runs.make_facts(root, key, profile, {}, seconds, machine)
-            _runs.write_facts(root, facts)
+            _runs.write_facts(app.vaedis_build, facts)
     env.vaedis_run_dates = {name: entry["date"] for name, entry in facts.items()}
     return []
 
@@ -117,6 +137,8 @@ def setup(app):
     # Jupyter Book executes in the smoke profile unless another is asked for, and that one downloads nothing.
     if os.environ.get("VAEDIS_PROFILE", "") in ("", "smoke"):
         os.environ.setdefault("VAEDIS_OFFLINE", "1")
+    # Before sphinx_external_toc reads it.
+    app.connect("config-inited", use_the_one_table_of_contents, priority=1)
     # After myst_nb has set itself up on the same event.
     app.connect("builder-inited", drop_stale_runs, priority=900)
     app.connect("env-get-outdated", outdated_pages)
