@@ -23,7 +23,6 @@ from vaedis.data._benchmarks import BENCHMARKS, Original
 from vaedis.data._disk import DataError, cache_folder, offline, plain_os_errors, progress
 
 NEEDED = {
-    "pooch": "pooch",
     "requests": "requests",
     "tqdm": "tqdm",
     "filelock": "filelock",
@@ -195,8 +194,7 @@ def _check_space(name: str, origin: str, source: str | os.PathLike[str] | None) 
     needed = converted_bytes(name)
     for original in wanted_files(name, source) if origin == "original" else ():
         path = folder(name) / "files" / original.file
-        part = path.with_name(f"{path.name}.part")
-        have = next((p.stat().st_size for p in (path, part) if p.exists()), 0)
+        have = path.stat().st_size if path.exists() else 0
         needed += max(0, (original.size or 0) - have)
     with plain_os_errors(f"to {folder(name)}"):
         free = shutil.disk_usage(folder(name)).free
