@@ -250,7 +250,7 @@ def test_a_source_that_makes_no_sense_is_one_sentence_without_a_password(tmp_pat
 
 def test_a_file_of_the_users_in_the_caches_own_folder_stays(tmp_path):
     (tmp_path / FILE).write_bytes(b"mine")
-    with pytest.raises(DataError, match="another sha256 sum|has 4 bytes"):
+    with pytest.raises(DataError, match="the file there has"):
         fetch(tmp_path, source=tmp_path)
     assert (tmp_path / FILE).read_bytes() == b"mine"
     assert len(list(tmp_path.iterdir())) == 1

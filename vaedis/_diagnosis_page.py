@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
 
 from vaedis import plots
 from vaedis._diagnosis import ROW_NAMES, Diagnosis, LossReport, row
+from vaedis._diagnosis_names import shown
 from vaedis.distances import ground_truth_matrix
 
 _STYLE = """
@@ -20,6 +22,8 @@ img { max-width: 100%; height: auto; background: #fff; } .facts, figcaption { co
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #16181c; } .facts, figcaption { color: #aaa; }
   th, td { border-color: #444; } .good { color: #6fd0a8; } .bad { color: #f0937f; } img { border-radius: 4px; padding: .4rem; } }
 """
+# a name that escaped escaping could still load and run nothing
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(found: Diagnosis) -> str:
@@ -28,7 +32,9 @@ def page(found: Diagnosis) -> str:
     Parameters
     ----------
     found : Diagnosis
+        Names that are long or hold control characters are shown as in `shown`.
     """
+    found = shown(found)
     kind = "every combination of the factors once" if found.grid else "not every combination of the factors once"
     parts = [
         f"<h1>Can a VAE find the factors of {_(found.name)}?</h1>",
@@ -47,7 +53,8 @@ def page(found: Diagnosis) -> str:
         "first. That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
     )
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><meta name="viewport" content="width=device-width">'
         f"<title>{_(found.name)}: perceived distances</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
@@ -88,10 +95,13 @@ def _matrices(report: LossReport) -> str:
     import matplotlib.pyplot as plt
 
     truth = {f.factor: ground_truth_matrix(f.values) for f in report.factors}
-    figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in report.factors})
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    plt.close(figure)
+    # names are text, whatever signs of a formula they hold, and signs that no font has are drawn as boxes
+    with plt.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*missing from font", category=UserWarning)
+        figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in report.factors})
+        figure.savefig(picture, format="png", dpi=130)
+        plt.close(figure)
     return "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import os
 import select
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vaedis import _diagnosis_command, _sweep_commands
+from vaedis._text import plain
 from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
@@ -31,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130 after an interrupt.
     """
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # what an encoding lacks is printed as an escape, and ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -45,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if args.debug:
             traceback.print_exc()
-        print(f"vaedis: {error}", file=sys.stderr)
+        print(plain(f"vaedis: {error}"), file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
