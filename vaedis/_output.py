@@ -30,9 +30,9 @@ def check_outputs(outputs: Iterable[Path], inputs: Sequence[Path] = ()) -> None:
     """
     targets: list[Path] = []
     for output in outputs:
-        if _is_within(Path(os.path.realpath(output)), inputs):
-            raise ValueError(f"{_shown(output)} is read, and would be overwritten by the report; name another file.")
         target = _target(output)
+        if _is_within(target or Path(os.path.realpath(output)), inputs):
+            raise ValueError(f"{_shown(output)} is read, and would be overwritten by the report; name another file.")
         if target is None:
             continue
         if target in targets:
@@ -112,7 +112,7 @@ def _is_within(target: Path, inputs: Sequence[Path]) -> bool:
     if not target.exists():
         return False
     for given in inputs:
-        if not given.exists():
+        if not os.path.exists(given):
             continue
         if target.samefile(given) or (given.is_dir() and target.is_relative_to(given.resolve())):
             return True
