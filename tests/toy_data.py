@@ -27,11 +27,12 @@ def benchmark(*urls: str) -> Benchmark:
     return Benchmark("toy", {"row": 16, "column": 16}, (32, 32, 1), (0.25,), (0.5,), ((original(*urls),),))
 
 
-def read(path: Path, *, block: int = 64, pause: float = 0.0):
-    """Read the toy's file as the readers of `vaedis.data._formats` do."""
+def read(path: Path, *, block: int = 64, wait_for: Path | None = None):
+    """Read the toy's file as the readers of `vaedis.data._formats` do; after the first block, wait for a file to appear."""
     images = np.frombuffer(Path(path).read_bytes(), np.uint8).reshape(IMAGES.shape)
     for start in range(0, len(images), block):
-        time.sleep(pause)
+        while start and wait_for is not None and not wait_for.exists():
+            time.sleep(0.01)
         yield images[start : start + block]
 
 

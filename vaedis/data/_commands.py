@@ -35,8 +35,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def show_status(*, verify: bool = False) -> int:
-    """Print a line for each data set and origin, and return 1 if an image file does not match its hash."""
-    rows, wrong = [("data set", "origin", "on disk", "size", "sha256")], []
+    """Print a line for each data set and origin, and return 1 if an image file is damaged or does not match its hash."""
+    rows = [("data set", "origin", "on disk", "size", "sha256")]
+    wrong: list[tuple[str, str]] = []
     for name, origins in DATA_SETS.items():
         for origin in origins:
             if origin in ("generated", "rendered"):
@@ -47,9 +48,12 @@ def show_status(*, verify: bool = False) -> int:
             if facts is not None:
                 state, size, digest = "yes", _size(facts["bytes"]), facts["sha256"]
                 if verify:
-                    same = _stored.images_digest(_prepare.stored_path(name, origin)) == digest
+                    same = _stored.is_verified(_prepare.stored_path(name, origin), facts)
                     state = "verified" if same else "damaged"
-                    wrong += [] if same else [name]
+                    wrong += [] if same else [(name, origin)]
+            elif _prepare.is_damaged(name, origin):
+                state = "damaged"
+                wrong.append((name, origin))
             elif origin == "original" and (arrived := _arrived(name)):
                 state, size = "files only", _size(arrived)
             rows.append((name, origin, state, size, digest))
@@ -57,8 +61,8 @@ def show_status(*, verify: bool = False) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if wrong:
-        print(f"Damaged: {', '.join(wrong)}; run: vaedis data prepare {' '.join(wrong)} --force.", file=sys.stderr)
+    for name, origin in wrong:
+        print(f"Damaged: {name}; run: vaedis data prepare {_stored.again(name, origin)}.", file=sys.stderr)
     return 1 if wrong else 0
 
 

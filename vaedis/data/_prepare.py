@@ -66,6 +66,12 @@ def stored_facts(name: str, origin: str) -> dict[str, Any] | None:
     return facts
 
 
+def is_damaged(name: str, origin: str) -> bool:
+    """Tell whether a data set's images and what is known of them lie on disk, and yet do not belong together or cannot be read."""
+    path = stored_path(name, origin)
+    return path.exists() and path.with_suffix(".json").exists() and _stored.read_facts(path) is None
+
+
 def need_extra() -> None:
     """Raise an ImportError that names the extra if a package that prepares data sets is missing."""
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
