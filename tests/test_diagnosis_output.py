@@ -273,6 +273,21 @@ def test_long_names_stay_apart(tmp_path):
     assert f"<td>{first}~2</td>" in page
 
 
+def test_many_factors_are_drawn_in_several_pictures(tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    drawn = []
+    monkeypatch.setattr("vaedis.plots.distance_matrices", lambda truth, perceived: drawn.append(list(perceived)) or plt.figure())
+    bits = np.eye(46, 45, dtype=int)
+    images = np.zeros((46, 8, 8), np.uint8)
+    images[:, 0, 0] = bits @ np.arange(45)
+    diagnose(Table(images, bits, [f"f{k}" for k in range(45)])).save(html=tmp_path / "r.html")
+    # one picture of all of them would be wider than a picture can be
+    assert [len(names) for names in drawn] == [20, 20, 5]
+    assert [name for names in drawn for name in names] == [f"f{k}" for k in range(45)]
+    assert (tmp_path / "r.html").read_text().count("<img ") == 3
+
+
 def test_the_page_forbids_whatever_it_does_not_hold(tmp_path):
     diagnose(Table(*small())).save(html=tmp_path / "r.html")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -106,7 +106,7 @@ def test_a_server_that_stays_broken(server, tmp_path):
 @pytest.mark.parametrize("how", toy_data.SLOW)
 def test_a_server_that_is_silent_or_slow_is_left_and_not_asked_again(server, tmp_path, how):
     assert " in 0.3 s" in fails(tmp_path, server.url(how))
-    assert server.count(how) == 1
+    assert server.count(how) <= 1
 
 
 def test_a_server_that_never_has_the_whole_file_is_asked_three_times_at_most(server, tmp_path):

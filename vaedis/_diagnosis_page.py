@@ -6,9 +6,10 @@ import base64
 import html
 import io
 import warnings
+from collections.abc import Sequence
 
 from vaedis import plots
-from vaedis._diagnosis import ROW_NAMES, Diagnosis, LossReport, row
+from vaedis._diagnosis import ROW_NAMES, Diagnosis, FactorReport, LossReport, row
 from vaedis._diagnosis_names import shown
 from vaedis.distances import ground_truth_matrix
 
@@ -22,6 +23,8 @@ img { max-width: 100%; height: auto; background: #fff; } .facts, figcaption { co
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #16181c; } .facts, figcaption { color: #aaa; }
   th, td { border-color: #444; } .good { color: #6fd0a8; } .bad { color: #f0937f; } img { border-radius: 4px; padding: .4rem; } }
 """
+# in one picture, which has a largest width
+_PANELS = 20
 # a name that escaped escaping could still load and run nothing
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -81,25 +84,26 @@ def _loss(report: LossReport) -> list[str]:
         parts.append(f"<ul>{reasons}</ul>")
     if report.unpaired:
         parts.append(f"<p>No two images differ in it alone, so nothing can be said: {_(', '.join(report.unpaired))}.</p>")
-    if report.factors:
-        names = ", ".join(f.factor for f in report.factors)
+    for start in range(0, len(report.factors), _PANELS):
+        factors = report.factors[start : start + _PANELS]
+        names = ", ".join(f.factor for f in factors)
         parts.append(
-            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(report)}">'
+            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(factors)}">'
             "<figcaption>Distances between the values of each factor; each panel spans its own range. Where no two images have both values "
             "a matrix is blank.</figcaption></figure>"
         )
     return parts
 
 
-def _matrices(report: LossReport) -> str:
+def _matrices(factors: Sequence[FactorReport]) -> str:
     import matplotlib.pyplot as plt
 
-    truth = {f.factor: ground_truth_matrix(f.values) for f in report.factors}
+    truth = {f.factor: ground_truth_matrix(f.values) for f in factors}
     picture = io.BytesIO()
     # names are text, whatever signs of a formula they hold, and signs that no font has are drawn as boxes
     with plt.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*missing from font", category=UserWarning)
-        figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in report.factors})
+        figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in factors})
         figure.savefig(picture, format="png", dpi=130)
         plt.close(figure)
     return "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()

@@ -28,10 +28,10 @@ from vaedis.data._disk import DataError, offline, plain_os_errors, progress, syn
 CONNECT_SECONDS = 10
 """How long a server may take to accept a connection."""
 
-WINDOW_SECONDS, WINDOW_BYTES = 30, 1 << 16
+WINDOW_SECONDS, WINDOW_BYTES = 20, 1 << 16
 """In each such time so many bytes must arrive, the header and the last bytes apart, or the server is left."""
 
-PAUSES = (2, 10)
+PAUSES = (1, 4)
 """Seconds before the second and third attempt at one address, where trying again can help."""
 
 LARGEST_BYTES = 1_000_000_000
@@ -279,7 +279,8 @@ class _Answer:
         self.given_up = threading.Event()
         self._arrived: queue.Queue[bytes | _Refused | int | None] = queue.Queue(maxsize=16)
         self._until = time.monotonic() + WINDOW_SECONDS
-        threading.Thread(target=self._receive, args=(url, WINDOW_SECONDS), daemon=True).start()
+        # the thread itself waits longer, so that the window decides
+        threading.Thread(target=self._receive, args=(url, 2 * WINDOW_SECONDS), daemon=True).start()
         size = self._next(f"it did not answer in {WINDOW_SECONDS:g} s")
         self.size = size if isinstance(size, int) and size >= 0 else None
 
