@@ -308,7 +308,3 @@ def test_a_file_name_that_is_no_utf8_gives_a_report(file, tmp_path, capsys):
     assert r"\udcff.json" in said.err
     assert json.loads(report.read_text())["name"] == r"caf\udce9" + "\x1b[31m"
     assert r"caf\udce9\x1b[31m" in (tmp_path / "r.html").read_bytes().decode()
-
-
-def test_an_error_cannot_command_a_terminal(tmp_path, capsys):
-    assert "\x1b" not in refused(capsys, tmp_path / "\x1b[31mnone")

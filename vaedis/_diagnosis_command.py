@@ -58,6 +58,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     finally:
         # where a report goes to standard output, nothing else is mixed with it
         print(shown(found), file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
-    for file in outputs:
-        print(f"written: {plain(str(file))}", file=sys.stderr)
+    for file in (args.html, args.json):
+        if file is not None:
+            print(f"written: {plain(str(file))}", file=sys.stderr)
     return 0

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from vaedis import _diagnosis_command, _sweep_commands
-from vaedis._text import plain
 from vaedis.data import _commands
 from vaedis.experiments import PROFILES
 
@@ -32,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130 after an interrupt.
     """
-    args = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # what an encoding lacks is printed as an escape, and ends no command
         sys.stdout.reconfigure(errors="backslashreplace")
+    args = _parser().parse_args(argv)
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if args.debug:
             traceback.print_exc()
-        print(plain(f"vaedis: {error}"), file=sys.stderr)
+        print(f"vaedis: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
