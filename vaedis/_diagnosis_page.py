@@ -84,15 +84,22 @@ def _loss(report: LossReport) -> list[str]:
         parts.append(f"<ul>{reasons}</ul>")
     if report.unpaired:
         parts.append(f"<p>No two images differ in it alone, so nothing can be said: {_(', '.join(report.unpaired))}.</p>")
-    for start in range(0, len(report.factors), _PANELS):
-        factors = report.factors[start : start + _PANELS]
-        names = ", ".join(f.factor for f in factors)
-        parts.append(
-            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(factors)}">'
+    if report.factors:
+        parts += _figures(report.factors)
+    return parts
+
+
+def _figures(factors: Sequence[FactorReport]) -> list[str]:
+    figures = []
+    for start in range(0, len(factors), _PANELS):
+        some = factors[start : start + _PANELS]
+        names = ", ".join(f.factor for f in some)
+        figures.append(
+            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(some)}">'
             "<figcaption>Distances between the values of each factor; each panel spans its own range. Where no two images have both values "
             "a matrix is blank.</figcaption></figure>"
         )
-    return parts
+    return figures
 
 
 def _matrices(factors: Sequence[FactorReport]) -> str:
