@@ -112,10 +112,15 @@ def test_checkpoints_of_a_population_are_nobody_elses_and_are_forgotten_together
 
 KILLED = {"run": SPEC, "population": POPULATION[:3]}
 CHILD = """
-import sys, time, torch, vaedis as vd
+import sys, torch, vaedis as vd
 from test_checkpoint import KILLED
 torch.set_num_threads(int(sys.argv[2]))
-vd.fit(KILLED[sys.argv[3]], device="cpu", checkpoint=sys.argv[1], checkpoint_every=3, callback=lambda *_: time.sleep(0.05), every=1)
+
+def wait(step, _):
+    if step == 12:
+        sys.stdin.read()  # until this process is killed, or the one that waits for it is
+
+vd.fit(KILLED[sys.argv[3]], device="cpu", checkpoint=sys.argv[1], checkpoint_every=3, callback=wait, every=1)
 """
 
 
@@ -123,7 +128,7 @@ vd.fit(KILLED[sys.argv[3]], device="cpu", checkpoint=sys.argv[1], checkpoint_eve
 def test_a_process_that_is_killed_loses_nothing(tmp_path, kind):
     path = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])])
     words = [sys.executable, "-c", CHILD, str(tmp_path), str(torch.get_num_threads()), kind]
-    child = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE)
+    child = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     while len(list(tmp_path.glob("*.safetensors"))) < 2 and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
@@ -281,14 +286,19 @@ def test_a_checkpoint_holds_only_finite_losses(tmp_path):
         assert safetensors.torch.load_file(path)["recorded"].isfinite().all()
 
 
-def test_a_deadline_in_seconds_stops_a_sequence_too():
+def test_a_deadline_in_seconds_stops_a_sequence_too(monkeypatch):
+    from types import SimpleNamespace
+
     with pytest.raises(vd.TrainingStopped, match="Stopped at step 0 of 40, since the time was up; no checkpoint was written"):
         fit(deadline=0)
+    assert len(fit(deadline=100_000).history["loss"]) == 40
+    ticks = iter(range(1_000))
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), perf_counter=lambda: 0.0)
+    monkeypatch.setattr("vaedis._loop.time", clock)
     with pytest.raises(vd.TrainingStopped) as caught:
-        fit([SPEC.replace(steps=10**6), SPEC.replace(steps=10**6, seed=1)], deadline=0.2)
-    assert 0 < caught.value.step < 10**6
+        fit([SPEC, SPEC.replace(seed=1)], deadline=20)
+    assert 0 < caught.value.step < 40
     assert caught.value.checkpoint is None
-    assert len(fit(deadline=1000).history["loss"]) == 40
 
 
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch):

@@ -3,15 +3,18 @@
 import errno
 import hashlib
 import os
-import subprocess
-import sys
+import ssl
+import threading
 from pathlib import Path
 
 import pytest
 import toy_data
 from toy_data import CONTENT, FILE, SHA256, original
 
-from vaedis.data import DataError, _disk, download
+from vaedis import cli
+from vaedis.data import DataError, _commands, _disk, download
+
+CERTIFICATE = Path(__file__).parent / "self_signed.pem"
 
 
 @pytest.fixture
@@ -25,13 +28,13 @@ def fetch(folder: Path, *urls: str, **options) -> dict:
 
 
 def fails(folder: Path, *urls: str, **options) -> str:
-    """Return the sentence with which a download fails; no file may be there then."""
+    """Return the sentence with which a download fails; no file may be left then."""
     with pytest.raises(DataError) as caught:
         fetch(folder, *urls, **options)
     message = str(caught.value)
     assert "\n" not in message
     assert message.endswith(".")
-    assert {path.name for path in folder.glob("*")} <= {f"{FILE}.part"}
+    assert list(folder.glob("*")) == []
     return message
 
 
@@ -58,20 +61,15 @@ def test_a_damaged_file_in_the_cache_is_replaced(server, tmp_path):
     assert arrived(tmp_path)
 
 
-def test_a_truncated_body_is_resumed(server, tmp_path):
+def test_what_breaks_off_starts_anew(server, tmp_path):
     fetch(tmp_path, server.url("once_truncated"))
     assert arrived(tmp_path)
-    (_, first), (_, second) = server.asked
-    assert first is None
-    assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= len(CONTENT) // 2
+    assert [ranges for _, ranges in server.asked] == [None, None]
 
 
 def test_a_body_that_is_always_truncated(server, tmp_path):
     assert "the connection broke" in fails(tmp_path, server.url("truncated"))
     assert server.count("truncated") == 3
-    part = (tmp_path / f"{FILE}.part").read_bytes()
-    assert part
-    assert part == CONTENT[: len(part)]
 
 
 def test_an_impatient_download_asks_once(server, tmp_path):
@@ -84,7 +82,7 @@ def test_a_wrong_sum_leaves_nothing(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("bad", ["wrong", "missing", "broken", "truncated", "stalled", "page"])
+@pytest.mark.parametrize("bad", ["wrong", "missing", "broken", "truncated", "page", *toy_data.SLOW])
 def test_a_bad_mirror_and_then_a_good_one(server, tmp_path, bad):
     fetch(tmp_path, server.url(bad), server.url("good"))
     assert arrived(tmp_path)
@@ -105,14 +103,170 @@ def test_a_server_that_stays_broken(server, tmp_path):
     assert server.count("broken") == 3
 
 
-def test_a_stall_ends_and_the_next_mirror_goes_on(server, tmp_path):
-    fetch(tmp_path, server.url("stalled"), server.url("good"), patient=False)
+@pytest.mark.parametrize("how", toy_data.SLOW)
+def test_a_server_that_is_silent_or_slow_is_left_and_not_asked_again(server, tmp_path, how):
+    assert " in 0.3 s" in fails(tmp_path, server.url(how))
+    assert server.count(how) <= 1
+
+
+def test_a_server_that_never_has_the_whole_file_is_asked_three_times_at_most(server, tmp_path):
+    assert "416" in fails(tmp_path, server.url("out_of_range"))
+    assert server.count("out_of_range") <= 3
+
+
+def test_a_part_that_nobody_asked_for_is_not_taken(server, tmp_path):
+    assert "206" in fails(tmp_path, server.url("partial"))
+
+
+@pytest.mark.parametrize("size", [None, len(CONTENT)])
+def test_a_body_that_does_not_end(server, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
+    with pytest.raises(DataError, match=f"more than {size or 1_000_000:,} bytes arrived"):
+        download.fetch(original(server.url("endless"), size=size), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_file_that_is_absurdly_large_is_not_copied(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / FILE).open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(DataError, match=r"has 1,000,000,000,000 bytes, and the original at most 1,000,000,000"):
+        download.fetch(original(size=None), tmp_path / "cache", source=source)
+
+
+def test_a_servers_words_cannot_command_a_terminal(server, tmp_path):
+    message = fails(tmp_path, server.url("escaping"))
+    assert "404" in message
+    assert message.isprintable()
+
+
+def test_a_redirection_is_followed_and_its_body_is_not_read(server, tmp_path):
+    assert fetch(tmp_path, server.url("redirected"))["url"] == server.url("redirected")
     assert arrived(tmp_path)
-    assert server.asked[-1][1] is not None
 
 
-def test_a_stall_is_named(server, tmp_path):
-    assert "it stopped sending" in fails(tmp_path, server.url("stalled"), patient=False)
+@pytest.mark.parametrize(("how", "why"), [("circular", "more than 10 times"), ("to_a_file", "neither http nor https")])
+def test_a_redirection_to_nowhere(server, tmp_path, how, why):
+    assert why in fails(tmp_path, server.url(how))
+
+
+def test_a_part_left_by_a_killed_process_is_not_gone_on_with(server, tmp_path):
+    (tmp_path / f"{FILE}.part").write_bytes(b"?" * 1000)
+    fetch(tmp_path, server.url("good"))
+    assert arrived(tmp_path)
+
+
+def test_a_link_in_the_place_of_the_part_is_not_followed(server, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / f"{FILE}.part").symlink_to(tmp_path / "mine.txt")
+    fetch(tmp_path / "cache", server.url("good"))
+    assert arrived(tmp_path / "cache")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.fixture
+def in_tls(tmp_path, server):
+    """The address of a server that speaks TLS with a certificate of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+    return server.url("good").removeprefix("http")
+
+
+def test_a_certificate_that_nobody_signed_is_called_that(in_tls, tmp_path):
+    assert "its certificate is not valid" in fails(tmp_path / "cache", f"https{in_tls}")
+
+
+def test_tls_where_http_is_expected_ends(in_tls, tmp_path):
+    fails(tmp_path / "cache", f"http{in_tls}")
+
+
+def test_http_where_tls_is_expected_is_called_that(server, tmp_path):
+    assert "it does not answer in TLS" in fails(tmp_path, server.url("good").replace("http", "https"))
+
+
+@pytest.mark.parametrize("answer", [b"\x15\x03\x03\x00\x02\x02\x46", b"SSH-2.0-server\r\n", b"x" * 100_000])
+def test_what_is_no_http_is_called_that(server, tmp_path, answer):
+    server.no_http = lambda request: request.wfile.write(answer)
+    assert "it does not answer in HTTP" in fails(tmp_path, server.url("no_http"))
+    assert server.count("no_http") == 1
+
+
+SECRET = "s3cret"
+
+
+def with_password(url: str) -> str:
+    return url.replace("://", f"://someone:{SECRET}@")
+
+
+@pytest.mark.parametrize("how", ["good", "missing", "wrong", "no_http"])
+def test_a_password_is_neither_told_nor_kept(server, tmp_path, how):
+    server.no_http = lambda request: request.wfile.write(b"no")
+    source = with_password(server.url(how).removesuffix(f"/{FILE}"))
+    if how == "good":
+        facts = fetch(tmp_path, source=source)
+        assert facts["url"] == server.url("good")
+    else:
+        message = fails(tmp_path, source=source)
+        assert SECRET not in message
+        assert "someone" not in message
+        assert "127.0.0.1" in message
+
+
+def test_a_password_is_not_part_of_the_plan(server, tmp_path, monkeypatch, capsys):
+    toy_data.install(monkeypatch, tmp_path)
+    source = with_password(server.url("good").removesuffix(f"/{FILE}"))
+    assert _commands.run_prepare(["toy"], source=source) == 0
+    said = capsys.readouterr()
+    assert SECRET not in said.out + said.err
+    assert "from http://127.0.0.1" in said.out
+    assert SECRET not in (tmp_path / "toy" / "original.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        (f"ftp://someone:{SECRET}@somewhere", "not 'ftp://somewhere'"),
+        (f"http://someone:{SECRET}", "no valid host and port"),
+        (f"http://someone:{SECRET}/x@somewhere", "no valid host and port"),
+        (f"http://someone:{SECRET}@", "with a host"),
+        (f"http://somewhere?{SECRET}", "without '?' and '#'"),
+        ("http://", "with a host"),
+        ("http://[::1", "no valid host and port"),
+    ],
+)
+def test_a_source_that_makes_no_sense_is_one_sentence_without_a_password(tmp_path, monkeypatch, capsys, source, words):
+    toy_data.install(monkeypatch, tmp_path)
+    assert cli.main(["data", "prepare", "toy", "--from", source]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert SECRET not in said.out + said.err
+
+
+def test_a_file_of_the_users_in_the_caches_own_folder_stays(tmp_path):
+    (tmp_path / FILE).write_bytes(b"mine")
+    with pytest.raises(DataError, match="the file there has"):
+        fetch(tmp_path, source=tmp_path)
+    assert (tmp_path / FILE).read_bytes() == b"mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_source_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):
+    (tmp_path / FILE).write_bytes(CONTENT)
+    real = Path.open
+
+    def denied(path, mode="r", **options):
+        if path.parent == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", denied)
+    assert "toy.bin cannot be read there (Permission denied)" in fails(tmp_path / "cache", source=tmp_path)
 
 
 def test_nobody_listens(server, tmp_path):
@@ -123,26 +277,6 @@ def test_nobody_listens(server, tmp_path):
 
 def test_a_page_in_the_place_of_a_file_is_not_read(server, tmp_path):
     assert f"26 bytes and not {len(CONTENT):,}" in fails(tmp_path, server.url("page"))
-
-
-def test_a_server_without_ranges_starts_over(server, tmp_path):
-    (tmp_path / f"{FILE}.part").write_bytes(CONTENT[:1000])
-    fetch(tmp_path, server.url("plain"))
-    assert arrived(tmp_path)
-
-
-@pytest.mark.parametrize("part", [b"?" * 1000, CONTENT + b"?", b"?" * len(CONTENT)], ids=["other", "longer", "complete"])
-def test_a_part_of_another_file_is_thrown_away(server, tmp_path, part):
-    (tmp_path / f"{FILE}.part").write_bytes(part)
-    fetch(tmp_path, server.url("good"))
-    assert arrived(tmp_path)
-
-
-def test_a_part_that_is_complete_is_taken(server, tmp_path):
-    (tmp_path / f"{FILE}.part").write_bytes(CONTENT)
-    fetch(tmp_path, server.url("good"))
-    assert arrived(tmp_path)
-    assert len(server.asked) == 1
 
 
 def test_a_compressed_file_stays_compressed(server, tmp_path):
@@ -156,12 +290,6 @@ def test_md5_counts_where_no_sha256_is_known(server, tmp_path):
     assert arrived(tmp_path)
     with pytest.raises(DataError, match="another md5 sum"):
         download.fetch(original(server.url("wrong"), digest=digest, size=None), tmp_path / "other")
-
-
-def test_what_a_killed_pooch_left_goes(server, tmp_path):
-    (tmp_path / "tmpa1b2c3d4").touch()
-    fetch(tmp_path, server.url("good"))
-    assert arrived(tmp_path)
 
 
 def test_offline_never_asks(server, tmp_path, monkeypatch):
@@ -208,10 +336,10 @@ def test_a_source_that_is_none():
         download.places(original(), "ftp://somewhere")
 
 
-def test_sizes_are_known_or_asked_for(server, tmp_path):
-    assert download.remote_size(original(server.url("missing"))) == len(CONTENT)
-    assert download.remote_size(original(server.url("missing"), server.url("good"), size=None)) == len(CONTENT)
-    assert download.remote_size(original(server.url("missing"), size=None)) is None
+def test_sizes_are_known_and_no_server_is_asked(server, tmp_path):
+    assert download.remote_size(original(server.url("good"))) == len(CONTENT)
+    assert download.remote_size(original(server.url("good"), size=None)) is None
+    assert server.asked == []
     (tmp_path / FILE).write_bytes(b"12345")
     assert download.remote_size(original(size=None), tmp_path) == 5
 
@@ -275,16 +403,10 @@ def test_no_bar_without_a_terminal(server, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_first_use_of_pooch_says_nothing_in_a_notebook_without_widgets():
-    """There tqdm warns at its first import, and a page of the book with anything on stderr is not built."""
-    code = """
-import builtins, sys, types, warnings
-sys.modules["IPython"] = types.ModuleType("IPython")
-sys.modules["IPython"].get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
-warnings.simplefilter("error")
-from vaedis.data import download
-download._pooch()
-assert "tqdm.autonotebook" in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_bars_of_progress_share_a_lock_of_this_process_only():
+    """tqdm's own is held across a fork, and by a killed child for ever."""
+    from tqdm import tqdm
+
+    with _disk.progress("x", 1):
+        assert tqdm.get_lock() is _disk._BAR_LOCK
+    assert isinstance(_disk._BAR_LOCK, type(threading.RLock()))

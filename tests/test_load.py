@@ -170,7 +170,7 @@ def test_status_before_and_after(cache, source, capsys):
 
 def test_status_tells_of_files_that_are_not_converted(cache, capsys):
     (cache / "toy" / "files").mkdir(parents=True)
-    (cache / "toy" / "files" / f"{toy_data.FILE}.part").write_bytes(bytes(123_456))
+    (cache / "toy" / "files" / toy_data.FILE).write_bytes(bytes(123_456))
     cli.main(["data", "status"])
     assert ["toy", "original", "files", "only", "123", "kB", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
@@ -212,27 +212,33 @@ def test_prepare_says_first_what_it_will_do(cache, source, capsys):
     assert file == "  verify toy.bin (262 kB, on disk)"
 
 
-def test_prepare_asks_for_a_size_that_is_not_known(cache, monkeypatch, capsys):
+def test_prepare_says_the_limit_of_a_size_that_is_not_known_and_asks_no_server(cache, monkeypatch, capsys):
     with toy_data.serving(monkeypatch) as server:
         unknown = toy_data.original(server.url("good"), size=None)
         monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
         assert cli.main(["data", "prepare", "toy"]) == 0
-        assert "fetch toy.bin (262 kB) from http" in capsys.readouterr().out
-        unknown = toy_data.original(server.url("missing"), size=None)
-        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
-        (cache / "toy" / "files" / toy_data.FILE).unlink()
-        assert cli.main(["data", "prepare", "toy", "--force"]) == 1
-        assert "will fetch a file of unknown size" in capsys.readouterr().out
+        assert len(server.asked) == 1
+    said = capsys.readouterr().out
+    assert "will fetch a file of unknown size" in said
+    assert "fetch toy.bin (of unknown size, at most 1.00 GB) from http" in said
 
 
-def test_prepare_says_what_is_left_to_fetch(cache, monkeypatch, capsys):
-    (cache / "toy" / "files").mkdir(parents=True)
-    (cache / "toy" / "files" / f"{toy_data.FILE}.part").write_bytes(toy_data.CONTENT[:100_000])
-    with toy_data.serving(monkeypatch) as server:
-        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("good")))
-        assert cli.main(["data", "prepare", "toy"]) == 0
-        assert server.asked[-1][1] == "bytes=100000-"
-    assert "fetch toy.bin (262 kB, of which 100 kB are on disk) from http://127.0.0.1" in capsys.readouterr().out
+def test_a_source_is_checked_though_nothing_is_to_be_fetched(cache, source, capsys):
+    _prepare.prepare("toy", source=source)
+    assert cli.main(["data", "prepare", "toy", "--from", ""]) == 2
+    assert "The source of data is empty" in capsys.readouterr().err
+
+
+def test_status_tells_of_facts_that_are_damaged(cache, source, capsys):
+    _prepare.prepare("toy", source=source)
+    facts = cache / "toy" / "original.json"
+    facts.write_text(facts.read_text().replace("sha256", "sha"))
+    assert cli.main(["data", "status"]) == 1
+    said = capsys.readouterr()
+    assert ["toy", "original", "damaged", "-", "-"] in [line.split() for line in said.out.splitlines()]
+    assert said.err == "Damaged: toy; run: vaedis data prepare toy --force.\n"
+    assert cli.main(["data", "prepare", "toy", "--force"]) == 0
+    assert cli.main(["data", "status", "--verify"]) == 0
 
 
 def test_prepare_goes_on_after_one_failed(cache, source, monkeypatch, capsys):

@@ -8,21 +8,20 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import toy_data
 from toy_data import CONTENT, FILE, IMAGES
 
-from vaedis.data import DataError, _formats, _prepare, _stored, download
+from vaedis.data import DataError, _formats, _prepare, _stored
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    # the server's threads sleep when a process is forked
-    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and limits of POSIX")
 
 
 @pytest.fixture
@@ -52,41 +51,70 @@ def is_complete(cache: Path) -> bool:
     return files(cache) == COMPLETE and same and (cache / "files" / FILE).read_bytes() == CONTENT
 
 
-def start(work, *args) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=work, args=args)
-    process.start()
-    return process
+def in_child(work, folder: Path, urls: tuple[str, ...], options: dict, sender, args):
+    """What another process does: know the toy as this one does, work, and send how it ended."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("VAEDIS_OFFLINE", "0")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        toy_data.install(monkeypatch, folder, *urls, **options)
+        try:
+            work(*args)
+            sender.send("fine")
+        except DataError as problem:
+            sender.send(str(problem))
 
 
-def say(process_end, work, *args):
-    """Run in a child: send how it ended."""
-    try:
-        work(*args)
-        process_end.send("fine")
-    except DataError as problem:
-        process_end.send(str(problem))
+class Child:
+    """Another process, which begins anew and inherits neither locks nor threads.
+
+    Parameters
+    ----------
+    work : function of this module
+    cache : Path
+        Of the toy.
+    urls : str
+        Of the toy's file.
+    args : tuple
+        Of `work`.
+    options
+        Of the toy's reader.
+    """
+
+    def __init__(self, work, cache: Path, *urls: str, args: tuple = (), **options):
+        context = multiprocessing.get_context("spawn")
+        self.receiver, sender = context.Pipe(duplex=False)
+        self.process = context.Process(target=in_child, args=(work, cache.parent, urls, options, sender, args))
+        self.process.start()
+        sender.close()
+
+    def wait_for(self, condition):
+        """Wait until something is so; the test's own time limit ends a wait for what never is."""
+        while not condition():
+            assert self.process.exitcode is None, "it ended before"
+            time.sleep(0.01)
+
+    def kill(self):
+        self.process.kill()
+        self.process.join()
+        assert self.process.exitcode == -signal.SIGKILL
+
+    def end(self) -> str:
+        """Return "fine" or the sentence with which the work failed; None if it ended without a word."""
+        self.process.join()
+        return self.receiver.recv() if self.receiver.poll() else None
 
 
-def run(work, *args) -> str:
-    """Do something in another process, and return "fine" or the sentence with which it failed."""
-    here, there = multiprocessing.Pipe()
-    process = start(say, there, work, *args)
-    there.close()
-    process.join()
-    return here.recv()
+def prepare_toy(**options):
+    _prepare.prepare("toy", **options)
 
 
-def wait_for(condition):
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+def prepare_anew():
+    _prepare.prepare("toy", force=True)
 
 
-def kill(process: multiprocessing.Process):
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+def prepare_on_a_terminal():
+    _prepare._on_terminal = lambda: True
+    prepare_toy()
 
 
 def test_prepared_once(cache, server):
@@ -109,40 +137,32 @@ def test_force_converts_anew_and_fetches_what_is_damaged(cache, server):
     assert is_complete(cache)
 
 
-def test_killed_in_mid_download(cache, server, monkeypatch, tmp_path):
-    toy_data.install(monkeypatch, tmp_path / "cache", server.url("stalled"))
-    monkeypatch.setattr(download, "STALL_SECONDS", 20)
-    process = start(_prepare.prepare, "toy")
+def test_killed_in_mid_download(cache, server):
+    child = Child(prepare_toy, cache, server.url("stalled"))
     part = cache / "files" / f"{FILE}.part"
-    wait_for(lambda: part.exists() and part.stat().st_size > 0)
-    kill(process)
-    assert FILE not in files(cache)
-    have = part.stat().st_size
-    toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"))
+    child.wait_for(lambda: part.exists() and part.stat().st_size > 0)
+    child.kill()
+    assert files(cache) == {f"files/{FILE}.part"}
     _prepare.prepare("toy")
     assert is_complete(cache)
-    assert server.asked[-1][1] == f"bytes={have}-"
 
 
-def test_killed_in_mid_conversion(cache, server, monkeypatch, tmp_path):
-    toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"), pause=0.2)
-    process = start(_prepare.prepare, "toy")
-    wait_for((cache / "original.npy.tmp").exists)
-    kill(process)
+def test_killed_in_mid_conversion(cache, server, tmp_path):
+    child = Child(prepare_toy, cache, server.url("good"), wait_for=tmp_path / "never")
+    child.wait_for((cache / "original.npy.tmp").exists)
+    child.kill()
     assert files(cache) == {f"files/{FILE}", "original.npy.tmp"}
     assert _prepare.stored_facts("toy", "original") is None
-    toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"))
     _prepare.prepare("toy")
     assert is_complete(cache)
     assert len(server.asked) == 1
 
 
-def test_killed_while_converting_anew(cache, server, monkeypatch, tmp_path):
+def test_killed_while_converting_anew(cache, server, tmp_path):
     _prepare.prepare("toy")
-    toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"), pause=0.2)
-    process = start(lambda: _prepare.prepare("toy", force=True))
-    wait_for((cache / "original.npy.tmp").exists)
-    kill(process)
+    child = Child(prepare_anew, cache, server.url("good"), wait_for=tmp_path / "never")
+    child.wait_for((cache / "original.npy.tmp").exists)
+    child.kill()
     (cache / "original.npy.tmp").unlink()
     assert is_complete(cache)
 
@@ -171,56 +191,71 @@ def test_facts_never_stand_beside_other_images(cache, monkeypatch):
     assert _prepare.stored_facts("toy", "original") is None
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_two_processes_at_once(cache, server, monkeypatch, tmp_path, capfd, terminal):
-    monkeypatch.setattr(_prepare, "_on_terminal", lambda: terminal)
-    toy_data.install(monkeypatch, tmp_path / "cache", server.url("good"), pause=0.05)
-    processes = [start(_prepare.prepare, "toy") for _ in range(2)]
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+def test_two_processes_at_once(cache, server, tmp_path, capfd):
+    first = Child(prepare_toy, cache, server.url("good"), wait_for=tmp_path / "go on")
+    first.wait_for((cache / "original.npy.tmp").exists)
+    second = Child(prepare_on_a_terminal, cache, server.url("good"))
+    said = ""
+    while "waiting" not in said:
+        said += capfd.readouterr().err
+        time.sleep(0.01)
+    (tmp_path / "go on").touch()
+    assert (first.end(), second.end()) == ("fine", "fine")
     assert is_complete(cache)
     assert len(server.asked) == 1
-    assert capfd.readouterr().err == ("vaedis: waiting for another process that prepares toy\n" if terminal else "")
+    assert said + capfd.readouterr().err == "vaedis: waiting for another process that prepares toy\n"
 
 
-def test_a_killed_process_leaves_no_lock(cache):
-    def hold():
-        with _prepare.locked("toy"):
-            (cache / "held").touch()
-            time.sleep(20)
+def test_a_wait_is_told_on_a_terminal_only(cache, monkeypatch, capsys):
+    acquire = filelock.FileLock.acquire
 
-    process = start(hold)
-    wait_for((cache / "held").exists)
-    kill(process)
-    (cache / "held").unlink()
+    def busy_at_first(lock, timeout=None):
+        if timeout == 0:
+            raise filelock.Timeout(lock.lock_file)
+        return acquire(lock)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", busy_at_first)
+    _prepare.prepare("toy")
+    assert capsys.readouterr().err == ""
+
+
+def hold_the_lock(held: Path):
+    with _prepare.locked("toy"):
+        held.touch()
+        threading.Event().wait()
+
+
+def test_a_killed_process_leaves_no_lock(cache, tmp_path):
+    child = Child(hold_the_lock, cache, args=(tmp_path / "held",))
+    child.wait_for((tmp_path / "held").exists)
+    child.kill()
     _prepare.prepare("toy")
     assert is_complete(cache)
 
 
-def test_a_limit_on_files_while_downloading(cache):
-    def limited():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        _prepare.prepare("toy")
+@contextlib.contextmanager
+def largest_file(size: int):
+    """Let this process write no larger files for a while."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    message = run(limited)
-    assert message.startswith(f"Could not write {FILE}")
-    assert "quota" in message
-    assert files(cache) == {f"files/{FILE}.part"}
+
+def test_a_limit_on_files_while_downloading(cache):
+    with largest_file(100_000), pytest.raises(DataError, match=rf"Could not write {FILE}.*quota"):
+        _prepare.prepare("toy")
+    assert files(cache) == set()
     _prepare.prepare("toy")
     assert is_complete(cache)
 
 
 def test_a_limit_on_files_while_converting(cache):
-    def limited():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        # the file itself fits; with its header it does not
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT), len(CONTENT)))
+    # the file itself fits; with its header it does not
+    with largest_file(len(CONTENT)), pytest.raises(DataError, match=r"Could not write the converted images"):
         _prepare.prepare("toy")
-
-    message = run(limited)
-    assert message.startswith("Could not write the converted images")
     assert files(cache) == {f"files/{FILE}"}
     _prepare.prepare("toy")
     assert is_complete(cache)
@@ -241,50 +276,52 @@ def mount(place: Path, options: str):
         os._exit(77)
 
 
-def run_on(place: Path, options: str, work) -> str:
-    def mounted(there):
-        mount(place, options)
-        say(there, work)
+def on_a_small_disk(cache: Path, options: str):
+    """Prepare the toy on a file system of its own, and again where that failed after the download."""
+    mount(cache.parent, options)
+    _prepare._check_space = lambda *_: None
+    try:
+        _prepare.prepare("toy")
+    except DataError:
+        if files(cache) == {f"files/{FILE}"}:
+            _prepare.prepare("toy")
+        raise
 
-    here, there = multiprocessing.Pipe()
-    process = start(mounted, there)
-    there.close()
-    process.join()
-    if process.exitcode == 77:
+
+def on_a_disk(cache: Path, options: str):
+    mount(cache.parent, options)
+    _prepare.prepare("toy")
+
+
+def run_on(work, cache: Path, options: str, url: str) -> str:
+    child = Child(work, cache, url, args=(cache, options))
+    said = child.end()
+    if child.process.exitcode == 77:
         pytest.skip("may not mount a file system")
-    return here.recv()
+    return said
 
 
-def test_a_full_disk_while_downloading(cache, monkeypatch):
-    monkeypatch.setattr(_prepare, "_check_space", lambda *_: None)
-    message = run_on(cache.parent, "size=128k", lambda: _prepare.prepare("toy"))
+def test_a_full_disk_while_downloading(cache, server):
+    message = run_on(on_a_small_disk, cache, "size=128k", server.url("good"))
     assert message.startswith(f"Could not write {FILE}")
     assert "the disk is full" in message
 
 
-def test_a_full_disk_while_converting(cache, monkeypatch):
-    monkeypatch.setattr(_prepare, "_check_space", lambda *_: None)
-
-    def work():
-        with contextlib.suppress(DataError):
-            _prepare.prepare("toy")
-        assert files(cache) == {f"files/{FILE}"}
-        _prepare.prepare("toy")
-
-    message = run_on(cache.parent, "size=400k", work)
+def test_a_full_disk_while_converting(cache, server):
+    message = run_on(on_a_small_disk, cache, "size=400k", server.url("good"))
     assert message.startswith("Could not write the converted images")
     assert "the disk is full" in message
 
 
 def test_a_disk_that_will_not_do_is_refused_before_the_download(cache, server):
-    message = run_on(cache.parent, "size=400k", lambda: _prepare.prepare("toy"))
+    message = run_on(on_a_disk, cache, "size=400k", server.url("good"))
     assert "toy needs 1 MB" in message
     assert "VAEDIS_DATA" in message
     assert server.asked == []
 
 
 def test_a_read_only_cache(cache, server):
-    message = run_on(cache.parent, "ro", lambda: _prepare.prepare("toy"))
+    message = run_on(on_a_disk, cache, "ro", server.url("good"))
     assert "Read-only file system" in message
     assert "VAEDIS_DATA" in message
     assert server.asked == []
@@ -293,7 +330,8 @@ def test_a_read_only_cache(cache, server):
 def test_reading_needs_no_lock(cache):
     _prepare.prepare("toy")
     with _prepare.locked("toy"):
-        assert run(lambda: _stored.Stored(_prepare.BENCHMARKS["toy"], _prepare.stored_path("toy", "original"))) == "fine"
+        data = _stored.Stored(_prepare.BENCHMARKS["toy"], _prepare.stored_path("toy", "original"))
+        assert len(data) == 256
 
 
 def test_a_file_that_the_reader_refuses(cache, monkeypatch):

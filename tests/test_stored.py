@@ -63,7 +63,11 @@ def test_the_facts_tell_what_the_file_holds(path):
     facts = _stored.read_facts(path)
     assert facts == json.loads(path.with_suffix(".json").read_text())
     assert (facts["origin"], facts["shape"], facts["bytes"]) == ("original", [256, 32, 32, 1], path.stat().st_size)
-    assert facts["sha256"] == _stored.images_digest(path)
+    assert _stored.is_verified(path, facts)
+    flipped = bytearray(path.read_bytes())
+    flipped[-1] ^= 1
+    path.write_bytes(flipped)
+    assert not _stored.is_verified(path, facts)
     assert facts["sha256"] == toy_data.SHA256
 
 
@@ -123,6 +127,64 @@ def test_what_is_incomplete_does_not_count(path, damage):
         facts.write_text(json.dumps(json.loads(facts.read_text()) | {"converter": _stored.CONVERTER - 1}))
     assert _stored.read_facts(path) is None
     with pytest.raises(DataError, match="does not hold the images of toy; run: vaedis data prepare toy --force"):
+        Stored(TOY, path)
+
+
+FACTS_THAT_ARE_NONE = {
+    "without digest": lambda facts: facts.pop("sha256"),
+    "digest of another type": lambda facts: facts.update(sha256=5),
+    "digest that is none": lambda facts: facts.update(sha256="?" * 64),
+    "without shape": lambda facts: facts.pop("shape"),
+    "shape of text": lambda facts: facts.update(shape="4444"),
+    "negative shape": lambda facts: facts.update(shape=[256, -32, -32, 1]),
+    "without constants": lambda facts: facts.pop("mean"),
+    "too few constants": lambda facts: facts.update(std=[]),
+    "constants of text": lambda facts: facts.update(mean=["0.5"]),
+    "infinite constants": lambda facts: facts.update(std=[float("inf")]),
+    "another origin": lambda facts: facts.update(origin="stand-in"),
+    "without origin": lambda facts: facts.pop("origin"),
+}
+
+
+@pytest.mark.parametrize("change", FACTS_THAT_ARE_NONE.values(), ids=FACTS_THAT_ARE_NONE)
+def test_facts_that_are_none_do_not_count(path, change):
+    facts = json.loads(path.with_suffix(".json").read_text())
+    change(facts)
+    path.with_suffix(".json").write_text(json.dumps(facts))
+    assert _stored.read_facts(path) is None
+    with pytest.raises(DataError, match="does not hold the images of toy; run: vaedis data prepare toy --force"):
+        Stored(TOY, path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "[" * 100_000, "\xff\xfe", '{"converter": []}'])
+def test_facts_of_another_form_do_not_count(path, content):
+    path.with_suffix(".json").write_text(content, encoding="latin-1")
+    assert _stored.read_facts(path) is None
+
+
+def test_a_damaged_header_is_one_sentence_or_does_no_harm(path):
+    whole = path.read_bytes()
+    facts = _stored.read_facts(path)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 128, rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        if _stored.is_verified(path, facts):
+            np.testing.assert_array_equal(Stored(TOY, path).images(torch.arange(256)).numpy(), IMAGES)
+            continue
+        refused += 1
+        with pytest.raises(DataError, match=r"original\.npy is damaged in its header; run: vaedis data prepare toy --force\.$"):
+            Stored(TOY, path).images(torch.arange(256))
+    assert refused > 100
+
+
+def test_a_damaged_stand_in_is_drawn_anew_by_the_command_that_is_named(tmp_path):
+    path = write(tmp_path, origin="stand-in")
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(DataError, match="run: vaedis data prepare toy --origin stand-in --force"):
         Stored(TOY, path)
 
 

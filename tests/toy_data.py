@@ -16,6 +16,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 1), dtype=np.ui
 CONTENT = IMAGES.tobytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILE = "toy.bin"
+SLOW = ("stalled", "silent", "dripping", "dripping_header", "continuing")
 
 
 def original(*urls: str, size: int | None = len(CONTENT), digest: str = f"sha256:{SHA256}", file: str = FILE) -> Original:
@@ -26,19 +27,27 @@ def benchmark(*urls: str) -> Benchmark:
     return Benchmark("toy", {"row": 16, "column": 16}, (32, 32, 1), (0.25,), (0.5,), ((original(*urls),),))
 
 
-def read(path: Path, *, block: int = 64, pause: float = 0.0):
-    """Read the toy's file as the readers of `vaedis.data._formats` do."""
+def read(path: Path, *, block: int = 64, wait_for: Path | None = None):
+    """Read the toy's file as the readers of `vaedis.data._formats` do; after the first block, wait for a file to appear."""
     images = np.frombuffer(Path(path).read_bytes(), np.uint8).reshape(IMAGES.shape)
     for start in range(0, len(images), block):
-        time.sleep(pause)
+        while start and wait_for is not None and not wait_for.exists():
+            time.sleep(0.01)
         yield images[start : start + block]
 
 
 @contextlib.contextmanager
 def serving(monkeypatch):
-    """Start a server, allow the network, and have no patience."""
+    """Start a server, allow the network, and wait for no server that is slow on purpose; for the others as long as it takes."""
+    attempt = download._attempt
+
+    def known(url, *args):
+        slow = any(f"/{how}/" in url for how in SLOW)
+        monkeypatch.setattr(download, "WINDOW_SECONDS", 0.3 if slow else 600)
+        attempt(url, *args)
+
+    monkeypatch.setattr(download, "_attempt", known)
     monkeypatch.setattr(download, "PAUSES", (0, 0))
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
     monkeypatch.setenv("VAEDIS_OFFLINE", "0")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
@@ -96,32 +105,25 @@ class Server:
         self.http.shutdown()
         self.http.server_close()
 
-    def send(self, request, body: bytes, *, promised: int | None = None, ranges: bool = True, **headers: str):
-        asked = request.headers["Range"] if ranges else None
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        if start >= len(CONTENT) and start:
-            request.send_response(416)
-            request.send_header("Content-Range", f"bytes */{len(CONTENT)}")
-            request.end_headers()
-            return
-        request.send_response(206 if start else 200)
-        if start:
-            request.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        request.send_header("Content-Length", str((len(body) if promised is None else promised) - start))
+    def send(self, request, body: bytes, *, status: int = 200, promised: int | None = None, **headers: str):
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body) if promised is None else promised))
         for name, value in headers.items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
         if request.command == "GET":
-            request.wfile.write(body[start:])
+            request.wfile.write(body)
+
+    def keep_sending(self, request, content: bytes, pause: float = 0.0):
+        """Send the same again and again, until the other side has had enough or the test ends."""
+        while not self.let_go.wait(pause):
+            request.wfile.write(content)
+            request.wfile.flush()
 
     # what a path may start with
 
     def good(self, request):
         self.send(request, CONTENT)
-
-    def plain(self, request):
-        """A server that does not know of ranges."""
-        self.send(request, CONTENT, ranges=False)
 
     def packed(self, request):
         """A server that takes a compressed file for compressed on the way."""
@@ -134,11 +136,11 @@ class Server:
         self.truncated(request) if self.count("once_truncated") == 1 else self.good(request)
 
     def wrong(self, request):
-        self.send(request, bytes(len(CONTENT)), ranges=False)
+        self.send(request, bytes(len(CONTENT)))
 
     def page(self, request):
         """What a portal shows in the place of a file."""
-        self.send(request, b"<html>Log in first.</html>", ranges=False)
+        self.send(request, b"<html>Log in first.</html>")
 
     def missing(self, request):
         request.send_error(404)
@@ -157,3 +159,51 @@ class Server:
         request.wfile.write(CONTENT[: len(CONTENT) // 2])
         self.let_go.wait(20)
         request.close_connection = True
+
+    def silent(self, request):
+        self.let_go.wait(20)
+        request.close_connection = True
+
+    def dripping(self, request):
+        self.send(request, b"", promised=len(CONTENT))
+        self.keep_sending(request, b"x", 0.02)
+
+    def dripping_header(self, request):
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        self.keep_sending(request, b"x", 0.02)
+
+    def continuing(self, request):
+        self.keep_sending(request, b"HTTP/1.1 100 Continue\r\n\r\n", 0.001)
+
+    def endless(self, request):
+        """A body of no stated size that does not end."""
+        request.send_response(200)
+        request.end_headers()
+        self.keep_sending(request, bytes(1 << 16))
+
+    def out_of_range(self, request):
+        """Answers every second request with 416, and else sends a part only."""
+        if self.count("out_of_range") % 2:
+            self.truncated(request)
+        else:
+            self.send(request, b"", status=416, Content_Range=f"bytes */{len(CONTENT)}")
+
+    def partial(self, request):
+        """Sends a part that nobody asked for, and does not say which."""
+        self.send(request, CONTENT[1000:], status=206)
+
+    def escaping(self, request):
+        request.wfile.write(b"HTTP/1.1 404 \x1b]0;title\x07\x1b[31mred\r\nContent-Length: 0\r\n\r\n")
+
+    def redirected(self, request):
+        """Sends to the good one, with a body that does not end."""
+        request.send_response(302)
+        request.send_header("Location", f"../good/{FILE}")
+        request.end_headers()
+        self.keep_sending(request, bytes(1 << 16))
+
+    def circular(self, request):
+        self.send(request, b"", status=302, Location=self.url("circular"))
+
+    def to_a_file(self, request):
+        self.send(request, b"", status=302, Location="file:///etc/hostname")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis._files import write_atomically
+from vaedis._output import check_outputs, write_output
 
 # A factor whose mean distance is less than this share of that of random pairs is learned late, or lost to a large beta.
 FAINT = 0.05
@@ -204,19 +204,24 @@ class Diagnosis:
         Parameters
         ----------
         html, json_file : path, optional
+            Plain files or streams, as in `_output.write_output`.
         """
+        check_outputs([Path(file) for file in (html, json_file) if file is not None])
         if html is not None:
             from vaedis._diagnosis_page import page
 
-            write_atomically(Path(html), page(self).encode())
+            write_output(Path(html), page(self).encode())
         if json_file is not None:
-            write_atomically(Path(json_file), (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
+            write_output(Path(json_file), (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
 
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON can hold it, which has no NaN and no infinity: None where there is no number."""
+    if isinstance(value, str):
+        # lone surrogates, as in file names that are no UTF-8, are no text
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
+        return {_plain(key): _plain(v) for key, v in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):

@@ -24,19 +24,24 @@ def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     parser.add_argument("--traversals", type=int, default=2_000, metavar="N", help="random traversals of each factor (default: 2000)")
     parser.add_argument("--exact", action="store_true", help="look at all traversals, however many there are")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write the report as one self-contained page; streams such as /dev/stdout too"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON")
     parser.set_defaults(run=_diagnose)
 
 
 def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
+    from vaedis._diagnosis_names import shown
+    from vaedis._output import check_outputs, is_stdout
+    from vaedis._text import plain
     from vaedis.data import DATA_SETS, load, read_table
+    from vaedis.data._disk import cache_folder
     from vaedis.diagnose import diagnose
 
-    for file in (args.html, args.json):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise ValueError(f"There is no folder {file.absolute().parent} to write {file.name} into; make it first.")
+    outputs = [file for file in (args.html, args.json) if file is not None]
+    check_outputs(outputs, [Path(args.data), cache_folder()])
     chosen = [losses.get(name) for name in args.loss] + [losses.get("box-blur", radius=radius) for radius in args.blur]
     if args.data == "coordinates":
         raise ValueError("coordinates have no pixels to diagnose; name the data set whose distances they keep, such as xysquares.")
@@ -48,9 +53,12 @@ def _diagnose(args: argparse.Namespace) -> int:
     else:
         raise ValueError(f"{args.data!r} is neither a file nor a data set; the data sets are: {', '.join(known)}.")
     found = diagnose(data, chosen or "mse", traversals=args.traversals, exact=args.exact or None, seed=args.seed)
-    print(found)
-    found.save(html=args.html, json_file=args.json)
+    try:
+        found.save(html=args.html, json_file=args.json)
+    finally:
+        # where a report goes to standard output, nothing else is mixed with it
+        print(shown(found), file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
     for file in (args.html, args.json):
         if file is not None:
-            print(f"written: {file}", file=sys.stderr)
+            print(f"written: {plain(str(file))}", file=sys.stderr)
     return 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
+from collections.abc import Sequence
 
 from vaedis import plots
-from vaedis._diagnosis import ROW_NAMES, Diagnosis, LossReport, row
+from vaedis._diagnosis import ROW_NAMES, Diagnosis, FactorReport, LossReport, row
+from vaedis._diagnosis_names import shown
 from vaedis.distances import ground_truth_matrix
 
 _STYLE = """
@@ -20,6 +23,10 @@ img { max-width: 100%; height: auto; background: #fff; } .facts, figcaption { co
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #16181c; } .facts, figcaption { color: #aaa; }
   th, td { border-color: #444; } .good { color: #6fd0a8; } .bad { color: #f0937f; } img { border-radius: 4px; padding: .4rem; } }
 """
+# in one picture, which has a largest width
+_PANELS = 20
+# a name that escaped escaping could still load and run nothing
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(found: Diagnosis) -> str:
@@ -28,7 +35,9 @@ def page(found: Diagnosis) -> str:
     Parameters
     ----------
     found : Diagnosis
+        Names that are long or hold control characters are shown as in `shown`.
     """
+    found = shown(found)
     kind = "every combination of the factors once" if found.grid else "not every combination of the factors once"
     parts = [
         f"<h1>Can a VAE find the factors of {_(found.name)}?</h1>",
@@ -47,7 +56,8 @@ def page(found: Diagnosis) -> str:
         "first. That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
     )
     return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><meta name="viewport" content="width=device-width">'
         f"<title>{_(found.name)}: perceived distances</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
 
@@ -75,23 +85,34 @@ def _loss(report: LossReport) -> list[str]:
     if report.unpaired:
         parts.append(f"<p>No two images differ in it alone, so nothing can be said: {_(', '.join(report.unpaired))}.</p>")
     if report.factors:
-        names = ", ".join(f.factor for f in report.factors)
-        parts.append(
-            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(report)}">'
-            "<figcaption>Distances between the values of each factor; each panel spans its own range. Where no two images have both values "
-            "a matrix is blank.</figcaption></figure>"
-        )
+        parts += _figures(report.factors)
     return parts
 
 
-def _matrices(report: LossReport) -> str:
+def _figures(factors: Sequence[FactorReport]) -> list[str]:
+    figures = []
+    for start in range(0, len(factors), _PANELS):
+        some = factors[start : start + _PANELS]
+        names = ", ".join(f.factor for f in some)
+        figures.append(
+            f'<figure><img alt="Matrices of distances along {_(names)}: ground truth above, perceived below" src="{_matrices(some)}">'
+            "<figcaption>Distances between the values of each factor; each panel spans its own range. Where no two images have both values "
+            "a matrix is blank.</figcaption></figure>"
+        )
+    return figures
+
+
+def _matrices(factors: Sequence[FactorReport]) -> str:
     import matplotlib.pyplot as plt
 
-    truth = {f.factor: ground_truth_matrix(f.values) for f in report.factors}
-    figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in report.factors})
+    truth = {f.factor: ground_truth_matrix(f.values) for f in factors}
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    plt.close(figure)
+    # names are text, whatever signs of a formula they hold, and signs that no font has are drawn as boxes
+    with plt.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*missing from font", category=UserWarning)
+        figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in factors})
+        figure.savefig(picture, format="png", dpi=130)
+        plt.close(figure)
     return "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import os
 import select
 import signal
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130 after an interrupt.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # what an encoding lacks is printed as an escape, and ends no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
         _interrupt.loaded()

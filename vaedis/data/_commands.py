@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaedis import _check
+from vaedis._text import plain
 from vaedis.data import DATA_SETS, _prepare, _stored, download
 from vaedis.data._benchmarks import BENCHMARKS
 from vaedis.data._disk import DataError, cache_folder, offline
@@ -23,7 +24,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     status.add_argument("--verify", action="store_true", help="read the images on disk again and compare their hash")
     status.set_defaults(run=lambda args: show_status(verify=args.verify))
 
-    prepare = actions.add_parser("prepare", parents=[common], help="download, verify and convert originals; resumes what was interrupted")
+    prepare = actions.add_parser("prepare", parents=[common], help="download, verify and convert originals")
     prepare.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all of them)")
     prepare.add_argument(
         "--from", dest="source", metavar="FOLDER", help="take the original files from this folder or URL, and ask nobody else"
@@ -34,8 +35,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def show_status(*, verify: bool = False) -> int:
-    """Print a line for each data set and origin, and return 1 if an image file does not match its hash."""
-    rows, wrong = [("data set", "origin", "on disk", "size", "sha256")], []
+    """Print a line for each data set and origin, and return 1 if an image file is damaged or does not match its hash."""
+    rows = [("data set", "origin", "on disk", "size", "sha256")]
+    wrong: list[tuple[str, str]] = []
     for name, origins in DATA_SETS.items():
         for origin in origins:
             if origin in ("generated", "rendered"):
@@ -46,18 +48,21 @@ def show_status(*, verify: bool = False) -> int:
             if facts is not None:
                 state, size, digest = "yes", _size(facts["bytes"]), facts["sha256"]
                 if verify:
-                    same = _stored.images_digest(_prepare.stored_path(name, origin)) == digest
+                    same = _stored.is_verified(_prepare.stored_path(name, origin), facts)
                     state = "verified" if same else "damaged"
-                    wrong += [] if same else [name]
+                    wrong += [] if same else [(name, origin)]
+            elif _prepare.is_damaged(name, origin):
+                state = "damaged"
+                wrong.append((name, origin))
             elif origin == "original" and (arrived := _arrived(name)):
                 state, size = "files only", _size(arrived)
             rows.append((name, origin, state, size, digest))
-    print(f"cache: {cache_folder()}{'; offline, since VAEDIS_OFFLINE is set' if offline() else ''}")
+    print(f"cache: {plain(str(cache_folder()))}{'; offline, since VAEDIS_OFFLINE is set' if offline() else ''}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if wrong:
-        print(f"Damaged: {', '.join(wrong)}; run: vaedis data prepare {' '.join(wrong)} --force.", file=sys.stderr)
+    for name, origin in wrong:
+        print(f"Damaged: {name}; run: vaedis data prepare {_stored.again(name, origin)}.", file=sys.stderr)
     return 1 if wrong else 0
 
 
@@ -70,9 +75,12 @@ def run_prepare(names: Sequence[str] = (), *, origin: str = "original", source: 
         _check.one_of(f"origin of data set {name!r} to prepare", origin, _prepare.STORED_ORIGINS[name])
     if source is not None and origin != "original":
         raise ValueError(f"--from names where originals lie, and {origin} images are made here; leave out one of the two.")
+    if source is not None:
+        # also where everything is on disk already
+        download.check_source(source)
     todo = [name for name in wanted if force or _prepare.stored_facts(name, origin) is None]
     for name in wanted:
-        print(f"{name}: {_plan(name, origin, source) if name in todo else f'{origin} is on disk already'}", flush=True)
+        print(f"{name}: {plain(_plan(name, origin, source)) if name in todo else f'{origin} is on disk already'}", flush=True)
     failed = []
     for name in todo:
         try:
@@ -80,7 +88,7 @@ def run_prepare(names: Sequence[str] = (), *, origin: str = "original", source: 
         except DataError as problem:
             # the others may well succeed
             failed.append(name)
-            print(f"vaedis: {problem}", file=sys.stderr, flush=True)
+            print(plain(f"vaedis: {problem}"), file=sys.stderr, flush=True)
         else:
             print(f"{name}: {origin} ready, {_size(facts['bytes'])}, sha256 {facts['sha256']}", flush=True)
     return 1 if failed else 0
@@ -95,15 +103,13 @@ def _plan(name: str, origin: str, source: str | None) -> str:
     for original in _prepare.wanted_files(name, source):
         path = _prepare.folder(name) / "files" / original.file
         size = download.remote_size(original, source)
-        large = "of unknown size" if size is None else _size(size)
+        large = f"of unknown size, at most {_size(download.LARGEST_BYTES)}" if size is None else _size(size)
         if path.exists():
             lines.append(f"  verify {original.file} ({large}, on disk)")
             continue
-        part = path.with_name(f"{path.name}.part")
-        have = part.stat().st_size if part.exists() else 0
-        resumed = f", of which {_size(have)} are on disk" if have else ""
-        lines.append(f"  fetch {original.file} ({large}{resumed}) from {download.places(original, source)[0]}")
-        fetched, known = fetched + max(0, (size or 0) - have), known and size is not None
+        lines.append(f"  fetch {original.file} ({large}) from {download.public(download.places(original, source)[0])}")
+        fetched += size or 0
+        known = known and size is not None
     if not known:
         how_much = f"{_size(fetched)} and a file of unknown size" if fetched else "a file of unknown size"
     else:
@@ -112,10 +118,10 @@ def _plan(name: str, origin: str, source: str | None) -> str:
 
 
 def _arrived(name: str) -> int:
-    """How many bytes of the originals are on disk, complete or not."""
+    """How many bytes of the originals are on disk."""
     place = _prepare.folder(name) / "files"
     files = {original.file for group in BENCHMARKS[name].originals for original in group}
-    return sum(path.stat().st_size for path in place.glob("*") if path.name.removesuffix(".part") in files)
+    return sum(path.stat().st_size for path in place.glob("*") if path.name in files)
 
 
 def _size(size: int) -> str:

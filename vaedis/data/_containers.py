@@ -16,7 +16,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
 from types import ModuleType
 from typing import IO, Any, cast
@@ -24,8 +24,14 @@ from typing import IO, Any, cast
 import numpy as np
 
 Path = str | os.PathLike[str]
+_MAT_MATRIX, _MAT_COMPRESSED = 14, 15
 NORB_MAGIC = {"uint8": 0x1E3D4C55, "int32": 0x1E3D4C54}
 _LARGEST_MEMBER = 64 * 2**20
+# of one thing that a container asks to be read as a whole: a chunk of HDF5, an array in a .mat file
+_LARGEST_PIECE = 64 * 2**20
+# of what stands before a member of a tar file: a long name, or attributes
+_LARGEST_HEADER = 64 * 2**10
+_MOST_MEMBERS = 20_000
 # HDF5 left to itself makes chunks of some 20,000 images by a few pixels: two rows of such chunks fit, so that each is inflated only once
 _HDF5_CACHE = 400 * 2**20
 
@@ -38,17 +44,25 @@ def require(module: str) -> ModuleType:
         raise ImportError(f"Reading original files needs {module.partition('.')[0]}: pip install 'vaedis[data]'.") from error
 
 
+class _Wrong(ValueError):
+    """A file is not what it should be; the message is one sentence that names it."""
+
+
 def wrong(path: object, found: str, expected: str) -> ValueError:
     """Return the error for a file that is not what it should be: what it has, and what was expected instead."""
-    return ValueError(f"{path} {found}; expected {expected}: fetch the original again.")
+    return _Wrong(f"{path} {found}; expected {expected}: fetch the original again.")
 
 
 @contextmanager
 def _damage(path: object, expected: str) -> Iterator[None]:
-    """Say in one sentence what the standard library raises in many ways when compressed bytes are wrong or end early."""
+    """Say in one sentence what libraries raise in very many ways when bytes are wrong or end early."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile, struct.error, RuntimeError) as error:
+    except (_Wrong, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the file is absent or may not be read
         raise wrong(path, f"is damaged or cut short ({_brief(error)})", expected) from error
 
 
@@ -74,6 +88,9 @@ def npz_blocks(path: Path, key: str, wanted: tuple[int, ...], block: int) -> Ite
     with _damage(path, "an .npz file"), zipfile.ZipFile(path) as archive:
         if f"{key}.npy" not in archive.namelist():
             raise wrong(path, f"has no array {key!r}", "the original's .npz file")
+        if archive.getinfo(f"{key}.npy").compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # the others cannot be inflated little by little
+            raise wrong(path, f"has {key!r} compressed in another way than by deflate", "the original's .npz file")
         with archive.open(f"{key}.npy") as file:
             try:
                 version = np.lib.format.read_magic(file)
@@ -96,17 +113,30 @@ def hdf5_blocks(path: Path, key: str, wanted: tuple[int, ...], block: int) -> It
     h5py = require("h5py")
     with open(path, "rb"):  # a file that is absent or unreadable says so itself; what h5py raises is then about its content
         pass
-    try:
-        with h5py.File(path, "r", rdcc_nbytes=_HDF5_CACHE, rdcc_nslots=1_000_003) as file:
-            # a link or an array without data of its own could name any other file of the reader's
-            dataset = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
-            if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-                raise wrong(path, f"has no array {key!r} of its own", "the original's HDF5 file")
-            _check_array(path, key, dataset.dtype, dataset.shape, wanted)
-            for start in range(0, wanted[0], block):
-                yield dataset[start : start + block]
-    except (OSError, RuntimeError) as error:
-        raise wrong(path, f"is damaged or cut short ({_brief(error)})", "an HDF5 file") from error
+    with _damage(path, "an HDF5 file"), h5py.File(path, "r", rdcc_nbytes=_HDF5_CACHE, rdcc_nslots=1_000_003) as file:
+        # a link or an array without data of its own could name any other file of the reader's
+        dataset = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+        if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+            raise wrong(path, f"has no array {key!r} of its own", "the original's HDF5 file")
+        _check_array(path, key, dataset.dtype, dataset.shape, wanted)
+        chunk = math.prod(dataset.chunks or (0,))
+        if chunk > _LARGEST_PIECE:
+            raise wrong(path, f"has {key!r} in chunks of {chunk >> 20:,} MiB", f"chunks of up to {_LARGEST_PIECE >> 20} MiB")
+        for start in range(0, wanted[0], block):
+            yield dataset[start : start + block]
+
+
+class _Bounded:
+    """A file of which nobody reads more than so many bytes at once, as a tar file's headers ask for."""
+
+    def __init__(self, file: IO[bytes], most: int):
+        self.file, self.most = file, most
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > self.most:
+            raise tarfile.ReadError(f"a header or a member asks for more than {self.most:,} bytes at once")
+        return self.file.read(size)
 
 
 @contextmanager
@@ -116,14 +146,19 @@ def tar_members(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]
     Reading in another order than the file's inflates it from its start each time. Names that are absolute or hold ``..`` are refused:
     nothing is unpacked to disk, but a file that has them is not the original.
     """
-    with _damage(path, "a gzipped tar file"), tarfile.open(path, "r:gz") as tar:
+    with _damage(path, "a gzipped tar file"), ExitStack() as stack:
+        inflated = stack.enter_context(gzip.open(path))
+        file = _Bounded(cast(IO[bytes], inflated), _LARGEST_HEADER)
+        tar = stack.enter_context(tarfile.open(fileobj=cast(IO[bytes], file), mode="r:"))
         members: dict[str, tarfile.TarInfo] = {}
         for member in tar:
+            if len(members) == _MOST_MEMBERS:
+                raise wrong(path, f"has more than {_MOST_MEMBERS:,} members", "fewer")
             where = PurePosixPath(member.name)
             if where.is_absolute() or ".." in where.parts:
                 raise wrong(path, f"has a member {member.name!r} outside its folder", "relative names without '..'")
             members[str(where)] = member
-        file = cast(IO[bytes], tar.fileobj)
+        file.most = _LARGEST_MEMBER
         while file.read(2**20):  # to the very end, where gzip checks its CRC
             pass
 
@@ -143,6 +178,7 @@ def read_mat(path: str, content: bytes, key: str, wanted: tuple[int, ...]) -> np
     matlab = require("scipy.io")
     try:
         # headers first: what is too large, or of another type, is never loaded
+        content = _inflated_mat(content)
         found = {name: (kind, shape) for name, shape, kind in matlab.whosmat(io.BytesIO(content))}
     except NotImplementedError:
         raise wrong(path, "is a MATLAB 7.3 file, which is HDF5", "MATLAB 5 as in the original") from None
@@ -157,6 +193,50 @@ def read_mat(path: str, content: bytes, key: str, wanted: tuple[int, ...]) -> np
         raise wrong(path, f"cannot be read as a MATLAB file ({_brief(error)})", "MATLAB 5") from error
     _check_array(path, key, array.dtype, array.shape, wanted)
     return array
+
+
+def _inflated_mat(content: bytes) -> bytes:
+    """Return a MATLAB 5 file with its elements inflated; a ValueError where they, or what one states of its parts, are too large.
+
+    SciPy believes the sizes that an element states of its parts, and takes as much memory.
+    """
+    if content[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+        return content  # of another version, which SciPy will say
+    order = "<" if content[126:128] == b"IM" else ">"
+    whole = bytearray(content[:128])
+    start = 128
+    while start + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, start)
+        element = content[start + 8 : start + 8 + size]
+        if len(element) < size:
+            raise ValueError("an element ends early")
+        if kind == _MAT_COMPRESSED:
+            inflate = zlib.decompressobj()
+            element = inflate.decompress(element, max(1, _LARGEST_PIECE - len(whole)))
+            if not inflate.eof:
+                raise ValueError(f"its arrays are cut short, or larger than {_LARGEST_PIECE >> 20} MiB")
+        else:
+            element = content[start : start + 8] + element
+        whole += _checked_mat_element(element, order)
+        start += 8 + size
+    return bytes(whole)
+
+
+def _checked_mat_element(element: bytes, order: str) -> bytes:
+    """Return an inflated element, or raise a ValueError if it or a part of it states more bytes than there are."""
+    kind, size = struct.unpack_from(f"{order}II", element)
+    if size > len(element) - 8:
+        raise ValueError("an element ends early")
+    element = element[: 8 + size]
+    start = 8
+    while kind == _MAT_MATRIX and start + 8 <= len(element):
+        small, part = struct.unpack_from(f"{order}II", element, start)
+        # up to four bytes stand in the place of the size, which the upper half of the kind then holds
+        size = 0 if small >> 16 else part
+        if start + 8 + size > len(element):
+            raise ValueError("a part of an element is longer than the element")
+        start += 8 + -(-size // 8) * 8
+    return element
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from typing import Any
 
 class DataError(RuntimeError):
     """A data set cannot be fetched, read or stored; the message is one sentence that says why and what to do."""
+
+
+# tqdm's own lock is shared by forked processes, and one that is killed while it draws would keep it for ever
+_BAR_LOCK = threading.RLock()
 
 
 def cache_folder() -> Path:
@@ -40,11 +45,12 @@ def offline() -> bool:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int | None, start: int = 0, unit: str = "B") -> Iterator[Any]:
+def progress(label: str, total: int | None, unit: str = "B") -> Iterator[Any]:
     """Show a bar on a terminal, and nothing elsewhere; yields a function that takes how much has been added."""
     from tqdm import tqdm
 
-    with tqdm(desc=label, total=total, initial=start, unit=unit, unit_scale=True, disable=None, leave=False) as bar:
+    tqdm.set_lock(_BAR_LOCK)
+    with tqdm(desc=label, total=total, unit=unit, unit_scale=True, disable=None, leave=False) as bar:
         yield bar.update
 
 

@@ -2,6 +2,7 @@
 
 Each reader takes the original's files and yields its images, 64×64 and uint8, block by block in the order of the factors: the images'
 position is the index of their factor values. Nothing is unpickled, nothing is unpacked to disk, and memory stays well below 1 GB.
+`vaedis data prepare` reads files with the published digest only; what is read of other files is bounded all the same.
 
 >>> for images in READERS["cars3d"]("nips2015-analogy-data.tar.gz"):  # (n, 64, 64, 3) uint8
 ...     file.write(images)

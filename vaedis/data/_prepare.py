@@ -23,7 +23,6 @@ from vaedis.data._benchmarks import BENCHMARKS, Original
 from vaedis.data._disk import DataError, cache_folder, offline, plain_os_errors, progress
 
 NEEDED = {
-    "pooch": "pooch",
     "requests": "requests",
     "tqdm": "tqdm",
     "filelock": "filelock",
@@ -65,6 +64,12 @@ def stored_facts(name: str, origin: str) -> dict[str, Any] | None:
         # it is drawn anew when its drawing has changed
         return facts if facts.get("drawing") == _standins.VERSION else None
     return facts
+
+
+def is_damaged(name: str, origin: str) -> bool:
+    """Tell whether a data set's images and what is known of them lie on disk, and yet do not belong together or cannot be read."""
+    path = stored_path(name, origin)
+    return path.exists() and path.with_suffix(".json").exists() and _stored.read_facts(path) is None
 
 
 def need_extra() -> None:
@@ -195,8 +200,7 @@ def _check_space(name: str, origin: str, source: str | os.PathLike[str] | None) 
     needed = converted_bytes(name)
     for original in wanted_files(name, source) if origin == "original" else ():
         path = folder(name) / "files" / original.file
-        part = path.with_name(f"{path.name}.part")
-        have = next((p.stat().st_size for p in (path, part) if p.exists()), 0)
+        have = path.stat().st_size if path.exists() else 0
         needed += max(0, (original.size or 0) - have)
     with plain_os_errors(f"to {folder(name)}"):
         free = shutil.disk_usage(folder(name)).free

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,21 +105,54 @@ def read_facts(path: Path) -> dict[str, Any] | None:
     """Return what is kept beside a file of images, or None unless both are complete and made by the converter of today."""
     try:
         facts = json.loads(_facts_path(path).read_text(encoding="utf-8"))
-        current = facts["converter"] == CONVERTER and facts["bytes"] == path.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
+        complete = _is_complete(facts) and facts["bytes"] == path.stat().st_size and facts["origin"] == path.stem
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return facts if current else None
+    return facts if complete else None
 
 
-def images_digest(path: Path) -> str:
-    """Return the SHA-256 sum of the images in a file, to be compared with the one kept beside it."""
-    digest = hashlib.sha256()
+def _is_complete(facts: dict[str, Any]) -> bool:
+    """Whether facts hold all that is asked of them, each in its type; a KeyError or TypeError says no too."""
+    numbers = [*facts["mean"], *facts["std"]]
+    return (
+        facts["converter"] == CONVERTER
+        and re.fullmatch("[0-9a-f]{64}", facts["sha256"]) is not None
+        and len(facts["shape"]) == 4
+        and all(type(side) is int and side > 0 for side in facts["shape"])
+        and len(facts["mean"]) == len(facts["std"]) == facts["shape"][3]
+        and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    )
+
+
+def is_verified(path: Path, facts: dict[str, Any]) -> bool:
+    """Read a file of images again, and tell whether its header and its images are what is kept beside it."""
+    try:
+        start = _start(path, tuple(facts["shape"]))
+    except DataError:
+        return False
     with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
+        file.seek(start)
+        return hashlib.file_digest(file, "sha256").hexdigest() == facts["sha256"]
+
+
+def _start(path: Path, shape: tuple[int, ...]) -> int:
+    """Where in a file the images begin; a DataError if its header does not tell of images of that shape."""
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+            size = os.fstat(file.fileno()).st_size
+    except Exception:  # there is no end to what NumPy raises on a damaged header
+        header = None
+    if header != (shape, False, np.dtype(np.uint8)) or size != start + math.prod(shape):
+        raise DataError(f"{path} is damaged in its header; run: vaedis data prepare {again(path.parent.name, path.stem)}.")
+    return start
+
+
+def again(name: str, origin: str) -> str:
+    """Return the arguments of ``vaedis data prepare`` that make a file of images anew."""
+    return f"{name} --force" if origin == "original" else f"{name} --origin {origin} --force"
 
 
 class Stored(FactorData):
@@ -147,7 +181,8 @@ class Stored(FactorData):
             raise ValueError(f"in_memory must be True, False or None, not {in_memory!r}.")
         facts = read_facts(path)
         if facts is None or tuple(facts["shape"]) != benchmark.stored_shape:
-            raise DataError(f"{path} does not hold the images of {benchmark.name}; run: vaedis data prepare {benchmark.name} --force.")
+            command = f"vaedis data prepare {again(benchmark.name, path.stem)}"
+            raise DataError(f"{path} does not hold the images of {benchmark.name}; run: {command}.")
         self.name, self.origin, self.shape = benchmark.name, facts["origin"], benchmark.shape
         self.factors = FactorSpace(tuple(benchmark.factors), tuple(benchmark.factors.values()))
         # a stand-in's own, since the published constants are those of other images
@@ -161,7 +196,8 @@ class Stored(FactorData):
 
     def _open(self) -> np.ndarray:
         if self._mapped is None:
-            self._mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            shape = tuple(self.facts["shape"])
+            self._mapped = np.memmap(self.path, np.uint8, mode="r", offset=_start(self.path, shape), shape=shape)
         return self._mapped
 
     def _images(self, index: Tensor) -> Tensor:
