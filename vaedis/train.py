@@ -126,12 +126,12 @@ class Run:
         Returns
         -------
         Tensor of uint8, shape (n, H, W, C)
-            Clipped to 0 … 255.
+            Clipped to 0 … 255; see `FactorData.for_display`.
         """
         x = self.decode(z)
         if self.standardise:
             x = self.data.unstandardise(x)
-        return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return self.data.for_display(x).permute(0, 2, 3, 1)
 
 
 class _Seen:

@@ -54,6 +54,8 @@ class Relabelled(FactorData):
         self.source, self.device = data, data.device
         self.name, self.origin, self.shape = f"{data.name}, relabelled", data.origin, data.shape
         self.mean, self.std = data.mean, data.std
+        self.dtype = data.dtype
+        self.pixel_range = data.pixel_range
         self._order = index[where.argsort()].to(self.device)
 
     def _images(self, index: Tensor) -> Tensor:
@@ -61,6 +63,10 @@ class Relabelled(FactorData):
 
     def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
         return self.source._observations(self._order[index], standardise, channels_last)
+
+    def need_unit_range(self, loss: str) -> None:
+        """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
+        self.source.need_unit_range(loss)
 
     def _move(self) -> None:
         self.source, self._order = self.source.to(self.device), self._order.to(self.device)
