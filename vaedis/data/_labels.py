@@ -43,9 +43,7 @@ class Factor:
     alphabetical: bool
 
 
-def factors_of(
-    labels: Any, n: int, names: Sequence[str] | None = None, order: Mapping[str, Sequence[Any]] | None = None
-) -> list[Factor]:
+def factors_of(labels: Any, n: int, names: Sequence[str] | None = None, order: Mapping[str, Sequence[Any]] | None = None) -> list[Factor]:
     """Return the factors that labels tell.
 
     Parameters
@@ -73,10 +71,7 @@ def factors_of(
     for name in order:
         _check.one_of("factor in order", name, names)
     labels_of = [f"column {k} ({plain(name, 60)})" for k, name in enumerate(names)]
-    return [
-        _factor(name, column, n, order.get(name), label)
-        for name, column, label in zip(names, columns, labels_of, strict=True)
-    ]
+    return [_factor(name, column, n, order.get(name), label) for name, column, label in zip(names, columns, labels_of, strict=True)]
 
 
 def codes_of_sizes(sizes: Sequence[int], n: int) -> np.ndarray:
@@ -133,8 +128,9 @@ def _array(labels: Any) -> np.ndarray:
     if isinstance(labels, Tensor):
         return _array_of(labels)
     if isinstance(labels, np.ma.MaskedArray):
-        filled = labels.astype(object).filled(None)
-        return filled if np.ma.getmaskarray(labels).any() else np.asarray(labels)
+        values = np.asarray(labels)
+        masked = np.ma.getmaskarray(labels)
+        return np.where(masked, None, values.astype(object)) if masked.any() else values
     if not isinstance(labels, list | tuple):
         return np.asarray(labels)
     if labels and all(isinstance(row, Tensor) for row in labels):
@@ -304,9 +300,7 @@ def _is_missing(value: Any) -> bool:
 def _need_present(missing: np.ndarray, column: np.ndarray, label: str) -> None:
     if missing.any():
         row = int(np.argmax(missing))
-        raise ValueError(
-            f"labels must not be missing, but row {row}, {label} is {column[row]}; leave that image out, or give a value."
-        )
+        raise ValueError(f"labels must not be missing, but row {row}, {label} is {column[row]}; leave that image out, or give a value.")
 
 
 def _need_words(column: np.ndarray, label: str) -> None:

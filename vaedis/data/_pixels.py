@@ -45,9 +45,7 @@ class Pixels:
         self.shape, self._channels_first = _layout(tuple(self.source.shape), isinstance(images, Tensor))
         self.floats = _is_float(self.source.dtype)
         if not self.floats and self.source.dtype.kind not in "biu":
-            raise ValueError(
-                f"images must hold bytes, truth values or floats, not {self.source.dtype}; give an array of numbers."
-            )
+            raise ValueError(f"images must hold bytes, truth values or floats, not {self.source.dtype}; give an array of numbers.")
         self._is_bits = False
         self._rounded = False
 
@@ -118,14 +116,12 @@ class Pixels:
         if not self._is_bits:
             return block
         if block.max(initial=0) > 1:
-            raise ValueError(
-                "images hold bytes of 0 and 1 in most rows and others in some; use 0 to 255 in all of them, or bool."
-            )
+            raise ValueError("images hold bytes of 0 and 1 in most rows and others in some; use 0 to 255 in all of them, or bool.")
         return block * np.uint8(255)
 
     @staticmethod
     def _near_unit(low: float, high: float) -> bool:
-        return -ROUNDING <= low and high <= 1 + ROUNDING
+        return low >= -ROUNDING and high <= 1 + ROUNDING
 
     def _need_bytes(self, low: Any, high: Any) -> None:
         if low < 0 or high > 255:

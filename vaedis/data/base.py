@@ -154,8 +154,8 @@ class FactorData:
         ----------
         index : Tensor of int, shape (B,)
         standardise : bool
-            Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1], and floats of one's
-            own are as they are.
+            Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1], and floats are
+            as they are.
         channels_last : bool
             Lay the numbers out pixel by pixel in memory, which convolutions are faster with. The shape is the same.
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis._text import plain
 from vaedis.data._labels import codes_of_sizes, factors_of
 from vaedis.data._pixels import Pixels, rescaling
 from vaedis.data.base import FactorData, as_floats
@@ -119,9 +120,10 @@ class Table(FactorData):
             of_sample = f" in {_SAMPLED_FOR_CONSTANTS:,} of the images" if len(self) > _SAMPLED_FOR_CONSTANTS else ""
             notes.append(f"Pixels are floats of {low:.4g} to {high:.4g}{of_sample}, measured as they are.")
         if self.alphabetical:
+            names = ", ".join(plain(name, 60) for name in self.alphabetical)
             notes.append(
-                f"The values of {', '.join(self.alphabetical)} are words in the order of the alphabet, so that ranks mean nothing unless "
-                "this is their order; give theirs as Table(order={...}) or as an ordered Categorical."
+                f"The values of {names} are words in the order of the alphabet, so that ranks mean nothing unless this is their order; "
+                "give theirs as Table(order={...}) or as an ordered Categorical."
             )
         return tuple(notes)
 
