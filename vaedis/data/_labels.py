@@ -67,6 +67,8 @@ def factors_of(labels: Any, n: int, names: Sequence[str] | None = None, order: M
     names = [str(name) for name in _check.listed(names)]
     if len(names) != len(columns):
         raise ValueError(f"There must be a name for each of the {len(columns)} factors, not {len(names)}: {', '.join(names)}.")
+    if order is not None and not isinstance(order, Mapping):
+        raise ValueError(f"order must name factors, as {{{names[0]!r}: [...]}}, not be {type(order).__name__}.")
     order = dict(order or {})
     for name in order:
         _check.one_of("factor in order", name, names)
@@ -102,7 +104,8 @@ def _columns(labels: Any, n: int) -> tuple[list[str] | None, list[Any]]:
     if array.ndim != 2 or not array.size:
         raise ValueError(f"labels must have the shape (images,) or (images, factors), not {array.shape}.")
     if len(array) != n and array.shape[1] == n:
-        raise ValueError(f"labels have the shape {array.shape} for {n} images; turn them round with labels.T.")
+        turned = "list(zip(*labels))" if isinstance(labels, list | tuple) else "labels.T"
+        raise ValueError(f"labels have the shape {array.shape} for {n} images; turn them round with {turned}.")
     if len(array) != n:
         raise ValueError(f"There must be one row of labels for each of the {n} images, not {len(array)}.")
     return None, list(array.T)
@@ -128,9 +131,10 @@ def _array(labels: Any) -> np.ndarray:
     if isinstance(labels, Tensor):
         return _array_of(labels)
     if isinstance(labels, np.ma.MaskedArray):
-        values = np.asarray(labels)
         masked = np.ma.getmaskarray(labels)
-        return np.where(masked, None, values.astype(object)) if masked.any() else values
+        values = np.array(labels, object if masked.any() else None)
+        values[masked] = None
+        return values
     if not isinstance(labels, list | tuple):
         return np.asarray(labels)
     if labels and all(isinstance(row, Tensor) for row in labels):
@@ -140,7 +144,7 @@ def _array(labels: Any) -> np.ndarray:
         array = np.array(labels, object)
     except ValueError:
         array = None
-    if array is None or (array.ndim == 1 and any(isinstance(row, list | tuple | np.ndarray) for row in array)):
+    if array is None or (array.ndim == 1 and any(np.ndim(row) for row in array if isinstance(row, list | tuple | np.ndarray))):
         raise ValueError("labels must have as many values in each row; give one row for each image.")
     return array
 

@@ -31,6 +31,8 @@ class Pixels:
     floats : bool
     range : (float, float)
         Of the floats that `survey` read; 0 and 1 for bytes, which stand for shares of 255.
+    expression : str
+        What advice calls the images, such that they can be calculated with.
 
     Raises
     ------
@@ -42,6 +44,8 @@ class Pixels:
 
     def __init__(self, images: Any):
         self.source = _rows_of(images)
+        self.expression = "numpy.array(images)" if isinstance(images, list | tuple) else "images"
+        self._to_floats = "images.float()" if isinstance(images, Tensor) else f"{self.expression}.astype('float32')"
         self.shape, self._channels_first = _layout(tuple(self.source.shape), isinstance(images, Tensor))
         self.floats = _is_float(self.source.dtype)
         if not self.floats and self.source.dtype.kind not in "biu":
@@ -99,6 +103,11 @@ class Pixels:
             block = np.moveaxis(block, 1, -1)
         return block.reshape(-1, *self.shape)[positions]
 
+    def rescaling(self, low: float, high: float) -> str:
+        """Return how to map images of `low` to `high` to [0, 1], as Python."""
+        shifted = self.expression if low == 0 else f"({self.expression} {'-' if low > 0 else '+'} {abs(low):.9g})"
+        return f"{shifted} / {high - low:.9g}"
+
     def _as_float32(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
         _need_finite(block, rows)
         with np.errstate(over="ignore", under="ignore"):
@@ -126,7 +135,7 @@ class Pixels:
     def _need_bytes(self, low: Any, high: Any) -> None:
         if low < 0 or high > 255:
             raise ValueError(
-                f"images hold whole numbers of {low} to {high}, but bytes run from 0 to 255; give images.astype('float32'), "
+                f"images hold whole numbers of {low} to {high}, but bytes run from 0 to 255; give {self._to_floats}, "
                 "which are measured as they are."
             )
 
@@ -135,18 +144,12 @@ class Pixels:
         if self.source.dtype.itemsize <= 4 or low == high:
             return
         largest = max(abs(low), abs(high))
-        if largest <= np.finfo(np.float32).max and np.spacing(np.float32(largest)) <= _COARSEST * (high - low):
+        if largest <= float(np.finfo(np.float32).max) and np.spacing(np.float32(largest)) <= _COARSEST * (high - low):
             return
         raise ValueError(
             f"images run from {low:.9g} to {high:.9g}, which float32, as which they are kept, cannot tell apart; "
-            f"rescale them with {rescaling(low, high)}."
+            f"rescale them with {self.rescaling(low, high)}."
         )
-
-
-def rescaling(low: float, high: float) -> str:
-    """Return how to map images of `low` to `high` to [0, 1], as Python."""
-    shifted = "images" if low == 0 else f"(images {'-' if low > 0 else '+'} {abs(low):.9g})"
-    return f"{shifted} / {high - low:.9g}"
 
 
 def _rows_of(images: Any) -> Any:
@@ -188,8 +191,8 @@ def _is_float(dtype: np.dtype) -> bool:
 
 def _layout(shape: tuple[int, ...], is_tensor: bool) -> tuple[tuple[int, int, int], bool]:
     """Return height, width and channels, and whether channels come second, as they do in torch."""
-    if shape and shape[0] == 0:
-        raise ValueError("There are no images; give at least two.")
+    if shape and shape[0] < 2:
+        raise ValueError(f"There {'is one image' if shape[0] else 'are no images'}, so there is nothing to compare; give at least two.")
     if len(shape) == 3 and 0 not in shape:
         return (shape[1], shape[2], 1), False
     if len(shape) == 4 and 0 not in shape:

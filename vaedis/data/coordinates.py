@@ -84,6 +84,10 @@ class Coordinates(FactorData):
             source = load(source, **source_options)
         elif source_options:
             raise ValueError(f"options ({', '.join(source_options)}) go with a data set's name, not with a data set that is already made.")
+        else:
+            from vaedis.data import as_data
+
+            source = as_data(source)
         self.distance = losses.get(distance, **(distance_options or {}))
         if not self.distance.quadratic:
             raise ValueError(f"coordinates need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {self.distance.name!r}.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace
+from vaedis.factors import FactorSpace, integers
 
 
 class Relabelled(FactorData):
@@ -37,10 +38,13 @@ class Relabelled(FactorData):
     """
 
     def __init__(self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None):
+        from vaedis.data import as_data
+
+        data = as_data(data)
         index = torch.arange(len(data)) if index is None else data.check_index(index).cpu()
-        columns = {name: torch.as_tensor(column) for name, column in columns.items()}
+        columns = {name: _codes(name, column) for name, column in columns.items()}
         for name, column in columns.items():
-            if column.shape != index.shape or int(column.min()) < 0:
+            if not len(index) or column.shape != index.shape or int(column.min()) < 0:
                 raise ValueError(
                     f"factor {name!r} needs one value of at least 0 for each of {len(index)} images, not {tuple(column.shape)}."
                 )
@@ -70,3 +74,11 @@ class Relabelled(FactorData):
 
     def _move(self) -> None:
         self.source, self._order = self.source.to(self.device), self._order.to(self.device)
+
+
+def _codes(name: str, column: Any) -> Tensor:
+    """The values of a factor as whole numbers."""
+    try:
+        return integers(f"the values of factor {name!r}", torch.as_tensor(column)).cpu()
+    except (TypeError, RuntimeError):
+        raise ValueError(f"the values of factor {name!r} must be whole numbers, counted from 0.") from None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaedis._text import plain
 from vaedis.data._labels import codes_of_sizes, factors_of
-from vaedis.data._pixels import Pixels, rescaling
+from vaedis.data._pixels import Pixels
 from vaedis.data.base import FactorData, as_floats
 from vaedis.factors import FactorSpace, integers
 
@@ -160,7 +160,7 @@ class Table(FactorData):
         if low < 0 or high > 1:
             raise ValueError(
                 f"the loss {loss!r} needs pixels in [0, 1], but those of {self.name!r} run from {low:.9g} to {high:.9g}; rescale them with "
-                f"{rescaling(low, high)}, or choose another loss."
+                f"{self._pixels.rescaling(low, high)}, or choose another loss."
             )
 
     def to_factors(self, index: Tensor) -> Tensor:
