@@ -150,7 +150,8 @@ def test_the_constants_of_floats_are_in_their_own_unit():
 
 
 def test_rounding_beyond_0_and_1_is_cut_off_and_nothing_else_is():
-    rounded = np.where(FLOATS == FLOATS.max(), np.float32(1.0000001), np.where(FLOATS == FLOATS.min(), np.float32(-1e-7), FLOATS))
+    rounded = FLOATS.copy()
+    rounded[0, 0, :2] = 1.0000001, -1e-7
     data = Table(rounded, LABELS)
     assert data.pixel_range == (0.0, 1.0)
     assert np.array_equal(data.images(torch.arange(12))[..., 0], rounded.clip(0, 1))
@@ -303,10 +304,7 @@ def test_a_data_set_is_whatever_stands_for_one(tmp_path, monkeypatch):
     assert vd.data.as_data(table) is table
     assert vd.data.as_data((BYTES, LABELS, ["a", "b"])).factors.names == ("a", "b")
     assert vd.data.as_data("xysquares").name == "xysquares"
-    for wrong, says in (
-        ("none.npz", "'none.npz' is neither a file nor a data set; the data sets are: xysquares"),
-        (3, "not int"),
-        (BYTES, "not ndarray"),
-    ):
+    wrongs = {"none.npz": "'none.npz' is neither a file nor a data set; the data sets are: xysquares", 3: "not int", (1,): "not tuple"}
+    for wrong, says in wrongs.items():
         with pytest.raises(ValueError, match=says):
             vd.diagnose(wrong)

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ class Coordinates(FactorData):
         else:
             from vaedis.data import as_data
 
-            source = as_data(source)
+            source = cast(FactorData, as_data(source))
         self.distance = losses.get(distance, **(distance_options or {}))
         if not self.distance.quadratic:
             raise ValueError(f"coordinates need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {self.distance.name!r}.")
