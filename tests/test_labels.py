@@ -36,7 +36,7 @@ def test_labels_of_every_form_are_read_with_their_names(labels, names):
     data = Table(IMAGES, labels)
     assert data.factors.names == names
     assert data.codes.tolist() == ROWS
-    assert Table(IMAGES, labels, ["a", "b"]).factors.names == ("a", "b")
+    assert Table(IMAGES, labels, ["a", b"b"]).factors.names == ("a", "b")
 
 
 def test_a_series_is_one_factor_with_its_name():

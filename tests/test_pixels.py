@@ -227,6 +227,7 @@ def test_floats_that_float32_cannot_hold_are_refused_with_advice_that_mends_it(s
         (BYTES[:1], "There is one image, so there is nothing to compare"),
         ([BYTES[0], BYTES[1][:4], *BYTES[2:]], "images must all have the same shape; crop or resize them first"),
         ([torch.zeros(2, 2), torch.zeros(2, 3)], "images must all have the same shape"),
+        ([*BYTES[:6], *FLOATS[6:]], "images must all have the same type, not uint8, float32"),
         (["a.png"] * 12, r"images must have the shape .* not \(12,\)"),
         (np.array([["a"]] * 12)[..., None], "must hold bytes, truth values or floats, not <U1"),
         (BYTES[:, 0], r"images must have the shape .* not \(12, 8\)"),
@@ -242,6 +243,14 @@ def test_floats_that_float32_cannot_hold_are_refused_with_advice_that_mends_it(s
 def test_images_that_are_none_are_one_sentence(images, says):
     with pytest.raises(ValueError, match=says):
         Table(images, np.arange(len(images)))
+
+
+def test_pictures_are_read_and_palettes_refused():
+    pillow = pytest.importorskip("PIL.Image")
+    pictures = [pillow.fromarray(image) for image in BYTES]
+    assert np.array_equal(Table(pictures, LABELS).images(torch.arange(12))[..., 0], BYTES)
+    with pytest.raises(ValueError, match="images hold places in a palette"):
+        Table([picture.convert("P") for picture in pictures], LABELS)
 
 
 def test_rows_of_hdf5_files_are_read_in_any_order_and_number(tmp_path):
@@ -301,6 +310,10 @@ def test_a_data_set_is_whatever_stands_for_one(tmp_path, monkeypatch):
         matrices = vd.distances.traversal_matrices(thing)
         assert {name: matrix.tolist() for name, matrix in matrices.items()} == {name: matrix.tolist() for name, matrix in wanted.items()}
         assert vd.diagnose(thing, radii=()).images == 12
+    for measure in (vd.distances.pair_distances, vd.distances.pair_agreement, vd.distances.random_pairs, vd.learning.largest_beta):
+        options = {"latents": 2} if measure is vd.learning.largest_beta else {}
+        assert str(measure((BYTES, LABELS), **options)) == str(measure(table, **options))
+    assert torch.equal(vd.distances.perceived((BYTES, LABELS), [0], [5]), vd.distances.perceived(table, [0], [5]))
     assert vd.data.as_data(table) is table
     assert vd.data.as_data((BYTES, LABELS, ["a", "b"])).factors.names == ("a", "b")
     assert vd.data.as_data("xysquares").name == "xysquares"

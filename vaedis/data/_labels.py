@@ -64,7 +64,7 @@ def factors_of(labels: Any, n: int, names: Sequence[str] | None = None, order: M
     own_names, columns = _columns(labels, n)
     if names is None:
         names = own_names or [f"factor_{k}" for k in range(len(columns))]
-    names = [str(name) for name in _check.listed(names)]
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in _check.listed(names)]
     if len(names) != len(columns):
         raise ValueError(f"There must be a name for each of the {len(columns)} factors, not {len(names)}: {', '.join(names)}.")
     if order is not None and not isinstance(order, Mapping):

@@ -165,6 +165,8 @@ def _rows_of(images: Any) -> Any:
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return images
     rows = list(images) if isinstance(images, list | tuple) or isinstance(dtype, np.dtype) else images
+    if isinstance(rows, list):
+        _need_one_kind(rows)
     try:
         if isinstance(rows, list) and rows and isinstance(rows[0], Tensor):
             return _array_of(torch.stack(rows))
@@ -173,6 +175,15 @@ def _rows_of(images: Any) -> Any:
         return np.asarray(rows)
     except (ValueError, RuntimeError, TypeError):
         raise ValueError("images must all have the same shape; crop or resize them first.") from None
+
+
+def _need_one_kind(rows: list[Any]) -> None:
+    """Raise a ValueError if images of a list are of several types, of which a byte of 1 and a float of 1 are not alike, or palettes."""
+    kinds = {str(row.dtype): None for row in rows if hasattr(row, "dtype")}
+    if len(kinds) > 1:
+        raise ValueError(f"images must all have the same type, not {', '.join(kinds)}; convert them first.")
+    if any(getattr(row, "mode", None) in ("P", "PA") for row in rows):
+        raise ValueError("images hold places in a palette, not colours; convert each of them first, with image.convert('RGB').")
 
 
 def _array_of(tensor: Tensor) -> np.ndarray:

@@ -143,7 +143,7 @@ def spread_sets(space: FactorSpace, factor: str, traversals: int, generator: tor
 
 
 def traversal_matrices(
-    data: FactorData,
+    data: Any,
     loss: str | Loss = "mse",
     *,
     factors: Iterable[str] | None = None,

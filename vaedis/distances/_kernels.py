@@ -9,7 +9,8 @@ products run over at most 1,024 pixels at a time, and the partial results are ad
 Images of black and white only are 0 and 1, and sums over 2²⁴ pixels are exact. What remains is the rounding of the final division.
 
 Other quadratic losses run in float64: with vectors of D numbers of size about 1, an entry's error is some √D · 10⁻¹⁶ of the vectors'
-squared length; subtracting each group's first image beforehand keeps that length small.
+squared length; subtracting each group's first image beforehand keeps that length small. So does MSE between images of floats, which
+only a reader's own data have.
 """
 
 from __future__ import annotations
