@@ -104,6 +104,11 @@ def test_words_without_an_order_are_said_to_be_alphabetical():
     assert note.startswith("The values of level are words in the order of the alphabet, so that ranks mean nothing")
 
 
+def test_values_that_differ_by_rounding_are_said():
+    data = Table(IMAGES, {"size": [0.1 + 0.2, 0.3, 0.1, 0.1], "turn": [0.1, 0.2, 0.3, 0.3]})
+    assert data.notes == ("Some values of size differ by rounding only, and count as different; round the labels first.",)
+
+
 def test_images_whose_order_is_known_need_no_labels():
     data = Table(np.arange(12, dtype=np.uint8)[:, None, None], names=["a", "b", "c"], sizes=(2, 1, 6))
     assert data.factors.names == ("a", "c")
@@ -182,6 +187,10 @@ def test_names_with_underscores_are_no_numbers():
     [
         (np.zeros((3, 4)), r"labels have the shape \(3, 4\) for 4 images; turn them round with labels\.T"),
         (np.zeros((3, 4)).tolist(), r"turn them round with list\(zip\(\*labels\)\)"),
+        (pd.DataFrame(np.zeros((3, 4))), r"turn them round with labels\.T"),
+        (pd.DataFrame(np.zeros((5, 2))), "one row of labels for each of the 4 images, not 5"),
+        ([torch.zeros(2), torch.zeros(1), torch.zeros(2), torch.zeros(2)], "labels must have as many values in each row"),
+        ([[[0], [1, 2]], [0], [1, 2], [2, 3]], "labels must have as many values in each row"),
         ([[0, 1], [0], [1, 2], [2, 3]], "labels must have as many values in each row"),
         (
             {"a": [0, 1, 2, 3], "b": [0, 1]},

@@ -94,6 +94,14 @@ def test_channels_may_come_second(shape, is_tensor, wanted):
     assert np.array_equal(data.images(torch.arange(6)), right)
 
 
+def test_distances_do_not_depend_on_where_channels_are():
+    images = np.random.default_rng(2).integers(0, 256, (12, 3, 5, 6)).astype(np.uint8)
+    for given in (images, images / 255):
+        first = vd.distances.traversal_matrices(Table(torch.from_numpy(given), LABELS), standardise=True)
+        last = vd.distances.traversal_matrices(Table(np.ascontiguousarray(np.moveaxis(given, 1, -1)), LABELS), standardise=True)
+        assert all(np.array_equal(first[name], last[name]) for name in last)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-20, 1e20])
 def test_heat_maps_that_sum_to_1_have_the_distances_of_their_closed_form(scale):
     images, at = heat_maps()

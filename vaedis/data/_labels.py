@@ -93,6 +93,7 @@ def _columns(labels: Any, n: int) -> tuple[list[str] | None, list[Any]]:
     if fields:
         return _flattened({name: np.atleast_1d(labels)[name] for name in fields}, n)
     if hasattr(labels, "iloc") and hasattr(labels, "columns"):
+        _need_rows(labels.shape, n, "labels.T")
         names = [f"factor_{name}" if isinstance(name, int) else str(name) for name in labels.columns]
         return names, [labels.iloc[:, k] for k in range(len(names))]
     name = getattr(labels, "name", None)
@@ -103,12 +104,15 @@ def _columns(labels: Any, n: int) -> tuple[list[str] | None, list[Any]]:
         array = array[:, None]
     if array.ndim != 2 or not array.size:
         raise ValueError(f"labels must have the shape (images,) or (images, factors), not {array.shape}.")
-    if len(array) != n and array.shape[1] == n:
-        turned = "list(zip(*labels))" if isinstance(labels, list | tuple) else "labels.T"
-        raise ValueError(f"labels have the shape {array.shape} for {n} images; turn them round with {turned}.")
-    if len(array) != n:
-        raise ValueError(f"There must be one row of labels for each of the {n} images, not {len(array)}.")
+    _need_rows(array.shape, n, "list(zip(*labels))" if isinstance(labels, list | tuple) else "labels.T")
     return None, list(array.T)
+
+
+def _need_rows(shape: tuple[int, ...], n: int, turned: str) -> None:
+    if shape[0] != n and shape[1] == n:
+        raise ValueError(f"labels have the shape {shape} for {n} images; turn them round with {turned}.")
+    if shape[0] != n:
+        raise ValueError(f"There must be one row of labels for each of the {n} images, not {shape[0]}.")
 
 
 def _flattened(columns: dict[str, Any], n: int) -> tuple[list[str], list[Any]]:
@@ -137,14 +141,13 @@ def _array(labels: Any) -> np.ndarray:
         return values
     if not isinstance(labels, list | tuple):
         return np.asarray(labels)
-    if labels and all(isinstance(row, Tensor) for row in labels):
-        labels = torch.stack(list(labels)).detach().cpu()
-        return _array_of(labels)
     try:
+        if labels and all(isinstance(row, Tensor) for row in labels):
+            return _array_of(torch.stack(list(labels)))
         array = np.array(labels, object)
-    except ValueError:
+    except (ValueError, RuntimeError):
         array = None
-    if array is None or (array.ndim == 1 and any(np.ndim(row) for row in array if isinstance(row, list | tuple | np.ndarray))):
+    if array is None or (array.ndim == 1 and any(isinstance(row, list | tuple) or getattr(row, "ndim", 0) for row in array)):
         raise ValueError("labels must have as many values in each row; give one row for each image.")
     return array
 

@@ -19,6 +19,8 @@ from vaedis.factors import FactorSpace, integers
 _SAMPLED_FOR_CONSTANTS = 4096
 # of a channel's mean std: below it is rounding, as one pixel in 4,096 images of a million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
+# of a factor's range: numbers that differ by less do so by rounding, as 0.1 + 0.2 and 0.3 do
+_SAME_VALUE = 1e-9
 
 
 class Table(FactorData):
@@ -125,6 +127,9 @@ class Table(FactorData):
                 f"The values of {names} are words in the order of the alphabet, so that ranks mean nothing unless this is their order; "
                 "give theirs as Table(order={...}) or as an ordered Categorical."
             )
+        close = [plain(name, 60) for name, values in self.values.items() if _differ_by_rounding(values)]
+        if close:
+            notes.append(f"Some values of {', '.join(close)} differ by rounding only, and count as different; round the labels first.")
         return tuple(notes)
 
     def check_index(self, index: Tensor) -> Tensor:
@@ -231,3 +236,10 @@ class Table(FactorData):
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
         """Of each channel: the mean over the same images of each one's unbiased std; 1 for a channel that is one colour in each image."""
         return self._moments[1]
+
+
+def _differ_by_rounding(values: np.ndarray) -> bool:
+    if values.dtype.kind != "f":
+        return False
+    steps = np.diff(np.sort(values.astype(float)))
+    return bool(steps.min() < _SAME_VALUE * steps.sum())
