@@ -11,6 +11,8 @@ from torch import Tensor
 CHANNELS = range(1, 5)
 # floats that leave [0, 1] by no more than this do so by rounding
 ROUNDING = 1e-5
+# sums of fourth powers of squared differences of larger floats would leave double precision
+_LARGEST = 1e30
 # of the range of the images: a coarser step of float32 would change what is measured
 _COARSEST = 1e-3
 
@@ -110,11 +112,13 @@ class Pixels:
 
     def _as_float32(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
         _need_finite(block, rows)
-        with np.errstate(over="ignore", under="ignore"):
+        low = float(block.min(initial=0))
+        high = float(block.max(initial=0))
+        if max(-low, high) > _LARGEST:
+            self._need_float32(low, high)
+        with np.errstate(under="ignore"):
             single = block.astype(np.float32)
-        if not np.isfinite(single).all():
-            self._need_float32(float(block.min()), float(block.max()))
-        if self._rounded and len(block) and self._near_unit(single.min(), single.max()):
+        if self._rounded and self._near_unit(low, high):
             single = single.clip(0, 1)
         return single
 
@@ -140,11 +144,14 @@ class Pixels:
             )
 
     def _need_float32(self, low: float, high: float) -> None:
-        """Raise a ValueError if float32, as which images are kept, is too coarse or too short for wider floats."""
+        """Raise a ValueError if images are too large, or if float32, as which they are kept, is too coarse for wider floats."""
+        if max(-low, high) > _LARGEST:
+            raise ValueError(
+                f"images run from {low:.9g} to {high:.9g}, which is too large to be squared; rescale them with {self.rescaling(low, high)}."
+            )
         if self.source.dtype.itemsize <= 4 or low == high:
             return
-        largest = max(abs(low), abs(high))
-        if largest <= float(np.finfo(np.float32).max) and np.spacing(np.float32(largest)) <= _COARSEST * (high - low):
+        if np.spacing(np.float32(max(-low, high))) <= _COARSEST * (high - low):
             return
         raise ValueError(
             f"images run from {low:.9g} to {high:.9g}, which float32, as which they are kept, cannot tell apart; "
