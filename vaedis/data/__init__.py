@@ -113,14 +113,14 @@ def as_data(data: Any) -> Any:
     Returns
     -------
     FactorData
-        Or any other object that has ``factors``.
+        Or any other object that has ``factors`` and ``images`` or ``observations``.
 
     Raises
     ------
     ValueError
         If it is none of these.
     """
-    if hasattr(data, "factors"):
+    if hasattr(data, "factors") and (hasattr(data, "observations") or hasattr(data, "images")):
         return data
     if isinstance(data, tuple | list) and len(data) in (2, 3):
         return Table(*data)

@@ -79,6 +79,7 @@ class Relabelled(FactorData):
 def _codes(name: str, column: Any) -> Tensor:
     """The values of a factor as whole numbers."""
     try:
-        return integers(f"the values of factor {name!r}", torch.as_tensor(column)).cpu()
-    except (TypeError, RuntimeError):
+        values = torch.as_tensor(column, dtype=None if len(column) else torch.int64)
+    except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"the values of factor {name!r} must be whole numbers, counted from 0.") from None
+    return integers(f"the values of factor {name!r}", values).cpu()
