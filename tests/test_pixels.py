@@ -301,6 +301,20 @@ def test_networks_train_on_floats_of_any_range_and_show_what_they_make_of_them()
     np.testing.assert_allclose(shown[..., 0], 255 * (FLOATS - FLOATS.min()) / np.ptp(FLOATS), atol=0.51)
 
 
+def test_the_report_says_what_was_made_of_pixels_and_words(tmp_path):
+    words = [(f"side {a}", b) for a, b in LABELS]
+    report = vd.diagnose((2 * FLOATS - 1, words, ["side", "size"]), radii=())
+    low, high = (f"{value:.4g}" for value in ((2 * FLOATS - 1).min(), (2 * FLOATS - 1).max()))
+    range_note, order_note = report.notes
+    assert range_note == f"Pixels are floats of {low} to {high}, measured as they are."
+    assert order_note.startswith("The values of side are words in the order of the alphabet")
+    report.save(html=tmp_path / "report.html", json_file=tmp_path / "report.json")
+    for text in (str(report), (tmp_path / "report.html").read_text(), (tmp_path / "report.json").read_text()):
+        assert range_note in text
+        assert "words in the order of the alphabet" in text
+    assert vd.diagnose((BYTES, LABELS), radii=()).notes == ()
+
+
 def test_figures_spread_floats_over_grey_levels():
     plots = pytest.importorskip("vaedis.plots")
     figure = plots.traversals({"a": FLOATS[:2, ..., None] * 1e-3, "b": FLOATS[2:4, ..., None] * 1e-3})

@@ -61,7 +61,8 @@ class FactorData:
     shape : (int, int, int)
         Height, width and channels of an image.
     mean, std : tuple of float
-        Of each channel, in [0, 1]: the mean over the data set, and the mean over images of each image's unbiased std over its pixels
+        Of each channel, in [0, 1] or the unit of floats: the mean over the data set, and the mean over
+        images of each image's unbiased std over its pixels
         (Table A2; the authors' ``disent/dataset/util/stats.py``).
     origin : {"generated", "original", "rendered", "stand-in"}
         Where the images come from.
@@ -171,7 +172,7 @@ class FactorData:
         return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
     def standardise(self, x: Tensor) -> Tensor:
-        """Map images in [0, 1], shape (..., C, H, W), to the standardised ones that the paper trains on."""
+        """Map images in [0, 1] or of floats, shape (..., C, H, W), to the standardised ones that the paper trains on."""
         mean, std = self._constants(x)
         return (x - mean) / std
 
