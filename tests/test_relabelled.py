@@ -69,3 +69,28 @@ def test_a_circle_agrees_with_circular_ground_truth_only():
     assert vd.distances.agreement(matrix).rank < 0.8
     with pytest.raises(ValueError, match="shape"):
         vd.distances.agreement(matrix, truth=line[:3])
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (["a", "b"] * 32, "the values of factor 'position' must be whole numbers"),
+        (np.array(["a", "b"] * 32), "the values of factor 'position' must be whole numbers"),
+        (torch.arange(64) / 64, "the values of factor 'position' must be of an integer type"),
+        ([[0, 1], [2]], "the values of factor 'position' must be whole numbers"),
+    ],
+)
+def test_columns_that_are_no_codes_are_one_sentence(square, column, says):
+    with pytest.raises(ValueError, match=says):
+        vd.data.Relabelled(square, {"position": column})
+
+
+def test_a_part_without_images_is_one_sentence(square):
+    with pytest.raises(ValueError, match="needs one value of at least 0 for each of 0 images"):
+        vd.data.Relabelled(square, {"position": []}, index=[])
+
+
+def test_images_and_labels_may_be_relabelled():
+    images = np.arange(6, dtype=np.uint8)[:, None, None]
+    data = vd.data.Relabelled((images, [(a, b) for a in range(2) for b in range(3)]), {"all": [5, 4, 3, 2, 1, 0]})
+    assert data.images(torch.arange(6)).flatten().tolist() == [5, 4, 3, 2, 1, 0]

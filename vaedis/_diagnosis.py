@@ -162,6 +162,8 @@ class Diagnosis:
     losses : tuple of LossReport
     advice : tuple of Advice
         For factors that the first loss does not order.
+    notes : tuple of str
+        Sentences on what was made of images and labels (`data.Table.notes`).
     """
 
     name: str
@@ -171,6 +173,7 @@ class Diagnosis:
     constant: tuple[str, ...]
     losses: tuple[LossReport, ...]
     advice: tuple[Advice, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [
@@ -178,6 +181,7 @@ class Diagnosis:
         ]
         if self.constant:
             lines.append(f"left out, as they have one value: {', '.join(self.constant)}")
+        lines += self.notes
         for report in self.losses:
             rank = "none" if report.random_rank is None else f"{report.random_rank:.2f}"
             lines += ["", f"{report.loss}: random pairs {report.random_mean:.4g} apart, rank correlation {rank}"]

@@ -45,6 +45,7 @@ def page(found: Diagnosis) -> str:
     ]
     if found.constant:
         parts.append(f"<p>Left out, as they have one value: {_(', '.join(found.constant))}.</p>")
+    parts += [f'<p class="facts">{_(note)}</p>' for note in found.notes]
     for report in found.losses:
         parts += _loss(report)
     if found.advice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "Ellipse",
     "Figure",
     "LineCollection",
+    "as_bytes",
     "draw_matrix",
     "draw_picture",
     "note_runs",
@@ -99,6 +100,17 @@ def draw_picture(axes: Axes, image: np.ndarray) -> None:
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color("0.6")
+
+
+def as_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return images as bytes; floats have the range of all of them spread over 0 … 255."""
+    arrays = {name: np.asarray(images) for name, images in columns.items()}
+    if not any(images.dtype.kind == "f" for images in arrays.values()):
+        return arrays
+    low = min(float(images.min()) for images in arrays.values())
+    high = max(float(images.max()) for images in arrays.values())
+    scale = 255 / (high - low or 1.0)
+    return {name: np.rint((images.astype(float) - low) * scale).astype(np.uint8) for name, images in arrays.items()}
 
 
 def draw_matrix(axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None) -> None:

@@ -91,6 +91,9 @@ def check_shared(specs: Sequence[RunSpec]) -> None:
 def _load(specs: Sequence[RunSpec], place: torch.device, data: FactorData | None) -> list[FactorData]:
     """The members' data sets, each made once."""
     if data is not None:
+        for loss in (loss_functions.get(spec.loss, **spec.loss_options) for spec in specs):
+            if loss.unit_range:
+                data.need_unit_range(loss.name)
         return [data.to(place)] * len(specs)
     made: dict[str, FactorData] = {}
     found = []

@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from vaedis import _check, losses as loss_functions
 from vaedis._diagnosis import FAINT, Advice, Diagnosis, FactorReport, LossReport
+from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.table import Table
 from vaedis.distances import Along, along, perceived
@@ -36,7 +38,7 @@ _SPREAD_IMAGES, _SPREAD_NUMBERS = 2_000, 2**25
 
 
 def diagnose(
-    data: FactorData,
+    data: Any,
     losses: str | Loss | Sequence[str | Loss] = "mse",
     *,
     traversals: int = 2_000,
@@ -48,8 +50,8 @@ def diagnose(
 
     Parameters
     ----------
-    data : FactorData or Table
-        `read_table` makes one of a file, `Table` of arrays.
+    data : FactorData, (images, labels), name or path
+        Whatever `data.as_data` takes: `read_table` makes a data set of a file, `Table` of arrays.
     losses : str or Loss, or a sequence of them
         The first is the one that advice is given on.
     traversals : int
@@ -74,6 +76,7 @@ def diagnose(
     ----------
     Michlo, Klein and James (2023), sections 4 to 6.
     """
+    data = as_data(data)
     traversals = _check.count("traversals", traversals)
     data.need_change()
     given = [losses] if isinstance(losses, str | Loss) else list(losses)
@@ -94,6 +97,7 @@ def diagnose(
         constant=data.constant if isinstance(data, Table) else constant,
         losses=reports,
         advice=advice,
+        notes=getattr(data, "notes", ()),
     )
 
 

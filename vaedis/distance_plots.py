@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis._plot_style import Figure, draw_matrix, draw_picture, plt, styled
+from vaedis._plot_style import Figure, as_bytes, draw_matrix, draw_picture, plt, styled
 
 
 def _rows(groups: Mapping[str, Any], width: float, height: float) -> tuple[Figure, list[Any]]:
@@ -35,7 +35,7 @@ def traversals(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         for c in range(columns):
             for place in axes[:, c]:
                 place.set_visible(c < len(factors))
-        for c, (name, images) in enumerate(factors.items()):
+        for c, (name, images) in enumerate(as_bytes(factors).items()):
             axes[0, c].set_title(name, fontsize=9)
             for place, image in zip(axes[:, c], images, strict=True):
                 draw_picture(place, image)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check, losses
-from vaedis.data.base import FactorData
+from vaedis.data import as_data
 from vaedis.data.coordinates import Coordinates, factor_groups
 from vaedis.distances._agreement import compare
 
@@ -143,7 +143,7 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
 
 
 def largest_beta(
-    data: FactorData,
+    data: Any,
     latents: int,
     *,
     loss: str | losses.Loss = "mse",
@@ -186,6 +186,7 @@ def largest_beta(
     ----------
     Tipping and Bishop (1999), section 3.2; Lucas et al. (2019), sections 4 and 5.
     """
+    data = as_data(data)
     latents, samples = _check.count("latents", latents), _check.count("samples", samples, 2)
     form = losses.get(loss)
     if index is None:
@@ -212,7 +213,7 @@ def largest_beta(
 
 
 def rate_distortion_beta(
-    data: FactorData,
+    data: Any,
     latents: int,
     *,
     loss: str | losses.Loss = "mse",
@@ -250,6 +251,7 @@ def rate_distortion_beta(
     ----------
     Alemi et al. (2018), section 2, for the rate-distortion view of VAEs.
     """
+    data = as_data(data)
     latents, samples = _check.count("latents", latents), _check.count("samples", samples, 2)
     form, source = losses.get(loss), data
     if isinstance(data, Coordinates) and form == losses.MSE():

@@ -22,6 +22,7 @@ from vaedis._plot_style import (
     Ellipse,
     Figure,
     LineCollection,
+    as_bytes,
     draw_matrix,
     draw_picture,
     note_runs,
@@ -63,13 +64,14 @@ def traversals(columns: Mapping[str, np.ndarray], *, values: Sequence[int] | Non
 
     Parameters
     ----------
-    columns : mapping of str to ndarray of uint8, shape (frames, H, W, C)
+    columns : mapping of str to ndarray of uint8 or float, shape (frames, H, W, C)
+        Floats are drawn from black, the smallest of all, to white, the largest.
     values : sequence of int, optional
         The factor's value in each frame, written beside the rows.
     """
     frames = len(next(iter(columns.values())))
     figure, axes = plt.subplots(frames, len(columns), figsize=(1.25 * len(columns), 1.25 * frames + 0.3), squeeze=False)
-    for c, (name, images) in enumerate(columns.items()):
+    for c, (name, images) in enumerate(as_bytes(columns).items()):
         axes[0, c].set_title(name)
         for r in range(frames):
             draw_picture(axes[r, c], images[r])

@@ -126,12 +126,12 @@ class Run:
         Returns
         -------
         Tensor of uint8, shape (n, H, W, C)
-            Clipped to 0 … 255.
+            Clipped to 0 … 255; see `FactorData.for_display`.
         """
         x = self.decode(z)
         if self.standardise:
             x = self.data.unstandardise(x)
-        return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return self.data.for_display(x).permute(0, 2, 3, 1)
 
 
 class _Seen:
@@ -152,7 +152,7 @@ def fit(
     spec: RunSpec,
     *,
     device: str | torch.device = ...,
-    data: FactorData | None = ...,
+    data: Any = ...,
     precision: str = ...,
     callback: Callable[[int, Run], None] | None = ...,
     every: int = ...,
@@ -165,7 +165,7 @@ def fit(
     spec: Sequence[RunSpec],
     *,
     device: str | torch.device = ...,
-    data: FactorData | None = ...,
+    data: Any = ...,
     precision: str = ...,
     callback: Callable[[int, Run], None] | None = ...,
     every: int = ...,
@@ -195,8 +195,8 @@ def fit(
         trained one after the other. In all of them the failure of one run ends no other.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
-    data : FactorData, optional
-        Trained on instead of the data set that `spec` names: for data sets of your own.
+    data : FactorData, (images, labels), name or path, optional
+        Trained on instead of the data set that `spec` names: for data sets of your own. Whatever `data.as_data` takes.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a CPU, "bf16" for the convolutional
         network if the CPU has instructions for it (AVX-512 BF16 or AMX), and "float32" otherwise. Populations of perceptrons are float32.
@@ -239,7 +239,7 @@ def fit(
     """
     options = {
         "device": device,
-        "data": data,
+        "data": None if data is None else data_sets.as_data(data),
         "callback": callback,
         "every": every,
         "checkpoint": checkpoint,
@@ -281,6 +281,8 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     _step.keep_memory(place)
     loss = losses.get(spec.loss, **spec.loss_options)
     data = data_sets.load(spec.data, device=place, **spec.data_options) if data is None else data.to(place)
+    if loss.unit_range:
+        data.need_unit_range(loss.name)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(spec, data, network, loss, {}, 0.0, precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,7 @@ __all__ = [
     "XYObject",
     "XYObjectShaded",
     "XYSquares",
+    "as_data",
     "load",
     "read_table",
     "resolve_device",
@@ -97,3 +99,38 @@ def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu",
         return cls(**options).to(place)
     _prepare.prepare(name, origin)
     return Stored(BENCHMARKS[name], _prepare.stored_path(name, origin), **options).to(place)
+
+
+def as_data(data: Any) -> Any:
+    """Return a data set made of whatever stands for one.
+
+    Parameters
+    ----------
+    data : FactorData, tuple, str or path
+        A data set, which is returned as it is; ``(images, labels)`` or ``(images, labels, names)``, see `Table`; the name of a data set,
+        see `load`; or the path of a file, see `read_table`.
+
+    Returns
+    -------
+    FactorData
+        Or any other object that has ``factors`` and ``images`` or ``observations``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if hasattr(data, "factors") and (hasattr(data, "observations") or hasattr(data, "images")):
+        return data
+    if isinstance(data, tuple | list) and len(data) in (2, 3):
+        return Table(*data)
+    if isinstance(data, str) and data in DATA_SETS:
+        return load(data)
+    if isinstance(data, str | os.PathLike):
+        if not os.path.exists(data):
+            raise ValueError(f"{os.fspath(data)!r} is neither a file nor a data set; the data sets are: {', '.join(DATA_SETS)}.")
+        return read_table(data)
+    raise ValueError(
+        f"a data set must be one of vaedis.data, (images, labels), a name or the path of a file, not {type(data).__name__}; "
+        "give its images and labels as a tuple."
+    )

@@ -44,6 +44,11 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return found
 
 
+def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return images as a loss compares them: bytes as shares of 255, floats as they are."""
+    return images.to(dtype) if images.is_floating_point() else images.to(dtype) / 255
+
+
 class FactorData:
     """A data set that holds one image for each combination of ground-truth factors.
 
@@ -56,7 +61,8 @@ class FactorData:
     shape : (int, int, int)
         Height, width and channels of an image.
     mean, std : tuple of float
-        Of each channel, in [0, 1]: the mean over the data set, and the mean over images of each image's unbiased std over its pixels
+        Of each channel, in [0, 1] or the unit of floats: the mean over the data set, and the mean over
+        images of each image's unbiased std over its pixels
         (Table A2; the authors' ``disent/dataset/util/stats.py``).
     origin : {"generated", "original", "rendered", "stand-in"}
         Where the images come from.
@@ -65,6 +71,10 @@ class FactorData:
         that are means over channels are then exact from far fewer images.
     grid : bool
         Whether each combination of factor values belongs to exactly one image, whose index follows from them. Only a `Table` may be none.
+    dtype : torch.dtype
+        Of images: uint8, or float32 for numbers that are measured as they are.
+    pixel_range : (float, float)
+        Of what a loss compares; what `for_display` shows as black and white.
     device : torch.device
     """
 
@@ -78,6 +88,8 @@ class FactorData:
     origin: str
     channel_factors: tuple[tuple[int, ...], ...] | None = None
     grid: bool = True
+    dtype: torch.dtype = torch.uint8
+    pixel_range: tuple[float, float] = (0.0, 1.0)
     device: torch.device = torch.device("cpu")
 
     def __len__(self) -> int:
@@ -97,8 +109,8 @@ class FactorData:
 
         Returns
         -------
-        Tensor of uint8, shape (B, H, W, C), on `device`
-            Pixel values of 0 to 255.
+        Tensor of `dtype`, shape (B, H, W, C), on `device`
+            Pixel values of 0 to 255, or floats as they are.
 
         Raises
         ------
@@ -143,7 +155,8 @@ class FactorData:
         ----------
         index : Tensor of int, shape (B,)
         standardise : bool
-            Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1].
+            Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1], and floats are
+            as they are.
         channels_last : bool
             Lay the numbers out pixel by pixel in memory, which convolutions are faster with. The shape is the same.
 
@@ -154,12 +167,12 @@ class FactorData:
         return self._observations(self.check_index(index).to(self.device), standardise, channels_last)
 
     def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
-        x = self._images(index).permute(0, 3, 1, 2).float() / 255
+        x = as_floats(self._images(index).permute(0, 3, 1, 2))
         x = self.standardise(x) if standardise else x
         return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
     def standardise(self, x: Tensor) -> Tensor:
-        """Map images in [0, 1], shape (..., C, H, W), to the standardised ones that the paper trains on."""
+        """Map images in [0, 1] or of floats, shape (..., C, H, W), to the standardised ones that the paper trains on."""
         mean, std = self._constants(x)
         return (x - mean) / std
 
@@ -167,6 +180,26 @@ class FactorData:
         """Map standardised images, shape (..., C, H, W), back to [0, 1]; values outside are left as they are."""
         mean, std = self._constants(x)
         return x * std + mean
+
+    def for_display(self, images: Tensor) -> Tensor:
+        """Return images to look at: bytes as they are, and floats with `pixel_range` spread over 0 … 255.
+
+        Parameters
+        ----------
+        images : Tensor of uint8 or float, any shape
+
+        Returns
+        -------
+        Tensor of uint8, same shape
+        """
+        if not images.is_floating_point():
+            return images
+        low, high = self.pixel_range
+        shares = (images - low) / (high - low or 1.0)
+        return (shares.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def need_unit_range(self, loss: str) -> None:
+        """Raise a ValueError that names `loss`, which needs pixels in [0, 1], if some lie outside."""
 
     def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.new_tensor(self.mean)[:, None, None], x.new_tensor(self.std)[:, None, None]

@@ -10,13 +10,13 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from vaedis import _check, losses
-from vaedis.data.base import FactorData
+from vaedis.data.base import FactorData, as_floats
 from vaedis.data.xysquares import XYSquares
 from vaedis.losses import Loss
 
@@ -84,6 +84,10 @@ class Coordinates(FactorData):
             source = load(source, **source_options)
         elif source_options:
             raise ValueError(f"options ({', '.join(source_options)}) go with a data set's name, not with a data set that is already made.")
+        else:
+            from vaedis.data import as_data
+
+            source = cast(FactorData, as_data(source))
         self.distance = losses.get(distance, **(distance_options or {}))
         if not self.distance.quadratic:
             raise ValueError(f"coordinates need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {self.distance.name!r}.")
@@ -95,6 +99,7 @@ class Coordinates(FactorData):
         self._made: dict[bool, _Made] = {}
         size = len(self._make(True).back)
         self.shape = (1, 1, size)
+        self.pixel_range = source.pixel_range
         self.mean, self.std = (0.0,) * size, (1.0,) * size
 
     def _make(self, standardise: bool) -> _Made:
@@ -104,7 +109,7 @@ class Coordinates(FactorData):
             scale = math.sqrt(sum(sizes))  # the loss is a mean over D coordinates, and squared distances are a sum
             turns = (_rotation(sum(sizes), self.rotation).to(self.device) * scale).split(sizes)
             # each group's pictures show all other factors at 0, and all of them together that picture but once too often
-            lone = self.source.images(torch.zeros(1, dtype=torch.long)).permute(0, 3, 1, 2).flatten().double() / 255
+            lone = as_floats(self.source.images(torch.zeros(1, dtype=torch.long)), torch.float64).permute(0, 3, 1, 2).flatten()
             self._made[standardise] = _Made(
                 [coordinates @ turn for (coordinates, _, _), turn in zip(parts, turns, strict=True)],
                 torch.stack([turn.T @ way / scale**2 for (_, way, _), turn in zip(parts, turns, strict=True)]).sum(0),
@@ -204,7 +209,7 @@ def _euclidean(source: FactorData, group: tuple[int, ...], loss: Loss, standardi
     for f in group:
         steps = torch.arange(space.sizes[f], device=source.device) * space.strides[f]
         index = (index[:, None] + steps).flatten()
-    x = source.images(index).permute(0, 3, 1, 2).double() / 255
+    x = as_floats(source.images(index), torch.float64).permute(0, 3, 1, 2)
     embedded = loss.embed(source.standardise(x) if standardise else x)
     embedded = embedded - embedded.mean(0)
     values, vectors = torch.linalg.eigh(embedded @ embedded.T)

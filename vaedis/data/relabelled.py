@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace
+from vaedis.factors import FactorSpace, integers
 
 
 class Relabelled(FactorData):
@@ -37,10 +38,13 @@ class Relabelled(FactorData):
     """
 
     def __init__(self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None):
+        from vaedis.data import as_data
+
+        data = as_data(data)
         index = torch.arange(len(data)) if index is None else data.check_index(index).cpu()
-        columns = {name: torch.as_tensor(column) for name, column in columns.items()}
+        columns = {name: _codes(name, column) for name, column in columns.items()}
         for name, column in columns.items():
-            if column.shape != index.shape or int(column.min()) < 0:
+            if not len(index) or column.shape != index.shape or int(column.min()) < 0:
                 raise ValueError(
                     f"factor {name!r} needs one value of at least 0 for each of {len(index)} images, not {tuple(column.shape)}."
                 )
@@ -54,6 +58,8 @@ class Relabelled(FactorData):
         self.source, self.device = data, data.device
         self.name, self.origin, self.shape = f"{data.name}, relabelled", data.origin, data.shape
         self.mean, self.std = data.mean, data.std
+        self.dtype = data.dtype
+        self.pixel_range = data.pixel_range
         self._order = index[where.argsort()].to(self.device)
 
     def _images(self, index: Tensor) -> Tensor:
@@ -62,5 +68,18 @@ class Relabelled(FactorData):
     def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
         return self.source._observations(self._order[index], standardise, channels_last)
 
+    def need_unit_range(self, loss: str) -> None:
+        """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
+        self.source.need_unit_range(loss)
+
     def _move(self) -> None:
         self.source, self._order = self.source.to(self.device), self._order.to(self.device)
+
+
+def _codes(name: str, column: Any) -> Tensor:
+    """The values of a factor as whole numbers."""
+    try:
+        values = torch.as_tensor(column, dtype=None if len(column) else torch.int64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"the values of factor {name!r} must be whole numbers, counted from 0.") from None
+    return integers(f"the values of factor {name!r}", values).cpu()

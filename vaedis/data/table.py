@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import functools
-import math
-import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check
-from vaedis.data.base import FactorData
+from vaedis._text import plain
+from vaedis.data._labels import codes_of_sizes, factors_of
+from vaedis.data._pixels import Pixels
+from vaedis.data.base import FactorData, as_floats
 from vaedis.factors import FactorSpace, integers
 
 _SAMPLED_FOR_CONSTANTS = 4096
 # of a channel's mean std: below it is rounding, as one pixel in 4,096 images of a million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
+# of a factor's range: numbers that differ by less do so by rounding, as 0.1 + 0.2 and 0.3 do
+_SAME_VALUE = 1e-9
 
 
 class Table(FactorData):
@@ -26,15 +28,22 @@ class Table(FactorData):
 
     Parameters
     ----------
-    images : array of shape (n, H, W) or (n, H, W, C)
-        Bytes of 0 to 255, floats in [0, 1], which are read to the nearest of 256 levels, or truth values, as which bytes of 0 and 1 only
-        count too; 1 to 4 channels. Rows are read as they are needed, so that a memory-mapped array or an HDF5 dataset may be larger than
-        memory.
-    labels : array of shape (n,) or (n, f)
-        Each image's factor values: whole numbers, floats or text, none of them missing. Values are taken in sorted order; numbers that
-        are stored as text, by their number.
+    images : array of shape (n, H, W), (n, H, W, C) or (n, C, H, W)
+        Of 1 to 4 channels. An array, a tensor of any device, or a list of images of one shape. Bytes of 0 to 255, also as wider whole
+        numbers; truth values, as which bytes of 0 and 1 only count too; or floats of any finite range, which are kept as float32 and
+        measured as they are. Floats that leave [0, 1] by less than 1e-5 do so by rounding, and are cut off there. Rows are read as they
+        are needed, so that a memory-mapped array or an HDF5 dataset may be larger than memory. Where channels could be the second axis
+        as well as the last, they are the second of a tensor, and the last of everything else.
+    labels : array, tensor or list of shape (n,) or (n, f), DataFrame, Series, structured array, or mapping of str to column, optional
+        Each image's factor values: numbers, text or dates, none of them missing. Values are taken in sorted order; numbers that are
+        stored as text, by their number; those of a pandas Categorical, in the order of its categories.
     names : sequence of str, optional
-        Of the factors; by default ``factor_0`` and so on.
+        Of the factors; by default those that the labels have, and ``factor_0`` and so on where they have none.
+    sizes : sequence of int, optional
+        In place of labels: how many values each factor has, if the images hold each combination once and the last factor changes
+        fastest, as the images of MPI3D do.
+    order : mapping of str to sequence, optional
+        For factors whose values have an order that is not the sorted one, such as small, medium, large: all values in their order.
     name : str
 
     Attributes
@@ -43,8 +52,14 @@ class Table(FactorData):
         Whether each combination of values belongs to exactly one image. Then this is a data set like any other. If not, an index is a row
         of `images`, `traversals` finds the images that differ in one factor only, and what needs an image of every combination, as
         training with pairs does, is refused.
+    dtype : torch.dtype
+        Of images: uint8, or float32.
+    pixel_range : (float, float)
+        The smallest and the largest number in images of floats, over all of them or a sample of 4,096; (0, 1) of bytes.
     constant : tuple of str
         Factors with one value, which are left out.
+    alphabetical : tuple of str
+        Factors of text whose order is that of the alphabet, for want of another.
     values : dict of str to ndarray
         What the values of each factor were called.
 
@@ -56,42 +71,66 @@ class Table(FactorData):
 
     origin = "original"
 
-    def __init__(self, images: Any, labels: Any, names: Sequence[str] | None = None, *, name: str = "table"):
-        self.name, self._source = name, images
-        self.shape = _image_shape(images)
-        columns = _columns(labels, len(images))
-        names = tuple(_check.listed(names)) if names is not None else tuple(f"factor_{k}" for k in range(len(columns)))
-        if len(names) != len(columns):
-            raise ValueError(f"There must be a name for each of the {len(columns)} factors, not {len(names)}: {', '.join(names)}.")
-        found = [_coded(column) for column in columns]
-        kept = [k for k, (values, _) in enumerate(found) if len(values) > 1]
-        self.constant = tuple(names[k] for k in range(len(names)) if k not in kept)
-        if not kept:
+    def __init__(
+        self,
+        images: Any,
+        labels: Any = None,
+        names: Sequence[str] | None = None,
+        *,
+        sizes: Sequence[int] | None = None,
+        order: Mapping[str, Sequence[Any]] | None = None,
+        name: str = "table",
+    ):
+        self.name = name
+        self._pixels = Pixels(images)
+        self._source = self._pixels.source
+        self.shape = self._pixels.shape
+        if (labels is None) == (sizes is None):
+            raise ValueError("Give either labels, or the sizes of factors whose combinations the images hold in order.")
+        if sizes is not None:
+            labels = codes_of_sizes(sizes, len(self))
+        factors = factors_of(labels, len(self), names, order)
+        self.constant = tuple(factor.name for factor in factors if len(factor.values) < 2)
+        factors = [factor for factor in factors if len(factor.values) > 1]
+        if not factors:
             raise ValueError("Every factor has one value only, so there is nothing to tell apart; give labels that vary.")
-        self.values = {names[k]: found[k][0] for k in kept}
-        self.factors = FactorSpace([names[k] for k in kept], [len(found[k][0]) for k in kept])
-        self.codes = np.stack([found[k][1] for k in kept], 1).astype(np.int64)
+        self.values = {factor.name: factor.values for factor in factors}
+        self.alphabetical = tuple(factor.name for factor in factors if factor.alphabetical)
+        self.factors = FactorSpace([factor.name for factor in factors], [len(factor.values) for factor in factors])
+        self.codes = np.stack([factor.codes for factor in factors], 1).astype(np.int64)
         # a product of many sizes may not fit 64 bits, but then it is no grid either
-        self.grid = self.factors.size == len(images)
-        self._row = np.arange(len(images))
+        self.grid = self.factors.size == len(self)
+        self._row = np.arange(len(self))
         if self.grid:
             flat = self.codes @ np.array(self.factors.strides)
-            self.grid = len(np.unique(flat)) == len(images)
+            self.grid = len(np.unique(flat)) == len(self)
             self._row = np.argsort(flat) if self.grid else self._row
-        self._bits = np.dtype(images.dtype) == np.uint8 and self._holds_bits()
+        self._pixels.survey(np.unique(self._row[self._sampled().numpy()]))
+        self.dtype = torch.float32 if self._pixels.floats else torch.uint8
+        self.pixel_range = self._pixels.range
 
     def __len__(self) -> int:
         """How many images there are."""
         return len(self._source)
 
-    def _holds_bits(self) -> bool:
-        """Whether bytes are 0 and 1 only, as in the files of dSprites: read as grey levels they would be black and all but black."""
-        most = 0
-        for rows in self._sampled().split(64):
-            most = max(most, int(np.asarray(self._source[self._row[rows.numpy()]]).max()))
-            if most > 1:
-                return False
-        return most == 1
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was made of images and labels, where there was a choice."""
+        notes = []
+        if self._pixels.floats:
+            low, high = self.pixel_range
+            of_sample = f" in {_SAMPLED_FOR_CONSTANTS:,} of the images" if len(self) > _SAMPLED_FOR_CONSTANTS else ""
+            notes.append(f"Pixels are floats of {low:.4g} to {high:.4g}{of_sample}, measured as they are.")
+        if self.alphabetical:
+            names = ", ".join(plain(name, 60) for name in self.alphabetical)
+            notes.append(
+                f"The values of {names} are words in the order of the alphabet, so that ranks mean nothing unless this is their order; "
+                "give theirs as Table(order={...}) or as an ordered Categorical."
+            )
+        close = [plain(name, 60) for name, values in self.values.items() if _differ_by_rounding(values)]
+        if close:
+            notes.append(f"Some values of {', '.join(close)} differ by rounding only, and count as different; round the labels first.")
+        return tuple(notes)
 
     def check_index(self, index: Tensor) -> Tensor:
         """Return `index` as an int64 tensor: see `FactorData.check_index`. If this is no grid, an index is a row."""
@@ -103,20 +142,31 @@ class Table(FactorData):
         return index
 
     def _images(self, index: Tensor) -> Tensor:
-        wanted = self._row[index.cpu().numpy()]
-        # in order and once each, as files are read fastest, and HDF5 reads at all
-        rows, place = np.unique(wanted, return_inverse=True)
-        found = np.asarray(self._source[rows])
-        if found.dtype.kind == "f":
-            found = _to_bytes(found, rows)
-        elif found.dtype.kind == "b":
-            found = found.astype(np.uint8) * 255
-        elif self._bits:
-            if found.max() > 1:
-                raise ValueError("images hold bytes of 0 and 1 in most rows and others in some; use 0 to 255 in all of them, or bool.")
-            found = found * np.uint8(255)
-        found = found.reshape(-1, *self.shape)
-        return torch.from_numpy(found[place]).to(self.device)
+        return torch.from_numpy(self._pixels.read(self._row[index.cpu().numpy()])).to(self.device)
+
+    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
+        if self.dtype == torch.uint8 or not standardise:
+            return super()._observations(index, standardise, channels_last)
+        # in double precision, since the std of small floats may be too small for a single one
+        x = self.standardise(self._images(index).permute(0, 3, 1, 2).double()).float()
+        return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+    @functools.cached_property
+    def _whole_range(self) -> tuple[float, float]:
+        """The smallest and the largest number of all images."""
+        ranges = [self._images(rows).aminmax() for rows in torch.arange(len(self)).split(256)]
+        return min(float(low) for low, _ in ranges), max(float(high) for _, high in ranges)
+
+    def need_unit_range(self, loss: str) -> None:
+        """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
+        if self.dtype == torch.uint8:
+            return
+        low, high = self._whole_range
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"the loss {loss!r} needs pixels in [0, 1], but those of {self.name!r} run from {low:.9g} to {high:.9g}; rescale them with "
+                f"{self._pixels.rescaling(low, high)}, or choose another loss."
+            )
 
     def to_factors(self, index: Tensor) -> Tensor:
         """Return the factor values of images, as codes from 0: Tensor of int64, shape (n, f)."""
@@ -169,10 +219,13 @@ class Table(FactorData):
 
     @functools.cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        x = torch.cat([self._images(part).double().flatten(1, 2) / 255 for part in self._sampled().split(256)])
+        images = torch.cat([self._images(rows).flatten(1, 2) for rows in self._sampled().split(256)])
+        x = as_floats(images, torch.float64)
+        largest = x.abs().amax((0, 1)).tolist() if self._pixels.floats else [1.0] * x.shape[2]
         # a channel that is one colour in every image has no spread, and an image of one pixel none that is known; 1 leaves them as they are
         spread = x.std(1).mean(0) if x.shape[1] > 1 else torch.zeros(x.shape[2])
-        return tuple(x.mean((0, 1)).tolist()), tuple(s if s > _NO_SPREAD else 1.0 for s in spread.tolist())
+        std = tuple(s if s > _NO_SPREAD * most else 1.0 for s, most in zip(spread.tolist(), largest, strict=True))
+        return tuple(x.mean((0, 1)).tolist()), std
 
     @property
     def mean(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -185,67 +238,8 @@ class Table(FactorData):
         return self._moments[1]
 
 
-def _image_shape(images: Any) -> tuple[int, int, int]:
-    shape, dtype = tuple(images.shape), np.dtype(images.dtype)
-    if len(shape) == 3:
-        shape = (*shape, 1)
-    if len(shape) != 4 or not 1 <= shape[3] <= 4 or 0 in shape:
-        raise ValueError(
-            f"images must have the shape (n, height, width) or (n, height, width, 1 to 4 channels), not {tuple(images.shape)}."
-        )
-    if dtype != np.uint8 and dtype.kind not in "bf":
-        raise ValueError(f"images must hold bytes, or floats in [0, 1], not {dtype}.")
-    return shape[1:]
-
-
-def _columns(labels: Any, n: int) -> list[np.ndarray]:
-    """The values of each factor: arrays of numbers or text, shape (n,)."""
-    labels = np.asarray(labels)
-    labels = labels[:, None] if labels.ndim == 1 else labels
-    if labels.dtype.kind not in "iufbUSOT":
-        raise ValueError(f"labels must be numbers or text, not {labels.dtype}.")
-    if labels.ndim != 2 or not labels.size:
-        raise ValueError(f"labels must have the shape (images,) or (images, factors), not {labels.shape}.")
-    if len(labels) != n:
-        raise ValueError(f"There must be one row of labels for each of the {n} images, not {len(labels)}.")
-    columns = [_typed(column) if column.dtype.kind in "OT" else column for column in labels.T]
-    for k, column in enumerate(columns):
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            row = int(np.argmin(np.isfinite(column)))
-            raise ValueError(f"labels must be finite, but row {row}, column {k} is {column[row]}.")
-    return columns
-
-
-def _typed(column: np.ndarray) -> np.ndarray:
-    """What Python objects hold, as HDF5 and pandas give text: text, or numbers."""
-    values = [value.decode() if isinstance(value, bytes) else bool(value) if isinstance(value, np.bool_) else value for value in column]
-    for kinds, dtype in ((str, "U"), (numbers.Integral, "i8"), (numbers.Real, "f8")):
-        if all(isinstance(value, kinds) for value in values):
-            try:
-                return np.array(values, dtype)
-            except OverflowError:
-                raise ValueError(f"labels must fit 64 bits, but one is {max(map(abs, values))}.") from None  # type: ignore[arg-type]
-    wrong = next(value for value in column if not isinstance(value, str | numbers.Real) or type(value) is not type(column[0]))
-    raise ValueError(f"labels must be numbers or text, and each factor's all of one kind, but one holds {wrong!r}.")
-
-
-def _coded(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of a factor in their order, and for each image the position of its own."""
-    values, codes = np.unique(column, return_inverse=True)
-    if values.dtype.kind not in "US":
-        return values, codes
-    try:
-        order = np.argsort(np.array([float(value) for value in values.tolist()]), kind="stable")
-    except ValueError:
-        return values, codes
-    return values[order], np.argsort(order)[codes]
-
-
-def _to_bytes(found: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    low, high = float(found.min(initial=0)), float(found.max(initial=0))
-    if math.isnan(low) or math.isnan(high):
-        bad = int(rows[np.isnan(found).reshape(len(found), -1).any(1)][0])
-        raise ValueError(f"Image {bad} has NaN pixels; images must hold bytes, or floats in [0, 1].")
-    if low < 0 or high > 1:
-        raise ValueError(f"Float images must lie in [0, 1], not {low:g} to {high:g}; divide them by their largest value first.")
-    return np.rint(found * 255).astype(np.uint8)
+def _differ_by_rounding(values: np.ndarray) -> bool:
+    if values.dtype.kind != "f":
+        return False
+    steps = np.diff(np.sort(values.astype(float)))
+    return bool(steps.min() < _SAME_VALUE * steps.sum())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.table import Table
 from vaedis.distances._kernels import Kernel, kernel_for
@@ -23,7 +25,7 @@ _WORK = 32 * 2**20
 
 
 def along(
-    data: FactorData,
+    data: Any,
     loss: str | Loss = "mse",
     *,
     factors: Iterable[str] | None = None,
@@ -42,7 +44,8 @@ def along(
 
     Parameters
     ----------
-    data : FactorData
+    data : FactorData, (images, labels), name or path
+        Whatever `data.as_data` takes.
     loss : str or Loss
     factors : iterable of str, optional
         Which factors; all by default.
@@ -73,6 +76,7 @@ def along(
         If a factor is unknown or has one value only, there is no such sampling, the loss does not fit, or a single traversal needs more
         than `memory`.
     """
+    data = as_data(data)
     kernel, memory = kernel_for(data, loss, standardise), _check.count("memory", memory)
     _check.one_of("sampling", sampling, _SAMPLINGS)
     factors = None if factors is None else _check.listed(factors)
@@ -139,7 +143,7 @@ def spread_sets(space: FactorSpace, factor: str, traversals: int, generator: tor
 
 
 def traversal_matrices(
-    data: FactorData,
+    data: Any,
     loss: str | Loss = "mse",
     *,
     factors: Iterable[str] | None = None,

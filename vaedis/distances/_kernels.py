@@ -9,7 +9,8 @@ products run over at most 1,024 pixels at a time, and the partial results are ad
 Images of black and white only are 0 and 1, and sums over 2²⁴ pixels are exact. What remains is the rounding of the final division.
 
 Other quadratic losses run in float64: with vectors of D numbers of size about 1, an entry's error is some √D · 10⁻¹⁶ of the vectors'
-squared length; subtracting each group's first image beforehand keeps that length small.
+squared length; subtracting each group's first image beforehand keeps that length small. So does MSE between images of floats, which
+only a reader's own data have.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaedis import losses
-from vaedis.data.base import FactorData
+from vaedis.data.base import FactorData, as_floats
 from vaedis.losses import Loss
 
 _EXACT = 2**24  # up to here float32 holds every whole number
@@ -35,7 +36,9 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
     loss = losses.get(loss)
     if loss.unit_range and standardise:
         raise ValueError(f"the loss {loss.name!r} compares images in [0, 1]; use standardise=False with it.")
-    if type(loss) is losses.MSE:
+    if loss.unit_range:
+        data.need_unit_range(loss.name)
+    if type(loss) is losses.MSE and data.dtype == torch.uint8:
         return ByteGram(data, loss, standardise)
     _try(loss, data)
     if loss.quadratic:
@@ -81,9 +84,9 @@ class Kernel:
         self.data, self.loss, self.standardise = data, loss, standardise
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Map bytes, shape (..., H, W, C), to what the loss compares, float64 of shape (..., C, H, W)."""
-        unit = x.movedim(-1, -3).double() / 255
-        return self.data.standardise(unit) if self.standardise else unit
+        """Map images, shape (..., H, W, C), to what the loss compares, float64 of shape (..., C, H, W)."""
+        numbers = as_floats(x.movedim(-1, -3), torch.float64)
+        return self.data.standardise(numbers) if self.standardise else numbers
 
     def distances(self, x: Tensor) -> Tensor:
         """Return the distances within groups of images.
@@ -218,13 +221,20 @@ class CrossEntropy(Kernel):
 
 
 class Absolute(Kernel):
-    """Mean absolute error: in whole numbers where all channels weigh the same."""
+    """Mean absolute error: in whole numbers of bytes where all channels weigh the same."""
 
     symmetric = True
     number_bytes = 8
 
+    def __init__(self, data: FactorData, loss: Loss, standardise: bool):
+        super().__init__(data, loss, standardise)
+        if data.dtype != torch.uint8:
+            self.number_bytes = Kernel.number_bytes
+
     def distances(self, x: Tensor) -> Tensor:
         """Return the distances within groups of images: see `Kernel.distances`."""
+        if x.is_floating_point():
+            return super().distances(x)
         std = self.data.std[0] if self.standardise else 1.0
         if (self.standardise and len(set(self.data.std)) > 1) or x[0, 0].numel() * 255 > _EXACT:
             return super().distances(x)

@@ -166,7 +166,7 @@ def posterior_map(run, focus: int, *, decoded: int = 5, seed: int = 0) -> dict[s
         "std": std,
         "factors": run.data.to_factors(index),
         "confusion": confusion(mean, std, seed=seed),
-        "image": run.data.images(index[focus : focus + 1])[0],
+        "image": run.data.for_display(run.data.images(index[focus : focus + 1])[0]),
         "decoded": run.pictures(mean[focus] + std[focus] * noise),
     }
     return {name: value.cpu().numpy() for name, value in found.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.distances._agreement import Agreement, compare
 from vaedis.distances._kernels import kernel_for
@@ -20,7 +23,7 @@ SAMPLINGS = ("independent", "table-a1", "figure-a1")
 _BATCH = 64
 
 
-def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse", standardise: bool = False) -> Tensor:
+def perceived(data: Any, a: Tensor, b: Tensor, *, loss: str | Loss = "mse", standardise: bool = False) -> Tensor:
     """Return the perceived distance of each pair of observations.
 
     Parameters
@@ -36,6 +39,7 @@ def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse
     -------
     Tensor of float64, shape (n,)
     """
+    data = as_data(data)
     kernel = kernel_for(data, loss, standardise)
     a, b = torch.as_tensor(a), torch.as_tensor(b)
     if a.shape != b.shape or a.ndim != 1:
@@ -47,7 +51,7 @@ def perceived(data: FactorData, a: Tensor, b: Tensor, *, loss: str | Loss = "mse
 
 
 def pair_distances(
-    data: FactorData,
+    data: Any,
     factor: str | None = None,
     loss: str | Loss = "mse",
     *,
@@ -82,6 +86,7 @@ def pair_distances(
     ----------
     The authors' ``run_plot_traversal_dists.py`` (Table A1) and ``run_plot_global_dists.py`` (Figure A1).
     """
+    data = as_data(data)
     n = _check.count("n", n)
     _check.one_of("sampling", sampling, SAMPLINGS)
     if factor is not None:
@@ -141,7 +146,7 @@ def _different(n: int, rows: int, size: int, generator: torch.Generator) -> Tens
 
 
 def pair_agreement(
-    data: FactorData,
+    data: Any,
     factor: str | None = None,
     loss: str | Loss = "mse",
     *,
@@ -169,6 +174,7 @@ def pair_agreement(
     -------
     Agreement
     """
+    data = as_data(data)
     n = _check.count("n", n, 2)
     data.need_change()
     if factor is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.distances._along import MEMORY
 from vaedis.distances._kernels import Gram, Kernel, kernel_for
@@ -50,7 +52,7 @@ class RandomPairs:
 
 
 def random_pairs(
-    data: FactorData,
+    data: Any,
     loss: str | Loss = "mse",
     *,
     pairs: int = 50_000,
@@ -81,6 +83,7 @@ def random_pairs(
     -------
     RandomPairs
     """
+    data = as_data(data)
     pairs = _check.count("pairs", pairs, 2)
     kernel = kernel_for(data, loss, standardise)
     parts = _independent_parts(data, kernel)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis.data import as_data
 from vaedis.metrics._dci import dci
 from vaedis.metrics._factor_vae import factor_vae
 from vaedis.metrics._mig import mig, mig_quantile
@@ -121,6 +122,7 @@ def evaluate(
     ----------
     Michlo, Klein and James (2023), section 5; protocols from the authors' ``disent/metrics``.
     """
+    data = as_data(data)
     names = _check.listed(metrics)
     for name in names:
         _check.one_of("metric", name, (*SAMPLE_METRICS, *ENCODER_METRICS))
