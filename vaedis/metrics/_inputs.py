@@ -18,6 +18,7 @@ _LARGEST_CODE = float(np.finfo(np.float32).max)
 _SAMPLES_PER_VALUE = 2
 _TRAINING = ("codes", "factors")
 
+
 def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
     """Return codes as a finite float array of shape (n, z); float32 stays float32, all else becomes float64."""
     array = _to_numpy(codes)
@@ -36,7 +37,8 @@ def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
     if array.dtype == np.float64 and np.abs(array).max() > _LARGEST_CODE:
         row, column = np.unravel_index(np.abs(array).argmax(), array.shape)
         raise ValueError(
-            f"{name}[{row}, {column}] is {array[row, column]:.3g}, but float32 ends at {_LARGEST_CODE:.3g}: divide the codes by a large number."
+            f"{name}[{row}, {column}] is {array[row, column]:.3g}, but float32 ends at {_LARGEST_CODE:.3g}: "
+            "divide the codes by a large number."
         )
     return array
 
