@@ -23,7 +23,8 @@ def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[T
 
     Repeated indices are encoded once. Networks are in evaluation mode meanwhile.
     """
-    encode = getattr(model, "encode", model)
+    # Text has a method of that name, and a path is easily taken for a model.
+    encode = model if isinstance(model, str) else getattr(model, "encode", model)
     if not callable(encode):
         raise TypeError(f"model must have encode(x) or be a function of observations, but it is a {type(model).__name__}: pass a network.")
     networks = _networks(model, encode)

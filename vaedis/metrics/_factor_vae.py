@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, live_factors_of, varies
+from vaedis.metrics._inputs import encoded, live_factors_of, varies
 from vaedis.metrics._scores import Score
 
 CHUNK = 16_384
@@ -143,4 +143,4 @@ def _vote(
 
 
 def _encode(encode: Callable[[Tensor], Any], index: Tensor, chunk: int) -> np.ndarray:
-    return np.concatenate([as_codes(encode(part)) for part in index.split(chunk)])
+    return np.concatenate([encoded(encode, part) for part in index.split(chunk)])

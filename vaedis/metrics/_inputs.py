@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -41,6 +41,14 @@ def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
             "divide the codes by a large number."
         )
     return array
+
+
+def encoded(encode: Callable[[Any], Any], index: Any) -> np.ndarray:
+    """Return the codes (n, z) that `encode` makes of observation indices (n,), checked as by `as_codes`."""
+    codes = as_codes(encode(index))
+    if len(codes) != len(index):
+        raise ValueError(f"encode returned codes of shape {codes.shape} for {len(index)} observations: return one row for each of them.")
+    return codes
 
 
 def as_factors(factors: Any, name: str = "factors") -> np.ndarray:
