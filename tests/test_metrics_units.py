@@ -154,12 +154,17 @@ def test_trees_see_the_order_of_values_closer_than_theirs(estimator):
     assert tiny.informativeness == pytest.approx(plain.informativeness, abs=0.05)
 
 
-def test_rounding_error_of_float64_is_no_order():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_error_is_no_order(dtype):
     factors = draw_factors(300, (3, 3), generator(3))
-    # The second latent is a constant, but for its last bits, and those tell the factor.
-    codes = np.stack([factors[:, 0] + 0.0, 0.3 * (1 + 2e-16 * factors[:, 1])], axis=1)
-    assert len(np.unique(codes[:, 1])) > 1
+    # The second latent is a constant, but for its last bit, and that tells the factor.
+    step = np.finfo(dtype).eps
+    codes = np.stack([factors[:, 0], 1 + step * (factors[:, 1] > 0)], axis=1).astype(dtype)
+    assert len(np.unique(codes[:, 1])) == 2
     assert metrics.dci(codes, factors).importance[1, 1] == 0
+    # A hundred steps are no error any more, although trees would take them for one value.
+    codes[:, 1] = 1 + 100 * step * factors[:, 1]
+    assert metrics.dci(codes / 1000, factors).importance[1, 1] > 0.99
 
 
 def test_sap_keeps_its_penalty_and_says_where_it_hides_everything():

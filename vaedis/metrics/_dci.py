@@ -184,10 +184,11 @@ def _columns(codes: np.ndarray, test_codes: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct values of a latent in order, and their ranks, which float64's rounding error does not tell apart."""
+    """Return the distinct values of a latent in order, and their ranks; values as close as rounding error share one."""
     values = np.unique(latent).astype(np.float64)
-    error = 0.0 if latent.dtype == np.float32 else 4 * np.finfo(np.float64).eps * np.abs(values).max()
-    return values, np.concatenate([[0], np.cumsum(np.diff(values) > error)])
+    error = 4 * float(np.finfo(latent.dtype).eps) * np.abs(values).max()
+    steps = np.floor((values - values[0]) / max(error, np.finfo(np.float64).smallest_subnormal))
+    return values, np.unique(steps, return_inverse=True)[1]
 
 
 def _one_minus_entropy(importance: np.ndarray) -> np.ndarray:
