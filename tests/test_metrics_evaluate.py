@@ -100,6 +100,8 @@ def test_a_function_is_a_model_and_other_things_are_not():
     assert score(linear)["score"] == pytest.approx(score(returning(lambda m: m))["score"], abs=0.02)
     with pytest.raises(TypeError, match=r"model must have encode\(x\) or be a function of observations, but it is a str"):
         score("model.pt")
+    with pytest.raises(TypeError, match=r"data must be a data set, not a tuple: pass vaedis\.Table\(images, labels\)"):
+        metrics.evaluate(linear, (np.zeros((60, 8, 8), np.uint8), LABELS))
 
 
 class Net(nn.Module):
@@ -192,6 +194,22 @@ def test_no_image_is_tested_on_that_was_trained_on(grid, n, monkeypatch):
         train, n_test = _evaluate.SAMPLE_METRICS[name].fast
         assert len(rows) + len(held) == min(n, train + n_test)
         assert len(held) == min(n, train + n_test) // 3
+
+
+def test_of_images_of_ones_own_each_is_drawn_once_however_many(monkeypatch):
+    n = 15_600
+    data = vd.Table(np.zeros((n, 1, 1), np.uint8), np.stack([np.arange(n) // 100, np.arange(n) % 100], 1))
+    assert data.grid
+    monkeypatch.setattr(_evaluate, "encoder", lambda *args: lambda index: index[:, None])
+    drawn = []
+    monkeypatch.setitem(
+        _evaluate.SAMPLE_METRICS,
+        "dci",
+        _evaluate._OfSamples(lambda codes, factors, test, seed: drawn.extend((codes, test[0])), (10_000, 5_000), (1_000, 500)),
+    )
+    metrics.evaluate(None, data, metrics="dci")
+    assert [len(part) for part in drawn] == [10_000, 5_000]
+    assert len(torch.cat(drawn).unique()) == 15_000
 
 
 @pytest.mark.parametrize("n", [100, 300, 1_000])

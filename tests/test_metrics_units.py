@@ -82,7 +82,13 @@ def test_all_latents_constant(score, value):
         warnings.simplefilter("error")
         result = score(codes, factors)
     # 0.5 is what explicitness has by chance.
-    assert float(result) == pytest.approx(0.5 if score is metrics.explicitness else 0, abs=1e-12)
+    assert float(result) == (0.5 if score is metrics.explicitness else 0)
+    if score is metrics.dci:
+        assert (result.completeness, result.importance.sum()) == (0, 0)
+        # With one factor there is nothing to mix, but nothing to praise either.
+        alone = score(codes, factors[:, :1])
+        assert (float(alone), alone.completeness) == (0, 0)
+        assert score(codes[:, :1], factors).completeness == 0
 
 
 @pytest.mark.parametrize("score", WITHOUT_UNIT)

@@ -101,7 +101,7 @@ def dci(
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
     ImportError
         If the estimator's package is not installed.
 
@@ -192,13 +192,18 @@ def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one_minus_entropy(importance: np.ndarray) -> np.ndarray:
-    """1 - entropy of each row in units of its largest possible value; a single column leaves nothing to mix: 1."""
+    """1 - entropy of each row in units of its largest possible value; a single column leaves nothing to mix: 1.
+
+    A row of zeros, as a constant latent has, is worth exactly 0.
+    """
+    nothing = importance.sum(axis=1) == 0
     if importance.shape[1] == 1:
-        return np.ones(len(importance))
-    # As published: the offset makes a row of zeros uniform, and so worth 0.
+        return np.where(nothing, 0.0, 1.0)
+    # The offset is as published.
     shares = importance + 1e-11
     shares = shares / shares.sum(axis=1, keepdims=True)
-    return np.clip(1 + (shares * np.log(shares)).sum(axis=1) / np.log(importance.shape[1]), 0.0, 1.0)
+    scores = np.clip(1 + (shares * np.log(shares)).sum(axis=1) / np.log(importance.shape[1]), 0.0, 1.0)
+    return np.where(nothing, 0.0, scores)
 
 
 def _shares(weights: np.ndarray) -> np.ndarray:

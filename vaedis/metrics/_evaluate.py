@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis.data import Table
 from vaedis.metrics._dci import dci
 from vaedis.metrics._encoder import encoder, observer
 from vaedis.metrics._factor_vae import factor_vae
@@ -23,7 +24,7 @@ from vaedis.metrics._traversals import factored_components, flatness
 
 TABLE_BYTES = 2**28
 PROTOCOLS = ("full", "fast")
-# Of a grid of fewer images than the full protocols draw, each image is drawn once at most.
+# Of fewer images than the full protocols draw, each is drawn once at most.
 EACH_ONCE = 15_000
 
 
@@ -89,8 +90,8 @@ def evaluate(
     """Score a model's representation of a data set.
 
     Observations are drawn uniformly with replacement, as published, and encoded once for all metrics; the posterior mean is the
-    representation. Of a grid of fewer than 15,000 images, and of images that are no grid, each is drawn once at most, so that no image is
-    tested on that was trained on; samples are then as many as there are, shared between training and test as in the protocol. For metrics
+    representation. Of a `data.Table`, and of any data of fewer than 15,000 images, each is drawn once at most, so that no image is tested
+    on that was trained on; samples are then as many as there are, shared between training and test as in the protocol. For metrics
     that draw batches with fixed factors or traversals, a data set of moderate size is encoded as a whole instead.
 
     Parameters
@@ -124,7 +125,7 @@ def evaluate(
         images to train on for each value of a factor, or a metric that draws batches with fixed factors or traversals is asked for of data
         that is no grid.
     TypeError
-        If the model can encode nothing.
+        If the model can encode nothing, or the data is no data set.
 
     References
     ----------
@@ -136,6 +137,8 @@ def evaluate(
         if name in ENCODER_METRICS and hasattr(data, "need_grid"):
             data.need_grid(f"the score {name!r}")
     _check.one_of("protocol", protocol, PROTOCOLS), _check.count("seed", seed, 0)
+    if not hasattr(data, "factors"):
+        raise TypeError(f"data must be a data set, not a {type(data).__name__}: pass vaedis.Table(images, labels).")
     space, encode = data.factors, encoder(model, data, batch_size)
     of_encoder = {name: ENCODER_METRICS[name] for name in names if name in ENCODER_METRICS}
     of_samples = {name: SAMPLE_METRICS[name] for name in names if name in SAMPLE_METRICS}
@@ -158,7 +161,7 @@ def _score_samples(
     n_images = len(data) if listed else data.factors.size
     counts = {name: getattr(metric, protocol) for name, metric in of_samples.items()}
     generator = torch.Generator().manual_seed(seed)
-    if listed or n_images < EACH_ONCE:
+    if listed or n_images < EACH_ONCE or isinstance(data, Table):
         counts = {name: _share(name, count, n_images, data.factors) for name, count in counts.items()}
         drawn = torch.randperm(n_images, generator=generator)
     else:

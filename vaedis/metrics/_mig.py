@@ -68,7 +68,7 @@ def mig(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeat
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
 
     References
     ----------

@@ -70,7 +70,7 @@ def modularity(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0) -> Mo
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples, or fewer than two vary.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value, or fewer than two vary.
 
     References
     ----------
@@ -109,7 +109,7 @@ def explicitness(
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
     ImportError
         If scikit-learn is not installed.
 

@@ -63,7 +63,7 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples, or there
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value, or there
         is one latent only.
 
     References
