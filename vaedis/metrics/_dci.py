@@ -15,7 +15,7 @@ from vaedis.metrics._scores import Score
 
 ESTIMATORS = ("exact", "sklearn")
 # Share of a latent's neighbouring values that scikit-learn's trees may take for one value before ranks replace them.
-_MERGED = 0.01
+_MERGED = 0.1
 _warned_of_fallback = False
 
 
@@ -90,7 +90,7 @@ def dci(
     Notes
     -----
     Trees ask for the order of a latent's values alone, so that its unit does not matter. scikit-learn takes values closer than 1e-7 for
-    one; where that merges more than a hundredth of a latent's values, as in one of tiny range, ranks stand for them.
+    one; where that merges more than a tenth of a latent's values, as in one of tiny range, ranks stand for them.
 
     The work is shared among as many threads as the process may use (`torch.get_num_threads`, ``OMP_NUM_THREADS`` and
     ``NUMBA_NUM_THREADS`` limit them); numbers do not depend on how many.
