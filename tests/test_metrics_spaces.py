@@ -132,6 +132,26 @@ def test_bad_input(score):
         score(encoder(), SPACE, **FEW[score], seed=-1)
 
 
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_codes_that_are_not_one_row_for_each_observation_are_refused(score):
+    with pytest.raises(ValueError, match=r"encode returned codes of shape \(3, \d+\) for \d+ observations: return one row for each"):
+        score(lambda index: encoder()(index).T, SPACE, **FEW[score])
+
+
+@pytest.mark.parametrize("score", [metrics.factor_vae, metrics.flatness, metrics.factored_components])
+@pytest.mark.parametrize("unit", [2.0**-140, 2.0**-24, 2.0**100])
+def test_the_unit_of_all_latents_does_not_matter_nor_that_of_each_to_factor_vae(score, unit):
+    units = np.diag([unit, 1, 4] if score is metrics.factor_vae else [unit] * 3)
+
+    def single(index):
+        return (SPACE.to_factors(index).numpy() @ TURN @ units).astype(np.float32)
+
+    # The smallest of the units leaves float32 some ten bits.
+    tolerance = 0.01 if unit < 2.0**-126 else 1e-5
+    straight = float(score(encoder(TURN), SPACE, **FEW[score]))
+    assert float(score(single, SPACE, **FEW[score])) == pytest.approx(straight, abs=tolerance)
+
+
 def test_a_constant_distance_has_no_correlation():
     """Along one factor of widely spaced XYSquares every two images differ alike."""
 
@@ -208,7 +228,8 @@ def test_evaluate_runs_every_metric_by_the_published_numbers():
     assert list(found) == names
     for name in set(names) - {"sap"}:
         assert float(found[name]) > 0.98, name
-    assert (found["mig"].n_samples, found["dci"].n_train, found["dci"].n_test, found["sap"].n_test) == (2000, 1000, 500, 1000)
+    # Each of the 240 observations once, and a third of them to test on.
+    assert (found["mig"].n_samples, found["dci"].n_train, found["dci"].n_test, found["sap"].n_test) == (240, 160, 80, 80)
     assert model.training
     assert set(model.modes) == {(False, False)}
     # One observation to learn the number of latents, the whole table once, and what rank_correlations itself looks at.

@@ -347,8 +347,8 @@ def test_a_run_scores_what_its_network_saw(monkeypatch):
     scores = run.scores(["mig"], protocol="fast")
     assert data.standardised == {False}
     again = vd.metrics.evaluate(run.model, data, metrics=["mig"], protocol="fast")
-    assert data.standardised == {True, False}
-    assert float(scores["mig"]) != float(again["mig"])
+    assert data.standardised == {False}
+    assert scores["mig"].summary() == again["mig"].summary()
 
 
 def test_a_run_on_a_table_that_is_no_grid_scores_its_rows():
@@ -358,11 +358,9 @@ def test_a_run_on_a_table_that_is_no_grid_scores_its_rows():
     # what the network is does not matter here, but that its codes and the labels are of the same rows: let them be the labels
     run.model.encode = lambda x: 2 * (torch.stack([x.mean((1, 2, 3)), 0 * x.mean((1, 2, 3))], 1),)
     scores = run.scores(["mig"], protocol="fast")
-    drawn = np.random.default_rng(0).integers(48, size=2_000)
-    codes = np.stack([labels.sum(1)[drawn].astype(float), np.zeros(2_000)], 1)
-    direct = vd.metrics.mig(codes, labels[drawn], seed=0)
+    direct = vd.metrics.mig(np.stack([labels.sum(1), np.zeros(48)], 1), labels)
     assert float(direct) > 0.1
-    assert float(scores["mig"]) == pytest.approx(float(direct), abs=0.03)
+    assert float(scores["mig"]) == pytest.approx(float(direct), abs=1e-9)
 
 
 def test_posteriors_and_decoders_take_lists_and_arrays():

@@ -28,11 +28,18 @@ class VAE(nn.Module):
     seed : int
         Of the initial weights: Xavier-normal with gain 1; biases are zero.
 
+    Attributes
+    ----------
+    standardise : bool
+        Whether it takes standardised images; `fit` sets it.
+
     Notes
     -----
     Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors' code. Under Xavier's rule that makes
     its initial weights smaller than those of two layers of `latents` outputs.
     """
+
+    standardise: bool = True
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latents: int, *, seed: int = 0):
         super().__init__()

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -59,6 +59,10 @@ class Run:
     precision: str = "float32"
     failure: TrainingFailed | None = None
 
+    def __post_init__(self) -> None:
+        """Note in the network what it sees, for those who are given nothing else."""
+        self.model.standardise = self.standardise
+
     @property
     def standardise(self) -> bool:
         """Whether the network sees standardised images."""
@@ -77,7 +81,7 @@ class Run:
         return self.data.observations(torch.as_tensor(index), standardise=self.standardise)
 
     def scores(self, metrics: Iterable[str] = ("mig", "dci"), *, protocol: str = "full", seed: int = 0) -> dict[str, Score]:
-        """Score the representation; as `metrics.evaluate`, on observations as the network sees them.
+        """Score the representation: `metrics.evaluate` of the network and its data set.
 
         Parameters
         ----------
@@ -91,7 +95,7 @@ class Run:
         """
         from vaedis.metrics import evaluate
 
-        return evaluate(self.model, _Seen(self), metrics=metrics, protocol=protocol, seed=seed)
+        return evaluate(self.model, self.data, metrics=metrics, protocol=protocol, seed=seed)
 
     @torch.no_grad()
     def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,19 +136,6 @@ class Run:
         if self.standardise:
             x = self.data.unstandardise(x)
         return self.data.for_display(x).permute(0, 2, 3, 1)
-
-
-class _Seen:
-    """A run's data set, but that its observations are as the network sees them."""
-
-    def __init__(self, run: Run):
-        self._run = run
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._run.data, name)
-
-    def observations(self, index: Tensor) -> Tensor:
-        return self._run.observations(index)
 
 
 @overload

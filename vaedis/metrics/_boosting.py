@@ -14,9 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from vaedis._cpus import usable_cpus
 
 ROUNDS = 100
 BLOCK = 512
+# scikit-learn takes two code values this close for one (sklearn/tree/_partitioner.pyx).
+SAME_VALUE = np.float32(1e-7)
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,14 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
 
 
 def _n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many threads to use: the least of the limits that a process may be given."""
+    limits = [usable_cpus(), torch.get_num_threads()]
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        # OpenMP takes a list, one number for each level of nesting.
+        first = os.environ.get(name, "").split(",")[0].strip()
+        if first.isdecimal() and int(first) > 0:
+            limits.append(int(first))
+    return min(limits)
 
 
 def _canonical_features(codes: np.ndarray) -> np.ndarray:

@@ -13,12 +13,12 @@ from typing import Any
 import numba
 import numpy as np
 
+from vaedis.metrics._boosting import SAME_VALUE
+
 DEPTH = 3
 LEARNING_RATE = 0.1
 N_INNER = 2**DEPTH - 1
-# Two code values this close are one value, and a node whose residuals vary less than this is a leaf: scikit-learn's
-# constants (sklearn/tree/_partitioner.pyx and _tree.pyx).
-SAME_VALUE = np.float32(1e-7)
+# A node whose residuals vary less than this is a leaf (sklearn/tree/_tree.pyx).
 PURE = 2.220446049250313e-16
 # scikit-learn's ensemble/_gb.py takes no step in a leaf whose summed hessian is smaller.
 FLAT = 1e-150

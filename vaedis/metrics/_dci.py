@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._boosting import Boosted, boost
-from vaedis.metrics._inputs import live_factors, require, split_samples
+from vaedis.metrics._boosting import SAME_VALUE, Boosted, boost
+from vaedis.metrics._inputs import live_factors, require, split_samples, varies
 from vaedis.metrics._scores import Score
 
 ESTIMATORS = ("exact", "sklearn")
+# Share of a latent's neighbouring values that scikit-learn's trees may take for one value before ranks replace them.
+_MERGED = 0.1
 _warned_of_fallback = False
 
 
@@ -87,13 +89,19 @@ def dci(
 
     Notes
     -----
+    Trees ask for the order of a latent's values alone, so that its unit does not matter. scikit-learn takes values closer than 1e-7 for
+    one; where that merges more than a tenth of a latent's values, as in one of tiny range, ranks stand for them.
+
+    The work is shared among as many threads as the process may use (`torch.get_num_threads`, ``OMP_NUM_THREADS`` and
+    ``NUMBA_NUM_THREADS`` limit them); numbers do not depend on how many.
+
     With few samples of each class, about ten, the published rule is unstable for either estimator: leaves take steps far too long, and
     importances may be those of noise. Disentanglement then hangs on the draw of the samples.
 
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
     ImportError
         If the estimator's package is not installed.
 
@@ -113,7 +121,8 @@ def dci(
         place = np.minimum(np.searchsorted(known, test_factors[:, column]), len(known) - 1)
         test_labels[:, i] = np.where(known[place] == test_factors[:, column], place, -1)
 
-    fitted, used = _fit(estimator, _single(train_codes), labels, _single(test_codes), test_labels, seed)
+    columns, test_columns = _columns(train_codes, test_codes)
+    fitted, used = _fit(estimator, columns, labels, test_columns, test_labels, seed)
     per_latent, per_factor = _one_minus_entropy(fitted.importance), _one_minus_entropy(fitted.importance.T)
     disentanglement = float(np.sum(per_latent * _shares(fitted.importance.sum(axis=1))))
     return DCIScore(
@@ -161,22 +170,40 @@ def _boost_sklearn(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray
     return Boosted(np.stack(columns, axis=1), np.array(train_accuracy), np.array(test_accuracy))
 
 
-def _single(codes: np.ndarray) -> np.ndarray:
-    """Codes in float32, which scikit-learn's trees work in."""
-    limit = np.finfo(np.float32).max
-    if np.abs(codes).max() > limit:
-        raise ValueError(f"codes reach {np.abs(codes).max():.3g}, but float32 ends at {limit:.3g}: scale them down.")
-    return codes.astype(np.float32)
+def _columns(codes: np.ndarray, test_codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return training and test codes in float32, in units in which scikit-learn's trees tell a latent's values apart."""
+    single, test_single = codes.astype(np.float32), test_codes.astype(np.float32)
+    for j in np.flatnonzero(varies(codes)):
+        values, place = _distinct(codes[:, j])
+        gaps = np.diff(np.unique(single[:, j])) > SAME_VALUE
+        if np.count_nonzero(gaps) < (1 - _MERGED) * place[-1]:
+            # Ranks: trees ask for order alone. Half-way between two neighbours stays half-way.
+            single[:, j] = np.interp(codes[:, j], values, place)
+            test_single[:, j] = np.interp(test_codes[:, j], values, place)
+    return single, test_single
+
+
+def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct values of a latent in order, and their ranks; values as close as rounding error share one."""
+    values = np.unique(latent).astype(np.float64)
+    error = 4 * float(np.finfo(latent.dtype).eps) * np.abs(values).max()
+    steps = np.floor((values - values[0]) / max(error, np.finfo(np.float64).smallest_subnormal))
+    return values, np.unique(steps, return_inverse=True)[1]
 
 
 def _one_minus_entropy(importance: np.ndarray) -> np.ndarray:
-    """1 - entropy of each row in units of its largest possible value; a single column leaves nothing to mix: 1."""
+    """1 - entropy of each row in units of its largest possible value; a single column leaves nothing to mix: 1.
+
+    A row of zeros, as a constant latent has, is worth exactly 0.
+    """
+    nothing = importance.sum(axis=1) == 0
     if importance.shape[1] == 1:
-        return np.ones(len(importance))
-    # As published: the offset makes a row of zeros uniform, and so worth 0.
+        return np.where(nothing, 0.0, 1.0)
+    # The offset is as published.
     shares = importance + 1e-11
     shares = shares / shares.sum(axis=1, keepdims=True)
-    return np.clip(1 + (shares * np.log(shares)).sum(axis=1) / np.log(importance.shape[1]), 0.0, 1.0)
+    scores = np.clip(1 + (shares * np.log(shares)).sum(axis=1) / np.log(importance.shape[1]), 0.0, 1.0)
+    return np.where(nothing, 0.0, scores)
 
 
 def _shares(weights: np.ndarray) -> np.ndarray:

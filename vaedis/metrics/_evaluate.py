@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.data import as_data
+from vaedis.data import Table, as_data
 from vaedis.metrics._dci import dci
+from vaedis.metrics._encoder import encoder, observer
 from vaedis.metrics._factor_vae import factor_vae
+from vaedis.metrics._inputs import needed_samples
 from vaedis.metrics._mig import mig, mig_quantile
 from vaedis.metrics._modularity import explicitness, modularity
 from vaedis.metrics._rank_correlations import rank_correlations
@@ -21,9 +22,10 @@ from vaedis.metrics._sap import sap
 from vaedis.metrics._scores import Score
 from vaedis.metrics._traversals import factored_components, flatness
 
-CPU_BATCH, CUDA_BATCH = 256, 4096
 TABLE_BYTES = 2**28
 PROTOCOLS = ("full", "fast")
+# Of fewer images than the full protocols draw, each is drawn once at most.
+EACH_ONCE = 15_000
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,18 @@ def evaluate(
 ) -> dict[str, Score]:
     """Score a model's representation of a data set.
 
-    Observations are drawn uniformly with replacement, and encoded once for all metrics; the posterior mean is the representation. For
-    metrics that draw batches with fixed factors or traversals, a data set of moderate size is encoded as a whole instead. The model is put
-    into evaluation mode and back.
+    Observations are drawn uniformly with replacement, as published, and encoded once for all metrics; the posterior mean is the
+    representation. Of a `data.Table`, and of any data of fewer than 15,000 images, each is drawn once at most, so that no image is tested
+    on that was trained on; samples are then as many as there are, shared between training and test as in the protocol. For metrics
+    that draw batches with fixed factors or traversals, a data set of moderate size is encoded as a whole instead.
 
     Parameters
     ----------
-    model : object
-        With ``encode(x) -> (mean, logvar)``, each of shape (B, z).
+    model : object or callable
+        With ``encode(x)``, or itself such a function. It returns means of shape (B, z): by themselves, as the first of a tuple such as
+        ``(mean, logvar)``, as ``embedding`` of an object or a mapping, or as a torch Distribution. Networks, also those that a function
+        refers to, are put into evaluation mode and back, and are given observations on their device and in their precision. One that `fit`
+        trained sees images as it did in training, standardised or not.
     data : object
         With ``factors``, a `FactorSpace`, and ``observations(index) -> (B, C, H, W)``. Of a `data.Table` that is no grid, images are
         drawn as they are listed, with their labels.
@@ -115,8 +121,11 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a metric or the protocol is unknown, the codes are not finite, or a metric that draws batches with fixed factors or
-        traversals is asked for of data that is no grid.
+        If a metric or the protocol is unknown, the codes are not finite, the model returns something else, there are fewer than two
+        images to train on for each value of a factor, or a metric that draws batches with fixed factors or traversals is asked for of data
+        that is no grid.
+    TypeError
+        If the model can encode nothing, or the data is no data set.
 
     References
     ----------
@@ -129,66 +138,70 @@ def evaluate(
         if name in ENCODER_METRICS and hasattr(data, "need_grid"):
             data.need_grid(f"the score {name!r}")
     _check.one_of("protocol", protocol, PROTOCOLS), _check.count("seed", seed, 0)
+    if not hasattr(data, "factors"):
+        raise TypeError(f"data must be a data set, not a {type(data).__name__}: pass vaedis.Table(images, labels).")
     space, encode = data.factors, encoder(model, data, batch_size)
     of_encoder = {name: ENCODER_METRICS[name] for name in names if name in ENCODER_METRICS}
+    of_samples = {name: SAMPLE_METRICS[name] for name in names if name in SAMPLE_METRICS}
     if sum(metric.draws(space, **getattr(metric, protocol)) for metric in of_encoder.values()) >= space.size:
         encode = _tabulate(encode, space)
 
-    counts = {name: getattr(SAMPLE_METRICS[name], protocol) for name in names if name in SAMPLE_METRICS}
-    # The draw is the same whatever is asked for, so that a score does not depend on which others are computed beside it.
-    most, generator = max(sum(getattr(metric, protocol)) for metric in SAMPLE_METRICS.values()), torch.Generator().manual_seed(seed)
+    scores = _score_samples(of_samples, encode, data, protocol, seed) if of_samples else {}
+    for name, metric in of_encoder.items():
+        options = {"observe": observer(model, data)} if name == "rank_correlations" else {}
+        scores[name] = metric.call(encode, space, **getattr(metric, protocol), **options, seed=seed)
+    return {name: scores[name] for name in names}
+
+
+def _score_samples(
+    of_samples: dict[str, _OfSamples], encode: Callable[[Tensor], Tensor], data: Any, protocol: str, seed: int
+) -> dict[str, Score]:
+    """Encode one draw of observations and compute scores of codes and factors from it."""
     # Of images that are no grid, an index is a row, and factors are what its labels say.
     listed = not getattr(data, "grid", True)
-    drawn = data.draw(most, generator=generator) if listed else space.sample_index(most, generator=generator)
-    drawn = drawn[: max((sum(count) for count in counts.values()), default=0)]
-    labels = data.to_factors(drawn) if listed else space.to_factors(drawn)
-    codes, factors = (encode(drawn).numpy(), labels.numpy()) if counts else (np.empty(0), np.empty(0))
+    n_images = len(data) if listed else data.factors.size
+    counts = {name: getattr(metric, protocol) for name, metric in of_samples.items()}
+    generator = torch.Generator().manual_seed(seed)
+    if listed or n_images < EACH_ONCE or isinstance(data, Table):
+        counts = {name: _share(name, count, n_images, data.factors) for name, count in counts.items()}
+        drawn = torch.randperm(n_images, generator=generator)
+    else:
+        # The draw is the same whatever is asked for, so that a score does not depend on which others are computed beside it.
+        most = max(sum(getattr(metric, protocol)) for metric in SAMPLE_METRICS.values())
+        drawn = data.factors.sample_index(most, generator=generator)
+    drawn = drawn[: max(sum(count) for count in counts.values())]
+    codes, factors = encode(drawn), data.to_factors(drawn) if listed else data.factors.to_factors(drawn)
 
     scores: dict[str, Score] = {}
-    for name in names:
-        options: dict[str, Any] = {"seed": seed}
-        if name in of_encoder:
-            if name == "rank_correlations":
-                options["observe"] = data.observations
-            scores[name] = of_encoder[name].call(encode, space, **getattr(of_encoder[name], protocol), **options)
-            continue
-        n_train, n_test = counts[name]
-        if n_test:
-            held = slice(n_train, n_train + n_test)
-            options["test"] = (codes[held], factors[held])
-        scores[name] = SAMPLE_METRICS[name].call(codes[:n_train], factors[:n_train], **options)
+    for name, (n_train, n_test) in counts.items():
+        held = slice(n_train, n_train + n_test)
+        options = {"test": (codes[held], factors[held])} if n_test else {}
+        scores[name] = of_samples[name].call(codes[:n_train], factors[:n_train], **options, seed=seed)
     return scores
 
 
-def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[Tensor], Tensor]:
-    """Return a function from observation indices (n,) to posterior means (n, z) on the CPU, encoded in batches.
+def _share(name: str, most: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
+    """Return how many of the images to train and to test on, in the protocol's proportion and at most as many.
 
-    Repeated indices are encoded once.
+    Raises
+    ------
+    ValueError
+        If the images to train on are too few for a factor's values.
     """
-    device = next((p.device for p in model.parameters()), None) if hasattr(model, "parameters") else None
-    if batch_size is None:
-        batch_size = CUDA_BATCH if device is not None and device.type == "cuda" else CPU_BATCH
-    batch = _check.count("batch_size", batch_size)
-
-    def encode(index: Tensor) -> Tensor:
-        distinct, place = torch.unique(torch.as_tensor(index), return_inverse=True)
-        was_training = getattr(model, "training", False)
-        if was_training:
-            model.eval()
-        try:
-            with torch.no_grad():
-                means = [_mean(model, data.observations(chunk), device) for chunk in distinct.split(batch)]
-        finally:
-            if was_training:
-                model.train()
-        return torch.cat(means)[place]
-
-    return encode
-
-
-def _mean(model: Any, observations: Tensor, device: torch.device | None) -> Tensor:
-    mean, _ = model.encode(observations if device is None else observations.to(device))
-    return mean.float().cpu()
+    n_train, n_test = most
+    n = min(n_images, n_train + n_test)
+    n_held = n * n_test // (n_train + n_test)
+    n_values = max(space.sizes)
+    needed = needed_samples(n_values)
+    if n - n_held < needed:
+        fewest = -(-needed * (n_train + n_test) // n_train)
+        more = f", or give at least {fewest:,} images" if needed <= n_train else ""
+        raise ValueError(
+            f"{name} of {n_images:,} images is computed from {n - n_held:,} of them, but factor "
+            f"{space.names[space.sizes.index(n_values)]!r} has {n_values:,} values and needs at least {needed:,}: "
+            f"group its values into fewer classes{more}."
+        )
+    return n - n_held, n_held
 
 
 def _tabulate(encode: Callable[[Tensor], Tensor], space: Any) -> Callable[[Tensor], Tensor]:

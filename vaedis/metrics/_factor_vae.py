@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, live_factors_of
+from vaedis.metrics._inputs import encoded, live_factors_of, varies
 from vaedis.metrics._scores import Score
 
 CHUNK = 16_384
@@ -98,8 +98,7 @@ def factor_vae(
     codes = _encode(encode, index, chunk)
     variances = np.var(codes, axis=0, ddof=1, dtype=np.float64)
     # Rounding leaves the variance of a constant float32 latent slightly above 0.
-    constant = np.ptp(codes, axis=0) == 0
-    active = np.flatnonzero((np.sqrt(variances) > prune) & ~constant)
+    active = np.flatnonzero((np.sqrt(variances) > prune) & varies(codes))
     votes = {}
     for part, n in (("train", n_train), ("eval", n_eval)):
         votes[part] = np.zeros((len(live), codes.shape[1]), np.int64)
@@ -144,4 +143,4 @@ def _vote(
 
 
 def _encode(encode: Callable[[Tensor], Any], index: Tensor, chunk: int) -> np.ndarray:
-    return np.concatenate([as_codes(encode(part)) for part in index.split(chunk)])
+    return np.concatenate([encoded(encode, part) for part in index.split(chunk)])

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_pair, classes, live_factors
+from vaedis.metrics._inputs import as_pair, classes, live_factors, varies
 from vaedis.metrics._scores import Score
 
 _CELLS = 2**13  # numbers in the joint counts of a few latents
+# Between these ranges of a latent, float32 divides it into bins with small error.
+_NARROWEST, _WIDEST = 1e-30, 1e37
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ def mig(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeat
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
 
     References
     ----------
@@ -88,16 +90,13 @@ def mig_quantile(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, flo
 
 def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
     """Equal-width bin of each code of (n, z), as (z, n): digitised on left edges, the largest value into the last."""
-    binned = np.empty(codes.shape[::-1], np.int16 if bins <= 2**15 else np.int64)
-    for j in range(len(binned)):
-        latent = codes[:, j].copy()
-        low, high = latent.min(), latent.max()
-        if low == high:
-            # A constant latent falls into one bin, whichever; edges half a unit away keep the division defined.
-            low, high = (low - 0.5).astype(codes.dtype), (high + 0.5).astype(codes.dtype)
-        edges = np.linspace(low, high, bins + 1, dtype=codes.dtype)
-        scale = bins / max(float(high) - float(low), np.finfo(np.float64).tiny)
-        guess = ((latent - low) * scale).astype(np.int64)
+    binned = np.zeros(codes.shape[::-1], np.int16 if bins <= 2**15 else np.int64)
+    # A constant latent falls into one bin, the first.
+    for j in np.flatnonzero(varies(codes)):
+        latent, edges = _edges(codes[:, j], bins)
+        low, high = float(latent.min()), float(latent.max())
+        # In float64: the number of a bin, in float32, overflows for a latent of tiny range.
+        guess = ((latent - latent.dtype.type(low)).astype(np.float64) * (bins / (high - low))).astype(np.int64)
         np.minimum(guess, bins - 1, out=guess)
         # The product may be off by one at an edge; the comparison with the edges themselves decides, but for the first and the last.
         edges[0], edges[-1] = -np.inf, np.inf
@@ -105,6 +104,22 @@ def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
         guess += latent >= edges.take(guess + 1)
         binned[j] = guess
     return binned
+
+
+def _edges(latent: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a latent (n,) that varies and the edges of its bins (bins + 1,), in a unit in which each bin has a width.
+
+    Edges have the precision of the codes, as published, unless it cannot hold them.
+    """
+    low, high = latent.min(), latent.max()
+    span = float(high) - float(low)
+    if _NARROWEST < span < _WIDEST:
+        edges = np.linspace(low, high, bins + 1, dtype=latent.dtype)
+        if (np.diff(edges) > 0).all():
+            return latent.copy(), edges
+    # The difference of two near numbers is exact, and the power of two keeps it so; then no range is too small.
+    latent = np.ldexp(latent.astype(np.float64) - float(low), -int(np.frexp(span)[1]))
+    return latent, np.linspace(0, latent.max(), bins + 1)
 
 
 def quantile_bins(codes: np.ndarray, bins: int) -> np.ndarray:
@@ -126,7 +141,7 @@ def _informations(binned: np.ndarray, bins: int, arrangements: np.ndarray) -> np
     n, n_labels = arrangements.shape[1], int(arrangements[0].max()) + 1
     logs = np.arange(n + 1, dtype=float)
     logs[1:] *= np.log(logs[1:])
-    found = np.empty((len(arrangements), len(binned)))
+    informations = np.empty((len(arrangements), len(binned)))
     # A few latents at a time, whose counts stay in the cache.
     together = max(1, _CELLS // (bins * n_labels))
     for start in range(0, len(binned), together):
@@ -136,21 +151,24 @@ def _informations(binned: np.ndarray, bins: int, arrangements: np.ndarray) -> np
             first = np.multiply(latent, n_labels, dtype=np.int64)
             for row, labels in enumerate(arrangements):
                 counts[row, j] = np.bincount(first + labels, minlength=bins * n_labels).reshape(bins, n_labels)
-        found[0, part] = _information(counts[0])
-        if len(found) > 1:
+        informations[0, part] = _information(counts[0])
+        if len(informations) > 1:
             # Another order changes neither how full bins are nor how frequent labels, so the joint entropy alone.
             sums = logs[counts].sum(axis=(2, 3))
-            found[1:, part] = found[0, part] + (sums[1:] - sums[0]) / n
-    return found
+            informations[1:, part] = informations[0, part] + (sums[1:] - sums[0]) / n
+    return informations
 
 
 def _information(counts: np.ndarray) -> np.ndarray:
     """Mutual information in nats from joint counts (z, bins, L): (z,)."""
     joint = counts / counts[0].sum()
-    independent = joint.sum(axis=2, keepdims=True) * joint[0].sum(axis=0)
-    ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
+    product = joint.sum(axis=2, keepdims=True) * joint[0].sum(axis=0)
+    ratio = np.divide(joint, product, out=np.ones_like(joint), where=joint > 0)
     # Never negative in exact arithmetic; rounding could make it so for independent variables.
-    return np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0)
+    information = np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0)
+    # Whole numbers say exactly whether a latent is independent of the factor, as a constant one is; rounding would leave it 1e-16.
+    expected = counts.sum(axis=2, keepdims=True) * counts[0].sum(axis=0)
+    return np.where((counts * counts[0].sum() == expected).all(axis=(1, 2)), 0.0, information)
 
 
 def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, binning: Callable[[np.ndarray, int], np.ndarray]) -> MIGScore:
@@ -165,14 +183,14 @@ def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, bin
     generator = np.random.Generator(np.random.PCG64(seed))
     orders = [generator.permutation(n) for _ in range(floor_repeats)]
     # the first as it is, then shuffled
-    found = np.stack([_informations(binned, bins, np.stack([y, *(y[order] for order in orders)])) for y in labels], axis=2)
-    gaps = np.stack([_gaps(information) for information in found]) / entropies
+    informations = np.stack([_informations(binned, bins, np.stack([y, *(y[order] for order in orders)])) for y in labels], axis=2)
+    gaps = np.stack([_gaps(information) for information in informations]) / entropies
     return MIGScore(
         score=float(np.mean(gaps[0])),
         columns=tuple(live),
         left_out=left_out,
         per_factor=gaps[0],
-        mutual_information=found[0],
+        mutual_information=informations[0],
         noise_floor=float(np.mean(gaps[1:])) if floor_repeats else float("nan"),
         n_samples=n,
         bins=bins,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_pair, classes, live_factors, require, split_samples
+from vaedis.metrics._inputs import as_pair, classes, live_factors, require, split_samples, varies
 from vaedis.metrics._mig import equal_width_bins, information_matrix
 from vaedis.metrics._scores import Score
 
@@ -70,7 +70,7 @@ def modularity(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0) -> Mo
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples, or fewer than two vary.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value, or fewer than two vary.
 
     References
     ----------
@@ -109,7 +109,7 @@ def explicitness(
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
     ImportError
         If scikit-learn is not installed.
 
@@ -122,7 +122,9 @@ def explicitness(
     train_codes, train_factors, test_codes, test_factors = split_samples(codes, factors, test, n_test, seed)
     live, left_out = live_factors(train_factors)
     center, scale = train_codes.mean(axis=0, dtype=np.float64), train_codes.std(axis=0, dtype=np.float64)
-    scale = np.where(np.ptp(train_codes, axis=0) == 0, 1.0, scale)
+    # The square of a range below 1e-160 is 0, the range itself is not.
+    scale = np.where(scale > 0, scale, np.ptp(train_codes.astype(np.float64), axis=0))
+    scale = np.where(varies(train_codes), scale, 1.0)
     x, x_test = (train_codes - center) / scale, (test_codes - center) / scale
     per_factor = []
     for column in live:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, live_factors_of
+from vaedis.metrics._inputs import encoded, live_factors_of
 from vaedis.metrics._scores import Score
 
 CHUNK = 1024
@@ -146,7 +146,7 @@ def _distances(
     right: Tensor,
 ) -> dict[str, np.ndarray]:
     """Return each kind of distance between the observations at positions `left` and `right` of `index`, all (2, n)."""
-    codes = as_codes(encode(index)).astype(np.float64)
+    codes = encoded(encode, index).astype(np.float64)
     factors = space.to_factors(index).numpy()
     # Sorted, so that the order of latents cannot change a sum's rounding and with it what ties with what.
     gap = np.sort(np.abs(codes[left] - codes[right]), axis=-1)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._inputs import classes, live_factors, split_samples
+from vaedis.metrics._inputs import classes, live_factors, split_samples, varies
 from vaedis.metrics._scores import Score
 
 PENALTY = 0.01
 NEWTON_STEPS = 100
 CHUNK = 2_000_000
+# Least weight of the errors beside the penalty at which a latent can show anything.
+_HIDDEN = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,9 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
     loss, a penalised intercept. On one latent it has two unknowns, which Newton's method finds to rounding error, so
     nothing is drawn and no package is needed.
 
+    As published, the machines have a penalty on their slope and intercept, so that the score depends on the unit and the origin of a
+    latent: one of small spread or far from 0 predicts less than its order would let it.
+
     Parameters
     ----------
     codes, factors, test, n_test, seed
@@ -57,7 +63,7 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has as many values as samples, or there
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value, or there
         is one latent only.
 
     References
@@ -70,6 +76,7 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
     if train_codes.shape[1] < 2:
         raise ValueError("codes has one latent, but sap compares the two best: pass at least two latents.")
     live, left_out = live_factors(train_factors)
+    _warn_of_penalty(train_codes)
     accuracy = np.empty((train_codes.shape[1], len(live)))
     for i, column in enumerate(live):
         values, labels = np.unique(train_factors[:, column]), classes(train_factors[:, column])
@@ -86,6 +93,18 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
         n_train=len(train_codes),
         n_test=len(test_codes),
     )
+
+
+def _warn_of_penalty(codes: np.ndarray) -> None:
+    """Say so if every latent varies so little that the slope that it needs costs more than all errors."""
+    spread = codes.std(axis=0, dtype=np.float64)[varies(codes)]
+    if len(spread) and PENALTY * len(codes) * spread.max() ** 2 < _HIDDEN:
+        warnings.warn(
+            f"no latent has a standard deviation above {spread.max():.1g}, so small that the penalty on the slopes of "
+            "SAP's machines may hide what it tells: multiply the codes, say to unit variance.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _predict(x: np.ndarray, slope: np.ndarray, intercept: np.ndarray) -> np.ndarray:

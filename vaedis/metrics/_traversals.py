@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import as_codes, live_factors_of
+from vaedis.metrics._inputs import encoded, live_factors_of
 from vaedis.metrics._scores import Score
 
 CHUNK = 16_384
@@ -167,6 +167,6 @@ def _paths(
     """Yield codes along random traversals, float64 of shape (traversals, values, z), relative to the first value's code."""
     index = space.traversal(factor, space.to_index(space.sample(repeats, generator=generator)))
     for part in index.split(max(chunk // index.shape[1], 1)):
-        paths = as_codes(encode(part.flatten())).astype(np.float64).reshape(*part.shape, -1)
+        paths = encoded(encode, part.flatten()).astype(np.float64).reshape(*part.shape, -1)
         # Relative to one of its points, a path that does not move is exactly 0, whatever the rounding of its mean.
         yield paths - paths[:, :1]
