@@ -508,7 +508,7 @@ def faults(give_back=[9 << 20] * 5):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 without = faults()
-_step.keep_memory(torch.device("cpu"))
+_step.keep_memory()
 faults()
 print(without, faults())
 """

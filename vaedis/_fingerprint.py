@@ -92,8 +92,8 @@ def _parts(value: Any, where: str, home: str, above: set[int]) -> Iterator[bytes
             yield from inside(one, f"{where}.{name}")
     else:
         raise ValueError(
-            f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses are the same; let a loss hold numbers, text, "
-            "tensors and modules only."
+            f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses are the same; let a loss hold "
+            "numbers, text, tensors and modules only."
         )
 
 

@@ -21,6 +21,8 @@ from vaedis._names import AVERAGES, FRAMEWORKS, MODELS, PAIR_RULES
 
 # raised whenever a change of the package changes what a specification trains, so that stored runs are never taken for new ones
 MEANING = 1
+# what the name of a data set begins with in the spec of a run whose data were given to `fit`
+GIVEN = "given: "
 
 
 @dataclass(frozen=True)

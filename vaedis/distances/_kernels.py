@@ -14,15 +14,13 @@ squared length; subtracting each group's first image beforehand keeps that lengt
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaedis import _measured, losses
+from vaedis import _arithmetic, _measured, losses
 from vaedis.data.base import FactorData
 from vaedis.losses import Loss
 
@@ -215,7 +213,8 @@ class ByteGram(Gram):
             return torch.zeros(T, f, f, dtype=torch.float64, device=x.device)
         v, top, _ = self._numbers(words.index_select(3, kept))
         v = v.flatten(0, 1)
-        with _full_precision():
+        # whatever shorter format a program has allowed for its networks
+        with _arithmetic.held(matmul="ieee", cpu_matmul="ieee"):
             products = torch.bmm(v, v.transpose(1, 2))
         by_channel = products.view(T, channels, -1, f, f).double().sum(2)
         return (_from_gram(by_channel) * self._weights(x)[:, None, None]).sum(1) / (top**2 * self.numbers)
@@ -274,20 +273,3 @@ def _from_gram(gram: Tensor) -> Tensor:
     found = square[..., :, None] + square[..., None, :] - 2 * gram
     found.diagonal(dim1=-2, dim2=-1).zero_()
     return found.clamp_(min=0)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Multiply in float32 proper, whatever shorter format a program has allowed for its networks."""
-    # one setting for each kind of device; torch refuses to read the one setting for all of them once these have been set
-    of_devices = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
-    everywhere = getattr(torch.backends, "fp32_precision", None)
-    # what a device has taken over from the setting for everything must follow that again afterwards
-    before = ["none" if (own := of_device.fp32_precision) == everywhere else own for of_device in of_devices]
-    for of_device in of_devices:
-        of_device.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for of_device, precision in zip(of_devices, before, strict=True):
-            of_device.fp32_precision = precision
