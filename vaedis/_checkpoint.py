@@ -45,6 +45,11 @@ def step_of(path: Path) -> int | None:
     return int(digits) if digits.isascii() and digits.isdecimal() else None
 
 
+def _made_with(device: torch.device) -> str:
+    """What steps are taken with that decides their bits."""
+    return f"torch {torch.__version__}" + (f", {torch.get_num_threads()} threads" if device.type == "cpu" else "")
+
+
 def key_of(spec: RunSpec | Sequence[RunSpec]) -> str:
     """Return what the checkpoints of a run, or of a population, are named by."""
     if isinstance(spec, RunSpec):
@@ -96,8 +101,7 @@ class Checkpoints:
         self._specs = json.dumps([one.to_dict() for one in specs], default=str)
         self._steps = specs[0].steps
         self._refused: set[Path] = set()
-        threads = f", {torch.get_num_threads()} threads" if data.device.type == "cpu" else ""
-        self.made_with = [f"torch {torch.__version__}{threads}"]
+        self.made_with = [_made_with(data.device)]
         """What took the steps so far, the last one at the end."""
         for left in self.folder.glob(f".{self.key}-*.tmp"):  # by a writer that was killed
             left.unlink(missing_ok=True)
