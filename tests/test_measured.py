@@ -1,6 +1,7 @@
 """Losses of one's own: what they are told apart by, and what is measured of them before a faster way is taken."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -138,7 +139,7 @@ def test_a_loss_is_told_apart_by_all_that_it_holds(one, same, other):
 
 def test_what_cannot_be_told_apart_is_refused_where_it_must_be_and_equals_only_itself():
     one, other = Weighted(iter([1])), Weighted(iter([1]))
-    assert one == one  # noqa: PLR0124
+    assert one == one
     assert one != other
     with pytest.raises(ValueError, match=r"Weighted\.weight is a list_iterator, so it cannot be told whether two such losses are the"):
         SPEC.replace(loss=one).key  # noqa: B018
@@ -147,11 +148,15 @@ def test_what_cannot_be_told_apart_is_refused_where_it_must_be_and_equals_only_i
 
 
 def test_a_fingerprint_is_the_same_in_every_process():
-    code = "import sys; sys.path.insert(0, 'tests'); import test_measured as t; print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    from test_measured import Features, Half  # by the same name as there
-
-    assert done.stdout.split(" ", 2) == [*Features(3).fingerprint().split(), f"{SPEC.replace(loss=Half()).key}\n"]
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_measured as t
+print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key)
+"""
+    here = os.path.dirname(__file__)
+    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [*Features(3).fingerprint().split(), SPEC.replace(loss=Half()).key]
 
 
 def test_losses_of_one_class_share_no_population_and_no_checkpoint(tmp_path):

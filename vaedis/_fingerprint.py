@@ -50,8 +50,8 @@ def _parts(value: Any, where: str, home: str, above: set[int]) -> Iterator[bytes
     inside = functools.partial(_parts, home=home, above=above | {id(value)})
     if isinstance(value, numbers.Real):
         # 1 and 1.0 are the same number
-        whole = float(value).is_integer()
-        yield f"number {int(value) if whole else float(value)!r}".encode()
+        number = float(value)
+        yield f"number {int(value) if number.is_integer() else number!r}".encode()  # type: ignore[call-overload]
     elif isinstance(value, _PLAIN):
         yield f"{type(value).__qualname__} {value!r}".encode()
     elif isinstance(value, Tensor):
