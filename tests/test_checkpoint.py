@@ -1,19 +1,24 @@
 """Checkpoints: a run that was killed, stopped or damaged ends with the bits of one that was not."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
+import zlib
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import vaedis as vd
-from vaedis import _checkpoint, train
-from vaedis.experiments import RunSpec
+from vaedis import _checkpoint, _step, scoring, train
+from vaedis._draws import Draws
+from vaedis.experiments import Profile, RunSpec
 
 SPEC = RunSpec(
     data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
@@ -188,6 +193,274 @@ def test_a_bad_checkpoint_is_named_and_the_one_before_it_used(tmp_path, spoil, s
     assert_same_bits(run, fit())
 
 
+def header_changed(path, change):
+    """Rewrite a safetensors file's header, and leave its numbers."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+
+
+def weight_of(header):
+    return next(name for name, about in header.items() if name.startswith("model.") and len(about.get("shape", ())) == 2)
+
+
+def set_about(name, value):
+    return lambda header: header["__metadata__"].__setitem__(name, value)
+
+
+def without(name):
+    return lambda header: header["__metadata__"].pop(name)
+
+
+def set_weight(name, value):
+    return lambda header: header[weight_of(header)].__setitem__(name, value)
+
+
+def transpose(header):
+    header[weight_of(header)]["shape"].reverse()
+
+
+def rename(header):
+    header["model.other"] = header.pop(weight_of(header))
+
+
+HEADERS = [
+    *(set_about("step", step) for step in ("24", "27", "35", "65", "x", "", "²")),
+    *(set_about("made_with", text) for text in ("[]", "x")),
+    set_about("layout", "3"),
+    *(without(name) for name in ("step", "sum", "key", "format", "layout", "made_with", "specs")),
+    transpose,
+    set_weight("dtype", "I32"),
+    rename,
+]
+
+
+@pytest.mark.parametrize("change", HEADERS)
+def test_a_checkpoint_whose_header_was_changed_is_named_and_the_one_before_it_used(tmp_path, change):
+    interrupted(tmp_path, 25, checkpoint_every=10)
+    header_changed(newest(tmp_path), change)
+    with pytest.warns(UserWarning, match=r"-000000025\.safetensors is not used: .*; the one before it, or the beginning, is"):
+        run = fit(checkpoint=tmp_path, checkpoint_every=100)
+    assert_same_bits(run, fit())
+
+
+def written_as_before(folder, state, step, specs, data):
+    """Write a checkpoint as the first layout was: what is said of the numbers is not in the sum."""
+    total = 0
+    for name in sorted(state):
+        total = zlib.crc32(state[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
+    key = _checkpoint.key_of(specs)
+    about = {
+        "format": "vaedis-checkpoint-1",
+        "key": key,
+        "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
+        "images": _checkpoint._fingerprint(data),
+        "device": "cpu",
+        "precision": "float32",
+        "step": str(step),
+        "specs": "[]",
+        "sum": f"{total:08x}",
+    }
+    path = folder / f"{key}-{step:09d}.safetensors"
+    safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, path, about)
+    return path
+
+
+@pytest.fixture
+def first_layout(tmp_path):
+    """A run's checkpoint of step 25 in the first layout, by the means that the run itself has."""
+    stopped = interrupted(tmp_path / "new", 25)
+    data = vd.load("xysquares", **SPEC.data_options)
+    network = vd.model.build(SPEC.model, data.shape, SPEC.latents, **SPEC.model_options)
+    optimiser, draws, recorded = _step.adam(network, SPEC), Draws(SPEC, data), torch.zeros(40, 3)
+    state = safetensors.torch.load_file(stopped.checkpoint)
+    _checkpoint.unpack(state, network, optimiser, draws, recorded)
+    packed = {**_checkpoint.pack(network, optimiser, draws, recorded[:25]), "seconds": torch.tensor(1.5, dtype=torch.float64)}
+    (tmp_path / "old").mkdir()
+    return written_as_before(tmp_path / "old", packed, 25, SPEC, data)
+
+
+def test_checkpoints_of_the_first_layout_are_taken_up(first_layout, recwarn):
+    steps = []
+    run = fit(checkpoint=first_layout.parent, callback=lambda step, _: steps.append(step), every=1)
+    assert steps[0] == 26
+    assert not recwarn.list
+    assert run.seconds > 1.5
+    assert_same_bits(run, fit())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (set_about("step", "27"), r"its recorded is torch\.float32 of shape \(25, 3\), and this run's torch\.float32 of shape \(27, 3\)"),
+        (without("step"), "it does not say its step"),
+        (without("sum"), "its content is damaged"),
+        (transpose, r"its model\..* is torch\.float32 of shape .*, and this run's torch\.float32 of shape"),
+        (set_weight("dtype", "I32"), r"its model\..* is torch\.int32 of shape"),
+        (rename, "its content is damaged|it lacks 'model|it holds 'model"),
+    ],
+)
+def test_what_the_sum_of_the_first_layout_leaves_out_is_checked_all_the_same(first_layout, change, says):
+    header_changed(first_layout, change)
+    with pytest.warns(UserWarning, match=f"is not used: ({says})"):
+        run = fit(checkpoint=first_layout.parent)
+    assert_same_bits(run, fit())
+
+
+def test_a_population_of_the_first_layout_is_taken_up(tmp_path, recwarn):
+    with pytest.raises(vd.TrainingStopped) as caught:
+        fit(POPULATION[:2], checkpoint=tmp_path, deadline=stop_after(7))
+    state = safetensors.torch.load_file(caught.value.checkpoint)
+    written_as_before(tmp_path, state, 7, POPULATION[:2], vd.load("xysquares", **SPEC.data_options))
+    steps = []
+    runs = fit(POPULATION[:2], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+    assert steps[0] == 8
+    assert not recwarn.list
+    for run, expected in zip(runs, fit(POPULATION[:2]), strict=True):
+        assert_same_bits(run, expected)
+
+
+@pytest.mark.parametrize("specs", [SPEC, POPULATION[:2]])
+def test_other_threads_or_another_torch_are_told_and_stay_told(tmp_path, monkeypatch, specs):
+    with pytest.raises(vd.TrainingStopped):
+        fit(specs, checkpoint=tmp_path, deadline=stop_after(7))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    says = r"-000000007\.safetensors was made with torch .*, \d+ threads, and the run goes on from it with torch .*, 77 threads: it ends"
+    with pytest.warns(UserWarning, match=says), pytest.raises(vd.TrainingStopped):
+        fit(specs, checkpoint=tmp_path, deadline=stop_after(7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = fit(specs, checkpoint=tmp_path)
+    for run in [done] if specs is SPEC else done:
+        assert [made.rpartition(", ")[2] for made in run.made_with][-1] == "77 threads"
+        assert len(run.made_with) == 2
+        row = scoring.taken_up(run)
+        assert row == {"torch": f"{torch.__version__} (begun with {run.made_with[0]})"}
+    assert scoring.taken_up(fit()) == {}
+
+
+def test_the_row_of_a_run_that_went_on_with_other_threads_says_so(tmp_path, monkeypatch):
+    scale = Profile("laptop", 8, 8, 6, 1, (1,), 2, "fast", "t")
+    spec = SPEC.replace(steps=8)
+    interrupted(tmp_path, 3, spec)
+    whole, _ = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32")
+    monkeypatch.setattr(_checkpoint, "_made_with", lambda device: "torch 9, 77 threads")
+    with pytest.warns(UserWarning, match="it ends with the bits of neither"):
+        row, _ = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
+    assert whole["torch"] == torch.__version__
+    assert row["torch"].startswith(f"{torch.__version__} (begun with torch {torch.__version__}, ")
+
+
+def test_what_killed_writers_left_is_removed_when_the_run_goes_on(tmp_path):
+    interrupted(tmp_path, 5)
+    left = tmp_path / f".{SPEC.key}-000000010.safetensors.abc.tmp"
+    other = tmp_path / f".{SPEC.replace(seed=9).key}-000000010.safetensors.abc.tmp"
+    for path in (left, other):
+        path.touch()
+    fit(checkpoint=tmp_path)
+    assert not left.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "{key}-x.safetensors", "{key}-²5.safetensors"])
+def test_a_stray_file_stops_nothing(tmp_path, name):
+    interrupted(tmp_path, 5)
+    stray = tmp_path / name.format(key=SPEC.key)
+    stray.write_bytes(b"no safetensors")
+    assert_same_bits(fit(checkpoint=tmp_path), fit())
+    assert stray.exists()
+
+
+def test_a_run_of_another_length_says_that_it_begins_anew(tmp_path):
+    fit(SPEC.replace(steps=10), checkpoint=tmp_path)
+    with pytest.warns(UserWarning, match="holds this run with steps=10, and not with steps=40: it begins at step 0, since"):
+        run = fit(checkpoint=tmp_path)
+    assert_same_bits(run, fit())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(SPEC.replace(seed=3), checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize("specs", [SPEC, POPULATION[:2]])
+@pytest.mark.parametrize("step", [7, 40])
+def test_ctrl_c_leaves_a_checkpoint(tmp_path, specs, step):
+    def press(at, _):
+        if at == step and not calls:
+            calls.append(at)
+            signal.raise_signal(signal.SIGINT)
+
+    calls, before = [], signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(specs, checkpoint=tmp_path, checkpoint_every=1_000, callback=press, every=1)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert newest(tmp_path).stem.endswith(f"-{step:09d}")
+    steps = []
+    done = fit(specs, checkpoint=tmp_path, callback=lambda at, _: steps.append(at), every=1)
+    assert steps[:1] == ([step + 1] if step < 40 else [])
+    for run, expected in zip([done] if specs is SPEC else done, [fit()] if specs is SPEC else fit(specs), strict=True):
+        assert_same_bits(run, expected)
+
+
+def test_a_second_ctrl_c_acts_at_once_and_without_checkpoints_the_first(tmp_path):
+    def press(times):
+        def callback(*_):
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            pytest.fail("Ctrl-C was held back")
+
+        return callback
+
+    for times, folder in ((2, tmp_path), (1, None)):
+        with pytest.raises(KeyboardInterrupt):
+            fit(checkpoint=folder, callback=press(times), every=5)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
+    scale = Profile("laptop", 80, 80, 6, 1, (1,), 2, "full", "t")
+    spec = SPEC.replace(steps=80)
+    monkeypatch.setattr(scoring, "final_scores", lambda *_: {})
+    monkeypatch.setattr(scoring, "summarise", lambda *_: {})
+    # scores take long, and what they are does not matter here, but that they follow from the weights
+    size = lambda run: float(next(run.model.parameters()).detach().abs().mean())  # noqa: E731
+    monkeypatch.setattr(train.Run, "scores", lambda run, **_: {"mig": size(run), "dci": -size(run)})
+    monkeypatch.setattr(scoring.distances, "learnt", lambda run: {"separation": {"x": size(run)}})
+    whole, arrays = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32")
+    real = scoring._Looks.__call__
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, step, run):
+        if step == 40:  # a checkpoint is due as well
+            raise Killed
+        real(self, step, run)
+
+    monkeypatch.setattr(scoring._Looks, "__call__", die)
+    with pytest.raises(Killed):
+        scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
+    monkeypatch.setattr(scoring._Looks, "__call__", real)
+    assert newest(tmp_path).stem.endswith("-000000020")
+    row, again = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
+    assert (row["mig_max"], row["dci_max"]) == (whole["mig_max"], whole["dci_max"])
+    assert again.keys() == arrays.keys()
+    for name, values in arrays.items():
+        assert np.array_equal(again[name], values), name
+
+
+def test_finished_runs_of_a_sequence_outlast_its_deadline():
+    specs = [SPEC.replace(model="conv", model_options={}, data_options={"num_squares": 1}, steps=2, batch=2, seed=s) for s in range(3)]
+    calls = iter(range(99))
+    with pytest.raises(vd.TrainingStopped) as caught:
+        fit(specs, deadline=lambda: next(calls) >= 5)
+    assert [run.spec for run in caught.value.runs] == specs[:2]
+    assert [len(run.history["loss"]) for run in caught.value.runs] == [2, 2]
+
+
 def test_without_a_good_checkpoint_a_run_starts_at_the_beginning(tmp_path):
     truncate(interrupted(tmp_path, 5).checkpoint)
     with pytest.warns(UserWarning, match="it is truncated"):
@@ -281,8 +554,6 @@ def test_a_checkpoint_holds_only_finite_losses(tmp_path):
     with pytest.raises(vd.TrainingFailed):
         fit(SPEC.replace(lr=1e12, steps=200), checkpoint=tmp_path, checkpoint_every=1)
     for path in tmp_path.glob("*.safetensors"):
-        import safetensors.torch
-
         assert safetensors.torch.load_file(path)["recorded"].isfinite().all()
 
 

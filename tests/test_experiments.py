@@ -1,6 +1,9 @@
 """Specifications and their keys, Table A4's grids, profiles."""
 
+import copy
 import dataclasses
+import json
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -37,6 +40,13 @@ def test_a_key_stays_what_it_was():
     assert shown.key == "6ac594c682994d2c"
 
 
+def test_every_stored_run_has_the_key_of_its_specification():
+    store = results.Store()
+    rows = [row for table in store.tables() for row in store.rows(*table)]
+    assert len(rows) > 400
+    assert [row["key"] for row in rows if results.spec_of(row).key != row["key"]] == []
+
+
 @pytest.mark.parametrize("experiment", ["fig9", "fig11"])
 def test_the_keys_of_committed_runs_are_those_of_their_specifications(experiment):
     rows = results.Store().rows(experiment, "laptop")
@@ -48,7 +58,7 @@ def test_the_keys_of_committed_runs_are_those_of_their_specifications(experiment
 CHANGES = {
     "data": "dsprites",
     "data_options": {"grid_spacing": 1},
-    "framework": "ada-gvae",
+    "framework": "beta-vae",
     "beta": 0.002,
     "latents": 8,
     "loss": "box-blur",
@@ -68,8 +78,57 @@ CHANGES = {
 
 def test_every_field_has_a_part_in_the_key():
     assert set(CHANGES) == {f.name for f in dataclasses.fields(RunSpec)}
-    keys = {RunSpec().key, *(RunSpec(**{name: value}).key for name, value in CHANGES.items())}
+    spec = RunSpec(framework="ada-gvae")
+    keys = {spec.key, *(spec.replace(**{name: value}).key for name, value in CHANGES.items())}
     assert len(keys) == len(CHANGES) + 1
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        ({}, {"average": "published"}),
+        ({}, {"pairs": "paper-text"}),
+        ({"loss": "bce"}, {"standardise": False}),
+        ({"beta": 0.0}, {"warmup": 5}),
+        ({}, {"data_options": {"distance_options": {"radius": 3.0}}}),
+    ],
+)
+def test_what_cannot_matter_has_no_part_in_the_key(base, changes):
+    spec = RunSpec(**base)
+    if "data_options" in changes:
+        spec = spec.replace(data_options={"distance_options": {"radius": 3}})
+    assert spec.replace(**changes).key == spec.key
+    # where it does matter, it has one
+    other = RunSpec(framework="ada-gvae")
+    assert "data_options" in changes or other.replace(**changes).key != other.key
+
+
+def test_options_cannot_be_changed_behind_the_key():
+    given = {"hidden": [3, [4, 5]], "inner": {"a": 1}}
+    spec = RunSpec(model="mlp", model_options=given)
+    key = spec.key
+    given["hidden"][1].append(6)
+    given["inner"]["a"] = 2
+    spec.to_dict()["model_options"]["hidden"][1].append(6)
+    for change in (
+        lambda o: o.__setitem__("hidden", [1]),
+        lambda o: o.update(hidden=[1]),
+        lambda o: o.__ior__({"hidden": [1]}),
+        lambda o: o.pop("hidden"),
+        lambda o: o.clear(),
+        lambda o: o.setdefault("new", 1),
+        lambda o: o["inner"].__setitem__("a", 2),
+        lambda o: o["inner"].__delitem__("a"),
+    ):
+        with pytest.raises(TypeError, match="the options of a RunSpec cannot be changed; make another by replace"):
+            change(spec.model_options)
+    assert not hasattr(spec.model_options["hidden"], "append")
+    assert spec.key == key == RunSpec(model="mlp", model_options={"hidden": [3, [4, 5]], "inner": {"a": 1}}).key
+    for same in (copy.copy(spec), copy.deepcopy(spec), pickle.loads(pickle.dumps(spec)), RunSpec(**json.loads(json.dumps(spec.to_dict())))):
+        assert same == spec
+        assert same.key == key
+        assert hash(same.model_options) == hash(spec.model_options)
+    assert json.loads(json.dumps(spec.model_options)) == {"hidden": [3, [4, 5]], "inner": {"a": 1}}
 
 
 def test_the_meaning_of_the_code_has_a_part_in_the_key(monkeypatch):

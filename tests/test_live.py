@@ -23,7 +23,9 @@ STEPS = (1, 10, 100)
 
 def run(code: str, **inputs):
     """Run JavaScript with the live figures' functions as `live` and the inputs as `given`; return what `answer` is set to."""
-    program = f"const live = require({json.dumps(str(SCRIPT))}); const given = JSON.parse(require('fs').readFileSync(0)); let answer; {code}; "
+    program = (
+        f"const live = require({json.dumps(str(SCRIPT))}); const given = JSON.parse(require('fs').readFileSync(0)); let answer; {code}; "
+    )
     program += "console.log(JSON.stringify(answer, (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value)));"
     done = subprocess.run([NODE, "-e", program], input=json.dumps(inputs), capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
@@ -82,7 +84,9 @@ def test_standardised_distances_are_those_that_networks_are_trained_with():
 
 @pytest.mark.parametrize("options", [{"spacing": 1}, {"spacing": 8}, {"spacing": 5, "loss": "blur"}])
 def test_coordinates_keep_all_distances(options):
-    found = run("answer = { ...live.coordinates(live.imageProducts(given)), d: live.squaredDistances(live.imageProducts(given)) }", **options)
+    found = run(
+        "answer = { ...live.coordinates(live.imageProducts(given)), d: live.squaredDistances(live.imageProducts(given)) }", **options
+    )
     table = np.array(found["table"]).reshape(64, found["size"])
     distances = ((table[:, None] - table) ** 2).mean(-1)
     np.testing.assert_allclose(distances.ravel(), found["d"], rtol=1e-9, atol=1e-12)
@@ -172,7 +176,8 @@ def test_random_numbers_are_uniform_and_normal_and_follow_the_seed():
     code = "const u = live.uniform(5), n = live.normal(5); answer = [0, 1].map((k) => Array.from({ length: 20000 }, k ? n : u))"
     uniform, normal = np.array(run(code))
     assert np.array_equal(run(code)[0], uniform)
-    assert (uniform.min() >= 0) and (uniform.max() < 1)
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
     # five standard errors
     assert abs(uniform.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 20_000)
     assert abs(normal.mean()) < 5 / np.sqrt(20_000)

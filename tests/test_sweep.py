@@ -310,3 +310,14 @@ def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
             z = mean[:1].clone()
             z[0, latent] = end[latent]
             np.testing.assert_array_equal(found[latent, frame], run.pictures(z)[0].numpy())
+
+
+def test_a_stray_file_among_the_checkpoints_is_no_progress(tmp_path):
+    folder = tmp_path / "checkpoints" / "x"
+    folder.mkdir(parents=True)
+    for name in ("model.safetensors", "0123456789abcdef-²5.safetensors", "0123456789abcdef-000000000.safetensors"):
+        (folder / name).touch()
+    one = sweep.Sweep("fig9", experiments.profile("smoke"), results.Store(tmp_path))
+    assert one._progress_kept() == set()
+    (folder / "0123456789abcdef-000000003.safetensors").touch()
+    assert one._progress_kept() == {"0123456789abcdef-000000003.safetensors"}

@@ -6,13 +6,14 @@ import platform
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
 import vaedis as vd
-from vaedis import _draws, _step, frameworks, losses, model
+from vaedis import _arithmetic, _draws, _step, frameworks, losses, model, results
 from vaedis.data import FactorData, XYSquares
 from vaedis.experiments import RunSpec
 from vaedis.factors import FactorSpace
@@ -340,6 +341,76 @@ def test_images_are_counted_as_they_were_taken_with_the_short_batch_of_each_epoc
     assert run.images_per_second == pytest.approx(30 / run.seconds)
 
 
+def test_images_a_second_are_those_of_the_steps_that_were_taken():
+    seen = []
+    fit(TINY.replace(steps=6), callback=lambda step, run: seen.append((step, run.images_per_second * run.seconds)), every=2)
+    assert seen == [(2, pytest.approx(16)), (4, pytest.approx(32)), (6, pytest.approx(48))]
+    seen.clear()
+    specs = [TINY.replace(steps=6), TINY.replace(steps=6, seed=1)]
+    vd.fit(specs, device="cpu", callback=lambda step, run: seen.append((step, run.images_per_second * run.seconds)), every=3)
+    assert seen == [(3, pytest.approx(24))] * 2 + [(6, pytest.approx(48))] * 2
+
+
+@pytest.mark.filterwarnings("ignore:One of")
+@pytest.mark.parametrize("model", ["mlp", "conv"])
+def test_images_a_second_of_a_run_that_failed_are_those_that_it_took(model):
+    changes = {} if model == "mlp" else {"model": "conv", "model_options": {}, "data_options": {"num_squares": 1}}
+    # a loss that is not finite is noticed at step 50, or at the last step if that comes first
+    spec = TINY.replace(lr=1e30, steps=1_000 if model == "mlp" else 4, batch=4, **changes)
+    (run,) = vd.fit([spec], device="cpu")
+    assert run.failure is not None
+    noticed = 50 if model == "mlp" else 4
+    assert len(run.history["loss"]) == run.failure.step < noticed
+    assert run.images_per_second * run.seconds == pytest.approx(4 * noticed)
+
+
+@pytest.mark.parametrize("specs", [TINY, [TINY, TINY.replace(seed=1)]])
+def test_a_run_on_data_that_were_given_says_so_and_has_no_key_of_other_data(specs):
+    labels = np.array([(a, b) for a in range(4) for b in range(4)])
+    images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 16), dtype=np.uint8)
+    one, two = (vd.Table(part, labels, ["a", "b"]) for part in images)
+    coordinates = vd.load("coordinates", num_squares=1)
+    keys = {TINY.key}
+    for data in (one, two, coordinates):
+        runs = fit(specs, data=data)
+        run = runs if isinstance(specs, RunSpec) else runs[0]
+        assert run.spec.data == f"given: {data.name}"
+        assert run.spec.replace(data=TINY.data, data_options=TINY.data_options) == TINY
+        keys.add(run.spec.key)
+        with pytest.raises(ValueError, match=f"a run on given: {data.name} with the loss 'mse' cannot be stored, as a row must name both"):
+            results.make_row(run.spec, "fig9", "laptop")
+    assert len(keys) == 4
+    # the same data have the same key, and the spec that was given is as it was
+    again = fit(specs, data=vd.Table(images[0], labels, ["a", "b"]))
+    assert (again if isinstance(specs, RunSpec) else again[0]).spec.key in keys
+    assert TINY.data == "xysquares"
+
+
+def test_a_loss_without_a_name_is_not_stored():
+    with pytest.raises(ValueError, match=r"with the loss MSE\(\) cannot be stored"):
+        results.make_row(TINY.replace(loss=vd.losses.MSE()), "fig9", "laptop")
+
+
+@pytest.mark.parametrize("changes", [{}, {"framework": "ada-gvae", "loss": "box-blur"}, "population", "conv"])
+def test_a_program_whose_default_is_double_trains_the_same_bits(changes):
+    if changes == "conv":
+        specs = RunSpec(steps=2, batch=4)
+    else:
+        specs = [TINY, TINY.replace(beta=0.5, warmup=4)] if changes == "population" else TINY.replace(**changes)
+    before = fit(specs, precision="float32")
+    torch.set_default_dtype(torch.float64)
+    try:
+        after = fit(specs, precision="float32")
+        pictures = [run.pictures(run.posterior(torch.arange(4))[0]) for run in (after if isinstance(after, list) else [after])]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(picture.dtype == torch.uint8 for picture in pictures)
+    for one, other in zip(*([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True):
+        assert weights(other).dtype == torch.float32
+        assert torch.equal(weights(one), weights(other))
+        assert np.array_equal(one.history["loss"], other.history["loss"])
+
+
 def test_a_run_scores_what_its_network_saw(monkeypatch):
     data = Recorder()
     run = fit(TINY.replace(loss="bce"), data=data)
@@ -506,7 +577,7 @@ def faults(give_back=[9 << 20] * 5):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 without = faults()
-_step.keep_memory(torch.device("cpu"))
+_step.keep_memory()
 faults()
 print(without, faults())
 """
@@ -533,6 +604,60 @@ def test_how_a_gpu_multiplies_is_put_back():
             assert torch.backends.cudnn.deterministic
     after = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.deterministic
     assert after == before
+
+
+def settings():
+    backends = torch.backends
+    return (
+        backends.cudnn.conv.fp32_precision,
+        backends.cuda.matmul.fp32_precision,
+        backends.mkldnn.matmul.fp32_precision,
+        backends.cudnn.deterministic,
+    )
+
+
+@pytest.mark.parametrize("order", ["first in, first out", "first in, last out"])
+def test_settings_of_overlapping_threads_are_put_back_by_the_last(order):
+    before = settings()
+    first, second = _step.arithmetic("tf32"), _arithmetic.held(matmul="ieee", cpu_matmul="ieee")
+    first.__enter__()
+    alone = settings()
+    second.__enter__()
+    assert settings() == ("tf32", "ieee", "ieee", True)
+    if order == "first in, first out":
+        first.__exit__(None, None, None)
+        assert settings()[1:3] == ("ieee", "ieee")
+        second.__exit__(None, None, None)
+    else:
+        second.__exit__(None, None, None)
+        assert settings() == alone  # a fit goes on as it was after distances in its callback
+        first.__exit__(None, None, None)
+    assert settings() == before
+
+
+def test_fits_in_threads_leave_no_setting_behind():
+    before = settings()
+    together = threading.Barrier(3)
+
+    def one(seed):
+        waited = []
+
+        def callback(step, run):
+            if not waited:
+                waited.append(together.wait(60))
+
+        return fit(TINY.replace(seed=seed, steps=4 + 4 * seed), callback=callback, every=1)
+
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(one, range(3)))
+    assert settings() == before
+    assert all(torch.equal(weights(run), weights(fit(run.spec))) for run in runs)
+
+
+def test_no_function_of_the_library_changes_the_allocator_of_its_process(monkeypatch):
+    monkeypatch.setattr(_step.ctypes, "CDLL", lambda *_: pytest.fail("the allocator was asked for"))
+    fit()
+    fit([TINY])
 
 
 def test_what_is_no_specification_is_refused():

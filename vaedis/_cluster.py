@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from vaedis import _checkpoint, experiments, results
+from vaedis._step import keep_memory
 from vaedis.data import NoDevice
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
@@ -131,6 +132,7 @@ def run(client: Any, specs: Sequence[RunSpec], job: Job, stop: Callable[[], bool
 
 def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
     """What a worker does: one run, from its last checkpoint if there is one."""
+    keep_memory()  # the process is the sweep's own
     if job.threads is not None:
         torch.set_num_threads(job.threads)
 

@@ -62,7 +62,7 @@ class Draws:
 
     def noise(self, n: int) -> Tensor:
         """Return standard normal noise, shape (n, z)."""
-        return torch.randn(n, self.spec.latents, generator=self._noise, device=self.data.device)
+        return torch.randn(n, self.spec.latents, generator=self._noise, dtype=torch.float32, device=self.data.device)
 
     def state(self) -> dict[str, Tensor]:
         """Return what `restore` needs to go on from here."""

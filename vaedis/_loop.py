@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +54,13 @@ class TrainingStopped(Exception):
         How many steps were taken.
     checkpoint : Path or None
         Where the run can be taken up again; None if no checkpoint was asked for, or it could not be written.
+    runs : list of Run
+        Of a sequence that is trained one after the other, the runs that had ended before, in its order.
     """
 
     def __init__(self, spec: RunSpec, step: int, checkpoint: Path | None, members: int = 1):
         self.spec, self.step, self.checkpoint = spec, step, checkpoint
+        self.runs: list[Run] = []
         kept = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
         what = "The run" if members == 1 else f"The first of {members} runs"
         super().__init__(f"Stopped at step {step} of {spec.steps}, since the time was up; {kept}. {what}: {spec}.")
@@ -66,22 +72,31 @@ class Kept:
     Parameters
     ----------
     run : Run
+    spec : RunSpec
+        As it was given, which checkpoints are named by.
     folder : path or None
         Of checkpoints; if there is one of this run, it is taken up from there.
     """
 
-    def __init__(self, run: Run, folder: str | Path | None):
+    def __init__(self, run: Run, spec: RunSpec, folder: str | Path | None):
         self.run, self.optimiser, self.draws = run, _step.adam(run.model, run.spec), Draws(run.spec, run.data)
-        self.recorded = torch.zeros(run.spec.steps, 3, device=run.data.device)
+        self.recorded = torch.zeros(run.spec.steps, 3, dtype=torch.float32, device=run.data.device)
         self.step = self.looked = 0
         self.checkpoints = None
         if folder is not None:
-            self.checkpoints = _checkpoint.Checkpoints(folder, run.spec, run.data, run.precision)
-            if (found := self.checkpoints.load()) is not None:
+            self.checkpoints = _checkpoint.Checkpoints(folder, spec, run.data, run.precision)
+            if (found := self.checkpoints.load(self._expected)) is not None:
                 self.step, state = found
                 run.seconds = float(state.pop("seconds"))
                 _checkpoint.unpack(state, run.model, self.optimiser, self.draws, self.recorded)
                 self.looked = self.step
+            run.made_with = tuple(self.checkpoints.made_with)
+
+    def _expected(self, step: int) -> dict[str, Tensor]:
+        """Tensors as a checkpoint of this run holds them at a step."""
+        state = _checkpoint.pack(self.run.model, self.optimiser, self.draws, self.recorded[:step])
+        moments = _checkpoint.moments(dict(self.run.model.named_parameters())) if step else {}
+        return {**state, **moments, "seconds": torch.zeros((), dtype=torch.float64)}
 
     def look(self) -> None:
         """Wait for the device, and stop the run if a loss since the last look is not finite."""
@@ -92,6 +107,7 @@ class Kept:
         """Write the history up to a step, by default the one that was taken last, into the run."""
         seen = self.recorded[: self.step if last is None else last]
         self.run.history = dict(zip(("loss", "recon", "kl"), seen.T.cpu().numpy().copy(), strict=True))
+        self.run.taken = self.step
 
     def save(self) -> Path | None:
         """Write a checkpoint if they were asked for, and return where it is."""
@@ -105,21 +121,32 @@ def train(run: Run, kept: Kept, time_is_up: Callable[[], bool], callback, every:
     """Take the steps that are left; see `vaedis.fit` for the arguments."""
     clock = _Clock(run)
     try:
-        _take_steps(run, kept, time_is_up, clock, callback, every, checkpoint_every)
+        with ctrl_c_waits(kept.checkpoints is not None) as interrupted:
+            _take_steps(run, kept, time_is_up, interrupted, clock, callback, every, checkpoint_every)
     except TrainingFailed as failure:
         clock.pause()
         kept.report(failure.step)
         raise
 
 
-def _take_steps(run: Run, kept: Kept, time_is_up: Callable[[], bool], clock: _Clock, callback, every: int, checkpoint_every: int) -> None:
+def _take_steps(
+    run: Run,
+    kept: Kept,
+    time_is_up: Callable[[], bool],
+    interrupted: Callable[[], bool],
+    clock: _Clock,
+    callback,
+    every: int,
+    checkpoint_every: int,
+) -> None:
     spec = run.spec
     take = _step.Step(spec, run.model, kept.optimiser, run.data, run.loss, standardise=run.standardise, precision=run.precision)
     while kept.step < spec.steps:
-        if time_is_up():
+        if (by_hand := interrupted()) or time_is_up():
             kept.look()
             clock.pause()
-            raise TrainingStopped(spec, kept.step, kept.save())
+            stopped = TrainingStopped(spec, kept.step, kept.save())
+            raise KeyboardInterrupt(str(stopped).replace("since the time was up", "by Ctrl-C")) if by_hand else stopped
         index = kept.draws.index()
         kept.recorded[kept.step] = take(index, kept.draws.noise(len(index)), spec.beta_at(kept.step))
         kept.step += 1
@@ -139,6 +166,31 @@ def _take_steps(run: Run, kept: Kept, time_is_up: Callable[[], bool], clock: _Cl
                 kept.save()
             clock.go_on()
     kept.report()
+
+
+@contextlib.contextmanager
+def ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait until a step has ended, so that what follows it can be written; the second one acts at once.
+
+    Yields a function that says whether it came. Programs with a handler of their own, and threads, are left alone.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not wanted or not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    came = threading.Event()
+
+    def wait(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        came.set()
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came.is_set():  # in the last step
+        raise KeyboardInterrupt
 
 
 class _Clock:

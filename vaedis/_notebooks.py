@@ -103,6 +103,8 @@ def execute(source: Path, target: Path, folder: Path, profile: str, params: Mapp
     threads = str(max(1, _cpus.usable_cpus() // workers))
     environment = {
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads),
+        # what `_step.keep_memory` sets, of kernels too
+        **{"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_ARENA_MAX": "1"},
         # seconds a notebook leave no time for a download; an original that is on disk is used all the same
         **({"VAEDIS_OFFLINE": "1"} if profile == "smoke" else {}),
         **os.environ,

@@ -7,7 +7,6 @@ reach the others.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, frameworks, losses as loss_functions, model as models, train
+from vaedis import (
+    _check,
+    _checkpoint,
+    _loop,
+    _measured,
+    _step,
+    data as data_sets,
+    frameworks,
+    losses as loss_functions,
+    model as models,
+    train,
+)
 from vaedis._draws import Draws
 from vaedis._loop import TrainingStopped
 from vaedis.data import FactorData
@@ -64,16 +74,17 @@ def fit(
     _check.count("checkpoint_every", checkpoint_every)
     check_shared(specs)
     place = data_sets.resolve_device(device)
-    _step.keep_memory(place)
     loss = [loss_functions.get(s.loss, **s.loss_options) for s in specs]
     sources = _load(specs, place, data)
     networks = [
         models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)
     ]
-    runs = [Run(*parts, {}, 0.0) for parts in zip(specs, sources, networks, loss, strict=True)]
-    kept = _Kept(runs, place, checkpoint)
-    with _step.on_device(place), _step.arithmetic("float32"):
-        _train(kept, _Objective(specs, loss, place), time_is_up, callback, every, checkpoint_every)
+    trained = specs if data is None else [train.on_given(spec, source) for spec, source in zip(specs, sources, strict=True)]
+    runs = [Run(*parts, {}, 0.0) for parts in zip(trained, sources, networks, loss, strict=True)]
+    kept = _Kept(runs, specs, place, checkpoint)
+    held, waits = _step.arithmetic("float32"), _loop.ctrl_c_waits(kept.checkpoints is not None)
+    with _step.on_device(place), held, waits as interrupted:
+        _train(kept, _Objective(specs, loss, place), time_is_up, interrupted, callback, every, checkpoint_every)
     for run in runs:
         run.model.eval()
     return runs
@@ -83,7 +94,7 @@ def check_shared(specs: Sequence[RunSpec]) -> None:
     """Raise a ValueError unless specifications can train as one population; it says which one cannot and why."""
     for k, spec in enumerate(specs):
         for name, why in _SHARED.items():
-            ours, first = getattr(spec, name), getattr(specs[0], name)
+            ours, first = spec.to_dict()[name], specs[0].to_dict()[name]
             if ours != first:
                 raise ValueError(f"Specification {k} has {name} = {ours!r} and specification 0 has {first!r}, but {why}; train them apart.")
 
@@ -95,13 +106,11 @@ def _load(specs: Sequence[RunSpec], place: torch.device, data: FactorData | None
             if loss.unit_range:
                 data.need_unit_range(loss.name)
         return [data.to(place)] * len(specs)
-    made: dict[str, FactorData] = {}
-    found = []
+    found: list[FactorData] = []
     for k, spec in enumerate(specs):
-        name = json.dumps([spec.data, spec.data_options], sort_keys=True, default=str)
-        if name not in made:
-            made[name] = data_sets.load(spec.data, device=place, **spec.data_options)
-        found.append(made[name])
+        earlier = zip(found, specs, strict=False)
+        made = (data for data, other in earlier if (other.data, other.data_options) == (spec.data, spec.data_options))
+        found.append(next(made, None) or data_sets.load(spec.data, device=place, **spec.data_options))
         if (found[k].shape, len(found[k])) != (found[0].shape, len(found[0])):
             raise ValueError(
                 f"Specification {k} trains on {len(found[k]):,} observations of shape {found[k].shape} and specification 0 on "
@@ -174,7 +183,9 @@ class _Objective:
 
     def __init__(self, specs: Sequence[RunSpec], losses: Sequence[Loss], place: torch.device):
         self.specs, self.losses = specs, losses
-        self.beta = torch.tensor([s.beta for s in specs], device=place)
+        self.beta = torch.tensor([s.beta for s in specs], dtype=torch.float32, device=place)
+        # of a loss of one's own no more is asked than one batch at a time
+        self.shared = all(loss == losses[0] for loss in losses) and not _measured.is_own(losses[0])
         self.warmup = max(s.warmup for s in specs)
         self.averages = {s.average for s in specs}
         self.published = torch.tensor([s.average == "published" for s in specs], device=place)[:, None, None]
@@ -182,7 +193,7 @@ class _Objective:
     def __call__(self, stack: Stack, x: Tensor, noise: Tensor, step: int | None = None) -> Tensor:
         """Return loss, reconstruction loss and KL divergence of each member at a step, or after its warm-up: shape (K, 3)."""
         warms = step is not None and step < self.warmup
-        beta = torch.tensor([s.beta_at(step) for s in self.specs], device=x.device) if warms else self.beta  # type: ignore[arg-type]
+        beta = torch.tensor([s.beta_at(step) for s in self.specs], dtype=torch.float32, device=x.device) if warms else self.beta  # type: ignore[arg-type]
         mean, logvar = stack.encode(x)
         if self.specs[0].framework == "ada-gvae":
             mean, logvar = self._averaged(mean, logvar)
@@ -202,7 +213,7 @@ class _Objective:
         return torch.cat([mean0, mean1], 1), torch.cat([logvar0, logvar1], 1)
 
     def _recon(self, decoded: Tensor, x: Tensor) -> Tensor:
-        if all(loss == self.losses[0] for loss in self.losses):
+        if self.shared:
             return self.losses[0](decoded, x).mean(1)
         return torch.stack([loss(d, t).mean() for loss, d, t in zip(self.losses, decoded, x, strict=True)])
 
@@ -213,26 +224,30 @@ class _Kept:
     Parameters
     ----------
     runs : sequence of Run
+    specs : sequence of RunSpec
+        As they were given, which checkpoints are named by.
     place : torch.device
     folder : path or None
         Of checkpoints; if there is one of this population, it is taken up from there.
     """
 
-    def __init__(self, runs: Sequence[Run], place: torch.device, folder: str | Path | None):
+    def __init__(self, runs: Sequence[Run], specs: Sequence[RunSpec], place: torch.device, folder: str | Path | None):
         self.runs, self.stack = runs, Stack([run.model for run in runs])
         # a group of its own for each member: its learning rate is its own, and it can be taken out
         self.groups = [{"params": views, "lr": run.spec.lr} for views, run in zip(self.stack.own, runs, strict=True)]
         self.optimiser = torch.optim.Adam(self.groups, fused=True)
         self.draws = [Draws(run.spec, run.data) for run in runs]
-        self.recorded = torch.zeros(len(runs), runs[0].spec.steps, 3, device=place)
+        self.recorded = torch.zeros(len(runs), runs[0].spec.steps, 3, dtype=torch.float32, device=place)
         self.living = list(range(len(runs)))
         self.step = self.looked = 0
         self.seconds = 0.0
         self.checkpoints = None
         if folder is not None:
-            self.checkpoints = _checkpoint.Checkpoints(folder, [run.spec for run in runs], runs[0].data, runs[0].precision)
-            if (found := self.checkpoints.load()) is not None:
+            self.checkpoints = _checkpoint.Checkpoints(folder, specs, runs[0].data, runs[0].precision)
+            if (found := self.checkpoints.load(self._expected)) is not None:
                 self._take_up(*found)
+            for run in runs:
+                run.made_with = tuple(self.checkpoints.made_with)
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Return the next observations and noise of all members, shapes (K, B, C, H, W) and (K, B, z)."""
@@ -261,18 +276,26 @@ class _Kept:
         for run, terms in zip(self.runs, self.recorded, strict=True):
             last = min(self.step, run.failure.step) if run.failure else self.step
             run.history = dict(zip(("loss", "recon", "kl"), terms[:last].T.cpu().numpy(), strict=True))
-            run.seconds = self.seconds / len(self.runs)
+            run.seconds, run.taken = self.seconds / len(self.runs), self.step
 
     def save(self) -> Path | None:
         """Write a checkpoint if they were asked for, and return where it is."""
-        if self.checkpoints is None:
-            return None
+        return None if self.checkpoints is None else self.checkpoints.save(self.step, self._state(self.step))
+
+    def _state(self, step: int) -> dict[str, Tensor]:
         state = {f"weights.{i}": weight for i, weight in enumerate(self.stack.weights)}
         for k, (views, draws) in enumerate(zip(self.stack.own, self.draws, strict=True)):
             rest = _checkpoint.pack_rest(_named(views), self.optimiser, draws)
             state |= {f"{k}.{name}": tensor for name, tensor in rest.items()}
         seconds = torch.tensor(self.seconds, dtype=torch.float64)
-        return self.checkpoints.save(self.step, {**state, "recorded": self.recorded[:, : self.step], "seconds": seconds})
+        return {**state, "recorded": self.recorded[:, :step], "seconds": seconds}
+
+    def _expected(self, step: int) -> dict[str, Tensor]:
+        """Tensors as a checkpoint of this population holds them at a step."""
+        state = self._state(step)
+        for k, views in enumerate(self.stack.own if step else ()):
+            state |= {f"{k}.{name}": tensor for name, tensor in _checkpoint.moments(_named(views)).items()}
+        return state
 
     @torch.no_grad()
     def _take_up(self, step: int, state: dict[str, Tensor]) -> None:
@@ -294,6 +317,7 @@ def _train(
     kept: _Kept,
     objective: _Objective,
     time_is_up: Callable[[], bool],
+    interrupted: Callable[[], bool],
     callback: Callable[[int, Run], None] | None,
     every: int,
     checkpoint_every: int,
@@ -301,10 +325,11 @@ def _train(
     specs = [run.spec for run in kept.runs]
     started = time.perf_counter()
     while kept.step < specs[0].steps and kept.living:
-        if time_is_up():
+        if (by_hand := interrupted()) or time_is_up():
             kept.look()
             kept.seconds += time.perf_counter() - started
-            raise TrainingStopped(specs[0], kept.step, kept.save(), len(specs))
+            stopped = TrainingStopped(specs[0], kept.step, kept.save(), len(specs))
+            raise KeyboardInterrupt(str(stopped).replace("since the time was up", "by Ctrl-C")) if by_hand else stopped
         terms = objective(kept.stack, *kept.batch(), kept.step)
         # members share no weights, so the gradient of the sum holds each one's own, whatever the others' losses are
         terms[:, 0].sum().backward()

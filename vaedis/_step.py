@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from vaedis import _check, frameworks
+from vaedis import _arithmetic, _check, frameworks
 from vaedis.data import FactorData
 from vaedis.experiments import RunSpec
 from vaedis.losses import Loss
@@ -57,14 +57,15 @@ def cpu_has_bf16() -> bool:
     return any(bool(ask()) for ask in asked if ask is not None)
 
 
-def keep_memory(device: torch.device) -> None:
-    """Let the allocator of a CPU keep the memory that a step gives back, up to 256 MiB, for the next step to use.
+def keep_memory() -> None:
+    """Let the allocator of this process keep the memory that a step gives back, up to 256 MiB, for the next step to use.
 
     glibc's gives the end of its heap back to the system as soon as some megabytes lie free there, which a step with activations of that
     size does again and again; every page of it must then be zeroed anew, for up to a third of the time. Heaps of other threads do so more
-    often still, so that all threads share one. The settings are the process's. Other allocators are left alone.
+    often still, so that all threads share one. The settings are the process's, so
+    that only programs of the package's own ask for this, and no function of its library. Other allocators are left alone.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if device.type == "cpu" and platform.libc_ver()[0] == "glibc" else None
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
@@ -76,20 +77,13 @@ def on_device(place: torch.device) -> contextlib.AbstractContextManager:
     return torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def arithmetic(precision: str) -> Iterator[None]:
+def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
     """Set how a GPU multiplies, and keep to cuDNN's repeatable convolutions; put back what was set before.
 
     The other convolutions add up in an order that changes from run to run, and gain a fifth at most.
     """
-    conv, matmul, cudnn = torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.backends.cudnn  # type: ignore[attr-defined]
-    before = conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic
     wanted = "ieee" if precision == "float32" else "tf32"
-    conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic = wanted, wanted, True
-    try:
-        yield
-    finally:
-        conv.fp32_precision, matmul.fp32_precision, cudnn.deterministic = before
+    return _arithmetic.held(conv=wanted, matmul=wanted, deterministic=True)
 
 
 def adam(network: VAE, spec: RunSpec) -> torch.optim.Adam:

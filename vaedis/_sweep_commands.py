@@ -78,10 +78,11 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis import _check
-    from vaedis._step import PRECISIONS
+    from vaedis._step import PRECISIONS, keep_memory
     from vaedis.results import Store
     from vaedis.sweep import Sweep
 
+    keep_memory()
     if args.no_pixels:
         return _sweep_without_pixels(args)
     _check.one_of("experiment", args.experiment, [*GRIDS, "plan"])

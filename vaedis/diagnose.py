@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _check, losses as loss_functions
+from vaedis import _check, _measured, losses as loss_functions
 from vaedis._diagnosis import FAINT, Advice, Diagnosis, FactorReport, LossReport
 from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.table import Table
 from vaedis.distances import Along, along, perceived
 from vaedis.distances._agreement import EQUAL, compare
+from vaedis.distances._kernels import kernel_for
 from vaedis.learning import largest_beta
 from vaedis.losses import BoxBlur, Loss
 
@@ -117,7 +118,7 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
 
 
 def _largest_beta(data: FactorData, loss: Loss, rows: torch.Tensor) -> float | None:
-    if not loss.quadratic:
+    if not _measured.is_form(loss, data, False):
         return None
     pixels = math.prod(data.shape)
     rows = torch.unique(rows)
@@ -224,7 +225,8 @@ def _along(
         found = {name: result if all_of[name] else dataclasses.replace(result, exact=False) for name, result in found.items()}
         return found, [name for name in names if name not in paired]
     if exact is None:
-        needed = sum(len(data.exact_bases(name, channelwise=loss.channelwise)) * space.sizes[space.position(name)] for name in names)
+        channelwise = kernel_for(data, loss).channelwise
+        needed = sum(len(data.exact_bases(name, channelwise=channelwise)) * space.sizes[space.position(name)] for name in names)
         exact = needed <= _EXACT_IMAGES
     return along(data, loss, factors=names, traversals=None if exact else traversals, seed=seed), []
 

@@ -21,6 +21,8 @@ from vaedis._names import AVERAGES, FRAMEWORKS, MODELS, PAIR_RULES
 
 # raised whenever a change of the package changes what a specification trains, so that stored runs are never taken for new ones
 MEANING = 1
+# what the name of a data set begins with in the spec of a run whose data were given to `fit`
+GIVEN = "given: "
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class RunSpec:
 
     def __post_init__(self):
         for name in ("data_options", "loss_options", "model_options"):
-            object.__setattr__(self, name, {key: _plain(value) for key, value in dict(getattr(self, name)).items()})
+            object.__setattr__(self, name, _frozen(dict(getattr(self, name))))
         if not isinstance(self.standardise, bool):
             raise ValueError(f"standardise must be True or False, not {self.standardise!r}.")
         _check.one_of("framework", self.framework, FRAMEWORKS)
@@ -104,16 +106,27 @@ class RunSpec:
             raise ValueError(f"warmup must be at most steps = {self.steps}, not {self.warmup}, or beta never reaches its value.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a plain dict that JSON can hold."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """Return the fields as a plain dict that JSON can hold, with options that may be changed without changing these."""
+        return {f.name: _thawed(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
     @property
     def key(self) -> str:
-        """A hash of 16 hexadecimal digits, shared only by equal specifications under the same meaning of the code."""
+        """A hash of 16 hexadecimal digits, shared only by specifications that train the same, under the same meaning of the code.
+
+        Raises
+        ------
+        ValueError
+            If an option or a loss holds something that no key can follow from.
+        """
         decides = {"meaning": MEANING, **self.to_dict(), **self._plain_options()}
-        if not self.warmup:
+        if not self.warmup or not self.beta:
             del decides["warmup"]  # as it is in the keys of runs that were stored before there was one
-        text = json.dumps(decides, sort_keys=True, default=str)
+        # what cannot matter has its default
+        if self.framework == "beta-vae":
+            decides |= {"average": "mean", "pairs": "paper-code"}
+        if self.loss == "bce":
+            decides["standardise"] = True
+        text = json.dumps(decides, sort_keys=True, default=_identity)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _plain_options(self) -> dict[str, dict[str, Any]]:
@@ -121,6 +134,8 @@ class RunSpec:
 
         def plain(value: Any) -> Any:
             whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer()
+            if isinstance(value, Mapping):
+                return {key: plain(inner) for key, inner in value.items()}
             return int(value) if whole else [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
         names = ("data_options", "loss_options", "model_options")
@@ -150,11 +165,49 @@ class RunSpec:
         return self.beta * height * width * channels / self.latents
 
 
-def _plain(value: Any) -> Any:
-    """An option as JSON can hold it: numpy's numbers and arrays become Python's."""
+class _Options(dict):
+    """A dict that cannot be changed, and nothing in it: what a key follows from must stay as it is."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("the options of a RunSpec cannot be changed; make another by replace, as in spec.replace(data_options={...}).")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __copy__(self) -> _Options:
+        return self
+
+    def __deepcopy__(self, _: Any) -> _Options:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Options, (dict(self),)
+
+
+def _frozen(value: Any) -> Any:
+    """An option as JSON can hold it, that cannot be changed: numpy's numbers and arrays become Python's."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, Mapping):
+        return _Options((key, _frozen(inner)) for key, inner in value.items())
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, list | tuple) else value
+
+
+def _thawed(value: Any) -> Any:
+    """An option in dicts and lists of its own."""
+    if isinstance(value, Mapping):
+        return {key: _thawed(inner) for key, inner in value.items()}
+    return [_thawed(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def _identity(value: Any) -> str:
+    """Text for what JSON cannot hold, from which the value follows."""
+    if hasattr(value, "fingerprint"):
+        return value.fingerprint()
+    raise ValueError(f"a key cannot follow from {value!r}; give options as numbers, text, lists and mappings, and losses as a Loss.")
 
 
 @dataclass(frozen=True)

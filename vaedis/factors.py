@@ -254,11 +254,11 @@ class FactorSpace:
         sizes = torch.tensor(self.sizes, device=device)
         if rule == "paper-code":
             k = torch.randint(1, max(F, 2), (n,), generator=generator, device=device)
-            k = torch.where(torch.rand(n, generator=generator, device=device) < 0.5, 1, k)
+            k = torch.where(torch.rand(n, generator=generator, device=device, dtype=torch.float32) < 0.5, 1, k)
         else:
             k = torch.randint(1, F + 1, (n,), generator=generator, device=device)
         # the k factors with the lowest random keys are a uniform choice of k out of F
-        keys = torch.rand(n, F, generator=generator, device=device)
+        keys = torch.rand(n, F, generator=generator, device=device, dtype=torch.float32)
         chosen = keys.argsort(-1).argsort(-1) < k[:, None]
         uniform = torch.rand(n, F, generator=generator, device=device, dtype=torch.float64)
         factors = self._to_factors(first)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check, losses
+from vaedis import _check, _measured, losses
 from vaedis.data import as_data
 from vaedis.data.coordinates import Coordinates, factor_groups
 from vaedis.distances._agreement import compare
@@ -189,6 +189,8 @@ def largest_beta(
     data = as_data(data)
     latents, samples = _check.count("latents", latents), _check.count("samples", samples, 2)
     form = losses.get(loss)
+    if form.quadratic:
+        _measured.need_form(form, data, standardise, "bounds on beta")
     if index is None:
         drawn = torch.Generator().manual_seed(seed)
         index = torch.arange(len(data)) if len(data) <= samples else data.draw(samples, generator=drawn)
@@ -256,6 +258,8 @@ def rate_distortion_beta(
     form, source = losses.get(loss), data
     if isinstance(data, Coordinates) and form == losses.MSE():
         source, form = data.source, data.distance
+    if form.quadratic:
+        _measured.need_form(form, source, standardise, "bounds on beta")
     generator = torch.Generator().manual_seed(seed)
     found = []
     # the function above is a sum over groups, so that its ratio to |v|² is largest within one

@@ -16,27 +16,57 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaedis import _check
+from vaedis._fingerprint import fingerprint
 
 
-@dataclass(frozen=True)
 class Loss:
     """A reconstruction loss: the base of all, and what they share.
+
+    A loss of your own defines `distance`, and where the decoder's output is no observation yet, `output` or ``__call__``. What a
+    faster way needs, it may declare; that is measured on images of the data at hand before the faster way is taken, and where it
+    does not hold, distances are computed pair by pair. Losses are equal if they are of one class and hold the same.
 
     Attributes
     ----------
     name : str
     quadratic : bool
-        Whether the loss is ``|embed(a) - embed(b)|²`` for a linear `embed`, so that averages over a data set are Gram products.
+        Whether the loss is ``|embed(a) - embed(b)|²``, so that each image is embedded once and averages over a data set are Gram
+        products. `embed` may be anything, such as features of a network; it is a *quadratic form*, which coordinates and bounds on
+        beta need, only where `embed` is linear.
     unit_range : bool
         Whether targets must lie in [0, 1] (and images are then not standardised).
     channelwise : bool
-        Whether the loss is a mean over channels of a loss of each channel alone.
+        Whether the loss is a sum over channels of a loss of each channel alone.
     """
 
     name = "loss"
     quadratic = False
     unit_range = False
     channelwise = True
+
+    def fingerprint(self) -> str:
+        """Return text that follows from the class of this loss and all that it holds, the same in every process.
+
+        Raises
+        ------
+        ValueError
+            If it holds something else than numbers, text, tensors, modules and collections and functions of these.
+        """
+        return f"{type(self).__name__} {fingerprint(self)}"
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or type(self) is not type(other):
+            return self is other
+        try:
+            return self.fingerprint() == other.fingerprint()  # type: ignore[attr-defined]
+        except ValueError:  # what cannot be compared is never taken for the same
+            return False
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"<loss {self.name!r} of class {type(self).__name__}>"
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each observation.
@@ -71,7 +101,7 @@ class Loss:
         raise TypeError(f"{type(self).__name__} is the base class of losses; use one of: {', '.join(LOSSES)}.")
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return vectors whose squared Euclidean distances are this loss.
+        """Return vectors whose squared Euclidean distances are this loss, where `quadratic` says that there are such vectors.
 
         Parameters
         ----------
@@ -84,12 +114,12 @@ class Loss:
         Raises
         ------
         TypeError
-            If the loss is not a quadratic form.
+            If the loss has no such vectors.
         """
         raise TypeError(f"the loss {self.name!r} is not a quadratic form, so it has no such vectors.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MSE(Loss):
     """Mean squared error, without the ½ of a Gaussian likelihood (paper, appendix B.1)."""
 
@@ -106,7 +136,7 @@ class MSE(Loss):
         return flat / math.sqrt(flat.shape[-1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MAE(Loss):
     """Mean absolute error."""
 
@@ -117,7 +147,7 @@ class MAE(Loss):
         return (a - b).abs().mean((-3, -2, -1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BCE(Loss):
     """Binary cross-entropy; the decoder puts out logits, and images lie in [0, 1].
 
@@ -142,7 +172,7 @@ class BCE(Loss):
         return F.binary_cross_entropy(a, b, reduction="none").mean((-3, -2, -1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoxBlur(Loss):
     """Mean squared error plus the weighted mean squared error of both images blurred by a box (section 6.1, equation 6).
 
@@ -213,7 +243,7 @@ def _band(n: int, radius: int, like: Tensor) -> Tensor:
     return ((i[:, None] - i).abs() <= radius).to(like.dtype) / (2 * radius + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pyramid(Loss):
     """Mean squared errors at several scales: of images averaged over blocks of 1, 2, 4, … pixels, each level with its weight.
 

@@ -6,6 +6,7 @@ they are the same on every device.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +16,11 @@ from torch import Tensor, nn
 
 from vaedis import _check
 from vaedis._convolutions import Conv2d, ConvTranspose2d
+
+# whatever a program's default is: the initial weights are drawn in it
+_Linear = functools.partial(nn.Linear, dtype=torch.float32)
+_Conv2d = functools.partial(Conv2d, dtype=torch.float32)
+_ConvTranspose2d = functools.partial(ConvTranspose2d, dtype=torch.float32)
 
 
 class VAE(nn.Module):
@@ -88,32 +94,32 @@ def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, paddin
     for _ in range(4):
         side = (side + 2 * padding - 4) // 2 + 1
     encoder = nn.Sequential(
-        Conv2d(channels, 32, 4, 2, padding),
+        _Conv2d(channels, 32, 4, 2, padding),
         nn.ReLU(inplace=True),
-        Conv2d(32, 32, 4, 2, padding),
+        _Conv2d(32, 32, 4, 2, padding),
         nn.ReLU(inplace=True),
-        Conv2d(32, 64, 4, 2, padding),
+        _Conv2d(32, 64, 4, 2, padding),
         nn.ReLU(inplace=True),
-        Conv2d(64, 64, 4, 2, padding),
+        _Conv2d(64, 64, 4, 2, padding),
         nn.ReLU(inplace=True),
         nn.Flatten(),
-        nn.Linear(64 * side * side, 256),
+        _Linear(64 * side * side, 256),
         nn.ReLU(inplace=True),
-        nn.Linear(256, 2 * latents),
+        _Linear(256, 2 * latents),
     )
     decoder = nn.Sequential(
-        nn.Linear(latents, 256),
+        _Linear(latents, 256),
         nn.ReLU(inplace=True),
-        nn.Linear(256, 1024),
+        _Linear(256, 1024),
         nn.ReLU(inplace=True),
         nn.Unflatten(1, (64, 4, 4)),
-        ConvTranspose2d(64, 64, 4, 2, 1),
+        _ConvTranspose2d(64, 64, 4, 2, 1),
         nn.ReLU(inplace=True),
-        ConvTranspose2d(64, 32, 4, 2, 1),
+        _ConvTranspose2d(64, 32, 4, 2, 1),
         nn.ReLU(inplace=True),
-        ConvTranspose2d(32, 32, 4, 2, 1),
+        _ConvTranspose2d(32, 32, 4, 2, 1),
         nn.ReLU(inplace=True),
-        ConvTranspose2d(32, channels, 4, 2, 1),
+        _ConvTranspose2d(32, channels, 4, 2, 1),
     )
     return VAE(encoder, decoder, latents, seed=seed)
 
@@ -142,7 +148,7 @@ def mlp_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, hidden:
 def _layers(widths: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        layers += [_Linear(before, after), nn.ReLU(inplace=True)]
     return layers[:-1]
 
 

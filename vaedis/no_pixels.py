@@ -227,4 +227,5 @@ def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np
         images_per_second=run.images_per_second,
         origin=run.data.origin,
         **made_by,
+        **scoring.taken_up(run),
     ), arrays

@@ -24,7 +24,7 @@ import torch
 
 from vaedis import _check, _files
 from vaedis._published import checkout, published, published_matrices
-from vaedis.experiments import GRIDS, PROFILES, RunSpec, grid
+from vaedis.experiments import GIVEN, GRIDS, PROFILES, RunSpec, grid
 
 Row = dict[str, Any]
 
@@ -289,6 +289,11 @@ def make_row(
     """
     from vaedis import __version__
 
+    if spec.data.startswith(GIVEN) or not isinstance(spec.loss, str):
+        raise ValueError(
+            f"a run on {spec.data} with the loss {spec.loss!r} cannot be stored, as a row must name both; only data sets and losses that "
+            "vaedis knows by a name can."
+        )
     _check.options("row", spec.key, scores or {}, _SCORES)
     _check.options("row", spec.key, made_by, _MADE_BY)
     facts = {

@@ -116,8 +116,15 @@ def run_one(
         images_per_second=run.images_per_second,
         origin=run.data.origin,
         **made_by,
+        **taken_up(run),
     )
     return row, {**summarise(run), **seen.learning(), **seen.history()}
+
+
+def taken_up(run: Run) -> dict[str, str]:
+    """Return what a row says of a run that went on from a checkpoint of other threads or another torch, whose bits are neither's."""
+    *before, _ = run.made_with or ("",)
+    return {"torch": f"{torch.__version__} (begun with {'; then '.join(before)})"} if before else {}
 
 
 def final_scores(run: Run, protocol: str, shape: tuple[int, int, int]) -> dict[str, float]:
@@ -240,7 +247,7 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
     low, high = mean.amin(0), mean.amax(0)
     z = mean[0].repeat(run.spec.latents, _CYCLE_FRAMES, 1)
     for latent in range(run.spec.latents):
-        z[latent, :, latent] = torch.lerp(low[latent], high[latent], torch.linspace(0, 1, _CYCLE_FRAMES, device=z.device))
+        z[latent, :, latent] = torch.lerp(low[latent], high[latent], torch.linspace(0, 1, _CYCLE_FRAMES, dtype=z.dtype, device=z.device))
     arrays = {
         "cycles": run.pictures(z.flatten(0, 1)).unflatten(0, z.shape[:2]).cpu().numpy(),
         "spread": losses.kl_to_prior(mean, logvar).mean(0).cpu().numpy(),

@@ -202,7 +202,7 @@ class Sweep:
 
     def _progress_kept(self) -> set[str]:
         """The checkpoints in which at least one step was taken."""
-        return {path.name for path in self.checkpoints.glob("*/*.safetensors") if int(path.stem.rpartition("-")[2])}
+        return {path.name for path in self.checkpoints.glob("*/*.safetensors") if _checkpoint.step_of(path)}
 
     @property
     def checkpoints(self) -> Path:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses, model as models
 from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
-from vaedis.experiments import RunSpec
+from vaedis.experiments import GIVEN, RunSpec
 
 if TYPE_CHECKING:
     from vaedis.metrics import Score
@@ -48,6 +48,15 @@ class Run:
         Of the arithmetic.
     failure : TrainingFailed or None
         In a sequence of runs, why this one stopped before its last step; its history then ends there, and its network is of no use.
+    taken : int
+        Steps that were taken so far, in `seconds`; of a run that failed, up to when that was noticed.
+    made_with : tuple of str
+        With checkpoints, the torch and, on a CPU, the number of threads that took the steps; more than one if a checkpoint of others was
+        taken up.
+
+    Notes
+    -----
+    The spec of a run whose data were given to `fit` names those, as in ``data="given: table"``; the store has no row for such a run.
     """
 
     spec: RunSpec
@@ -58,6 +67,8 @@ class Run:
     seconds: float
     precision: str = "float32"
     failure: TrainingFailed | None = None
+    taken: int = 0
+    made_with: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Note in the network what it sees, for those who are given nothing else."""
@@ -70,10 +81,10 @@ class Run:
 
     @property
     def images_per_second(self) -> float:
-        """Images that went forward and backward, a second; a pair counts as two."""
+        """Images that went forward and backward so far, a second; a pair counts as two."""
         batch, n = self.spec.batch, len(self.data)
         # the last batch of an epoch may be shorter
-        epochs, rest = divmod(self.spec.steps, -(-n // batch))
+        epochs, rest = divmod(self.taken, -(-n // batch))
         return (epochs * n + min(rest * batch, n)) * _images_per_item(self.spec) / self.seconds
 
     def observations(self, index: Tensor) -> Tensor:
@@ -187,7 +198,8 @@ def fit(
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, (images, labels), name or path, optional
-        Trained on instead of the data set that `spec` names: for data sets of your own. Whatever `data.as_data` takes.
+        Trained on instead of the data set that `spec` names: for data sets of your own. Whatever `data.as_data` takes. The spec of the
+        run says so, and its key is that of no other data.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a CPU, "bf16" for the convolutional
         network if the CPU has instructions for it (AVX-512 BF16 or AMX), and "float32" otherwise. Populations of perceptrons are float32.
@@ -198,8 +210,9 @@ def fit(
         At least 1 if there is a callback.
     checkpoint : path, optional
         A folder for checkpoints of the run, or of the population as a whole. If it holds one of the same specifications, training goes on
-        from there and ends with the same bits, on the same device, as if it had never been interrupted. The last two are kept; `forget`
-        removes them. Needs safetensors.
+        from there and ends with the same bits, on the same device, as if it had never been interrupted; with another number of threads or
+        another torch it goes on with a warning. Ctrl-C ends the step, writes a checkpoint, and is then raised as KeyboardInterrupt. The
+        last two are kept; `forget` removes them. Needs safetensors.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : float or callable, optional
@@ -214,7 +227,7 @@ def fit(
     TrainingFailed
         If the loss becomes NaN or infinite. Of a sequence, only the run whose loss it is stops, with a warning; see `Run.failure`.
     TrainingStopped
-        If the deadline was reached.
+        If the deadline was reached; of a sequence that is trained one after the other, with the runs that had ended.
     ValueError
         If a name or an option of the specification does not exist, or a value does not fit, or members of a population cannot be stacked.
     RuntimeError
@@ -257,7 +270,13 @@ def fit(
             raise ValueError(f"A population of perceptrons is trained in float32, not {precision!r}; use 'auto', or train one by one.")
         runs = _population.fit(specs, **options)
     else:
-        runs = [alone(s) for s in specs]
+        runs = []
+        try:
+            for s in specs:
+                runs.append(alone(s))
+        except TrainingStopped as stopped:
+            stopped.runs = runs
+            raise
     for run in runs:
         if run.failure is not None:
             warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=2)
@@ -269,15 +288,15 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     _check.count("checkpoint_every", checkpoint_every)
     place = data_sets.resolve_device(device)
     precision = _step.resolve_precision(precision, place, spec.model)
-    _step.keep_memory(place)
     loss = losses.get(spec.loss, **spec.loss_options)
-    data = data_sets.load(spec.data, device=place, **spec.data_options) if data is None else data.to(place)
+    given = data is not None
+    data = data.to(place) if given else data_sets.load(spec.data, device=place, **spec.data_options)
     if loss.unit_range:
         data.need_unit_range(loss.name)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = Run(spec, data, network, loss, {}, 0.0, precision)
-    kept = _loop.Kept(run, checkpoint)
+    run = Run(on_given(spec, data) if given else spec, data, network, loss, {}, 0.0, precision)
+    kept = _loop.Kept(run, spec, checkpoint)
     try:
         with _step.on_device(place), _step.arithmetic(precision):
             _loop.train(run, kept, time_is_up, callback, every, checkpoint_every)
@@ -285,6 +304,11 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
         run.failure = failure
     network.eval()
     return run
+
+
+def on_given(spec: RunSpec, data: FactorData) -> RunSpec:
+    """Return what a specification becomes that was trained on data that were given: one that names them, by some of their images."""
+    return spec.replace(data=f"{GIVEN}{data.name}", data_options={"images": _checkpoint.fingerprint_of(data)})
 
 
 def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:

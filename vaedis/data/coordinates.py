@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from vaedis import _check, losses
+from vaedis import _check, _measured, losses
 from vaedis.data.base import FactorData, as_floats
 from vaedis.data.xysquares import XYSquares
 from vaedis.losses import Loss
@@ -89,9 +89,8 @@ class Coordinates(FactorData):
 
             source = cast(FactorData, as_data(source))
         self.distance = losses.get(distance, **(distance_options or {}))
-        if not self.distance.quadratic:
-            raise ValueError(f"coordinates need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {self.distance.name!r}.")
         source.need_grid("coordinates")
+        _measured.need_form(self.distance, source, False, "coordinates")
         self.rotation = None if rotation is None else _check.count("rotation", rotation, 0)
         self.source, self.factors, self.device = source, source.factors, source.device
         self.name, self.origin = f"{source.name}, coordinates", source.origin
@@ -189,7 +188,7 @@ class _Made:
 def factor_groups(source: FactorData, loss: Loss) -> list[tuple[int, ...]]:
     """The smallest groups of factors whose distances add up to the whole distance."""
     every = tuple(range(len(source.factors)))
-    if not loss.channelwise or source.channel_factors is None:
+    if source.channel_factors is None or not _measured.is_channelwise(loss, source, False):
         return [every]
     groups: list[set[int]] = []
     for channel in source.channel_factors:
@@ -201,6 +200,7 @@ def factor_groups(source: FactorData, loss: Loss) -> list[tuple[int, ...]]:
     return [tuple(sorted(group)) for group in groups]
 
 
+@torch.no_grad()
 def _euclidean(source: FactorData, group: tuple[int, ...], loss: Loss, standardise: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Coordinates of a group's combinations, shape (n, d), the way to their images in [0, 1], shape (d, C*H*W), and the mean image."""
     _refuse_too_many(source, group)

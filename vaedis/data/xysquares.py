@@ -141,7 +141,7 @@ class XYSquares(FactorData):
             return self._table("float32", standardise).index_select(0, squares.flatten()).view(len(index), 3, height, width)
         # here the channels alternate, so few numbers lie side by side: fill in the background, then the few pixels of the squares
         low, high = self._levels(standardise)
-        x = torch.full((len(index), height, width, 3), low, device=self.device)
+        x = torch.full((len(index), height, width, 3), low, dtype=torch.float32, device=self.device)
         x.view(-1).index_fill_(0, self._lit(squares), high)
         return x.permute(0, 3, 1, 2)
 

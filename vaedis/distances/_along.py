@@ -115,7 +115,7 @@ def along(
     else:
         whole = []
         for name in names:
-            bases = data.exact_bases(name, channelwise=kernel.loss.channelwise)
+            bases = data.exact_bases(name, channelwise=kernel.channelwise)
             if len(bases) * sizes[name] < len(data):
                 _listed(data, kernel, data.factors.traversal(name, bases), tallies[name], memory)
             else:

@@ -15,14 +15,13 @@ only a reader's own data have.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import functools
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaedis import losses
+from vaedis import _arithmetic, _measured, losses
 from vaedis.data.base import FactorData, as_floats
 from vaedis.losses import Loss
 
@@ -41,8 +40,8 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
     if type(loss) is losses.MSE and data.dtype == torch.uint8:
         return ByteGram(data, loss, standardise)
     _try(loss, data)
-    if loss.quadratic:
-        return Gram(data, loss, standardise)
+    if _measured.has_vectors(loss, data, standardise):
+        return Vectors(data, loss, standardise) if _measured.is_own(loss) else Gram(data, loss, standardise)
     if type(loss) is losses.BCE:
         return CrossEntropy(data, loss, standardise)
     if type(loss) is losses.MAE:
@@ -57,6 +56,8 @@ def _try(loss: Loss, data: FactorData) -> None:
     says = f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and {channels} channel{'s' * (channels > 1)}"
     try:
         found = loss.distance(blank, blank)
+        if loss.quadratic and type(loss).embed is not Loss.embed:
+            loss.embed(blank)
     except (RuntimeError, IndexError) as problem:
         raise ValueError(f"{says}: {next(iter(str(problem).splitlines()), type(problem).__name__)}.") from problem
     if found.shape != (2,):
@@ -83,11 +84,17 @@ class Kernel:
     def __init__(self, data: FactorData, loss: Loss, standardise: bool):
         self.data, self.loss, self.standardise = data, loss, standardise
 
+    @functools.cached_property
+    def channelwise(self) -> bool:
+        """Whether the loss is a sum over the channels of images of this data set."""
+        return _measured.is_channelwise(self.loss, self.data, self.standardise)
+
     def pixels(self, x: Tensor) -> Tensor:
         """Map images, shape (..., H, W, C), to what the loss compares, float64 of shape (..., C, H, W)."""
         numbers = as_floats(x.movedim(-1, -3), torch.float64)
         return self.data.standardise(numbers) if self.standardise else numbers
 
+    @torch.no_grad()
     def distances(self, x: Tensor) -> Tensor:
         """Return the distances within groups of images.
 
@@ -101,11 +108,17 @@ class Kernel:
             Row: the reconstruction. Column: the target.
         """
         x = self.pixels(x)
-        return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
+        if not _measured.is_own(self.loss):
+            return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
+        # of a loss of one's own no more is asked than in training: two batches of one shape
+        flat = x.flatten(0, 1)
+        rows = [self.loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
+        return torch.stack([row.view(x.shape[:2]) for row in rows], 1).double()
 
+    @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
-        return self.loss.distance(self.pixels(a), self.pixels(b))
+        return self.loss.distance(self.pixels(a), self.pixels(b)).double()
 
 
 class Gram(Kernel):
@@ -131,6 +144,27 @@ class Gram(Kernel):
         """
         v = self.loss.embed(self.pixels(x))
         return v.sum(0), v.square().sum()
+
+
+class Vectors(Gram):
+    """Distances of vectors that any function makes of an image, such as features of a network: each image is embedded once."""
+
+    number_bytes = 48
+
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images: see `Kernel.distances`."""
+        v = self._embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        v = v - v[:, :1]
+        return _from_gram(v @ v.transpose(1, 2))
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sums of vectors and of their squared lengths: see `Gram.moments`."""
+        v = self._embed(x)
+        return v.sum(0), v.square().sum()
+
+    @torch.no_grad()
+    def _embed(self, x: Tensor) -> Tensor:
+        return self.loss.embed(self.pixels(x)).double()
 
 
 class ByteGram(Gram):
@@ -182,7 +216,8 @@ class ByteGram(Gram):
             return torch.zeros(T, f, f, dtype=torch.float64, device=x.device)
         v, top, _ = self._numbers(words.index_select(3, kept))
         v = v.flatten(0, 1)
-        with _full_precision():
+        # whatever shorter format a program has allowed for its networks
+        with _arithmetic.held(matmul="ieee", cpu_matmul="ieee"):
             products = torch.bmm(v, v.transpose(1, 2))
         by_channel = products.view(T, channels, -1, f, f).double().sum(2)
         return (_from_gram(by_channel) * self._weights(x)[:, None, None]).sum(1) / (top**2 * self.numbers)
@@ -248,20 +283,3 @@ def _from_gram(gram: Tensor) -> Tensor:
     found = square[..., :, None] + square[..., None, :] - 2 * gram
     found.diagonal(dim1=-2, dim2=-1).zero_()
     return found.clamp_(min=0)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Multiply in float32 proper, whatever shorter format a program has allowed for its networks."""
-    # one setting for each kind of device; torch refuses to read the one setting for all of them once these have been set
-    of_devices = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
-    everywhere = getattr(torch.backends, "fp32_precision", None)
-    # what a device has taken over from the setting for everything must follow that again afterwards
-    before = ["none" if (own := of_device.fp32_precision) == everywhere else own for of_device in of_devices]
-    for of_device in of_devices:
-        of_device.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for of_device, precision in zip(of_devices, before, strict=True):
-            of_device.fp32_precision = precision

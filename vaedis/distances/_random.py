@@ -115,7 +115,7 @@ def _independent_parts(data: FactorData, kernel: Kernel) -> list[Tensor] | None:
         return [torch.arange(len(data), device=data.device)] if len(data) <= _ALL_PAIRS else None
     space = data.factors
     groups = [set(range(len(space)))]
-    if data.channel_factors is not None and kernel.loss.channelwise and kernel.symmetric:
+    if data.channel_factors is not None and kernel.channelwise and kernel.symmetric:
         groups = []
         for channel in data.channel_factors:
             joined = set(channel).union(*(g for g in groups if g & set(channel)))

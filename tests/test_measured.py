@@ -1,0 +1,254 @@
+"""Losses of one's own: what they are told apart by, and what is measured of them before a faster way is taken."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import vaedis as vd
+from vaedis import _measured, losses
+from vaedis.distances._kernels import Kernel, Vectors, kernel_for
+from vaedis.learning import largest_beta, rate_distortion_beta
+
+SQUARES = vd.load("xysquares", image_size=16, square_size=8, grid_spacing=1, num_squares=3)
+GREY = vd.load("xysquares", image_size=16, square_size=4, grid_size=4, rgb=False, num_squares=1)
+SPEC = vd.RunSpec(
+    data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
+    model="mlp",
+    model_options={"hidden": [16]},
+    latents=2,
+    steps=12,
+    batch=8,
+)
+
+
+class Weighted(losses.Loss):
+    name = "weighted"
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def distance(self, a, b):
+        return (self.weight * (a - b).square()).mean((-1, -2, -3))
+
+
+class Renamed(Weighted):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Half(losses.MSE):
+    """Inherits `quadratic` and `embed` of a loss that it is not."""
+
+    factor: float = 0.5
+    name = "half"
+
+    def distance(self, a, b):
+        return self.factor * super().distance(a, b)
+
+
+class Features(losses.Loss):
+    """Squared distances of features that are not linear in the image."""
+
+    name, quadratic = "features", True
+
+    def __init__(self, seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, 2), torch.nn.ReLU(), torch.nn.Flatten())
+
+    def embed(self, x):
+        return self.network(x.float())
+
+    def distance(self, a, b):
+        return (self.embed(a) - self.embed(b)).square().sum(-1)
+
+
+class Brightest(losses.Loss):
+    """Mixes channels, and inherits that it does not."""
+
+    name = "brightest"
+
+    def distance(self, a, b):
+        return (a.amax(-3) - b.amax(-3)).square().mean((-1, -2))
+
+
+class BrightestSquares(Brightest):
+    quadratic = True
+
+    def embed(self, x):
+        return x.amax(-3).flatten(-2) / 16
+
+
+class Shifted(losses.Loss):
+    """A quadratic form whose vectors are linear but for a constant."""
+
+    name, quadratic = "shifted", True
+
+    def embed(self, x):
+        return 3 * x.flatten(-3) / x[0].numel() ** 0.5 + 1
+
+    def distance(self, a, b):
+        return (self.embed(a) - self.embed(b)).square().sum(-1)
+
+
+def closing_over(weight):
+    class Closed(losses.Loss):
+        def distance(self, a, b):
+            return weight * (a - b).square().mean((-1, -2, -3))
+
+    return Closed()
+
+
+def network(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "same", "other"),
+    [
+        (Weighted(1), Weighted(1.0), Weighted(100.0)),
+        (Weighted("a"), Weighted("a"), Weighted("b")),
+        (Weighted(torch.ones(3)), Weighted(torch.ones(3)), Weighted(torch.tensor([1.0, 1.0, 2.0]))),
+        (Weighted(torch.ones(4)), Weighted(torch.ones(4)), Weighted(torch.ones(2, 2))),
+        (Weighted(np.arange(3)), Weighted(np.arange(3)), Weighted(np.arange(3.0))),
+        (Weighted(network(0)), Weighted(network(0)), Weighted(network(1))),
+        (Weighted([1, {"a": (2, 3)}]), Weighted([1, {"a": (2, 3)}]), Weighted([1, {"a": (2, 4)}])),
+        (Weighted(lambda x: x), Weighted(1).__class__(lambda x: x), Weighted(lambda x: x + 1)),
+        (closing_over(2), closing_over(3 - 1), closing_over(3)),
+        (Weighted(1), Weighted(1), Renamed(1)),
+        (losses.BoxBlur(3), losses.BoxBlur(3), losses.BoxBlur(4)),
+        (Half(), Half(factor=0.5), Half(factor=0.25)),
+    ],
+)
+def test_a_loss_is_told_apart_by_all_that_it_holds(one, same, other):
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+    keys = [SPEC.replace(loss=loss).key for loss in (one, same, other)]
+    assert keys[0] == keys[1] != keys[2]
+    assert one != other
+    if type(one) is type(same):
+        assert one == same
+        assert hash(one) == hash(same)
+
+
+def test_what_cannot_be_told_apart_is_refused_where_it_must_be_and_equals_only_itself():
+    one, other = Weighted(iter([1])), Weighted(iter([1]))
+    assert one == one
+    assert one != other
+    with pytest.raises(ValueError, match=r"Weighted\.weight is a list_iterator, so it cannot be told whether two such losses are the"):
+        SPEC.replace(loss=one).key  # noqa: B018
+    with pytest.raises(ValueError, match="a key cannot follow from <object object"):
+        vd.RunSpec(data_options={"source": object()}).key  # noqa: B018
+
+
+def test_a_fingerprint_is_the_same_in_every_process():
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_measured as t
+print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key)
+"""
+    here = os.path.dirname(__file__)
+    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [*Features(3).fingerprint().split(), SPEC.replace(loss=Half()).key]
+
+
+def test_losses_of_one_class_share_no_population_and_no_checkpoint(tmp_path):
+    one, hundred = SPEC.replace(loss=Weighted(1.0)), SPEC.replace(loss=Weighted(100.0))
+    first = [run.history["recon"][0] for run in vd.fit([one, hundred], device="cpu")]
+    assert first[1] == pytest.approx(100 * first[0], rel=1e-5)
+    vd.fit(one, device="cpu", checkpoint=tmp_path)
+    resumed = vd.fit(hundred, device="cpu", checkpoint=tmp_path)
+    assert np.array_equal(resumed.history["recon"], vd.fit(hundred, device="cpu").history["recon"])
+
+
+def pair_by_pair(data, loss, factor):
+    """The mean over all traversals of the loss itself, on float64 images."""
+    index = data.factors.traversal(factor, data.factors.traversal_bases(factor))
+    size, step = index.shape[1], max(1, len(index) // 512)
+    images = data.images(index[::step].flatten()).permute(0, 3, 1, 2).double() / 255
+    x = images.unflatten(0, (-1, size))
+    with torch.no_grad():
+        return np.array([[float(loss.distance(x[:, i], x[:, j]).double().mean()) for j in range(size)] for i in range(size)])
+
+
+@pytest.mark.parametrize(("loss", "kernel"), [(Features(), Vectors), (Half(), Kernel), (Shifted(), Vectors), (Weighted(2.0), Kernel)])
+def test_the_fast_way_is_taken_only_where_it_is_right(loss, kernel):
+    assert type(kernel_for(GREY, loss)) is kernel
+    matrix = vd.distances.traversal_matrices(GREY, loss, factors=["x_R"])["x_R"]
+    np.testing.assert_allclose(matrix, pair_by_pair(GREY, loss, "x_R"), rtol=1e-5, atol=1e-8)
+    # the mean over all pairs, in closed form or not
+    every = torch.arange(len(GREY))
+    a, b = (part.flatten() for part in torch.meshgrid(every, every, indexing="ij"))
+    right = float(vd.distances.perceived(GREY, a, b, loss=loss).mean())
+    assert vd.distances.random_pairs(GREY, loss, pairs=100).mean == pytest.approx(right, rel=1e-5)
+
+
+def test_each_image_is_embedded_once():
+    class Counted(Features):
+        images = 0
+
+        def embed(self, x):
+            Counted.images += len(x)
+            return super().embed(x)
+
+    kernel = kernel_for(GREY, Counted())
+    Counted.images = 0
+    index = GREY.factors.traversal("x_R", torch.zeros(1, dtype=torch.long))
+    kernel.distances(GREY.images(index.flatten()).unflatten(0, index.shape))
+    assert Counted.images == index.numel()
+
+
+@pytest.mark.parametrize("loss", [Brightest(), BrightestSquares()])
+def test_a_loss_that_mixes_channels_is_averaged_over_all_traversals(loss):
+    assert loss.channelwise  # inherited, and wrong
+    data = vd.load("xysquares", image_size=16, square_size=8, grid_spacing=2, num_squares=3, grid_size=3)
+    assert not _measured.is_channelwise(loss, data, False)
+    found = vd.distances.along(data, loss, factors=["x_R"])["x_R"]
+    assert found.traversals == len(data) // 3
+    np.testing.assert_allclose(found.matrix, pair_by_pair(data, loss, "x_R"), rtol=1e-6)
+    v = BrightestSquares().embed(data.images(torch.arange(len(data))).permute(0, 3, 1, 2).double() / 255)
+    right = 2 * float(v.square().sum(1).mean() - v.mean(0).square().sum())
+    assert vd.distances.random_pairs(data, loss, pairs=100).mean == pytest.approx(right, rel=1e-6)
+
+
+def test_a_loss_of_channels_keeps_its_fast_way():
+    assert _measured.is_channelwise(Weighted(2.0), SQUARES, False)
+    assert _measured.is_channelwise(Weighted(torch.tensor([1.0, 2.0, 3.0])[:, None, None]), SQUARES, True)
+    few = vd.distances.along(SQUARES, Weighted(2.0), factors=["x_R"])["x_R"]
+    np.testing.assert_allclose(few.matrix, 2 * vd.distances.along(SQUARES, "mse", factors=["x_R"])["x_R"].matrix, rtol=1e-6)
+    assert few.traversals < 100
+
+
+@pytest.mark.parametrize("loss", [Features(), Half()])
+def test_what_needs_a_quadratic_form_refuses_a_loss_that_only_says_so(loss):
+    with pytest.raises(ValueError, match=f"coordinates need a loss that is a quadratic form, .* not '{loss.name}': it must be declared"):
+        vd.load("coordinates", source=GREY, distance=loss)
+    for bound in (largest_beta, rate_distortion_beta):
+        with pytest.raises(ValueError, match="bounds on beta need a loss that is a quadratic form"):
+            bound(GREY, 2, loss=loss)
+
+
+def test_a_quadratic_form_of_ones_own_has_coordinates_and_bounds():
+    coordinates = vd.load("coordinates", source=GREY, distance=Shifted())
+    index = torch.arange(len(GREY))
+    c = coordinates.coordinates(index, standardise=False)
+    right = vd.distances.perceived(GREY, index, index.flip(0), loss=Shifted())
+    torch.testing.assert_close((c - c.flip(0)).square().mean(1), right)
+    assert largest_beta(GREY, 2, loss=Shifted()) == pytest.approx(9 * largest_beta(GREY, 2), rel=1e-4)
+
+
+def test_the_losses_of_the_package_are_believed_and_cost_nothing():
+    class Silent(type(GREY)):
+        def _observations(self, *_):
+            pytest.fail("an image was made to measure a loss")
+
+    data = Silent(image_size=16, square_size=4, grid_size=4, rgb=False, num_squares=1)
+    for name in losses.LOSSES:
+        kernel_for(data, name).channelwise  # noqa: B018

@@ -1,0 +1,106 @@
+"""Measure on images of a data set what a loss declares of itself, before a faster way relies on it.
+
+The package's own losses are tested and believed. Of any other, the declaration may be inherited or wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vaedis import losses
+from vaedis.losses import Loss
+
+if TYPE_CHECKING:
+    from vaedis.data.base import FactorData
+
+_IMAGES = 8
+_PAIRS = 24
+# networks compute in float32
+_RELATIVE, _ABSOLUTE = 1e-4, 1e-6
+
+
+def is_own(loss: Loss) -> bool:
+    """Return whether a loss is none of the package's, so that what it declares must be measured."""
+    return type(loss) not in losses.LOSSES.values()
+
+
+@torch.no_grad()
+def has_vectors(loss: Loss, data: FactorData, standardise: bool) -> bool:
+    """Return whether a loss is ``|embed(a) - embed(b)|²`` between images of a data set."""
+    if not is_own(loss) or not loss.quadratic or type(loss).embed is Loss.embed:
+        return loss.quadratic and type(loss).embed is not Loss.embed
+    x = _some(data, standardise)
+    vectors = loss.embed(x).double()
+    if vectors.ndim != 2:
+        return False
+    squares = torch.stack([(vector - vectors).square().sum(-1) for vector in vectors])
+    direct = torch.stack([loss.distance(image.expand_as(x), x) for image in x[:, None]]).double()
+    return _close(direct, squares)
+
+
+@torch.no_grad()
+def is_form(loss: Loss, data: FactorData, standardise: bool) -> bool:
+    """Return whether a loss is a quadratic form between images of a data set: has vectors, which are linear in the image."""
+    if not has_vectors(loss, data, standardise):
+        return False
+    if not is_own(loss):
+        return True
+    x = _some(data, standardise)
+    other, third = x.roll(1, 0), x.roll(3, 0)
+    together = loss.embed(x - other + third).double()
+    apart = loss.embed(x).double() - loss.embed(other).double() + loss.embed(third).double()
+    return bool((together - apart).abs().max() <= _RELATIVE * apart.abs().max())
+
+
+def need_form(loss: Loss, data: FactorData, standardise: bool, what: str) -> None:
+    """Raise a ValueError that says what cannot be had of a loss unless it is a quadratic form between images of a data set."""
+    if not is_form(loss, data, standardise):
+        raise ValueError(
+            f"{what} need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {loss.name!r}: it must be declared with "
+            "quadratic = True and an embed that is linear and whose squared distances are the loss."
+            if loss.quadratic
+            else f"{what} need a loss that is a quadratic form, such as 'mse' or 'box-blur', not {loss.name!r}."
+        )
+
+
+@torch.no_grad()
+def is_channelwise(loss: Loss, data: FactorData, standardise: bool) -> bool:
+    """Return whether a loss is a sum over channels, of images of a data set whose channels depend on different factors.
+
+    Exactly then two pairs of images have the same sum of losses after they exchange one channel.
+    """
+    if not is_own(loss) or not loss.channelwise or data.channel_factors is None:
+        return loss.channelwise
+    generator, space = torch.Generator().manual_seed(0), data.factors
+    # one factor moves while the others are at 0, as in the traversals that a sum over channels would need
+    factor = torch.randint(len(space), (_PAIRS,), generator=generator)
+    sizes, strides = torch.tensor(space.sizes)[factor], torch.tensor(space.strides)[factor]
+    moved = [(torch.rand(_PAIRS, generator=generator, dtype=torch.float64) * sizes).long() * strides for _ in range(2)]
+    drawn = [data.draw(_PAIRS, generator=generator) for _ in range(4)]
+    a, b, c, d = (
+        data.observations(torch.cat(pair), standardise=standardise).double()
+        for pair in ((moved[0], drawn[0]), (moved[1], drawn[1]), (drawn[2], drawn[2]), (drawn[3], drawn[3]))
+    )
+    before = loss.distance(a, b) + loss.distance(c, d)
+    for channel in range(data.shape[2]):
+        exchange = torch.zeros(data.shape[2], 1, 1, dtype=torch.bool, device=a.device)
+        exchange[channel] = True
+        ours = loss.distance(torch.where(exchange, c, a), torch.where(exchange, d, b))
+        theirs = loss.distance(torch.where(exchange, a, c), torch.where(exchange, b, d))
+        if not _close(ours + theirs, before):
+            return False
+    return True
+
+
+def _some(data: FactorData, standardise: bool) -> Tensor:
+    """A few images: the first ones, which are neighbours, and others from anywhere."""
+    first = torch.arange(min(_IMAGES // 2, len(data)))
+    drawn = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
+    return data.observations(torch.cat([first, drawn]), standardise=standardise).double()
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return bool(((a - b).abs() <= _RELATIVE * b.abs() + _ABSOLUTE * b.abs().max()).all())
