@@ -157,16 +157,19 @@ def _of_sample(
     generator = torch.Generator(data.device).manual_seed(seed)
     found = {}
     for name, size in sizes.items():
+        if size > MOST_VALUES:
+            # different ones, so that there are never more images than the data set has
+            bases = data.exact_bases(name, channelwise=kernel.loss.channelwise)
+            chosen = torch.randperm(len(bases), generator=generator, device=data.device)[:traversals]
+            groups = _groups(data.factors.traversal(name, bases[chosen]), len(bases) <= traversals)
+            found[name] = _of_groups(data, kernel, name, groups, size, traversals, seed, memory)
+            continue
         if sets:
             bases, which = spread_sets(data.factors, name, traversals, generator)
         else:
             bases, which = data.factors.sample_index(traversals, generator=generator), None
-        index = data.factors.traversal(name, bases)
-        if size > MOST_VALUES:
-            found[name] = _of_groups(data, kernel, name, _groups(index, False), size, traversals, seed, memory)
-            continue
         total = Tally(size, kernel.symmetric, data.device, sets)
-        _listed(data, kernel, index, total, memory, which)
+        _listed(data, kernel, data.factors.traversal(name, bases), total, memory, which)
         found[name] = total.result(name, False)
     return found
 
