@@ -103,7 +103,7 @@ class LossReport:
         Over the same pairs, the rank correlation with the sum of the factors' differences.
     factors : tuple of FactorReport
         In the order of the data set.
-    unpaired : dict of str to str
+    why_unpaired : dict of str to str
         Factors of which no two images differ in them alone, so that nothing can be said, and why that is.
     largest_beta : float or None
         Above this a VAE that starts from nothing learns nothing, to first order (`learning.largest_beta`): beta weighs the sum of the KL
@@ -114,7 +114,7 @@ class LossReport:
     random_mean: float
     random_rank: float | None
     factors: tuple[FactorReport, ...]
-    unpaired: dict[str, str]
+    why_unpaired: dict[str, str]
     largest_beta: float | None = None
 
     @property
@@ -128,6 +128,11 @@ class LossReport:
         )
 
     @property
+    def unpaired(self) -> tuple[str, ...]:
+        """Factors of which no two images differ in them alone."""
+        return tuple(self.why_unpaired)
+
+    @property
     def measured(self) -> bool:
         """Whether the order of every factor was measured."""
         return not self.unmeasured()
@@ -135,7 +140,7 @@ class LossReport:
     def unmeasured(self) -> dict[str, list[str]]:
         """Return the factors whose order was not measured, by the reason: {reason: factors}."""
         found: dict[str, list[str]] = {}
-        for name, reason in self.unpaired.items():
+        for name, reason in self.why_unpaired.items():
             found.setdefault(reason, []).append(name)
         for f in self.factors:
             if f.verdict == UNMEASURED:
@@ -259,7 +264,12 @@ class Diagnosis:
         plain = dataclasses.asdict(self)
         plain["measured"] = self.measured
         for report, found in zip(plain["losses"], self.losses, strict=True):
-            report |= {"verdict": found.verdict, "measured": found.measured, "kinds": found.kinds()}
+            report |= {
+                "verdict": found.verdict,
+                "measured": found.measured,
+                "unpaired": found.unpaired,
+                "kinds": found.kinds(),
+            }
         return _plain(plain)
 
     def save(self, *, html: str | os.PathLike[str] | None = None, json_file: str | os.PathLike[str] | None = None) -> None:
@@ -307,4 +317,4 @@ def _ranks(within: WithinRank) -> str:
     """Return a mean over traversals and its spread, as text."""
     if within.mean is None:
         return "none"
-    return f"{within.mean:.2f}" if within.traversals == 1 else f"{within.mean:.2f} ± {within.sd:.2f}"
+    return f"{within.mean:.2f}" if within.traversals == 1 else f"{within.mean:.2f} (sd {within.sd:.2f})"

@@ -43,7 +43,7 @@ def page(found: Diagnosis) -> str:
     parts.append(
         '<p class="facts">Importance: mean perceived distance between different values of the factor, the others fixed. Of '
         "random: the same over that of random pairs. Rank and circle within: rank correlation of perceived with ground-truth distances "
-        "within each traversal, along a line and along a circle, as the mean over traversals ± their standard deviation. Learned: the order in which a VAE is expected to find the factors, largest distance "
+        "within each traversal, along a line and along a circle, as the mean over traversals and their standard deviation (sd). Learned: the order in which a VAE is expected to find the factors, largest distance "
         "first. That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
     )
     return (

@@ -41,7 +41,8 @@ def along(
 
     Exact over all traversals of the data set unless a sample is asked for. Each image is read once or twice for all factors together, and
     only a block of images is held at a time. Where several images share all their factors, as in a `Table`, all of them count: all pairs
-    of images that differ in the factor alone, or of groups of more than 1,024 images a random sample of pairs. The values of a factor that
+    of images that differ in the factor alone, or of groups of more than 1,024 images a random sample of pairs, whose standard error is
+    then an upper bound. The values of a factor that
     has more than 256 are grouped into 256 bins of neighbours, which are then what is called its values. MSE is computed without any rounding error but that of its last digit, and other
     losses in float64 (``distances/_kernels.py`` says how).
 
@@ -312,5 +313,6 @@ def _read_grid(data: FactorData, group: Sequence[str], memory: int) -> Iterator[
 
 def _step(data: FactorData, kernel: Kernel, size: int, memory: int) -> int:
     """How many traversals to work on at a time."""
-    traversal = size * int(np.prod(data.shape)) * kernel.number_bytes + size**2 * _PAIR_BYTES
-    return max(1, min(_WORK, memory // 4) // traversal)
+    work = min(_WORK, memory // 4)
+    images = size * int(np.prod(data.shape)) * kernel.number_bytes
+    return max(1, work // max(images, size**2 * _PAIR_BYTES))
