@@ -42,9 +42,10 @@ def page(found: Diagnosis) -> str:
         parts.append("<h2>What would help</h2><ul>" + "".join(f"<li>{_(advice.text)}</li>" for advice in found.advice) + "</ul>")
     parts.append(
         '<p class="facts">Importance: mean perceived distance between different values of the factor, the others fixed. Of '
-        "random: the same over that of random pairs. Rank and circle within: rank correlation of perceived with ground-truth distances "
-        "within each traversal, along a line and along a circle, as the mean over traversals and their standard deviation (sd). Learned: the order in which a VAE is expected to find the factors, largest distance "
-        "first. That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
+        "random: the same over that of random pairs. Rank and circle within: rank correlation of perceived with ground-truth "
+        "distances within each traversal, along a line and along a circle, as the mean over traversals and their standard "
+        "deviation (sd). Learned: the order in which a VAE is expected to find the factors, largest distance first. That a "
+        "factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
     )
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

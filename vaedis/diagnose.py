@@ -6,7 +6,6 @@ whether the factor can be found, and when.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 

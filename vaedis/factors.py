@@ -187,7 +187,8 @@ class FactorSpace:
         Tensor of int64, shape (number of traversals,)
         """
         f = self.position(factor)
-        names = range(len(self)) if vary is None else _check.listed(vary)
+        vary = [vary] if isinstance(vary, str) else vary
+        names = range(len(self)) if vary is None else vary
         others = sorted({self.position(name) for name in names} - {f})
         base = torch.zeros(1, dtype=torch.int64, device=device)
         for i in others:

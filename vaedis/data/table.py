@@ -199,8 +199,12 @@ class Table(FactorData):
             usable = np.sort(np.random.default_rng(seed).choice(usable, most, replace=False))
         order = np.argsort(cell, kind="stable")
         rows = order[np.isin(group[order], usable)]
-        parts = self._index(rows), self.codes[rows, f], np.searchsorted(usable, group[rows])
-        return Groups(*(torch.from_numpy(part) for part in parts), complete)
+        return Groups(
+            index=torch.from_numpy(self._index(rows)),
+            values=torch.from_numpy(self.codes[rows, f]),
+            group=torch.from_numpy(np.searchsorted(usable, group[rows])),
+            complete=complete,
+        )
 
     def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw images at random, with replacement: Tensor of int64, shape (n,)."""

@@ -40,11 +40,13 @@ def along(
     """Return the perceived distances along each factor: mean matrix, spread and distribution.
 
     Exact over all traversals of the data set unless a sample is asked for. Each image is read once or twice for all factors together, and
-    only a block of images is held at a time. Where several images share all their factors, as in a `Table`, all of them count: all pairs
-    of images that differ in the factor alone, or of groups of more than 1,024 images a random sample of pairs, whose standard error is
-    then an upper bound. The values of a factor that
-    has more than 256 are grouped into 256 bins of neighbours, which are then what is called its values. MSE is computed without any rounding error but that of its last digit, and other
+    only a block of images is held at a time. MSE is computed without any rounding error but that of its last digit, and other
     losses in float64 (``distances/_kernels.py`` says how).
+
+    Where several images of a `Table` share all their factors, all of them count: all pairs of images
+    that differ in the factor alone. Of a group of more than 1,024 such images the pairs within random
+    parts are compared, and the standard error is an upper bound. The values of a factor that has more
+    than 256 are grouped into 256 bins of neighbours, which then stand for its values.
 
     Parameters
     ----------
@@ -133,9 +135,7 @@ def _groups(table: Tensor, complete: bool) -> Groups:
     return Groups(table[group, values], values, group.unique(return_inverse=True)[1], complete)
 
 
-def _of_groups(
-    data: FactorData, kernel: Kernel, factor: str, groups: Groups, size: int, most: int | None, seed: int, memory: int
-) -> Along:
+def _of_groups(data: FactorData, kernel: Kernel, factor: str, groups: Groups, size: int, most: int | None, seed: int, memory: int) -> Along:
     """Return the distances along a factor within groups that may have several images of a value."""
     blocks = blocks_of(groups, size, most=most, seed=seed)
     dependent = blocks.dependent and not groups.complete
