@@ -209,7 +209,9 @@ def _no_farther(found: Along) -> bool:
     """Whether images of different values are no farther apart than those of one value, if there are such."""
     if found.same is None:
         return False
-    return found.mean - found.same <= max(FLAT * found.mean, 4 * found.standard_errors()[0])
+    pairs = (found.pairs.sum() - found.pairs.trace()) / 2
+    error = math.hypot(found.same_error, found.sd / math.sqrt(pairs))
+    return found.mean - found.same <= max(FLAT * found.mean, 4 * error)
 
 
 def _flat(found: Along, line: WithinRank) -> bool:

@@ -138,15 +138,13 @@ def _groups(table: Tensor, complete: bool) -> Groups:
 def _of_groups(data: FactorData, kernel: Kernel, factor: str, groups: Groups, size: int, most: int | None, seed: int, memory: int) -> Along:
     """Return the distances along a factor within groups that may have several images of a value."""
     blocks = blocks_of(groups, size, most=most, seed=seed)
-    dependent = blocks.dependent and not groups.complete
-    total = Tally(min(size, MOST_VALUES), kernel.symmetric, data.device, blocks.groups if dependent else 0)
+    total = Tally(min(size, MOST_VALUES), kernel.symmetric, data.device)
     work = min(_WORK, memory // 4)
-    for index, values, group in blocks.batches(work // _image_bytes(data, kernel), work // _PAIR_BYTES):
+    for index, values in blocks.batches(work // _image_bytes(data, kernel), work // _PAIR_BYTES):
         index, values = index.to(data.device), values.to(data.device)
         present = index >= 0
         distances = _distances(data, kernel, index, memory)
-        which = group.to(data.device) if dependent else None
-        total.add(distances, None if bool(present.all()) else present, which, values.clamp(min=0))
+        total.add(distances, None if bool(present.all()) else present, values=values.clamp(min=0))
     return total.result(factor, blocks.complete)
 
 

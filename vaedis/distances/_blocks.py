@@ -32,26 +32,16 @@ class Blocks:
     ----------
     index, values : list of ndarray of int64
         Of each block, the images' indices and the factor's values or bins.
-    group : ndarray of int64, shape (blocks,)
-        The group that each block is of.
-    groups : int
     complete : bool
         Whether all pairs of all groups are in one of the blocks.
     """
 
     index: list[np.ndarray]
     values: list[np.ndarray]
-    group: np.ndarray
-    groups: int
     complete: bool
 
-    @property
-    def dependent(self) -> bool:
-        """Whether some blocks are of one group, of which there are others that were not drawn."""
-        return len(self.index) > self.groups
-
-    def batches(self, images: int, numbers: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield blocks of about one size together: index and values of shape (T, k), -1 for none, and the group, (T,).
+    def batches(self, images: int, numbers: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of about one size together: index and values of shape (T, k), -1 for none.
 
         Parameters
         ----------
@@ -73,7 +63,7 @@ class Blocks:
             for row, block in enumerate(together):
                 index[row, : sizes[block]] = self.index[block]
                 values[row, : sizes[block]] = self.values[block]
-            yield torch.from_numpy(index), torch.from_numpy(values), torch.from_numpy(self.group[together])
+            yield torch.from_numpy(index), torch.from_numpy(values)
             start += len(together)
 
 
@@ -86,7 +76,8 @@ def blocks_of(groups: Groups, size: int, *, most: int | None = None, seed: int =
     size : int
         How many values the factor has.
     most : int, optional
-        How many blocks to make, at least one of each group; by default such that each image is in one.
+        How many blocks to make at most, but one of each group; by default such that each image is in
+        one. Then errors told from blocks are upper bounds, as those of a sample of them would be right.
     seed : int
         Of the order in which images of large groups are divided.
     """
@@ -94,14 +85,11 @@ def blocks_of(groups: Groups, size: int, *, most: int | None = None, seed: int =
     ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
     rng = np.random.default_rng(seed)
     parts: list[np.ndarray] = []
-    of_group: list[int] = []
-    for number, (start, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
+    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
         rows = np.arange(start, end)
-        divided = [rows] if len(rows) <= MOST_IMAGES else _divided(rng.permutation(rows), most, len(ends))
-        parts += divided
-        of_group += [number] * len(divided)
-    complete = groups.complete and len(index) == sum(map(len, parts)) and len(parts) == len(ends)
-    return Blocks([index[rows] for rows in parts], [values[rows] for rows in parts], np.array(of_group), len(ends), complete)
+        parts += [rows] if len(rows) <= MOST_IMAGES else _divided(rng.permutation(rows), most, len(ends))
+    complete = groups.complete and len(parts) == len(ends) and sum(map(len, parts)) == len(index)
+    return Blocks([index[rows] for rows in parts], [values[rows] for rows in parts], complete)
 
 
 def bins(values: Tensor, size: int) -> Tensor:

@@ -58,7 +58,9 @@ class Along:
     beyond : float
         The largest distance less that of its target from itself; NaN if it was not recorded.
     same : float, optional
-        The mean distance of different images that have the same value, if there are any.
+        The mean distance of different images that share all factors, this one too, if there are any.
+    same_error : float
+        Its standard error, as if pairs were independent.
     """
 
     factor: str
@@ -80,6 +82,7 @@ class Along:
     within_circle: WithinRank | None = None
     beyond: float = math.nan
     same: float | None = None
+    same_error: float = 0.0
 
     @property
     def adversarial(self) -> bool:
@@ -209,7 +212,7 @@ class Tally:
         self.own_pairs, self.own_first, self.own_second = zeros(size), zeros(size), zeros(size)
         self.clusters, self.powers = zeros(3, 3), zeros(2)
         self.sets = zeros(sets, 3)
-        self.same = zeros(2)
+        self.same = zeros(3)
         self.smallest, self.largest, self.width, self.shift = math.inf, 0.0, 0.0, math.nan
         self.beyond = 0.0
         self.counts = torch.zeros(size * (_BINS + 1), dtype=torch.int64, device=device)
@@ -250,7 +253,7 @@ class Tally:
         if values is not None:
             both = torch.ones_like(d, dtype=torch.bool) if known is None else known
             same = d[both & (gaps == 0)]
-            self.same += torch.stack([same.new_tensor(len(same)), same.sum()])
+            self.same += torch.stack([same.new_tensor(len(same)), same.sum(), same.square().sum()])
             known = both & (gaps > 0)
         self.traversals += len(d)
         self._extremes(d if known is None else d[known], own, own[:, j], d, known)
@@ -362,6 +365,8 @@ class Tally:
         if self.symmetric:
             counts = 2 * counts
             counts[0, 0] = int(self.own_pairs.sum())
+        n_same, same, same_square = self.same.tolist()
+        spread = max(same_square / n_same - (same / n_same) ** 2, 0.0) if n_same else 0.0
         square = self.second + 2 * self.shift * self.first + self.shift**2 * self.pairs
         return Along(
             factor=factor,
@@ -382,7 +387,8 @@ class Tally:
             within=self.line.result(),
             within_circle=self.circle.result(),
             beyond=self.beyond,
-            same=float(self.same[1] / self.same[0]) if self.same[0] else None,
+            same=same / n_same if n_same else None,
+            same_error=math.sqrt(spread / n_same) if n_same else 0.0,
         )
 
     def _matrix(self, values: Tensor, own: Tensor) -> np.ndarray:
