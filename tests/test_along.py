@@ -157,8 +157,15 @@ def test_blocks_change_no_result_and_each_image_is_read_once():
         assert (parts[name].counts.sum(1) == whole[name].counts.sum(1)).all()
         np.testing.assert_allclose(parts[name].matrix, whole[name].matrix, rtol=1e-14)
         np.testing.assert_allclose(parts[name].between, whole[name].between, rtol=1e-9, atol=1e-20)
-    with pytest.raises(ValueError, match=r"one traversal of factor 'd' takes 960 bytes, more than memory=959; give memory of at least"):
-        distances.along(data, memory=least - 1)
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce", "mae", "box-blur"])
+def test_a_traversal_that_does_not_fit_into_memory_is_compared_part_by_part(loss):
+    data = Noise((4, 3, 2, 5), (4, 4, 1))
+    whole, parts = distances.along(data, loss), distances.along(data, loss, memory=1)
+    for name in "abcd":
+        np.testing.assert_allclose(parts[name].matrix, whole[name].matrix, rtol=1e-12)
+        assert (parts[name].pairs == whole[name].pairs).all()
 
 
 def test_traversals_may_have_gaps_where_data_is_no_grid():

@@ -1,6 +1,7 @@
 """The diagnosis says what the distances say, for grids and for what is none, and writes pages that stand alone."""
 
 import html.parser
+import itertools
 import json
 import sys
 
@@ -143,7 +144,7 @@ def test_a_factor_that_never_varies_alone_is_said_to_be_so():
     found = diagnose(Table(ring(6), labels, ["angle", "shadow"]))
     assert [f.factor for f in found.losses[0].factors] == ["angle"]
     assert found.losses[0].unpaired == ("shadow",)
-    assert "no two images differ in it alone: shadow" in str(found)
+    assert "shadow: no two images differ in it alone" in str(found)
 
 
 def test_a_sample_says_its_error_and_keeps_to_it():
@@ -279,7 +280,7 @@ def test_a_factor_that_changes_no_pixel_is_invisible_whatever_its_number_of_valu
         found = diagnose(table, loss)
         assert [f.verdict for f in found.losses[0].factors] == ["ordered", "invisible", "invisible"]
         assert [f.visible for f in found.losses[0].factors] == [True, False, False]
-        assert "follow light, but not two, three" in found.losses[0].verdict
+        assert "ordered along a line: light; invisible (no image changes with it): two, three." in found.losses[0].verdict
         # no blur makes two of images that are one
         assert found.advice == ()
         assert "two, three: Images that differ in it alone look the same to the loss: no VAE can find it." in str(found)
@@ -305,3 +306,119 @@ def test_images_that_are_all_alike_and_radii_of_any_integer_type_can_be_written(
 def test_data_without_a_second_value_is_refused():
     with pytest.raises(ValueError, match="no factor of 'xysquares' has more than one value"):
         diagnose(XYSquares(grid_size=1))
+
+
+def unmeasured_tables():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (60, 6, 6)).astype(np.uint8)
+    return {
+        "continuous": (Table(noise, rng.uniform(-1, 1, (60, 4))), "every image has a value of its own of other factors"),
+        "attributes": (Table(noise, rng.choice([-1, 1], (60, 40))), "no two images differ in it alone"),
+        "one-hot": (Table(noise, np.eye(5, dtype=int)[np.arange(60) % 5]), "no two images differ in it alone"),
+        "time": (Table(noise[:10], np.c_[np.arange(10), np.arange(10)]), "every image has a value of its own of factor_1"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["continuous", "attributes", "one-hot", "time"])
+def test_what_was_not_measured_is_never_praised(kind):
+    table, says = unmeasured_tables()[kind]
+    found = diagnose(table)
+    (report,) = found.losses
+    assert report.factors == ()
+    assert report.unpaired == table.factors.names
+    assert "nothing can be said of any factor" in report.verdict
+    assert says in report.verdict
+    assert says in str(found)
+    assert "follow every" not in report.verdict
+    assert not found.measured
+
+
+def two_names_of_one(tmp_path):
+    """Of size and colour, which always agree, and position only position varies alone."""
+    labels = np.array([(a, a, b) for a in range(4) for b in range(3)])
+    bars = np.zeros((12, 8, 8), np.uint8)
+    for bar, (a, _, b) in zip(bars, labels, strict=True):
+        bar[: a + 1] = 100
+        bar[:, : b + 1] += 50
+    np.savez(tmp_path / "bars.npz", images=bars, factors=labels, factor_names=["size", "colour", "pos"])
+    return tmp_path / "bars.npz"
+
+
+def test_the_sentence_the_json_and_the_exit_status_say_that_a_factor_was_not_measured(tmp_path, capsys):
+    path = two_names_of_one(tmp_path)
+    words = ["diagnose", str(path), "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")]
+    assert cli.main(words) == 3
+    sentence = "ordered along a line: pos; not measured: size (no two images differ in it alone, as it never changes unless colour does)"
+    assert sentence in capsys.readouterr().out
+    assert "Not measured: size: no two images differ in it alone" in (tmp_path / "a.html").read_text()
+    plain = json.loads((tmp_path / "a.json").read_text())
+    (loss,) = plain["losses"]
+    assert (plain["measured"], loss["measured"], loss["unpaired"]) == (False, False, ["size", "colour"])
+    assert loss["kinds"] == {"ordered": ["pos"], "not measured": ["size", "colour"]}
+    assert "never changes unless size does" in loss["why_unpaired"]["colour"]
+    assert loss["factors"][0]["within"] == {"mean": 1.0, "sd": 0.0, "traversals": 4, "flat": 0}
+
+
+def test_an_order_that_no_three_images_tell_is_not_measured():
+    # each other value pairs two of the four shades
+    labels = np.array([(k, value) for k, pair in enumerate(itertools.combinations(range(4), 2)) for value in pair])
+    images = (labels[:, 1, None, None] / 4 * np.ones((3, 3)) * 255).astype(np.uint8)
+    report = diagnose(Table(images, labels, ["group", "shade"])).losses[0]
+    shade = report.factors[-1]
+    assert (shade.verdict, shade.within.mean) == ("not measured", None)
+    assert shade.importance > 0
+    assert not report.measured
+    assert "no three of its values come together" in report.verdict
+
+
+def test_a_factor_that_is_flat_in_most_traversals_is_ordered_in_part_only():
+    labels = np.array(list(itertools.product(range(5), range(4))))
+    steps = np.eye(16)[labels[:, 1] * 4]
+    steps[labels[:, 0] == 0] = (np.arange(16) < labels[labels[:, 0] == 0, 1:] * 4) * 0.5
+    report = diagnose(Table(steps.reshape(20, 4, 4), labels, ["kind", "step"]), radii=()).losses[0]
+    (step,) = (f for f in report.factors if f.factor == "step")
+    assert (step.verdict, step.within.mean, step.within.traversals, step.within.flat) == ("partly ordered", 1.0, 1, 4)
+    assert "in 4 of 5 traversals all values look equally far apart" in step.reason
+
+
+def test_order_within_traversals_is_not_called_adversarial_where_contrasts_differ_and_images_are_missing():
+    rng = np.random.default_rng(0)
+    contrast = rng.permutation(np.linspace(0.1, 1, 60))
+    labels = np.array(list(itertools.product(range(60), range(4))))
+    images = contrast[labels[:, 0], None, None] * (np.arange(4) < labels[:, 1:])[:, None]
+    rows = rng.permutation(240)[:190]
+    report = diagnose(Table(images[rows], labels[rows], ["contrast", "size"]), radii=()).losses[0]
+    (size,) = (f for f in report.factors if f.factor == "size")
+    assert size.verdict == "ordered"
+    assert size.within.mean == pytest.approx(1, abs=1e-9)
+
+
+def test_cross_entropy_and_gaps_do_not_make_an_invisible_factor_adversarial():
+    levels = np.repeat([0.2, 0.4, 0.7, 0.9], 6)
+    labels = np.stack([np.repeat(np.arange(4), 6), np.tile(np.arange(6), 4)], 1)
+    for rows in (np.delete(np.arange(24), [1, 8, 20]), np.arange(0, 24, 2)[:-1]):
+        table = Table((levels[:, None, None] * np.ones((24, 3, 3)))[rows], labels[rows], ["light", "nothing"])
+        for loss in ("bce", "mse"):
+            found = {f.factor: f.verdict for f in diagnose(table, loss).losses[0].factors}
+            assert found["nothing"] == "invisible"
+
+
+def test_circles_and_lines_are_told_apart_within_traversals():
+    # the contrast of the ring differs by traversal, so that pooled pairs are out of order
+    images = np.concatenate([ring() * light for light in (0.1, 0.4, 1)])
+    labels = np.stack([np.tile(np.arange(12), 3), np.repeat([0, 1, 2], 12)], 1)
+    angle = diagnose(Table(images, labels, ["angle", "light"]), radii=()).losses[0].factors[0]
+    assert angle.circle_rank < 0.8 < 0.95 < angle.within_circle.mean
+    assert angle.verdict == "circular"
+
+
+def test_advice_rests_on_order_within_traversals():
+    data = squares(4)
+    images = np.concatenate([data.images(torch.arange(25)).numpy() / 255 * light for light in (0.25, 0.5, 1)])
+    labels = np.concatenate([np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, k)] for k in range(3)])
+    table = Table(images, labels, ["x", "y", "light"])
+    (advice,) = diagnose(table, radii=(1, 8)).advice
+    assert advice.factors == ("x", "y")
+    blurred = vd.distances.along(table, vd.losses.get("box-blur", radius=8), factors=["x"])["x"]
+    assert blurred.agreement().rank < 0.8 < blurred.within.mean
+    assert advice.ranks["x"][8] == blurred.within.mean

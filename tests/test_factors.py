@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, strategies as st
 from scipy import stats
 
+from vaedis.data import Coordinates
 from vaedis.factors import FactorSpace
 
 XYSQUARES = FactorSpace(("x_R", "y_R", "x_G", "y_G", "x_B", "y_B"), (8,) * 6)
@@ -261,3 +262,27 @@ def test_any_integer_type_serves_as_an_index(dtype):
 
 def test_the_size_is_the_product_of_sizes():
     assert FactorSpace("abc", (4, 24, 183)).size == math.prod((4, 24, 183)) == 17_568
+
+
+def test_factors_to_run_over_may_be_named_as_well_as_numbered():
+    space = FactorSpace(("r", "c", "d"), (2, 3, 4))
+    for named, numbered in ((["c"], [1]), (["d", "c"], [1, 2]), ("d", [2]), (["r", 2, "d"], [2])):
+        assert torch.equal(space.traversal_bases("r", vary=named), space.traversal_bases("r", vary=numbered))
+    assert space.traversal_bases("r", vary=["c"]).tolist() == [0, 4, 8]
+    for wrong, says in ((["x"], "Unknown factor 'x'; choose one of: r, c, d"), ([3], "Factor 3 is out of range")):
+        with pytest.raises(ValueError, match=says):
+            space.traversal_bases("r", vary=wrong)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2)])
+def test_an_index_of_another_shape_than_a_list_is_refused_in_one_sentence(shape, tiny, listed):
+    index = torch.zeros(shape, dtype=torch.int64)
+    says = r"an index must be one list, of shape \(n,\), not of shape"
+    for data in (tiny, *listed, Coordinates(tiny)):
+        calls = [data.observations] if isinstance(data, Coordinates) else [data.images, data.observations]
+        for call in calls:
+            with pytest.raises(ValueError, match=says):
+                call(index)
+    with pytest.raises(ValueError, match=says):
+        tiny.factors.sample_pairs(index)
+    assert tiny.images(torch.zeros(0, dtype=torch.int64)).shape == (0, 16, 16, 3)

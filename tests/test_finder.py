@@ -72,9 +72,9 @@ def test_the_better_of_line_and_circle_is_named():
     found = distances.along(Wheel())
     assert found["angle"].best_shape == "circle"
     assert found["angle"].agreement("circle").rank > 0.95 > found["angle"].agreement().rank + 0.2
-    assert found["angle"].verdict().startswith("angle is best described by a circle: the rank correlation is ")
+    assert found["angle"].verdict().startswith("angle is best described by a circle: the mean rank correlation within traversals is ")
     # 0 and 2 are the same picture
-    assert found["kind"].verdict().startswith("kind hardly follows an order: the rank correlation is -")
+    assert found["kind"].verdict().startswith("kind hardly follows an order: the mean rank correlation within traversals is -")
     squares = distances.along(XYSquares(), factors=["x_R"])["x_R"]
     assert squares.best_shape is None
     assert squares.verdict() == "x_R is adversarial: all distances along it are equal (0.0104), so that they carry no order."

@@ -13,9 +13,20 @@ from typing import Any
 import numpy as np
 
 from vaedis._output import check_outputs, write_output
+from vaedis.distances._within import WithinRank
 
 # A factor whose mean distance is less than this share of that of random pairs is learned late, or lost to a large beta.
 FAINT = 0.05
+UNMEASURED = "not measured"
+# each verdict as the summary says it
+_KINDS = {
+    "ordered": "ordered along a line",
+    "circular": "ordered along a circle",
+    "partly ordered": "partly ordered",
+    "adversarial": "adversarial (all values equally far apart)",
+    "unordered": "unordered",
+    "invisible": "invisible (no image changes with it)",
+}
 
 
 @dataclass(frozen=True)
@@ -26,34 +37,44 @@ class FactorReport:
     ----------
     factor : str
     values : int
+        How many values the rest of this report tells apart: all of them, or bins of neighbours.
+    distinct : int
+        How many values the factor has.
     traversals : int
-        Groups of images that differ in this factor only, of which `exact` says whether they are all that there are.
+        Groups of images that differ in this factor only, or random parts of large ones.
     exact : bool
+        Whether all pairs of images that differ in this factor only were compared.
     importance, importance_error : float
         The mean distance between different values, and the standard error that a sample of traversals implies.
     share : float
         `importance` over the mean distance of random pairs.
     neighbours : float
         The mean distance between neighbouring values.
+    within, within_circle : WithinRank
+        The rank correlation of perceived with ground-truth distances within each traversal, along a line and along a circle: its mean and
+        its spread over traversals. The verdict rests on these.
     rank, linear, circle_rank : float or None
-        Correlation of perceived with ground-truth distances, pair by pair: along a line, and along a circle. None if constant.
+        The same correlation of all traversals' pairs pooled, as the paper has it. None if constant.
     adversarial : bool
         Whether all distances are equal.
     place : int
         In the order in which factors are expected to be learned, from 1; the last, and of no meaning, for an invisible one.
-    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible"}
+    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible", "not measured"}
     reason : str
     matrix : ndarray of float64, shape (f, f)
     """
 
     factor: str
     values: int
+    distinct: int
     traversals: int
     exact: bool
     importance: float
     importance_error: float
     share: float
     neighbours: float
+    within: WithinRank
+    within_circle: WithinRank
     rank: float | None
     linear: float | None
     circle_rank: float | None
@@ -82,8 +103,8 @@ class LossReport:
         Over the same pairs, the rank correlation with the sum of the factors' differences.
     factors : tuple of FactorReport
         In the order of the data set.
-    unpaired : tuple of str
-        Factors of which no two images differ in them alone, so that nothing can be said.
+    why_unpaired : dict of str to str
+        Factors of which no two images differ in them alone, so that nothing can be said, and why that is.
     largest_beta : float or None
         Above this a VAE that starts from nothing learns nothing, to first order (`learning.largest_beta`): beta weighs the sum of the KL
         divergence over latents against the sum of the loss over pixels. None if the loss is not a quadratic form.
@@ -93,7 +114,7 @@ class LossReport:
     random_mean: float
     random_rank: float | None
     factors: tuple[FactorReport, ...]
-    unpaired: tuple[str, ...]
+    why_unpaired: dict[str, str]
     largest_beta: float | None = None
 
     @property
@@ -106,6 +127,32 @@ class LossReport:
             "divergence over latents, and the loss over pixels."
         )
 
+    @property
+    def unpaired(self) -> tuple[str, ...]:
+        """Factors of which no two images differ in them alone."""
+        return tuple(self.why_unpaired)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the order of every factor was measured."""
+        return not self.unmeasured()
+
+    def unmeasured(self) -> dict[str, list[str]]:
+        """Return the factors whose order was not measured, by the reason: {reason: factors}."""
+        found: dict[str, list[str]] = {}
+        for name, reason in self.why_unpaired.items():
+            found.setdefault(reason, []).append(name)
+        for f in self.factors:
+            if f.verdict == UNMEASURED:
+                found.setdefault(f.reason, []).append(f.factor)
+        return found
+
+    def kinds(self) -> dict[str, list[str]]:
+        """Return the factors of each verdict, those that were not measured included: {verdict: factors}."""
+        found = {kind: [f.factor for f in self.factors if f.verdict == kind] for kind in _KINDS}
+        found[UNMEASURED] = [name for names in self.unmeasured().values() for name in names]
+        return {kind: names for kind, names in found.items() if names}
+
     def reasons(self) -> dict[str, list[str]]:
         """Return what there is to say about factors that are not plainly ordered: {reason: factors}."""
         found: dict[str, list[str]] = {}
@@ -116,14 +163,30 @@ class LossReport:
 
     @property
     def verdict(self) -> str:
-        """One sentence on all factors."""
-        good = [f.factor for f in self.factors if f.visible]
-        bad = [f.factor for f in self.factors if not f.visible]
-        if not bad:
-            return f"Under {self.loss}, perceived distances follow every factor: they keep no VAE from finding them."
-        if not good:
-            return f"Under {self.loss}, perceived distances follow no factor: do not expect a VAE to find any."
-        return f"Under {self.loss}, perceived distances follow {', '.join(good)}, but not {', '.join(bad)}."
+        """One sentence on all factors: which are ordered and how, which are not, which were not measured and why."""
+        kinds = self.kinds()
+        if set(kinds) == {"ordered"}:
+            return f"Under {self.loss}, perceived distances follow every factor: they keep no VAE from finding them{self._order}."
+        parts = [f"{_KINDS[kind]}: {', '.join(names)}" for kind, names in kinds.items() if kind != UNMEASURED]
+        parts += [f"not measured: {', '.join(names)} ({reason.rstrip('.')})" for reason, names in self.unmeasured().items()]
+        if set(kinds) == {UNMEASURED}:
+            start = f"Under {self.loss}, nothing can be said of any factor"
+        elif set(kinds) & {"ordered", "circular", "partly ordered", UNMEASURED}:
+            start = f"Under {self.loss}, perceived distances see the factors as follows"
+        else:
+            start = f"Under {self.loss}, perceived distances follow no factor"
+        return f"{start} – {'; '.join(parts)}{self._order}."
+
+    @property
+    def _order(self) -> str:
+        """The order in which factors are expected to be learned, for the sentence; empty if they are all alike."""
+        places: dict[int, list[str]] = {}
+        for f in sorted(self.factors, key=lambda f: f.place):
+            if f.verdict != "invisible":
+                places.setdefault(f.place, []).append(f.factor)
+        if len(places) < 2:
+            return ""
+        return f"; learned in the order {', '.join(' = '.join(names) for names in places.values())}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +199,7 @@ class Advice:
     radius : int or None
         The smallest radius of box blur, of those tried, whose loss orders them; None if none does.
     ranks : dict of str to dict of int to (float or None)
-        The rank correlation of each factor at each radius.
+        The mean rank correlation within traversals of each factor at each radius.
     text : str
     """
 
@@ -175,6 +238,11 @@ class Diagnosis:
     advice: tuple[Advice, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def measured(self) -> bool:
+        """Whether the order of every factor was measured under every loss."""
+        return all(report.measured for report in self.losses)
+
     def __str__(self) -> str:
         lines = [
             f"{self.name}: {self.images:,} images of {'×'.join(map(str, self.shape))}, {'a full grid' if self.grid else 'no full grid'}"
@@ -190,7 +258,7 @@ class Diagnosis:
             lines += ["  " + "  ".join(text.ljust(w) for text, w in zip(r, widths, strict=True)).rstrip() for r in rows]
             lines += [f"  {', '.join(names)}: {reason}" for reason, names in report.reasons().items()]
             if report.unpaired:
-                lines.append(f"  no two images differ in it alone: {', '.join(report.unpaired)}")
+                lines += [f"  {', '.join(names)}: {reason}" for reason, names in report.unmeasured().items() if names[0] in report.unpaired]
             lines += ["  " + text for text in (report.verdict, report.bound) if text]
         lines += [""] * bool(self.advice) + [advice.text for advice in self.advice]
         return "\n".join(lines)
@@ -198,8 +266,14 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain lists, numbers and text that JSON can hold."""
         plain = dataclasses.asdict(self)
+        plain["measured"] = self.measured
         for report, found in zip(plain["losses"], self.losses, strict=True):
-            report["verdict"] = found.verdict
+            report |= {
+                "verdict": found.verdict,
+                "measured": found.measured,
+                "unpaired": found.unpaired,
+                "kinds": found.kinds(),
+            }
         return _plain(plain)
 
     def save(self, *, html: str | os.PathLike[str] | None = None, json_file: str | os.PathLike[str] | None = None) -> None:
@@ -233,15 +307,23 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-ROW_NAMES = ("factor", "values", "importance", "of random", "neighbours", "rank", "circle", "learned", "verdict")
+ROW_NAMES = ("factor", "values", "importance", "of random", "neighbours", "rank within", "circle within", "learned", "verdict")
 
 
 def row(f: FactorReport) -> tuple[str, ...]:
     """Return a factor's line of the table, as text; see `ROW_NAMES`."""
     error = "" if f.exact else f" ± {f.importance_error:.1g}"
-    rank, circle = ("none" if r is None else f"{r:.2f}" for r in (f.rank, f.circle_rank))
+    values = str(f.values) if f.distinct == f.values else f"{f.distinct:,} in {f.values} bins"
     # of images that are all alike, and of values of which no neighbours were seen
     share = "none" if math.isnan(f.share) else f"{f.share:.0%}"
     neighbours = "none" if math.isnan(f.neighbours) else f"{f.neighbours:.4g}"
     learned = "never" if f.verdict == "invisible" else f"{f.place}."
-    return f.factor, str(f.values), f"{f.importance:.4g}{error}", share, neighbours, rank, circle, learned, f.verdict
+    importance = f"{f.importance:.4g}{error}"
+    return f.factor, values, importance, share, neighbours, _ranks(f.within), _ranks(f.within_circle), learned, f.verdict
+
+
+def _ranks(within: WithinRank) -> str:
+    """Return a mean over traversals and its spread, as text."""
+    if within.mean is None:
+        return "none"
+    return f"{within.mean:.2f}" if within.traversals == 1 else f"{within.mean:.2f} (sd {within.sd:.2f})"

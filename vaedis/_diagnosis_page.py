@@ -52,9 +52,10 @@ def page(found: Diagnosis) -> str:
         parts.append("<h2>What would help</h2><ul>" + "".join(f"<li>{_(advice.text)}</li>" for advice in found.advice) + "</ul>")
     parts.append(
         '<p class="facts">Importance: mean perceived distance between different values of the factor, the others fixed. Of '
-        "random: the same over that of random pairs. Rank and circle: rank correlation of perceived with ground-truth distances, pair by "
-        "pair, along a line and along a circle. Learned: the order in which a VAE is expected to find the factors, largest distance "
-        "first. That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
+        "random: the same over that of random pairs. Rank and circle within: rank correlation of perceived with ground-truth "
+        "distances within each traversal, along a line and along a circle, as the mean over traversals and their standard "
+        "deviation (sd). Learned: the order in which a VAE is expected to find the factors, largest distance first. That a "
+        "factor is ordered is necessary, not sufficient, for a VAE to disentangle it.</p>"
     )
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
@@ -64,7 +65,7 @@ def page(found: Diagnosis) -> str:
 
 
 def _loss(report: LossReport) -> list[str]:
-    good = all(f.visible for f in report.factors)
+    good = report.measured and all(f.visible for f in report.factors)
     rank = "none" if report.random_rank is None else f"{report.random_rank:.2f}"
     rows = "".join(
         "<tr>"
@@ -84,7 +85,8 @@ def _loss(report: LossReport) -> list[str]:
     if reasons:
         parts.append(f"<ul>{reasons}</ul>")
     if report.unpaired:
-        parts.append(f"<p>No two images differ in it alone, so nothing can be said: {_(', '.join(report.unpaired))}.</p>")
+        unmeasured = (f"{', '.join(names)}: {reason}" for reason, names in report.unmeasured().items() if names[0] in report.unpaired)
+        parts += [f"<p>Not measured: {_(text)}.</p>" for text in unmeasured]
     if report.factors:
         parts += _figures(report.factors)
     return parts

@@ -6,7 +6,6 @@ whether the factor can be found, and when.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,17 +14,18 @@ import numpy as np
 import torch
 
 from vaedis import _check, _measured, losses as loss_functions
-from vaedis._diagnosis import FAINT, Advice, Diagnosis, FactorReport, LossReport
+from vaedis._diagnosis import FAINT, UNMEASURED, Advice, Diagnosis, FactorReport, LossReport
 from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.table import Table
 from vaedis.distances import Along, along, perceived
 from vaedis.distances._agreement import EQUAL, compare
 from vaedis.distances._kernels import kernel_for
+from vaedis.distances._within import WithinRank
 from vaedis.learning import largest_beta
 from vaedis.losses import BoxBlur, Loss
 
-# A rank correlation of pairs: XYSquares at spacing 4, whose distances stop growing after two steps, has .85 for its mean matrix.
+# A rank correlation within traversals: XYSquares at spacing 4, whose distances stop growing after two steps, has .85 for its mean matrix.
 ORDERED, PARTLY = 0.8, 0.5
 # Of a circle over a line, to be called a circle.
 CIRCLE_GAIN = 0.1
@@ -70,6 +70,9 @@ def diagnose(
 
     Notes
     -----
+    Order is judged within traversals: by the mean over traversals of the rank correlation within each. Pairs of all traversals together
+    would be out of order as soon as another factor, such as the contrast, scales all distances.
+
     That a factor is ordered is necessary, not sufficient, for a VAE to disentangle it. The expected order of learning is that of mean
     distances: the larger, the sooner it pays to encode the factor. Both are the paper's findings on its five data sets, not laws.
 
@@ -86,7 +89,7 @@ def diagnose(
     found = [loss_functions.get(loss) for loss in given]
     reports = tuple(_of_loss(data, loss, traversals, exact, seed) for loss in found)
     # of images that are one and the same no loss makes two
-    hidden = [f.factor for f in reports[0].factors if not f.visible and f.verdict != "invisible"]
+    hidden = [f.factor for f in reports[0].factors if not f.visible and f.verdict not in ("invisible", UNMEASURED)]
     tried = [r for r in (_check.count("a radius", r, 0) for r in radii) if r < min(data.shape[:2])]
     advice = _advise(data, hidden, found[0], tried, min(traversals, _BLUR_TRAVERSALS), seed) if hidden else ()
     constant = tuple(n for n, s in zip(data.factors.names, data.factors.sizes, strict=True) if s < 2)
@@ -113,8 +116,9 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
     rank = compare(truth[different], seen[different], seen[different]).rank
     # those that look alike come at the same time
     places = {name: 1 + sum(other.mean > result.mean * (1 + 1e-6) for other in found.values()) for name, result in found.items()}
-    factors = tuple(_of_factor(result, random_mean, places[name]) for name, result in found.items())
-    return LossReport(_name(loss), random_mean, rank, factors, tuple(unpaired), _largest_beta(data, loss, a))
+    sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
+    factors = tuple(_of_factor(result, sizes[name], random_mean, places[name]) for name, result in found.items())
+    return LossReport(_name(loss), random_mean, rank, factors, unpaired, _largest_beta(data, loss, a))
 
 
 def _largest_beta(data: FactorData, loss: Loss, rows: torch.Tensor) -> float | None:
@@ -129,22 +133,26 @@ def _largest_beta(data: FactorData, loss: Loss, rows: torch.Tensor) -> float | N
     return largest_beta(data, 1, loss=loss, index=rows, standardise=False) * pixels
 
 
-def _of_factor(found: Along, random_mean: float, place: int) -> FactorReport:
+def _of_factor(found: Along, distinct: int, random_mean: float, place: int) -> FactorReport:
     line, circle = found.agreement(), found.agreement("circle") if len(found.matrix) > 3 else None
-    circle_rank = circle.rank if circle else None
-    verdict, reason = _judge(found, line.rank, circle_rank, random_mean)
+    assert found.within is not None
+    assert found.within_circle is not None
+    verdict, reason = _judge(found, found.within, found.within_circle, random_mean)
     return FactorReport(
         factor=found.factor,
         values=len(found.matrix),
+        distinct=distinct,
         traversals=found.traversals,
         exact=found.exact,
         importance=found.mean,
         importance_error=found.standard_errors()[0],
         share=found.mean / random_mean if random_mean else math.nan,
         neighbours=found.neighbours,
+        within=found.within,
+        within_circle=found.within_circle,
         rank=line.rank,
         linear=line.linear,
-        circle_rank=circle_rank,
+        circle_rank=circle.rank if circle else None,
         adversarial=found.adversarial,
         place=place,
         verdict=verdict,
@@ -153,7 +161,7 @@ def _of_factor(found: Along, random_mean: float, place: int) -> FactorReport:
     )
 
 
-def _judge(found: Along, rank: float | None, circle: float | None, random_mean: float) -> tuple[str, str]:
+def _judge(found: Along, line: WithinRank, circle: WithinRank, random_mean: float) -> tuple[str, str]:
     if _invisible(found):
         return "invisible", "Images that differ in it alone look the same to the loss: no VAE can find it."
     faint = found.mean < FAINT * random_mean
@@ -162,73 +170,98 @@ def _judge(found: Along, rank: float | None, circle: float | None, random_mean: 
         if faint
         else ""
     )
+    if _no_farther(found):
+        return "unordered", f"Images that differ in it alone are no farther apart than images that share all factors.{late}"
     if len(found.matrix) == 2:
         return "ordered", f"It has two values, which need no order.{late}"
-    if found.adversarial or _flat(found):
+    if found.adversarial or (line.flat and not line.traversals) or _flat(found, line):
         average = "" if found.adversarial else " on average"
         text = f"All its values look equally far apart{average} ({found.mean:.4g}): the loss tells that it changed, and not by how much."
         return "adversarial", text + late
-    round_ = circle is not None and circle > (rank or 0) + CIRCLE_GAIN
-    best = circle if round_ else rank
+    if line.mean is None:
+        return UNMEASURED, "no three of its values come together in images that differ in nothing else, which is what an order takes"
+    return _order(found, line, circle, late)
+
+
+def _order(found: Along, line: WithinRank, circle: WithinRank, late: str) -> tuple[str, str]:
+    """Return the verdict on a factor whose distances have an order within traversals, or none, and the reason."""
+    assert line.mean is not None
+    round_ = circle.mean is not None and len(found.matrix) > 3 and circle.mean > max(line.mean, 0) + CIRCLE_GAIN
+    best = circle.mean if round_ and circle.mean is not None else line.mean
     shape = "a circle" if round_ else "the factor"
-    if best is None:
-        return "unordered", "Its distances do not vary with its value."
-    if best >= ORDERED:
-        return (
-            ("circular", f"Distances follow a circle ({best:.2f}) rather than a line ({rank or 0:.2f}).{late}")
-            if round_
-            else (
-                "ordered",
-                f"Distances follow the factor.{late}",
-            )
-        )
-    if best >= PARTLY:
-        return "partly ordered", f"Distances follow {shape} in part (rank correlation {best:.2f}).{late}"
-    saturated = found.neighbours > 0.95 * found.mean
-    why = "neighbours are as far apart as any two values" if saturated else "values far apart may look closer than neighbours"
-    return "unordered", f"The rank correlation is {best:.2f} at best: {why}.{late}"
+    numbers = f"rank correlation {best:.2f} within traversals"
+    if best < PARTLY:
+        saturated = found.neighbours > 0.95 * found.mean
+        why = "neighbours are as far apart as any two values" if saturated else "values far apart may look closer than neighbours"
+        return "unordered", f"The rank correlation within traversals is {best:.2f} at best: {why}.{late}"
+    if line.flat > line.traversals:
+        traversals = line.flat + line.traversals
+        text = f"in {line.flat:,} of {traversals:,} traversals all values look equally far apart"
+        return "partly ordered", f"Distances follow {shape} in part ({numbers}, but {text}).{late}"
+    if best < ORDERED:
+        return "partly ordered", f"Distances follow {shape} in part ({numbers}).{late}"
+    if round_:
+        return "circular", f"Distances follow a circle ({best:.2f}) rather than a line ({line.mean:.2f}), within traversals.{late}"
+    return "ordered", f"Distances follow the factor.{late}"
 
 
 def _invisible(found: Along) -> bool:
-    """Whether no value looks farther from another than from itself."""
-    if found.largest == 0:
-        return True
-    if (found.pairs < found.traversals).any():
+    """Whether no image looks farther from another than from itself."""
+    return found.beyond <= EQUAL * max(found.largest, abs(found.smallest))
+
+
+def _no_farther(found: Along) -> bool:
+    """Whether images of different values are no farther apart than those of one value, if there are such."""
+    if found.same is None:
         return False
-    # 0, but for cross-entropy, of which an image has its entropy from itself
-    beyond = found.matrix - found.matrix.diagonal()
-    return bool(beyond.max() <= EQUAL * np.abs(found.matrix).max())
+    pairs = (found.pairs.sum() - found.pairs.trace()) / 2
+    error = math.hypot(found.same_error, found.sd / math.sqrt(pairs))
+    return found.mean - found.same <= max(FLAT * found.mean, 4 * error)
 
 
-def _flat(found: Along) -> bool:
+def _flat(found: Along, line: WithinRank) -> bool:
     """Whether mean distances are one and the same, as far as can be told from the pairs that there are."""
     known = ~np.eye(len(found.matrix), dtype=bool) & (found.pairs > 0)
     mean, square, pairs = found.matrix[known], found.square_matrix[known], found.pairs[known]
+    off = np.abs(mean - found.mean)
     complete = found.exact and bool((found.pairs == found.traversals).all())
     error = np.zeros_like(mean) if complete else np.sqrt((square - mean**2).clip(min=0) / pairs)
-    told_apart = np.abs(mean - found.mean) > np.maximum(FLAT * found.mean, 4 * error)
-    return not told_apart.any() and bool(np.median(error) < 0.15 * found.mean)
+    if np.median(error) >= 0.15 * found.mean:
+        return False
+    # what differs by less than its error may yet be in order within each traversal
+    unordered = line.mean is None or line.mean < PARTLY
+    return bool((off <= np.maximum(FLAT * found.mean, 4 * error if unordered else 0)).all())
 
 
 def _along(
     data: FactorData, loss: Loss, traversals: int, exact: bool | None, seed: int, names: Sequence[str] = ()
-) -> tuple[dict[str, Along], list[str]]:
-    """Return distances along each factor, and the factors that have none."""
+) -> tuple[dict[str, Along], dict[str, str]]:
+    """Return distances along each factor, and of the factors that have none the reason."""
     space = data.factors
     names = list(names) or [name for name, size in zip(space.names, space.sizes, strict=True) if size > 1]
     if isinstance(data, Table) and not data.grid:
-        index = {name: data.traversals(name, None if exact else traversals, seed=seed) for name in names}
-        paired = {name: rows for name, rows in index.items() if len(rows)}
-        all_of = {name: exact or len(rows) < traversals for name, rows in paired.items()}
-        found = along(data, loss, index=paired) if paired else {}
-        # `along` takes a list for all there is, which only its maker can know
-        found = {name: result if all_of[name] else dataclasses.replace(result, exact=False) for name, result in found.items()}
-        return found, [name for name in names if name not in paired]
+        groups = {name: data.groups(name, None if exact else traversals, seed=seed) for name in names}
+        paired = {name: one for name, one in groups.items() if len(one)}
+        found = along(data, loss, index=paired, traversals=None if exact else traversals, seed=seed) if paired else {}
+        return found, {name: _why_unpaired(data, name) for name in names if name not in paired}
     if exact is None:
         channelwise = kernel_for(data, loss).channelwise
         needed = sum(len(data.exact_bases(name, channelwise=channelwise)) * space.sizes[space.position(name)] for name in names)
         exact = needed <= _EXACT_IMAGES
-    return along(data, loss, factors=names, traversals=None if exact else traversals, seed=seed), []
+    return along(data, loss, factors=names, traversals=None if exact else traversals, seed=seed), {}
+
+
+def _why_unpaired(data: Table, factor: str) -> str:
+    """Say why no two images differ in a factor alone."""
+    f, sizes, images = data.factors.position(factor), data.factors.sizes, len(data)
+    others = [k for k in range(len(sizes)) if k != f]
+    unique = [data.factors.names[k] for k in others if sizes[k] == images]
+    start = "no two images differ in it alone"
+    if unique:
+        return f"{start}, as every image has a value of its own of {unique[0] if len(unique) == 1 else 'other factors'}"
+    # where another factor has one value this one has one too
+    settled = [k for k in others if len(np.unique(data.codes[:, k] * sizes[f] + data.codes[:, f])) == sizes[k]]
+    return f"{start}, as it never changes unless {data.factors.names[settled[0]]} does" if settled else start
 
 
 def _random_pairs(data: FactorData, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -245,7 +278,8 @@ def _advise(data: FactorData, hidden: list[str], loss: Loss, radii: Sequence[int
     for radius in radii:
         found, _ = _along(data, BoxBlur(radius=radius), traversals, False, seed, hidden)
         for name in hidden:
-            ranks[name][radius] = found[name].agreement().rank
+            within = found[name].within
+            ranks[name][radius] = None if within is None else within.mean
     enough: dict[int | None, list[str]] = {}
     for name, by_radius in ranks.items():
         first = next((radius for radius, rank in by_radius.items() if rank is not None and rank >= ORDERED), None)

@@ -165,14 +165,21 @@ class FactorSpace:
         start = base - (base // stride) % size * stride
         return start[..., None] + torch.arange(size, device=base.device) * stride
 
-    def traversal_bases(self, factor: str | int, *, vary: Sequence[int] | None = None, device: torch.device | str = "cpu") -> Tensor:
+    def traversal_bases(
+        self,
+        factor: str | int,
+        *,
+        vary: Sequence[str | int] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
         """Return one index for each traversal of a factor, those where the factor is 0.
 
         Parameters
         ----------
         factor : str or int
-        vary : sequence of int, optional
-            Positions of the other factors to run over; the rest stay at 0. By default all of them: every traversal of the data set.
+        vary : sequence of (str or int), optional
+            Names or positions of the other factors to run over; the rest stay at 0. By default all
+            of them: every traversal of the data set.
         device : torch.device or str
 
         Returns
@@ -180,7 +187,9 @@ class FactorSpace:
         Tensor of int64, shape (number of traversals,)
         """
         f = self.position(factor)
-        others = [i for i in range(len(self)) if i != f and (vary is None or i in vary)]
+        vary = [vary] if isinstance(vary, str) else vary
+        names = range(len(self)) if vary is None else vary
+        others = sorted({self.position(name) for name in names} - {f})
         base = torch.zeros(1, dtype=torch.int64, device=device)
         for i in others:
             steps = torch.arange(self.sizes[i], device=device) * self.strides[i]
@@ -239,7 +248,7 @@ class FactorSpace:
         Raises
         ------
         ValueError
-            If there is no such rule, or an index is out of range.
+            If there is no such rule, an index is out of range, or `first` is not one list of them.
 
         References
         ----------
@@ -247,7 +256,7 @@ class FactorSpace:
         ``disent/dataset/sampling/_groundtruth__pair_orig.py``.
         """
         _check.one_of("pair rule", rule, PAIR_RULES)
-        return self._sample_pairs(self.check_index(first), rule, generator)
+        return self._sample_pairs(flat(self.check_index(first)), rule, generator)
 
     def _sample_pairs(self, first: Tensor, rule: str, generator: torch.Generator | None) -> Tensor:
         n, F, device = len(first), len(self), first.device
@@ -299,6 +308,13 @@ def integers(what: str, values: Tensor) -> Tensor:
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise ValueError(f"{what} must be of an integer type, not {values.dtype}.")
     return values.long()
+
+
+def flat(index: Tensor) -> Tensor:
+    """Return an index as it is; raise a ValueError if its shape is not (n,)."""
+    if index.ndim != 1:
+        raise ValueError(f"an index must be one list, of shape (n,), not of shape {tuple(index.shape)}; give index.flatten().")
+    return index
 
 
 def _device_of(generator: torch.Generator | None) -> torch.device:

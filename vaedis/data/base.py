@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.factors import FactorSpace
+from vaedis.factors import FactorSpace, flat
 
 ORIGINS = ("generated", "original", "rendered", "stand-in")
 Self = TypeVar("Self", bound="FactorData")
@@ -115,9 +115,9 @@ class FactorData:
         Raises
         ------
         ValueError
-            If an index is out of range.
+            If an index is out of range, or they are not one list.
         """
-        return self._images(self.check_index(index).to(self.device))
+        return self._images(flat(self.check_index(index)).to(self.device))
 
     def check_index(self, index: Tensor) -> Tensor:
         """Return `index` as an int64 tensor; raise a ValueError if there is no such observation."""
@@ -164,7 +164,7 @@ class FactorData:
         -------
         Tensor of float32, shape (B, C, H, W), on `device`
         """
-        return self._observations(self.check_index(index).to(self.device), standardise, channels_last)
+        return self._observations(flat(self.check_index(index)).to(self.device), standardise, channels_last)
 
     def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
         x = as_floats(self._images(index).permute(0, 3, 1, 2))

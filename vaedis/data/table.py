@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,29 @@ _SAMPLED_FOR_CONSTANTS = 4096
 _NO_SPREAD = 1e-12
 # of a factor's range: numbers that differ by less do so by rounding, as 0.1 + 0.2 and 0.3 do
 _SAME_VALUE = 1e-9
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Images in groups that differ in one factor only, or in nothing; a group has two values at least.
+
+    Attributes
+    ----------
+    index, values, group : Tensor of int64, shape (n,)
+        Of each image, its index, the factor's value and the number of its group, from 0; sorted by
+        group and then by value.
+    complete : bool
+        Whether these are all groups that there are.
+    """
+
+    index: Tensor
+    values: Tensor
+    group: Tensor
+    complete: bool
+
+    def __len__(self) -> int:
+        """How many groups there are."""
+        return int(self.group[-1]) + 1 if len(self.group) else 0
 
 
 class Table(FactorData):
@@ -188,23 +212,49 @@ class Table(FactorData):
         Returns
         -------
         Tensor of int64, shape (T, f)
-            The index of the image with each value, or -1 where the group has none. Where it has several, the first.
+            The index of the image with each value, or -1 where the group has none. Where it has several,
+            the first; `groups` has them all.
+        """
+        groups = self.groups(factor, most, seed=seed)
+        table = np.full((len(groups), self.factors.sizes[self.factors.position(factor)]), -1, np.int64)
+        index, values, group = (part.numpy() for part in (groups.index, groups.values, groups.group))
+        first = np.unique(group * table.shape[1] + values, return_index=True)[1]
+        table[group[first], values[first]] = index[first]
+        return torch.from_numpy(table)
+
+    def groups(self, factor: str, most: int | None = None, *, seed: int = 0) -> Groups:
+        """Return all images that differ from another one in one factor only, by groups.
+
+        Parameters
+        ----------
+        factor : str
+        most : int, optional
+            At most so many groups, drawn at random.
+        seed : int
+
+        Returns
+        -------
+        Groups
         """
         f = self.factors.position(factor)
+        size = self.factors.sizes[f]
         # one number for each combination of the others, kept small as columns are added
         group = np.zeros(len(self), np.int64)
         for other in (k for k in range(len(self.factors)) if k != f):
             group = np.unique(group * self.factors.sizes[other] + self.codes[:, other], return_inverse=True)[1]
-        cell, first = np.unique(group * self.factors.sizes[f] + self.codes[:, f], return_index=True)
-        cell_group = cell // self.factors.sizes[f]
-        usable = np.flatnonzero(np.bincount(cell_group) > 1)
-        if most is not None and len(usable) > most:
+        cell = group * size + self.codes[:, f]
+        usable = np.flatnonzero(np.bincount(np.unique(cell) // size) > 1)
+        complete = most is None or len(usable) <= most
+        if not complete:
             usable = np.sort(np.random.default_rng(seed).choice(usable, most, replace=False))
-        kept = np.isin(cell_group, usable)
-        table = np.full((len(usable), self.factors.sizes[f]), -1, np.int64)
-        rows = first[kept]
-        table[np.searchsorted(usable, cell_group[kept]), self.codes[rows, f]] = self._index(rows)
-        return torch.from_numpy(table)
+        order = np.argsort(cell, kind="stable")
+        rows = order[np.isin(group[order], usable)]
+        return Groups(
+            index=torch.from_numpy(self._index(rows)),
+            values=torch.from_numpy(self.codes[rows, f]),
+            group=torch.from_numpy(np.searchsorted(usable, group[rows])),
+            complete=complete,
+        )
 
     def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw images at random, with replacement: Tensor of int64, shape (n,)."""

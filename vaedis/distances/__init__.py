@@ -12,6 +12,7 @@ from vaedis.distances._pairs import SAMPLINGS, pair_agreement, pair_distances, p
 from vaedis.distances._random import RandomPairs, random_pairs
 from vaedis.distances._tally import Along
 from vaedis.distances._truth import SHAPES, ground_truth, ground_truth_matrix
+from vaedis.distances._within import WithinRank
 
 __all__ = [
     "LEVELS",
@@ -21,6 +22,7 @@ __all__ = [
     "Along",
     "RandomPairs",
     "RankedLoss",
+    "WithinRank",
     "agreement",
     "along",
     "confusion",

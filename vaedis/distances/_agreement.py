@@ -38,7 +38,7 @@ def agreement(matrix: np.ndarray, *, truth: np.ndarray | None = None, self_pairs
     Parameters
     ----------
     matrix : ndarray of float, shape (f, f)
-        As from `traversal_matrices`.
+        As from `traversal_matrices`. Pairs that are NaN, here or in `truth`, are missing and left out.
     truth : ndarray of float, shape (f, f), optional
         The ground-truth distances; |i - j| by default. A circular factor, or a grid of several, has others.
     self_pairs : bool
@@ -48,6 +48,12 @@ def agreement(matrix: np.ndarray, *, truth: np.ndarray | None = None, self_pairs
     Returns
     -------
     Agreement
+
+    Raises
+    ------
+    ValueError
+        If a matrix is not square, the two differ in shape, a distance is infinite, or no pair of
+        different observations is known.
 
     References
     ----------
@@ -59,8 +65,13 @@ def agreement(matrix: np.ndarray, *, truth: np.ndarray | None = None, self_pairs
     truth = ground_truth_matrix(len(matrix)) if truth is None else np.asarray(truth, float)
     if truth.shape != matrix.shape:
         raise ValueError(f"truth must have the shape of matrix, {matrix.shape}, not {truth.shape}.")
-    different = ~np.eye(len(matrix), dtype=bool)
-    counted = np.ones_like(different) if self_pairs else different
+    if np.isinf(matrix).any() or np.isinf(truth).any():
+        raise ValueError("distances must be finite, or NaN where a pair is missing; leave infinite ones out as NaN.")
+    known = ~(np.isnan(matrix) | np.isnan(truth))
+    different = known & ~np.eye(len(matrix), dtype=bool)
+    if not different.any():
+        raise ValueError("no pair of different observations has a known distance; give a matrix with at least one that is not NaN.")
+    counted = known if self_pairs else different
     return compare(truth[counted], matrix[counted], matrix[different])
 
 

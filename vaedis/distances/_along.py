@@ -12,7 +12,8 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.data import as_data
 from vaedis.data.base import FactorData
-from vaedis.data.table import Table
+from vaedis.data.table import Groups, Table
+from vaedis.distances._blocks import MOST_VALUES, blocks_of
 from vaedis.distances._kernels import Kernel, kernel_for
 from vaedis.distances._tally import Along, Tally
 from vaedis.factors import FactorSpace
@@ -22,6 +23,8 @@ MEMORY = 256 * 2**20
 _SAMPLINGS = ("spread", "independent")
 # what is worked on at a time; more would not fit a processor's cache
 _WORK = 32 * 2**20
+# bytes that a pair of images takes while its distance is counted
+_PAIR_BYTES = 128
 
 
 def along(
@@ -31,7 +34,7 @@ def along(
     factors: Iterable[str] | None = None,
     traversals: int | None = None,
     sampling: str = "spread",
-    index: Mapping[str, Tensor] | None = None,
+    index: Mapping[str, Tensor | Groups] | None = None,
     seed: int = 0,
     standardise: bool = False,
     memory: int = MEMORY,
@@ -42,13 +45,18 @@ def along(
     only a block of images is held at a time. MSE is computed without any rounding error but that of its last digit, and other
     losses in float64 (``distances/_kernels.py`` says how).
 
+    Where several images of a `Table` share all their factors, all of them count: all pairs of images
+    that differ in the factor alone. Of a group of more than 1,024 such images the pairs within random
+    parts are compared, and the standard error is an upper bound. The values of a factor that has more
+    than 256 are grouped into 256 bins of neighbours, which then stand for its values.
+
     Parameters
     ----------
     data : FactorData, (images, labels), name or path
         Whatever `data.as_data` takes.
     loss : str or Loss
     factors : iterable of str, optional
-        Which factors; all by default.
+        Which factors; all by default. A name that comes twice counts once.
     traversals : int, optional
         How many random traversals to average over, as the paper does with 256; by default all there are. Of a `Table` that is no grid,
         as many groups of images that differ in one factor only.
@@ -56,15 +64,15 @@ def along(
         Of random traversals: ``"spread"`` evenly over the values of the other factors (`FactorSpace.spread_bases`), so that a sixth of the
         traversals or fewer are as exact on dSprites, and about as many where other factors act together; or each by itself, as the
         paper's are.
-    index : mapping of str to Tensor of int, shape (T, f), optional
-        The traversals of each factor, as the index of the image with each value, or -1 where there is none; of a `Table` that is no
-        grid, by default those of `Table.traversals`.
+    index : mapping of str to (Tensor of int, shape (T, f), or Groups), optional
+        The traversals of each factor, as the index of the image with each value, or -1 where there is none, or as groups; of a `Table`
+        that is no grid, by default those of `Table.groups`.
     seed : int
         Of the random traversals.
     standardise : bool
         Between standardised images, as a VAE sees them (Figures 4 and 10), or between images in [0, 1] (Figures 3, 8, A1 and Table A1).
     memory : int
-        How many bytes blocks of images may take together.
+        How many bytes blocks of images may take together; two images are held in any case.
 
     Returns
     -------
@@ -73,58 +81,124 @@ def along(
     Raises
     ------
     ValueError
-        If a factor is unknown or has one value only, there is no such sampling, the loss does not fit, or a single traversal needs more
-        than `memory`.
+        If a factor is unknown or has one value only, there is no such sampling, the loss does not fit, or no two images differ in a
+        factor alone.
     """
     data = as_data(data)
     kernel, memory = kernel_for(data, loss, standardise), _check.count("memory", memory)
     _check.one_of("sampling", sampling, _SAMPLINGS)
-    factors = None if factors is None else _check.listed(factors)
-    exact: dict[str, bool] = {}
-    if index is None and isinstance(data, Table) and not data.grid:
-        most = None if traversals is None else _check.count("traversals", traversals)
-        names = list(data.factors.names if factors is None else factors)
-        index = {name: data.traversals(name, most, seed=seed) for name in names}
-        # fewer than were asked for are all that there are
-        exact = {name: most is None or len(rows) < most for name, rows in index.items()}
-    if index is not None:
-        names = list(index if factors is None else factors)
-        sizes = {name: index[_check.one_of("factor", name, index)].shape[1] for name in names}
-    else:
-        names = list(data.factors.names if factors is None else factors)
-        sizes = {name: data.factors.sizes[data.factors.position(name)] for name in names}
+    most = None if traversals is None else _check.count("traversals", traversals)
+    names = list(dict.fromkeys(_check.listed(factors))) if factors is not None else list(index or data.factors.names)
+    sizes = {name: _size(data, name, index) for name in names}
     for name, size in sizes.items():
         if size < 2:
             raise ValueError(f"factor {name!r} has one value only, so there are no distances along it; leave it out of factors.")
-        _check_memory(data, kernel, name, size, memory)
-    drawn = index is None and traversals is not None and _check.count("traversals", traversals)
-    sets = sets_of(drawn) if drawn and sampling == "spread" else 0
-    tallies = {name: Tally(sizes[name], kernel.symmetric, data.device, sets) for name in names}
-
+    if index is None and isinstance(data, Table) and not data.grid:
+        index = {name: data.groups(name, most, seed=seed) for name in names}
     if index is not None:
-        for name in names:
-            _listed(data, kernel, index[name].to(data.device), tallies[name], memory)
-    elif drawn:
-        generator = torch.Generator(data.device).manual_seed(seed)
-        for name in names:
-            if sets:
-                bases, which = spread_sets(data.factors, name, drawn, generator)
-            else:
-                bases, which = data.factors.sample_index(drawn, generator=generator), None
-            _listed(data, kernel, data.factors.traversal(name, bases), tallies[name], memory, which)
-    else:
-        whole = []
-        for name in names:
+        given = index
+        return {name: _of_list(data, kernel, name, given[name], sizes[name], most, seed, memory) for name in names}
+    if most is not None:
+        return _of_sample(data, kernel, sizes, most, sampling, seed, memory)
+    return _of_all(data, kernel, sizes, seed, memory)
+
+
+def _size(data: FactorData, factor: str, index: Mapping[str, Tensor | Groups] | None) -> int:
+    """Return how many values a factor has, those of a list given for it included."""
+    given = None if index is None else index[_check.one_of("factor", factor, index)]
+    return given.shape[1] if isinstance(given, Tensor) else data.factors.sizes[data.factors.position(factor)]
+
+
+def _of_list(
+    data: FactorData, kernel: Kernel, factor: str, given: Tensor | Groups, size: int, most: int | None, seed: int, memory: int
+) -> Along:
+    """Return the distances along a factor within given traversals or groups."""
+    if isinstance(given, Tensor) and size > MOST_VALUES:
+        given = _groups(given, most is None)
+    table = _table(given, size) if isinstance(given, Groups) else given
+    if table is None:
+        assert isinstance(given, Groups)
+        return _of_groups(data, kernel, factor, given, size, most, seed, memory)
+    total = Tally(size, kernel.symmetric, data.device)
+    _listed(data, kernel, table.to(data.device), total, memory)
+    return total.result(factor, given.complete if isinstance(given, Groups) else most is None)
+
+
+def _table(groups: Groups, size: int) -> Tensor | None:
+    """Return groups as a table, -1 where there is no image; None if a value has several or the table would be too large."""
+    if size > MOST_VALUES or len(groups) * size > 4 * len(groups.index):
+        return None
+    table = torch.full((len(groups), size), -1, device=groups.index.device)
+    table[groups.group, groups.values] = groups.index
+    return table if int((table >= 0).sum()) == len(groups.index) else None
+
+
+def _groups(table: Tensor, complete: bool) -> Groups:
+    """Return traversals as groups."""
+    group, values = (table >= 0).nonzero().unbind(1)
+    return Groups(table[group, values], values, group.unique(return_inverse=True)[1], complete)
+
+
+def _of_groups(data: FactorData, kernel: Kernel, factor: str, groups: Groups, size: int, most: int | None, seed: int, memory: int) -> Along:
+    """Return the distances along a factor within groups that may have several images of a value."""
+    blocks = blocks_of(groups, size, most=most, seed=seed)
+    total = Tally(min(size, MOST_VALUES), kernel.symmetric, data.device)
+    work = min(_WORK, memory // 4)
+    for index, values in blocks.batches(work // _image_bytes(data, kernel), work // _PAIR_BYTES):
+        index, values = index.to(data.device), values.to(data.device)
+        present = index >= 0
+        distances = _distances(data, kernel, index, memory)
+        total.add(distances, None if bool(present.all()) else present, values=values.clamp(min=0))
+    return total.result(factor, blocks.complete)
+
+
+def _of_sample(
+    data: FactorData, kernel: Kernel, sizes: Mapping[str, int], traversals: int, sampling: str, seed: int, memory: int
+) -> dict[str, Along]:
+    """Return the distances along factors of a grid within random traversals."""
+    sets = sets_of(traversals) if sampling == "spread" else 0
+    generator = torch.Generator(data.device).manual_seed(seed)
+    found = {}
+    for name, size in sizes.items():
+        if size > MOST_VALUES:
+            # different ones, so that there are never more images than the data set has
             bases = data.exact_bases(name, channelwise=kernel.channelwise)
-            if len(bases) * sizes[name] < len(data):
-                _listed(data, kernel, data.factors.traversal(name, bases), tallies[name], memory)
-            else:
-                whole.append(name)
-        for group in _grids(data, whole, memory // 4):
-            for name, x in _read_grid(data, group, memory // 4):
-                for part in x.split(_step(data, kernel, sizes[name], memory)):
-                    tallies[name].add(kernel.distances(part))
-    return {name: tally.result(name, exact.get(name, traversals is None)) for name, tally in tallies.items()}
+            chosen = torch.randperm(len(bases), generator=generator, device=data.device)[:traversals]
+            groups = _groups(data.factors.traversal(name, bases[chosen]), len(bases) <= traversals)
+            found[name] = _of_groups(data, kernel, name, groups, size, traversals, seed, memory)
+            continue
+        if sets:
+            bases, which = spread_sets(data.factors, name, traversals, generator)
+        else:
+            bases, which = data.factors.sample_index(traversals, generator=generator), None
+        total = Tally(size, kernel.symmetric, data.device, sets)
+        _listed(data, kernel, data.factors.traversal(name, bases), total, memory, which)
+        found[name] = total.result(name, False)
+    return found
+
+
+def _of_all(data: FactorData, kernel: Kernel, sizes: Mapping[str, int], seed: int, memory: int) -> dict[str, Along]:
+    """Return the distances along factors of a grid over all its traversals."""
+    room = memory // 4 // int(np.prod(data.shape))
+    found: dict[str, Along] = {}
+    whole = {}
+    for name, size in sizes.items():
+        bases = data.exact_bases(name, channelwise=kernel.channelwise)
+        if size > MOST_VALUES:
+            groups = _groups(data.factors.traversal(name, bases), True)
+            found[name] = _of_groups(data, kernel, name, groups, size, None, seed, memory)
+        elif len(bases) * size < len(data) or size > room:
+            total = Tally(size, kernel.symmetric, data.device)
+            _listed(data, kernel, data.factors.traversal(name, bases), total, memory)
+            found[name] = total.result(name, True)
+        else:
+            whole[name] = Tally(size, kernel.symmetric, data.device)
+    for group in _grids(data, list(whole), memory // 4):
+        for name, x in _read_grid(data, group, memory // 4):
+            for part in x.split(_step(data, kernel, sizes[name], memory)):
+                whole[name].add(kernel.distances(part))
+    found |= {name: total.result(name, True) for name, total in whole.items()}
+    return {name: found[name] for name in sizes}
 
 
 def sets_of(traversals: int) -> int:
@@ -180,8 +254,31 @@ def _listed(data: FactorData, kernel: Kernel, index: Tensor, tally: Tally, memor
     for rows in index.amax(1).argsort().split(_step(data, kernel, index.shape[1], memory)):
         part = index[rows]
         present = part >= 0
-        x = data.images(part.clamp(min=0).flatten()).unflatten(0, part.shape)
-        tally.add(kernel.distances(x), None if bool(present.all()) else present, None if which is None else which[rows])
+        distances = _distances(data, kernel, part, memory)
+        tally.add(distances, None if bool(present.all()) else present, None if which is None else which[rows])
+
+
+def _distances(data: FactorData, kernel: Kernel, index: Tensor, memory: int) -> Tensor:
+    """Return the distances within groups of images, of shape (T, k, k); an index of -1 stands for any image."""
+    index = index.clamp(min=0)
+    size = index.shape[1]
+    most = max(2, memory // _image_bytes(data, kernel))
+    if index.numel() <= most:
+        return kernel.distances(data.images(index.flatten()).unflatten(0, index.shape))
+    distances = torch.zeros(len(index), size, size, dtype=torch.float64, device=data.device)
+    parts = torch.arange(size, device=data.device).split(max(1, most // 2))
+    for row, images in enumerate(index):
+        # two parts at a time, which give the distances between them and within each
+        for k, first in enumerate(parts):
+            for second in parts[k + 1 :]:
+                both = torch.cat([first, second])
+                distances[row][both[:, None], both] = kernel.distances(data.images(images[both])[None])[0]
+    return distances
+
+
+def _image_bytes(data: FactorData, kernel: Kernel) -> int:
+    """How many bytes an image takes while it is compared."""
+    return int(np.prod(data.shape)) * (kernel.number_bytes + 4)
 
 
 def _grids(data: FactorData, names: Sequence[str], memory: int) -> list[list[str]]:
@@ -218,12 +315,6 @@ def _read_grid(data: FactorData, group: Sequence[str], memory: int) -> Iterator[
 
 def _step(data: FactorData, kernel: Kernel, size: int, memory: int) -> int:
     """How many traversals to work on at a time."""
-    return max(1, min(_WORK, memory // 4) // (size * int(np.prod(data.shape)) * kernel.number_bytes))
-
-
-def _check_memory(data: FactorData, kernel: Kernel, factor: str, size: int, memory: int) -> None:
-    needed = size * int(np.prod(data.shape)) * (kernel.number_bytes + 4)
-    if needed > memory:
-        raise ValueError(
-            f"one traversal of factor {factor!r} takes {needed:,} bytes, more than memory={memory:,}; give memory of at least that."
-        )
+    work = min(_WORK, memory // 4)
+    images = size * int(np.prod(data.shape)) * kernel.number_bytes
+    return max(1, work // max(images, size**2 * _PAIR_BYTES))

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.distances._agreement import EQUAL, Agreement, compare_counts
 from vaedis.distances._truth import SHAPES, ground_truth_matrix
+from vaedis.distances._within import WithinRank, WithinSums, rank_within
 
 _BINS = 4096
 _FLUSH = 2**21
@@ -31,9 +32,10 @@ class Along:
     square_matrix : ndarray of float64, shape (f, f)
         Mean over traversals of the squared distances.
     pairs : ndarray of int64, shape (f, f)
-        How many traversals each entry is a mean over.
+        How many pairs of images each entry is a mean over: one of each traversal, or more where several
+        images share all their factors.
     traversals : int
-        How many there were.
+        How many there were: groups of images that differ in this factor only, or random parts of such.
     exact : bool
         Whether they are all that the data set has, or stand for all of them, so that there is no sampling error.
     mean, sd : float
@@ -50,6 +52,15 @@ class Along:
         The mean of ``(distance - mean)⁴``.
     errors : ndarray of float64, shape (2, 2), optional
         Of a sample of traversals that are not independent of each other: the covariance of the errors of `mean` and ``sd²``.
+    within, within_circle : WithinRank, optional
+        The rank correlation within each traversal, of distances along a line and along a circle; not
+        of distances that were stored (``results/distances``).
+    beyond : float
+        The largest distance less that of its target from itself; NaN if it was not recorded.
+    same : float, optional
+        The mean distance of different images that share all factors, this one too, if there are any.
+    same_error : float
+        Its standard error, as if pairs were independent.
     """
 
     factor: str
@@ -67,6 +78,11 @@ class Along:
     between: np.ndarray
     fourth: float
     errors: np.ndarray | None = None
+    within: WithinRank | None = None
+    within_circle: WithinRank | None = None
+    beyond: float = math.nan
+    same: float | None = None
+    same_error: float = 0.0
 
     @property
     def adversarial(self) -> bool:
@@ -113,7 +129,10 @@ class Along:
         return math.sqrt(variances[0]), math.sqrt(variances[1]) / (2 * self.sd) if self.sd > 0 else 0.0
 
     def agreement(self, shape: str = "line", *, self_pairs: bool = False) -> Agreement:
-        """Compare distances, pair by pair rather than averaged, with ground-truth distances.
+        """Compare distances of all traversals together, pair by pair rather than averaged, with ground-truth distances.
+
+        As the paper's logged values do. What differs from one traversal to the next, such as the
+        contrast, counts as disorder here; `within` judges each traversal by itself.
 
         Parameters
         ----------
@@ -144,20 +163,31 @@ class Along:
     @property
     def best_shape(self) -> str | None:
         """ "line" or "circle", whichever has the higher rank correlation with these distances; None for an adversarial factor."""
-        ranks = {shape: self.agreement(shape).rank for shape in SHAPES}
-        known = {shape: rank for shape, rank in ranks.items() if rank is not None}
-        return max(known, key=known.__getitem__) if known else None
+        ranks = self._ranks()
+        return max(ranks, key=ranks.__getitem__) if ranks else None
+
+    def _ranks(self) -> dict[str, float]:
+        """Return the rank correlation with each shape that has one: within traversals, or pooled if that is not known."""
+        if self.within is None or self.within_circle is None:
+            ranks = {shape: self.agreement(shape).rank for shape in SHAPES}
+        else:
+            ranks = {"line": self.within.mean, "circle": self.within_circle.mean}
+        return {shape: rank for shape, rank in ranks.items() if rank is not None}
 
     def verdict(self) -> str:
-        """Return a sentence: whether the factor is adversarial, and which order its distances follow if not."""
+        """Return a sentence: whether the factor is adversarial, and which order its distances follow if not.
+
+        By the rank correlation within traversals, or of pooled pairs where only those are stored.
+        """
         shape = self.best_shape
         if self.adversarial or shape is None:
             return f"{self.factor} is adversarial: all distances along it are equal ({self.mean:.3g}), so that they carry no order."
-        ranks = {name: self.agreement(name).rank for name in SHAPES}
-        said = ", ".join(f"{rank:.2f} with a {name}" for name, rank in ranks.items() if rank is not None)
-        if (ranks[shape] or 0.0) < FOLLOWS:
-            return f"{self.factor} hardly follows an order: the rank correlation is {said}."
-        return f"{self.factor} is best described by a {shape}: the rank correlation is {said}."
+        ranks = self._ranks()
+        numbers = ", ".join(f"{rank:.2f} with a {name}" for name, rank in ranks.items())
+        kind = "rank correlation of pooled pairs" if self.within is None else "mean rank correlation within traversals"
+        if ranks[shape] < FOLLOWS:
+            return f"{self.factor} hardly follows an order: the {kind} is {numbers}."
+        return f"{self.factor} is best described by a {shape}: the {kind} is {numbers}."
 
 
 class Tally:
@@ -175,63 +205,124 @@ class Tally:
     """
 
     def __init__(self, size: int, symmetric: bool, device: torch.device, sets: int = 0):
-        self.size, self.symmetric = size, symmetric
-        i, j = torch.triu_indices(size, size, 1, device=device).unbind()
-        self.i, self.j = (i, j) if symmetric else (torch.cat([i, j]), torch.cat([j, i]))
+        self.size, self.symmetric, self.device = size, symmetric, device
+        self.i, self.j = self._pairs_of(size)
         zeros = lambda *shape: torch.zeros(shape, dtype=torch.float64, device=device)  # noqa: E731
         self.pairs, self.first, self.second = zeros(len(self.i)), zeros(len(self.i)), zeros(len(self.i))
         self.own_pairs, self.own_first, self.own_second = zeros(size), zeros(size), zeros(size)
         self.clusters, self.powers = zeros(3, 3), zeros(2)
         self.sets = zeros(sets, 3)
+        self.same = zeros(3)
         self.smallest, self.largest, self.width, self.shift = math.inf, 0.0, 0.0, math.nan
+        self.beyond = 0.0
         self.counts = torch.zeros(size * (_BINS + 1), dtype=torch.int64, device=device)
         self.waiting: list[Tensor] = []
         self.traversals = 0
+        self.line = WithinSums(device)
+        self.circle = WithinSums(device)
 
-    def add(self, distances: Tensor, present: Tensor | None = None, which: Tensor | None = None) -> None:
+    def _pairs_of(self, size: int) -> tuple[Tensor, Tensor]:
+        """Return rows and columns of the pairs to look at in a matrix of that size."""
+        i, j = torch.triu_indices(size, size, 1, device=self.device).unbind()
+        return (i, j) if self.symmetric else (torch.cat([i, j]), torch.cat([j, i]))
+
+    def add(
+        self,
+        distances: Tensor,
+        present: Tensor | None = None,
+        which: Tensor | None = None,
+        values: Tensor | None = None,
+    ) -> None:
         """Count the distances within traversals.
 
         Parameters
         ----------
-        distances : Tensor of float64, shape (T, f, f)
-        present : Tensor of bool, shape (T, f), optional
-            Which values each traversal has; all by default.
+        distances : Tensor of float64, shape (T, k, k)
+        present : Tensor of bool, shape (T, k), optional
+            Which images each traversal has; all by default.
         which : Tensor of int64, shape (T,), optional
             The set that each traversal belongs to, if they come in sets.
+        values : Tensor of int64, shape (T, k), optional
+            The factor's value in each image, several of which may have the same one; by default there
+            is one image of each value, in order.
         """
-        i, j = self.i, self.j
+        i, j = (self.i, self.j) if values is None else self._pairs_of(distances.shape[1])
         d, own = distances[:, i, j], distances.diagonal(dim1=1, dim2=2)
-        both = None if present is None else present[:, i] & present[:, j]
-        seen = d if both is None else d[both]
+        known = None if present is None else present[:, i] & present[:, j]
+        gaps = (i - j).abs() if values is None else (values[:, i] - values[:, j]).abs()
+        if values is not None:
+            both = torch.ones_like(d, dtype=torch.bool) if known is None else known
+            same = d[both & (gaps == 0)]
+            self.same += torch.stack([same.new_tensor(len(same)), same.sum(), same.square().sum()])
+            known = both & (gaps > 0)
         self.traversals += len(d)
-        if seen.numel():
-            if math.isnan(self.shift):
-                self.shift = float(seen.mean())
-            self.smallest = min(self.smallest, float(seen.min()))
-            self.largest = max(self.largest, float(seen.max()), float(own.max()) if not self.symmetric else 0.0)
+        self._extremes(d if known is None else d[known], own, own[:, j], d, known)
+        self._rank(d, gaps, known)
         # less a constant near the mean, so that powers lose no digits
         e = d - (0.0 if math.isnan(self.shift) else self.shift)
-        own_pairs = torch.ones_like(own) if present is None else present.double()
-        if both is not None:
-            e, own = e * both, own * own_pairs
+        if known is not None:
+            e = e * known
         square = e.square()
-        n = torch.full((len(d),), d.shape[1], dtype=torch.float64, device=d.device) if both is None else both.sum(1).double()
-        self.pairs += len(d) if both is None else both.sum(0)
-        self.first += e.sum(0)
-        self.second += square.sum(0)
-        self.own_pairs += own_pairs.sum(0)
-        self.own_first += own.sum(0)
-        self.own_second += own.square().sum(0)
+        self._by_pair(e, square, known, None if values is None else (values[:, i], values[:, j]))
+        self._by_value(own, present, values)
+        n = torch.full((len(d),), d.shape[1], dtype=torch.float64, device=d.device) if known is None else known.sum(1).double()
         sums = torch.stack([n, e.sum(1), square.sum(1)])
         self.clusters += sums @ sums.T
         if which is not None:
             self.sets.index_add_(0, which, sums.T.contiguous())
         self.powers += torch.stack([(e * square).sum(), square.square().sum()])
-        gaps = (i - j).abs().expand_as(d)
-        self._bin(seen, gaps.flatten() if both is None else gaps[both])
+        gaps = gaps.expand_as(d)
+        self._bin(d if known is None else d[known], gaps.flatten() if known is None else gaps[known])
         if not self.symmetric:
-            kept = own if present is None else own[present]
-            self._bin(kept, torch.zeros_like(kept, dtype=torch.int64).flatten())
+            own = own if present is None else own[present]
+            self._bin(own, torch.zeros_like(own, dtype=torch.int64).flatten())
+
+    def _extremes(self, distances: Tensor, own: Tensor, own_of_target: Tensor, d: Tensor, known: Tensor | None) -> None:
+        """Note the smallest and the largest distance, and the largest beyond that of a target from itself."""
+        if not distances.numel():
+            return
+        if math.isnan(self.shift):
+            self.shift = float(distances.mean())
+        self.smallest = min(self.smallest, float(distances.min()))
+        self.largest = max(self.largest, float(distances.max()), float(own.max()) if not self.symmetric else 0.0)
+        beyond = d if self.symmetric else d - own_of_target
+        self.beyond = max(self.beyond, float((beyond if known is None else beyond[known]).max()))
+
+    def _rank(self, d: Tensor, gaps: Tensor, known: Tensor | None) -> None:
+        """Count the rank correlation of each traversal."""
+        if self.size < 3 or not len(d):
+            return
+        line, circle = rank_within(d, (gaps, torch.minimum(gaps, self.size - gaps)), known)
+        self.line.add(*line)
+        self.circle.add(*circle)
+
+    def _by_pair(self, e: Tensor, square: Tensor, known: Tensor | None, ends: tuple[Tensor, Tensor] | None) -> None:
+        """Add up what each pair of values has, of shape (T, pairs)."""
+        if ends is None:
+            self.pairs += len(e) if known is None else known.sum(0)
+            self.first += e.sum(0)
+            self.second += square.sum(0)
+            return
+        cells = torch.zeros(self.size, self.size, dtype=torch.int64, device=self.device)
+        numbers = torch.arange(len(self.i), device=self.device)
+        cells[self.i, self.j] = numbers
+        if self.symmetric:
+            cells[self.j, self.i] = numbers
+        cell = cells[ends][known]
+        self.pairs.index_add_(0, cell, torch.ones_like(e[known]))
+        self.first.index_add_(0, cell, e[known])
+        self.second.index_add_(0, cell, square[known])
+
+    def _by_value(self, own: Tensor, present: Tensor | None, values: Tensor | None) -> None:
+        """Add up the distances of images from themselves, of shape (T, k)."""
+        there = torch.ones_like(own) if present is None else present.double()
+        own = own * there
+        sums = ((self.own_pairs, there), (self.own_first, own), (self.own_second, own.square()))
+        for total, part in sums:
+            if values is None:
+                total += part.sum(0)
+            else:
+                total.index_add_(0, values.flatten(), part.flatten())
 
     def _bin(self, d: Tensor, gaps: Tensor) -> None:
         if not self.width and self.largest > 0:
@@ -274,6 +365,8 @@ class Tally:
         if self.symmetric:
             counts = 2 * counts
             counts[0, 0] = int(self.own_pairs.sum())
+        n_same, same, same_square = self.same.tolist()
+        spread = max(same_square / n_same - (same / n_same) ** 2, 0.0) if n_same else 0.0
         square = self.second + 2 * self.shift * self.first + self.shift**2 * self.pairs
         return Along(
             factor=factor,
@@ -291,6 +384,11 @@ class Tally:
             between=between,
             fourth=max(fourth, 0.0),
             errors=errors,
+            within=self.line.result(),
+            within_circle=self.circle.result(),
+            beyond=self.beyond,
+            same=same / n_same if n_same else None,
+            same_error=math.sqrt(spread / n_same) if n_same else 0.0,
         )
 
     def _matrix(self, values: Tensor, own: Tensor) -> np.ndarray:
