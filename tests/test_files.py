@@ -1,16 +1,10 @@
 """Reading a reader's own files: .npz, HDF5, MATLAB 7.3, .npy and folders of pictures; right, or refused in one sentence."""
 
-import re
-
-import h5py
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from vaedis.cli import main
-from vaedis.data import Table, read_table
-from vaedis.data._hdf5 import Rows
+from vaedis.data import read_table
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
 GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vaedis.data._hdf5_chunks import Blocks, Rows, filters
 from vaedis.data._own import (
     IN_MEMORY,
     LONGEST_TEXT,
@@ -27,12 +27,9 @@ from vaedis.data._own import (
 )
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_LARGEST_CHUNK = 2**28
-# deflate makes at most 1,032 bytes of one: a stored chunk up to here cannot inflate to more than `_LARGEST_CHUNK`
-_SAFE_STORED = 2**18
+_LARGEST_CHUNK = 2**27
 # a random row costs as many as its chunk has; from here on the array is copied instead
 _MOST_ROWS_OF_CHUNK = 16
-_BLOCK = 2**24
 _MOST_LINKS = 20
 _MOST_KEYS = 1_000
 _FILTERS = {
@@ -93,7 +90,7 @@ class Hdf5:
         with damage(self.path, f"array {shown(key)!r}"):
             if h5py.check_string_dtype(dataset.dtype) is not None:
                 return self._text(key, dataset)
-            values = dataset[()]
+        values = self._copy(key, dataset, range(dataset.ndim)) if dataset.ndim else dataset[()]
         return values.T if self._is_matlab(dataset) else values
 
     def rows(self, key: str, n: int | None) -> Any:
@@ -178,10 +175,10 @@ class Hdf5:
             raise self._not_written(key)
         if any(chunk.byte_offset + chunk.size > end for chunk in chunks):
             raise ValueError("a chunk ends behind the file's end")
-        if dataset.compression == "gzip":
-            for chunk in chunks:
-                if chunk.size > _SAFE_STORED and not chunk.filter_mask:
-                    _check_inflates(dataset, chunk.chunk_offset, one)
+        # the HDF5 library reads such chunks without a look at their length
+        unfiltered = any(chunk.filter_mask for chunk in chunks) or not filters(dataset)
+        if not Blocks(dataset).decoded and unfiltered and any(chunk.size < one for chunk in chunks):
+            raise ValueError("a chunk is too short")
 
     def _not_written(self, key: str) -> Refused:
         return Refused(f"{shown(self.path)} has the array {shown(key)!r}, which was not written in full; save it again.")
@@ -209,37 +206,10 @@ class Hdf5:
         # with the axes of the file again
         target = copy.transpose(np.argsort(axes))
         with damage(self.path, f"array {shown(key)!r}"):
-            for block in dataset.iter_chunks() if dataset.chunks else _blocks(dataset.shape, dtype.itemsize):
-                target[block] = dataset[block]
+            blocks = Blocks(dataset)
+            for block in blocks:
+                target[block] = blocks.read(block)
         return copy
-
-
-class Rows:
-    """Images that are read from an HDF5 file as they are needed, in any order."""
-
-    def __init__(self, path: Path, key: str, dataset: Any):
-        self.path, self.key, self._dataset = path, key, dataset
-        self.shape: tuple[int, ...] = tuple(dataset.shape)
-        self.ndim = len(self.shape)
-        self.dtype: np.dtype = dataset.dtype.newbyteorder("=")
-
-    def __len__(self) -> int:
-        """How many images there are."""
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        """Return images: by a position, a slice, or an array of positions in any order, also more than once."""
-        wanted = np.arange(len(self))[rows]
-        unique, back = np.unique(wanted, return_inverse=True)
-        images = np.empty((len(unique), *self.shape[1:]), self.dtype)
-        # h5py takes a while for each of many positions, and none for a slice
-        ends = np.append(np.flatnonzero(np.diff(unique) != 1) + 1, len(unique))
-        start = 0
-        with damage(self.path, f"array {shown(self.key)!r}"):
-            for end in ends.tolist() if len(unique) else []:
-                images[start:end] = self._dataset[int(unique[start]) : int(unique[end - 1]) + 1]
-                start = end
-        return images[back].reshape(*np.shape(wanted), *self.shape[1:])
 
 
 def outside(path: Path, key: str) -> Refused:
@@ -321,28 +291,3 @@ def _matlab_axes(path: Path, key: str, shape: tuple[int, ...], n: int | None) ->
         )
     reverse = tuple(range(len(shape)))[::-1]
     return reverse if last else (0, *reverse[:-1])
-
-
-def _blocks(shape: Sequence[int], itemsize: int) -> Iterator[tuple[slice, ...]]:
-    """Yield slices of an array without chunks, each of some 16 MB at most."""
-    steps = list(shape)
-    for axis in range(len(shape)):
-        rest = math.prod(shape[axis + 1 :]) * itemsize
-        steps[axis] = max(1, min(shape[axis], _BLOCK // max(1, rest)))
-        if rest <= _BLOCK:
-            break
-    ranges = [range(0, length, step) for length, step in zip(shape, steps, strict=True)]
-    for starts in itertools.product(*ranges):
-        yield tuple(slice(start, start + step) for start, step in zip(starts, steps, strict=True))
-
-
-def _check_inflates(dataset: Any, offset: tuple[int, ...], one: int) -> None:
-    """Refuse a chunk that inflates to more than it says: the HDF5 library takes whatever memory it asks for."""
-    _, stored = dataset.id.read_direct_chunk(offset)
-    inflater, n_bytes = zlib.decompressobj(), 0
-    while stored and not inflater.eof:
-        n_bytes += len(inflater.decompress(stored, _BLOCK))
-        stored = inflater.unconsumed_tail
-        # a checksum may follow
-        if n_bytes > one + 4:
-            raise ValueError("a chunk inflates to more than it says")

@@ -50,8 +50,7 @@ class Npz:
         with zipfile.ZipFile(self.path) as archive:
             member = self._member(archive, key)
             with damage(self.path, f"array {shown(key)!r}"), archive.open(member) as file:
-                shape, _, dtype = read_header(file)
-        check_shape(self.path, key, shape, dtype)
+                shape, _, dtype, _ = self._header(key, member, file)
         return shape, dtype
 
     def read(self, key: str) -> np.ndarray:
@@ -76,6 +75,17 @@ class Npz:
                 "save it by numpy.savez_compressed."
             )
         return member
+
+    def _header(self, key: str, member: zipfile.ZipInfo, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+        """Return shape, whether in Fortran order, type and bytes of an array, if zip directory and header agree."""
+        shape, fortran, dtype = read_header(file)
+        if dtype.hasobject:
+            raise holds_objects(self.path, key)
+        check_shape(self.path, key, shape, dtype)
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if file.tell() + n_bytes != member.file_size:
+            raise ValueError(f"its header says {n_bytes:,} bytes, the zip directory {member.file_size - file.tell():,}")
+        return shape, fortran, dtype, n_bytes
 
     def _content(self, key: str) -> np.ndarray:
         with damage(self.path, f"array {shown(key)!r}"), zipfile.ZipFile(self.path) as archive:
