@@ -100,9 +100,9 @@ def test_what_inflates_without_a_bound_is_not_inflated(tmp_path, method, called)
     path = tmp_path / "mine.npz"
     with zipfile.ZipFile(path, "w", method) as archive:
         with archive.open("images.npy", "w", force_zip64=True) as file:
-            file.write(header("{'descr': '|u1', 'fortran_order': False, 'shape': (12, 4096, 4096), }"))
+            file.write(header("{'descr': '|u1', 'fortran_order': False, 'shape': (12, 64, 64), }"))
             for _ in range(12):
-                file.write(bytes(2**24))
+                file.write(bytes(2**12))
         archive.writestr("labels.npy", npy(LABELS))
     with pytest.raises(ValueError, match=f"'images' compressed by {called}, whose size cannot be bounded; save it by numpy.savez_comp"):
         read_table(path)
@@ -119,12 +119,12 @@ def inflating(path, said, wrote):
     return path
 
 
-def test_images_that_inflate_too_far_are_refused_before_they_are(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"'images' of 0\.302 GB in 0\.\d+ MB; beyond 268 MB an array may inflate at most 500 times"
-    ) as error:
-        read_table(inflating(tmp_path / "mine.npz", 288 * 2**20, 288 * 2**20).rename(tmp_path / "a.npz"))
-    assert "save it without compression" in str(error.value)
+def test_images_that_inflate_too_far_are_refused_before_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaedis.data._own.IN_MEMORY", 2**24)
+    path = inflating(tmp_path / "mine.npz", 36 * 2**20, 36 * 2**20)
+    says = r"'images' of 37\.7 MB in 0\.\d+ MB; beyond 16\.8 MB an array may inflate at most 500 times: save it without compression"
+    with pytest.raises(ValueError, match=says):
+        read_table(path)
 
 
 def test_a_zip_directory_that_lies_is_not_believed(tmp_path):
@@ -376,7 +376,7 @@ def test_a_chunk_that_inflates_to_more_than_it_says_is_refused(tmp_path):
     with h5py.File(path, "a") as file:
         images = file.create_dataset("images", (12, 6, 5), "u1", chunks=(12, 6, 5), compression="gzip")
         packer = zlib.compressobj(9)
-        bomb = b"".join(packer.compress(bytes(2**24)) for _ in range(24)) + packer.flush()
+        bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(24)) + packer.flush()
         images.id.write_direct_chunk((0, 0, 0), bomb)
     with pytest.raises(ValueError, match=r"damaged array 'images' \(a chunk inflates to more than it says, or ends early\)"):
         read_table(path)
@@ -487,11 +487,11 @@ def test_an_npz_that_is_read_despite_damage_is_right(tmp_path, name):
 # folders of pictures
 
 
-def write_folder(folder, suffix=".png", rows=LABELS):
+def write_folder(folder, suffix=".png"):
     folder.mkdir(exist_ok=True)
-    for k, image in enumerate(IMAGES):
+    for k, image in enumerate(IMAGES[:4]):
         Image.fromarray(image).save(folder / f"{k:03}{suffix}")
-    np.save(folder / "labels.npy", rows)
+    np.save(folder / "labels.npy", LABELS[:4])
     return folder
 
 

@@ -240,11 +240,12 @@ def _keys(group: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
         if _link(group, name)[0] != h5py.h5l.TYPE_HARD:
             yield prefix + name
             continue
-        kind = group.get(name, getclass=True)
-        if kind is h5py.Dataset:
+        # not `get(name, getclass=True)`, which ends the process on some damaged files
+        found = group[name]
+        if isinstance(found, h5py.Dataset):
             yield prefix + name
-        elif kind is h5py.Group and depth < _MOST_LINKS and name != "#refs#":
-            yield from _keys(group[name], f"{prefix}{name}/", depth + 1)
+        elif isinstance(found, h5py.Group) and depth < _MOST_LINKS and name != "#refs#":
+            yield from _keys(found, f"{prefix}{name}/", depth + 1)
 
 
 def _target(path: Path, file: Any, key: str) -> str:

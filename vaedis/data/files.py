@@ -158,7 +158,10 @@ def _label_keys(source: Source, image_key: str) -> list[str]:
     folder = image_key.rpartition("/")[0]
     columns = _columns(source, image_key, folder)
     known = _known(source, LABEL_KEYS)
-    known = [key for key in known if "/" not in image_key or key.rpartition("/")[0] == folder] if "/" in image_key else known
+    if folder:
+        # the labels of other images may have the same name
+        beside = [f"{folder}/{name}" for name in LABEL_KEYS if f"{folder}/{name}" in source.keys]
+        known = beside or [key for key in LABEL_KEYS if key in source.keys]
     if known:
         shape = source.header(known[0])[0]
         whole = len(shape) != 1 and known[0] not in columns
