@@ -20,6 +20,7 @@ from vaedis.data._own import (
     check_labels,
     check_shape,
     damage,
+    release,
     scratch,
     shown,
     size,
@@ -30,6 +31,8 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_CHUNK = 2**27
 # a random row costs as many as its chunk has; from here on the array is copied instead
 _MOST_ROWS_OF_CHUNK = 16
+# of a copy, so many bytes lie in memory at a time
+_RELEASED = 2**27
 _MOST_LINKS = 20
 _MOST_KEYS = 1_000
 _FILTERS = {
@@ -207,8 +210,14 @@ class Hdf5:
         target = copy.transpose(np.argsort(axes))
         with damage(self.path, f"array {shown(key)!r}"):
             blocks = Blocks(dataset)
+            copied = 0
             for block in blocks:
-                target[block] = blocks.read(block)
+                part = blocks.read(block)
+                target[block] = part
+                copied += part.nbytes
+                if copied > _RELEASED:
+                    release(copy)
+                    copied = 0
         return copy
 
 

@@ -19,11 +19,14 @@ from vaedis.data._own import (
     damage,
     holds_objects,
     keys_of,
+    release,
     scratch,
     shown,
 )
 
 _BLOCK = 2**20
+# of a copy, so many bytes lie in memory at a time
+_RELEASED = 2**27
 _ENCRYPTED = 1
 # zipfile inflates bzip2 and LZMA without a bound on memory, and numpy writes neither
 _OTHER_METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
@@ -173,6 +176,8 @@ def _fill(content: np.ndarray, file: IO[bytes]) -> None:
             raise EOFError("its data end early")
         content[start : start + len(block)] = np.frombuffer(block, np.uint8)
         start += len(block)
+        if start % _RELEASED < len(block):
+            release(content)
     if file.read(1):
         raise ValueError("it is longer than its header says")
 

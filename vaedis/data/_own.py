@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import mmap
 import os
 import shutil
 import tempfile
@@ -157,6 +158,15 @@ def scratch(path: Path, n_bytes: int) -> np.ndarray:
         raise Refused(
             f"{shown(folder)} {why} for a copy of {size(n_bytes)} of {shown(path)}; make room, or set TMPDIR to a folder with more."
         ) from problem
+
+
+def release(array: np.ndarray) -> None:
+    """Let the system take back the memory of a temporary file's pages, which are read again when they are needed."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _reserve(descriptor: int, n_bytes: int) -> None:
