@@ -422,7 +422,13 @@ def _as_matlab(path):
         file.write(b"MATLAB 7.3 MAT-file")
 
 
-FORMATS = {"a.npz": _as_npz, "b.npz": _as_stored_npz, "c.npy": _as_npy, "d.h5": _as_hdf5, "e.mat": _as_matlab}
+def _as_newer_hdf5(path):
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("images", data=IMAGES, chunks=(5, 3, 5, 1), maxshape=(None, 6, None, 3), compression="gzip", shuffle=True)
+        file.create_dataset("labels", data=LABELS.astype("f4"), chunks=(3, 2))
+
+
+FORMATS = {"f.h5": _as_newer_hdf5, "a.npz": _as_npz, "b.npz": _as_stored_npz, "c.npy": _as_npy, "d.h5": _as_hdf5, "e.mat": _as_matlab}
 
 
 def mutated(content, random):
