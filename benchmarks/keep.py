@@ -29,6 +29,7 @@ SCRIPTS = {
     "speed.py": ("disent 0.8.0, data and training", "--peer-python PEER"),
     "data.py": ("disent 0.8.0's data classes, h5py", "--peer-python PEER"),
     "reading.py": ("an HDF5 file as disent stores it", ""),
+    "own_files.py": ("h5py, batch by batch", ""),
     "distances.py": ("numpy, scipy and torch", ""),
     "metrics.py": ("disent 0.8.0 and scikit-learn", "--peer-python PEER"),
     "metrics_agreement.py": ("disent 0.8.0, scores only; a part of `metrics.py`", ""),
