@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 
 from vaedis import _checkpoint
+from vaedis._text import plain
 from vaedis.experiments import GRIDS, PROFILES, profile
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -160,7 +161,8 @@ def describe(row: dict) -> str:
     options = "".join(f" {k}={v}" for k, v in given.items())
     average = " average=published" if row["average"] == "published" else ""
     warmup = f" warm-up {row['warmup']}" if row["warmup"] else ""
-    return f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g}{warmup} z {row['latents']}{average}"
+    text = f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g}{warmup} z {row['latents']}{average}"
+    return plain(text)  # a row may come from someone else
 
 
 def _results(args: argparse.Namespace) -> int:
@@ -186,7 +188,7 @@ def _results(args: argparse.Namespace) -> int:
 
 def _print_table(experiment: str, scale: str, rows: list[dict]) -> None:
     finished = [row for row in rows if row["status"] == "finished"]
-    print(f"{experiment}, {scale} profile: {len(finished)} finished, {len(rows) - len(finished)} failed")
+    print(f"{plain(experiment)}, {plain(scale)} profile: {len(finished)} finished, {len(rows) - len(finished)} failed")
     cells: dict[str, list[dict]] = {}
     for row in sorted(finished, key=describe):
         cells.setdefault(describe(row), []).append(row)
@@ -196,7 +198,7 @@ def _print_table(experiment: str, scale: str, rows: list[dict]) -> None:
         print(f"  {cell:{width}s}  n {len(members):2d}  {scores}")
     for row in rows:
         if row["status"] != "finished":
-            print(f"  {describe(row)} seed {row['seed']}: {row['status']}")
+            print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
 
 
 def _spread(values: list[float | None]) -> str:
