@@ -6,6 +6,7 @@ A worker that is killed costs the steps since its last checkpoint: Dask gives it
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -76,6 +77,8 @@ def connect(workers: int, scheduler: str | None) -> Any:
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
                 memory_limit=0,
+                # that a busy worker takes seconds to end is no news
+                silence_logs=logging.ERROR,
             )
             return distributed.Client(cluster)
     if not scheduler.startswith("tls://"):

@@ -25,6 +25,10 @@ _QUIET_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
+class DamagedFile(UserWarning):
+    """A file of results that cannot be read; what it holds counts as missing."""
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that, whatever happens, either the old or the whole new content is there.
 

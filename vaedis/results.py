@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from vaedis import _check, _files
+from vaedis._files import DamagedFile
 from vaedis._published import checkout, published, published_matrices
 from vaedis._text import plain
 from vaedis.experiments import GRIDS, PROFILES, RunSpec, grid
@@ -50,10 +51,6 @@ __all__ = [
 
 class CorruptRow(UserWarning):
     """A line of a results file that cannot be read; it is skipped, and kept as it is."""
-
-
-class DamagedFile(UserWarning):
-    """A file of results that cannot be read; what it holds counts as missing."""
 
 
 _SPEC = tuple(RunSpec.__dataclass_fields__)
@@ -315,15 +312,15 @@ class Store:
             raise ValueError(f"Nothing more is taken in, because {problem}; copy it again, or delete the line of this run.") from None
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
-        """Return the arrays that were stored with a row; empty if there are none.
+        """Return the arrays that were stored with a row; empty if there are none, as of a row that is empty itself.
 
         Warns
         -----
         DamagedFile
             If they cannot be read, with the file and what to do; empty then, too.
         """
-        path = self._beside(row)
-        if not path.is_file():
+        path = self._beside(row) if row else None
+        if path is None or not path.is_file():
             return {}
         try:
             return _files.load_npz(path)
