@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import re
+import shutil
 import threading
 import warnings
 import zipfile
@@ -613,6 +614,32 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
         results.published("fig9_scores")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content.replace(b"lowest", b"lovest"),
+        lambda content: content.replace(b"0.72", b"O.72"),
+        lambda content: content.replace(b"ada-gvae,mig", b"ada-gvae\xffmig"),
+        lambda content: content.replace(b",1,", b",", 1),
+    ],
+)
+def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(tmp_path, monkeypatch, change):
+    folder = tmp_path / "results" / "published"
+    shutil.copytree(results.checkout() / "results" / "published", folder)
+    monkeypatch.setattr(_published, "checkout", lambda: tmp_path)
+    path = folder / "fig9_scores.csv"
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes()))
+    with pytest.warns(results.DamagedFile, match=r"fig9_scores.csv cannot be read .*; bring it back with git checkout"):
+        assert results.published("fig9_scores") == []
+    assert len(results.published("fig6_scores")) == 20
 
 
 def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):

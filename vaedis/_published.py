@@ -63,7 +63,10 @@ def published(name: str) -> list[dict[str, Any]]:
     path = folder / f"{name}.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_numbers(line, *_COLUMNS[name]) for line in csv.DictReader(file, strict=True)]
+            lines = [_numbers(line, *_COLUMNS[name]) for line in csv.DictReader(file, strict=True)]
+        if not lines:
+            raise ValueError("it is empty")
+        return lines
     except (OSError, ValueError, csv.Error) as problem:
         warnings.warn(
             f"{path} cannot be read ({problem}), so the paper's numbers in it count as missing; bring it back with git checkout.",
@@ -75,7 +78,7 @@ def published(name: str) -> list[dict[str, Any]]:
 
 def _numbers(line: dict[str, Any], words: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, Any]:
     """Return a line with its numbers read."""
-    if tuple(line) != (*words, *numbers) or not all(line[word] for word in words):
+    if tuple(line) != (*words, *numbers) or None in line.values() or not all(line[word] for word in words):
         raise ValueError(f"the line {','.join(str(value) for value in line.values())} does not fit its columns")
     values = {name: float(line[name]) if line[name] else None for name in numbers}
     return {word: line[word] for word in words} | values
