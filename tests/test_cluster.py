@@ -140,6 +140,23 @@ def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(tmp_p
     assert len(scores(results.Store(tmp_path))) == 4
 
 
+@pytest.mark.parametrize(("kept", "says"), [(True, "its checkpoint is kept"), (False, "it has no checkpoint and is lost")])
+def test_a_checkpoint_is_said_to_be_kept_only_if_it_is(tmp_path, specs, monkeypatch, kept, says):
+    run = sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", quiet=True)
+    row = results.make_row(specs[0], "fig9", "smoke", status="failed: loss not finite")
+    folder = tmp_path / "checkpoints" / row["key"]
+    folder.mkdir(parents=True)
+    if kept:
+        (folder / f"{row['key']}-000000600.safetensors").touch()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(results.Store, "add", full)
+    with pytest.raises(OSError, match=says):
+        run._keep(row, {})
+
+
 def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_path, specs, capsys, monkeypatch, ticking):
     monkeypatch.setattr("vaedis._checkpoint.available", lambda: False)
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]

@@ -533,6 +533,18 @@ def test_files_have_the_mode_of_the_file_they_replace_or_the_processs_own(tmp_pa
     assert path.read_bytes() == b"2"
 
 
+def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
+    before = os.umask(0o022)
+    try:
+        tmp_path.chmod(0o777)
+        results.Store(tmp_path).add(_row(0), {"a": np.zeros(1)})
+        tmp_path.chmod(0o700)
+        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop"), {"a": np.zeros(1)})
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("fig9-laptop", "fig11-laptop")] == [0o777, 0o700]
+
+
 def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
     store = results.Store(tmp_path)
     runs = [(_row(seed), {"a": np.full(2, seed)}) for seed in range(3)]

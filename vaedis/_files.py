@@ -56,6 +56,13 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder in one that exists, unless it is there, open to whom that one is: a store may belong to two users."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+        path.chmod(stat.S_IMODE(path.parent.stat().st_mode))
+
+
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return the bytes of an .npz file: compressed as far as zlib goes, and the same for the same arrays, whatever the clock says."""
     buffer = io.BytesIO()

@@ -232,7 +232,7 @@ class Store:
             self._sweep_up(experiment, profile)
             for beside, (_, arrays) in added.items():
                 if arrays:
-                    beside.parent.mkdir(exist_ok=True)
+                    _files.make_folder(beside.parent)
                     _files.write_atomically(beside, _files.npz(arrays))
             table = self._read(experiment, profile)
             table.replace(row for row, _ in added.values())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaedis import _check, _checkpoint, _cluster, experiments
+from vaedis import _check, _checkpoint, _cluster, _files, experiments
 from vaedis._cpus import usable_cpus
 from vaedis._progress import Progress
 from vaedis._step import resolve_precision
@@ -167,7 +167,8 @@ class Sweep:
             resolve_precision(self.precision, resolve_device(self.device))
         todo = self.todo()
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.store.root.mkdir(parents=True, exist_ok=True)
+        _files.make_folder(self.checkpoints)
         self._forget_stored()
         before = self._progress_kept()
         progress = Progress(self.experiment, len(todo), sum(map(_images, todo)), quiet=self.quiet)
@@ -196,9 +197,11 @@ class Sweep:
         try:
             self.store.add(row, arrays)
         except OSError as problem:
+            kept = any((self.checkpoints / row["key"]).glob("*.safetensors"))
             raise OSError(
-                f"A run ended and could not be stored in {self.store.root} ({problem}); its checkpoint is kept: make room, and start the "
-                f"sweep again. The run: {brief(row)}"
+                f"A run ended and could not be stored in {self.store.root} ({problem}); "
+                f"{'its checkpoint is kept' if kept else 'it has no checkpoint and is lost'}: make room, and start the sweep again. "
+                f"The run: {brief(row)}"
             ) from problem
 
     def _progress_kept(self) -> set[str]:
