@@ -1,6 +1,7 @@
 """Verdicts must follow from the numbers: stores and data sets are made up here so that each verdict has to come out."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 import vaedis as vd
 from vaedis import claims, distances, experiments, kept, no_pixels, results
-from vaedis.claims import _base, _measured, _tables
+from vaedis.claims import _base, _measured, _scores, _tables
 from vaedis.experiments import RunSpec, profile
 from vaedis.tables import Importance
 
@@ -104,6 +105,40 @@ def test_only_the_places_asked_for_are_made():
 
 def _fig6_score(by_data):
     return lambda spec: by_data[spec.data]
+
+
+@pytest.mark.parametrize("place", ["Figure 9", "Averaging"])
+def test_one_place_is_a_name_and_not_letters(place):
+    alone = claims.all_claims(MadeUp(), where=place)
+    assert alone == claims.all_claims(MadeUp(), where=[place])
+    assert {claim.where for claim in alone} == {place}
+
+
+def test_claims_that_cannot_be_made_say_so_and_take_no_others_with_them(monkeypatch):
+    real = results.published
+    for module in (_scores, _measured, _tables):
+        monkeypatch.setattr(module, "published", lambda name: [] if name == "fig6_scores" else real(name))
+    with pytest.warns(results.DamagedFile, match=r"No claims could be made about Figure 6, Figure 6, stand-ins \(KeyError.* git checkout"):
+        made = claims.all_claims(MadeUp(), where=["Figure 6", "Figure 9"])
+    assert {claim.verdict for claim in made} == {"not tested"}
+    assert [claim.where for claim in made if claim.where != "Figure 9"] == ["Figure 6"]
+    assert len(made) == 1 + 32
+    assert "git checkout results brings it back" in claims.html_table(made)
+
+
+@pytest.mark.parametrize("damage", ["gone", "flipped"])
+def test_claims_are_made_although_half_of_the_arrays_are_damaged(tmp_path, damage):
+    store = results.Store(tmp_path)
+    arrays = {f"{level}/{f}": STEP for level in ("x", "z", "kl", "reconstruction") for f in ("x_R", "y_R")}
+    whole = _store("fig11", lambda spec: 0.1, lambda spec: arrays, store=store)
+    for path in sorted(tmp_path.rglob("*.npz"))[::2]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.unlink() if damage == "gone" else path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", results.DamagedFile)
+        made = claims.all_claims(whole, where="Figure 10")
+    assert [claim.verdict for claim in made] == ["reproduced", "not reproduced"]
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.2, "reproduced"), (0.7, "in direction"), (0.01, "not reproduced")])

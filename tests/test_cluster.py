@@ -1,12 +1,16 @@
 """Sweeps that are stopped, killed or spread over processes lose nothing and repeat nothing."""
 
+import contextlib
 import errno
+import io
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -33,6 +37,13 @@ def specs(monkeypatch):
     monkeypatch.setitem(experiments.GRIDS, "fig9", grid)
     monkeypatch.setitem(experiments.PROFILES, "smoke", SCALE)
     return grid(SCALE)
+
+
+@pytest.fixture
+def ticking(monkeypatch):
+    """A clock on which each look at it takes a hundredth of a second, however fast the machine, and no time of day at all."""
+    ticks = itertools.count()
+    monkeypatch.setattr(sweep, "time", types.SimpleNamespace(monotonic=lambda: next(ticks) / 100, perf_counter=lambda: 0.0))
 
 
 def scores(store):
@@ -77,12 +88,14 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monke
     monkeypatch.setattr("vaedis._cluster._ANSWER_SECONDS", 1)
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]
     assert cli.main(words) == 1
-    assert "No Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith("vaedis: whoever reaches tcp://127.0.0.1:9 can have code run by its workers")
+    assert "No Dask scheduler answers at tcp://127.0.0.1:9" in error
 
 
-def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs, capsys):
+def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs, capsys, ticking):
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
-    assert cli.main([*words, "--budget", "0.3s"]) == 0
+    assert cli.main([*words, "--budget", "1s"]) == 0
     assert "left, 1 of them with a checkpoint; the same command goes on" in capsys.readouterr().err
     assert list((tmp_path / "checkpoints").glob("*/*"))
     assert cli.main(words) == 0
@@ -92,12 +105,13 @@ def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs,
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(tmp_path, specs, capsys, workers):
+def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(tmp_path, specs, capsys, ticking, workers):
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
     if workers:
         pytest.importorskip("distributed")
+        pytest.importorskip("cryptography")
     else:
-        assert cli.main([*words, "--budget", "0.3s"]) == 0
+        assert cli.main([*words, "--budget", "1s"]) == 0
     begun = sorted((tmp_path / "checkpoints").glob("*/*"))
     capsys.readouterr()
     assert cli.main([*words, "--budget", "0.00001s", "--workers", str(workers)]) == 2
@@ -126,36 +140,202 @@ def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(tmp_p
     assert len(scores(results.Store(tmp_path))) == 4
 
 
-def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_path, specs, capsys, monkeypatch):
+@pytest.mark.parametrize(("kept", "says"), [(True, "its checkpoint is kept"), (False, "it has no checkpoint and is lost")])
+def test_a_checkpoint_is_said_to_be_kept_only_if_it_is(tmp_path, specs, monkeypatch, kept, says):
+    run = sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", quiet=True)
+    row = results.make_row(specs[0], "fig9", "smoke", status="failed: loss not finite")
+    folder = tmp_path / "checkpoints" / row["key"]
+    folder.mkdir(parents=True)
+    if kept:
+        (folder / f"{row['key']}-000000600.safetensors").touch()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(results.Store, "add", full)
+    with pytest.raises(OSError, match=says):
+        run._keep(row, {})
+
+
+def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_path, specs, capsys, monkeypatch, ticking):
     monkeypatch.setattr("vaedis._checkpoint.available", lambda: False)
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
-    assert cli.main([*words, "--budget", "0.3s"]) == 0
+    assert cli.main([*words, "--budget", "1s"]) == 0
     assert capsys.readouterr().err.splitlines()[-1].endswith("left; the same command goes on.")
     assert cli.main(words) == 0
     assert len(scores(results.Store(tmp_path))) == 4
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_an_interrupt_stores_and_stops_with_one_line(tmp_path):
-    """A real process, a real signal."""
+def start(tmp_path, *words, **options):
+    """Start a sweep as a process of its own, in a session of its own, with runs that do not end by themselves."""
     code = f"""
-import sys
+import dataclasses, sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import test_cluster as t
-from vaedis import cli, experiments
+from vaedis import cli, experiments, no_pixels
 import torch
-torch.set_num_threads(1)
-experiments.GRIDS["fig9"], experiments.PROFILES["smoke"] = t.grid, t.SCALE
-sys.exit(cli.main(["sweep", "fig9", "--profile", "smoke", "--out", {str(tmp_path)!r}, "--device", "cpu"]))
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    endless = dataclasses.replace(t.SCALE, steps=1_000_000)
+    experiments.GRIDS["fig9"], experiments.PROFILES["smoke"] = t.grid, endless
+    no_pixels.grid = lambda experiment, scale=None: [spec.replace(framework="beta-vae") for spec in t.grid(endless)[::2]]
+    sys.exit(cli.main(["sweep", "fig9", "--out", {str(tmp_path / "out")!r}, "--device", "cpu", *{words}]))
 """
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list((tmp_path / "checkpoints").glob("*")))
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert "interrupted" in err.splitlines()[-1]
+    script = tmp_path / "sweep.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    return subprocess.Popen([sys.executable, str(script)], cwd=ROOT, env=environment, text=True, **options)
+
+
+def ended(process, seconds=120):
+    """Wait for a process, and end its whole group before a test fails by it."""
+    try:
+        return process.communicate(timeout=seconds)[1]
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def running(group):
+    """The processes of a group that have not ended; who inherits those that have may never ask for them."""
+    states = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            states[path.parent.name] = state if int(its_group) == group else "Z"
+    return [name for name, state in states.items() if state != "Z"]
+
+
+def begun(tmp_path, runs):
+    return lambda: len({path.parent for path in (tmp_path / "out" / "checkpoints").glob("*/*.safetensors")}) >= runs
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_a_sweep_with_a_checkpoint_and_one_line(tmp_path, number):
+    process = start(tmp_path, "--profile", "smoke", stderr=subprocess.PIPE, start_new_session=True)
+    wait_for((tmp_path / "out" / "checkpoints").exists, 120)
+    process.send_signal(number)
+    err = ended(process)
+    how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, 1 of them with a checkpoint; the same command goes on."]
+    assert process.returncode == 128 + number
+    assert begun(tmp_path, 1)()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_a_signal_stops_a_sweep_without_pixels_with_a_checkpoint_and_one_line(tmp_path, number):
+    process = start(tmp_path, "--no-pixels", stderr=subprocess.PIPE, start_new_session=True)
+    wait_for((tmp_path / "out" / "checkpoints").exists, 120)
+    process.send_signal(number)
+    how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    assert ended(process).splitlines() == [f"fig9: {how}; 0 runs stored, 2 left; the same command goes on."]
+    assert process.returncode == 128 + number
+    assert list((tmp_path / "out" / "checkpoints").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_sweep_stops_it_with_one_line(tmp_path, number):
+    pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    process = start(tmp_path, "--profile", "smoke", "--workers", "2", stderr=subprocess.PIPE, start_new_session=True)
+    wait_for(begun(tmp_path, 2), 120)
+    os.killpg(process.pid, number)
+    err = ended(process)
+    how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, 4 of them with a checkpoint; the same command goes on."]
+    assert process.returncode == 128 + number
+    assert not list((tmp_path / "out" / "checkpoints").glob("stop-*"))
+    wait_for(lambda: not running(process.pid))
+
+
+@pytest.mark.skipif(not hasattr(os, "login_tty"), reason="no terminals here")
+def test_ctrl_c_in_a_terminal_stops_a_sweep_with_workers_whenever_it_comes(tmp_path):
+    pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    ours, theirs = os.openpty()
+    process = start(tmp_path, "--profile", "smoke", "--workers", "2", preexec_fn=lambda: os.login_tty(theirs))
+    os.close(theirs)
+    # workers are still starting
+    wait_for((tmp_path / "out" / "checkpoints").exists, 120)
+    os.write(ours, b"\x03")
+    said = b""
+    with contextlib.suppress(OSError):  # of a terminal that nobody has open any more
+        while part := os.read(ours, 4096):
+            said += part
+    ended(process)
+    os.close(ours)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert said.strip().endswith(b"left; the same command goes on.") or b"with a checkpoint; the same command goes on." in said
+    assert said.count(b"interrupted") == 1
+
+
+def test_a_local_cluster_lets_nobody_in_without_its_certificate():
+    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
+    with _cluster.connect(1, None) as client:
+        address = client.cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        for stranger in (address, address.replace("tls", "tcp")):
+            security = distributed.Security.temporary() if stranger == address else None
+            with pytest.raises(OSError, match=r".+"):
+                distributed.Client(stranger, security=security, timeout=2)
+        assert client.submit(abs, -1).result() == 1
+        client.cluster.close()
+
+
+def test_without_certificates_no_cluster_listens(monkeypatch, tmp_path, specs, capsys):
+    pytest.importorskip("distributed")
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert cli.main(["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu", "--workers", "1"]) == 1
+    assert capsys.readouterr().err == (
+        "vaedis: Workers on one machine need the package cryptography to keep other users out; install it with: pip install "
+        "'vaedis[sweep]', or leave out --workers.\n"
+    )
+
+
+def test_a_budget_counts_seconds_whatever_the_time_of_day_is_set_to(tmp_path, specs, capsys, ticking):
+    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    assert cli.main([*words, "--budget", "1s"]) == 0
+    assert "4 left, 1 of them with a checkpoint" in capsys.readouterr().err
+
+
+def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(tmp_path, specs, monkeypatch):
+    asked = []
+    ticks = itertools.count()
+    monkeypatch.setattr(sweep, "time", types.SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter))
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())))
+    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(asked.extend(stop() for _ in range(4)) or [(todo[0], None)]))
+    run = sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, seconds=2.5, quiet=True)
+    with pytest.raises(ValueError, match="was over before the first step"):
+        run.run()
+    assert asked == [False, False, True, True]
+
+
+def test_checkpoints_of_runs_that_are_stored_are_swept_up_and_strange_files_do_not_matter(tmp_path, specs):
+    store = results.Store(tmp_path)
+    store.add(results.make_row(specs[0], "fig9", "smoke", scores={"mig": 0.5, "dci": 0.5}))
+    left = store.root / "checkpoints" / specs[0].key
+    stray = store.root / "checkpoints" / "x" / "model.safetensors"
+    for path in (left / f"{specs[0].key}-000000100.safetensors", stray):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert sweep.Sweep("fig9", SCALE, store, device="cpu", quiet=True).run() == 3
+    assert sorted((store.root / "checkpoints").iterdir()) == [stray.parent]
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 3])
+def test_workers_share_the_processors_that_the_process_may_use(tmp_path, specs, monkeypatch, allowed):
+    threads = []
+    monkeypatch.setattr(sweep, "usable_cpus", lambda: allowed)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())))
+    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(threads.append(job.threads) or ()))
+    sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, quiet=True).run()
+    assert threads == [allowed]
 
 
 def test_a_folder_of_its_own_makes_no_run_of_the_store_again(tmp_path, specs, monkeypatch):
@@ -208,6 +388,7 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, words, says):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_one_sentence_and_no_failed_run(tmp_path, specs, capsys):
+    pytest.importorskip("cryptography")
     command = ["sweep", "fig9", "--profile", "smoke", "--device", "cuda", "--workers", "1", "--out", str(tmp_path)]
     assert cli.main(command) == 1
     assert "Device 'cuda' was asked for, but torch sees 0 CUDA devices" in capsys.readouterr().err
@@ -219,7 +400,7 @@ def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
         def __init__(self, problem):
             self.exception = lambda: problem
 
-    job = _cluster.Job("fig9", SCALE, "cuda", "auto", None, None, None)
+    job = _cluster.Job("fig9", SCALE, "cuda", "auto", None, None)
     with pytest.raises(vd.data.NoDevice):
         _cluster._outcome(Future(vd.data.NoDevice("no GPU")), specs[0], job)
     row, _ = _cluster._outcome(Future(MemoryError("too large\nby far")), specs[0], job)
@@ -229,6 +410,7 @@ def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
 def test_two_clusters_on_one_machine_do_not_meet_at_a_port():
     # warnings are errors here, and one about a port that is taken would be one
     pytest.importorskip("distributed")
+    pytest.importorskip("cryptography")
     with _cluster.connect(1, None) as first, _cluster.connect(1, None) as second:
         ports = [client.scheduler_info()["services"] for client in (first, second)]
         for client in (first, second):

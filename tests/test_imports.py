@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OTHERS = [
     *("scipy", "sklearn", "numba", "llvmlite", "joblib", "matplotlib", "pandas", "IPython", "ipykernel", "jupyter", "jupyter_book"),
     *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis"),
-    *("h5py", "PIL", "pooch", "requests", "safetensors", "distributed", "dask"),
+    *("h5py", "PIL", "requests", "safetensors", "distributed", "dask"),
 ]
 BLOCK = f"""
 import sys

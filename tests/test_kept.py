@@ -1,13 +1,14 @@
 """What is kept of whole data sets: read back as it was measured, taken for no other images, and sampled only where nothing is kept."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import vaedis as vd
-from vaedis import distances, kept, tables
+from vaedis import _files, distances, kept, results, tables
 from vaedis.data import DSprites, Shapes3D, XYSquares, shapes3d
 from vaedis.data._benchmarks import BENCHMARKS
 
@@ -79,6 +80,50 @@ def test_kept_distances_are_taken_without_reading_an_image(monkeypatch):
     assert (found.how, found.along["scale"].traversals) == ("exact", 3 * 40 * 32 * 32)
     assert found.random_how == "mean exact, sd of 100,000 random pairs"
     assert kept.constants(vd.load("dsprites"))[2] == "exact"
+
+
+@pytest.fixture
+def damaged(monkeypatch, tmp_path):
+    """A copy of what is kept of dSprites, whose files may be spoilt."""
+    origin = kept.kept_at("dsprites", "rendered")
+    for suffix in (".json", ".npz"):
+        shutil.copy(origin.with_suffix(suffix), tmp_path)
+    monkeypatch.setattr(kept, "kept_at", lambda name, origin: tmp_path / f"{name}-{origin}.json")
+    return tmp_path / "dsprites-rendered.json"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"rows"', '"rovs"'),
+        lambda text: text.replace('"scales"', '"skales"'),
+        lambda text: text.replace('"constants"', '"konstants"'),
+        lambda text: text.replace('"std": [', '"std": ["a", '),
+        lambda text: text.replace('"made_by"', '"made_bi"'),
+        lambda text: "[" * 100_000,
+        lambda text: "null",
+        lambda text: "",
+    ],
+)
+def test_facts_that_are_damaged_are_named_and_count_as_missing(damaged, change):
+    damaged.write_text(change(damaged.read_text()))
+    with pytest.warns(results.DamagedFile, match=r"dsprites-rendered.json cannot be read .* python -m vaedis.claims --force dsprites"):
+        assert kept.facts("dsprites", "rendered") is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "another's"])
+def test_distances_that_are_damaged_are_named_and_measured(damaged, damage):
+    path = damaged.with_suffix(".npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    if damage == "another's":
+        path.write_bytes(_files.npz({"random": np.zeros(3)}))
+    else:
+        path.write_bytes(content[:-9] if damage == "cut" else content)
+    with pytest.warns(results.DamagedFile, match=r"dsprites-rendered.npz cannot be read"):
+        found = kept.distances(vd.load("dsprites"), traversals=2, pairs=10)
+    assert found.random_how == "10 random pairs"
 
 
 def test_images_of_which_nothing_is_kept_are_sampled(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vaedis import _sweep_commands, cli, experiments, no_pixels, results
+from vaedis import _population, _sweep_commands, cli, experiments, no_pixels, results
 from vaedis.experiments import RunSpec
 from vaedis.results import Store
 
@@ -84,6 +84,64 @@ def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
     assert not list((tmp_path / "checkpoints").iterdir())
     assert no_pixels.run_missing("rotation", scale=TOY, store=store, device="cpu", quiet=True) == 0
     assert no_pixels.stored("rotation", store).rows == []  # of another profile
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """How often a population took a step."""
+    taken, real = [], _population._Objective.__call__
+    monkeypatch.setattr(_population._Objective, "__call__", lambda *args: taken.append(1) or real(*args))
+    monkeypatch.setattr(no_pixels, "grid", lambda experiment, scale=None: [RUN.replace(seed=0, beta=beta) for beta in (0.1, 0.2, 0.3)])
+    return taken
+
+
+def _without_date(rows):
+    free = ("seconds", "images_per_second", "date", "commit")
+    return [{name: value for name, value in row.items() if name not in free} for row in rows]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_population_that_is_killed_while_it_is_stored_is_not_trained_again(tmp_path, monkeypatch, steps, before):
+    alone, store = Store(tmp_path / "alone"), Store(tmp_path / "store")
+    options = {"scale": TOY, "device": "cpu", "quiet": True}
+    assert no_pixels.run_missing("fig9", store=alone, **options) == 3
+    assert len(steps) == RUN.steps
+
+    def killed(*args):
+        if not before:
+            Store.add_all(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "add_all", lambda runs: killed(store, runs))
+        with pytest.raises(KeyboardInterrupt):
+            no_pixels.run_missing("fig9", store=store, **options)
+    assert list((store.root / "checkpoints").iterdir())
+    steps.clear()
+    assert no_pixels.run_missing("fig9", store=store, **options) == (3 if before else 0)
+    assert steps == []
+    assert not list((store.root / "checkpoints").iterdir())
+    assert _without_date(store.rows("fig9", "toy")) == _without_date(alone.rows("fig9", "toy"))
+    for row in store.rows("fig9", "toy"):
+        for name, array in store.arrays(row).items():
+            np.testing.assert_array_equal(array, alone.arrays(row)[name])
+
+
+def test_checkpoints_of_others_are_left_alone(tmp_path, steps):
+    folder = tmp_path / "checkpoints"
+    no_pixels.fit([RUN.replace(seed=7), RUN.replace(seed=8)], device="cpu", checkpoint=folder)
+    (folder / "mine.safetensors").write_bytes(b"no checkpoint")
+    before = sorted(folder.iterdir())
+    assert no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), device="cpu", quiet=True) == 3
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_population_stops_when_it_is_asked_to_and_goes_on(tmp_path, steps):
+    store = Store(tmp_path)
+    options = {"scale": TOY, "store": store, "device": "cpu", "quiet": True}
+    assert no_pixels.run_missing("fig9", stop=lambda: len(steps) >= 3, **options) == 0
+    assert no_pixels.run_missing("fig9", **options) == 3
+    assert len(steps) == RUN.steps
 
 
 def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):

@@ -1,16 +1,22 @@
 """The store: rows survive, whatever happens."""
 
 import errno
+import io
+import itertools
 import multiprocessing
 import os
 import re
+import shutil
+import threading
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from vaedis import _files, _published, experiments, results
+from vaedis import _files, _published, cli, experiments, results
 from vaedis.experiments import RunSpec
 
 
@@ -115,8 +121,73 @@ def test_no_pickle_is_loaded(tmp_path):
     store = results.Store(tmp_path)
     store.add(_row(0), {"a": np.zeros(3)})
     np.savez(tmp_path / "fig9-laptop" / f"{_row(0)['key']}.npz", a=np.array([{}], object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        store.arrays(_row(0))
+    with pytest.warns(results.DamagedFile, match="it holds Python objects, which are not loaded"):
+        assert store.arrays(_row(0)) == {}
+
+
+def _bomb(path, method):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + bytes(2 * 1024**2))
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _longer_than_it_is(path):
+    member = io.BytesIO()
+    np.lib.format.write_array_header_1_0(member, {"shape": (10**9,), "fortran_order": False, "descr": "<f8"})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", member.getvalue() + bytes(64))
+
+
+DAMAGE = {
+    "cut": (_cut, "File is not a zip file"),
+    "flipped": (_flip, "fig9-laptop"),
+    "empty": (lambda path: path.write_bytes(b""), "File is not a zip file"),
+    "deflated bomb": (lambda path: _bomb(path, zipfile.ZIP_DEFLATED), "its arrays take more than 1 MB"),
+    "longer than it is": (_longer_than_it_is, "shorter or longer than its header says"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_arrays_are_named_and_count_as_missing_and_are_not_merged(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(_files, "_LARGEST_NPZ", 1024**2)
+    damage, says = DAMAGE[kind]
+    store = results.Store(tmp_path / "a")
+    store.add(_row(0), {"a": np.random.default_rng(0).random(64)})
+    path = store.root / "fig9-laptop" / f"{_row(0)['key']}.npz"
+    damage(path)
+    with pytest.warns(results.DamagedFile, match=re.escape(str(path))) as caught:
+        assert store.arrays(_row(0)) == {}
+    assert says in str(caught[0].message)
+    assert str(caught[0].message).endswith("fig9-laptop.csv and run: vaedis sweep fig9 --profile laptop")
+    with pytest.raises(ValueError, match=re.escape(f"because {path} cannot be read")):
+        results.Store(tmp_path / "b").merge(store.root)
+    assert not (tmp_path / "b").exists()
+
+
+def test_no_flipped_bit_of_arrays_is_more_than_a_warning(tmp_path):
+    store = results.Store(tmp_path)
+    store.add(_row(0), {"a": np.random.default_rng(0).random(9), "b": np.arange(4)})
+    path = tmp_path / "fig9-laptop" / f"{_row(0)['key']}.npz"
+    whole, before = path.read_bytes(), store.arrays(_row(0))
+    for at in range(0, 8 * len(whole), 37):
+        content = bytearray(whole)
+        content[at // 8] ^= 1 << at % 8
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", results.DamagedFile)
+            after = store.arrays(_row(0))
+        # names and dates have no checksum that is read
+        for name in after.keys() & before.keys():
+            np.testing.assert_array_equal(after[name], before[name])
 
 
 def test_a_row_with_the_same_key_is_replaced_and_rows_are_sorted(tmp_path):
@@ -262,6 +333,233 @@ def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path):
         here.merge(tmp_path / "nothing")
 
 
+def _edited(tmp_path, change):
+    """Someone else's store of one run with arrays, after a change of its line."""
+    other = results.Store(tmp_path / "other")
+    other.add(_row(0), {"a": np.zeros(3)})
+    table = other.root / "fig9-laptop.csv"
+    head, line = table.read_text().splitlines()
+    table.write_text(f"{head}\n{change(line)}\n")
+    return other
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda line: line.replace(_row(0)["key"], "../../thesis"), "its key '../../thesis' is not 16 hexadecimal digits"),
+        (lambda line: line.replace(_row(0)["key"], "/" * 16), "is not 16 hexadecimal digits"),
+        (lambda line: line.replace(_row(0)["key"], _row(0)["key"].upper()), "is not 16 hexadecimal digits"),
+        (lambda line: line.replace(_row(0)["key"], "b" * 16), "run bbbbbbbbbbbbbbbb is not the one that its line describes"),
+        (lambda line: line.replace(",fig9,", ",../written-outside,"), "it is of '../written-outside', 'laptop'"),
+        (lambda line: line.replace(",laptop,", ",x/../../..,"), "it is of 'fig9', 'x/../../..'"),
+        (lambda line: line.replace("57600", "57601"), "is not the one that its line describes"),
+        (lambda line: line.replace("57600", ""), "steps must be a whole number"),
+        (lambda line: line.replace("{}", "null", 1), "data_options are no options"),
+        (lambda line: f"{line}\n{line}", "line 3 is no row of results (the run of line 2 again)"),
+    ],
+)
+def test_merging_a_folder_from_anyone_takes_nothing_if_anything_is_wrong(tmp_path, change, says):
+    (tmp_path / "home" / "store" / "fig9-laptop").mkdir(parents=True)
+    (tmp_path / "home" / "thesis.npz").write_text("precious")
+    before = sorted((tmp_path / "home").rglob("*"))
+    with pytest.raises(ValueError, match="Nothing was taken in, because ") as caught:
+        results.Store(tmp_path / "home" / "store").merge(_edited(tmp_path, change).root)
+    assert says in str(caught.value)
+    assert sorted((tmp_path / "home").rglob("*")) == before
+    assert (tmp_path / "home" / "thesis.npz").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        *itertools.product(["fig9-laptop.csv", "fig9-laptop", f"fig9-laptop/{_row(0)['key']}.npz"], ["file", "nothing"]),
+        ("fig9-laptop.csv", "pipe"),
+        (f"fig9-laptop/{_row(0)['key']}.npz", "pipe"),
+    ],
+)
+def test_merging_follows_no_link_and_reads_no_pipe(tmp_path, link, target):
+    other = _edited(tmp_path, lambda line: line)
+    path = other.root / link
+    path.rename(tmp_path / "elsewhere")
+    if target == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / {"file": "elsewhere", "nothing": "nowhere"}[target])
+    with pytest.raises(ValueError, match=r"is a link or no plain file, and is not followed"):
+        results.Store(tmp_path / "mine").merge(other.root)
+
+
+@pytest.mark.parametrize("row", [{"key": "../x"}, {"key": ""}, {"experiment": "../x"}, {"profile": "a/b"}, {"experiment": ""}])
+def test_a_row_that_names_a_path_is_neither_written_nor_read(tmp_path, row):
+    store = results.Store(tmp_path / "store")
+    for act in (store.add, store.arrays):
+        with pytest.raises(ValueError, match=r"hexadecimal digits, not|without parts of a path, not"):
+            act({**_row(0), **row})
+    assert not store.root.exists()
+
+
+def test_columns_of_a_newer_version_stay_with_their_rows(tmp_path):
+    store = results.Store(tmp_path / "a")
+    for seed in range(3):
+        store.add(_row(seed))
+    table = store.root / "fig9-laptop.csv"
+    head, *lines = table.read_text().splitlines()
+    # one at the end, one in the middle, and a line that cannot be read
+    head = head.replace(",seed,", ",flavour,seed,") + ",fid"
+    at = head.split(",").index("flavour")
+    lines = [",".join([*line.split(",")[:at], f"taste {k}", *line.split(",")[at:], f"{k}.25"]) for k, line in enumerate(lines)]
+    garbage = lines[0].replace("57600", "many")
+    table.write_text("\n".join([head, *lines, garbage]) + "\n")
+    with pytest.warns(results.CorruptRow, match="line 5"):
+        before = {row["key"]: row for row in store.rows("fig9", "laptop")}
+    assert sorted((row["flavour"], row["fid"]) for row in before.values()) == [(f"taste {k}", f"{k}.25") for k in range(3)]
+    with pytest.warns(results.CorruptRow, match="line 5"):
+        store.add(_row(9))
+    assert table.read_text().splitlines()[0] == head
+    assert table.read_text().splitlines()[-1] == garbage
+    with pytest.warns(results.CorruptRow, match="line 6"):
+        after = {row["key"]: row for row in store.rows("fig9", "laptop")}
+    assert {key: after[key] for key in before} == before
+    assert after[_row(9)["key"]]["fid"] == ""
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    there = results.Store(tmp_path / "b")
+    there.merge(store.root)
+    assert {row["key"]: row for row in there.rows("fig9", "laptop")} == after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.replace(",0.001,", ",,"),
+        lambda line: line.replace(",0.001,", ",nan,"),
+        lambda line: line.replace("57600", ""),
+        lambda line: line.replace("57600", "-1"),
+        lambda line: line.replace(",0,0.1,", ",,0.1,"),
+        lambda line: line.replace("{}", "null", 1),
+        lambda line: line.replace("{}", "[]", 1),
+        lambda line: line.replace("{}", "3", 1),
+        lambda line: line.replace("{}", "[" * 5000 + "]" * 5000, 1),
+        lambda line: line.replace("conv", "a tree"),
+    ],
+)
+def test_a_line_that_describes_no_run_is_no_row(tmp_path, change):
+    other = _edited(tmp_path, change)
+    assert change("x,0.001,57600,,0,0.1,{},conv") != "x,0.001,57600,,0,0.1,{},conv"
+    with pytest.warns(results.CorruptRow, match="line 2 is no row of results"):
+        assert other.rows("fig9", "laptop") == []
+    with pytest.warns(results.CorruptRow):
+        assert other.best("fig9") is None
+
+
+def test_escapes_of_a_table_do_not_reach_the_terminal(tmp_path, capsys):
+    store = _edited(tmp_path, lambda line: line.replace("finished", "failed: \x1b[2J"))
+    assert cli.main(["results", "--out", str(store.root)]) == 0
+    assert "failed: \\x1b[2J" in capsys.readouterr().out
+    store = _edited(tmp_path, lambda line: line.replace("57600", "\x1b[2J"))
+    with pytest.warns(results.CorruptRow) as caught:
+        store.rows("fig9", "laptop")
+    assert "\x1b" not in str(caught[0].message)
+
+
+def test_the_lock_follows_no_link_and_empties_no_file(tmp_path):
+    thesis = tmp_path / "thesis"
+    thesis.write_text("precious")
+    store = results.Store(tmp_path / "store")
+    store.root.mkdir()
+    (store.root / ".lock").symlink_to(thesis)
+    with pytest.raises(ValueError, match=r"\.lock keeps two processes from writing at once and must be a plain file"):
+        store.add(_row(0))
+    assert thesis.read_text() == "precious"
+    (store.root / ".lock").unlink()
+    (store.root / ".lock").write_text("precious")
+    store.add(_row(0))
+    assert (store.root / ".lock").read_text() == "precious"
+
+
+def test_a_lock_of_another_user_can_be_taken(tmp_path, monkeypatch):
+    real = os.open
+
+    def opened(path, flags, mode=0o777, **options):
+        # as the kernel says of a file that this user may read only; the tests may run as one who may write all
+        if str(path).endswith(".lock") and flags & (os.O_RDWR | os.O_CREAT):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags, mode, **options)
+
+    (tmp_path / ".lock").touch(0o444)
+    monkeypatch.setattr(os, "open", opened)
+    results.Store(tmp_path).add(_row(0))
+    assert len(results.Store(tmp_path).rows("fig9", "laptop")) == 1
+
+
+def test_who_waits_for_a_lock_says_so_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_files, "_QUIET_SECONDS", 0.05)
+    with _files.locked(tmp_path):
+        waiting = threading.Thread(target=results.Store(tmp_path).add, args=(_row(0),))
+        waiting.start()
+        said = ""
+        while not said:
+            said = capsys.readouterr().err
+        assert waiting.is_alive()
+    waiting.join()
+    assert said == f"vaedis: waiting until another process has written to {tmp_path}\n"
+    assert capsys.readouterr().err == ""
+    assert len(results.Store(tmp_path).rows("fig9", "laptop")) == 1
+
+
+def test_what_a_killed_process_left_half_written_is_swept_up(tmp_path):
+    store = results.Store(tmp_path)
+    store.add(_row(0), {"a": np.zeros(1)})
+    key = _row(0)["key"]
+    half = [tmp_path / ".fig9-laptop.csv.a1b2.tmp", tmp_path / "fig9-laptop" / f".{key}.npz.c3.tmp"]
+    other = [tmp_path / ".fig11-laptop.csv.a1b2.tmp", tmp_path / "mine.tmp", tmp_path / "fig9-laptop" / "notes.tmp"]
+    for path in (*half, *other):
+        path.touch()
+    store.add(_row(1))
+    assert not any(path.exists() for path in half)
+    assert all(path.exists() for path in other)
+
+
+def test_files_have_the_mode_of_the_file_they_replace_or_the_processs_own(tmp_path):
+    path = tmp_path / "a.csv"
+    before = os.umask(0o027)
+    try:
+        _files.write_atomically(path, b"1")
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o600)
+        _files.write_atomically(path, b"2")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == b"2"
+
+
+def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
+    before = os.umask(0o022)
+    try:
+        tmp_path.chmod(0o777)
+        results.Store(tmp_path).add(_row(0), {"a": np.zeros(1)})
+        tmp_path.chmod(0o700)
+        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop"), {"a": np.zeros(1)})
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("fig9-laptop", "fig11-laptop")] == [0o777, 0o700]
+
+
+def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
+    store = results.Store(tmp_path)
+    runs = [(_row(seed), {"a": np.full(2, seed)}) for seed in range(3)]
+    with monkeypatch.context() as disk:
+        disk.setattr(results.Store, "_read", _full)
+        with pytest.raises(OSError, match="No space"):
+            store.add_all(runs)
+    assert store.rows("fig9", "laptop") == []
+    store.add_all(runs)
+    assert [store.arrays(row)["a"][0] for row in sorted(store.rows("fig9", "laptop"), key=lambda r: r["seed"])] == [0, 1, 2]
+    store.add_all([])
+    with pytest.raises(ValueError, match="must be of one experiment and profile"):
+        store.add_all([(_row(0), None), ({**_row(1), "profile": "paper"}, None)])
+
+
 def test_values_are_picked_by_columns_and_by_options(tmp_path):
     store = results.Store(tmp_path)
     for seed in range(4):
@@ -328,6 +626,32 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
         results.published("fig9_scores")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content.replace(b"lowest", b"lovest"),
+        lambda content: content.replace(b"0.72", b"O.72"),
+        lambda content: content.replace(b"ada-gvae,mig", b"ada-gvae\xffmig"),
+        lambda content: content.replace(b",1,", b",", 1),
+    ],
+)
+def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(tmp_path, monkeypatch, change):
+    folder = tmp_path / "results" / "published"
+    shutil.copytree(results.checkout() / "results" / "published", folder)
+    monkeypatch.setattr(_published, "checkout", lambda: tmp_path)
+    path = folder / "fig9_scores.csv"
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes()))
+    with pytest.warns(results.DamagedFile, match=r"fig9_scores.csv cannot be read .*; bring it back with git checkout"):
+        assert results.published("fig9_scores") == []
+    assert len(results.published("fig6_scores")) == 20
 
 
 def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):

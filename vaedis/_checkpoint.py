@@ -217,6 +217,18 @@ def _check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
             )
 
 
+def runs_of(path: Path) -> list[str]:
+    """Return the keys of the runs that a checkpoint is of; none if it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+        return [RunSpec(**spec).key for spec in json.loads(about.get("specs", "[]"))]
+    except (OSError, ValueError, TypeError, SafetensorError):
+        return []
+
+
 def clear(spec: RunSpec | Sequence[RunSpec], folder: str | Path) -> None:
     """Remove the checkpoints of a run or a population, and what a killed process left half-written."""
     for pattern in (f"{key_of(spec)}-*.safetensors", f".{key_of(spec)}-*.tmp"):

@@ -5,7 +5,11 @@ A worker that is killed costs the steps since its last checkpoint: Dask gives it
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ import torch
 
 from vaedis import _checkpoint, experiments, results
 from vaedis._step import keep_memory
+from vaedis._text import plain
 from vaedis.data import NoDevice
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Row
@@ -31,17 +36,21 @@ Outcome = tuple[Row, dict[str, np.ndarray]] | None
 def connect(workers: int, scheduler: str | None) -> Any:
     """Return a Dask client.
 
+    Workers on this machine prove to each other by certificates, made for this call and kept in memory, that they belong together: without
+    them any user of the machine could have code run in them. Signals to the whole group of processes, as from Ctrl-C in a terminal, do not
+    reach them; who called them stops them.
+
     Parameters
     ----------
     workers : int
         Processes of a cluster on this machine; used when no scheduler is given.
     scheduler : str or None
-        Address of a running one, as in ``tcp://host:8786``.
+        Address of a running one, as in ``tls://host:8786``; of a plain ``tcp://`` a line on stderr says what it means.
 
     Raises
     ------
     ImportError
-        If Dask is not installed.
+        If Dask, or what makes its certificates, is not installed.
     RuntimeError
         If the scheduler does not answer.
     """
@@ -50,22 +59,56 @@ def connect(workers: int, scheduler: str | None) -> Any:
     except ImportError:
         raise ImportError("A sweep on several workers needs Dask; install it with: pip install 'vaedis[sweep]'.") from None
     if scheduler is None:
-        # memory is torch's affair: a worker that Dask pauses or restarts for its memory would only lose time
-        cluster = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            protocol="tcp://",
-            # a port of its own, since by default two sweeps on one machine would meet at one
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=0,
+        try:
+            security = distributed.Security.temporary()
+        except ImportError:
+            raise ImportError(
+                "Workers on one machine need the package cryptography to keep other users out; install it with: pip install "
+                "'vaedis[sweep]', or leave out --workers."
+            ) from None
+        with _signals_kept_from_children():
+            # memory is torch's affair: a worker that Dask pauses or restarts for its memory would only lose time
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                protocol="tls://",
+                security=security,
+                # a port of its own, since by default two sweeps on one machine would meet at one
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                memory_limit=0,
+                # that a busy worker takes seconds to end is no news
+                silence_logs=logging.ERROR,
+            )
+            return distributed.Client(cluster)
+    if not scheduler.startswith("tls://"):
+        print(
+            f"vaedis: whoever reaches {plain(scheduler)} can have code run by its workers, as it has neither password nor encryption; "
+            "use tls:// with certificates unless nobody else can reach it.",
+            file=sys.stderr,
         )
-        return distributed.Client(cluster)
     try:
         return distributed.Client(scheduler, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as problem:
         raise RuntimeError(f"No Dask scheduler answers at {scheduler} ({problem}); start one, or leave out --scheduler.") from None
+
+
+@contextlib.contextmanager
+def _signals_kept_from_children() -> Iterator[None]:
+    """Block the signals that end a sweep in threads that are started meanwhile, and so in the processes that these start, now or later."""
+    from multiprocessing import resource_tracker
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # starting it unblocks signals in the thread that does, which must not be one that starts a worker
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)
@@ -84,8 +127,6 @@ class Job:
         A folder that all workers see.
     threads : int or None
         Of torch, in each worker; None leaves what the worker has.
-    deadline : float or None
-        As `time.time`; runs that are not ready by then are stopped with a checkpoint.
     """
 
     experiment: str
@@ -94,7 +135,6 @@ class Job:
     precision: str
     checkpoints: Path
     threads: int | None
-    deadline: float | None
 
 
 def run(client: Any, specs: Sequence[RunSpec], job: Job, stop: Callable[[], bool]) -> Iterator[tuple[RunSpec, Outcome]]:
@@ -107,11 +147,13 @@ def run(client: Any, specs: Sequence[RunSpec], job: Job, stop: Callable[[], bool
         The most informative first; that is the order in which they start.
     job : Job
     stop : callable
-        Asked now and then; once it says so, all runs stop with a checkpoint.
+        Asked now and then, by this process alone, whose clock counts; once it says so, all runs stop with a checkpoint.
     """
     from distributed import as_completed
 
     flag = job.checkpoints / f"stop-{os.getpid()}-{time.time_ns()}"
+    if stop():
+        return
     futures = {
         client.submit(_task, spec, job, flag, key=f"{job.experiment}-{spec.key}", priority=-place): spec for place, spec in enumerate(specs)
     }
@@ -136,10 +178,7 @@ def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
     if job.threads is not None:
         torch.set_num_threads(job.threads)
 
-    def stop() -> bool:
-        return flag.exists() or (job.deadline is not None and time.time() > job.deadline)
-
-    if stop():
+    if flag.exists():
         return None
     try:
         return run_one(
@@ -149,7 +188,7 @@ def _task(spec: RunSpec, job: Job, flag: Path) -> Outcome:
             device=job.device,
             precision=job.precision,
             checkpoint=_checkpoint.of_run(job.checkpoints, spec),
-            stop=stop,
+            stop=flag.exists,
         )
     except TrainingStopped:
         return None

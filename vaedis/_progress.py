@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
@@ -37,7 +38,7 @@ class Progress:
             return
         # a line leaves the bar below it
         clear = "\r\033[K" if self.bar else ""
-        print(f"{clear}{self.name} {self.done}/{self.runs} {line}", file=sys.stderr, flush=True)
+        _write(f"{clear}{self.name} {self.done}/{self.runs} {line}\n")
         self.tick(force=True)
 
     def tick(self, *, force: bool = False) -> None:
@@ -47,7 +48,7 @@ class Progress:
             return
         self._drawn = now
         full = round(_WIDTH * self.done / max(1, self.runs))
-        print(f"\r\033[K[{'=' * full}{' ' * (_WIDTH - full)}] {self.summary(now)}", end="", file=sys.stderr, flush=True)
+        _write(f"\r\033[K[{'=' * full}{' ' * (_WIDTH - full)}] {self.summary(now)}")
 
     def summary(self, now: float) -> str:
         """Return runs done, images a second so far, and the time left at that rate."""
@@ -61,7 +62,14 @@ class Progress:
     def close(self) -> None:
         """Leave the terminal at the start of an empty line."""
         if self.bar:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            _write("\r\033[K")
+
+
+def _write(text: str) -> None:
+    # a terminal that was closed must not end what goes on without it
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _in_words(seconds: float) -> str:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaedis import _check
+from vaedis._files import DamagedFile
+
+# the columns of each table: those of text, then those of numbers
+_COLUMNS = {
+    "fig11_scores": (("reconstruction_loss", "framework", "metric"), ("min", "q1", "median", "q3", "max")),
+    "fig3_perceived_matrices": (("dataset", "factor"), ("i", "j", "perceived_distance_scaled_0_1")),
+    "fig6_scores": (("dataset", "framework", "metric"), ("min", "q1", "median", "q3", "max")),
+    "fig9_scores": (("framework", "metric"), ("grid_spacing", "lowest", "highest")),
+    "table_a1_factor_importance": (("dataset", "factor"), ("mean_distance", "distance_std")),
+    "table_a2_normalisation": (("dataset", "channel"), ("mean", "std")),
+}
 
 
 def checkout() -> Path | None:
@@ -29,7 +41,12 @@ def published(name: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Numbers as float, None where the paper's picture does not show one.
+        Numbers as float, None where the paper's picture does not show one. Empty if the table is missing or damaged.
+
+    Warns
+    -----
+    DamagedFile
+        If it is.
 
     Raises
     ------
@@ -42,16 +59,29 @@ def published(name: str) -> list[dict[str, Any]]:
             f"The paper's numbers lie in a copy of the project, in results/published, and {folder} does not exist; install vaedis from "
             "its repository with pip install -e, or run in a copy of it."
         )
-    _check.one_of("table of published numbers", name, sorted(p.stem for p in folder.glob("*.csv")))
+    _check.one_of("table of published numbers", name, _COLUMNS)
+    path = folder / f"{name}.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = [_numbers(line, *_COLUMNS[name]) for line in csv.DictReader(file, strict=True)]
+        if not lines:
+            raise ValueError("it is empty")
+        return lines
+    except (OSError, ValueError, csv.Error) as problem:
+        warnings.warn(
+            f"{path} cannot be read ({problem}), so the paper's numbers in it count as missing; bring it back with git checkout.",
+            DamagedFile,
+            stacklevel=2,
+        )
+        return []
 
-    def read(text: str) -> Any:
-        try:
-            return float(text) if text else None
-        except ValueError:
-            return text
 
-    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return [{column: read(text) for column, text in line.items()} for line in csv.DictReader(file)]
+def _numbers(line: dict[str, Any], words: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, Any]:
+    """Return a line with its numbers read."""
+    if tuple(line) != (*words, *numbers) or None in line.values() or not all(line[word] for word in words):
+        raise ValueError(f"the line {','.join(str(value) for value in line.values())} does not fit its columns")
+    values = {name: float(line[name]) if line[name] else None for name in numbers}
+    return {word: line[word] for word in words} | values
 
 
 def published_matrices() -> dict[tuple[str, str], np.ndarray]:

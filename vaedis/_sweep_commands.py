@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import signal
 import statistics
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from vaedis import _checkpoint
+from vaedis._text import plain
 from vaedis.experiments import GRIDS, PROFILES, profile
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -108,19 +112,44 @@ def _sweep(args: argparse.Namespace) -> int:
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
         return 0
 
-    def interrupt(signum: int, frame: types.FrameType | None) -> None:
-        # the second time, as always
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sweep.asked_to_stop = True
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
+    with _signals_ask(sweep) as received:
         sweep.run()
-    finally:
-        signal.signal(signal.SIGINT, before)
     left = len(sweep.todo())
-    print(_last_line(sweep.ended, left, sweep.stopped, args, interrupted=sweep.asked_to_stop), file=sys.stderr)
-    return 130 if sweep.asked_to_stop else int(sweep.failed > 0)
+    _say(_last_line(sweep.ended, left, sweep.stopped, args, received))
+    return 128 + received[0] if received else int(sweep.failed > 0)
+
+
+@contextlib.contextmanager
+def _signals_ask(sweep: Any) -> Iterator[list[int]]:
+    """Let the first signal that ends a process ask a sweep to stop cleanly instead; yield the list that it will be in."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def ask(signum: int, frame: types.FrameType | None) -> None:
+        received.append(signum)
+        sweep.asked_to_stop = True
+        restore()  # a second one ends the process at once
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else handler)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # nohup ignores it, and what is ignored stays so
+        if number is not None and (name == "SIGINT" or signal.getsignal(number) is not signal.SIG_IGN):
+            before[number] = signal.signal(number, ask)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, where the terminal that it would be on may be closed."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _sweep_without_pixels(args: argparse.Namespace) -> int:
@@ -139,14 +168,20 @@ def _sweep_without_pixels(args: argparse.Namespace) -> int:
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
         return 0
     before = {row["key"] for row in no_pixels.stored(args.experiment, store).failed}
-    ended = no_pixels.run_missing(args.experiment, device=args.device, store=store, seconds=seconds, also=also)
+    asked = types.SimpleNamespace(asked_to_stop=False)
+    with _signals_ask(asked) as received:
+        ended = no_pixels.run_missing(
+            args.experiment, device=args.device, store=store, seconds=seconds, also=also, stop=lambda: asked.asked_to_stop
+        )
     left = len(no_pixels.missing(args.experiment, store=store, also=also))
-    print(_last_line(ended, left, 0, args, interrupted=False), file=sys.stderr)
-    return int(any(row["key"] not in before for row in no_pixels.stored(args.experiment, store).failed))
+    _say(_last_line(ended, left, 0, args, received))
+    failed = any(row["key"] not in before for row in no_pixels.stored(args.experiment, store).failed)
+    return 128 + received[0] if received else int(failed)
 
 
-def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, *, interrupted: bool) -> str:
-    text = f"{args.experiment}: {'interrupted; ' if interrupted else ''}{ended} run{'s' * (ended != 1)} stored"
+def _last_line(ended: int, left: int, stopped: int, args: argparse.Namespace, received: list[int]) -> str:
+    how = "" if not received else "interrupted; " if received[0] == signal.SIGINT else f"stopped by {signal.Signals(received[0]).name}; "
+    text = f"{args.experiment}: {how}{ended} run{'s' * (ended != 1)} stored"
     if left:
         kept = f", {stopped} of them with a checkpoint" if stopped and _checkpoint.available() else ""
         text += f", {left} left{kept}; the same command goes on"
@@ -161,7 +196,8 @@ def describe(row: dict) -> str:
     options = "".join(f" {k}={v}" for k, v in given.items())
     average = " average=published" if row["average"] == "published" else ""
     warmup = f" warm-up {row['warmup']}" if row["warmup"] else ""
-    return f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g}{warmup} z {row['latents']}{average}"
+    text = f"{row['framework']} {row['data']}{options} {row['loss']} beta {row['beta']:g}{warmup} z {row['latents']}{average}"
+    return plain(text)  # a row may come from someone else
 
 
 def _results(args: argparse.Namespace) -> int:
@@ -187,7 +223,7 @@ def _results(args: argparse.Namespace) -> int:
 
 def _print_table(experiment: str, scale: str, rows: list[dict]) -> None:
     finished = [row for row in rows if row["status"] == "finished"]
-    print(f"{experiment}, {scale} profile: {len(finished)} finished, {len(rows) - len(finished)} failed")
+    print(f"{plain(experiment)}, {plain(scale)} profile: {len(finished)} finished, {len(rows) - len(finished)} failed")
     cells: dict[str, list[dict]] = {}
     for row in sorted(finished, key=describe):
         cells.setdefault(describe(row), []).append(row)
@@ -197,7 +233,7 @@ def _print_table(experiment: str, scale: str, rows: list[dict]) -> None:
         print(f"  {cell:{width}s}  n {len(members):2d}  {scores}")
     for row in rows:
         if row["status"] != "finished":
-            print(f"  {describe(row)} seed {row['seed']}: {row['status']}")
+            print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
 
 
 def _spread(values: list[float | None]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from vaedis import _files
+from vaedis._files import DamagedFile
 from vaedis.data import DATA_SETS, _prepare, _standins, _stored
 from vaedis.data._benchmarks import BENCHMARKS
 from vaedis.data._stored import Stored
@@ -82,8 +84,8 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = 5
     -------
     Distances
     """
-    if is_benchmark(data) and (arrays := _arrays(data.name, data.origin)) is not None:
-        return _unpack(data.factors.names, data.factors.sizes, arrays)
+    if is_benchmark(data) and (stored := _stored_distances(data)) is not None:
+        return stored
     few = [f for f in data.factors.names if traversals is None or len(data.exact_bases(f)) <= traversals]
     many = [f for f in data.factors.names if f not in few]
     found = (along(data, factors=few) if few else {}) | (along(data, factors=many, traversals=traversals) if many else {})
@@ -140,11 +142,16 @@ def kept_at(name: str, origin: str) -> Path:
 
 
 def facts(name: str, origin: str) -> dict[str, Any] | None:
-    """Return the means and constants that are kept of a data set, or None."""
+    """Return the means and constants that are kept of a data set, or None; if they are damaged, None and a warning."""
     path = kept_at(name, origin)
     if not path.exists():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        _check_facts(kept)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
+        _warn_of_damage(path, name, problem)
+        return None
     # a stand-in that is drawn otherwise now is another one
     return None if origin == "stand-in" and kept["made_by"]["drawing"] != _standins.VERSION else kept
 
@@ -159,6 +166,44 @@ def write(name: str, origin: str, plain: Mapping[str, Any], found: Distances) ->
     return path
 
 
+def _check_facts(kept: dict[str, Any]) -> None:
+    """Raise an error unless facts have the form that `write` gives them."""
+    for row in kept["rows"].values():
+        mean, sd, mean_error, sd_error = row
+        if not all(isinstance(value, float | int) for value in (mean, sd, mean_error, sd_error)):
+            raise ValueError("a row has no four numbers")
+    if not {*kept["rows"], "random", "constants"} <= kept["scales"].keys() or not all(isinstance(s, str) for s in kept["scales"].values()):
+        raise ValueError("it does not say how each row was obtained")
+    if not kept["mean"] or len(kept["mean"]) != len(kept["std"]) or not all(isinstance(v, float) for v in (*kept["mean"], *kept["std"])):
+        raise ValueError("mean and std are no numbers")
+    for matrix in kept["matrices"].values():
+        shape = np.array(matrix, float).shape
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ValueError("a matrix is not square")
+    _ = kept["name"], kept["origin"], kept["made_by"]["drawing"]
+
+
+def _warn_of_damage(path: Path, name: str, problem: Exception) -> None:
+    warnings.warn(
+        f"{path} cannot be read ({type(problem).__name__}: {problem}), so what it holds is measured or left out; bring it back with "
+        f"git checkout, or run: python -m vaedis.claims --force {name}",
+        DamagedFile,
+        stacklevel=3,
+    )
+
+
+def _stored_distances(data: FactorData) -> Distances | None:
+    """Return the distances that are kept of a data set, or None; if they are damaged, None and a warning."""
+    path = kept_at(data.name, data.origin).with_suffix(".npz")
+    if not path.is_file() or facts(data.name, data.origin) is None:
+        return None
+    try:
+        return _unpack(data.factors.names, data.factors.sizes, _load(path, path.stat().st_mtime_ns))
+    except (OSError, ValueError, TypeError, LookupError) as problem:
+        _warn_of_damage(path, data.name, problem)
+        return None
+
+
 def _arrays(name: str, origin: str) -> dict[str, np.ndarray] | None:
     path = kept_at(name, origin).with_suffix(".npz")
     return _load(path, path.stat().st_mtime_ns) if path.exists() and facts(name, origin) is not None else None
@@ -166,8 +211,7 @@ def _arrays(name: str, origin: str) -> dict[str, np.ndarray] | None:
 
 @functools.lru_cache(maxsize=8)
 def _load(path: Path, changed: int) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    return _files.load_npz(path)
 
 
 def _pack(found: Distances) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from vaedis import _check, _checkpoint, experiments, results, scoring
 from vaedis.data import Coordinates, resolve_device
 from vaedis.experiments import Profile, RunSpec
 from vaedis.results import Found, Row, Store
-from vaedis.train import Run, fit, forget
+from vaedis.train import Run, TrainingStopped, fit, forget
 
 PROFILE = Profile(
     "coordinates",
@@ -152,10 +153,12 @@ def run_missing(
     most: int = 8,
     quiet: bool = False,
     also: Store | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> int:
     """Train what an experiment lacks, one population after the other, and store each run.
 
-    A population that is interrupted goes on from its last checkpoint the next time, if the same runs are missing then.
+    A population that is interrupted goes on from its last checkpoint the next time, if the same runs are missing then; its runs are stored
+    all at once, so that they are.
 
     Parameters
     ----------
@@ -173,6 +176,8 @@ def run_missing(
         Print no line for each run.
     also : Store, optional
         A store whose finished runs need not be made again.
+    stop : callable, optional
+        Stop with a checkpoint as soon as it returns true.
 
     Returns
     -------
@@ -181,14 +186,20 @@ def run_missing(
     """
     store, started, longest, done = store or Store(), time.perf_counter(), 0.0, 0
     todo = [s for s in missing(experiment, scale=scale, store=store, also=also) if seeds is None or s.seed in seeds]
+    folder = store.root / "checkpoints" if _checkpoint.available() else None
+    if folder is not None:
+        _forget_stored(folder, store.keys(experiment, scale.name))
     for population in populations(todo, most):
         before = time.perf_counter()
         if seconds is not None and before - started + longest > seconds:
             break
-        folder = store.root / "checkpoints" if _checkpoint.available() else None
-        for run in fit(population, device=device, checkpoint=folder):
-            row, arrays = row_of(run, experiment, scale)
-            store.add(row, arrays)
+        try:
+            trained = fit(population, device=device, checkpoint=folder, deadline=stop)
+        except TrainingStopped:
+            break
+        rows = [row_of(run, experiment, scale) for run in trained]
+        store.add_all(rows)
+        for row, _ in rows:
             done += 1
             if not quiet:
                 print(f"{experiment} {done}/{len(todo)} {scoring.brief(row)}", file=sys.stderr, flush=True)
@@ -196,6 +207,14 @@ def run_missing(
             forget(population, folder)
         longest = max(longest, time.perf_counter() - before)
     return done
+
+
+def _forget_stored(folder: Path, stored: Collection[str]) -> None:
+    """Remove the checkpoints of populations whose runs are all stored, which a process that was killed could not remove."""
+    for path in folder.glob("*.safetensors"):
+        keys = _checkpoint.runs_of(path)
+        if keys and set(keys) <= set(stored):
+            path.unlink(missing_ok=True)
 
 
 def row_of(run: Run, experiment: str, scale: Profile) -> tuple[Row, dict[str, np.ndarray]]:

@@ -12,9 +12,10 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ import numpy as np
 import torch
 
 from vaedis import _check, _files
+from vaedis._files import DamagedFile
 from vaedis._published import checkout, published, published_matrices
+from vaedis._text import plain
 from vaedis.experiments import GIVEN, GRIDS, PROFILES, RunSpec, grid
 
 Row = dict[str, Any]
@@ -31,6 +34,7 @@ Row = dict[str, Any]
 __all__ = [
     "COLUMNS",
     "CorruptRow",
+    "DamagedFile",
     "Found",
     "Row",
     "Store",
@@ -60,6 +64,11 @@ _MADE_BY = ("origin", "protocol", "images_per_second", "seconds", *_WHERE)
 COLUMNS = ("key", "experiment", "profile", "status", *_SPEC, *_SCORES, *_MADE_BY)
 _NUMBERS = {"beta": float, "lr": float, "latents": int, "steps": int, "batch": int, "seed": int, "threads": int, "warmup": int}
 _NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
+
+
+# they become parts of paths
+_KEY = re.compile(r"[0-9a-f]{16}")
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def default_root() -> Path:
@@ -125,43 +134,57 @@ class Store:
     def _table(self, experiment: str, profile: str) -> Path:
         return self.root / f"{experiment}-{profile}.csv"
 
-    def _read(self, experiment: str, profile: str) -> tuple[list[Row], list[str]]:
-        """Return a table's rows and the lines that could not be read, as they are."""
+    def _beside(self, row: Row) -> Path:
+        """Return where the arrays of a row lie; a ValueError if what names the row could lead out of the store."""
+        _check_names(row)
+        return self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
+
+    def _read(self, experiment: str, profile: str) -> _Table:
+        """Return a table as it is; each line that cannot be read is named in a warning."""
         path = self._table(experiment, profile)
+        table = _Table([], [], [])
         if not path.exists():
-            return [], []
-        found, corrupt = [], []
+            return table
         # bytes that are no text spoil their line only, and are written back as they were
         text = path.read_bytes().decode(errors="surrogateescape")
-        columns: Sequence[str] = COLUMNS
+        lines: dict[str, int] = {}
         for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
             try:
                 fields = _fields(line)
                 if number > 1:
-                    found.append(_read_row(columns, fields))
-                elif "key" in fields:
-                    columns = fields
+                    row = _read_row(table.columns or COLUMNS, fields)
+                    _check_row(row, experiment, profile)
+                    if row["key"] in lines:
+                        raise ValueError(f"the run of line {lines[row['key']]} again")
+                    lines[row["key"]] = number
+                    table.rows.append(row)
+                elif "key" in fields and len(set(fields)) == len(fields):
+                    table.columns.extend(fields)
                 else:
                     raise ValueError("the names of the columns were expected")
-            except (ValueError, TypeError, KeyError, csv.Error) as problem:
-                corrupt.append(line)
-                warnings.warn(f"{path} line {number} is no row of results ({problem}) and is skipped; mend it.", CorruptRow, stacklevel=3)
-        return found, corrupt
+            except (ValueError, TypeError, KeyError, RecursionError, csv.Error) as problem:
+                table.corrupt.append(line)
+                reason = plain(str(problem), 200)
+                warnings.warn(f"{path} line {number} is no row of results ({reason}) and is skipped; mend it.", CorruptRow, stacklevel=3)
+        return table
 
     def rows(self, experiment: str, profile: str) -> list[Row]:
         """Return all rows of an experiment and profile, with numbers and mappings read back from text.
 
+        A column that this version does not know, as a newer one may have written it, is there as text.
+
         Warns
         -----
         CorruptRow
-            For each line that cannot be read, with the file and the line's number. It is skipped, and never deleted.
+            For each line that cannot be read, and each that repeats a run, with the file and the line's number. It is skipped, and never
+            deleted.
         """
-        return self._read(experiment, profile)[0]
+        return self._read(experiment, profile).rows
 
     def tables(self) -> list[tuple[str, str]]:
         """Return the experiments and profiles that have a table: (experiment, profile), sorted."""
-        found = (path.stem.rpartition("-") for path in self.root.glob("*-*.csv"))
-        return sorted((experiment, profile) for experiment, _, profile in found)
+        names = (path.stem.rpartition("-") for path in self.root.glob("*-*.csv"))
+        return sorted((experiment, profile) for experiment, _, profile in names if _NAME.fullmatch(experiment) and _NAME.fullmatch(profile))
 
     def answering(self, experiment: str, profile: str) -> list[Row]:
         """Return the rows of an experiment and profile, and those that other experiments of the profile have of the same specifications.
@@ -187,34 +210,53 @@ class Store:
         row : dict
             As from `make_row`.
         arrays : mapping of str to ndarray, optional
+
+        Raises
+        ------
+        ValueError
+            If the row's key, experiment or profile is none, or the lock of the store is no plain file.
         """
-        experiment, profile = row["experiment"], row["profile"]
+        self.add_all([(row, arrays)])
+
+    def add_all(self, runs: Iterable[tuple[Row, Mapping[str, np.ndarray] | None]]) -> None:
+        """Store runs of one experiment and profile at once: either all of their rows are there afterwards or none; otherwise as `add`."""
+        added = {self._beside(row): (row, arrays) for row, arrays in runs}
+        if not added:
+            return
+        tables = {(row["experiment"], row["profile"]) for row, _ in added.values()}
+        if len(tables) > 1:
+            raise ValueError(f"Runs that are stored at once must be of one experiment and profile, not of {sorted(tables)}.")
+        ((experiment, profile),) = tables
         self.root.mkdir(parents=True, exist_ok=True)
         with _files.locked(self.root):
-            beside = self.root / f"{experiment}-{profile}" / f"{row['key']}.npz"
-            if arrays:
-                beside.parent.mkdir(exist_ok=True)
-                _files.write_atomically(beside, _files.npz(arrays))
-            rows, corrupt = self._read(experiment, profile)
-            table = io.StringIO(newline="")
-            writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            for r in sorted([*(r for r in rows if r["key"] != row["key"]), row], key=lambda r: r["key"]):
-                writer.writerow({c: _to_text(c, r.get(c)) for c in COLUMNS})
-            table.writelines(f"{line}\n" for line in corrupt)
-            _files.write_atomically(self._table(experiment, profile), table.getvalue().encode(errors="surrogateescape"))
-            if not arrays:
-                beside.unlink(missing_ok=True)  # what a replaced row left
+            self._sweep_up(experiment, profile)
+            for beside, (_, arrays) in added.items():
+                if arrays:
+                    _files.make_folder(beside.parent)
+                    _files.write_atomically(beside, _files.npz(arrays))
+            table = self._read(experiment, profile)
+            table.replace(row for row, _ in added.values())
+            _files.write_atomically(self._table(experiment, profile), table.to_bytes())
+            for beside, (_, arrays) in added.items():
+                if not arrays:
+                    beside.unlink(missing_ok=True)  # what a replaced row left
+
+    def _sweep_up(self, experiment: str, profile: str) -> None:
+        """Delete what processes that were killed left half-written; who holds the lock is the only one that writes."""
+        table = self._table(experiment, profile)
+        for path in (*self.root.glob(f".{table.name}.*.tmp"), *table.with_suffix("").glob(".*.npz.*.tmp")):
+            path.unlink(missing_ok=True)
 
     def merge(self, folder: str | os.PathLike[str]) -> dict[str, int]:
         """Take in the rows and arrays of another store, for instance one that a machine without a network filled.
 
-        A run that this store holds already stays as it is, unless it failed here and finished there.
+        A run that this store holds already stays as it is, unless it failed here and finished there. All of the folder is checked before
+        anything is taken in.
 
         Parameters
         ----------
         folder : path
-            The other store.
+            The other store. It may come from anyone: links in it are not followed.
 
         Returns
         -------
@@ -224,30 +266,72 @@ class Store:
         Raises
         ------
         ValueError
-            If the folder holds no table of results.
+            If the folder holds no table of results, or a line or file that is not what a sweep writes.
         """
         other = Store(folder)
         if not other.tables():
             raise ValueError(f"{other.root} holds no table of results (<experiment>-<profile>.csv); give the folder that a sweep wrote to.")
         counts = {"taken": 0, "known": 0}
+        new = []
         for experiment, profile in other.tables():
-            rows = other.rows(experiment, profile)
             have = {row["key"]: row["status"] for row in self.rows(experiment, profile)}
-            for row in rows:
+            for row in other._foreign_rows(experiment, profile):
                 status = have.get(row["key"])
                 known = status == "finished" or (status is not None and row["status"] != "finished")
                 counts["known" if known else "taken"] += 1
                 if not known:
-                    self.add(row, other.arrays(row))
+                    other._foreign_arrays(row)
+                    new.append(row)
+        for row in new:
+            self.add(row, other._foreign_arrays(row))
         return counts
 
-    def arrays(self, row: Row) -> dict[str, np.ndarray]:
-        """Return the arrays that were stored with a row; empty if there are none."""
-        path = self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
-        if not path.exists():
+    def _foreign_rows(self, experiment: str, profile: str) -> list[Row]:
+        """Return the rows of a table that someone else may have made, or raise a ValueError if anything in it is not as it should be."""
+        path = self._table(experiment, profile)
+        _check_plain(path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CorruptRow)
+            rows = self.rows(experiment, profile)
+        problems = [str(w.message).replace(" and is skipped; mend it.", "") for w in caught]
+        problems += [f"{path}: run {r['key']} is not the one that its line describes" for r in rows if spec_of(r).key != r["key"]]
+        if problems:
+            more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
+            raise ValueError(f"Nothing was taken in, because {problems[0]}{more}; mend or delete such lines.")
+        return rows
+
+    def _foreign_arrays(self, row: Row) -> dict[str, np.ndarray]:
+        """Return the arrays of a row of someone else's; a ValueError if they are damaged, or a link leads out of the folder."""
+        path = self._beside(row)
+        if not path.is_symlink() and not path.parent.is_symlink() and not path.exists():
             return {}
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        _check_plain(path)
+        try:
+            return _files.load_npz(path)
+        except ValueError as problem:
+            raise ValueError(f"Nothing more is taken in, because {problem}; copy it again, or delete the line of this run.") from None
+
+    def arrays(self, row: Row) -> dict[str, np.ndarray]:
+        """Return the arrays that were stored with a row; empty if there are none, as of a row that is empty itself.
+
+        Warns
+        -----
+        DamagedFile
+            If they cannot be read, with the file and what to do; empty then, too.
+        """
+        path = self._beside(row) if row else None
+        if path is None or not path.is_file():
+            return {}
+        try:
+            return _files.load_npz(path)
+        except (ValueError, OSError) as problem:
+            warnings.warn(
+                f"{problem}, so the run's arrays count as missing; bring it back with git checkout, or delete the run's line in "
+                f"{self._table(row['experiment'], row['profile']).name} and run: {_sweep_of(row)}",
+                DamagedFile,
+                stacklevel=2,
+            )
+            return {}
 
     def best(self, experiment: str) -> Found | None:
         """Return the runs of the largest profile of which each cell was run; without such a profile, of the largest with any finished run.
@@ -269,6 +353,61 @@ class Store:
                 return found
             begun = begun or found
         return begun
+
+
+@dataclass
+class _Table:
+    """A file of rows: the columns of its header, what could be read, and the lines that could not."""
+
+    columns: list[str]
+    rows: list[Row]
+    corrupt: list[str]
+
+    def replace(self, new: Iterable[Row]) -> None:
+        """Add rows in place of those with the same keys."""
+        rows = {row["key"]: row for row in (*self.rows, *new)}
+        self.rows = [rows[key] for key in sorted(rows)]
+
+    def to_bytes(self) -> bytes:
+        """Return the file: columns that this version does not know keep their place, since lines that cannot be read rely on it."""
+        names = dict.fromkeys((*self.columns, *COLUMNS, *(name for row in self.rows for name in row)))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({name: _to_text(name, row.get(name)) for name in names})
+        text.writelines(f"{line}\n" for line in self.corrupt)
+        return text.getvalue().encode(errors="surrogateescape")
+
+
+def _check_plain(path: Path) -> None:
+    """Raise a ValueError if a path of someone else's folder is a link, lies in one, or is no file."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        raise ValueError(f"{path} is a link or no plain file, and is not followed; put the file itself there.")
+
+
+def _sweep_of(row: Row) -> str:
+    """Return the command that makes a run."""
+    how = f"--profile {row['profile']}" if row["profile"] in PROFILES else "--no-pixels"
+    return f"vaedis sweep {row['experiment']} {how}"
+
+
+def _check_names(row: Row) -> None:
+    """Raise a ValueError if what names a row could be a path to somewhere else."""
+    if not _KEY.fullmatch(str(row["key"])):
+        raise ValueError(f"The key of a run is 16 hexadecimal digits, not {row['key']!r}.")
+    for name in ("experiment", "profile"):
+        if not _NAME.fullmatch(str(row[name])):
+            raise ValueError(f"The {name} of a run is a name without parts of a path, not {row[name]!r}.")
+
+
+def _check_row(row: Row, experiment: str, profile: str) -> None:
+    """Raise an error unless a row is of its table and says what was run."""
+    if not _KEY.fullmatch(row["key"]):
+        raise ValueError(f"its key {row['key']!r} is not 16 hexadecimal digits")
+    if (row["experiment"], row["profile"]) != (experiment, profile):
+        raise ValueError(f"it is of {row['experiment']!r}, {row['profile']!r}")
+    spec_of(row)
 
 
 def make_row(
@@ -378,6 +517,8 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
         text = line.get(column, "")
         if column in _MAPPINGS:
             row[column] = json.loads(text)
+            if not isinstance(row[column], dict):
+                raise ValueError(f"{column} are no options")
         elif column == "standardise":
             row[column] = {"True": True, "False": False}[text]
         elif column in _NUMBERS:
@@ -387,7 +528,7 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
     row["warmup"] = row["warmup"] or 0
     if not row["key"] or not row["status"]:
         raise ValueError("no key or status")
-    return row
+    return row | {column: text for column, text in line.items() if column not in COLUMNS}
 
 
 def matches(row: Row, where: Mapping[str, Any]) -> bool:

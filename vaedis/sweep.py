@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -12,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaedis import _check, _checkpoint, _cluster, experiments
+from vaedis import _check, _checkpoint, _cluster, _files, experiments
+from vaedis._cpus import usable_cpus
 from vaedis._progress import Progress
 from vaedis._step import resolve_precision
 from vaedis.data import resolve_device
@@ -112,7 +112,7 @@ class Sweep:
     scheduler : str, optional
         Address of a running Dask cluster, used instead.
     seconds : float, optional
-        Stop cleanly before so many seconds have passed.
+        Stop cleanly before so many seconds have passed, however the time of day is set meanwhile.
     also : Store, optional
         A store whose finished runs need not be made again.
     retry_failed, shard
@@ -166,8 +166,10 @@ class Sweep:
         if self.scheduler is None:  # workers of a cluster elsewhere may have other devices than this machine
             resolve_precision(self.precision, resolve_device(self.device))
         todo = self.todo()
-        deadline = None if self.seconds is None else time.time() + self.seconds
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        deadline = None if self.seconds is None else time.monotonic() + self.seconds
+        self.store.root.mkdir(parents=True, exist_ok=True)
+        _files.make_folder(self.checkpoints)
+        self._forget_stored()
         before = self._progress_kept()
         progress = Progress(self.experiment, len(todo), sum(map(_images, todo)), quiet=self.quiet)
         outcomes = self._on_cluster(todo, deadline, progress) if self.workers or self.scheduler else self._here(todo, deadline, progress)
@@ -195,14 +197,21 @@ class Sweep:
         try:
             self.store.add(row, arrays)
         except OSError as problem:
+            kept = any((self.checkpoints / row["key"]).glob("*.safetensors"))
             raise OSError(
-                f"A run ended and could not be stored in {self.store.root} ({problem}); its checkpoint is kept: make room, and start the "
-                f"sweep again. The run: {brief(row)}"
+                f"A run ended and could not be stored in {self.store.root} ({problem}); "
+                f"{'its checkpoint is kept' if kept else 'it has no checkpoint and is lost'}: make room, and start the sweep again. "
+                f"The run: {brief(row)}"
             ) from problem
 
     def _progress_kept(self) -> set[str]:
         """The checkpoints in which at least one step was taken."""
         return {path.name for path in self.checkpoints.glob("*/*.safetensors") if _checkpoint.step_of(path)}
+
+    def _forget_stored(self) -> None:
+        """Remove the checkpoints of runs that were stored by a process that was killed before it could remove them."""
+        for key in self.store.keys(self.experiment, self.scale.name, failed=False):
+            shutil.rmtree(self.checkpoints / key, ignore_errors=True)
 
     @property
     def checkpoints(self) -> Path:
@@ -215,7 +224,7 @@ class Sweep:
         def stop() -> bool:
             progress.tick()
             # a run that is trained when the time is up must still be scored
-            return self.asked_to_stop or (deadline is not None and time.time() + scoring > deadline)
+            return self.asked_to_stop or _is_over(deadline, scoring)
 
         for spec in todo:
             if stop():
@@ -242,16 +251,22 @@ class Sweep:
     def _on_cluster(self, todo: list[RunSpec], deadline: float | None, progress: Progress) -> _Outcomes:
         def stop() -> bool:
             progress.tick()
-            return self.asked_to_stop
+            return self.asked_to_stop or _is_over(deadline)
 
-        threads = max(1, (os.cpu_count() or 1) // self.workers) if self.scheduler is None else None
-        job = _cluster.Job(self.experiment, self.scale, self.device, self.precision, self.checkpoints.resolve(), threads, deadline)
+        # torch's own number heeds OMP_NUM_THREADS
+        threads = max(1, min(usable_cpus() // self.workers, torch.get_num_threads())) if self.scheduler is None else None
+        job = _cluster.Job(self.experiment, self.scale, self.device, self.precision, self.checkpoints.resolve(), threads)
         with _cluster.connect(self.workers, self.scheduler) as client:
             try:
                 yield from _cluster.run(client, todo, job, stop)
             finally:
                 if self.scheduler is None:
                     client.cluster.close()
+
+
+def _is_over(deadline: float | None, needed: float = 0.0) -> bool:
+    """Whether a time on the clock that nobody sets is reached, or will be within the seconds that are needed."""
+    return deadline is not None and time.monotonic() + needed >= deadline
 
 
 def _images(spec: RunSpec) -> int:

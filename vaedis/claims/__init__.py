@@ -10,8 +10,11 @@ Tolerances are stated with each claim. A verdict is one of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
+from vaedis import _check
+from vaedis._files import DamagedFile
 from vaedis.claims import _benchmarks, _beyond, _latents, _learning, _scores, _subjective, _tables, _xysquares
 from vaedis.claims._base import VERDICTS, Claim, verdict
 from vaedis.claims._page import html_table, scoreboard
@@ -97,22 +100,23 @@ _MAKERS: tuple[tuple[Callable[[Store], Iterator[Claim]], tuple[str, ...]], ...] 
 )
 
 
-def all_claims(store: Store | None = None, *, where: Iterable[str] | None = None) -> list[Claim]:
+def all_claims(store: Store | None = None, *, where: str | Iterable[str] | None = None) -> list[Claim]:
     """Return all claims in the order of the paper, those that go beyond it last.
 
     Parameters
     ----------
     store : Store, optional
         Where runs are taken from: of each experiment, those of the largest profile that has any.
-    where : iterable of str, optional
-        Only claims of these places, such as ``["Figure 9"]``; the others are not computed. Those about distances on benchmark data sets
-        (Figures 3 and A1, Tables A1 and A2) are read from ``results/distances``; of images of which nothing is kept there a sample is
-        measured, once a process, which takes up to half a minute.
+    where : str or iterable of str, optional
+        Only claims of this place or these, such as ``"Figure 9"``; the others are not computed. Those about distances on benchmark data
+        sets (Figures 3 and A1, Tables A1 and A2) are read from ``results/distances``; of images of which nothing is kept there a sample
+        is measured, once a process, which takes up to half a minute.
 
     Returns
     -------
     list of Claim
-        Nothing is trained, downloaded or drawn for them.
+        Nothing is trained, downloaded or drawn for them. Where what is stored does not suffice, as when files are damaged, a claim says
+        so, and a warning why.
 
     Raises
     ------
@@ -120,13 +124,42 @@ def all_claims(store: Store | None = None, *, where: Iterable[str] | None = None
         If there is no such place.
     """
     store = store or Store()
-    wanted = None if where is None else set(where)
+    wanted = None if where is None else set(_check.listed(where))
     unknown = (wanted or set()) - {place for _, places in _MAKERS for place in places}
     if unknown:
         known = ", ".join(dict.fromkeys(place for _, places in _MAKERS for place in places))
         raise ValueError(f"no claims are made about {', '.join(sorted(unknown))}; choose from {known}.")
-    made = (claim for make, places in _MAKERS if wanted is None or wanted & set(places) for claim in make(store))
+    made = (claim for make, places in _MAKERS if wanted is None or wanted & set(places) for claim in _made(make, places, store))
     return [claim for claim in made if wanted is None or claim.where in wanted]
+
+
+def _made(make: Callable[[Store], Iterator[Claim]], places: tuple[str, ...], store: Store) -> list[Claim]:
+    """Return claims, or if they cannot be made one for each place that says so: what is damaged must not take the others with it."""
+    try:
+        return list(make(store))
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as problem:
+        reason = f"{type(problem).__name__}: {problem}"
+        warnings.warn(
+            f"No claims could be made about {', '.join(places)} ({reason}); bring back what they rest on with: git checkout results",
+            DamagedFile,
+            stacklevel=3,
+        )
+        return [_not_made(place) for place in places]
+
+
+def _not_made(place: str) -> Claim:
+    return Claim(
+        where=place,
+        statement=f"{place}: {_ABOUT[place]}",
+        published="–",
+        ours="–",
+        scale="what it rests on is damaged or missing; git checkout results brings it back",
+        tolerance="none",
+        verdict=verdict(None),
+        cell="reproduction#what-was-not-tested",
+        why="nothing can be judged",
+        beyond="," in place,
+    )
 
 
 def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
