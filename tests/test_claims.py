@@ -1,5 +1,6 @@
 """Verdicts must follow from the numbers: stores and data sets are made up here so that each verdict has to come out."""
 
+import csv
 import re
 import warnings
 from pathlib import Path
@@ -597,6 +598,15 @@ def test_what_is_measured_is_kept_as_it_was(monkeypatch, tmp_path, small):
 def stored():
     """All claims of the committed store."""
     return claims.all_claims(results.Store(TOP / "results"))
+
+
+def test_claims_are_those_of_the_committed_table(stored):
+    """A change that means to change no number changes none; one that does writes the table anew: tools/net.py --write --only claims."""
+    with (TOP / "tests" / "net" / "claims.csv").open(encoding="utf-8", newline="") as file:
+        committed = list(csv.DictReader(file))
+    assert [c.statement for c in stored] == [row["statement"] for row in committed]
+    for claim, row in zip(stored, committed, strict=True):
+        assert {name: getattr(claim, name) for name in row} == row
 
 
 def _slug(heading):
