@@ -261,7 +261,8 @@ def fit(
         return run
     if not isinstance(spec, Iterable):
         raise TypeError(
-            f"fit takes a RunSpec or a sequence of them, not a {type(spec).__name__}; a data set of your own goes as in fit(RunSpec(...), data=mine)."
+            f"fit takes a RunSpec or a sequence of them, not a {type(spec).__name__}; a data set of your own "
+            "goes as in fit(RunSpec(...), data=mine)."
         )
     specs = list(spec)
     for s in specs:
