@@ -245,6 +245,13 @@ class InNumpy(vd.losses.Loss):
         return (a - b).square().mean((-3, -2, -1)).numpy()
 
 
+class Quotient(vd.losses.Loss):
+    """0 / 0 where two images share a pixel, but not between blank ones; ended in torch's words about `bincount`."""
+
+    def distance(self, a, b):
+        return ((a - b).square() / (a + b - (a * b == 0).to(a))).mean((-3, -2, -1))
+
+
 class Likeness(vd.losses.Loss):
     """Called invisible before, as no image is farther from another than from itself."""
 
@@ -258,6 +265,7 @@ class Likeness(vd.losses.Loss):
         (ForFourChannels(), r"the loss 'for four channels' does not fit images of .* pixels and 3 channels: The size of tensor"),
         (ForPixels(), r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each"),
         (InNumpy(), r"the loss 'InNumpy' must return a torch tensor, not ndarray: compute with torch alone"),
+        (Quotient(), r"the loss 'Quotient' gives (nan|inf) between two images, where a finite number is needed"),
         (Likeness(), r"the loss 'Likeness' is smaller between different images .*; return what grows as they differ"),
     ],
 )

@@ -60,13 +60,24 @@ def _result(loss: Loss, images: Tensor) -> Tensor:
     return loss.distance(images, images)
 
 
+def finite(loss: Loss, distances: Tensor) -> Tensor:
+    """Return distances as they are, or raise a ValueError if a loss of one's own gives one that is no finite number."""
+    if is_own(loss) and not bool(distances.isfinite().all()):
+        wrong = distances[~distances.isfinite()][0].item()
+        raise ValueError(
+            f"the loss {loss.name!r} gives {wrong} between two images, where a finite number is needed; guard what it divides by "
+            "and takes roots or logarithms of."
+        )
+    return distances
+
+
 @torch.no_grad()
 def need_difference(loss: Loss, data: FactorData, standardise: bool) -> None:
     """Raise a ValueError if a loss is smaller between different images than between an image and itself."""
     if not is_own(loss):
         return
     x = _some(loss, data, standardise)
-    own, other = loss.distance(x, x), loss.distance(x.roll(1, 0), x)
+    own, other = (finite(loss, loss.distance(a, x)) for a in (x, x.roll(1, 0)))
     if bool((other <= own).all() and (other < own).any()):
         raise ValueError(
             f"the loss {loss.name!r} is smaller between different images than between an image and itself, so it "

@@ -56,7 +56,7 @@ def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
     # of a loss of one's own no more is asked than in training: two batches of one shape
     flat = x.flatten(0, 1)
     rows = [loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
-    return torch.stack([row.view(x.shape[:2]) for row in rows], 1).double()
+    return _measured.finite(loss, torch.stack([row.view(x.shape[:2]) for row in rows], 1).double())
 
 
 class Kernel:
@@ -110,7 +110,7 @@ class Kernel:
     @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
-        return self.loss.distance(self.pixels(a), self.pixels(b)).double()
+        return _measured.finite(self.loss, self.loss.distance(self.pixels(a), self.pixels(b)).double())
 
 
 class Gram(Kernel):
@@ -156,7 +156,7 @@ class Vectors(Gram):
 
     @torch.no_grad()
     def _embed(self, x: Tensor) -> Tensor:
-        return self.loss.embed(self.pixels(x)).double()
+        return _measured.finite(self.loss, self.loss.embed(self.pixels(x)).double())
 
 
 class ByteGram(Gram):
