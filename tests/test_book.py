@@ -12,7 +12,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -800,7 +800,14 @@ def test_links_lead_somewhere(pages):
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             assert target.exists(), (path.name, address)
-            if parts.fragment and target in pages:
+            if "=" in parts.fragment:
+                figure = re.search(r'data-live="(\w+)"', target.read_text(encoding="utf-8"))
+                assert figure, (path.name, address, "no live figure takes these settings")
+                source = (ROOT / "book" / "assets" / "live" / f"{figure[1]}.js").read_text(encoding="utf-8")
+                fields = re.search(r"const FIELDS = \{(.*?)\};", source, re.DOTALL)[1]
+                unknown = set(parse_qs(parts.fragment)) - set(re.findall(r"(\w+):", fields))
+                assert not unknown, (path.name, address, unknown)
+            elif parts.fragment and target in pages:
                 assert unquote(parts.fragment) in pages[target].ids, (path.name, address)
 
 

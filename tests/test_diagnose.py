@@ -240,11 +240,33 @@ class ForPixels(vd.losses.Loss):
         return (a - b).square()
 
 
+class InNumpy(vd.losses.Loss):
+    def distance(self, a, b):
+        return (a - b).square().mean((-3, -2, -1)).numpy()
+
+
+class Quotient(vd.losses.Loss):
+    """0 / 0 where two images share a pixel, but not between blank ones; ended in torch's words about `bincount`."""
+
+    def distance(self, a, b):
+        return ((a - b).square() / (a + b - (a * b == 0).to(a))).mean((-3, -2, -1))
+
+
+class Likeness(vd.losses.Loss):
+    """Called invisible before, as no image is farther from another than from itself."""
+
+    def distance(self, a, b):
+        return 1 - (a - b).square().mean((-3, -2, -1))
+
+
 @pytest.mark.parametrize(
     ("loss", "says"),
     [
         (ForFourChannels(), r"the loss 'for four channels' does not fit images of .* pixels and 3 channels: The size of tensor"),
         (ForPixels(), r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each"),
+        (InNumpy(), r"the loss 'InNumpy' must return a torch tensor, not ndarray: compute with torch alone"),
+        (Quotient(), r"the loss 'Quotient' gives (nan|inf) between two images, where a finite number is needed"),
+        (Likeness(), r"the loss 'Likeness' is smaller between different images .*; return what grows as they differ"),
     ],
 )
 def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
@@ -253,6 +275,22 @@ def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
         diagnose(data, loss)
     with pytest.raises(ValueError, match=says):
         vd.distances.pair_distances(data, loss=loss, n=8)
+
+
+@pytest.mark.parametrize("given", [ForPixels, torch.nn.MSELoss(), [torch.nn.MSELoss()]])
+def test_what_is_no_loss_is_refused(given):
+    with pytest.raises(TypeError, match="a loss must be a name"):
+        diagnose(squares(4), given)
+
+
+def test_a_loss_without_a_name_has_that_of_its_class():
+    class Squares(vd.losses.Loss):
+        def distance(self, a, b):
+            return (a - b).square().mean((-3, -2, -1))
+
+    assert "\nSquares: random pairs" in str(diagnose(squares(4), Squares()))
+    (ranked,) = vd.distances.rank_losses(squares(4), [Squares()])
+    assert ranked.name == "Squares"
 
 
 def test_a_factor_that_changes_nothing_is_invisible_though_some_values_are_never_paired():

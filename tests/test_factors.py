@@ -277,7 +277,8 @@ def test_factors_to_run_over_may_be_named_as_well_as_numbered():
 @pytest.mark.parametrize("shape", [(), (2, 2)])
 def test_an_index_of_another_shape_than_a_list_is_refused_in_one_sentence(shape, tiny, listed):
     index = torch.zeros(shape, dtype=torch.int64)
-    says = r"an index must be one list, of shape \(n,\), not of shape"
+    mended = r"index\.flatten\(\)" if shape else r"a list of it, \[index\]"
+    says = rf"an index must be one list, of shape \(n,\), not of shape .*; give {mended}\."
     for data in (tiny, *listed, Coordinates(tiny)):
         calls = [data.observations] if isinstance(data, Coordinates) else [data.images, data.observations]
         for call in calls:

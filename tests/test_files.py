@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vaedis.cli import main
-from vaedis.data import _hdf5_chunks, _npz, read_table
+from vaedis.data import _hdf5_chunks, _npz, as_data, read_table
 from vaedis.data._hdf5_chunks import Rows
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
@@ -190,8 +190,22 @@ def test_images_in_order_need_sizes_only(tmp_path, name):
         read_table(path, sizes=(2, 0))
     with pytest.raises(ValueError, match="labels or sizes, not both"):
         read_table(path, sizes=(2, 3, 4), labels="y")
-    with pytest.raises(ValueError, match=r"no array for labels .* or give sizes if the images are in order"):
+    # a lone array has no other to name
+    lacking = "holds images and no labels; save both in one file" if name == "mine.npy" else "no array for labels .* with labels= "
+    with pytest.raises(ValueError, match=rf"{lacking}.* or give sizes= \(--sizes\) if the images are in order"):
         read_table(path)
+
+
+def test_images_under_another_name_may_be_named(tmp_path):
+    np.savez(tmp_path / "mine.npz", train_images=thrice(SHAPE), labels=SHAPE)
+    with pytest.raises(ValueError, match=r"it has: train_images, labels; name it with images= \(--images\)\."):
+        read_table(tmp_path / "mine.npz")
+    assert read_table(tmp_path / "mine.npz", images="train_images").factors.sizes == (2,)
+
+
+def test_images_alone_are_told_what_to_add():
+    with pytest.raises(ValueError, match=r"not ndarray; give \(images, labels\), or vaedis\.Table\(images, sizes=\.\.\.\)"):
+        as_data(thrice(SHAPE))
 
 
 def test_the_command_takes_sizes_and_arrays(tmp_path, capsys):

@@ -1,6 +1,8 @@
 """The live figures' mathematics, run by Node, agree with the package."""
 
+import importlib.util
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -182,3 +184,45 @@ def test_random_numbers_are_uniform_and_normal_and_follow_the_seed():
     assert abs(uniform.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 20_000)
     assert abs(normal.mean()) < 5 / np.sqrt(20_000)
     assert abs(normal.var() - 1) < 5 * np.sqrt(2 / 20_000)
+
+
+PAGE = """
+const vm = require('vm');
+const context = { window: { location: { hash: given.hash } }, URLSearchParams };
+vm.createContext(context);
+vm.runInContext(require('fs').readFileSync(given.parts, 'utf8') + '; this.parts = liveParts;', context);
+const parts = context.parts;
+"""
+
+
+def in_page(code, hash=""):
+    """Run JavaScript with the parts that live figures share as `parts`, in a page of this address."""
+    return run(PAGE + code, hash=hash, parts=str(SCRIPT.with_name("parts.js")))
+
+
+@pytest.mark.parametrize(
+    ("hash", "state", "wrong"),
+    [
+        ("#spacing=8&beta=0.2", {"spacing": 8, "beta": 0.2}, []),
+        ("#spacing=99&beta=0.2&x=1", {"beta": 0.2}, ["spacing", "x"]),
+        ("#spacing=%E0%A4%A", {}, ["spacing"]),
+        ("#a-heading", {}, []),
+    ],
+)
+def test_an_address_sets_what_it_can_and_one_line_names_the_rest(hash, state, wrong):
+    code = (
+        "const { state, wrong } = parts.fromAddress({ spacing: parts.whole(1, 8), beta: parts.between(0.1, 10) });"
+        "const note = {}; parts.sayWrong(note, wrong); answer = { state, wrong, note }"
+    )
+    answer = in_page(code, hash)
+    assert (answer["state"], answer["wrong"]) == (state, wrong)
+    assert answer["note"]["hidden"] == (not wrong)
+    assert answer["note"]["textContent"].startswith(f"The address sets {', '.join(wrong)} to something" if wrong else "")
+    assert bool(answer["note"]["textContent"]) == bool(wrong)
+
+
+def test_the_list_of_contents_that_a_page_follows_is_the_themes():
+    theme = Path(importlib.util.find_spec("sphinx_book_theme").origin).parent
+    nav = (theme / "theme" / "sphinx_book_theme" / "components" / "page-toc.html").read_text(encoding="utf-8")
+    name = re.search(r'bsTarget = "\.([\w-]+)"', SCRIPT.parents[1].joinpath("companion.js").read_text(encoding="utf-8"))[1]
+    assert re.search(rf'<nav[^>]*class="[^"]*\b{name}\b', nav)

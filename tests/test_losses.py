@@ -147,3 +147,27 @@ def test_a_loss_that_is_no_quadratic_form_says_so():
         losses.get("mae").embed(X)
     with pytest.raises(TypeError, match="base class of losses; use one of: mse, bce, mae, box-blur"):
         losses.Loss().distance(X, Y)
+
+
+class OnlyCalled(losses.Loss):
+    def __call__(self, prediction, target):
+        return (prediction - target).square().mean((-1, -2, -3))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (OnlyCalled, "not the class OnlyCalled"),
+        (torch.nn.MSELoss(), "not a MSELoss"),
+        (torch.nn.functional.mse_loss, "not a function"),
+        (None, "not a NoneType"),
+    ],
+)
+def test_what_is_no_loss_is_called_so(given, says):
+    with pytest.raises(TypeError, match=rf"a loss must be a name \(mse, .*\) or an object of a class .* {says}\."):
+        losses.get(given)
+
+
+def test_a_loss_without_distances_says_what_to_define():
+    with pytest.raises(TypeError, match="the loss 'OnlyCalled' must define distance"):
+        OnlyCalled().distance(X, Y)

@@ -68,6 +68,20 @@ class Features(losses.Loss):
         return (self.embed(a) - self.embed(b)).square().sum(-1)
 
 
+class PlainFeatures(Features):
+    """As one would write it: the network's weights are float32, and what it is given is left as it is."""
+
+    def embed(self, x):
+        return self.network(x)
+
+
+class PlainNetwork(Features):
+    quadratic = False
+
+    def distance(self, a, b):
+        return (self.network(a) - self.network(b)).square().sum(-1)
+
+
 class Brightest(losses.Loss):
     """Mixes channels, and inherits that it does not."""
 
@@ -188,6 +202,20 @@ def test_the_fast_way_is_taken_only_where_it_is_right(loss, kernel):
     a, b = (part.flatten() for part in torch.meshgrid(every, every, indexing="ij"))
     right = float(vd.distances.perceived(GREY, a, b, loss=loss).mean())
     assert vd.distances.random_pairs(GREY, loss, pairs=100).mean == pytest.approx(right, rel=1e-5)
+
+
+@pytest.mark.parametrize(("loss", "kernel"), [(PlainFeatures(), Vectors), (PlainNetwork(), Kernel)])
+def test_networks_with_weights_in_float32_need_no_cast(loss, kernel):
+    assert type(kernel_for(GREY, loss)) is kernel
+    matrix = vd.distances.traversal_matrices(GREY, loss, factors=["x_R"])["x_R"]
+    np.testing.assert_allclose(matrix, pair_by_pair(GREY, Features(), "x_R"), rtol=1e-5, atol=1e-8)
+
+
+def test_distances_inside_a_run_take_such_a_network_too():
+    run = vd.fit(dataclasses.replace(SPEC, loss=PlainNetwork(), steps=2), data=GREY, device="cpu")
+    levels = vd.distances.level_matrices(run, "x_R", traversals=16)
+    right = vd.distances.level_matrices(dataclasses.replace(run, loss=Features()), "x_R", traversals=16)
+    np.testing.assert_allclose(levels["x"], right["x"], rtol=1e-5, atol=1e-8)
 
 
 def test_each_image_is_embedded_once():

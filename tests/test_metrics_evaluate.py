@@ -100,8 +100,16 @@ def test_a_function_is_a_model_and_other_things_are_not():
     assert score(linear)["score"] == pytest.approx(score(returning(lambda m: m))["score"], abs=0.02)
     with pytest.raises(TypeError, match=r"model must have encode\(x\) or be a function of observations, but it is a str"):
         score("model.pt")
-    with pytest.raises(TypeError, match=r"data must be a data set, not a tuple: pass vaedis\.Table\(images, labels\)"):
-        metrics.evaluate(linear, (np.zeros((60, 8, 8), np.uint8), LABELS))
+    with pytest.raises(TypeError, match=r"it is a ndarray: pass a network, or score .* as in vaedis\.metrics\.mig\(codes, factors\)\."):
+        score(np.zeros((60, 3)))
+
+
+def test_images_and_labels_are_a_data_set():
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+    given = metrics.evaluate(returning(lambda m: m), (images, LABELS), metrics="mig", protocol="fast")["mig"]
+    assert given.summary() == score(returning(lambda m: m))
+    with pytest.raises(ValueError, match="a data set must be one of vaedis"):
+        metrics.evaluate(returning(lambda m: m), images)
 
 
 class Net(nn.Module):

@@ -281,3 +281,10 @@ def test_without_a_grid_images_are_scored_by_their_own_labels(listed):
     for name in _evaluate.ENCODER_METRICS:
         with pytest.raises(ValueError, match=f"the score '{name}' cannot be had of 'mine'"):
             metrics.evaluate(Places(), table, metrics=["mig", name])
+
+
+@pytest.mark.parametrize("score", OF_SPACES)
+def test_codes_and_labels_are_not_what_is_asked_for(score):
+    labels = SPACE.to_factors(torch.arange(len(SPACE))).numpy()
+    with pytest.raises(TypeError, match=r"space must be the factors of a data set \(data\.factors\), not a ndarray: .* mig and dci"):
+        score(labels * 1.0, labels)

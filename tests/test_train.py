@@ -664,6 +664,11 @@ def test_what_is_no_specification_is_refused():
     for wrong in ("fig9", [TINY, "fig9"], {"beta": 1.0}):
         with pytest.raises(TypeError, match="fit takes a RunSpec or a sequence of them"):
             vd.fit(wrong)
+    own = vd.Table(np.zeros((2, 4, 4), np.uint8), [0, 1])
+    with pytest.raises(TypeError, match=r"fit takes a RunSpec .*, not a Table; a data set of your own goes as in fit\(RunSpec"):
+        vd.fit(own)
+    with pytest.raises(ValueError, match=r"name of a data set, not a Table; give your own as in fit\(spec, data=mine\)"):
+        vd.RunSpec(data=own)
     with pytest.raises(ValueError, match="every must be a whole number of at least 0, not -1"):
         fit(every=-1)
     with pytest.raises(ValueError, match="Unknown device 'tpu0'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"):

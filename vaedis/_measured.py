@@ -28,11 +28,69 @@ def is_own(loss: Loss) -> bool:
 
 
 @torch.no_grad()
+def number_type(loss: Loss, data: FactorData) -> torch.dtype:
+    """Return the type in which a loss takes images: float64, or float32 where its networks take nothing else.
+
+    Raises
+    ------
+    ValueError
+        If it takes no images of the shape that the data have, or gives something else than a number for each.
+    """
+    height, width, channels = data.shape
+    says = f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and {channels} channel{'s' * (channels > 1)}"
+    blank = torch.zeros(2, channels, height, width, dtype=torch.float64, device=data.device)
+    try:
+        result = _result(loss, blank)
+    except (RuntimeError, IndexError):
+        blank = blank.float()
+        try:
+            result = _result(loss, blank)
+        except (RuntimeError, IndexError) as problem:
+            raise ValueError(f"{says}: {next(iter(str(problem).splitlines()), type(problem).__name__)}.") from problem
+    if not isinstance(result, Tensor):
+        raise ValueError(f"the loss {loss.name!r} must return a torch tensor, not {type(result).__name__}: compute with torch alone.")
+    if result.shape != (2,):
+        raise ValueError(f"{says}: for two of them it gives {tuple(result.shape)} numbers, where one each was expected.")
+    return blank.dtype
+
+
+def _result(loss: Loss, images: Tensor) -> Tensor:
+    if loss.quadratic and type(loss).embed is not Loss.embed:
+        loss.embed(images)
+    return loss.distance(images, images)
+
+
+def finite(loss: Loss, distances: Tensor) -> Tensor:
+    """Return distances as they are, or raise a ValueError if a loss of one's own gives one that is no finite number."""
+    if is_own(loss) and not bool(distances.isfinite().all()):
+        wrong = distances[~distances.isfinite()][0].item()
+        raise ValueError(
+            f"the loss {loss.name!r} gives {wrong} between two images, where a finite number is needed; guard what it divides by "
+            "and takes roots or logarithms of."
+        )
+    return distances
+
+
+@torch.no_grad()
+def need_difference(loss: Loss, data: FactorData, standardise: bool) -> None:
+    """Raise a ValueError if a loss is smaller between different images than between an image and itself."""
+    if not is_own(loss):
+        return
+    x = _some(loss, data, standardise)
+    own, other = (finite(loss, loss.distance(a, x)) for a in (x, x.roll(1, 0)))
+    if bool((other <= own).all() and (other < own).any()):
+        raise ValueError(
+            f"the loss {loss.name!r} is smaller between different images than between an image and itself, so it "
+            "measures how alike they are; return what grows as they differ, such as 1 less the likeness."
+        )
+
+
+@torch.no_grad()
 def has_vectors(loss: Loss, data: FactorData, standardise: bool) -> bool:
     """Return whether a loss is ``|embed(a) - embed(b)|²`` between images of a data set."""
     if not is_own(loss) or not loss.quadratic or type(loss).embed is Loss.embed:
         return loss.quadratic and type(loss).embed is not Loss.embed
-    x = _some(data, standardise)
+    x = _some(loss, data, standardise)
     vectors = loss.embed(x).double()
     if vectors.ndim != 2:
         return False
@@ -48,7 +106,7 @@ def is_form(loss: Loss, data: FactorData, standardise: bool) -> bool:
         return False
     if not is_own(loss):
         return True
-    x = _some(data, standardise)
+    x = _some(loss, data, standardise)
     other, third = x.roll(1, 0), x.roll(3, 0)
     together = loss.embed(x - other + third).double()
     apart = loss.embed(x).double() - loss.embed(other).double() + loss.embed(third).double()
@@ -81,7 +139,7 @@ def is_channelwise(loss: Loss, data: FactorData, standardise: bool) -> bool:
     moved = [(torch.rand(_PAIRS, generator=generator, dtype=torch.float64) * sizes).long() * strides for _ in range(2)]
     drawn = [data.draw(_PAIRS, generator=generator) for _ in range(4)]
     a, b, c, d = (
-        data.observations(torch.cat(pair), standardise=standardise).double()
+        data.observations(torch.cat(pair), standardise=standardise).to(number_type(loss, data))
         for pair in ((moved[0], drawn[0]), (moved[1], drawn[1]), (drawn[2], drawn[2]), (drawn[3], drawn[3]))
     )
     before = loss.distance(a, b) + loss.distance(c, d)
@@ -95,11 +153,11 @@ def is_channelwise(loss: Loss, data: FactorData, standardise: bool) -> bool:
     return True
 
 
-def _some(data: FactorData, standardise: bool) -> Tensor:
+def _some(loss: Loss, data: FactorData, standardise: bool) -> Tensor:
     """A few images: the first ones, which are neighbours, and others from anywhere."""
     first = torch.arange(min(_IMAGES // 2, len(data)))
     drawn = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
-    return data.observations(torch.cat([first, drawn]), standardise=standardise).double()
+    return data.observations(torch.cat([first, drawn]), standardise=standardise).to(number_type(loss, data))
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

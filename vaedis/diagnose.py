@@ -7,7 +7,7 @@ whether the factor can be found, and when.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def diagnose(
     data = as_data(data)
     traversals = _check.count("traversals", traversals)
     data.need_change()
-    given = [losses] if isinstance(losses, str | Loss) else list(losses)
+    given = list(losses) if isinstance(losses, Iterable) and not isinstance(losses, str | Loss) else [losses]
     if not given:
         raise ValueError("losses must name at least one loss.")
     found = [loss_functions.get(loss) for loss in given]
@@ -303,4 +303,6 @@ def _advice(names: Sequence[str], radius: int | None, ranks: dict[str, dict[int,
 
 
 def _name(loss: Loss) -> str:
-    return f"box blur of radius {loss.radius}" if isinstance(loss, BoxBlur) else loss.name.upper()
+    if isinstance(loss, BoxBlur):
+        return f"box blur of radius {loss.radius}"
+    return loss.name if _measured.is_own(loss) else loss.name.upper()

@@ -93,6 +93,10 @@ class RunSpec:
             object.__setattr__(self, name, _frozen(dict(getattr(self, name))))
         if not isinstance(self.standardise, bool):
             raise ValueError(f"standardise must be True or False, not {self.standardise!r}.")
+        if not isinstance(self.data, str):
+            raise ValueError(
+                f"data must be the name of a data set, not a {type(self.data).__name__}; give your own as in fit(spec, data=mine)."
+            )
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)

@@ -313,7 +313,8 @@ def integers(what: str, values: Tensor) -> Tensor:
 def flat(index: Tensor) -> Tensor:
     """Return an index as it is; raise a ValueError if its shape is not (n,)."""
     if index.ndim != 1:
-        raise ValueError(f"an index must be one list, of shape (n,), not of shape {tuple(index.shape)}; give index.flatten().")
+        mended = "index.flatten()" if index.ndim else "a list of it, [index]"
+        raise ValueError(f"an index must be one list, of shape (n,), not of shape {tuple(index.shape)}; give {mended}.")
     return index
 
 

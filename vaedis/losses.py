@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Loss:
     Attributes
     ----------
     name : str
+        That of the class unless it says another.
     quadratic : bool
         Whether the loss is ``|embed(a) - embed(b)|²``, so that each image is embedded once and averages over a data set are Gram
         products. `embed` may be anything, such as features of a network; it is a *quadratic form*, which coordinates and bounds on
@@ -43,6 +45,12 @@ class Loss:
     quadratic = False
     unit_range = False
     channelwise = True
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        # a class derived from "mse" is another loss
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     def fingerprint(self) -> str:
         """Return text that follows from the class of this loss and all that it holds, the same in every process.
@@ -98,7 +106,9 @@ class Loss:
         -------
         Tensor of float, shape (...)
         """
-        raise TypeError(f"{type(self).__name__} is the base class of losses; use one of: {', '.join(LOSSES)}.")
+        if type(self) is Loss:
+            raise TypeError(f"Loss is the base class of losses; use one of: {', '.join(LOSSES)}.")
+        raise TypeError(f"the loss {self.name!r} must define distance(a, b), which returns one number for each pair of observations.")
 
     def embed(self, x: Tensor) -> Tensor:
         """Return vectors whose squared Euclidean distances are this loss, where `quadratic` says that there are such vectors.
@@ -303,11 +313,19 @@ def get(loss: str | Loss = "mse", **options) -> Loss:
     ------
     ValueError
         If there is no such loss or option; the message lists those that exist.
+    TypeError
+        If it is neither a name nor a `Loss`.
     """
     if isinstance(loss, Loss):
         if options:
             raise ValueError(f"options ({', '.join(options)}) go with a loss's name, not with a Loss that is already made.")
         return loss
+    if not isinstance(loss, str):
+        given = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
+        raise TypeError(
+            f"a loss must be a name ({', '.join(LOSSES)}) or an object of a class derived from "
+            f"vaedis.losses.Loss that defines distance(a, b), not {given}."
+        )
     cls = LOSSES[_check.one_of("loss", loss, LOSSES)]
     _check.options("loss", loss, options, getattr(cls, "__dataclass_fields__", {}))
     return cls(**options)

@@ -259,6 +259,11 @@ def fit(
         if run.failure is not None:
             raise run.failure
         return run
+    if not isinstance(spec, Iterable):
+        raise TypeError(
+            f"fit takes a RunSpec or a sequence of them, not a {type(spec).__name__}; a data set of your own "
+            "goes as in fit(RunSpec(...), data=mine)."
+        )
     specs = list(spec)
     for s in specs:
         if not isinstance(s, RunSpec):

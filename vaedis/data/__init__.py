@@ -132,5 +132,5 @@ def as_data(data: Any) -> Any:
         return read_table(data)
     raise ValueError(
         f"a data set must be one of vaedis.data, (images, labels), a name or the path of a file, not {type(data).__name__}; "
-        "give its images and labels as a tuple."
+        "give (images, labels), or vaedis.Table(images, sizes=...) if the images are in order and have no labels."
     )

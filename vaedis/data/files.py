@@ -134,7 +134,8 @@ def _image_key(source: Source, key: str | None) -> str:
     if not images or ("/" in images[0] and len(images) > 1):
         several = f" and several: {keys_of(images)}" if images else ""
         raise Refused(
-            f"{shown(source.path)} has no array for images (one of {', '.join(IMAGE_KEYS)}){several}; it has: {keys_of(source.keys)}."
+            f"{shown(source.path)} has no array for images (one of {', '.join(IMAGE_KEYS)}){several}; it has: "
+            f"{keys_of(source.keys)}; name it with images= (--images)."
         )
     return images[0]
 
@@ -176,10 +177,15 @@ def _label_keys(source: Source, image_key: str) -> list[str]:
             f"factors, as in labels={shown(','.join([known[0], others[0]]))!r}."
         )
     columns = [key for key in columns if _last(key).startswith(_PREFIX)] or columns
+    if not columns and isinstance(source, Npy):
+        raise Refused(
+            f"{shown(source.path)} holds images and no labels; save both in one file with numpy.savez, or give sizes= (--sizes) "
+            "if the images are in order."
+        )
     if not columns:
         raise Refused(
-            f"{shown(source.path)} has no array for labels (one of {', '.join(LABEL_KEYS)}); it has: {keys_of(source.keys)}; name it, or "
-            "give sizes if the images are in order."
+            f"{shown(source.path)} has no array for labels (one of {', '.join(LABEL_KEYS)}); it has: {keys_of(source.keys)}; name it "
+            "with labels= (--labels), or give sizes= (--sizes) if the images are in order."
         )
     return columns
 

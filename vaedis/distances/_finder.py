@@ -88,7 +88,7 @@ def rank_losses(
     Parameters
     ----------
     data : FactorData
-    candidates : mapping of str to (str or Loss), or iterable of str
+    candidates : mapping of str to (str or Loss), or iterable of str or Loss
         The losses, with names of your choice or by their own; see `family`.
     factors : iterable of str, optional
         Which factors; all by default.
@@ -127,5 +127,5 @@ def rank_losses(
         random = pair_agreement(data, None, loss, n=pairs, seed=seed, standardise=standardise) if pairs else None
         means = [float(np.mean([getattr(a, kind) or 0.0 for a in agreements.values()])) for kind in ("linear", "rank")]
         adversarial = tuple(factor for factor, a in agreements.items() if a.adversarial)
-        found.append(RankedLoss(name, loss, agreements, random, means[0], means[1], adversarial))
+        found.append(RankedLoss(name if isinstance(name, str) else loss.name, loss, agreements, random, means[0], means[1], adversarial))
     return sorted(found, key=lambda ranked: -getattr(ranked, by))

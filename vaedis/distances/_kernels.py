@@ -39,7 +39,7 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
         data.need_unit_range(loss.name)
     if type(loss) is losses.MSE and data.dtype == torch.uint8:
         return ByteGram(data, loss, standardise)
-    _try(loss, data)
+    _measured.need_difference(loss, data, standardise)
     if _measured.has_vectors(loss, data, standardise):
         return Vectors(data, loss, standardise) if _measured.is_own(loss) else Gram(data, loss, standardise)
     if type(loss) is losses.BCE:
@@ -49,19 +49,14 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
     return Kernel(data, loss, standardise)
 
 
-def _try(loss: Loss, data: FactorData) -> None:
-    """Raise a ValueError if a loss cannot take images of the shape that the data have, or gives something else than a number for each."""
-    height, width, channels = data.shape
-    blank = torch.zeros(2, channels, height, width, dtype=torch.float64, device=data.device)
-    says = f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and {channels} channel{'s' * (channels > 1)}"
-    try:
-        found = loss.distance(blank, blank)
-        if loss.quadratic and type(loss).embed is not Loss.embed:
-            loss.embed(blank)
-    except (RuntimeError, IndexError) as problem:
-        raise ValueError(f"{says}: {next(iter(str(problem).splitlines()), type(problem).__name__)}.") from problem
-    if found.shape != (2,):
-        raise ValueError(f"{says}: for two of them it gives {tuple(found.shape)} numbers, where one each was expected.")
+def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
+    """Return the distances within groups of observations, (T, f, C, H, W) to float64 of shape (T, f, f): see `Kernel.distances`."""
+    if not _measured.is_own(loss):
+        return torch.stack([loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
+    # of a loss of one's own no more is asked than in training: two batches of one shape
+    flat = x.flatten(0, 1)
+    rows = [loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
+    return _measured.finite(loss, torch.stack([row.view(x.shape[:2]) for row in rows], 1).double())
 
 
 class Kernel:
@@ -75,6 +70,8 @@ class Kernel:
         Whether `moments` exist.
     number_bytes : int
         What one pixel takes in memory while a block is worked on.
+    number_type : torch.dtype
+        In which the loss takes images.
     """
 
     symmetric = False
@@ -83,6 +80,7 @@ class Kernel:
 
     def __init__(self, data: FactorData, loss: Loss, standardise: bool):
         self.data, self.loss, self.standardise = data, loss, standardise
+        self.number_type = _measured.number_type(loss, data)
 
     @functools.cached_property
     def channelwise(self) -> bool:
@@ -90,9 +88,9 @@ class Kernel:
         return _measured.is_channelwise(self.loss, self.data, self.standardise)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Map images, shape (..., H, W, C), to what the loss compares, float64 of shape (..., C, H, W)."""
+        """Map images, shape (..., H, W, C), to what the loss compares, of shape (..., C, H, W)."""
         numbers = as_floats(x.movedim(-1, -3), torch.float64)
-        return self.data.standardise(numbers) if self.standardise else numbers
+        return (self.data.standardise(numbers) if self.standardise else numbers).to(self.number_type)
 
     @torch.no_grad()
     def distances(self, x: Tensor) -> Tensor:
@@ -107,18 +105,12 @@ class Kernel:
         Tensor of float64, shape (T, f, f)
             Row: the reconstruction. Column: the target.
         """
-        x = self.pixels(x)
-        if not _measured.is_own(self.loss):
-            return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
-        # of a loss of one's own no more is asked than in training: two batches of one shape
-        flat = x.flatten(0, 1)
-        rows = [self.loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
-        return torch.stack([row.view(x.shape[:2]) for row in rows], 1).double()
+        return pair_by_pair(self.loss, self.pixels(x))
 
     @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
-        return self.loss.distance(self.pixels(a), self.pixels(b)).double()
+        return _measured.finite(self.loss, self.loss.distance(self.pixels(a), self.pixels(b)).double())
 
 
 class Gram(Kernel):
@@ -164,7 +156,7 @@ class Vectors(Gram):
 
     @torch.no_grad()
     def _embed(self, x: Tensor) -> Tensor:
-        return self.loss.embed(self.pixels(x)).double()
+        return _measured.finite(self.loss, self.loss.embed(self.pixels(x)).double())
 
 
 class ByteGram(Gram):

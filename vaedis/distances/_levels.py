@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check, losses
+from vaedis import _check, _measured, losses
 from vaedis.distances._agreement import Agreement, compare
+from vaedis.distances._kernels import pair_by_pair
 from vaedis.distances._pairs import perceived
 from vaedis.distances._truth import ground_truth_matrix
 
@@ -16,6 +17,7 @@ LEVELS = ("factors", "x", "z", "kl", "reconstruction")
 _ROUNDING = 1e-6
 
 
+@torch.no_grad()
 def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777) -> dict[str, np.ndarray]:
     """Return the distances along a factor at every level of a trained VAE (Figures 4 and 10).
 
@@ -45,23 +47,25 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
     size = space.sizes[space.position(factor)]
     generator = torch.Generator(data.device).manual_seed(seed)
     bases = space.sample_index(_check.count("traversals", traversals), generator=generator)
+    number_type = _measured.number_type(loss, data)
     totals = {level: torch.zeros(size, size, dtype=torch.float64, device=data.device) for level in LEVELS[1:]}
     for part in bases.split(max(1, 512 // size)):
         index = space.traversal(factor, part)
         x = data.observations(index.flatten(), standardise=run.standardise)
         mean, logvar = (v.unflatten(0, index.shape).double() for v in run.posterior(index.flatten()))
         decoded = run.decode(mean.flatten(0, 1).float())
-        x, decoded = (v.unflatten(0, index.shape).double() for v in (x, decoded))
+        x, decoded = (v.unflatten(0, index.shape).to(number_type) for v in (x, decoded))
+        totals["x"] += pair_by_pair(loss, x).sum(0)
+        totals["reconstruction"] += pair_by_pair(loss, decoded).sum(0)
         for i in range(size):
             one = slice(i, i + 1)
-            totals["x"][i] += loss.distance(x[:, one], x).sum(0)
             totals["z"][i] += (mean[:, one] - mean).square().sum(-1).sqrt().sum(0)
             totals["kl"][i] += losses.symmetric_kl(mean[:, one], logvar[:, one], mean, logvar).mean(-1).sum(0)
-            totals["reconstruction"][i] += loss.distance(decoded[:, one], decoded).sum(0)
     found = {level: (total / len(bases)).cpu().numpy() for level, total in totals.items()}
     return {"factors": ground_truth_matrix(size), **found}
 
 
+@torch.no_grad()
 def learnt(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, float]]:
     """Return what a VAE makes of each factor: how far its posteriors tell the values apart, and how much of them it draws again.
 
@@ -99,8 +103,8 @@ def learnt(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, f
             for i in range(size):
                 one = slice(i, i + 1)
                 nats += float(losses.symmetric_kl(mean[one].double(), logvar[one].double(), mean.double(), logvar.double()).sum())
-                seen += float((run.loss.distance(x[one], x) - own).double().sum())
-                drawn += float((run.loss.distance(decoded[one], decoded) - own_decoded).double().sum())
+                seen += float((run.loss.distance(x[one].expand_as(x), x) - own).double().sum())
+                drawn += float((run.loss.distance(decoded[one].expand_as(decoded), decoded) - own_decoded).double().sum())
             floor += _ROUNDING * size * float(own.double().sum())
         found["separation"][factor] = nats / (len(bases) * size * (size - 1))
         found["reconstructed"][factor] = max(drawn, 0.0) / seen if seen > floor else 0.0

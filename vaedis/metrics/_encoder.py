@@ -26,7 +26,10 @@ def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[T
     # Text has a method of that name, and a path is easily taken for a model.
     encode = model if isinstance(model, str) else getattr(model, "encode", model)
     if not callable(encode):
-        raise TypeError(f"model must have encode(x) or be a function of observations, but it is a {type(model).__name__}: pass a network.")
+        raise TypeError(
+            f"model must have encode(x) or be a function of observations, but it is a {type(model).__name__}: pass a network, "
+            "or score codes that you have with their labels, as in vaedis.metrics.mig(codes, factors)."
+        )
     networks = _networks(model, encode)
     tensors = itertools.chain.from_iterable((*network.parameters(), *network.buffers()) for network in networks)
     example = next((tensor for tensor in tensors if tensor.is_floating_point()), None)

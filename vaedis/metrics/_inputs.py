@@ -160,6 +160,11 @@ def needed_samples(n_values: int) -> int:
 
 def live_factors_of(space: Any, least: int = 1) -> tuple[list[int], tuple[int, ...]]:
     """Split the factors of a FactorSpace likewise; fewer than `least` that vary are a ValueError."""
+    if not hasattr(space, "sizes"):
+        raise TypeError(
+            f"space must be the factors of a data set (data.factors), not a {type(space).__name__}: this score draws images "
+            "of its own choice, so pass a function that encodes them; codes and labels alone are enough for mig and dci."
+        )
     live = [column for column, size in enumerate(space.sizes) if size > 1]
     if len(live) < least:
         raise ValueError(f"{len(live)} factors of the space have more than one value, but this score needs at least {least}.")

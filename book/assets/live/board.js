@@ -2,7 +2,7 @@
 /* "What the loss sees": a square to move, and how far a loss finds it from every other position. */
 
 (() => {
-  const { choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole } = liveParts;
+  const { choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, sayWrong, short, slider, square, tint, toAddress, whole } = liveParts;
   const SIDE = live.POSITIONS;
   const N = SIDE * SIDE;
   const LOSSES = { mse: "MSE", mae: "MAE", blur: "MSE + box blur", pyramid: "pyramid of 6 sizes" };
@@ -26,6 +26,7 @@
       const change = (name) => (value) => {
         this.state[name] = value;
         toAddress(this.state);
+        sayWrong(this.note, []);
         this.compute();
       };
       this.controls = {
@@ -41,8 +42,8 @@
       for (const view of [this.image, this.board]) this.listen(view);
       this.status = make("p", { class: "live-status", "aria-live": "polite" });
       this.table = make("table", { class: "live-table" });
-      this.note = make("p", { class: "live-note", hidden: !wrong.length });
-      this.note.textContent = wrong.length ? `The address sets ${wrong.join(", ")} to something that this figure does not have; it starts as usual.` : "";
+      this.note = make("p", { class: "live-note", "aria-live": "polite" });
+      sayWrong(this.note, wrong);
       const panel = (title, view) => make("figure", { class: "live-panel" }, view.canvas, make("figcaption", {}, title));
       this.root.replaceChildren(
         this.note,
@@ -62,7 +63,8 @@
 
     /* Take on the settings of a link within the page. */
     follow() {
-      const { state } = fromAddress(FIELDS);
+      const { state, wrong } = fromAddress(FIELDS);
+      sayWrong(this.note, wrong);
       if (!Object.keys(state).length) return;
       Object.assign(this.state, state);
       for (const name of ["spacing", "square", "radius"]) this.controls[name].set(this.state[name]);

@@ -97,6 +97,12 @@ const liveParts = (() => {
     return { state, wrong };
   }
 
+  /* Say in a line which names of the address are not understood; nothing if all are. */
+  function sayWrong(note, wrong) {
+    note.hidden = !wrong.length;
+    note.textContent = wrong.length ? `The address sets ${wrong.join(", ")} to something that this figure does not have, which is left out.` : "";
+  }
+
   /* Read the settings that the page gives its figure, as in data-spacing="8". */
   function fromPage(dataset, fields) {
     const pairs = Object.entries(fields).map(([name, read]) => [name, name in dataset ? read(dataset[name]) : undefined]);
@@ -139,5 +145,5 @@ const liveParts = (() => {
 
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  return { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole };
+  return { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, sayWrong, short, slider, square, tint, toAddress, whole };
 })();

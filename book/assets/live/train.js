@@ -2,7 +2,7 @@
 /* "Train it here": a VAE that trains in the page on the perceived distances of one square at 64 positions. */
 
 (() => {
-  const { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, short, slider, square, tint, toAddress, whole } =
+  const { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, sayWrong, short, slider, square, tint, toAddress, whole } =
     liveParts;
   const SIDE = live.POSITIONS;
   const N = SIDE * SIDE;
@@ -10,6 +10,7 @@
   const HIDDEN = [32, 32];
   const SAMPLES = 60;
   const LAST_STEP = 20000;
+  const LAST_SEED = 20;
   const LOSSES = { mse: "MSE", blur: "MSE + box blur" };
   const DEFAULTS = { spacing: 1, loss: "mse", radius: 31, beta: 0.2, seed: 0 };
   const FIELDS = {
@@ -17,7 +18,7 @@
     loss: oneOf(Object.keys(LOSSES)),
     radius: whole(1, 40),
     beta: between(0.0001, 10),
-    seed: whole(0, 999),
+    seed: whole(0, LAST_SEED),
   };
   const PHASES = [
     ["encode", "Encode: each image becomes a posterior, a mean (dot) and a width (ellipse)."],
@@ -57,7 +58,7 @@
           shown: (power) => short(10 ** power),
           onchange: (power) => this.change({ beta: Number((10 ** power).toPrecision(3)) }),
         }),
-        seed: slider({ label: "seed", min: 0, max: 20, step: 1, value: this.state.seed, onchange: change("seed") }),
+        seed: slider({ label: "seed", min: 0, max: LAST_SEED, step: 1, value: this.state.seed, onchange: change("seed") }),
       };
       this.play = make("button", { type: "button", onclick: () => this.toggle() }, "Train");
       const buttons = make(
@@ -74,8 +75,8 @@
       this.caption = make("p", { class: "live-caption" });
       this.status = make("p", { class: "live-status", "aria-live": "polite" });
       this.table = make("table", { class: "live-table" });
-      this.note = make("p", { class: "live-note", hidden: !wrong.length });
-      this.note.textContent = wrong.length ? `The address sets ${wrong.join(", ")} to something that this figure does not have; it starts as usual.` : "";
+      this.note = make("p", { class: "live-note", "aria-live": "polite" });
+      sayWrong(this.note, wrong);
       const panel = (title, board) => make("figure", { class: "live-panel" }, board.canvas, make("figcaption", {}, title));
       const views = make(
         "div",
@@ -123,7 +124,8 @@
 
     /* Take on the settings of a link within the page. */
     follow() {
-      const { state } = fromAddress(FIELDS);
+      const { state, wrong } = fromAddress(FIELDS);
+      sayWrong(this.note, wrong);
       if (!Object.keys(state).length) return;
       Object.assign(this.state, state);
       this.controls.spacing.set(this.state.spacing);
@@ -138,6 +140,7 @@
     change(changes) {
       Object.assign(this.state, changes);
       toAddress(this.state);
+      sayWrong(this.note, []);
       this.reset();
     }
 
