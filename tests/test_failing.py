@@ -135,7 +135,8 @@ def test_a_data_set_is_prepared_or_not_at_all(folder, tmp_path, monkeypatch):
 
 
 def test_the_books_record_of_runs_is_the_old_one_or_the_new_one(folder):
-    old, new = {"intro": {"key": "old"}}, {"intro": {"key": "new"}, "08_conclusion": {"key": "new"}}
+    first, second = (_runs.make_facts(folder, key, "smoke", {}, 1.0, _runs.machine()) for key in ("old", "new"))
+    old, new = {"intro": first}, {"intro": second, "08_conclusion": second}
 
     def start():
         _fresh(folder)

@@ -5,6 +5,7 @@ The package's own losses are tested and believed. Of any other, the declaration 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,11 +29,100 @@ def is_own(loss: Loss) -> bool:
 
 
 @torch.no_grad()
+def need_numbers(loss: Loss, data: FactorData, standardise: bool) -> None:
+    """Raise a ValueError unless a loss of one's own gives one number for each pair of images, whatever else is asked of it.
+
+    It is then a function of the two images: the same each time, and in every batch.
+    """
+    x = _some(data, standardise).to(precision_of(loss, data))
+    other = x.roll(1, 0)
+    first = _numbers(loss, loss.distance, x, other)
+    again = _numbers(loss, loss.distance, x, other)
+    _need_same(loss, first, again)
+    need_finite(loss, first)
+    if len(x) < 2:
+        return
+    half = len(x) // 2
+    parts = [_numbers(loss, loss.distance, x[part], other[part]) for part in (slice(half), slice(half, None))]
+    if not _close(torch.cat(parts).double(), first.double()):
+        raise ValueError(
+            f"the loss {loss.name!r} gives other numbers for the same two images beside other images in the batch; let it compare each "
+            "pair by itself, with networks in evaluation mode."
+        )
+
+
+@torch.no_grad()
+def need_repeatable(loss: Loss, x: Tensor) -> None:
+    """Raise a ValueError unless a loss of one's own gives one number for each image of a batch, the same each time."""
+    if not is_own(loss):
+        return
+    prediction = x.roll(1, 0)
+    _need_same(loss, _numbers(loss, loss, prediction, x), _numbers(loss, loss, prediction, x))
+
+
+def _need_same(loss: Loss, first: Tensor, again: Tensor) -> None:
+    """Raise a ValueError if a loss gave other numbers when it was asked again; NaN is the same as NaN."""
+    if not torch.allclose(first, again, rtol=_RELATIVE, atol=0, equal_nan=True):
+        raise ValueError(
+            f"the loss {loss.name!r} gives other numbers for the same images each time; let it draw nothing at random and count nothing, "
+            "with networks in evaluation mode."
+        )
+
+
+def _numbers(loss: Loss, function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Return what a loss, or its distance, gives for two batches, or raise a ValueError if that is not a number for each image."""
+    channels, height, width = a.shape[1:]
+    says = f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and {channels} channel{'s' * (channels > 1)}"
+    try:
+        numbers = function(a, b)
+    except Exception as problem:  # whatever is wrong in code that is not ours
+        text = next(iter(str(problem).splitlines()), "").rstrip(".") or type(problem).__name__
+        raise ValueError(f"{says}: {text}.") from problem
+    if not isinstance(numbers, Tensor):
+        raise ValueError(f"{says}: it gives a {type(numbers).__name__}, where a tensor was expected.")
+    if numbers.shape != (len(a),):
+        raise ValueError(f"{says}: for {len(a)} of them it gives numbers of shape {tuple(numbers.shape)}, where one each was expected.")
+    return numbers
+
+
+@torch.no_grad()
+def precision_of(loss: Loss, data: FactorData) -> torch.dtype:
+    """Return the type of numbers that a loss takes: float64, or float32 if it holds a network that has no other."""
+    height, width, channels = data.shape
+    blank = torch.zeros(2, channels, height, width, dtype=torch.float64, device=data.device)
+    if not is_own(loss):
+        return blank.dtype
+    try:
+        loss.distance(blank, blank)
+        return blank.dtype
+    except Exception:  # `need_numbers` says what is wrong if float32 is not taken either
+        return torch.float32
+
+
+def need_same(loss: Loss, direct: Tensor, squares: Tensor) -> None:
+    """Raise a ValueError unless distances of pairs, shape (n,), are the squared distances of their vectors."""
+    if not _close(direct.double(), squares):
+        worst = int((direct.double() - squares).abs().argmax())
+        raise ValueError(
+            f"the loss {loss.name!r} is declared with quadratic = True, but between two images of this data set its distance is "
+            f"{float(direct[worst]):.6g} and that of their embed, squared, {float(squares[worst]):.6g}: declare quadratic = False."
+        )
+
+
+def need_finite(loss: Loss, distances: Tensor) -> Tensor:
+    """Return distances, or raise a ValueError if one of them is no finite number."""
+    if not bool(torch.isfinite(distances).all()):
+        worst = float(distances[~torch.isfinite(distances)][0])
+        raise ValueError(f"the loss {loss.name!r} gives {worst} between two images of this data set; a distance must be a finite number.")
+    return distances
+
+
+@torch.no_grad()
 def has_vectors(loss: Loss, data: FactorData, standardise: bool) -> bool:
     """Return whether a loss is ``|embed(a) - embed(b)|²`` between images of a data set."""
     if not is_own(loss) or not loss.quadratic or type(loss).embed is Loss.embed:
         return loss.quadratic and type(loss).embed is not Loss.embed
-    x = _some(data, standardise)
+    x = _some(data, standardise).to(precision_of(loss, data))
     vectors = loss.embed(x).double()
     if vectors.ndim != 2:
         return False
@@ -48,7 +138,7 @@ def is_form(loss: Loss, data: FactorData, standardise: bool) -> bool:
         return False
     if not is_own(loss):
         return True
-    x = _some(data, standardise)
+    x = _some(data, standardise).to(precision_of(loss, data))
     other, third = x.roll(1, 0), x.roll(3, 0)
     together = loss.embed(x - other + third).double()
     apart = loss.embed(x).double() - loss.embed(other).double() + loss.embed(third).double()
@@ -81,7 +171,7 @@ def is_channelwise(loss: Loss, data: FactorData, standardise: bool) -> bool:
     moved = [(torch.rand(_PAIRS, generator=generator, dtype=torch.float64) * sizes).long() * strides for _ in range(2)]
     drawn = [data.draw(_PAIRS, generator=generator) for _ in range(4)]
     a, b, c, d = (
-        data.observations(torch.cat(pair), standardise=standardise).double()
+        data.observations(torch.cat(pair), standardise=standardise).to(precision_of(loss, data))
         for pair in ((moved[0], drawn[0]), (moved[1], drawn[1]), (drawn[2], drawn[2]), (drawn[3], drawn[3]))
     )
     before = loss.distance(a, b) + loss.distance(c, d)

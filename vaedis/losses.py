@@ -98,7 +98,9 @@ class Loss:
         -------
         Tensor of float, shape (...)
         """
-        raise TypeError(f"{type(self).__name__} is the base class of losses; use one of: {', '.join(LOSSES)}.")
+        if type(self) is not Loss:
+            raise TypeError(f"{type(self).__name__} defines no distance(a, b); give it one.")
+        raise TypeError(f"Loss is the base class of losses; use one of: {', '.join(LOSSES)}.")
 
     def embed(self, x: Tensor) -> Tensor:
         """Return vectors whose squared Euclidean distances are this loss, where `quadratic` says that there are such vectors.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses, model as models
+from vaedis import _check, _checkpoint, _loop, _measured, _step, data as data_sets, losses, model as models
 from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import GIVEN, RunSpec
@@ -293,6 +293,7 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     data = data.to(place) if given else data_sets.load(spec.data, device=place, **spec.data_options)
     if loss.unit_range:
         data.need_unit_range(loss.name)
+    _measured.need_repeatable(loss, _some(data, _standardise(spec, loss), channels_last=spec.model == "conv"))
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(on_given(spec, data) if given else spec, data, network, loss, {}, 0.0, precision)
@@ -323,6 +324,12 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
         The folder that `fit` was given.
     """
     _checkpoint.clear(spec, checkpoint)
+
+
+def _some(data: FactorData, standardise: bool, channels_last: bool = False) -> Tensor:
+    """A few images as a loss sees them in training."""
+    index = torch.arange(min(len(data), 4), device=data.device)
+    return data._observations(index, standardise, channels_last=channels_last)
 
 
 def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:

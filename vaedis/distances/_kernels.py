@@ -39,29 +39,16 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
         data.need_unit_range(loss.name)
     if type(loss) is losses.MSE and data.dtype == torch.uint8:
         return ByteGram(data, loss, standardise)
-    _try(loss, data)
-    if _measured.has_vectors(loss, data, standardise):
-        return Vectors(data, loss, standardise) if _measured.is_own(loss) else Gram(data, loss, standardise)
+    if _measured.is_own(loss):
+        _measured.need_numbers(loss, data, standardise)
+        return (Vectors if _measured.has_vectors(loss, data, standardise) else Own)(data, loss, standardise)
+    if loss.quadratic:
+        return Gram(data, loss, standardise)
     if type(loss) is losses.BCE:
         return CrossEntropy(data, loss, standardise)
     if type(loss) is losses.MAE:
         return Absolute(data, loss, standardise)
     return Kernel(data, loss, standardise)
-
-
-def _try(loss: Loss, data: FactorData) -> None:
-    """Raise a ValueError if a loss cannot take images of the shape that the data have, or gives something else than a number for each."""
-    height, width, channels = data.shape
-    blank = torch.zeros(2, channels, height, width, dtype=torch.float64, device=data.device)
-    says = f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and {channels} channel{'s' * (channels > 1)}"
-    try:
-        found = loss.distance(blank, blank)
-        if loss.quadratic and type(loss).embed is not Loss.embed:
-            loss.embed(blank)
-    except (RuntimeError, IndexError) as problem:
-        raise ValueError(f"{says}: {next(iter(str(problem).splitlines()), type(problem).__name__)}.") from problem
-    if found.shape != (2,):
-        raise ValueError(f"{says}: for two of them it gives {tuple(found.shape)} numbers, where one each was expected.")
 
 
 class Kernel:
@@ -108,17 +95,36 @@ class Kernel:
             Row: the reconstruction. Column: the target.
         """
         x = self.pixels(x)
-        if not _measured.is_own(self.loss):
-            return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
-        # of a loss of one's own no more is asked than in training: two batches of one shape
-        flat = x.flatten(0, 1)
-        rows = [self.loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
-        return torch.stack([row.view(x.shape[:2]) for row in rows], 1).double()
+        return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
 
     @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
         return self.loss.distance(self.pixels(a), self.pixels(b)).double()
+
+
+class Own(Kernel):
+    """Distances pair by pair of a loss of one's own, of which no more is asked than in training: two batches of one shape."""
+
+    def __init__(self, data: FactorData, loss: Loss, standardise: bool):
+        super().__init__(data, loss, standardise)
+        self.dtype = _measured.precision_of(loss, data)
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Map images to what the loss compares, in the type that it takes: see `Kernel.pixels`."""
+        return super().pixels(x).to(self.dtype)
+
+    @torch.no_grad()
+    def distances(self, x: Tensor) -> Tensor:
+        """Return the distances within groups of images: see `Kernel.distances`."""
+        x = self.pixels(x)
+        flat = x.flatten(0, 1)
+        rows = [self.loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
+        return _measured.need_finite(self.loss, torch.stack([row.view(x.shape[:2]) for row in rows], 1).double())
+
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distance of each pair of images: see `Kernel.between`."""
+        return _measured.need_finite(self.loss, super().between(a, b))
 
 
 class Gram(Kernel):
@@ -146,16 +152,27 @@ class Gram(Kernel):
         return v.sum(0), v.square().sum()
 
 
-class Vectors(Gram):
+class Vectors(Own):
     """Distances of vectors that any function makes of an image, such as features of a network: each image is embedded once."""
 
+    symmetric = True
+    quadratic = True
     number_bytes = 48
 
     def distances(self, x: Tensor) -> Tensor:
-        """Return the distances within groups of images: see `Kernel.distances`."""
+        """Return the distances within groups of images: see `Kernel.distances`.
+
+        The nearest and the farthest pair of each call are compared with the loss itself, since what was measured on a few images
+        beforehand may not hold between others.
+        """
         v = self._embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         v = v - v[:, :1]
-        return _from_gram(v @ v.transpose(1, 2))
+        distances = _measured.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
+        flat = distances.flatten()
+        pairs = torch.stack([flat.where(flat > 0, flat.max()).argmin(), flat.argmax()])
+        group, i, j = torch.unravel_index(pairs, distances.shape)
+        _measured.need_same(self.loss, self.between(x[group, i], x[group, j]), flat[pairs])
+        return distances
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of vectors and of their squared lengths: see `Gram.moments`."""
