@@ -176,7 +176,7 @@ def test_rounding_error_is_no_order(dtype):
 def test_sap_keeps_its_penalty_and_says_where_it_hides_everything():
     codes, factors = mixed_codes(500, (3, 3), 4, 0.1, 0.1)
     for unit in (1e-3, 1e-7):
-        with pytest.warns(UserWarning, match="no latent has a standard deviation above .*, so small that the penalty"):
+        with pytest.warns(UserWarning, match="latents, of standard deviations up to .*, vary so little or lie so far from 0 that the penalty"):
             assert float(metrics.sap(codes * unit, factors)) == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")

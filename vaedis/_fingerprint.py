@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import dis
 import enum
 import functools
 import hashlib
-import inspect
 import numbers
 import types
 from collections.abc import Iterator, Mapping
@@ -135,11 +135,19 @@ def _of_function(function: types.FunctionType, where: str, home: str, inside: An
         return
     yield from _of_code(function.__code__)
     yield from inside((function.__defaults__, function.__kwdefaults__), where)
-    names = set(_globals_in(function.__code__))
-    around = {name: value for name, value in function.__globals__.items() if name in names}
-    for name, value in sorted({**around, **inspect.getclosurevars(function).nonlocals}.items()):
+    for name, value in sorted(around(function).items()):
         yield name.encode()
         yield from inside(value, f"{name} in {where}")
+
+
+def around(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function, and the functions and comprehensions in it, use from around it, by name."""
+    names = set(_globals_in(function.__code__))
+    used = {name: value for name, value in function.__globals__.items() if name in names}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # it has no value yet
+            used[name] = cell.cell_contents
+    return used
 
 
 def _globals_in(code: types.CodeType) -> Iterator[str]:
