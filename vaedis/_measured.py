@@ -36,6 +36,7 @@ def need_numbers(loss: Loss, data: FactorData, standardise: bool) -> None:
     """
     x = _some(data, standardise).to(precision_of(loss, data))
     other = x.roll(1, 0)
+    _numbers(loss, loss.distance, x[:2], other[:2])
     first = _numbers(loss, loss.distance, x, other)
     again = _numbers(loss, loss.distance, x, other)
     _need_same(loss, first, again)
@@ -81,7 +82,8 @@ def _numbers(loss: Loss, function: Callable[[Tensor, Tensor], Tensor], a: Tensor
     if not isinstance(numbers, Tensor):
         raise ValueError(f"{says}: it gives a {type(numbers).__name__}, where a tensor was expected.")
     if numbers.shape != (len(a),):
-        raise ValueError(f"{says}: for {len(a)} of them it gives numbers of shape {tuple(numbers.shape)}, where one each was expected.")
+        count = "two" if len(a) == 2 else len(a)
+        raise ValueError(f"{says}: for {count} of them it gives {tuple(numbers.shape)} numbers, where one each was expected.")
     return numbers
 
 
@@ -128,7 +130,11 @@ def has_vectors(loss: Loss, data: FactorData, standardise: bool) -> bool:
         return False
     squares = torch.stack([(vector - vectors).square().sum(-1) for vector in vectors])
     direct = torch.stack([loss.distance(image.expand_as(x), x) for image in x[:, None]]).double()
-    return _close(direct, squares)
+    if not _close(direct, squares):
+        return False
+    generator = torch.Generator().manual_seed(1)
+    a, b = (data.observations(data.draw(_PAIRS, generator=generator), standardise=standardise).to(x.dtype) for _ in range(2))
+    return _close(loss.distance(a, b).double(), (loss.embed(a).double() - loss.embed(b).double()).square().sum(-1))
 
 
 @torch.no_grad()

@@ -175,6 +175,7 @@ def fit(
     checkpoint_every: int = ...,
     deadline: float | Callable[[], bool] | None = ...,
 ) -> list[Run]: ...
+@_step.undisturbed()
 def fit(
     spec,
     *,
@@ -327,8 +328,8 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
 
 
 def _some(data: FactorData, standardise: bool, channels_last: bool = False) -> Tensor:
-    """A few images as a loss sees them in training."""
-    index = torch.arange(min(len(data), 4), device=data.device)
+    """Two images as a loss sees them in training."""
+    index = torch.arange(min(len(data), 2), device=data.device)
     return data._observations(index, standardise, channels_last=channels_last)
 
 

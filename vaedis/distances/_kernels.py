@@ -26,6 +26,7 @@ from vaedis.data.base import FactorData, as_floats
 from vaedis.losses import Loss
 
 _EXACT = 2**24  # up to here float32 holds every whole number
+_MANY = 16  # images beside which two pairs more cost little
 _ONES = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x80 in every byte, as a signed number
 
@@ -41,7 +42,7 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
         return ByteGram(data, loss, standardise)
     if _measured.is_own(loss):
         _measured.need_numbers(loss, data, standardise)
-        return (Vectors if _measured.has_vectors(loss, data, standardise) else Own)(data, loss, standardise)
+        return (Vectors if _measured.has_vectors(loss, data, standardise) else Kernel)(data, loss, standardise)
     if loss.quadratic:
         return Gram(data, loss, standardise)
     if type(loss) is losses.BCE:
@@ -70,6 +71,8 @@ class Kernel:
 
     def __init__(self, data: FactorData, loss: Loss, standardise: bool):
         self.data, self.loss, self.standardise = data, loss, standardise
+        self.own = _measured.is_own(loss)
+        self.dtype = _measured.precision_of(loss, data)
 
     @functools.cached_property
     def channelwise(self) -> bool:
@@ -77,9 +80,9 @@ class Kernel:
         return _measured.is_channelwise(self.loss, self.data, self.standardise)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Map images, shape (..., H, W, C), to what the loss compares, float64 of shape (..., C, H, W)."""
+        """Map images, shape (..., H, W, C), to what the loss compares, of shape (..., C, H, W): float64 where the loss takes that."""
         numbers = as_floats(x.movedim(-1, -3), torch.float64)
-        return self.data.standardise(numbers) if self.standardise else numbers
+        return (self.data.standardise(numbers) if self.standardise else numbers).to(self.dtype)
 
     @torch.no_grad()
     def distances(self, x: Tensor) -> Tensor:
@@ -95,36 +98,18 @@ class Kernel:
             Row: the reconstruction. Column: the target.
         """
         x = self.pixels(x)
-        return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
-
-    @torch.no_grad()
-    def between(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
-        return self.loss.distance(self.pixels(a), self.pixels(b)).double()
-
-
-class Own(Kernel):
-    """Distances pair by pair of a loss of one's own, of which no more is asked than in training: two batches of one shape."""
-
-    def __init__(self, data: FactorData, loss: Loss, standardise: bool):
-        super().__init__(data, loss, standardise)
-        self.dtype = _measured.precision_of(loss, data)
-
-    def pixels(self, x: Tensor) -> Tensor:
-        """Map images to what the loss compares, in the type that it takes: see `Kernel.pixels`."""
-        return super().pixels(x).to(self.dtype)
-
-    @torch.no_grad()
-    def distances(self, x: Tensor) -> Tensor:
-        """Return the distances within groups of images: see `Kernel.distances`."""
-        x = self.pixels(x)
+        if not self.own:
+            return torch.stack([self.loss.distance(x[:, i : i + 1], x) for i in range(x.shape[1])], 1)
+        # of a loss of one's own no more is asked than in training: two batches of one shape
         flat = x.flatten(0, 1)
         rows = [self.loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
         return _measured.need_finite(self.loss, torch.stack([row.view(x.shape[:2]) for row in rows], 1).double())
 
+    @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the distance of each pair of images: see `Kernel.between`."""
-        return _measured.need_finite(self.loss, super().between(a, b))
+        """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
+        distances = self.loss.distance(self.pixels(a), self.pixels(b)).double()
+        return _measured.need_finite(self.loss, distances) if self.own else distances
 
 
 class Gram(Kernel):
@@ -152,22 +137,22 @@ class Gram(Kernel):
         return v.sum(0), v.square().sum()
 
 
-class Vectors(Own):
+class Vectors(Gram):
     """Distances of vectors that any function makes of an image, such as features of a network: each image is embedded once."""
 
-    symmetric = True
-    quadratic = True
     number_bytes = 48
 
     def distances(self, x: Tensor) -> Tensor:
         """Return the distances within groups of images: see `Kernel.distances`.
 
-        The nearest and the farthest pair of each call are compared with the loss itself, since what was measured on a few images
+        The nearest and the farthest pair of many images are compared with the loss itself, since what was measured on a few
         beforehand may not hold between others.
         """
         v = self._embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         v = v - v[:, :1]
         distances = _measured.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
+        if x.shape[:2].numel() < _MANY:
+            return distances
         flat = distances.flatten()
         pairs = torch.stack([flat.where(flat > 0, flat.max()).argmin(), flat.argmax()])
         group, i, j = torch.unravel_index(pairs, distances.shape)
