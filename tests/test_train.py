@@ -423,9 +423,9 @@ SURROUNDINGS = {
 @pytest.mark.parametrize("population", [True, False])
 def test_what_surrounds_a_fit_changes_no_bits(surroundings, population):
     specs = [TINY, TINY.replace(beta=0.5)] if population else TINY
-    before = fit(specs, precision="float32", device="cpu")
+    before = fit(specs, precision="float32")
     with SURROUNDINGS[surroundings]():
-        after = fit(specs, precision="float32", device="cpu")
+        after = fit(specs, precision="float32")
     for one, other in zip(*([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True):
         assert torch.equal(weights(one), weights(other))
         assert np.array_equal(one.history["loss"], other.history["loss"])

@@ -55,8 +55,6 @@ def need_numbers(loss: Loss, data: FactorData, standardise: bool) -> None:
 @torch.no_grad()
 def need_repeatable(loss: Loss, x: Tensor) -> None:
     """Raise a ValueError unless a loss of one's own gives one number for each image of a batch, the same each time."""
-    if not is_own(loss):
-        return
     prediction = x.roll(1, 0)
     _need_same(loss, _numbers(loss, loss, prediction, x), _numbers(loss, loss, prediction, x))
 

@@ -77,7 +77,7 @@ def fit(
     loss = [loss_functions.get(s.loss, **s.loss_options) for s in specs]
     sources = _load(specs, place, data)
     for s, one, source in zip(specs, loss, sources, strict=True):
-        _measured.need_repeatable(one, train._some(source, train._standardise(s, one)))
+        train.need_repeatable(one, source, s)
     networks = [
         models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)
     ]

@@ -280,7 +280,7 @@ def fit(
             raise
     for run in runs:
         if run.failure is not None:
-            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=3)
     return runs
 
 
@@ -294,7 +294,7 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     data = data.to(place) if given else data_sets.load(spec.data, device=place, **spec.data_options)
     if loss.unit_range:
         data.need_unit_range(loss.name)
-    _measured.need_repeatable(loss, _some(data, _standardise(spec, loss), channels_last=spec.model == "conv"))
+    need_repeatable(loss, data, spec)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(on_given(spec, data) if given else spec, data, network, loss, {}, 0.0, precision)
@@ -327,10 +327,11 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
     _checkpoint.clear(spec, checkpoint)
 
 
-def _some(data: FactorData, standardise: bool, channels_last: bool = False) -> Tensor:
-    """Two images as a loss sees them in training."""
-    index = torch.arange(min(len(data), 2), device=data.device)
-    return data._observations(index, standardise, channels_last=channels_last)
+def need_repeatable(loss: losses.Loss, data: FactorData, spec: RunSpec) -> None:
+    """Raise a ValueError if a loss of one's own gives something else than a number for each image, or another one each time."""
+    if _measured.is_own(loss):
+        index = torch.arange(min(len(data), 2), device=data.device)
+        _measured.need_repeatable(loss, data._observations(index, _standardise(spec, loss), channels_last=spec.model == "conv"))
 
 
 def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:
