@@ -264,8 +264,8 @@ class Likeness(vd.losses.Loss):
     [
         (ForFourChannels(), r"the loss 'for four channels' does not fit images of .* pixels and 3 channels: The size of tensor"),
         (ForPixels(), r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each"),
-        (InNumpy(), r"the loss 'InNumpy' must return a torch tensor, not ndarray: compute with torch alone"),
-        (Quotient(), r"the loss 'Quotient' gives (nan|inf) between two images, where a finite number is needed"),
+        (InNumpy(), r"the loss 'InNumpy' .* gives a ndarray, where a tensor was expected; compute with torch alone"),
+        (Quotient(), r"the loss 'Quotient' gives (nan|inf) between two images of this data set, where a finite number is needed"),
         (Likeness(), r"the loss 'Likeness' is smaller between different images .*; return what grows as they differ"),
     ],
 )

@@ -354,3 +354,25 @@ def test_the_settings_profile_has_those_of_table_a4_on_data_that_is_no_stand_in(
     assert {(s.beta, s.latents) for s in grid} == {(s.beta, s.latents) for s in experiments.grid("fig6", "paper")}
     assert {s.data for s in grid} == {"xysquares", "dsprites", "shapes3d"}
     assert "stand-in" not in {s.data_options.get("origin") for s in grid}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"data_options": {1: 2, "a": 3}}, "the names in data_options must be text, not 1"),
+        ({"model_options": {"a": [{2: 1}]}}, "the names in model_options must be text, not 2"),
+        ({"data_options": None}, "data_options must be a mapping from names to values, not None"),
+        ({"loss_options": [1]}, r"loss_options must be a mapping from names to values, not \[1\]"),
+        ({"data": 3}, r"data must be the name of a data set, not int; give data of your own to fit\(data=...\)"),
+        ({"loss": None}, "loss must be the name of a loss or a Loss, not None"),
+    ],
+)
+def test_what_no_key_can_follow_from_is_refused_at_once(options, says):
+    with pytest.raises(ValueError, match=f"^{says}"):
+        RunSpec(**options)
+
+
+def test_zero_has_one_key_whatever_its_sign_and_large_numbers_have_one():
+    assert RunSpec(beta=-0.0) == RunSpec(beta=0.0)
+    assert RunSpec(beta=-0.0).key == RunSpec(beta=0.0).key
+    assert RunSpec(data_options={"a": 10**400}).key != RunSpec(data_options={"a": 10**400 + 1}).key

@@ -51,6 +51,13 @@ class Half(losses.MSE):
         return self.factor * super().distance(a, b)
 
 
+class Words(losses.MSE):
+    """Its code holds a set of words, whose order is another in each process."""
+
+    def distance(self, a, b):
+        return super().distance(a, b) * (self.name in {"mse", "squares", "squared", "l2", "norm"})
+
+
 class Features(losses.Loss):
     """Squared distances of features that are not linear in the image."""
 
@@ -166,11 +173,14 @@ def test_a_fingerprint_is_the_same_in_every_process():
 import sys
 sys.path.insert(0, sys.argv[1])
 import test_measured as t
-print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key)
+print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key, t.Words().fingerprint())
 """
     here = os.path.dirname(__file__)
-    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [*Features(3).fingerprint().split(), SPEC.replace(loss=Half()).key]
+    # another order of words in sets than in this process
+    environment = {**os.environ, "PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"}
+    done = subprocess.run([sys.executable, "-c", code, here], env=environment, capture_output=True, text=True, check=True)
+    ours = [*Features(3).fingerprint().split(), SPEC.replace(loss=Half()).key, *Words().fingerprint().split()]
+    assert done.stdout.split() == ours
 
 
 def test_losses_of_one_class_share_no_population_and_no_checkpoint(tmp_path):
@@ -280,3 +290,117 @@ def test_the_losses_of_the_package_are_believed_and_cost_nothing():
     data = Silent(image_size=16, square_size=4, grid_size=4, rgb=False, num_squares=1)
     for name in losses.LOSSES:
         kernel_for(data, name).channelwise  # noqa: B018
+
+
+class Network(losses.Loss):
+    """Holds a network in float32, as most are, and may say that its features are vectors."""
+
+    name = "network"
+
+    def __init__(self, quadratic):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer = torch.nn.Conv2d(3, 4, 3)
+        self.quadratic = quadratic
+
+    def embed(self, x):
+        return self.layer(x).flatten(1)
+
+    def distance(self, a, b):
+        return (self.embed(a) - self.embed(b)).square().sum(-1)
+
+
+@pytest.mark.parametrize("quadratic", [True, False])
+def test_a_network_in_float32_is_given_float32(quadratic):
+    loss = Network(quadratic)
+    kernel = kernel_for(SQUARES, loss)
+    assert type(kernel) is (Vectors if quadratic else Kernel)
+    index = SQUARES.factors.traversal(0, torch.tensor([0]))
+    x = SQUARES.observations(index.flatten(), standardise=False)
+    with torch.no_grad():
+        right = torch.stack([loss.distance(one.expand_as(x), x) for one in x])
+    matrix = kernel.distances(SQUARES.images(index.flatten())[None])[0]
+    np.testing.assert_allclose(matrix, right, rtol=1e-4, atol=1e-5 * float(right.max()))
+
+
+class Wrong(losses.MSE):
+    """Does what `way` says with the mean squared difference of each pair."""
+
+    def __init__(self, way):
+        object.__setattr__(self, "way", way)
+        object.__setattr__(self, "calls", [])
+
+    def distance(self, a, b):
+        self.calls.append(1)
+        return self.way(super().distance(a, b), self)
+
+
+WRONG = {
+    "random": (lambda d, _: d + torch.rand(len(d)), "gives other numbers for the same images each time"),
+    "counts": (lambda d, loss: d * len(loss.calls), "gives other numbers for the same images each time"),
+    "beside others": (lambda d, _: d / d.max(), "for the same two images beside other images"),
+    "one for all": (lambda d, _: d.mean(), r"for two of them it gives \(\) numbers"),
+    "column": (lambda d, _: d[:, None], r"for two of them it gives \(2, 1\) numbers"),
+    "numpy": (lambda d, _: d.detach().numpy(), "it gives a ndarray, where a tensor was expected"),
+    "number": (lambda d, _: float(d.sum()), "it gives a float, where a tensor was expected"),
+    "fails": (lambda d, _: d.no_such, "object has no attribute 'no_such'"),
+    "nan": (lambda d, _: d * float("nan"), "gives nan between two images"),
+    "infinite": (lambda d, _: d / 0, "gives inf between two images"),
+}
+
+
+@pytest.mark.parametrize("way", WRONG)
+def test_what_is_no_distance_is_refused_in_one_sentence(way):
+    function, says = WRONG[way]
+    with pytest.raises(ValueError, match=f"^the loss 'Wrong' .*{says}"):
+        vd.distances.along(SQUARES, Wrong(function))
+
+
+@pytest.mark.parametrize("way", ["random", "counts", "one for all", "column", "numpy", "number", "fails"])
+def test_what_no_training_can_be_repeated_with_is_refused(way):
+    function, says = WRONG[way]
+    for spec in (SPEC.replace(loss=Wrong(function)), [SPEC, SPEC.replace(loss=Wrong(function))]):
+        with pytest.raises(ValueError, match=f"^the loss 'Wrong' .*{says}"):
+            vd.fit(spec, device="cpu")
+
+
+def test_batch_norm_in_training_mode_is_refused():
+    layer = torch.nn.BatchNorm2d(3).double()
+    loss = Wrong(lambda d, _: d)
+    object.__setattr__(loss, "distance", lambda a, b: (layer(a) - layer(b)).square().mean((-1, -2, -3)))
+    data = vd.Table(np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3)).astype(np.uint8), np.arange(12) // 3)
+    with pytest.raises(ValueError, match="with networks in evaluation mode"):
+        kernel_for(data, loss)
+    layer.eval()
+    assert type(kernel_for(data, loss)) is Kernel
+
+
+def test_a_claim_that_fails_only_between_some_images_is_refused_where_it_fails():
+    rng = np.random.default_rng(0)
+    labels = np.stack([np.arange(400) // 20, np.arange(400) % 20], 1)
+    images = rng.integers(100, 110, (400, 4, 4)).astype(np.uint8)
+    images[211] = 255  # one image of 400, that no sample of a few holds
+    data = vd.Table(images, labels)
+    loss = Wrong(lambda d, _: torch.where(d > 0.1, 2 * d, d))
+    assert type(kernel_for(data, loss)) is Vectors
+    with pytest.raises(ValueError, match=r"is declared with quadratic = True, but between two images .* declare quadratic = False"):
+        vd.distances.along(data, loss)
+    object.__setattr__(loss, "quadratic", False)
+    vd.distances.along(data, loss)
+
+
+WEIGHT = 1.0
+
+
+class Nested(losses.Loss):
+    name = "nested"
+
+    def distance(self, a, b):
+        parts = [(lambda x: WEIGHT * x.square())(a[..., c, :, :] - b[..., c, :, :]) for c in range(a.shape[-3])]
+        return torch.stack(parts).mean((0, -1, -2))
+
+
+def test_what_inner_functions_use_counts(monkeypatch):
+    before = Nested().fingerprint()
+    monkeypatch.setitem(globals(), "WEIGHT", 2.0)
+    assert Nested().fingerprint() != before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import re
 import types
 
@@ -274,3 +275,35 @@ def test_a_run_and_its_network_have_one_score(loss, standardise):
     seen = run.observations(torch.arange(60))
     assert torch.equal(seen, run.data.observations(torch.arange(60), standardise=standardise and loss != "bce"))
     assert float(ours["mig"]) == pytest.approx(float(metrics.mig(run.model.encode(seen)[0], LABELS)), abs=0.02)
+
+
+class Holder:
+    """Holds a network as people's own classes do."""
+
+    def __init__(self, net):
+        self.parts = {"nets": [net]}
+
+    def encode(self, x):
+        return self.parts["nets"][0].encode(x)
+
+
+def _encode_with(net, x):
+    return net.encode(x)
+
+
+@pytest.mark.parametrize("kind", ["in a collection", "method of what holds it", "partial", "function of it", "inner function", "default"])
+def test_networks_deep_in_a_model_are_evaluated(kind):
+    net, holder = Net(), Holder(Net())
+    holder.parts["nets"][0] = net
+    model = {
+        "in a collection": holder,
+        "method of what holds it": holder.encode,
+        "partial": functools.partial(_encode_with, net),
+        "function of it": lambda x: holder.encode(x),
+        "inner function": lambda x: torch.stack([net.encode(x) for _ in range(2)]).mean(0),
+        "default": lambda x, net=net: net.encode(x),
+    }[kind]
+    assert score(model) == score(model)
+    assert net.training
+    net.eval()
+    assert score(net)["score"] == pytest.approx(score(model)["score"], abs=0.02)

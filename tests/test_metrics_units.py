@@ -23,7 +23,7 @@ UNITS = (1e-2, 1e-5, 1e-7, 1e-20, 1e-36, 1e7, 1e30)
 
 def few(score) -> int:
     """How many samples are enough; logistic regressions take long."""
-    return 120 if score is metrics.explicitness else 400
+    return 60 if score is metrics.explicitness else 400
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -152,7 +152,7 @@ def test_a_latent_of_few_steps_of_float32_is_binned():
 
 @pytest.mark.parametrize("estimator", ["exact", "sklearn"])
 def test_trees_see_the_order_of_values_closer_than_theirs(estimator):
-    codes, factors = mixed_codes(120, (3, 2), 3, 0.1, 0.1)
+    codes, factors = mixed_codes(60, (2, 2), 3, 0.1, 0.1)
     plain = metrics.dci(codes, factors, estimator=estimator)
     tiny = metrics.dci(codes * 1e-7, factors, estimator=estimator)
     assert plain.disentanglement > 0.3
@@ -176,12 +176,15 @@ def test_rounding_error_is_no_order(dtype):
 def test_sap_keeps_its_penalty_and_says_where_it_hides_everything():
     codes, factors = mixed_codes(500, (3, 3), 4, 0.1, 0.1)
     for unit in (1e-3, 1e-7):
-        with pytest.warns(UserWarning, match="no latent has a standard deviation above .*, so small that the penalty"):
+        with pytest.warns(UserWarning, match="latents, of standard deviations up to .*, vary so little or lie so far"):
             assert float(metrics.sap(codes * unit, factors)) == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert float(metrics.sap(codes, factors)) > 0.6
         metrics.sap(codes * [1, 1, 1, 1e-7], factors)
+        metrics.sap(codes + 10, factors)
+    with pytest.warns(UserWarning, match="lie so far from 0"):
+        assert float(metrics.sap(codes + 1e5, factors)) == 0
 
 
 @pytest.mark.parametrize("score", ALL)
@@ -248,3 +251,18 @@ def test_no_limit_is_no_limit(monkeypatch):
         monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", value)
         monkeypatch.delitem(os.environ, "NUMBA_NUM_THREADS", raising=False)
         assert _boosting._n_cores() == 6
+
+
+@pytest.mark.parametrize("score", ALL)
+def test_masked_codes_are_refused(score):
+    codes, factors = mixed_codes(50, (2, 2), 3, 0.1, 0.1)
+    with pytest.raises(ValueError, match="some values are masked, but a score needs all of them"):
+        score(np.ma.masked_array(codes, codes > 1), factors)
+
+
+@pytest.mark.parametrize("score", [metrics.dci, metrics.sap, metrics.explicitness])
+@pytest.mark.parametrize("test", [np.zeros((9, 3)), (np.zeros((9, 3)),), 0.3])
+def test_what_is_no_pair_of_test_samples_is_refused(score, test):
+    codes, factors = mixed_codes(50, (2, 2), 3, 0.1, 0.1)
+    with pytest.raises(ValueError, match=r"test must be a pair \(codes, factors\)"):
+        score(codes, factors, test=test)

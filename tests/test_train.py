@@ -411,6 +411,26 @@ def test_a_program_whose_default_is_double_trains_the_same_bits(changes):
         assert np.array_equal(one.history["loss"], other.history["loss"])
 
 
+SURROUNDINGS = {
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+@pytest.mark.parametrize("population", [True, False])
+def test_what_surrounds_a_fit_changes_no_bits(surroundings, population):
+    specs = [TINY, TINY.replace(beta=0.5)] if population else TINY
+    before = fit(specs, precision="float32")
+    with SURROUNDINGS[surroundings]():
+        after = fit(specs, precision="float32")
+    for one, other in zip(*([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True):
+        assert torch.equal(weights(one), weights(other))
+        assert np.array_equal(one.history["loss"], other.history["loss"])
+
+
 def test_a_run_scores_what_its_network_saw(monkeypatch):
     data = Recorder()
     run = fit(TINY.replace(loss="bce"), data=data)

@@ -147,7 +147,8 @@ class Checkpoints:
                 self._refused.add(path)
                 warnings.warn(f"Checkpoint {path.name} is not used: {error}; the one before it, or the beginning, is.", stacklevel=3)
                 continue
-            self._continue(path, step, json.loads(about.get("made_with", "[]")))
+            # only the checksum of a later layout covers it
+            self._continue(path, step, json.loads(about["made_with"]) if "layout" in about else [])
             return step, state
         self._tell_of_other_lengths()
         return None

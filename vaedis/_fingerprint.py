@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import dis
 import enum
 import functools
 import hashlib
-import inspect
 import numbers
 import types
 from collections.abc import Iterator, Mapping
@@ -134,10 +135,27 @@ def _of_function(function: types.FunctionType, where: str, home: str, inside: An
         return
     yield from _of_code(function.__code__)
     yield from inside((function.__defaults__, function.__kwdefaults__), where)
-    around = inspect.getclosurevars(function)
-    for name, value in sorted({**around.globals, **around.nonlocals}.items()):
+    for name, value in sorted(around(function).items()):
         yield name.encode()
         yield from inside(value, f"{name} in {where}")
+
+
+def around(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function, and the functions and comprehensions in it, use from around it, by name."""
+    names = set(_globals_in(function.__code__))
+    used = {name: value for name, value in function.__globals__.items() if name in names}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # it has no value yet
+            used[name] = cell.cell_contents
+    return used
+
+
+def _globals_in(code: types.CodeType) -> Iterator[str]:
+    """Names of globals that code uses, and the functions and comprehensions in it too."""
+    yield from (step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_in(constant)
 
 
 def _of_code(code: types.CodeType) -> Iterator[bytes]:
@@ -147,4 +165,11 @@ def _of_code(code: types.CodeType) -> Iterator[bytes]:
         if isinstance(constant, types.CodeType):
             yield from _of_code(constant)
         else:
-            yield repr(constant).encode()
+            yield _of_constant(constant).encode()
+
+
+def _of_constant(constant: Any) -> str:
+    """Text of a constant; that of a set of words is in another order in each process."""
+    if isinstance(constant, frozenset):
+        return f"set {sorted(map(_of_constant, constant))}"
+    return f"tuple {[*map(_of_constant, constant)]}" if isinstance(constant, tuple) else repr(constant)

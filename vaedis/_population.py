@@ -76,6 +76,8 @@ def fit(
     place = data_sets.resolve_device(device)
     loss = [loss_functions.get(s.loss, **s.loss_options) for s in specs]
     sources = _load(specs, place, data)
+    for s, one, source in zip(specs, loss, sources, strict=True):
+        train.need_repeatable(one, source, s)
     networks = [
         models.build(s.model, d.shape, s.latents, seed=s.seed, **s.model_options).to(place) for s, d in zip(specs, sources, strict=True)
     ]

@@ -77,6 +77,20 @@ def on_device(place: torch.device) -> contextlib.AbstractContextManager:
     return torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Train the same whatever surrounds the call: no gradients, autocast, or another default device."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":  # entered only where it is needed, since it takes time in every call of torch
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
 def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
     """Set how a GPU multiplies, and keep to cuDNN's repeatable convolutions; put back what was set before.
 

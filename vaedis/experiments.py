@@ -90,7 +90,13 @@ class RunSpec:
 
     def __post_init__(self):
         for name in ("data_options", "loss_options", "model_options"):
-            object.__setattr__(self, name, _frozen(dict(getattr(self, name))))
+            object.__setattr__(self, name, _options(name, getattr(self, name)))
+        if not isinstance(self.data, str):
+            raise ValueError(
+                f"data must be the name of a data set, not {type(self.data).__name__}; give data of your own to fit(data=...)."
+            )
+        if not (isinstance(self.loss, str) or hasattr(self.loss, "distance")):
+            raise ValueError(f"loss must be the name of a loss or a Loss, not {self.loss!r}.")
         if not isinstance(self.standardise, bool):
             raise ValueError(f"standardise must be True or False, not {self.standardise!r}.")
         if not isinstance(self.data, str):
@@ -102,7 +108,7 @@ class RunSpec:
         _check.one_of("pair rule", self.pairs, PAIR_RULES)
         _check.one_of("model", self.model, MODELS)
         # plain numbers, so that specifications that are equal have one key: 1 and 1.0, and numpy's numbers and Python's
-        object.__setattr__(self, "beta", _check.non_negative("beta", self.beta))
+        object.__setattr__(self, "beta", abs(_check.non_negative("beta", self.beta)))  # -0.0 is 0
         object.__setattr__(self, "lr", _check.positive("lr", self.lr))
         for name, least in {"latents": 1, "steps": 1, "batch": 1, "seed": 0, "warmup": 0}.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), least))
@@ -137,7 +143,7 @@ class RunSpec:
         """The options with each whole number as an int, however it was given."""
 
         def plain(value: Any) -> Any:
-            whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer()
+            whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and value % 1 == 0
             if isinstance(value, Mapping):
                 return {key: plain(inner) for key, inner in value.items()}
             return int(value) if whole else [plain(v) for v in value] if isinstance(value, list | tuple) else value
@@ -189,6 +195,24 @@ class _Options(dict):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Options, (dict(self),)
+
+
+def _options(name: str, options: Any) -> _Options:
+    """Options of a specification that cannot be changed."""
+    if not isinstance(options, Mapping):
+        raise ValueError(f"{name} must be a mapping from names to values, not {options!r}.")
+    frozen = _frozen(options)
+    _need_names(name, frozen)
+    return frozen
+
+
+def _need_names(where: str, value: Any) -> None:
+    """Raise a ValueError if a mapping in options has a key that is no text, which JSON would make one."""
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ():
+        _need_names(where, inner)
+    strange = [key for key in value if not isinstance(key, str)] if isinstance(value, Mapping) else []
+    if strange:
+        raise ValueError(f"the names in {where} must be text, not {strange[0]!r}.")
 
 
 def _frozen(value: Any) -> Any:

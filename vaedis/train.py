@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check, _checkpoint, _loop, _step, data as data_sets, losses, model as models
+from vaedis import _check, _checkpoint, _loop, _measured, _step, data as data_sets, losses, model as models
 from vaedis._loop import TrainingFailed, TrainingStopped
 from vaedis.data import FactorData
 from vaedis.experiments import GIVEN, RunSpec
@@ -175,6 +175,7 @@ def fit(
     checkpoint_every: int = ...,
     deadline: float | Callable[[], bool] | None = ...,
 ) -> list[Run]: ...
+@_step.undisturbed()
 def fit(
     spec,
     *,
@@ -284,7 +285,7 @@ def fit(
             raise
     for run in runs:
         if run.failure is not None:
-            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"One of {len(runs)} runs stopped, the others went on: {run.failure}", RuntimeWarning, stacklevel=3)
     return runs
 
 
@@ -298,6 +299,7 @@ def _alone(spec: RunSpec, *, device, data, precision, callback, every, checkpoin
     data = data.to(place) if given else data_sets.load(spec.data, device=place, **spec.data_options)
     if loss.unit_range:
         data.need_unit_range(loss.name)
+    need_repeatable(loss, data, spec)
     network = models.build(spec.model, data.shape, spec.latents, seed=spec.seed, **spec.model_options).to(place)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(on_given(spec, data) if given else spec, data, network, loss, {}, 0.0, precision)
@@ -328,6 +330,13 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
         The folder that `fit` was given.
     """
     _checkpoint.clear(spec, checkpoint)
+
+
+def need_repeatable(loss: losses.Loss, data: FactorData, spec: RunSpec) -> None:
+    """Raise a ValueError if a loss of one's own gives something else than a number for each image, or another one each time."""
+    if _measured.is_own(loss):
+        index = torch.arange(min(len(data), 2), device=data.device)
+        _measured.need_repeatable(loss, data._observations(index, _standardise(spec, loss), channels_last=spec.model == "conv"))
 
 
 def _standardise(spec: RunSpec, loss: losses.Loss) -> bool:

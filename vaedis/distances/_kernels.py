@@ -26,6 +26,7 @@ from vaedis.data.base import FactorData, as_floats
 from vaedis.losses import Loss
 
 _EXACT = 2**24  # up to here float32 holds every whole number
+_MANY = 16  # images beside which two pairs more cost little
 _ONES = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x80 in every byte, as a signed number
 
@@ -39,9 +40,12 @@ def kernel_for(data: FactorData, loss: str | Loss = "mse", standardise: bool = F
         data.need_unit_range(loss.name)
     if type(loss) is losses.MSE and data.dtype == torch.uint8:
         return ByteGram(data, loss, standardise)
-    _measured.need_difference(loss, data, standardise)
-    if _measured.has_vectors(loss, data, standardise):
-        return Vectors(data, loss, standardise) if _measured.is_own(loss) else Gram(data, loss, standardise)
+    if _measured.is_own(loss):
+        _measured.need_numbers(loss, data, standardise)
+        _measured.need_difference(loss, data, standardise)
+        return (Vectors if _measured.has_vectors(loss, data, standardise) else Kernel)(data, loss, standardise)
+    if loss.quadratic:
+        return Gram(data, loss, standardise)
     if type(loss) is losses.BCE:
         return CrossEntropy(data, loss, standardise)
     if type(loss) is losses.MAE:
@@ -56,7 +60,7 @@ def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
     # of a loss of one's own no more is asked than in training: two batches of one shape
     flat = x.flatten(0, 1)
     rows = [loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat) for i in range(x.shape[1])]
-    return _measured.finite(loss, torch.stack([row.view(x.shape[:2]) for row in rows], 1).double())
+    return _measured.need_finite(loss, torch.stack([row.view(x.shape[:2]) for row in rows], 1).double())
 
 
 class Kernel:
@@ -70,7 +74,7 @@ class Kernel:
         Whether `moments` exist.
     number_bytes : int
         What one pixel takes in memory while a block is worked on.
-    number_type : torch.dtype
+    dtype : torch.dtype
         In which the loss takes images.
     """
 
@@ -80,7 +84,8 @@ class Kernel:
 
     def __init__(self, data: FactorData, loss: Loss, standardise: bool):
         self.data, self.loss, self.standardise = data, loss, standardise
-        self.number_type = _measured.number_type(loss, data)
+        self.own = _measured.is_own(loss)
+        self.dtype = _measured.precision_of(loss, data)
 
     @functools.cached_property
     def channelwise(self) -> bool:
@@ -88,9 +93,9 @@ class Kernel:
         return _measured.is_channelwise(self.loss, self.data, self.standardise)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Map images, shape (..., H, W, C), to what the loss compares, of shape (..., C, H, W)."""
+        """Map images, shape (..., H, W, C), to what the loss compares, of shape (..., C, H, W): float64 where the loss takes that."""
         numbers = as_floats(x.movedim(-1, -3), torch.float64)
-        return (self.data.standardise(numbers) if self.standardise else numbers).to(self.number_type)
+        return (self.data.standardise(numbers) if self.standardise else numbers).to(self.dtype)
 
     @torch.no_grad()
     def distances(self, x: Tensor) -> Tensor:
@@ -110,7 +115,8 @@ class Kernel:
     @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the distance of each pair of images, float64 of shape (n,), from bytes of shape (n, H, W, C)."""
-        return _measured.finite(self.loss, self.loss.distance(self.pixels(a), self.pixels(b)).double())
+        distances = self.loss.distance(self.pixels(a), self.pixels(b)).double()
+        return _measured.need_finite(self.loss, distances) if self.own else distances
 
 
 class Gram(Kernel):
@@ -144,10 +150,21 @@ class Vectors(Gram):
     number_bytes = 48
 
     def distances(self, x: Tensor) -> Tensor:
-        """Return the distances within groups of images: see `Kernel.distances`."""
+        """Return the distances within groups of images: see `Kernel.distances`.
+
+        The nearest and the farthest pair of many images are compared with the loss itself, since what was measured on a few
+        beforehand may not hold between others.
+        """
         v = self._embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         v = v - v[:, :1]
-        return _from_gram(v @ v.transpose(1, 2))
+        distances = _measured.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
+        if x.shape[:2].numel() < _MANY:
+            return distances
+        flat = distances.flatten()
+        pairs = torch.stack([flat.where(flat > 0, flat.max()).argmin(), flat.argmax()])
+        group, i, j = torch.unravel_index(pairs, distances.shape)
+        _measured.need_same(self.loss, self.between(x[group, i], x[group, j]), flat[pairs])
+        return distances
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums of vectors and of their squared lengths: see `Gram.moments`."""
@@ -156,7 +173,7 @@ class Vectors(Gram):
 
     @torch.no_grad()
     def _embed(self, x: Tensor) -> Tensor:
-        return _measured.finite(self.loss, self.loss.embed(self.pixels(x)).double())
+        return self.loss.embed(self.pixels(x)).double()
 
 
 class ByteGram(Gram):

@@ -47,14 +47,14 @@ def level_matrices(run, factor: str, *, traversals: int = 100, seed: int = 7777)
     size = space.sizes[space.position(factor)]
     generator = torch.Generator(data.device).manual_seed(seed)
     bases = space.sample_index(_check.count("traversals", traversals), generator=generator)
-    number_type = _measured.number_type(loss, data)
+    dtype = _measured.precision_of(loss, data)
     totals = {level: torch.zeros(size, size, dtype=torch.float64, device=data.device) for level in LEVELS[1:]}
     for part in bases.split(max(1, 512 // size)):
         index = space.traversal(factor, part)
         x = data.observations(index.flatten(), standardise=run.standardise)
         mean, logvar = (v.unflatten(0, index.shape).double() for v in run.posterior(index.flatten()))
         decoded = run.decode(mean.flatten(0, 1).float())
-        x, decoded = (v.unflatten(0, index.shape).to(number_type) for v in (x, decoded))
+        x, decoded = (v.unflatten(0, index.shape).to(dtype) for v in (x, decoded))
         totals["x"] += pair_by_pair(loss, x).sum(0)
         totals["reconstruction"] += pair_by_pair(loss, decoded).sum(0)
         for i in range(size):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import inspect
 import itertools
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,8 +17,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaedis import _check
+from vaedis._fingerprint import around
 
 CPU_BATCH, CUDA_BATCH = 256, 4096
+_MOST_PARTS = 10_000
 
 
 def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[Tensor], Tensor]:
@@ -61,15 +66,39 @@ def observer(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _networks(model: Any, encode: Callable[..., Any]) -> list[nn.Module]:
-    """Return the networks that a model is, has as an attribute, or, if it is a function, refers to."""
-    owner = getattr(model, "__self__", model)
-    if isinstance(owner, nn.Module):
-        return [owner]
-    parts = list(getattr(owner, "__dict__", {}).values())
-    if inspect.isfunction(encode):
-        names = inspect.getclosurevars(encode)
-        parts += [*names.nonlocals.values(), *names.globals.values()]
-    return [part for part in parts if isinstance(part, nn.Module)]
+    """Return the networks that a model is, holds or, if it is a function, refers to, however deep they lie."""
+    networks: list[nn.Module] = []
+    waiting = collections.deque([model, encode])
+    known: dict[int, Any] = {}
+    # the nearest first, whose device and precision count; and never the whole program
+    while waiting and len(known) < _MOST_PARTS:
+        part = waiting.popleft()
+        if id(part) in known:
+            continue
+        known[id(part)] = part
+        if isinstance(part, nn.Module):
+            networks.append(part)
+        else:
+            waiting += _parts(part)
+    return networks
+
+
+def _parts(thing: Any) -> list[Any]:
+    """Return what a function, a collection or an object holds; of modules, classes and arrays nothing, for they hold no network."""
+    if isinstance(thing, types.MethodType):
+        return [thing.__self__]
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if inspect.isfunction(thing):
+        return [*around(thing).values(), *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+    if isinstance(thing, Mapping):
+        return [*thing.values()]
+    if isinstance(thing, list | tuple | set):
+        return [*thing][:_MOST_PARTS]
+    if isinstance(thing, type | types.ModuleType | Tensor | np.ndarray):
+        return []
+    slots = [getattr(thing, name, None) for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
+    return [*getattr(thing, "__dict__", {}).values(), *slots]
 
 
 @contextlib.contextmanager

@@ -108,6 +108,8 @@ def split_samples(
     """Return codes and factors to train and to test on, from `test` or by a random draw."""
     code_array, factor_array = as_pair(codes, factors)
     if test is not None:
+        if not isinstance(test, tuple | list) or len(test) != 2:
+            raise ValueError(f"test must be a pair (codes, factors), not {type(test).__name__}: pass both arrays in a tuple.")
         if n_test is not None:
             raise ValueError("test and n_test were both given, but one says it all: leave one of them out.")
         test_codes, test_factors = as_pair(*test, names=("test codes", "test factors"))
@@ -212,4 +214,6 @@ def _to_numpy(values: Any) -> np.ndarray:
         if values.is_floating_point() and values.element_size() < 4:
             values = values.float()
         values = values.numpy()
+    if np.ma.is_masked(values):
+        raise ValueError("some values are masked, but a score needs all of them: drop those samples.")
     return np.asarray(values)

@@ -96,12 +96,14 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
 
 
 def _warn_of_penalty(codes: np.ndarray) -> None:
-    """Say so if every latent varies so little that the slope that it needs costs more than all errors."""
-    spread = codes.std(axis=0, dtype=np.float64)[varies(codes)]
-    if len(spread) and PENALTY * len(codes) * spread.max() ** 2 < _HIDDEN:
+    """Say so if the slope and the intercept that every latent needs cost more than all errors: it varies little, or lies far from 0."""
+    varying = codes[:, varies(codes)].astype(np.float64)
+    # what a slope of 1 for a standard deviation, and the intercept that goes with it, cost
+    cost = (1 + varying.mean(axis=0) ** 2) / np.maximum(varying.var(axis=0), np.finfo(np.float64).tiny)
+    if cost.size and PENALTY * len(codes) < _HIDDEN * cost.min():
         warnings.warn(
-            f"no latent has a standard deviation above {spread.max():.1g}, so small that the penalty on the slopes of "
-            "SAP's machines may hide what it tells: multiply the codes, say to unit variance.",
+            f"latents, of standard deviations up to {varying.std(axis=0).max():.1g}, vary so little or lie so far from 0 that the penalty "
+            "of SAP's machines may hide what they tell: standardise the codes.",
             UserWarning,
             stacklevel=3,
         )
