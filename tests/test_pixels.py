@@ -351,7 +351,11 @@ def test_a_data_set_is_whatever_stands_for_one(tmp_path, monkeypatch):
     assert vd.data.as_data(table) is table
     assert vd.data.as_data((BYTES, LABELS, ["a", "b"])).factors.names == ("a", "b")
     assert vd.data.as_data("xysquares").name == "xysquares"
-    wrongs = {"none.npz": "'none.npz' is neither a file nor a data set; the data sets are: xysquares", 3: "not int", (1,): "not tuple"}
+    wrongs = {
+        "none.npz": "'none.npz' is neither a file, a folder nor a data set; the data sets are: xysquares",
+        3: "not int",
+        (1,): "not tuple",
+    }
     for wrong, says in wrongs.items():
         with pytest.raises(ValueError, match=says):
             vd.diagnose(wrong)

@@ -42,7 +42,6 @@ def _sizes(text: str) -> list[int]:
 
 def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
-    from vaedis._diagnosis_names import shown
     from vaedis._output import check_outputs, is_stdout
     from vaedis._text import plain
     from vaedis.data import DATA_SETS, load, read_table
@@ -67,7 +66,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         found.save(html=args.html, json_file=args.json)
     finally:
         # where a report goes to standard output, nothing else is mixed with it
-        print(shown(found), file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
+        print(found, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
     for file in (args.html, args.json):
         if file is not None:
             print(f"written: {plain(str(file))}", file=sys.stderr)
