@@ -55,6 +55,9 @@ def _diagnose(args: argparse.Namespace) -> int:
         raise ValueError("coordinates have no pixels to diagnose; name the data set whose distances they keep, such as xysquares.")
     known = [name for name in DATA_SETS if name != "coordinates"]
     if args.data in known:
+        given = [f"--{option}" for option in ("images", "labels", "names", "sizes") if getattr(args, option) is not None]
+        if given:
+            raise ValueError(f"{args.data} is a data set with factors of its own; leave {', '.join(given)} out, or name a file.")
         data = load(args.data)
     elif Path(args.data).exists():
         names = args.names.split(",") if args.names else None

@@ -34,6 +34,8 @@ FLAT = 0.01
 RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
 _RANDOM_PAIRS = 10_000
+# of torch's random numbers
+_LARGEST_SEED = 2**63 - 1
 _BLUR_TRAVERSALS = 64
 _SPREAD_IMAGES, _SPREAD_NUMBERS = 2_000, 2**25
 
@@ -82,6 +84,9 @@ def diagnose(
     """
     data = as_data(data)
     traversals = _check.count("traversals", traversals)
+    seed = _check.count("seed", seed, 0)
+    if seed > _LARGEST_SEED:
+        raise ValueError(f"seed must be at most {_LARGEST_SEED}, not {seed}.")
     data.need_change()
     given = [losses] if isinstance(losses, str | Loss) else list(losses)
     if not given:

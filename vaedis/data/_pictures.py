@@ -236,5 +236,5 @@ def _picture(path: Path) -> np.ndarray:
             image.verify()  # compares the checksums that a PNG file has
         with Image.open(path, formats=formats) as image:
             # as viewers show it: cameras store pictures lying, and how to turn them
-            image = ImageOps.exif_transpose(image)
-            return np.asarray(image if image.mode in _MODES else image.convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(upright if upright.mode in _MODES else upright.convert("RGB"))
