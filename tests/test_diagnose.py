@@ -448,3 +448,26 @@ def test_options_of_files_are_not_ignored_with_a_data_set(words, capsys):
     assert cli.main(["diagnose", "xysquares", *words]) == 2
     says = capsys.readouterr().err
     assert f"xysquares is a data set with factors of its own; leave {words[0]} out, or name a file." in says
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [
+        (-1.0, r"the loss 'own' is smaller between images that differ in 'factor_0' than between equal ones, so"),
+        (float("nan"), r"The loss gives NaN or infinite distances between images of this data set; mend it"),
+        (float("inf"), r"The loss gives NaN or infinite distances"),
+    ],
+)
+@pytest.mark.parametrize("n_more", [0, 1])
+def test_a_loss_that_is_no_distance_is_one_sentence(factor, says, n_more):
+    class Own(vd.losses.Loss):
+        name = "own"
+
+        def distance(self, a, b):
+            return factor * (a - b).abs().mean((-3, -2, -1))
+
+    images = np.tril(np.ones((9, 8)), -1)[:, None].repeat(2, 1)[:8]
+    images = np.concatenate([images, images[:n_more]])
+    labels = [*range(8), *range(n_more)]
+    with pytest.raises(ValueError, match=says):
+        vd.diagnose((images, labels), Own())

@@ -112,6 +112,8 @@ def diagnose(
 
 def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, seed: int) -> LossReport:
     found, unpaired = _along(data, loss, traversals, exact, seed)
+    for result in found.values():
+        _need_distance(result, loss)
     a, b = _random_pairs(data, seed)
     seen = perceived(data, a, b, loss=loss).cpu().numpy()
     truth = (data.to_factors(a) - data.to_factors(b)).abs().sum(1).cpu().numpy().astype(float)
@@ -124,6 +126,15 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
     sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
     factors = tuple(_of_factor(result, sizes[name], random_mean, places[name]) for name, result in found.items())
     return LossReport(_name(loss), random_mean, rank, factors, unpaired, _largest_beta(data, loss, a))
+
+
+def _need_distance(found: Along, loss: Loss) -> None:
+    """Raise a ValueError if images look closer to every other than to themselves."""
+    if found.beyond < -EQUAL * max(found.largest, abs(found.smallest)):
+        raise ValueError(
+            f"the loss {loss.name!r} is smaller between images that differ in {found.factor!r} than between equal ones, so it is no "
+            "distance; if it grows with likeness, give its negative."
+        )
 
 
 def _largest_beta(data: FactorData, loss: Loss, rows: torch.Tensor) -> float | None:
