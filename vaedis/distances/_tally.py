@@ -214,7 +214,7 @@ class Tally:
         self.sets = zeros(sets, 3)
         self.same = zeros(3)
         self.smallest, self.largest, self.width, self.shift = math.inf, 0.0, 0.0, math.nan
-        self.beyond = 0.0
+        self.beyond = -math.inf
         self.counts = torch.zeros(size * (_BINS + 1), dtype=torch.int64, device=device)
         self.waiting: list[Tensor] = []
         self.traversals = 0
