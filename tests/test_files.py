@@ -406,6 +406,14 @@ def test_rows_whose_names_fit_no_picture_are_never_taken_in_order(tmp_path, name
         read_table(folder)
 
 
+def test_numbers_with_a_decimal_comma_are_numbers(tmp_path):
+    folder = tmp_path / "mine"
+    write_pictures(folder, [f"{k:02}.png" for k in range(12)])
+    (folder / "a.csv").write_text("colour;size\n" + "".join(f"{a};{5 * b},5\n" for a, b in GRID))
+    data = read_table(folder)
+    assert (data.codes.tolist(), data.values["size"].tolist()) == (GRID.tolist(), [0.5, 5.5, 10.5, 15.5])
+
+
 def test_numbers_in_the_order_of_the_pictures_are_a_factor(tmp_path):
     folder = tmp_path / "mine"
     write_pictures(folder, [f"img{k:02}.png" for k in range(12)])

@@ -114,6 +114,9 @@ def _table(file: Path, pictures: list[str]) -> tuple[list[str] | None, list[list
         raise Refused(f"{shown(file)} is no .csv file in UTF-8 ({problem}); save it again.") from None
     if not rows:
         raise Refused(f"{shown(file)} is empty; give it a row for each picture.")
+    if delimiter == ";":
+        # between which numbers are written with a decimal comma
+        rows = [[cell.replace(",", ".") if re.fullmatch(r"[+-]?\d+,\d+", cell) else cell for cell in row] for row in rows]
     known = set(pictures)
     names = None if all(_is_number(cell) for cell in rows[0]) or known.intersection(rows[0]) else rows.pop(0)
     if names and not names[0] and [row[0] for row in rows] == [str(k) for k in range(len(rows))]:
