@@ -248,3 +248,9 @@ def test_groups_of_many_factors_are_those_of_a_plain_comparison():
     assert set(groups.index.tolist()) == expected
     for index, group in zip(groups.index.tolist(), groups.group.tolist(), strict=True):
         assert set(groups.index[groups.group == group].tolist()) == set(np.flatnonzero(partners[index]).tolist())
+
+
+@pytest.mark.parametrize("names", [["", "b"], ["a", " "]])
+def test_an_empty_name_is_one_sentence(names):
+    with pytest.raises(ValueError, match=r"Each factor needs a name, but one is empty among: "):
+        Table(IMAGES, ROWS, names)

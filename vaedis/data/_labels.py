@@ -67,6 +67,8 @@ def factors_of(labels: Any, n: int, names: Sequence[str] | None = None, order: M
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in _check.listed(names)]
     if len(names) != len(columns):
         raise ValueError(f"There must be a name for each of the {len(columns)} factors, not {len(names)}: {', '.join(names)}.")
+    if not all(name.strip() for name in names):
+        raise ValueError(f"Each factor needs a name, but one is empty among: {', '.join(map(_shown, names[:20]))}.")
     if order is not None and not isinstance(order, Mapping):
         raise ValueError(f"order must name factors, as {{{names[0]!r}: [...]}}, not be {type(order).__name__}.")
     order = dict(order or {})
