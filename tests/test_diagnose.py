@@ -460,3 +460,52 @@ def test_advice_rests_on_order_within_traversals():
     blurred = vd.distances.along(table, vd.losses.get("box-blur", radius=8), factors=["x"])["x"]
     assert blurred.agreement().rank < 0.8 < blurred.within.mean
     assert advice.ranks["x"][8] == blurred.within.mean
+
+
+def test_a_printed_diagnosis_has_no_escapes_in_it():
+    labels = np.array([(a, b) for a in range(2) for b in range(3)])
+    images = np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4)
+    table = vd.Table(images, labels, ["a\x1b[31m", "b\nc"], name="data\x1b]0;x\x07")
+    found = vd.diagnose(table)
+    text = str(found)
+    assert "a\\x1b[31m" in text
+    assert "b\\nc" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert found.losses[0].factors[0].factor == "a\x1b[31m"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5])
+def test_a_seed_that_is_none_is_one_sentence(seed):
+    with pytest.raises(ValueError, match=r"^seed must be "):
+        vd.diagnose((np.arange(32, dtype=np.uint8).reshape(2, 4, 4), [0, 1]), seed=seed)
+
+
+@pytest.mark.parametrize("words", [["--sizes", "2,3"], ["--names", "a,b"], ["--labels", "y"], ["--images", "x"]])
+def test_options_of_files_are_not_ignored_with_a_data_set(words, capsys):
+    assert cli.main(["diagnose", "xysquares", *words]) == 2
+    says = capsys.readouterr().err
+    assert f"xysquares is a data set with factors of its own; leave {words[0]} out, or name a file." in says
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [
+        (-1.0, r"the loss 'own' is smaller between images that differ in 'factor_0' than between equal ones, so"),
+        (float("nan"), r"The loss gives NaN or infinite distances between images of this data set; mend it"),
+        (float("inf"), r"The loss gives NaN or infinite distances"),
+    ],
+)
+@pytest.mark.parametrize("n_more", [0, 1])
+def test_a_loss_that_is_no_distance_is_one_sentence(factor, says, n_more):
+    class Own(vd.losses.Loss):
+        name = "own"
+
+        def distance(self, a, b):
+            return factor * (a - b).abs().mean((-3, -2, -1))
+
+    images = np.tril(np.ones((9, 8)), -1)[:, None].repeat(2, 1)[:8]
+    images = np.concatenate([images, images[:n_more]])
+    labels = [*range(8), *range(n_more)]
+    with pytest.raises(ValueError, match=says):
+        vd.diagnose((images, labels), Own())

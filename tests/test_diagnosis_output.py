@@ -308,3 +308,15 @@ def test_a_file_name_that_is_no_utf8_gives_a_report(file, tmp_path, capsys):
     assert r"\udcff.json" in said.err
     assert json.loads(report.read_text())["name"] == r"caf\udce9" + "\x1b[31m"
     assert r"caf\udce9\x1b[31m" in (tmp_path / "r.html").read_bytes().decode()
+
+
+def test_no_standard_output_at_all_is_no_error(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert cli.main(["diagnose", str(file), "--json", str(tmp_path / "a.json")]) == 0
+    assert (tmp_path / "a.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_stream_without_room_is_named(file, capsys):
+    assert cli.main(["diagnose", str(file), "--json", "/dev/full"]) == 1
+    assert "/dev/full" in capsys.readouterr().err

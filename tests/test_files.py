@@ -387,6 +387,76 @@ def test_a_column_of_names_decides_the_order(tmp_path, with_suffix):
     assert data.images(torch.arange(12))[:, 0, 0, 0].tolist() == list(range(0, 120, 10))
 
 
+def written_rows(folder, names, order):
+    """A .csv file of the rows of GRID in some order, with what stands for the name of each picture."""
+    rows = "".join(f"{names[k]},{GRID[k][0]},{GRID[k][1]}\n" for k in order)
+    (folder / "a.csv").write_text(f"file,colour,size\n{rows}")
+
+
+@pytest.mark.parametrize("name", ["train/{:02}.png", "C:\\images\\{:02}.png", "{:02}.PNG", "./{:02}"])
+def test_pictures_are_found_by_the_last_part_of_a_path_and_in_letters_of_either_case(tmp_path, name):
+    folder = tmp_path / "mine"
+    write_pictures(folder, [f"{k:02}.png" for k in range(12)])
+    written_rows(folder, [name.format(k) for k in range(12)], range(12)[::-1])
+    data = read_table(folder)
+    assert (data.factors.names, data.grid) == (("colour", "size"), True)
+    assert data.images(torch.arange(12))[:, 0, 0, 0].tolist() == list(range(0, 120, 10))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "at"),
+    [
+        ("img{:02}.png", "img99.png", r"a\.csv must name each picture .* column file, but has 'img99\.png', which is no picture or comes"),
+        ("img{:02}.png", "img05.png", "but has 'img05.png', which is no picture or comes twice; mend the names"),
+        ("img{:02}", "img05", "but has 'img05', which is no picture or comes twice"),
+        ("{}", "0", r"a\.csv has the numbers of the pictures in column file, in another order than the pictures; put their names"),
+    ],
+)
+def test_rows_whose_names_fit_no_picture_are_never_taken_in_order(tmp_path, name, wrong, at):
+    folder = tmp_path / "mine"
+    write_pictures(folder, [f"img{k:02}.png" for k in range(12)])
+    written_rows(folder, [wrong, *(name.format(k) for k in range(1, 12))], range(12)[::-1])
+    with pytest.raises(ValueError, match=at):
+        read_table(folder)
+
+
+def test_numbers_with_a_decimal_comma_are_numbers(tmp_path):
+    folder = tmp_path / "mine"
+    write_pictures(folder, [f"{k:02}.png" for k in range(12)])
+    (folder / "a.csv").write_text("colour;size\n" + "".join(f"{a};{5 * b},5\n" for a, b in GRID))
+    data = read_table(folder)
+    assert (data.codes.tolist(), data.values["size"].tolist()) == (GRID.tolist(), [0.5, 5.5, 10.5, 15.5])
+
+
+def test_numbers_in_the_order_of_the_pictures_are_a_factor(tmp_path):
+    folder = tmp_path / "mine"
+    write_pictures(folder, [f"img{k:02}.png" for k in range(12)])
+    (folder / "a.csv").write_text("angle\n" + "".join(f"{k}\n" for k in range(12)))
+    assert read_table(folder).factors.names == ("angle",)
+
+
+def test_pictures_that_a_camera_stored_lying_are_turned(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    upright = np.zeros((4, 5), np.uint8)
+    upright[0] = 200
+    # EXIF's orientations 6 and 3: to be turned right by a quarter, and by a half
+    for k, (turns, orientation) in enumerate([(0, 1), (1, 6), (2, 3)]):
+        image = Image.fromarray(np.rot90(upright, turns).copy())
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(folder / f"{k}.png", exif=exif)
+    images = read_table(folder, sizes=(3,)).images(torch.arange(3))[..., 0].numpy()
+    assert (images == upright).all()
+
+
+def test_a_folder_is_a_data_set_wherever_one_is_taken(tmp_path):
+    folder = tmp_path / "mine"
+    write_pictures(folder, [f"{k:02}.png" for k in range(12)])
+    np.save(folder / "labels.npy", GRID)
+    assert as_data(folder).codes.tolist() == as_data(str(folder)).codes.tolist() == GRID.tolist()
+
+
 def test_what_a_folder_lacks_is_one_sentence(tmp_path, capsys):
     folder = tmp_path / "mine"
     folder.mkdir()

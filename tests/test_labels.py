@@ -213,3 +213,44 @@ def test_names_with_underscores_are_no_numbers():
 def test_labels_that_do_not_fit_are_one_sentence(labels, says):
     with pytest.raises(ValueError, match=says):
         Table(IMAGES, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (np.array(["2021", "2020", "2022", "2021"], "M8[Y]"), np.array(["2022-01-01", "2021-01-01", "2020-01-01"], "M8[D]")),
+        (np.array([2, 1, 3, 2], "m8[h]"), np.array([3 * 60, 2 * 60, 60], "m8[m]")),
+        ([2, 1, 3, 2], torch.tensor([3, 2, 1])),
+        (["b", "a", "c", "b"], np.array([b"c", b"b", b"a"])),
+    ],
+)
+def test_an_order_may_be_an_array_of_any_kind(labels, order):
+    assert Table(IMAGES, labels, ["when"], order={"when": order}).codes.ravel().tolist() == [1, 2, 0, 1]
+
+
+def test_an_order_of_lists_is_one_sentence():
+    with pytest.raises(ValueError, match=r"order must list the values of column 0 \(when\), each by itself, not lists of them"):
+        Table(IMAGES, [1, 2, 3, 1], ["when"], order={"when": [[1], 2, 3]})
+
+
+def test_groups_of_many_factors_are_those_of_a_plain_comparison():
+    """Combinations of 40 factors of 16 values do not fit one number of 64 bits."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 16, (60, 40))
+    labels[30:] = labels[:30]
+    labels[30:, 7] = rng.integers(0, 16, 30)
+    images = np.zeros((60, 3, 3), np.uint8)
+    names = [f"a{k}" for k in range(40)]
+    groups = Table(images, labels, names).groups("a7")
+    others = np.delete(labels, 7, 1)
+    partners = [(others == row).all(1) for row in others]
+    expected = {int(row) for row, alike in enumerate(partners) if len(np.unique(labels[alike, 7])) > 1}
+    assert set(groups.index.tolist()) == expected
+    for index, group in zip(groups.index.tolist(), groups.group.tolist(), strict=True):
+        assert set(groups.index[groups.group == group].tolist()) == set(np.flatnonzero(partners[index]).tolist())
+
+
+@pytest.mark.parametrize("names", [["", "b"], ["a", " "]])
+def test_an_empty_name_is_one_sentence(names):
+    with pytest.raises(ValueError, match=r"Each factor needs a name, but one is empty among: "):
+        Table(IMAGES, ROWS, names)

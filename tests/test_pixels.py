@@ -351,7 +351,18 @@ def test_a_data_set_is_whatever_stands_for_one(tmp_path, monkeypatch):
     assert vd.data.as_data(table) is table
     assert vd.data.as_data((BYTES, LABELS, ["a", "b"])).factors.names == ("a", "b")
     assert vd.data.as_data("xysquares").name == "xysquares"
-    wrongs = {"none.npz": "'none.npz' is neither a file nor a data set; the data sets are: xysquares", 3: "not int", (1,): "not tuple"}
+    wrongs = {
+        "none.npz": "'none.npz' is neither a file, a folder nor a data set; the data sets are: xysquares",
+        3: "not int",
+        (1,): "not tuple",
+    }
     for wrong, says in wrongs.items():
         with pytest.raises(ValueError, match=says):
             vd.diagnose(wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+def test_quantised_tensors_are_the_floats_that_they_stand_for():
+    floats = torch.tensor([0.0, 0.25, 0.5, 0.75]).reshape(4, 1, 1, 1).expand(4, 1, 3, 3)
+    table = Table(torch.quantize_per_tensor(floats, 0.25, 0, torch.quint8), [0, 1, 2, 3])
+    assert table.images(torch.arange(4))[:, 0, 0, 0].tolist() == [0, 0.25, 0.5, 0.75]

@@ -53,10 +53,11 @@ def test_a_factor_in_order_within_each_traversal_is_ordered_whatever_the_contras
     table = contrast_table(contrasts)
     along = distances.along(table, factors=["pos"])["pos"]
     assert (along.within.traversals, along.within.flat) == (len(contrasts), 0)
-    # exact but for the rounding of pixels to 256 levels, which changes no rank
     assert (along.within.mean, along.within.sd) == pytest.approx((1, 0), abs=1e-9)
-    if len(contrasts) == 3:
-        assert along.agreement().rank == pytest.approx(0.48, abs=0.005)
+    # pairs of all traversals pooled, whose distances tie where contrast² |i - j| is one number: floats are exact
+    steps = np.subtract(*np.triu_indices(8, 1)[::-1])
+    pooled = spearmanr(np.tile(steps, len(contrasts)), np.outer(np.square(contrasts), steps).ravel())[0]
+    assert along.agreement().rank == pytest.approx(pooled, abs=1e-9)
     factor = vd.diagnose(table, radii=()).losses[0].factors[0]
     assert (factor.verdict, factor.rank) == ("ordered", along.agreement().rank)
 
@@ -241,3 +242,14 @@ def test_pairs_that_are_missing_are_left_out_of_a_matrix():
         distances.agreement(np.full((3, 3), np.nan))
     with pytest.raises(ValueError, match="distances must be finite, or NaN where a pair is missing"):
         distances.agreement(np.array([[0, np.inf], [1, 0]]))
+
+
+def test_pooled_ranks_of_byte_images_are_those_of_their_levels():
+    """A contrast of 0.25 is 64 of 255, so that no distances of two contrasts tie: 0.48 pooled, as published."""
+    levels = [255, 128, 64]
+    images = np.zeros((24, 16, 16), np.uint8)
+    labels = np.array([(pos, level) for pos in range(1, 9) for level in levels])
+    for image, (pos, level) in zip(images, labels, strict=True):
+        image[:, :pos] = level
+    along = distances.along((images, labels, ["pos", "level"]), factors=["pos"])["pos"]
+    assert (along.within.mean, along.agreement().rank) == pytest.approx((1, 0.48), abs=0.005)

@@ -244,6 +244,12 @@ class Diagnosis:
         return all(report.measured for report in self.losses)
 
     def __str__(self) -> str:
+        """Return the report as text, in which names are plain and short, as in `_diagnosis_names.shown`."""
+        from vaedis._diagnosis_names import shown
+
+        return shown(self)._text()
+
+    def _text(self) -> str:
         lines = [
             f"{self.name}: {self.images:,} images of {'×'.join(map(str, self.shape))}, {'a full grid' if self.grid else 'no full grid'}"
         ]

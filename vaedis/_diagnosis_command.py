@@ -42,7 +42,6 @@ def _sizes(text: str) -> list[int]:
 
 def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
-    from vaedis._diagnosis_names import shown
     from vaedis._output import check_outputs, is_stdout
     from vaedis._text import plain
     from vaedis.data import DATA_SETS, load, read_table
@@ -56,6 +55,9 @@ def _diagnose(args: argparse.Namespace) -> int:
         raise ValueError("coordinates have no pixels to diagnose; name the data set whose distances they keep, such as xysquares.")
     known = [name for name in DATA_SETS if name != "coordinates"]
     if args.data in known:
+        given = [f"--{option}" for option in ("images", "labels", "names", "sizes") if getattr(args, option) is not None]
+        if given:
+            raise ValueError(f"{args.data} is a data set with factors of its own; leave {', '.join(given)} out, or name a file.")
         data = load(args.data)
     elif Path(args.data).exists():
         names = args.names.split(",") if args.names else None
@@ -67,7 +69,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         found.save(html=args.html, json_file=args.json)
     finally:
         # where a report goes to standard output, nothing else is mixed with it
-        print(shown(found), file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
+        print(found, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
     for file in (args.html, args.json):
         if file is not None:
             print(f"written: {plain(str(file))}", file=sys.stderr)

@@ -121,14 +121,20 @@ def _is_within(target: Path, inputs: Sequence[Path]) -> bool:
 
 def _stream(path: Path, content: bytes) -> None:
     descriptor = _descriptor(path)
-    if descriptor is None:
-        with path.open("wb", buffering=0) as file:
-            _write_all(file.fileno(), content)
-        return
-    # not opened anew, since that would begin at the start of a file that this process writes to already
-    sys.stdout.flush()
-    sys.stderr.flush()
-    _write_all(descriptor, content)
+    try:
+        if descriptor is None:
+            with path.open("wb", buffering=0) as file:
+                _write_all(file.fileno(), content)
+            return
+        # not opened anew, since that would begin at the start of a file that this process writes to already
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        _write_all(descriptor, content)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(path)) from problem
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

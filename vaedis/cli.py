@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _interrupt.loaded()
         code = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where the process was started without one
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("vaedis: interrupted", file=sys.stderr)

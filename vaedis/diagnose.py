@@ -34,6 +34,8 @@ FLAT = 0.01
 RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
 _RANDOM_PAIRS = 10_000
+# of torch's random numbers
+_LARGEST_SEED = 2**63 - 1
 _BLUR_TRAVERSALS = 64
 _SPREAD_IMAGES, _SPREAD_NUMBERS = 2_000, 2**25
 
@@ -82,6 +84,9 @@ def diagnose(
     """
     data = as_data(data)
     traversals = _check.count("traversals", traversals)
+    seed = _check.count("seed", seed, 0)
+    if seed > _LARGEST_SEED:
+        raise ValueError(f"seed must be at most {_LARGEST_SEED}, not {seed}.")
     data.need_change()
     given = list(losses) if isinstance(losses, Iterable) and not isinstance(losses, str | Loss) else [losses]
     if not given:
@@ -113,12 +118,24 @@ def _of_loss(data: FactorData, loss: Loss, traversals: int, exact: bool | None, 
     # pairs of one image with itself are no pairs
     different = (a != b).cpu().numpy()
     random_mean = float(seen[different].mean())
+    for result in found.values():
+        _need_distance(result, loss, random_mean)
     rank = compare(truth[different], seen[different], seen[different]).rank
     # those that look alike come at the same time
     places = {name: 1 + sum(other.mean > result.mean * (1 + 1e-6) for other in found.values()) for name, result in found.items()}
     sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
     factors = tuple(_of_factor(result, sizes[name], random_mean, places[name]) for name, result in found.items())
     return LossReport(_name(loss), random_mean, rank, factors, unpaired, _largest_beta(data, loss, a))
+
+
+def _need_distance(found: Along, loss: Loss, random_mean: float) -> None:
+    """Raise a ValueError if images look closer to every other than to themselves."""
+    # less than rounding may take from equal images, of a loss that is not known to be a distance
+    if _measured.is_own(loss) and found.beyond < -EQUAL * max(abs(random_mean), abs(found.smallest), found.largest):
+        raise ValueError(
+            f"the loss {loss.name!r} is smaller between images that differ in {found.factor!r} than between equal ones, so it is no "
+            "distance; if it grows with likeness, give its negative."
+        )
 
 
 def _largest_beta(data: FactorData, loss: Loss, rows: torch.Tensor) -> float | None:

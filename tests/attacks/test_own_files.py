@@ -363,6 +363,55 @@ def test_hdf5_that_is_no_array_of_images_is_one_sentence(tmp_path, attack):
         read_table(path, images="images")
 
 
+def test_groups_that_hold_each_other_are_not_walked_for_ever(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        groups = [file.create_group(f"a{k}") for k in range(8)]
+        for group in groups:
+            for other in range(8):
+                group[f"b{other}"] = groups[other]
+            group["root"] = file
+        file["images"], file["labels"] = IMAGES, LABELS
+    assert read_table(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
+
+
+def test_arrays_are_looked_for_among_so_many_and_never_said_to_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaedis.data._hdf5.MOST_KEYS", 20)
+    monkeypatch.setattr("vaedis.data.files.MOST_KEYS", 20)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for k in range(30):
+            file[f"a{k}"] = k
+        file["images"], file["labels"] = IMAGES, LABELS
+    with pytest.raises(ValueError, match=r"has more than 20 arrays; name those of images and labels"):
+        read_table(tmp_path / "a.h5")
+    assert read_table(tmp_path / "a.h5", images="images", labels="labels").codes.tolist() == LABELS.tolist()
+
+
+def test_an_array_among_thousands_is_found(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
+        for k in range(1_500):
+            file.create_group(f"a{k}") if k % 2 else file.create_dataset(f"a{k}", data=k)
+        file["images"], file["labels"] = IMAGES, LABELS
+        for k in range(600):
+            file[f"a1/c{k}"] = k
+    assert read_table(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
+
+
+def test_a_name_that_is_no_utf8_is_no_damage(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file[b"\xff\xfe"], file["images"], file["labels"] = np.arange(12), IMAGES, LABELS
+    assert read_table(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            for name, array in (("images", IMAGES), ("images", IMAGES[::-1]), ("labels", LABELS)):
+                archive.writestr(f"{name}.npy", npy(array))
+    with pytest.raises(ValueError, match=r"has two arrays of one name, images; save it again"):
+        read_table(tmp_path / "a.npz")
+
+
 def test_labels_that_are_nowhere_are_not_made_up(tmp_path):
     path = write_h5(tmp_path / "mine.h5", images=IMAGES)
     with h5py.File(path, "a") as file:

@@ -108,7 +108,7 @@ def as_data(data: Any) -> Any:
     ----------
     data : FactorData, tuple, str or path
         A data set, which is returned as it is; ``(images, labels)`` or ``(images, labels, names)``, see `Table`; the name of a data set,
-        see `load`; or the path of a file, see `read_table`.
+        see `load`; or the path of a file or of a folder of pictures, see `read_table`.
 
     Returns
     -------
@@ -128,9 +128,9 @@ def as_data(data: Any) -> Any:
         return load(data)
     if isinstance(data, str | os.PathLike):
         if not os.path.exists(data):
-            raise ValueError(f"{os.fspath(data)!r} is neither a file nor a data set; the data sets are: {', '.join(DATA_SETS)}.")
+            raise ValueError(f"{os.fspath(data)!r} is neither a file, a folder nor a data set; the data sets are: {', '.join(DATA_SETS)}.")
         return read_table(data)
     raise ValueError(
-        f"a data set must be one of vaedis.data, (images, labels), a name or the path of a file, not {type(data).__name__}; "
+        f"a data set must be one of vaedis.data, (images, labels), a name or the path of a file or folder, not {type(data).__name__}; "
         "give (images, labels), or vaedis.Table(images, sizes=...) if the images are in order and have no labels."
     )

@@ -14,6 +14,7 @@ from vaedis.data._hdf5_chunks import Blocks, Rows, filters
 from vaedis.data._own import (
     IN_MEMORY,
     LONGEST_TEXT,
+    MOST_KEYS,
     Refused,
     check_images,
     check_inflated,
@@ -34,7 +35,7 @@ _MOST_ROWS_OF_CHUNK = 16
 # of a copy, so many bytes lie in memory at a time
 _RELEASED = 2**27
 _MOST_LINKS = 20
-_MOST_KEYS = 1_000
+_MOST_GROUPS = 1_000
 _FILTERS = {
     307: "bzip2",
     32000: "LZF",
@@ -72,7 +73,7 @@ class Hdf5:
             self._says_matlab = file.read(10) == b"MATLAB 7.3"
         with damage(path, "HDF5 file", "is"):
             self.file = h5py.File(path, "r")
-            self.keys = list(itertools.islice(_keys(self.file), _MOST_KEYS))
+            self.keys = list(itertools.islice(_keys(self.file), MOST_KEYS + 1))
 
     def has(self, key: str) -> bool:
         """Whether a path begins in this file; where it leads is looked at when it is read."""
@@ -229,32 +230,39 @@ def outside(path: Path, key: str) -> Refused:
     )
 
 
-def _link(group: Any, name: str) -> tuple[int | None, bytes]:
+def _link(group: Any, name: str | bytes) -> tuple[int | None, bytes]:
     """Return the type of a link and, of a soft link, its target; `Group.get` would follow it, also to another file."""
     import h5py
 
     links = group.id.links
-    encoded = name.encode(errors="surrogateescape")
+    encoded = name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
     if not links.exists(encoded):
         return None, b""
     kind = links.get_info(encoded).type
     return kind, links.get_val(encoded) if kind == h5py.h5l.TYPE_SOFT else b""
 
 
-def _keys(group: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
-    """Yield the paths of arrays and of links; nothing is opened but what lies in the file itself."""
+def _keys(file: Any) -> Iterator[str]:
+    """Yield the paths of arrays and of links, those of a group before those of the groups in it.
+
+    Nothing is opened but what lies in the file itself. Groups may hold each other, so no more than some are looked into.
+    """
     import h5py
 
-    for name in group:
-        if _link(group, name)[0] != h5py.h5l.TYPE_HARD:
-            yield prefix + name
-            continue
-        # not `get(name, getclass=True)`, which ends the process on some damaged files
-        found = group[name]
-        if isinstance(found, h5py.Dataset):
-            yield prefix + name
-        elif isinstance(found, h5py.Group) and depth < _MOST_LINKS and name != "#refs#":
-            yield from _keys(found, f"{prefix}{name}/", depth + 1)
+    groups = [(file, "")]
+    for group, prefix in groups:
+        for name in group:
+            # a name that is no UTF-8 comes as bytes
+            path = prefix + (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name)
+            if _link(group, name)[0] != h5py.h5l.TYPE_HARD:
+                yield path
+                continue
+            # not `get(name, getclass=True)`, which ends the process on some damaged files
+            found = group[name]
+            if isinstance(found, h5py.Dataset):
+                yield path
+            elif isinstance(found, h5py.Group) and len(groups) < _MOST_GROUPS and name != "#refs#":
+                groups.append((found, f"{path}/"))
 
 
 def _target(path: Path, file: Any, key: str) -> str:

@@ -67,6 +67,8 @@ def factors_of(labels: Any, n: int, names: Sequence[str] | None = None, order: M
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in _check.listed(names)]
     if len(names) != len(columns):
         raise ValueError(f"There must be a name for each of the {len(columns)} factors, not {len(names)}: {', '.join(names)}.")
+    if not all(name.strip() for name in names):
+        raise ValueError(f"Each factor needs a name, but one is empty among: {', '.join(map(_shown, names[:20]))}.")
     if order is not None and not isinstance(order, Mapping):
         raise ValueError(f"order must name factors, as {{{names[0]!r}: [...]}}, not be {type(order).__name__}.")
     order = dict(order or {})
@@ -200,8 +202,15 @@ def _categorical_factor(name: str, categorical: Any, array: np.ndarray, label: s
 
 def _positions(values: np.ndarray, order: Sequence[Any], label: str) -> np.ndarray:
     """Return the positions of values in the order that is given, which may hold values that do not occur."""
-    ranks = {value.decode() if isinstance(value, bytes) else value: k for k, value in enumerate(order)}
-    if len(ranks) < len(order):
+    listed = np.asarray(order).tolist() if isinstance(order, Tensor | np.ndarray) else list(order)
+    if isinstance(order, np.ndarray) and order.dtype.kind in "mM" and values.dtype.kind in "mM":
+        # of one unit, without which days and seconds never are equal
+        listed = order.astype(values.dtype).tolist()
+    try:
+        ranks = {value.decode() if isinstance(value, bytes) else value: k for k, value in enumerate(listed)}
+    except TypeError:
+        raise ValueError(f"order must list the values of {label}, each by itself, not lists of them.") from None
+    if len(ranks) < len(listed):
         raise ValueError(f"order names a value of {label} twice; name each once.")
     lacking = [value for value in values.tolist() if value not in ranks]
     if lacking:

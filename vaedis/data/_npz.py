@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,6 +44,8 @@ class Npz:
         self.keys = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
         if not self.keys:
             raise Refused(_what_zip(path, members))
+        if len(set(self.keys)) < len(self.keys):
+            raise Refused(f"{shown(path)} has two arrays of one name, {keys_of(_repeated(self.keys))}; save it again.")
 
     def has(self, key: str) -> bool:
         """Whether there is an array of this name."""
@@ -180,6 +183,10 @@ def _fill(content: np.ndarray, file: IO[bytes]) -> None:
             release(content)
     if file.read(1):
         raise ValueError("it is longer than its header says")
+
+
+def _repeated(keys: list[str]) -> list[str]:
+    return [key for key, times in Counter(keys).items() if times > 1]
 
 
 def _what_zip(path: Path, members: list[str]) -> str:

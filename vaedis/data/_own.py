@@ -24,6 +24,8 @@ MOST_INFLATED = 500
 MOST_LABELS = 20_000_000
 LARGEST_LABELS = 2**28
 MOST_NAMES = 1_000
+# among which images and labels are looked for by themselves
+MOST_KEYS = 10_000
 LONGEST_TEXT = 1_000
 LARGEST_IMAGE = 2**26
 _LISTED_KEYS = 20

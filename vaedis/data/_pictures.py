@@ -49,6 +49,7 @@ def read(folder: Path, labels: str | None, *, needed: bool) -> tuple[np.ndarray,
     values = [list(column) for column in zip(*rows, strict=True)]
     position = next((k for k, column in enumerate(values) if _matched(pictures, column)), None)
     if position is None:
+        _need_no_names(file, pictures, columns, values)
         _check_order(folder, pictures)
     else:
         pictures = _matched(pictures, values.pop(position))
@@ -113,6 +114,9 @@ def _table(file: Path, pictures: list[str]) -> tuple[list[str] | None, list[list
         raise Refused(f"{shown(file)} is no .csv file in UTF-8 ({problem}); save it again.") from None
     if not rows:
         raise Refused(f"{shown(file)} is empty; give it a row for each picture.")
+    if delimiter == ";":
+        # between which numbers are written with a decimal comma
+        rows = [[cell.replace(",", ".") if re.fullmatch(r"[+-]?\d+,\d+", cell) else cell for cell in row] for row in rows]
     known = set(pictures)
     names = None if all(_is_number(cell) for cell in rows[0]) or known.intersection(rows[0]) else rows.pop(0)
     if names and not names[0] and [row[0] for row in rows] == [str(k) for k in range(len(rows))]:
@@ -156,12 +160,49 @@ def _typed(values: list[str]) -> np.ndarray:
 
 
 def _matched(pictures: list[str], values: list[str]) -> list[str]:
-    """Return the pictures in the order of a column that names each once, with or without what follows the dot; none if it does not."""
-    for called in (pictures, [Path(name).stem for name in pictures]):
-        if sorted(called) == sorted(values):
+    """Return the pictures in the order of a column that names each once, or none if it does not.
+
+    Names may have the path of a folder before them, lack what follows the dot, and differ in capitals.
+    """
+    given = [_last(value) for value in values]
+    stems = [Path(name).stem for name in pictures]
+    for write in (str, str.casefold):
+        wanted = [write(value) for value in given]
+        for called in ([write(name) for name in pictures], [write(stem) for stem in stems]):
             by_name = dict(zip(called, pictures, strict=True))
-            return [by_name[value] for value in values] if len(by_name) == len(pictures) else []
+            if len(by_name) == len(pictures) and sorted(by_name) == sorted(wanted):
+                return [by_name[value] for value in wanted]
     return []
+
+
+def _last(value: str) -> str:
+    """Return a path's last part, with slashes of either kind."""
+    return re.split(r"[/\\]", value)[-1]
+
+
+def _need_no_names(file: Path, pictures: list[str], columns: list[str] | None, values: list[list[str]]) -> None:
+    """Raise a ValueError if a column seems to say which picture each row is of, and cannot be followed."""
+    known = {name.casefold() for name in pictures}
+    # a number may be a factor's value
+    known |= {stem.casefold() for stem in (Path(name).stem for name in pictures) if not _is_number(stem)}
+    numbers = [re.findall(r"\d+", Path(name).stem)[-1:] for name in pictures]
+    of_pictures = [int(found[0]) for found in numbers if found]
+    for k, column in enumerate(values):
+        called = shown(columns[k]) if columns else str(k + 1)
+        names = [_last(value).casefold() for value in column]
+        like_names = [name in known or Path(name).suffix in _FORMATS for name in names]
+        if 2 * sum(like_names) > len(names):
+            wrong = next((row for row, name in enumerate(names) if name not in known or name in names[:row]), 0)
+            raise Refused(
+                f"{shown(file)} must name each picture of its folder once in column {called}, but has {shown(column[wrong])!r}, which is "
+                "no picture or comes twice; mend the names, or remove the column if rows are in the order of the pictures."
+            )
+        ids = [int(value) for value in column if re.fullmatch(r"[0-9]+", value)]
+        if ids != of_pictures and sorted(ids) == sorted(of_pictures) and len(set(ids)) == len(pictures):
+            raise Refused(
+                f"{shown(file)} has the numbers of the pictures in column {called}, in another order than the pictures; put their names "
+                "there, or sort the rows and remove the column."
+            )
 
 
 def _images(folder: Path, pictures: list[str]) -> np.ndarray:
@@ -183,7 +224,7 @@ def _images(folder: Path, pictures: list[str]) -> np.ndarray:
 def _picture(path: Path) -> np.ndarray:
     """Return one picture, (H, W) or (H, W, C); its size is looked at before it is decoded."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise ImportError("Pictures need pillow; install it with: pip install 'vaedis[data]'.") from None
     formats = [_FORMATS[path.suffix.lower()]]
@@ -197,4 +238,6 @@ def _picture(path: Path) -> np.ndarray:
                 raise Refused(f"{shown(path)} has pixels of more than 8 bits; save it with 8 bits, or the array by numpy.savez.")
             image.verify()  # compares the checksums that a PNG file has
         with Image.open(path, formats=formats) as image:
-            return np.asarray(image if image.mode in _MODES else image.convert("RGB"))
+            # as viewers show it: cameras store pictures lying, and how to turn them
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(upright if upright.mode in _MODES else upright.convert("RGB"))

@@ -196,6 +196,8 @@ def _need_one_kind(rows: list[Any]) -> None:
 def _array_of(tensor: Tensor) -> np.ndarray:
     """Return a tensor of any device as an array."""
     tensor = tensor.detach()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):

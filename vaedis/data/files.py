@@ -14,7 +14,7 @@ from vaedis import _check
 from vaedis.data import _pictures
 from vaedis.data._hdf5 import Hdf5, is_hdf5
 from vaedis.data._npz import Npy, Npz
-from vaedis.data._own import MOST_LABELS, MOST_NAMES, Refused, Source, keys_of, shown
+from vaedis.data._own import MOST_KEYS, MOST_LABELS, MOST_NAMES, Refused, Source, keys_of, shown
 from vaedis.data.table import Table
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
@@ -142,6 +142,8 @@ def _image_key(source: Source, key: str | None) -> str:
 
 def _known(source: Source, known: Sequence[str]) -> list[str]:
     """Arrays of known names: those at the top in the order of `known`, or else those in groups."""
+    if len(source.keys) > MOST_KEYS:
+        raise Refused(f"{shown(source.path)} has more than {MOST_KEYS:,} arrays; name those of images and labels, or give sizes.")
     top = [key for key in known if key in source.keys]
     return top or [key for name in known for key in source.keys if key.endswith(f"/{name}")]
 

@@ -18,6 +18,7 @@ from vaedis.data.base import FactorData, as_floats
 from vaedis.factors import FactorSpace, integers
 
 _SAMPLED_FOR_CONSTANTS = 4096
+_LARGEST_NUMBER = 2**62
 # of a channel's mean std: below it is rounding, as one pixel in 4,096 images of a million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
 # of a factor's range: numbers that differ by less do so by rounding, as 0.1 + 0.2 and 0.3 do
@@ -121,7 +122,8 @@ class Table(FactorData):
         self.values = {factor.name: factor.values for factor in factors}
         self.alphabetical = tuple(factor.name for factor in factors if factor.alphabetical)
         self.factors = FactorSpace([factor.name for factor in factors], [len(factor.values) for factor in factors])
-        self.codes = np.stack([factor.codes for factor in factors], 1).astype(np.int64)
+        # columns lie together, as they are read one by one
+        self.codes = np.stack([factor.codes for factor in factors]).astype(np.int64).T
         # a product of many sizes may not fit 64 bits, but then it is no grid either
         self.grid = self.factors.size == len(self)
         self._row = np.arange(len(self))
@@ -238,10 +240,7 @@ class Table(FactorData):
         """
         f = self.factors.position(factor)
         size = self.factors.sizes[f]
-        # one number for each combination of the others, kept small as columns are added
-        group = np.zeros(len(self), np.int64)
-        for other in (k for k in range(len(self.factors)) if k != f):
-            group = np.unique(group * self.factors.sizes[other] + self.codes[:, other], return_inverse=True)[1]
+        group = self._combinations([k for k in range(len(self.factors)) if k != f])
         cell = group * size + self.codes[:, f]
         usable = np.flatnonzero(np.bincount(np.unique(cell) // size) > 1)
         complete = most is None or len(usable) <= most
@@ -255,6 +254,18 @@ class Table(FactorData):
             group=torch.from_numpy(np.searchsorted(usable, group[rows])),
             complete=complete,
         )
+
+    def _combinations(self, factors: Sequence[int]) -> np.ndarray:
+        """Return one number for each combination of some factors, from 0 and in their order: int64, shape (n,)."""
+        number = np.zeros(len(self), np.int64)
+        numbers = 1
+        for k in factors:
+            if numbers > _LARGEST_NUMBER // self.factors.sizes[k]:
+                number = np.unique(number, return_inverse=True)[1]
+                numbers = len(self)
+            number = number * self.factors.sizes[k] + self.codes[:, k]
+            numbers *= self.factors.sizes[k]
+        return np.unique(number, return_inverse=True)[1]
 
     def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw images at random, with replacement: Tensor of int64, shape (n,)."""

@@ -214,7 +214,7 @@ class Tally:
         self.sets = zeros(sets, 3)
         self.same = zeros(3)
         self.smallest, self.largest, self.width, self.shift = math.inf, 0.0, 0.0, math.nan
-        self.beyond = 0.0
+        self.beyond = -math.inf
         self.counts = torch.zeros(size * (_BINS + 1), dtype=torch.int64, device=device)
         self.waiting: list[Tensor] = []
         self.traversals = 0
@@ -283,8 +283,11 @@ class Tally:
             return
         if math.isnan(self.shift):
             self.shift = float(distances.mean())
-        self.smallest = min(self.smallest, float(distances.min()))
-        self.largest = max(self.largest, float(distances.max()), float(own.max()) if not self.symmetric else 0.0)
+        smallest, largest = float(distances.min()), float(distances.max())
+        if not (math.isfinite(smallest) and math.isfinite(largest)):
+            raise ValueError("The loss gives NaN or infinite distances between images of this data set; mend it, or choose another loss.")
+        self.smallest = min(self.smallest, smallest)
+        self.largest = max(self.largest, largest, float(own.max()) if not self.symmetric else 0.0)
         beyond = d if self.symmetric else d - own_of_target
         self.beyond = max(self.beyond, float((beyond if known is None else beyond[known]).max()))
 
