@@ -244,7 +244,9 @@ def test_a_signal_to_all_processes_of_a_sweep_stops_it_with_one_line(tmp_path, n
     os.killpg(process.pid, number)
     err = ended(process)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, 4 of them with a checkpoint; the same command goes on."]
+    checkpoints = len(set((tmp_path / "out" / "checkpoints").glob("*")))
+    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, {checkpoints} of them with a checkpoint; the same command goes on."]
+    assert 2 <= checkpoints < 4  # of those that wait for a worker there is none
     assert process.returncode == 128 + number
     assert not list((tmp_path / "out" / "checkpoints").glob("stop-*"))
     wait_for(lambda: not running(process.pid))

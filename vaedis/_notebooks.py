@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -56,8 +57,11 @@ def check_value(name: str, value: Any) -> None:
             check_value(name, item)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            check_value(name, key)
+            if not isinstance(key, str):
+                raise ValueError(f"Parameter {name!r} cannot have the key {key!r}; give text, as in {{'key': 1}}.")
             check_value(name, item)
+    elif isinstance(value, str) and not value.isprintable() and re.search("[\0\ud800-\udfff]", value):
+        raise ValueError(f"Parameter {name!r} cannot be {value!r}, which no file of text can hold.")
     elif value is not None and not isinstance(value, bool | int | float | str):
         kind = type(value).__name__
         raise ValueError(f"Parameter {name!r} cannot be {value!r}, a {kind}; give a number, text, True, False, None, a list or a mapping.")

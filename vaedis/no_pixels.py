@@ -186,6 +186,8 @@ def run_missing(
     """
     store, started, longest, done = store or Store(), time.perf_counter(), 0.0, 0
     todo = [s for s in missing(experiment, scale=scale, store=store, also=also) if seeds is None or s.seed in seeds]
+    if todo:
+        store.check_writable(experiment, scale.name)
     folder = store.root / "checkpoints" if _checkpoint.available() else None
     if folder is not None:
         _forget_stored(folder, store.keys(experiment, scale.name))
