@@ -31,7 +31,7 @@ def from_markdown(root: Path, name: str) -> Any:
     """Return a chapter as a notebook without outputs, as Jupytext reads it."""
     import jupytext
 
-    return jupytext.reads((root / "book" / f"{name}.md").read_text(encoding="utf-8"), fmt="md:myst")
+    return jupytext.reads(_runs.read_page(root / "book" / f"{name}.md"), fmt="md:myst")
 
 
 def read(path: Path) -> Any:
@@ -169,7 +169,7 @@ def as_the_book_reads_it(root: Path, name: str) -> Any:
     from myst_nb.core.read import read_myst_markdown_notebook
 
     path = root / "book" / f"{name}.md"
-    return read_myst_markdown_notebook(path.read_text(encoding="utf-8"), path=path)
+    return read_myst_markdown_notebook(_runs.read_page(path), path=path)
 
 
 def with_outputs(notebook: Any, run: Any) -> Any:
