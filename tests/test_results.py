@@ -631,7 +631,7 @@ def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
         tmp_path.chmod(0o777)
         results.Store(tmp_path).add(_row(0), {"a": np.zeros(1)})
         tmp_path.chmod(0o700)
-        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop"), {"a": np.zeros(1)})
+        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop", scores={"mig": 0.1, "dci": 0.5}), {"a": np.zeros(1)})
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("fig9-laptop", "fig11-laptop")] == [0o777, 0o700]
@@ -661,6 +661,9 @@ def test_values_are_picked_by_columns_and_by_options(tmp_path):
     assert sorted(found.values("mig", grid_spacing=2)) == [1, 3]
     assert found.values("mig", grid_spacing=2, weight=3).tolist() == [3]
     assert found.values("mig", grid_spacing=9).tolist() == []
+    for seed, score in enumerate((None, float("nan"), float("inf"))):
+        store.add(results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": score}))
+    assert sorted(store.best("fig9").values("mig")) == [0, 1, 2, 3]
     assert found.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
 
 
@@ -728,6 +731,9 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
         lambda content: content[: len(content) // 2],
         lambda content: content.replace(b"lowest", b"lovest"),
         lambda content: content.replace(b"0.72", b"O.72"),
+        lambda content: content.replace(b"0.72", b""),
+        lambda content: content.replace(b"0.72", b"inf"),
+        lambda content: content.replace(b"0.72", b"nan"),
         lambda content: content.replace(b"ada-gvae,mig", b"ada-gvae\xffmig"),
         lambda content: content.replace(b",1,", b",", 1),
     ],
@@ -756,7 +762,7 @@ def test_specifications_with_numbers_of_numpy_can_be_stored(tmp_path):
     spec = RunSpec(data_options={"grid_spacing": np.int64(2)}, model_options={"hidden": np.array([8, 8])}, model="mlp")
     assert spec.key == RunSpec(data_options={"grid_spacing": 2}, model_options={"hidden": (8, 8)}, model="mlp").key
     store = results.Store(tmp_path)
-    store.add(results.make_row(spec, "fig9", "laptop"))
+    store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.1, "dci": 0.5}))
     (row,) = store.rows("fig9", "laptop")
     assert results.spec_of(row) == spec
 

@@ -12,6 +12,7 @@ import datetime
 import errno
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -42,6 +43,7 @@ __all__ = [
     "Store",
     "commit",
     "default_root",
+    "is_number",
     "make_row",
     "matches",
     "published",
@@ -105,7 +107,7 @@ class Found:
     failed: list[Row]
 
     def values(self, column: str, **where: Any) -> np.ndarray:
-        """Return one column of the rows that match, as an array of float.
+        """Return one column of the rows that match, as an array of float; a row that has no finite number there is left out.
 
         Parameters
         ----------
@@ -113,7 +115,7 @@ class Found:
         **where
             Columns and the values they must have; a data set's or loss's option counts as a column.
         """
-        return np.array([row[column] for row in self.rows if matches(row, where)], float)
+        return np.array([row[column] for row in self.rows if matches(row, where) and is_number(row[column])], float)
 
     def describe(self) -> str:
         """Return one phrase for a caption: the profile, the number of runs and their length."""
@@ -606,6 +608,11 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
     if not row["key"] or not row["status"]:
         raise ValueError("no key or status")
     return row | {column: text for column, text in line.items() if column not in COLUMNS}
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a row has a finite number in a column."""
+    return value is not None and math.isfinite(value)
 
 
 def matches(row: Row, where: Mapping[str, Any]) -> bool:
