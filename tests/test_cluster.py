@@ -340,6 +340,20 @@ def test_workers_share_the_processors_that_the_process_may_use(tmp_path, specs, 
     assert threads == [allowed]
 
 
+def test_no_more_workers_start_than_there_are_runs(tmp_path, specs, monkeypatch):
+    asked = []
+    client = types.SimpleNamespace(cluster=io.StringIO())
+    monkeypatch.setattr(_cluster, "connect", lambda workers, scheduler: asked.append(workers) or contextlib.nullcontext(client))
+    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(()))
+    store = results.Store(tmp_path)
+    sweep.Sweep("fig9", SCALE, store, device="cpu", workers=100_000, quiet=True).run()
+    assert asked == [len(specs)]
+    for spec in specs:
+        store.add(results.make_row(spec, "fig9", "smoke", scores={"mig": 0.5, "dci": 0.5}))
+    assert sweep.Sweep("fig9", SCALE, store, device="cpu", workers=2, quiet=True).run() == 0
+    assert asked == [len(specs)]
+
+
 def test_a_folder_of_its_own_makes_no_run_of_the_store_again(tmp_path, specs, monkeypatch):
     monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path / "store"))
     done = specs[0]
