@@ -1,5 +1,6 @@
 """The chapters keep to the conventions; runs are current or gone; the built pages stand alone."""
 
+import codecs
 import importlib.util
 import os
 import re
@@ -467,12 +468,29 @@ def test_the_parameter_that_the_readme_sets_exists():
     assert any(name in _notebooks.parameters(_notebooks.from_markdown(ROOT, notebook)) for notebook in NOTEBOOKS)
 
 
-@pytest.mark.parametrize("content", ["../_toc.yml", "", "a: [", "format: jb-book"])
+@pytest.mark.parametrize(
+    "content", ["../_toc.yml", "", "a: [", "format: jb-book", "&a [*a]", "[" * 5_000 + "]" * 5_000, "a: &a [x]\nchapters: [*a, *a]\n"]
+)
 def test_a_broken_table_of_contents_is_told_before_a_notebook_runs(small, content):
     (small / "_toc.yml").write_text(content)
     with pytest.raises(ValueError, match=r"_toc.yml .*restore it: git checkout"):
         book.run_notebooks(small, "smoke")
     assert not (small / "_build").exists()
+
+
+def test_pages_may_be_named_with_their_suffix_and_begin_with_a_mark(small):
+    names, cells = _runs.notebooks(small), _runs.code_cells((small / "book" / "one.md").read_text())
+    (small / "_toc.yml").write_text((small / "_toc.yml").read_text().replace("one", "one.md"))
+    (small / "book" / "one.md").write_bytes(codecs.BOM_UTF8 + (small / "book" / "one.md").read_bytes())
+    assert _runs.notebooks(small) == names
+    assert [cell.source for cell in _notebooks.from_markdown(small, "one").cells if cell.cell_type == "code"] == cells
+
+
+def test_a_page_that_is_no_text_is_named(small):
+    with (small / "book" / "one.md").open("ab") as page:
+        page.write(b"\xff")
+    with pytest.raises(ValueError, match=r"^book/one.md is no text in UTF-8; .* git checkout book/one.md\.$"):
+        book.run_notebooks(small, "smoke")
 
 
 def test_a_copy_of_the_table_of_contents_that_differs_is_told(small, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vaedis import _interrupt, book, cli
+from vaedis import _interrupt, _notebooks, book, cli
 
 
 def test_params_are_literals_where_they_read_as_such():
@@ -23,10 +23,55 @@ def test_params_are_literals_where_they_read_as_such():
     assert cli.parse_param("note=" + "(" * 10_000) == ("note", "(" * 10_000)
 
 
-@pytest.mark.parametrize("text", ["seed", "=1", "a b=1"])
+@pytest.mark.parametrize("text", ["seed", "=1", "a b=1", "class=1", "None=1", "\uff53eed=1"])
 def test_params_that_are_none(text):
     with pytest.raises(ValueError, match="name=value"):
         cli.parse_param(text)
+
+
+@pytest.mark.parametrize("value", [{(1, 2): 3}, {1: 2}, {None: 1}, "\0", "\ud800", ["a\udcff"]])
+def test_values_that_a_notebook_could_not_be_given_as_they_are_are_refused(value):
+    with pytest.raises(ValueError, match=r"^Parameter 'seed' cannot .*\.$"):
+        _notebooks.check_value("seed", value)
+    for text in ("a\nb", "é", "", "\t", "${x}"):
+        _notebooks.check_value("seed", {text: [text]})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes descriptors as a shell does")
+@pytest.mark.parametrize(("streams", "prints"), [("<&-", True), (">&-", False), ("2>&-", True), ("<&- >&- 2>&-", False)])
+def test_streams_that_are_closed_are_no_error(tmp_path, streams, prints):
+    run = f"import sys; from vaedis.cli import main; sys.exit(main(['results', '--out', {str(tmp_path)!r}]))"
+    done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {streams}', sys.executable, run], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith("missing:") == prints
+
+
+def test_a_lack_of_memory_is_one_sentence(monkeypatch, capsys):
+    def build(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(book, "build", build)
+    assert cli.main(["book"]) == 1
+    assert capsys.readouterr().err == "vaedis: there is not enough memory for this.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sweep", "fig9", "--dry-run", "--out", ""], "The name of the folder is empty"),
+        (["sweep", "fig9", "--no-pixels", "--dry-run", "--out", " "], "The name of the folder is empty"),
+        (["results", "merge", ""], "The name of the folder is empty"),
+        (["results", "--out", "nosuch"], "There is no folder nosuch"),
+        (["results", "--out", __file__], "There is no folder"),
+        (["sweep", "fig9", "--out", __file__], "is no folder to store results in"),
+    ],
+)
+def test_folders_that_are_none_are_refused(capsys, words, says):
+    assert cli.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("vaedis: ")
+    assert says in line
 
 
 def test_book_gets_the_options(monkeypatch):

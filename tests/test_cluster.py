@@ -244,7 +244,9 @@ def test_a_signal_to_all_processes_of_a_sweep_stops_it_with_one_line(tmp_path, n
     os.killpg(process.pid, number)
     err = ended(process)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, 4 of them with a checkpoint; the same command goes on."]
+    checkpoints = len(set((tmp_path / "out" / "checkpoints").glob("*")))
+    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, {checkpoints} of them with a checkpoint; the same command goes on."]
+    assert 2 <= checkpoints < 4  # of those that wait for a worker there is none
     assert process.returncode == 128 + number
     assert not list((tmp_path / "out" / "checkpoints").glob("stop-*"))
     wait_for(lambda: not running(process.pid))
@@ -336,6 +338,20 @@ def test_workers_share_the_processors_that_the_process_may_use(tmp_path, specs, 
     monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(threads.append(job.threads) or ()))
     sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, quiet=True).run()
     assert threads == [allowed]
+
+
+def test_no_more_workers_start_than_there_are_runs(tmp_path, specs, monkeypatch):
+    asked = []
+    client = types.SimpleNamespace(cluster=io.StringIO())
+    monkeypatch.setattr(_cluster, "connect", lambda workers, scheduler: asked.append(workers) or contextlib.nullcontext(client))
+    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(()))
+    store = results.Store(tmp_path)
+    sweep.Sweep("fig9", SCALE, store, device="cpu", workers=100_000, quiet=True).run()
+    assert asked == [len(specs)]
+    for spec in specs:
+        store.add(results.make_row(spec, "fig9", "smoke", scores={"mig": 0.5, "dci": 0.5}))
+    assert sweep.Sweep("fig9", SCALE, store, device="cpu", workers=2, quiet=True).run() == 0
+    assert asked == [len(specs)]
 
 
 def test_a_folder_of_its_own_makes_no_run_of_the_store_again(tmp_path, specs, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import types
 
 import numpy as np
 import pytest
@@ -140,6 +141,17 @@ def test_a_population_stops_when_it_is_asked_to_and_goes_on(tmp_path, steps):
     store = Store(tmp_path)
     options = {"scale": TOY, "store": store, "device": "cpu", "quiet": True}
     assert no_pixels.run_missing("fig9", stop=lambda: len(steps) >= 3, **options) == 0
+    assert no_pixels.run_missing("fig9", **options) == 3
+    assert len(steps) == RUN.steps
+
+
+def test_a_budget_stops_a_population_that_takes_longer(tmp_path, monkeypatch, steps):
+    options = {"scale": TOY, "store": Store(tmp_path), "device": "cpu", "quiet": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(no_pixels, "time", types.SimpleNamespace(perf_counter=lambda: float(len(steps))))
+        assert no_pixels.run_missing("fig9", seconds=2, **options) == 0
+    assert 2 <= len(steps) < RUN.steps
+    assert list((tmp_path / "checkpoints").glob("*.safetensors"))
     assert no_pixels.run_missing("fig9", **options) == 3
     assert len(steps) == RUN.steps
 

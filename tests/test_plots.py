@@ -64,6 +64,14 @@ def test_every_run_of_figure_9_is_a_point():
         assert sorted(points) == pytest.approx(sorted(v * factor for v in scores.values()))
 
 
+def test_figure_9_leaves_out_runs_without_a_score():
+    found = _found({("ada-gvae", s, k): 1 / s for s in (1, 8) for k in range(2)})
+    found.rows[0]["mig"] = None
+    found.rows[1]["dci"] = float("nan")
+    panels = plots.scores_by_spacing(found).axes
+    assert [len(panel.lines[0].get_xdata()) for panel in panels] == [3, 3]
+
+
 def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings():
     published = [{"framework": "ada-gvae", "metric": "mig", "grid_spacing": 1.0, "lowest": 0.7, "highest": 0.9}]
     few = plots.scores_by_spacing(_found({("ada-gvae", s, 0): 1 / s for s in (1, 2, 4, 8)}), published=published)

@@ -1,5 +1,7 @@
 """The store: rows survive, whatever happens."""
 
+import codecs
+import csv
 import errno
 import io
 import itertools
@@ -251,6 +253,89 @@ def test_a_damaged_header_takes_no_row_with_it(tmp_path):
     assert sorted(row["seed"] for row in store.rows("fig9", "laptop")) == [0, 1, 7]
 
 
+def test_the_mark_that_spreadsheets_put_before_utf_8_is_no_name(tmp_path):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    store.add(_row(0))
+    before = path.read_bytes()
+    path.write_bytes(codecs.BOM_UTF8 + before)
+    assert [row["seed"] for row in store.rows("fig9", "laptop")] == [0]
+    store.add(_row(0))
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_header_in_another_order_gives_no_score_another_name(tmp_path):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    store.add(_row(0))
+    (names, values) = (next(csv.reader([line])) for line in path.read_text().splitlines())
+    order = sorted(range(len(names)), key=lambda k: {"mig": "dci", "dci": "mig"}.get(names[k], names[k]))
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows([[names[k] for k in order], [values[k] for k in order]])
+    path.write_text(lines.getvalue())
+    (row,) = store.rows("fig9", "laptop")
+    assert (row["mig"], row["dci"]) == (_row(0)["mig"], _row(0)["dci"])
+    path.write_text(lines.getvalue().replace("key", "k", 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert store.rows("fig9", "laptop") == []
+    assert "line 2 is no row of results (the damaged names of the columns are in another order)" in str(caught[1].message)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "too large"])
+def test_a_table_that_cannot_be_read_is_named_and_counts_as_missing_and_is_not_replaced(tmp_path, kind):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "dangling link":
+        path.symlink_to(tmp_path / "gone")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 30)
+    with pytest.warns(results.DamagedFile, match=f"{path.name} cannot be read .*, so its runs count as missing; bring it back"):
+        assert store.best("fig9") is None
+    for refuse in (lambda: store.add(_row(0)), lambda: store.check_writable("fig9", "laptop")):
+        with pytest.raises(OSError, match=f"{path.name} cannot be read"):
+            refuse()
+    assert list(results.Store(tmp_path / "other").tables()) == []
+    if kind == "too large":
+        with pytest.raises(ValueError, match=r"^Nothing was taken in, because .* \(it takes more than 256 MB\); mend"):
+            results.Store(tmp_path / "other").merge(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda arrays: {**arrays, "loss": np.array(["x"] * 4)}, "loss holds no numbers"),
+        (lambda arrays: {**arrays, "loss": arrays["loss"][:3]}, "a course has another length than steps"),
+        (lambda arrays: {**arrays, "separation/a": np.zeros((2, 2))}, "a course has another length than learnt_steps"),
+        (lambda arrays: {name: array for name, array in arrays.items() if name != "x/b"}, "matrices of its factors do not belong together"),
+        (lambda arrays: {**arrays, "z/a": np.zeros((3, 2))}, "matrices of its factors do not belong together"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_damaged(tmp_path, change, says):
+    store, row = results.Store(tmp_path / "store"), _row(0)
+    arrays = {name: np.zeros(4) for name in ("steps", "loss", "recon", "kl")}
+    arrays |= {f"{level}/{factor}": np.zeros((2, 2)) for level in ("factors", "x", "z", "kl", "reconstruction") for factor in "ab"}
+    arrays |= {"learnt_steps": np.zeros(2), "separation/a": np.zeros(2), "anything/else": np.zeros((5, 1))}
+    store.add(row, arrays)
+    assert store.arrays(row).keys() == arrays.keys()
+    store.add(row, change(arrays))
+    with pytest.warns(results.DamagedFile, match=says):
+        assert store.arrays(row) == {}
+    with pytest.raises(ValueError, match=says):
+        results.Store(tmp_path / "other").merge(tmp_path / "store")
+
+
+def test_what_cannot_be_stored_is_refused_before_a_run(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is no folder to store results in; name another one"):
+        results.Store(tmp_path / "file").check_writable("fig9", "laptop")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OSError, match=r"Results cannot be stored in .* \(Permission denied\); name another folder\."):
+        results.Store(tmp_path / "store").check_writable("fig9", "laptop")
+
+
 def test_lines_that_end_as_on_windows_are_read(tmp_path):
     store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
     store.add(_row(0))
@@ -492,17 +577,24 @@ def test_a_lock_of_another_user_can_be_taken(tmp_path, monkeypatch):
 
 
 def test_who_waits_for_a_lock_says_so_once(tmp_path, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
     monkeypatch.setattr(_files, "_QUIET_SECONDS", 0.05)
+    waits = threading.Event()
+    take = _files._take
+
+    def note(handle, how):
+        if how == fcntl.LOCK_EX:  # without LOCK_NB: it has said that it waits
+            waits.set()
+        return take(handle, how)
+
+    monkeypatch.setattr(_files, "_take", note)
     with _files.locked(tmp_path):
         waiting = threading.Thread(target=results.Store(tmp_path).add, args=(_row(0),))
         waiting.start()
-        said = ""
-        while not said:
-            said = capsys.readouterr().err
+        waits.wait()
         assert waiting.is_alive()
     waiting.join()
-    assert said == f"vaedis: waiting until another process has written to {tmp_path}\n"
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == f"vaedis: waiting until another process has written to {tmp_path}\n"
     assert len(results.Store(tmp_path).rows("fig9", "laptop")) == 1
 
 
@@ -539,7 +631,7 @@ def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
         tmp_path.chmod(0o777)
         results.Store(tmp_path).add(_row(0), {"a": np.zeros(1)})
         tmp_path.chmod(0o700)
-        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop"), {"a": np.zeros(1)})
+        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop", scores={"mig": 0.1, "dci": 0.5}), {"a": np.zeros(1)})
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("fig9-laptop", "fig11-laptop")] == [0o777, 0o700]
@@ -569,6 +661,9 @@ def test_values_are_picked_by_columns_and_by_options(tmp_path):
     assert sorted(found.values("mig", grid_spacing=2)) == [1, 3]
     assert found.values("mig", grid_spacing=2, weight=3).tolist() == [3]
     assert found.values("mig", grid_spacing=9).tolist() == []
+    for seed, score in enumerate((None, float("nan"), float("inf"))):
+        store.add(results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": score}))
+    assert sorted(store.best("fig9").values("mig")) == [0, 1, 2, 3]
     assert found.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
 
 
@@ -636,6 +731,9 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
         lambda content: content[: len(content) // 2],
         lambda content: content.replace(b"lowest", b"lovest"),
         lambda content: content.replace(b"0.72", b"O.72"),
+        lambda content: content.replace(b"0.72", b""),
+        lambda content: content.replace(b"0.72", b"inf"),
+        lambda content: content.replace(b"0.72", b"nan"),
         lambda content: content.replace(b"ada-gvae,mig", b"ada-gvae\xffmig"),
         lambda content: content.replace(b",1,", b",", 1),
     ],
@@ -664,7 +762,7 @@ def test_specifications_with_numbers_of_numpy_can_be_stored(tmp_path):
     spec = RunSpec(data_options={"grid_spacing": np.int64(2)}, model_options={"hidden": np.array([8, 8])}, model="mlp")
     assert spec.key == RunSpec(data_options={"grid_spacing": 2}, model_options={"hidden": (8, 8)}, model="mlp").key
     store = results.Store(tmp_path)
-    store.add(results.make_row(spec, "fig9", "laptop"))
+    store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.1, "dci": 0.5}))
     (row,) = store.rows("fig9", "laptop")
     assert results.spec_of(row) == spec
 

@@ -78,8 +78,8 @@ def connect(workers: int, scheduler: str | None) -> Any:
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
                 memory_limit=0,
-                # that a busy worker takes seconds to end is no news
-                silence_logs=logging.ERROR,
+                # how workers end is no news, nor that they lose each other when a second interrupt ends the sweep
+                silence_logs=logging.CRITICAL,
             )
             return distributed.Client(cluster)
     if not scheduler.startswith("tls://"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cpus() -> int:
@@ -21,20 +23,32 @@ def usable_cpus() -> int:
     True
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(_CGROUP)
-    return max(1, allowed if quota is None else min(allowed, math.ceil(quota)))
+    quotas = [_quota(folder) for folder in _groups()]
+    return max(1, min([allowed, *(math.ceil(quota) for quota in quotas if quota is not None)]))
 
 
-def _quota(root: Path) -> float | None:
+def _groups() -> set[Path]:
+    """Return the folders of the control groups that this process is in, those around them included: each may set a limit."""
+    # in a container its own group is the top
+    folders = {_CGROUP, _CGROUP / "cpu"}
+    with contextlib.suppress(OSError, ValueError):
+        for line in _OWN_GROUPS.read_text().splitlines():
+            number, controls, path = line.split(":", 2)
+            group = PurePosixPath(path.strip("/"))
+            # version 2 has the number 0; ".." leads out of what a container sees
+            if (number == "0" or "cpu" in controls.split(",")) and ".." not in group.parts:
+                top = _CGROUP if number == "0" else _CGROUP / "cpu"
+                folders.update(top / folder for folder in (group, *group.parents))
+    return folders
+
+
+def _quota(folder: Path) -> float | None:
     """Return the processors that a control group of version 2 or 1 allows, or None if it sets no limit."""
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        limit, period = (folder / "cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit = (root / "cpu/cpu.cfs_quota_us").read_text()
-        period = (root / "cpu/cpu.cfs_period_us").read_text()
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        limit = (folder / "cpu.cfs_quota_us").read_text()
+        period = (folder / "cpu.cfs_period_us").read_text()
         return int(limit) / int(period) if int(limit) > 0 else None
-    except (OSError, ValueError):
-        return None
+    return None

@@ -56,6 +56,26 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
+def read_plain(path: Path, most: int) -> bytes:
+    """Return what a plain file holds, nothing if there is none; pipes and devices, which may never end, are not opened.
+
+    Raises
+    ------
+    OSError
+        If it is no plain file, takes more than `most` bytes, or cannot be read; the message names it.
+    """
+    if not os.path.lexists(path):
+        return b""
+    if not path.is_file():
+        raise OSError(f"{path} cannot be read (it is no plain file)")
+    try:
+        if path.stat().st_size > most:
+            raise OSError(f"it takes more than {most // 1024**2} MB")
+        return path.read_bytes()
+    except OSError as problem:
+        raise OSError(f"{path} cannot be read ({problem.strerror or problem})") from None
+
+
 def make_folder(path: Path) -> None:
     """Make a folder in one that exists, unless it is there, open to whom that one is: a store may belong to two users."""
     with contextlib.suppress(FileExistsError):

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -30,7 +31,7 @@ def from_markdown(root: Path, name: str) -> Any:
     """Return a chapter as a notebook without outputs, as Jupytext reads it."""
     import jupytext
 
-    return jupytext.reads((root / "book" / f"{name}.md").read_text(encoding="utf-8"), fmt="md:myst")
+    return jupytext.reads(_runs.read_page(root / "book" / f"{name}.md"), fmt="md:myst")
 
 
 def read(path: Path) -> Any:
@@ -56,8 +57,11 @@ def check_value(name: str, value: Any) -> None:
             check_value(name, item)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            check_value(name, key)
+            if not isinstance(key, str):
+                raise ValueError(f"Parameter {name!r} cannot have the key {key!r}; give text, as in {{'key': 1}}.")
             check_value(name, item)
+    elif isinstance(value, str) and not value.isprintable() and re.search("[\0\ud800-\udfff]", value):
+        raise ValueError(f"Parameter {name!r} cannot be {value!r}, which no file of text can hold.")
     elif value is not None and not isinstance(value, bool | int | float | str):
         kind = type(value).__name__
         raise ValueError(f"Parameter {name!r} cannot be {value!r}, a {kind}; give a number, text, True, False, None, a list or a mapping.")
@@ -165,7 +169,7 @@ def as_the_book_reads_it(root: Path, name: str) -> Any:
     from myst_nb.core.read import read_myst_markdown_notebook
 
     path = root / "book" / f"{name}.md"
-    return read_myst_markdown_notebook(path.read_text(encoding="utf-8"), path=path)
+    return read_myst_markdown_notebook(_runs.read_page(path), path=path)
 
 
 def with_outputs(notebook: Any, run: Any) -> Any:

@@ -93,18 +93,26 @@ def pages(root: Path) -> list[str]:
     """Return the names of the book's pages, without suffix, in the order of the table of contents."""
     import yaml
 
-    def walk(node: Any) -> list[str]:
+    names: list[str] = []
+
+    def walk(node: Any) -> None:
         if isinstance(node, list):
-            return [name for item in node for name in walk(item)]
-        if not isinstance(node, dict):
-            return []
-        own = [str(node[key]) for key in ("root", "file") if key in node]
-        return own + [name for key in ("parts", "chapters", "sections") for name in walk(node.get(key))]
+            for item in node:
+                walk(item)
+        elif isinstance(node, dict):
+            names.extend(str(node[key]).removesuffix(".md") for key in ("root", "file") if key in node)
+            for key in ("parts", "chapters", "sections"):
+                walk(node.get(key))
 
     try:
-        return walk(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
-    except (yaml.YAMLError, FileNotFoundError, UnicodeDecodeError):
-        raise ValueError("_toc.yml cannot be read as YAML; restore it: git checkout _toc.yml book/_toc.yml.") from None
+        text = (root / "_toc.yml").read_text(encoding="utf-8")
+        # an alias may contain itself, or stand for millions of pages
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise yaml.YAMLError
+        walk(yaml.safe_load(text))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError, RecursionError):
+        raise ValueError("_toc.yml cannot be read as YAML without aliases; restore it: git checkout _toc.yml book/_toc.yml.") from None
+    return names
 
 
 def notebooks(root: Path) -> list[str]:
@@ -114,10 +122,19 @@ def notebooks(root: Path) -> list[str]:
         path = root / "book" / f"{name}.md"
         if not path.is_file():
             raise ValueError(f"_toc.yml names {name!r}, but book/{name}.md does not exist; write the page or remove the entry.")
-        header = re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)
+        try:
+            text = read_page(path)
+        except UnicodeDecodeError:
+            raise ValueError(f"book/{name}.md is no text in UTF-8; save it as such, or restore it: git checkout book/{name}.md.") from None
+        header = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
         if header and re.search(r"^kernelspec:", header[1], re.MULTILINE):
             found.append(name)
     return found
+
+
+def read_page(path: Path) -> str:
+    """Return the text of a page, without the mark that some editors put before UTF-8; Sphinx leaves it out too."""
+    return path.read_text(encoding="utf-8-sig")
 
 
 def code_cells(text: str) -> list[str]:
@@ -174,7 +191,7 @@ def run_key(root: Path, name: str, profile: str, params: Mapping[str, Any], dige
     """
     parts: dict[str, Any] = {
         "name": name,
-        "code": code_cells((root / "book" / f"{name}.md").read_text(encoding="utf-8")),
+        "code": code_cells(read_page(root / "book" / f"{name}.md")),
         "project": digest or project_digest(root),
         "profile": profile,
         "params": dict(params),

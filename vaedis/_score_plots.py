@@ -9,7 +9,7 @@ import numpy as np
 
 from vaedis._plot_style import COLOURS, CURVES, MARKERS, NAMES, SCORES, Axes, Figure, draw_picture, note_runs, plt, styled
 from vaedis.learning import DRAWN, Learning
-from vaedis.results import Found
+from vaedis.results import Found, is_number
 
 
 @styled
@@ -37,7 +37,7 @@ def scores_by_spacing(found: Found, *, published: Sequence[Mapping[str, Any]] = 
                     axes.plot(
                         [x, x], [line["lowest"], line["highest"]], color=colour, alpha=0.22, linewidth=9, solid_capstyle="butt", zorder=1
                     )
-            x = _spacings(found, framework)
+            x = _spacings(found, framework, score)
             y = found.values(score, framework=framework)
             if not len(x):
                 continue
@@ -151,8 +151,10 @@ def where_learning_ends(
     return figure
 
 
-def _spacings(found: Found, framework: str) -> np.ndarray:
-    return np.array([row["data_options"]["grid_spacing"] for row in found.rows if row["framework"] == framework], float)
+def _spacings(found: Found, framework: str, score: str) -> np.ndarray:
+    """Return the spacing of each run that `Found.values` has the score of."""
+    rows = [row for row in found.rows if row["framework"] == framework and is_number(row[score])]
+    return np.array([row["data_options"]["grid_spacing"] for row in rows], float)
 
 
 def _quartic(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, rng: np.random.Generator) -> None:

@@ -11,11 +11,14 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaedis import _checkpoint
 from vaedis._text import plain
 from vaedis.experiments import GRIDS, PROFILES, profile
+
+if TYPE_CHECKING:
+    from vaedis.results import Store
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -34,7 +37,7 @@ def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     sweep.add_argument("--budget", metavar="TIME", help="stop cleanly before this time is up: 90s, 25m, 2h")
     sweep.add_argument("--shard", default="1/1", metavar="I/N", help="run the i-th of n shares only, for array jobs")
     sweep.add_argument("--retry-failed", action="store_true", help="run again what failed")
-    sweep.add_argument("--out", type=Path, metavar="DIR", help="store rows and checkpoints there (default: results/)")
+    sweep.add_argument("--out", metavar="DIR", help="store rows and checkpoints there (default: results/)")
     sweep.add_argument(
         "--no-pixels", action="store_true", help="the same with small networks that see coordinates in place of images, in this process"
     )
@@ -44,12 +47,25 @@ def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     results = commands.add_parser("results", parents=[common], help="print what is stored and what is missing, or merge a folder")
     results.add_argument("--experiment", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     results.add_argument("--profile", help="only this one")
-    results.add_argument("--out", type=Path, metavar="DIR", help="the store (default: results/)")
+    results.add_argument("--out", metavar="DIR", help="the store (default: results/)")
     results.set_defaults(run=_results)
     actions = results.add_subparsers(metavar="merge DIR")
     merge = actions.add_parser("merge", parents=[common], help="take in what a sweep wrote elsewhere with --out")
-    merge.add_argument("folder", type=Path)
+    merge.add_argument("folder")
     merge.set_defaults(run=_merge)
+
+
+def _folder(text: str) -> Path:
+    """Return the folder that was named; a ValueError for an empty name, as of a variable of the shell that is not set."""
+    if not text.strip():
+        raise ValueError("The name of the folder is empty; name one, or leave out --out for results/.")
+    return Path(text)
+
+
+def _store(args: argparse.Namespace) -> Store:
+    from vaedis.results import Store
+
+    return Store(None if args.out is None else _folder(args.out))
 
 
 def parse_time(text: str) -> float:
@@ -92,7 +108,7 @@ def _sweep(args: argparse.Namespace) -> int:
     _check.one_of("experiment", args.experiment, [*GRIDS, "plan"])
     _check.count("--workers", args.workers, 0)
     _check.one_of("precision", args.precision, PRECISIONS)
-    store = Store(args.out)
+    store = _store(args)
     sweep = Sweep(
         args.experiment,
         profile(args.profile),
@@ -162,7 +178,7 @@ def _sweep_without_pixels(args: argparse.Namespace) -> int:
         if getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')} does not go with --no-pixels, which has one profile and trains populations here.")
     seconds = parse_time(args.budget) if args.budget else None
-    store, also = Store(args.out), Store() if args.out else None
+    store, also = _store(args), Store() if args.out else None
     if args.dry_run:
         for spec in no_pixels.missing(args.experiment, store=store, also=also):
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
@@ -202,9 +218,10 @@ def describe(row: dict) -> str:
 
 def _results(args: argparse.Namespace) -> int:
     from vaedis import _check, sweep
-    from vaedis.results import Store
 
-    store = Store(args.out)
+    store = _store(args)
+    if args.out and not store.root.is_dir():
+        raise ValueError(f"There is no folder {plain(args.out)}; name one that a sweep wrote to.")
     if args.profile:
         _check.one_of("profile", args.profile, sorted({*PROFILES, *(scale for _, scale in store.tables())}))
     for name in args.experiment:
@@ -242,8 +259,6 @@ def _spread(values: list[float | None]) -> str:
 
 
 def _merge(args: argparse.Namespace) -> int:
-    from vaedis.results import Store
-
-    counts = Store(args.out).merge(args.folder)
+    counts = _store(args).merge(_folder(args.folder))
     print(f"{counts['taken']} runs taken in, {counts['known']} known already")
     return 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import keyword
 import os
 import select
 import signal
 import sys
 import traceback
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130 after an interrupt.
     """
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # what an encoding lacks is printed as an escape, and ends no command
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -46,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vaedis: interrupted", file=sys.stderr)
         return 130
+    except MemoryError:
+        print("vaedis: there is not enough memory for this.", file=sys.stderr)
+        return 1
     except (ValueError, RuntimeError, ImportError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             # who read it has seen enough, as in `vaedis results | head`; what is still to be flushed goes nowhere
@@ -55,6 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(plain(f"vaedis: {error}"), file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
+
+
+def _open_closed_streams() -> None:
+    """Put what leads nowhere in the place of streams that were closed: files that are opened later would take their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _nobody_reads() -> bool:
@@ -104,7 +121,8 @@ def parse_param(text: str) -> tuple[str, Any]:
         If there is no name or no equals sign.
     """
     name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
+    # Python itself would read other forms of a letter as the same one, and give the parameter another name
+    if not equals or not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:
         raise ValueError(f"--param {text!r} is not of the form name=value, as in --param seed=1.")
     try:
         return name, ast.literal_eval(value)

@@ -169,7 +169,7 @@ def run_missing(
     seeds : sequence of int, optional
         Only these.
     seconds : float, optional
-        Start no population that would likely end later than this, judged by the longest so far.
+        Stop with a checkpoint when they are over, and start no population that would likely end later, judged by the longest so far.
     most : int
         Members of a population.
     quiet : bool
@@ -186,15 +186,21 @@ def run_missing(
     """
     store, started, longest, done = store or Store(), time.perf_counter(), 0.0, 0
     todo = [s for s in missing(experiment, scale=scale, store=store, also=also) if seeds is None or s.seed in seeds]
+    if todo:
+        store.check_writable(experiment, scale.name)
     folder = store.root / "checkpoints" if _checkpoint.available() else None
     if folder is not None:
         _forget_stored(folder, store.keys(experiment, scale.name))
+
+    def over() -> bool:
+        return (stop is not None and stop()) or (seconds is not None and time.perf_counter() - started >= seconds)
+
     for population in populations(todo, most):
         before = time.perf_counter()
         if seconds is not None and before - started + longest > seconds:
             break
         try:
-            trained = fit(population, device=device, checkpoint=folder, deadline=stop)
+            trained = fit(population, device=device, checkpoint=folder, deadline=over)
         except TrainingStopped:
             break
         rows = [row_of(run, experiment, scale) for run in trained]

@@ -6,10 +6,13 @@ arrays that figures are drawn from. A row carries its specification, its scores,
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime
+import errno
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -40,6 +43,7 @@ __all__ = [
     "Store",
     "commit",
     "default_root",
+    "is_number",
     "make_row",
     "matches",
     "published",
@@ -68,7 +72,13 @@ _NUMBERS |= {name: float for name in (*_SCORES, "images_per_second", "seconds")}
 
 # they become parts of paths
 _KEY = re.compile(r"[0-9a-f]{16}")
-_NAME = re.compile(r"\w[\w.-]*")
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+# groups of arrays that hold a matrix for each factor, as `scoring.summarise` makes them
+_LEVELS = ("factors", "x", "z", "kl", "reconstruction")
+# what has a value for each of some steps; a slash ends the name of a group
+_COURSES = {"steps": ("loss", "recon", "kl"), "learnt_steps": ("separation/", "reconstructed/"), "course_steps": ("course/",)}
+# bytes; a row takes less than 1 kB
+_LARGEST_TABLE = 256 * 1024**2
 
 
 def default_root() -> Path:
@@ -97,7 +107,7 @@ class Found:
     failed: list[Row]
 
     def values(self, column: str, **where: Any) -> np.ndarray:
-        """Return one column of the rows that match, as an array of float.
+        """Return one column of the rows that match, as an array of float; a row that has no finite number there is left out.
 
         Parameters
         ----------
@@ -105,7 +115,7 @@ class Found:
         **where
             Columns and the values they must have; a data set's or loss's option counts as a column.
         """
-        return np.array([row[column] for row in self.rows if matches(row, where)], float)
+        return np.array([row[column] for row in self.rows if matches(row, where) and is_number(row[column])], float)
 
     def describe(self) -> str:
         """Return one phrase for a caption: the profile, the number of runs and their length."""
@@ -140,27 +150,28 @@ class Store:
         return self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
 
     def _read(self, experiment: str, profile: str) -> _Table:
-        """Return a table as it is; each line that cannot be read is named in a warning."""
+        """Return a table as it is; each line that cannot be read is named in a warning. An OSError if the file cannot be read."""
         path = self._table(experiment, profile)
         table = _Table([], [], [])
-        if not path.exists():
-            return table
-        # bytes that are no text spoil their line only, and are written back as they were
-        text = path.read_bytes().decode(errors="surrogateescape")
+        # a spreadsheet's mark of UTF-8 is no name of a column; bytes that are no text spoil their line only, and are written back
+        text = _files.read_plain(path, _LARGEST_TABLE).removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape")
         lines: dict[str, int] = {}
+        columns: Sequence[str] = COLUMNS
         for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
             try:
                 fields = _fields(line)
                 if number > 1:
-                    row = _read_row(table.columns or COLUMNS, fields)
+                    row = _read_row(columns, fields)
                     _check_row(row, experiment, profile)
                     if row["key"] in lines:
                         raise ValueError(f"the run of line {lines[row['key']]} again")
                     lines[row["key"]] = number
                     table.rows.append(row)
                 elif "key" in fields and len(set(fields)) == len(fields):
+                    columns = fields
                     table.columns.extend(fields)
                 else:
+                    columns = COLUMNS if _in_our_order(fields) else ()
                     raise ValueError("the names of the columns were expected")
             except (ValueError, TypeError, KeyError, RecursionError, csv.Error) as problem:
                 table.corrupt.append(line)
@@ -178,8 +189,36 @@ class Store:
         CorruptRow
             For each line that cannot be read, and each that repeats a run, with the file and the line's number. It is skipped, and never
             deleted.
+        DamagedFile
+            If the file itself cannot be read; all of its runs count as missing then.
         """
-        return self._read(experiment, profile).rows
+        try:
+            return self._read(experiment, profile).rows
+        except OSError as problem:
+            warnings.warn(f"{problem}, so its runs count as missing; bring it back with git checkout.", DamagedFile, stacklevel=2)
+            return []
+
+    def check_writable(self, experiment: str, profile: str) -> None:
+        """Make the folder, and raise what `add` would raise there, before hours are spent on what cannot be stored.
+
+        Raises
+        ------
+        ValueError
+            If the store is no folder, or its lock is no plain file.
+        OSError
+            If nothing can be written into it, or the table of this experiment and profile cannot be read.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise ValueError(f"{self.root} is no folder to store results in; name another one.")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            with _files.locked(self.root):
+                pass
+        except OSError as problem:
+            raise OSError(f"Results cannot be stored in {self.root} ({problem.strerror or problem}); name another folder.") from problem
+        _files.read_plain(self._table(experiment, profile), _LARGEST_TABLE)
 
     def tables(self) -> list[tuple[str, str]]:
         """Return the experiments and profiles that have a table: (experiment, profile), sorted."""
@@ -291,9 +330,9 @@ class Store:
         path = self._table(experiment, profile)
         _check_plain(path)
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CorruptRow)
+            warnings.simplefilter("always")
             rows = self.rows(experiment, profile)
-        problems = [str(w.message).replace(" and is skipped; mend it.", "") for w in caught]
+        problems = [str(w.message).replace(" and is skipped; mend it.", "").partition(", so its runs")[0] for w in caught]
         problems += [f"{path}: run {r['key']} is not the one that its line describes" for r in rows if spec_of(r).key != r["key"]]
         if problems:
             more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
@@ -307,7 +346,7 @@ class Store:
             return {}
         _check_plain(path)
         try:
-            return _files.load_npz(path)
+            return _load_arrays(path)
         except ValueError as problem:
             raise ValueError(f"Nothing more is taken in, because {problem}; copy it again, or delete the line of this run.") from None
 
@@ -323,7 +362,7 @@ class Store:
         if path is None or not path.is_file():
             return {}
         try:
-            return _files.load_npz(path)
+            return _load_arrays(path)
         except (ValueError, OSError) as problem:
             warnings.warn(
                 f"{problem}, so the run's arrays count as missing; bring it back with git checkout, or delete the run's line in "
@@ -378,6 +417,38 @@ class _Table:
             writer.writerow({name: _to_text(name, row.get(name)) for name in names})
         text.writelines(f"{line}\n" for line in self.corrupt)
         return text.getvalue().encode(errors="surrogateescape")
+
+
+def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a run; a ValueError if they are damaged, or are not of the form that a sweep gives them."""
+    arrays = _files.load_npz(path)
+    try:
+        _check_arrays(arrays)
+    except ValueError as problem:
+        raise ValueError(f"{path} cannot be read ({problem})") from None
+    return arrays
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise a ValueError if arrays are no numbers, or do not belong together."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} holds no numbers")
+    shapes = [_shapes(arrays, f"{level}/") for level in _LEVELS]
+    levels = [level for level in shapes if level]
+    square = all(len(shape) == 2 and shape[0] == shape[1] for level in levels for shape in level.values())
+    if not square or any(level != levels[0] for level in levels):
+        raise ValueError("the matrices of its factors do not belong together")
+    for steps, names in _COURSES.items():
+        courses = [shape for name in names for shape in _shapes(arrays, name).values()]
+        if steps in arrays and any(shape != arrays[steps].shape for shape in courses):
+            raise ValueError(f"a course has another length than {steps}")
+
+
+def _shapes(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays of a group, by the rest of their names; or of the one array of that name."""
+    is_group = group.endswith("/")
+    return {n.removeprefix(group): a.shape for n, a in arrays.items() if (n.startswith(group) if is_group else n == group)}
 
 
 def _check_plain(path: Path) -> None:
@@ -505,7 +576,15 @@ def _fields(line: str) -> list[str]:
     return next(csv.reader([line], strict=True), [])
 
 
+def _in_our_order(fields: Sequence[str]) -> bool:
+    """Tell whether what can be read of a damaged header leaves it possible that its columns are ours, in our order."""
+    known = [COLUMNS.index(name) for name in fields if name in COLUMNS]
+    return known == sorted(known)
+
+
 def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
+    if not columns:
+        raise ValueError("the damaged names of the columns are in another order")
     if len(fields) > len(columns):
         raise ValueError("more fields than columns")
     line = dict(zip(columns, fields, strict=False))
@@ -529,6 +608,11 @@ def _read_row(columns: Sequence[str], fields: Sequence[str]) -> Row:
     if not row["key"] or not row["status"]:
         raise ValueError("no key or status")
     return row | {column: text for column, text in line.items() if column not in COLUMNS}
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a row has a finite number in a column."""
+    return value is not None and math.isfinite(value)
 
 
 def matches(row: Row, where: Mapping[str, Any]) -> bool:

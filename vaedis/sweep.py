@@ -80,6 +80,8 @@ def run_missing(
     """
     scale, store = experiments.profile(profile), store or Store()
     todo = missing(experiment, scale, store)[:most]
+    if todo:
+        store.check_writable(experiment, scale.name)
     started, longest = time.perf_counter(), 0.0
     progress = Progress(experiment, len(todo), sum(map(_images, todo)), quiet=quiet)
     for spec in todo:
@@ -122,7 +124,7 @@ class Sweep:
     Attributes
     ----------
     ended, failed, stopped : int
-        How many runs are stored, how many of these failed, and how many were stopped with a checkpoint.
+        How many runs are stored, how many of these failed, and how many have a checkpoint from which they go on.
     asked_to_stop : bool
         Set it, from a signal handler for instance, to stop cleanly.
     """
@@ -165,18 +167,19 @@ class Sweep:
             _check.positive("seconds", self.seconds)
         if self.scheduler is None:  # workers of a cluster elsewhere may have other devices than this machine
             resolve_precision(self.precision, resolve_device(self.device))
-        todo = self.todo()
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        self.store.root.mkdir(parents=True, exist_ok=True)
+        self.store.check_writable(self.experiment, self.scale.name)
+        todo = self.todo()
         _files.make_folder(self.checkpoints)
         self._forget_stored()
         before = self._progress_kept()
         progress = Progress(self.experiment, len(todo), sum(map(_images, todo)), quiet=self.quiet)
-        outcomes = self._on_cluster(todo, deadline, progress) if self.workers or self.scheduler else self._here(todo, deadline, progress)
+        on_cluster = bool(todo) and bool(self.workers or self.scheduler)
+        outcomes = self._on_cluster(todo, deadline, progress) if on_cluster else self._here(todo, deadline, progress)
         try:
             for spec, outcome in outcomes:
                 if outcome is None:
-                    self.stopped += 1
+                    self.stopped += self._has_checkpoint(spec.key)
                     continue
                 self._keep(*outcome)
                 shutil.rmtree(self.checkpoints / spec.key, ignore_errors=True)
@@ -197,12 +200,15 @@ class Sweep:
         try:
             self.store.add(row, arrays)
         except OSError as problem:
-            kept = any((self.checkpoints / row["key"]).glob("*.safetensors"))
+            kept = "its checkpoint is kept" if self._has_checkpoint(row["key"]) else "it has no checkpoint and is lost"
             raise OSError(
                 f"A run ended and could not be stored in {self.store.root} ({problem}); "
-                f"{'its checkpoint is kept' if kept else 'it has no checkpoint and is lost'}: make room, and start the sweep again. "
+                f"{kept}: make room, and start the sweep again. "
                 f"The run: {brief(row)}"
             ) from problem
+
+    def _has_checkpoint(self, key: str) -> bool:
+        return any((self.checkpoints / key).glob("*.safetensors"))
 
     def _progress_kept(self) -> set[str]:
         """The checkpoints in which at least one step was taken."""
@@ -253,10 +259,11 @@ class Sweep:
             progress.tick()
             return self.asked_to_stop or _is_over(deadline)
 
+        workers = min(self.workers, len(todo))  # more would have nothing to do
         # torch's own number heeds OMP_NUM_THREADS
-        threads = max(1, min(usable_cpus() // self.workers, torch.get_num_threads())) if self.scheduler is None else None
+        threads = max(1, min(usable_cpus() // workers, torch.get_num_threads())) if self.scheduler is None else None
         job = _cluster.Job(self.experiment, self.scale, self.device, self.precision, self.checkpoints.resolve(), threads)
-        with _cluster.connect(self.workers, self.scheduler) as client:
+        with _cluster.connect(workers, self.scheduler) as client:
             try:
                 yield from _cluster.run(client, todo, job, stop)
             finally:

@@ -13,7 +13,7 @@ from vaedis.claims._latents import order_claims
 from vaedis.claims._scores import loss_claims, spacing_claims
 from vaedis.data import load
 from vaedis.learning import ALIVE, where_learning_ends
-from vaedis.results import Found, Store
+from vaedis.results import Found, Store, is_number
 
 _BETA_PAGE = "05b_smaller_beta"
 
@@ -203,7 +203,7 @@ def _by_seed(pair: list[Found], score: str) -> statistics.Interval | None:
     # a GPU draws other numbers than a CPU, so that equal seeds are no pair there
     if len({row.get("device") for found in pair for row in found.rows}) > 1:
         return statistics.difference(*(found.values(score) for found in pair))
-    first, second = ({row["seed"]: row[score] for row in found.rows} for found in pair)
+    first, second = ({row["seed"]: row[score] for row in found.rows if is_number(row[score])} for found in pair)
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None
