@@ -283,11 +283,8 @@ class Tally:
             return
         if math.isnan(self.shift):
             self.shift = float(distances.mean())
-        smallest, largest = float(distances.min()), float(distances.max())
-        if not (math.isfinite(smallest) and math.isfinite(largest)):
-            raise ValueError("The loss gives NaN or infinite distances between images of this data set; mend it, or choose another loss.")
-        self.smallest = min(self.smallest, smallest)
-        self.largest = max(self.largest, largest, float(own.max()) if not self.symmetric else 0.0)
+        self.smallest = min(self.smallest, float(distances.min()))
+        self.largest = max(self.largest, float(distances.max()), float(own.max()) if not self.symmetric else 0.0)
         beyond = d if self.symmetric else d - own_of_target
         self.beyond = max(self.beyond, float((beyond if known is None else beyond[known]).max()))
 
