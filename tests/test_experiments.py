@@ -363,7 +363,7 @@ def test_the_settings_profile_has_those_of_table_a4_on_data_that_is_no_stand_in(
         ({"model_options": {"a": [{2: 1}]}}, "the names in model_options must be text, not 2"),
         ({"data_options": None}, "data_options must be a mapping from names to values, not None"),
         ({"loss_options": [1]}, r"loss_options must be a mapping from names to values, not \[1\]"),
-        ({"data": 3}, r"data must be the name of a data set, not int; give data of your own to fit\(data=...\)"),
+        ({"data": 3}, r"data must be the name of a data set, not a int; give your own as in fit\(spec, data=mine\)"),
         ({"loss": None}, "loss must be the name of a loss or a Loss, not None"),
     ],
 )

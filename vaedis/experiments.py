@@ -91,10 +91,6 @@ class RunSpec:
     def __post_init__(self):
         for name in ("data_options", "loss_options", "model_options"):
             object.__setattr__(self, name, _options(name, getattr(self, name)))
-        if not isinstance(self.data, str):
-            raise ValueError(
-                f"data must be the name of a data set, not {type(self.data).__name__}; give data of your own to fit(data=...)."
-            )
         if not (isinstance(self.loss, str) or hasattr(self.loss, "distance")):
             raise ValueError(f"loss must be the name of a loss or a Loss, not {self.loss!r}.")
         if not isinstance(self.standardise, bool):
