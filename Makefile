@@ -14,8 +14,9 @@ PYTEST_ARGS ?=
 book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
 
+# Two processes; the tests of one file stay together, since some share what is slow to make.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
