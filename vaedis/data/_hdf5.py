@@ -15,6 +15,7 @@ from vaedis.data._own import (
     IN_MEMORY,
     LONGEST_TEXT,
     MOST_KEYS,
+    RELEASED,
     Refused,
     check_images,
     check_inflated,
@@ -32,8 +33,6 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_CHUNK = 2**27
 # a random row costs as many as its chunk has; from here on the array is copied instead
 _MOST_ROWS_OF_CHUNK = 16
-# of a copy, so many bytes lie in memory at a time
-_RELEASED = 2**27
 _MOST_LINKS = 20
 _MOST_GROUPS = 1_000
 _FILTERS = {
@@ -216,7 +215,7 @@ class Hdf5:
                 part = blocks.read(block)
                 target[block] = part
                 copied += part.nbytes
-                if copied > _RELEASED:
+                if copied > RELEASED:
                     release(copy)
                     copied = 0
         return copy

@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from vaedis.data._own import (
+    RELEASED,
     Refused,
     check_images,
     check_inflated,
@@ -26,8 +27,6 @@ from vaedis.data._own import (
 )
 
 _BLOCK = 2**20
-# of a copy, so many bytes lie in memory at a time
-_RELEASED = 2**27
 _ENCRYPTED = 1
 # zipfile inflates bzip2 and LZMA without a bound on memory, and numpy writes neither
 _OTHER_METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
@@ -179,7 +178,7 @@ def _fill(content: np.ndarray, file: IO[bytes]) -> None:
             raise EOFError("its data end early")
         content[start : start + len(block)] = np.frombuffer(block, np.uint8)
         start += len(block)
-        if start % _RELEASED < len(block):
+        if start % RELEASED < len(block):
             release(content)
     if file.read(1):
         raise ValueError("it is longer than its header says")

@@ -19,6 +19,8 @@ from vaedis._text import plain
 
 # larger arrays go to a temporary file, from which rows are read as they are needed
 IN_MEMORY = 2**28
+# of a copy, so many bytes lie in memory at a time
+RELEASED = 2**27
 # images of one colour inflate 1,000 times; real ones rarely more than 200 times
 MOST_INFLATED = 500
 MOST_LABELS = 20_000_000
