@@ -1,10 +1,12 @@
 """Images a second from each data set, beside disent 0.8.0 and h5py, and how long `vd.load` takes.
 
-    python benchmarks/data.py --peer-python PATH --out benchmarks/data.md    # PATH: an interpreter that has disent 0.8.0
-    python benchmarks/data.py --set-up DIR                                   # makes that environment first (it downloads several gigabytes)
+    python benchmarks/data.py --peer-python PATH --out benchmarks/data.md    # PATH: an interpreter
+    that has disent 0.8.0 python benchmarks/data.py --set-up DIR                                   #
+    makes that environment first (it downloads several gigabytes)
 
-Needs h5py. What is compared is measured in turn, several rounds of each, and the medians are compared. h5py reads dSprites as disent stores
-it: one chunk an image, gzip level 4; the file is written to a temporary folder first, which takes minutes.
+Needs h5py. What is compared is measured in turn, several rounds of each, and the medians are
+compared. h5py reads dSprites as disent stores it: one chunk an image, gzip level 4; the file is
+written to a temporary folder first, which takes minutes.
 """
 
 from __future__ import annotations
@@ -33,8 +35,14 @@ from vaedis.data import DATA_SETS, FactorData
 PEER = Path(__file__).with_name("peer_data.py")
 BATCH = 256
 # those that are made on demand; options that keep a data set from storing what it made
-RENDERED: dict[str, dict] = {"dsprites": {"packed": False}, "shapes3d": {}, "xysquares": {}, "xyobject": {}}
-# run in a process of its own: milliseconds of the import, and of the first and the second time that a data set is loaded and shows a batch
+RENDERED: dict[str, dict] = {
+    "dsprites": {"packed": False},
+    "shapes3d": {},
+    "xysquares": {},
+    "xyobject": {},
+}
+# run in a process of its own: milliseconds of the import, and of the first and the second time that
+# a data set is loaded and shows a batch
 LOADING = """
 import sys, time
 times = [time.perf_counter()]
@@ -59,7 +67,9 @@ def rate(once: Callable[[], object], seconds: float) -> float:
     return done / (time.perf_counter() - started)
 
 
-def random_batches(data: FactorData, batch: int = BATCH, *, observations: bool = False) -> Callable[[], object]:
+def random_batches(
+    data: FactorData, batch: int = BATCH, *, observations: bool = False
+) -> Callable[[], object]:
     """What draws a batch at random and makes its 8-bit images, or what a network takes."""
     generator = torch.Generator().manual_seed(0)
     make = data.observations if observations else data.images
@@ -70,7 +80,12 @@ def write_hdf5(path: Path, data: FactorData, images: int) -> None:
     """Store images as disent stores dSprites."""
     with h5py.File(path, "w") as file:
         stored = file.create_dataset(
-            "data", (images, *data.shape), "uint8", chunks=(1, *data.shape), compression="gzip", compression_opts=4
+            "data",
+            (images, *data.shape),
+            "uint8",
+            chunks=(1, *data.shape),
+            compression="gzip",
+            compression_opts=4,
         )
         for index in torch.arange(images).split(8192):
             stored[int(index[0]) : int(index[-1]) + 1] = data.images(index).numpy()
@@ -87,7 +102,9 @@ def hdf5_batches(file: h5py.File, *, listed: bool) -> Callable[[], object]:
 def peer(python: str, name: str, seconds: float) -> dict:
     """Run one measurement in disent's environment."""
     words = [python, str(PEER), name, str(BATCH), str(seconds)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run(
+        words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+    )
     if done.returncode:
         raise SystemExit(f"The peer failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -95,7 +112,9 @@ def peer(python: str, name: str, seconds: float) -> dict:
 
 def rendering(say: Callable[[str], None], names: list[str], rounds: int, seconds: float) -> None:
     """Table of images a second, rendered on demand."""
-    say("| rendered on demand, images/s | one by one | batches of 256 | batches of 256, as a network takes them |\n|---|---|---|---|")
+    say(
+        "| rendered on demand, images/s | one by one | batches of 256 | batches of 256, as a network takes them |\n|---|---|---|---|"
+    )
     for name in names:
         data = vd.load(name, **RENDERED[name])
         sides = {
@@ -116,7 +135,15 @@ def rendering(say: Callable[[str], None], names: list[str], rounds: int, seconds
         say(f"\nAll 737,280 images of dSprites into {kept / 1e6:.0f} MB: {took}.")
 
 
-def batches(say: Callable[[str], None], names: list[str], python: str, folder: Path, images: int, rounds: int, seconds: float) -> None:
+def batches(
+    say: Callable[[str], None],
+    names: list[str],
+    python: str,
+    folder: Path,
+    images: int,
+    rounds: int,
+    seconds: float,
+) -> None:
     """Table of random batches a second, beside the peers."""
     versions: dict = {}
 
@@ -124,18 +151,25 @@ def batches(say: Callable[[str], None], names: list[str], python: str, folder: P
         versions.update(peer(python, name, seconds))
         return versions["batches_per_second"]
 
-    say("\n| random batches of 256, a second | vaedis | peer | ratio | the peer |\n|---|---|---|---|---|")
+    say(
+        "\n| random batches of 256, a second | vaedis | peer | ratio | the peer |\n|---|---|---|---|---|"
+    )
     for name in names:
         data = vd.load(name, **({"packed": True} if name == "dsprites" else {}))
         ours = {"ours": lambda d=data: rate(random_batches(d), seconds)}
         if name in ("xysquares", "xyobject"):
-            found, label = in_turn(ours | {"peer": lambda n=name: of_peer(n)}, rounds), "disent's own data class"
+            found, label = (
+                in_turn(ours | {"peer": lambda n=name: of_peer(n)}, rounds),
+                "disent's own data class",
+            )
         elif name == "dsprites":
             path = folder / "dsprites.hdf5"
             write_hdf5(path, data, images)
             with h5py.File(path) as file:
                 reads = {
-                    f"h5py, {how}": lambda f=file, o=listed: rate(hdf5_batches(f, listed=o), seconds)
+                    f"h5py, {how}": lambda f=file, o=listed: rate(
+                        hdf5_batches(f, listed=o), seconds
+                    )
                     for how, listed in (("image by image", False), ("a sorted list", True))
                 }
                 found = in_turn(ours | reads, rounds)
@@ -146,19 +180,31 @@ def batches(say: Callable[[str], None], names: list[str], python: str, folder: P
             say(f"| {name} | {shown(in_turn(ours, rounds)['ours'])} | – | – | none measured |")
             continue
         ratio = statistics.median(found["ours"]) / statistics.median(found["peer"])
-        say(f"| {name} | {shown(found['ours'])} | {shown(found['peer'])} | {ratio:,.0f} | {label} |")
+        say(
+            f"| {name} | {shown(found['ours'])} | {shown(found['peer'])} | {ratio:,.0f} | {label} |"
+        )
     if versions:
-        say(f"\nh5py {h5py.__version__}; disent {versions['disent']} with numpy {versions['numpy']}.")
+        say(
+            f"\nh5py {h5py.__version__}; disent {versions['disent']} with numpy {versions['numpy']}."
+        )
 
 
 def loading(say: Callable[[str], None], names: list[str], rounds: int) -> None:
     """Table of milliseconds for `vd.load` and a first batch."""
-    say("\n| `vd.load` and a batch of 256, ms | in a new process | again in the same | the imports before it |\n|---|---|---|---|")
+    say(
+        "\n| `vd.load` and a batch of 256, ms | in a new process | again in the same | the imports before it |\n|---|---|---|---|"
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     for name in names:
         runs = []
         for _ in range(rounds):
-            done = subprocess.run([sys.executable, "-c", LOADING, name], capture_output=True, text=True, check=True, env=environment)
+            done = subprocess.run(
+                [sys.executable, "-c", LOADING, name],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=environment,
+            )
             runs.append([float(word) for word in done.stdout.split()])
         imports, cold, warm = (list(column) for column in zip(*runs, strict=True))
         say(f"| {name} | {shown(cold)} | {shown(warm)} | {shown(imports)} |")
@@ -166,14 +212,24 @@ def loading(say: Callable[[str], None], names: list[str], rounds: int) -> None:
 
 def main() -> None:
     """Measure, print the tables in Markdown, and write them if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
-    parser.add_argument("--set-up", type=Path, metavar="DIR", help="make that environment here first")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables to this file, too")
+    parser.add_argument(
+        "--set-up", type=Path, metavar="DIR", help="make that environment here first"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the tables to this file, too"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
-    parser.add_argument("--images", type=int, default=737_280, help="how many images of dSprites h5py reads from")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; disent and h5py read with one")
+    parser.add_argument(
+        "--images", type=int, default=737_280, help="how many images of dSprites h5py reads from"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of torch; disent and h5py read with one"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     python = str(set_up(options.set_up)) if options.set_up else options.peer_python
@@ -189,9 +245,13 @@ def main() -> None:
     names = [name for name in RENDERED if name in DATA_SETS]
     say("# Data sets beside disent 0.8.0 and h5py\n")
     arguments = f"--rounds {options.rounds} --seconds {options.seconds:g} --images {options.images} --threads {options.threads}"
-    say(f"Made by `benchmarks/data.py {arguments}`; 8-bit images unless said otherwise. Medians, with the lowest and the highest.\n")
+    say(
+        f"Made by `benchmarks/data.py {arguments}`; 8-bit images unless said otherwise. Medians, with the lowest and the highest.\n"
+    )
     load = f"load {os.getloadavg()[0]:.1f} at the start"
-    say(f"{platform.machine()}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}, torch {torch.__version__}.\n")
+    say(
+        f"{platform.machine()}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}, torch {torch.__version__}.\n"
+    )
     rendering(say, names, options.rounds, options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         batches(say, names, python, Path(folder), options.images, options.rounds, options.seconds)

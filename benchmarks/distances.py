@@ -1,19 +1,23 @@
-"""Exact distances along all factors of dSprites beside sampling them and beside general distance functions, in one run.
+"""Exact distances along all factors of dSprites beside sampling them and beside general distance
+functions, in one run.
 
     python benchmarks/distances.py [--threads 2] [--repeats 3] > benchmarks/distances.md
 
-Each contender runs in a process of its own, in turn, and the median of the repeats counts. Before the clock starts it does the same once
-for eight other traversals, so that what libraries set up at their first call counts for none. All read the same images from the package's
-renderer, packed beforehand. Contenders:
+Each contender runs in a process of its own, in turn, and the median of the repeats counts. Before
+the clock starts it does the same once for eight other traversals, so that what libraries set up at
+their first call counts for none. All read the same images from the package's renderer, packed
+beforehand. Contenders:
 
 - numpy: what the authors' plotting script does: random traversals, all pairs of each, differences squared and averaged in float32;
 - scipy: ``cdist(x, x, "sqeuclidean")`` of each traversal; torch: ``torch.cdist(x, x) ** 2`` of blocks of traversals;
-- vaedis: ``distances.along``, on the same number of traversals, and on as many as it needs for the same standard error when it spreads
+- vaedis: ``distances.factor_distances``, on the same number of traversals, and on as many as it needs for the same standard error when it spreads
   them evenly (``sampling="spread"``, its default).
 
-How many those are is measured first, in the same run: the root mean square error of the mean matrix's entries, over 100 seeds, beside that
-of 256 independent traversals, which is known exactly, both from the matrices of all traversals. Over all 18,432 and more of each factor,
-which leaves no error, the others' seconds are those of their 256 traversals times the number needed, since they take no less for each.
+How many those are is measured first, in the same run: the root mean square error of the mean
+matrix's entries, over 100 seeds, beside that of 256 independent traversals, which is known exactly,
+both from the matrices of all traversals. Over all 18,432 and more of each factor, which leaves no
+error, the others' seconds are those of their 256 traversals times the number needed, since they
+take no less for each.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ import numpy as np
 import torch
 
 import vaedis as vd
-from vaedis.distances._along import spread_sets
+from vaedis.distances.factor_distances import spread_sets
 
 FACTORS = ("shape", "scale", "orientation", "position_x", "position_y")
 SAMPLE = 256
@@ -82,10 +86,14 @@ def measure(contender: str, factor: str, threads: int) -> dict:
 
     def once(traversals: int, seed: int) -> np.ndarray:
         if contender in OTHERS:
-            bases = data.factors.sample_index(traversals, generator=torch.Generator().manual_seed(seed))
+            bases = data.factors.sample_index(
+                traversals, generator=torch.Generator().manual_seed(seed)
+            )
             return OTHERS[contender](data, factor, bases)
         sampling = "independent" if contender == "vaedis" else "spread"
-        return vd.distances.along(data, factors=[factor], traversals=traversals, sampling=sampling, seed=seed)[factor].matrix
+        return vd.distances.factor_distances(
+            data, factors=[factor], traversals=traversals, sampling=sampling, seed=seed
+        )[factor].matrix
 
     sampled = factor != "all"
     if sampled:
@@ -93,9 +101,11 @@ def measure(contender: str, factor: str, threads: int) -> dict:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     if sampled:
-        matrix = once(int(contender.removeprefix("spread")) if contender.startswith("spread") else SAMPLE, 0)
+        matrix = once(
+            int(contender.removeprefix("spread")) if contender.startswith("spread") else SAMPLE, 0
+        )
     elif contender == "exact":
-        vd.distances.along(data)
+        vd.distances.factor_distances(data)
         matrix = np.zeros(1)
     else:
         x = torch.rand(2048, 2048)
@@ -106,11 +116,18 @@ def measure(contender: str, factor: str, threads: int) -> dict:
         matrix = np.zeros(1)
     seconds = time.perf_counter() - start
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "grown": (grown - before) / 1e3, "peak": grown / 1e3, "mean": float(matrix.mean())}
+    return {
+        "seconds": seconds,
+        "grown": (grown - before) / 1e3,
+        "peak": grown / 1e3,
+        "mean": float(matrix.mean()),
+    }
 
 
 def needed_when_spread(factor: str, threads: int) -> dict:
-    """How many spread traversals have the error of `SAMPLE` independent ones, and both errors relative to the mean distance."""
+    """How many spread traversals have the error of `SAMPLE` independent ones, and both errors
+    relative to the mean distance.
+    """
     torch.set_num_threads(threads)
     data = vd.load("dsprites", packed=True)
     space = data.factors
@@ -149,7 +166,11 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.one:
         contender, factor = arguments.one
-        found = needed_when_spread(factor, arguments.threads) if contender == "needed" else measure(contender, factor, arguments.threads)
+        found = (
+            needed_when_spread(factor, arguments.threads)
+            if contender == "needed"
+            else measure(contender, factor, arguments.threads)
+        )
         print(json.dumps(found))
         sys.exit()
 
@@ -157,12 +178,17 @@ if __name__ == "__main__":
 
     def in_its_own_process(*job: str) -> dict:
         command = [sys.executable, __file__, "--threads", str(arguments.threads), "--one", *job]
-        out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+        out = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=environment
+        ).stdout
         return json.loads(out.splitlines()[-1])
 
     spread = {factor: in_its_own_process("needed", factor) for factor in FACTORS}
     ours = {factor: ("vaedis", f"spread{spread[factor]['traversals']}") for factor in FACTORS}
-    jobs = [(c, f) for f in FACTORS for c in (*OTHERS, *ours[f])] + [("exact", "all"), ("peak", "all")]
+    jobs = [(c, f) for f in FACTORS for c in (*OTHERS, *ours[f])] + [
+        ("exact", "all"),
+        ("peak", "all"),
+    ]
     runs: dict = {job: [] for job in jobs}
     for _ in range(arguments.repeats):
         for job in jobs:
@@ -171,25 +197,50 @@ if __name__ == "__main__":
     space = vd.load("dsprites").factors
     import scipy
 
-    print(f"dSprites, rendered, {space.size:,} images of 64×64. {platform.machine()}, {arguments.threads} threads, median of ", end="")
-    print(f"{arguments.repeats}. torch {torch.__version__}, numpy {np.__version__}, scipy {scipy.__version__}.\n")
-    theirs = {factor: {name: median(name, factor, arguments.threads) for name in OTHERS} for factor in FACTORS}
+    print(
+        f"dSprites, rendered, {space.size:,} images of 64×64. {platform.machine()}, {arguments.threads} threads, median of ",
+        end="",
+    )
+    print(
+        f"{arguments.repeats}. torch {torch.__version__}, numpy {np.__version__}, scipy {scipy.__version__}.\n"
+    )
+    theirs = {
+        factor: {name: median(name, factor, arguments.threads) for name in OTHERS}
+        for factor in FACTORS
+    }
     needed = dict.fromkeys(OTHERS, 0.0)
-    heads = "".join(f" {name} |" for name in OTHERS) + " vaedis |" + "".join(f" vs {name} |" for name in OTHERS)
+    heads = (
+        "".join(f" {name} |" for name in OTHERS)
+        + " vaedis |"
+        + "".join(f" vs {name} |" for name in OTHERS)
+    )
     for factor in FACTORS:
         mean = median("vaedis", factor, arguments.threads)["mean"]
         for name, found in theirs[factor].items():
             assert abs(found["mean"] / mean - 1) < 1e-4, (factor, name, found, mean)
-            needed[name] += found["seconds"] * space.size / space.sizes[space.position(factor)] / SAMPLE
+            needed[name] += (
+                found["seconds"] * space.size / space.sizes[space.position(factor)] / SAMPLE
+            )
 
     def row(which: dict[str, str]) -> str:
         """Seconds of some factors together, each with the contender that is ours, and the ratios."""
-        mine = sum(median(contender, factor, arguments.threads)["seconds"] for factor, contender in which.items())
+        mine = sum(
+            median(contender, factor, arguments.threads)["seconds"]
+            for factor, contender in which.items()
+        )
         others = [sum(theirs[factor][name]["seconds"] for factor in which) for name in OTHERS]
-        return " | ".join([f"{one:.2f}" for one in others] + [f"{mine:.4f}"] + [f"{one / mine:.1f}×" for one in others])
+        return " | ".join(
+            [f"{one:.2f}" for one in others]
+            + [f"{mine:.4f}"]
+            + [f"{one / mine:.1f}×" for one in others]
+        )
 
-    print(f"Seconds for the standard error of {SAMPLE} independent traversals, and how many times vaedis is as fast; it spreads its own ")
-    print(f"evenly, the others take {SAMPLE}. In brackets the error of a matrix's entry, relative to the mean, of theirs and of ours:\n")
+    print(
+        f"Seconds for the standard error of {SAMPLE} independent traversals, and how many times vaedis is as fast; it spreads its own "
+    )
+    print(
+        f"evenly, the others take {SAMPLE}. In brackets the error of a matrix's entry, relative to the mean, of theirs and of ours:\n"
+    )
     print(f"| factor | traversals of vaedis |{heads}\n" + "|---" * (3 + 2 * len(OTHERS)) + "|")
     for factor in FACTORS:
         one = spread[factor]
@@ -201,14 +252,27 @@ if __name__ == "__main__":
     for factor in FACTORS:
         print(f"| {factor} | {row({factor: 'vaedis'})} |")
     print(f"| all five | {row(dict.fromkeys(FACTORS, 'vaedis'))} |")
-    exact, peak = median("exact", "all", arguments.threads), median("peak", "all", arguments.threads)
-    print("\nAll traversals of all five factors (no sampling error; the others extrapolated from the table above):\n")
+    exact, peak = (
+        median("exact", "all", arguments.threads),
+        median("peak", "all", arguments.threads),
+    )
+    print(
+        "\nAll traversals of all five factors (no sampling error; the others extrapolated from the table above):\n"
+    )
     print("| | seconds | vaedis is as fast | memory grown by |\n|---|---|---|---|")
-    print(f"| vaedis, measured | {exact['seconds']:.1f} | | {exact['grown']:.0f} MB (peak of the process {exact['peak']:.0f} MB) |")
+    print(
+        f"| vaedis, measured | {exact['seconds']:.1f} | | {exact['grown']:.0f} MB (peak of the process {exact['peak']:.0f} MB) |"
+    )
     for name, seconds in needed.items():
         grown = max(median(name, factor, arguments.threads)["grown"] for factor in FACTORS)
-        print(f"| {name}, extrapolated | {seconds:.0f} | {seconds / exact['seconds']:.1f}× | {grown:.0f} MB |")
+        print(
+            f"| {name}, extrapolated | {seconds:.0f} | {seconds / exact['seconds']:.1f}× | {grown:.0f} MB |"
+        )
     flops = 2 * space.size * sum(space.sizes) * 4096
     rate, most = flops / exact["seconds"] / 1e9, 5 * 2 * 2048**3 / peak["seconds"] / 1e9
-    print(f"\nThe Gram products are {flops / 1e9:.0f} GFLOP if no pixel is left out: {rate:.0f} GFLOP/s, images and all else included, ")
-    print(f"which is {rate / most:.0%} of the {most:.0f} GFLOP/s that float32 products of 2048×2048 reach here.")
+    print(
+        f"\nThe Gram products are {flops / 1e9:.0f} GFLOP if no pixel is left out: {rate:.0f} GFLOP/s, images and all else included, "
+    )
+    print(
+        f"which is {rate / most:.0%} of the {most:.0f} GFLOP/s that float32 products of 2048×2048 reach here."
+    )

@@ -2,12 +2,13 @@
 
     python benchmarks/extrapolate.py [--gpu H100] [--shared 6] [--rate 150000]
 
-Nothing is trained. Runs and images come from the paper's grids (`vaedis.experiments`), speeds from the rows under ``results/``.
-Standard output is two tables in Markdown and what they rest on.
+Nothing is trained. Runs and images come from the paper's grids (`vaedis_companion.grids`), speeds
+from the rows under ``results/``. Standard output is two tables in Markdown and what they rest on.
 
-A run of S steps takes S × batch images, twice as many for Ada-GVAE, whose batch is of pairs. It takes images / r + s seconds: r, the median
-images/s of stored runs of its framework, and s, the median of what they took beside training: scores, figures' arrays, data. Runs are
-handed out the longest first to the free places of n GPUs; the last to end gives the hours.
+A run of S steps takes S × batch images, twice as many for Ada-GVAE, whose batch is of pairs. It
+takes images / r + s seconds: r, the median images/s of stored runs of its framework, and s, the
+median of what they took beside training: scores, figures' arrays, data. Runs are handed out the
+longest first to the free places of n GPUs; the last to end gives the hours.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vaedis import experiments, results
-from vaedis.experiments import RunSpec
+from vaedis import spec as experiments
+from vaedis.spec import RunSpec
+from vaedis_companion import grids, store as results
 
 GPUS = (1, 8, 64)
 
@@ -31,15 +33,17 @@ def images(spec: RunSpec) -> int:
 
 
 def published() -> dict[str, list[RunSpec]]:
-    """The runs of the paper, by figure: Table A4 crosses Figure 9's with two betas, of which the figure shows one each."""
-    fig9 = experiments.grid("fig9", "paper")
+    """The runs of the paper, by figure: Table A4 crosses Figure 9's with two betas, of which the
+    figure shows one each.
+    """
+    fig9 = grids.grid("fig9", "paper")
     betas = sorted({spec.beta for spec in fig9})
     other = [spec.replace(beta=betas[spec.beta == betas[0]]) for spec in fig9]
     return {
-        "Figure 6": experiments.grid("fig6", "paper"),
+        "Figure 6": grids.grid("fig6", "paper"),
         "Figure 9, as shown": fig9,
         "Figure 9, the other beta": other,
-        "Figure 11": experiments.grid("fig11", "paper"),
+        "Figure 11": grids.grid("fig11", "paper"),
     }
 
 
@@ -64,7 +68,10 @@ class Measured:
 
     def beside(self) -> float:
         """Median seconds of a run that were not its steps."""
-        return statistics.median(row["seconds"] - images(results.spec_of(row)) / row["images_per_second"] for row in self.rows)
+        return statistics.median(
+            row["seconds"] - images(results.spec_of(row)) / row["images_per_second"]
+            for row in self.rows
+        )
 
     def seconds(self, spec: RunSpec) -> float:
         """What a run would take at that rate."""
@@ -74,20 +81,34 @@ class Measured:
         parts = []
         for framework in experiments.FRAMEWORKS:
             found = [row["images_per_second"] for row in self.of(framework)]
-            parts.append(f"{framework} {self.rate(framework):,.0f} images/s ({min(found):,.0f}–{max(found):,.0f}, {len(found)} runs)")
-        named = {name: sorted({str(row[name]) for row in self.rows}) for name in ("batch", "threads", "data", "torch", "commit", "date")}
-        return ", ".join(parts) + "; " + ", ".join(f"{name} {' and '.join(values)}" for name, values in named.items())
+            parts.append(
+                f"{framework} {self.rate(framework):,.0f} images/s ({min(found):,.0f}–{max(found):,.0f}, {len(found)} runs)"
+            )
+        named = {
+            name: sorted({str(row[name]) for row in self.rows})
+            for name in ("batch", "threads", "data", "torch", "commit", "date")
+        }
+        return (
+            ", ".join(parts)
+            + "; "
+            + ", ".join(f"{name} {' and '.join(values)}" for name, values in named.items())
+        )
 
 
 def measured(device: str, store: results.Store | None = None) -> Measured | None:
-    """The stored runs on devices whose name holds a word; None unless there are some of both frameworks."""
+    """The stored runs on devices whose name holds a word; None unless there are some of both
+    frameworks.
+    """
     store = store or results.Store()
     rows = [row for table in store.tables() for row in store.rows(*table)]
     # an equal run may be stored for more than one experiment
     fits = {
         r["key"]: r
         for r in rows
-        if device in r["device"] and r["model"] == "conv" and r["status"] == "finished" and r["protocol"] == "full"
+        if device in r["device"]
+        and r["model"] == "conv"
+        and r["status"] == "finished"
+        and r["protocol"] == "full"
     }
     found = Measured(sorted(fits.values(), key=lambda row: row["key"]))
     return found if all(found.of(framework) for framework in experiments.FRAMEWORKS) else None
@@ -110,37 +131,86 @@ def work() -> str:
     return "\n".join(lines)
 
 
-def _line(name: str, specs: Sequence[RunSpec], seconds: Callable[[RunSpec], float], places: int) -> str:
+def _line(
+    name: str, specs: Sequence[RunSpec], seconds: Callable[[RunSpec], float], places: int
+) -> str:
     cells = [f"{hours(specs, n * places, seconds):,.1f}" for n in GPUS]
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def report(gpu: str, shared: int, rates: Sequence[float], store: results.Store | None = None) -> str:
+def report(
+    gpu: str, shared: int, rates: Sequence[float], store: results.Store | None = None
+) -> str:
     """Both tables and what they rest on, in Markdown."""
     specs = whole()
-    lines = [work(), "", f"| hours for all | {' | '.join(f'{n} GPU{chr(115) * (n > 1)}' for n in GPUS)} |", f"|---|{'---|' * len(GPUS)}"]
+    lines = [
+        work(),
+        "",
+        f"| hours for all | {' | '.join(f'{n} GPU{chr(115) * (n > 1)}' for n in GPUS)} |",
+        f"|---|{'---|' * len(GPUS)}",
+    ]
     card, cpu = measured(gpu, store), measured("cpu", store)
     if card:
-        lines.append(_line(f"one run at a time on each {gpu}, at the speed that runs had while several shared one", specs, card.seconds, 1))
-        lines.append(_line(f"{shared} runs at a time on each {gpu}, each at that speed", specs, card.seconds, shared))
+        lines.append(
+            _line(
+                f"one run at a time on each {gpu}, at the speed that runs had while several shared one",
+                specs,
+                card.seconds,
+                1,
+            )
+        )
+        lines.append(
+            _line(
+                f"{shared} runs at a time on each {gpu}, each at that speed",
+                specs,
+                card.seconds,
+                shared,
+            )
+        )
     for rate in rates:
-        lines.append(_line(f"at {rate:,.0f} images/s a GPU: **not measured**, a goal", specs, lambda spec, r=rate: images(spec) / r, 1))
+        lines.append(
+            _line(
+                f"at {rate:,.0f} images/s a GPU: **not measured**, a goal",
+                specs,
+                lambda spec, r=rate: images(spec) / r,
+                1,
+            )
+        )
     lines += ["", "Measured:", ""]
     for name, found in ((gpu, card), ("CPU", cpu)):
-        lines.append(f"- {name}: {found}; beside its steps a run took {found.beside():.0f} s." if found else f"- {name}: no stored run.")
+        lines.append(
+            f"- {name}: {found}; beside its steps a run took {found.beside():.0f} s."
+            if found
+            else f"- {name}: no stored run."
+        )
     if cpu:
-        lines.append(f"- On one such CPU, one run at a time, the whole would take {hours(specs, 1, cpu.seconds) / 24 / 365.25:.2f} years.")
+        lines.append(
+            f"- On one such CPU, one run at a time, the whole would take {hours(specs, 1, cpu.seconds) / 24 / 365.25:.2f} years."
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gpu", default="H100", help="a word in the name of the device of the stored runs to go by")
-    parser.add_argument(
-        "--shared", type=int, default=6, help="processes that shared one GPU (rows do not say; benchmarks/gpu_runs.py has 6)"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rate", type=float, nargs="*", default=[150_000], help="images/s of one GPU to show beside, though not measured")
+    parser.add_argument(
+        "--gpu", default="H100", help="a word in the name of the device of the stored runs to go by"
+    )
+    parser.add_argument(
+        "--shared",
+        type=int,
+        default=6,
+        help="processes that shared one GPU (rows do not say; benchmarks/gpu_runs.py has 6)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        nargs="*",
+        default=[150_000],
+        help="images/s of one GPU to show beside, though not measured",
+    )
     options = parser.parse_args()
     print(report(options.gpu, options.shared, options.rate))
 

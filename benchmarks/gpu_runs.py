@@ -2,8 +2,9 @@
 
     python benchmarks/gpu_runs.py OUT COMMIT [PROCESSES]
 
-OUT receives the rows and arrays; COMMIT is written into them, since a copy of the tree need not be a git checkout. One run that the store
-already has from a CPU is made again beside them, under OUT/check, to compare the two devices' scores.
+OUT receives the rows and arrays; COMMIT is written into them, since a copy of the tree need not be
+a git checkout. One run that the store already has from a CPU is made again beside them, under
+OUT/check, to compare the two devices' scores.
 """
 
 import multiprocessing
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from vaedis import experiments, results, scoring, sweep
+from vaedis import spec as experiments
+from vaedis_companion import grids, runs, store, sweep
 
 EXPERIMENTS = ("fig9", "fig11")
 
@@ -22,20 +24,24 @@ def run(job: tuple[str, experiments.RunSpec, str, str]) -> str:
     """Train, score and store one run; return a line about it."""
     experiment, spec, out, commit = job
     torch.set_num_threads(1)
-    results.commit = lambda: commit
-    row, arrays = scoring.run_one(spec, experiment, experiments.PROFILES["laptop"], device="cuda")
-    results.Store(out).add(row, arrays)
-    return f"{experiment} {scoring.brief(row)}"
+    store.commit = lambda: commit
+    row, arrays = runs.run_one(spec, experiment, grids.PROFILES["laptop"], device="cuda")
+    store.Store(out).add(row, arrays)
+    return f"{experiment} {runs.brief(row)}"
 
 
 def main() -> None:
     """Run all, and print a line as each ends."""
     out, commit = Path(sys.argv[1]), sys.argv[2]
     processes = int(sys.argv[3]) if len(sys.argv) > 3 else 6
-    stored = results.Store()
-    scale = experiments.PROFILES["laptop"]
-    jobs = [("fig9", experiments.grid("fig9", scale)[0], str(out / "check"), commit)]
-    jobs += [(name, spec, str(out), commit) for name in EXPERIMENTS for spec in sweep.missing(name, scale, stored)]
+    stored = store.Store()
+    scale = grids.PROFILES["laptop"]
+    jobs = [("fig9", grids.grid("fig9", scale)[0], str(out / "check"), commit)]
+    jobs += [
+        (name, spec, str(out), commit)
+        for name in EXPERIMENTS
+        for spec in sweep.missing(name, scale, stored)
+    ]
     started = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=4) as pool:
         for line in pool.imap_unordered(run, jobs):

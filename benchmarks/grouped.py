@@ -1,4 +1,6 @@
-"""Several convolutional VAEs as one network: convolutions with a group for each member, and batched products for the linear layers."""
+"""Several convolutional VAEs as one network: convolutions with a group for each member, and batched
+products for the linear layers.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaedis import model
+from vaedis.training import model
 
 Layer = Callable[[Tensor], Tensor]
 
 
 class Grouped:
-    """The networks of K members, as `vaedis.model.conv_vae` makes them; their weights are copied and stacked.
+    """The networks of K members, as `vaedis.training.model.conv_vae` makes them; their weights are
+    copied and stacked.
 
-    Between layers, images are (B, K * C, H, W) and vectors (K, B, n). `weights` is what an optimiser changes.
+    Between layers, images are (B, K * C, H, W) and vectors (K, B, n). `weights` is what an
+    optimiser changes.
     """
 
-    def __init__(self, networks: Sequence[model.VAE], layout: torch.memory_format = torch.contiguous_format):
+    def __init__(
+        self, networks: Sequence[model.VAE], layout: torch.memory_format = torch.contiguous_format
+    ):
         self.members, self.layout, self.weights = len(networks), layout, []
-        self.encoder, self.decoder = ([self._layer(ms) for ms in _aligned(networks, half)] for half in ("encoder", "decoder"))
+        self.encoder, self.decoder = (
+            [self._layer(ms) for ms in _aligned(networks, half)] for half in ("encoder", "decoder")
+        )
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances, each (K, B, z), of images (K, B, C, H, W)."""
@@ -53,14 +61,21 @@ class Grouped:
         if isinstance(first, nn.Flatten):
             return lambda x: self._apart(x).flatten(2)
         if isinstance(first, nn.Unflatten):
-            return lambda x: x.unflatten(2, first.unflattened_size).transpose(0, 1).flatten(1, 2).contiguous(memory_format=self.layout)
+            return lambda x: (
+                x.unflatten(2, first.unflattened_size)
+                .transpose(0, 1)
+                .flatten(1, 2)
+                .contiguous(memory_format=self.layout)
+            )
         weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]  # type: ignore[misc]
         if isinstance(first, nn.Linear):
             weight, bias = self._kept(weights, torch.stack), self._kept(biases, torch.stack)  # type: ignore[arg-type]
             return lambda x: torch.baddbmm(bias[:, None], x, weight.mT)
         weight, bias = self._kept(weights, torch.cat), self._kept(biases, torch.cat)  # type: ignore[arg-type]
         if isinstance(first, nn.ConvTranspose2d):
-            return lambda x: F.conv_transpose2d(x, weight, bias, first.stride, first.padding, groups=k)  # type: ignore[arg-type]
+            return lambda x: F.conv_transpose2d(
+                x, weight, bias, first.stride, first.padding, groups=k
+            )  # type: ignore[arg-type]
         return lambda x: F.conv2d(x, weight, bias, first.stride, first.padding, groups=k)  # type: ignore[attr-defined]
 
 

@@ -1,10 +1,12 @@
 """Run a benchmark and keep its table beside it, then bring README.md up to date.
 
-    python benchmarks/keep.py sweep.py --rounds 3      # shows what the script prints, and writes benchmarks/sweep.md
-    python benchmarks/keep.py                          # brings README.md up to date only
+    python benchmarks/keep.py sweep.py --rounds 3      # shows what the script prints, and writes
+    benchmarks/sweep.md python benchmarks/keep.py                          # brings README.md up to
+    date only
 
-The three parts of README.md between markers are made here: the list of scripts, with the ratios of the tables that are kept, the ways to
-train convolutional populations, and the extrapolation of ``benchmarks/extrapolate.py`` from the stored results.
+The three parts of README.md between markers are made here: the list of scripts, with the ratios of
+the tables that are kept, the ways to train convolutional populations, and the extrapolation of
+``benchmarks/extrapolate.py`` from the stored results.
 """
 
 from __future__ import annotations
@@ -18,14 +20,19 @@ from pathlib import Path
 
 import extrapolate
 
-from vaedis import _files, results
+from vaedis import _files
+from vaedis_companion import store
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 
-# each benchmark, what it compares with, and how it is run; PEER is an interpreter that has disent 0.8.0
+# each benchmark, what it compares with, and how it is run; PEER is an interpreter that has disent
+# 0.8.0
 SCRIPTS = {
-    "train.py": ("disent 0.8.0's own loop; matrix product and convolution of the machine", "--peer-python PEER"),
+    "train.py": (
+        "disent 0.8.0's own loop; matrix product and convolution of the machine",
+        "--peer-python PEER",
+    ),
     "speed.py": ("disent 0.8.0, data and training", "--peer-python PEER"),
     "data.py": ("disent 0.8.0's data classes, h5py", "--peer-python PEER"),
     "reading.py": ("an HDF5 file as disent stores it", ""),
@@ -51,22 +58,30 @@ def first_sentence(script: Path) -> str:
 
 
 def key_ratios(page: str) -> str:
-    """The lowest and highest value of each column of ratios in a page's tables, and the load that the page tells.
+    """The lowest and highest value of each column of ratios in a page's tables, and the load that the
+    page tells.
 
-    A column counts if its name says that it holds ratios or shares; a row that is compared with itself does not.
+    A column counts if its name says that it holds ratios or shares; a row that is compared with
+    itself does not.
     """
     found = []
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
-        header, _, *rows = ([cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines())
+        header, _, *rows = (
+            [cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines()
+        )
         for column, name in enumerate(header):
             if not re.search(r"\bratio\b|^vs |/HDF5|as fast|^of the ", name):
                 continue
             cells = [row[column] for row in rows if row[column] != "1.00 (1.00–1.00)"]
-            values = [value for value in (re.match(r"([\d.,]+)(%?)", cell) for cell in cells) if value]
+            values = [
+                value for value in (re.match(r"([\d.,]+)(%?)", cell) for cell in cells) if value
+            ]
             if values:
                 numbers = [float(value[1].replace(",", "")) for value in values]
                 beside = f" ({header[column - 1]})" if name == "ratio" and column else ""
-                ends = dict.fromkeys(f"{end:g}{values[0][2]}" for end in (min(numbers), max(numbers)))
+                ends = dict.fromkeys(
+                    f"{end:g}{values[0][2]}" for end in (min(numbers), max(numbers))
+                )
                 found.append(f"{name}{beside} {'–'.join(ends)}")
     load = re.search(r"[Ll]oad(?: averages?)?[^|\n;]*?\d+\.\d[\d., ]*", page)
     return "; ".join([*found, *([load[0].strip(" .,")] if load else [])]) or "no ratio"
@@ -74,11 +89,20 @@ def key_ratios(page: str) -> str:
 
 def scripts() -> str:
     """The list of scripts, in Markdown."""
-    lines = ["| script | what it measures | beside | last kept table: ratios, lowest–highest |", "|---|---|---|---|"]
+    lines = [
+        "| script | what it measures | beside | last kept table: ratios, lowest–highest |",
+        "|---|---|---|---|",
+    ]
     for name, (beside, words) in SCRIPTS.items():
         script, page = HERE / name, HERE / name.replace(".py", ".md")
-        kept = f"[{page.name}]({page.name}): {key_ratios(page.read_text(encoding='utf-8'))}" if page.exists() else "none kept"
-        lines.append(f"| `{' '.join([name, words]).strip()}` | {first_sentence(script)} | {beside} | {kept} |")
+        kept = (
+            f"[{page.name}]({page.name}): {key_ratios(page.read_text(encoding='utf-8'))}"
+            if page.exists()
+            else "none kept"
+        )
+        lines.append(
+            f"| `{' '.join([name, words]).strip()}` | {first_sentence(script)} | {beside} | {kept} |"
+        )
     return "\n".join(lines)
 
 
@@ -93,7 +117,9 @@ def ways() -> str:
         members, way, _, ratio = (cell.strip() for cell in line.strip()[1:-1].split("|"))
         if way != "loop":
             found.setdefault(members, []).append(f"{way} {ratio}")
-    lines = [f"- {members} members: {'; '.join(each)} times the loop" for members, each in found.items()]
+    lines = [
+        f"- {members} members: {'; '.join(each)} times the loop" for members, each in found.items()
+    ]
     return "\n".join([f"{made} {about}", "", *lines])
 
 
@@ -108,11 +134,15 @@ def refresh() -> None:
     """Make the parts of README.md anew."""
     text = with_part(README.read_text(encoding="utf-8"), "scripts", scripts())
     text = with_part(text, "ways", ways())
-    _files.write_text(README, with_part(text, "extrapolation", extrapolate.report("H100", 6, [150_000])))
+    _files.write_text(
+        README, with_part(text, "extrapolation", extrapolate.report("H100", 6, [150_000]))
+    )
 
 
 def keep(words: list[str]) -> int:
-    """Run a script, pass on what it prints, and write it to its page unless it fails or prints no table."""
+    """Run a script, pass on what it prints, and write it to its page unless it fails or prints no
+    table.
+    """
     script = HERE / words[0]
     command, lines = [sys.executable, str(script), *words[1:]], []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -122,8 +152,11 @@ def keep(words: list[str]) -> int:
     # some scripts write their pages themselves
     if process.returncode or not any(line.startswith("|") for line in lines):
         return process.returncode
-    shown = ["PEER" if before == "--peer-python" else word for before, word in zip(["", *words], words, strict=False)]
-    made = f"Made by `python benchmarks/{' '.join(shown)}` at commit {results.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
+    shown = [
+        "PEER" if before == "--peer-python" else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    made = f"Made by `python benchmarks/{' '.join(shown)}` at commit {store.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
     title = first_sentence(script).rstrip(".").split(": ")[0].split(", ")[0]
     _files.write_text(script.with_suffix(".md"), f"# {title}\n\n{made}\n\n{''.join(lines)}")
     return 0

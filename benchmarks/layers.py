@@ -1,10 +1,13 @@
-"""Where the time of a training step goes: each convolution of the network, forward and backward, against its arithmetic.
+"""Where the time of a training step goes: each convolution of the network, forward and backward,
+against its arithmetic.
 
     python benchmarks/layers.py [IMAGES]
 
-One thread, whose own processor time is taken, so that other programs disturb the figures little; the best of several calls. For each layer:
-torch's own (with the bias in the convolution) and vaedis' (`vaedis/_convolutions.py`). "GFLOP/s" is two for each multiplication that the
-layer is defined by, over the time; the last line says which share of a matrix product's speed the network's convolutions reach.
+One thread, whose own processor time is taken, so that other programs disturb the figures little;
+the best of several calls. For each layer: torch's own (with the bias in the convolution) and
+vaedis' (`vaedis/_convolutions.py`). "GFLOP/s" is two for each multiplication that the layer is
+defined by, over the time; the last line says which share of a matrix product's speed the network's
+convolutions reach.
 """
 
 import sys
@@ -14,9 +17,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from vaedis import _convolutions, model
+from vaedis.training import layers, model
 
-TWINS = {_convolutions.Conv2d: nn.Conv2d, _convolutions.ConvTranspose2d: nn.ConvTranspose2d}
+TWINS = {layers.Conv2d: nn.Conv2d, layers.ConvTranspose2d: nn.ConvTranspose2d}
 
 
 def seconds(call: Callable[[], object], calls: int = 9) -> float:
@@ -35,7 +38,9 @@ def forward_backward(layer: nn.Module, x: torch.Tensor) -> tuple[float, float]:
     y = layer(x)
     gradient = torch.randn(y.shape).contiguous(memory_format=torch.channels_last)
     wanted = [t for t in (x, *layer.parameters()) if t.requires_grad]
-    return seconds(lambda: layer(x)), seconds(lambda: torch.autograd.grad(y, wanted, gradient, retain_graph=True))
+    return seconds(lambda: layer(x)), seconds(
+        lambda: torch.autograd.grad(y, wanted, gradient, retain_graph=True)
+    )
 
 
 def peak(n: int = 2048) -> float:
@@ -49,11 +54,19 @@ def main() -> None:
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     torch.set_num_threads(1)
     best = peak()
-    print(f"{images} images, one thread, torch {torch.__version__}; matrix product {best / 1e9:.0f} GFLOP/s\n")
-    print("| layer | GFLOP | torch, forward ms | backward ms | GFLOP/s | vaedis, forward ms | backward ms | GFLOP/s |")
+    print(
+        f"{images} images, one thread, torch {torch.__version__}; matrix product {best / 1e9:.0f} GFLOP/s\n"
+    )
+    print(
+        "| layer | GFLOP | torch, forward ms | backward ms | GFLOP/s | vaedis, forward ms | backward ms | GFLOP/s |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     network = model.build("conv", (64, 64, 3), 9).to(memory_format=torch.channels_last)
-    x, total, spent = torch.randn(images, 3, 64, 64).contiguous(memory_format=torch.channels_last), 0.0, [0.0, 0.0]
+    x, total, spent = (
+        torch.randn(images, 3, 64, 64).contiguous(memory_format=torch.channels_last),
+        0.0,
+        [0.0, 0.0],
+    )
     for name, layer in network.named_modules():
         if type(layer) not in TWINS:
             continue
@@ -71,12 +84,16 @@ def main() -> None:
             layer.__class__ = kind
             forward, backward = forward_backward(layer, x)
             spent[k] += forward + backward
-            cells.append(f"{forward * 1e3:.1f} | {backward * 1e3:.1f} | {work / (forward + backward) / 1e9:.0f}")
+            cells.append(
+                f"{forward * 1e3:.1f} | {backward * 1e3:.1f} | {work / (forward + backward) / 1e9:.0f}"
+            )
         total += work
         print(f"| {name} | {work / 1e9:.2f} | {' | '.join(cells)} |")
         x = after
     shares = [f"{total / s / best:.0%}" for s in spent]
-    print(f"\nAll: {total / 1e9:.1f} GFLOP, {shares[0]} of the matrix product's speed by torch's layers, {shares[1]} by vaedis'.")
+    print(
+        f"\nAll: {total / 1e9:.1f} GFLOP, {shares[0]} of the matrix product's speed by torch's layers, {shares[1]} by vaedis'."
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What the benchmarks of cost share: a line about the machine, measurements that take turns, and how medians are written."""
+"""What the benchmarks of cost share: a line about the machine, measurements that take turns, and
+how medians are written.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ def device_name(device: str = "cpu") -> str:
 
 
 def load() -> str:
-    """Load averages over 1, 5 and 15 minutes; a machine that does nothing else is below the number of threads in use."""
+    """Load averages over 1, 5 and 15 minutes; a machine that does nothing else is below the number
+    of threads in use.
+    """
     return ", ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def about(device: str = "cpu") -> str:
-    """One line: device, versions, and the load before the start, so that a table from a busy machine shows it."""
+    """One line: device, versions, and the load before the start, so that a table from a busy
+    machine shows it.
+    """
     return f"{device_name(device)}; Python {platform.python_version()}, torch {torch.__version__}; load before the start {load()}"
 
 

@@ -1,12 +1,16 @@
-"""Agreement and seconds of our scores beside disent 0.8.0's, on the same codes, in one run; writes metrics.md.
+"""Agreement and seconds of our scores beside disent 0.8.0's, on the same codes, in one run; writes
+metrics.md.
 
-    python benchmarks/metrics.py --peer-python PATH            # an interpreter that has disent 0.8.0
-    python benchmarks/metrics.py --set-up DIR                  # makes that environment first (it downloads several gigabytes)
-    python benchmarks/metrics.py --peer-python PATH --quick    # a tenth of the samples, nothing written: minutes; in full, hours
+    python benchmarks/metrics.py --peer-python PATH            # an interpreter that has disent
+    0.8.0 python benchmarks/metrics.py --set-up DIR                  # makes that environment first
+    (it downloads several gigabytes) python benchmarks/metrics.py --peer-python PATH --quick    # a
+    tenth of the samples, nothing written: minutes; in full, hours
 
-disent's own functions get the stored codes through a stand-in for its dataset, so that neither side encodes anything. Each measurement runs
-in a process of its own, which first imports what it needs and calls the function on a few samples. The two sides take turns, ours, disent,
-..., ours, and medians are compared. The file is written anew after each set of codes, so an interrupted run leaves what it has measured.
+disent's own functions get the stored codes through a stand-in for its dataset, so that neither side
+encodes anything. Each measurement runs in a process of its own, which first imports what it needs
+and calls the function on a few samples. The two sides take turns, ours, disent, ..., ours, and
+medians are compared. The file is written anew after each set of codes, so an interrupted run leaves
+what it has measured.
 """
 
 from __future__ import annotations
@@ -32,11 +36,16 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 from metric_codes import mixed_codes  # noqa: E402
 
-# Sizes of the factors, latents, and how often disent's DCI runs: one with 183 trees a round keeps it busy for half an hour or more.
+# Sizes of the factors, latents, and how often disent's DCI runs: one with 183 trees a round keeps
+# it busy for half an hour or more.
 CASES = (((8,) * 6, 9, 3), ((8,) * 6, 25, 3), ((183,), 9, 1), ((183,), 25, 1))
 PARTS = ("disentanglement", "completeness", "informativeness")
 # Our measurement, the title of its row, and the one of disent's that it stands beside.
-MEASURED = (("mig", "MIG", "mig"), ("mig with floor", "MIG and its noise floor", "mig"), ("dci", "DCI", "dci"))
+MEASURED = (
+    ("mig", "MIG", "mig"),
+    ("mig with floor", "MIG and its noise floor", "mig"),
+    ("dci", "DCI", "dci"),
+)
 
 
 def ours(path: str, metric: str, repeats: int) -> None:
@@ -54,14 +63,27 @@ def ours(path: str, metric: str, repeats: int) -> None:
         return float(metrics.mig(codes[:n], factors[:n], floor_repeats=0 if metric == "mig" else 4))
 
     started = time.perf_counter()
-    metrics.dci(codes[:60], factors[:60] % 2, n_test=20) if metric == "dci" else metrics.mig(codes[:60], factors[:60] % 2)
+    metrics.dci(codes[:60], factors[:60] % 2, n_test=20) if metric == "dci" else metrics.mig(
+        codes[:60], factors[:60] % 2
+    )
     first, seconds, cpu = time.perf_counter() - started, [], []
     for _ in range(repeats):
         started, cpu_started = time.perf_counter(), time.process_time()
         found = call()
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - cpu_started)
-    print(json.dumps({"found": found, "seconds": seconds, "cpu": cpu, "first": first, "imported_mb": imported, "peak_mb": peak_mb()}))
+    print(
+        json.dumps(
+            {
+                "found": found,
+                "seconds": seconds,
+                "cpu": cpu,
+                "first": first,
+                "imported_mb": imported,
+                "peak_mb": peak_mb(),
+            }
+        )
+    )
 
 
 def peak_mb() -> float:
@@ -69,7 +91,12 @@ def peak_mb() -> float:
 
 
 def run(words: list[str], **environment: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore", **environment})
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
+    )
     if done.returncode:
         raise SystemExit(f"{Path(words[1]).name} failed:\n{done.stderr[-2000:]}")
     return done.stdout
@@ -84,28 +111,54 @@ def store(path: Path, n_train: int, codes: np.ndarray, factors: np.ndarray) -> P
     return path
 
 
-def take_turns(path: Path, peer_python: str, names: tuple[str, ...], theirs: str, rounds: int, repeats: int) -> dict[str, list[dict]]:
+def take_turns(
+    path: Path, peer_python: str, names: tuple[str, ...], theirs: str, rounds: int, repeats: int
+) -> dict[str, list[dict]]:
     """Measure ours of each name and disent's in turn, ours once more at the end."""
     runs: dict[str, list[dict]] = {name: [] for name in (*names, "disent")}
     for number in range(rounds + 1):
         for name in names:
-            runs[name].append(child([sys.executable, __file__, "--ours", str(path), name, str(repeats)]))
+            runs[name].append(
+                child([sys.executable, __file__, "--ours", str(path), name, str(repeats)])
+            )
         if number < rounds:
-            words = [peer_python, str(HERE / "peer_metrics.py"), "score", str(path), theirs, str(repeats), str(number)]
+            words = [
+                peer_python,
+                str(HERE / "peer_metrics.py"),
+                "score",
+                str(path),
+                theirs,
+                str(repeats),
+                str(number),
+            ]
             runs["disent"].append(child(words))
     return runs
 
 
-def measure(case: tuple, peer_python: str, scale: float, rounds: int | None, folder: Path, mig_only: bool) -> list[dict]:
+def measure(
+    case: tuple, peer_python: str, scale: float, rounds: int | None, folder: Path, mig_only: bool
+) -> list[dict]:
     """Measure one set of codes; return what the rows of the tables are made of."""
     sizes, latents, usual = case
     n_train, n_test = int(10_000 * scale), int(5_000 * scale)
-    path = store(folder / "codes.npz", n_train, *mixed_codes(n_train + n_test, sizes, latents, 0.1, 0.1))
+    path = store(
+        folder / "codes.npz", n_train, *mixed_codes(n_train + n_test, sizes, latents, 0.1, 0.1)
+    )
     label = f"{len(sizes)} × {sizes[0]}, z = {latents} | {n_train:,} / {n_test:,}"
     migs = take_turns(path, peer_python, ("mig", "mig with floor"), "mig", 3, 5)
-    found = [migs, migs, *([] if mig_only else [take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)])]
+    found = [
+        migs,
+        migs,
+        *([] if mig_only else [take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)]),
+    ]
     return [
-        {"label": label, "title": title, "ours": runs[name], "disent": runs["disent"], "digits": 2 if name == "dci" else 4}
+        {
+            "label": label,
+            "title": title,
+            "ours": runs[name],
+            "disent": runs["disent"],
+            "digits": 2 if name == "dci" else 4,
+        }
         for runs, (name, title, _) in zip(found, MEASURED[: len(found)], strict=True)
     ]
 
@@ -123,7 +176,9 @@ def seconds_table(rows: list[dict]) -> list[str]:
     for row in rows:
         cells = []
         for clock in ("seconds", "cpu"):
-            theirs, us = ([value for run in row[side] for value in run[clock]] for side in ("disent", "ours"))
+            theirs, us = (
+                [value for run in row[side] for value in run[clock]] for side in ("disent", "ours")
+            )
             cells += [spread(theirs, row["digits"]), spread(us, row["digits"])]
             cells.append(f"{statistics.median(theirs) / statistics.median(us):.0f}×")
         lines.append(f"| {row['label']} | {row['title']} | {' | '.join(cells)} |")
@@ -144,18 +199,32 @@ def scores_table(rows: list[dict]) -> list[str]:
     ]
     for row in rows:
         them, us = row["disent"], row["ours"]
-        memory = [f"{max(run[key] for run in runs):.0f}" for runs, key in ((them, "peak_mb"), (us, "peak_mb"), (us, "imported_mb"))]
-        lines.append(f"| {row['label']} | {row['title']} | {shown(them[0]['found'])} | {shown(us[0]['found'])} | {' | '.join(memory)} |")
+        memory = [
+            f"{max(run[key] for run in runs):.0f}"
+            for runs, key in ((them, "peak_mb"), (us, "peak_mb"), (us, "imported_mb"))
+        ]
+        lines.append(
+            f"| {row['label']} | {row['title']} | {shown(them[0]['found'])} | {shown(us[0]['found'])} | {' | '.join(memory)} |"
+        )
     lines.append(
         "\nDCI is disentanglement / completeness / informativeness. Memory is the peak of the whole process, packages included; "
         "what ours held before the call, packages and codes, is in the last column. With a single factor, disent's disentanglement divides "
         "by log 1 and is NaN; ours is 1, since there is nothing to mix."
     )
-    return [*lines, "\nLoad averages over 1, 5 and 15 minutes at the end: " + ", ".join(f"{load:.1f}" for load in os.getloadavg()) + "."]
+    return [
+        *lines,
+        "\nLoad averages over 1, 5 and 15 minutes at the end: "
+        + ", ".join(f"{load:.1f}" for load in os.getloadavg())
+        + ".",
+    ]
 
 
 def shown(found: float | dict[str, float]) -> str:
-    return " / ".join(f"{found[part]:.4f}" for part in PARTS) if isinstance(found, dict) else f"{found:.6f}"
+    return (
+        " / ".join(f"{found[part]:.4f}" for part in PARTS)
+        if isinstance(found, dict)
+        else f"{found:.6f}"
+    )
 
 
 def head(versions: dict[str, str]) -> list[str]:
@@ -163,11 +232,18 @@ def head(versions: dict[str, str]) -> list[str]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    here = {"Python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__}
+    here = {
+        "Python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "torch": torch.__version__,
+    }
     return [
         "# Metrics beside disent 0.8.0\n",
         f"Made by `python benchmarks/metrics.py {' '.join(shown_options())}`; both sides scored the same codes in one run.\n",
-        f"{platform.machine()}, {platform.system()}, CPU, {cores} cores. Ours: " + ", ".join(f"{k} {v}" for k, v in here.items()) + ". "
+        f"{platform.machine()}, {platform.system()}, CPU, {cores} cores. Ours: "
+        + ", ".join(f"{k} {v}" for k, v in here.items())
+        + ". "
         f"disent {versions['disent']}: Python {versions['python']}, scikit-learn {versions['scikit-learn']}, numpy {versions['numpy']}.\n",
     ]
 
@@ -182,10 +258,14 @@ def shown_options() -> list[str]:
 
 
 def seconds_head(folder: Path) -> list[str]:
-    """Lines before the table of seconds; measures the first DCI of a process, into an empty cache and from it."""
+    """Lines before the table of seconds; measures the first DCI of a process, into an empty cache
+    and from it.
+    """
     path = store(folder / "tiny.npz", 60, *mixed_codes(90, (2, 2), 2, 0.1, 0.1))
     words = [sys.executable, __file__, "--ours", str(path), "dci", "1"]
-    compiled, cached = (child(words, NUMBA_CACHE_DIR=str(folder / "cache"))["first"] for _ in range(2))
+    compiled, cached = (
+        child(words, NUMBA_CACHE_DIR=str(folder / "cache"))["first"] for _ in range(2)
+    )
     return [
         "\n## Seconds and memory\n",
         "Medians (lowest–highest, number of measurements), the two sides in turn, compilation apart. scikit-learn under disent's DCI uses "
@@ -198,12 +278,31 @@ def seconds_head(folder: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter of an environment that has disent 0.8.0")
-    parser.add_argument("--set-up", metavar="DIR", type=Path, help="install disent 0.8.0 into DIR first, and use it")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the 10,000 and 5,000 samples; below 1, no file by default")
-    parser.add_argument("--quick", action="store_const", const=0.1, dest="scale", help="--scale 0.1")
-    parser.add_argument("--cases", default="1234", help="which of the four sets of codes, such as 12")
-    parser.add_argument("--mig-only", action="store_true", help="leave DCI out, which takes hours in full; name a file with --out")
-    parser.add_argument("--rounds", type=int, help="how often disent's DCI runs; by default 3 times, and once for 183 classes")
+    parser.add_argument(
+        "--set-up", metavar="DIR", type=Path, help="install disent 0.8.0 into DIR first, and use it"
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="share of the 10,000 and 5,000 samples; below 1, no file by default",
+    )
+    parser.add_argument(
+        "--quick", action="store_const", const=0.1, dest="scale", help="--scale 0.1"
+    )
+    parser.add_argument(
+        "--cases", default="1234", help="which of the four sets of codes, such as 12"
+    )
+    parser.add_argument(
+        "--mig-only",
+        action="store_true",
+        help="leave DCI out, which takes hours in full; name a file with --out",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help="how often disent's DCI runs; by default 3 times, and once for 183 classes",
+    )
     parser.add_argument("--out", type=Path, help="file to write; benchmarks/metrics.md by default")
     parser.add_argument("--ours", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -212,18 +311,34 @@ def main() -> None:
     peer_python = str(set_up(options.set_up)) if options.set_up else options.peer_python
     if not peer_python:
         parser.error("nothing to compare with: give --peer-python PATH or --set-up DIR")
-    out = options.out or (HERE / "metrics.md" if options.scale == 1 and not options.mig_only else None)
+    out = options.out or (
+        HERE / "metrics.md" if options.scale == 1 and not options.mig_only else None
+    )
     warnings.simplefilter("ignore")
     from metrics_agreement import agreement
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run([peer_python, str(HERE / "peer_metrics.py"), "references", str(folder / "reference.json")])
+        run(
+            [
+                peer_python,
+                str(HERE / "peer_metrics.py"),
+                "references",
+                str(folder / "reference.json"),
+            ]
+        )
         reference = json.loads((folder / "reference.json").read_text())
         opening = [*head(reference["versions"]), *agreement(reference), *seconds_head(folder)]
         rows: list[dict] = []
         for number in options.cases:
-            rows += measure(CASES[int(number) - 1], peer_python, options.scale, options.rounds, folder, options.mig_only)
+            rows += measure(
+                CASES[int(number) - 1],
+                peer_python,
+                options.scale,
+                options.rounds,
+                folder,
+                options.mig_only,
+            )
             text = document(opening, rows)
             if out:
                 new = out.with_suffix(".new")

@@ -68,6 +68,9 @@ def _drawn(reference: dict) -> Iterator[str]:
             if pairs is metric_peers.rank_correlations:
                 correlations.append(difference)
                 continue
-            cells = (f"{np.mean(values):.4f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}" for values in (theirs, ours))
+            cells = (
+                f"{np.mean(values):.4f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}"
+                for values in (theirs, ours)
+            )
             yield f"| {name} | {' | '.join(cells)} | {difference:.1f} |"
     yield f"| {len(correlations)} correlations of distances | | | {np.mean(correlations):.1f} on average, {max(correlations):.1f} at most |"

@@ -1,4 +1,6 @@
-"""Measures disent 0.8.0; runs inside disent's own environment, called by speed.py. Prints one JSON line."""
+"""Measures disent 0.8.0; runs inside disent's own environment, called by speed.py. Prints one JSON
+line.
+"""
 
 import json
 import sys
@@ -23,7 +25,9 @@ def loader(framework: str, workers: int) -> DataLoader:
     sampler = GroundTruthPairOrigSampler(p_k=-1) if framework == "ada-gvae" else SingleSampler()
     transform = ToImgTensorF32(size=64, mean=MEAN, std=STD)
     data = DisentDataset(XYSquaresData(grid_size=8, grid_spacing=8), sampler, transform=transform)
-    return DataLoader(data, batch_size=256, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    return DataLoader(
+        data, batch_size=256, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
 
 
 def batches_per_second(framework: str, workers: int, seconds: float) -> float:
@@ -42,7 +46,13 @@ class Clock(L.Callback):
     """Times the steps after the first few, and ends the training when the time is up."""
 
     def __init__(self, seconds: float, warm_up: int = 3):
-        self.seconds, self.warm_up, self.steps, self.started, self.ended = seconds, warm_up, 0, 0.0, 0.0
+        self.seconds, self.warm_up, self.steps, self.started, self.ended = (
+            seconds,
+            warm_up,
+            0,
+            0.0,
+            0.0,
+        )
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.steps += 1
@@ -56,9 +66,15 @@ class Clock(L.Callback):
 def training(framework: str, workers: int, seconds: float) -> float:
     """Images a second in the library's own training loop."""
     cls = AdaVae if framework == "ada-gvae" else BetaVae
-    cfg = cls.cfg(optimizer="adam", optimizer_kwargs={"lr": 1e-3}, loss_reduction="mean", beta=0.001)
+    cfg = cls.cfg(
+        optimizer="adam", optimizer_kwargs={"lr": 1e-3}, loss_reduction="mean", beta=0.001
+    )
     model = cls(
-        AutoEncoder(EncoderConv64(x_shape=(3, 64, 64), z_size=9, z_multiplier=2), DecoderConv64(x_shape=(3, 64, 64), z_size=9)), cfg=cfg
+        AutoEncoder(
+            EncoderConv64(x_shape=(3, 64, 64), z_size=9, z_multiplier=2),
+            DecoderConv64(x_shape=(3, 64, 64), z_size=9),
+        ),
+        cfg=cfg,
     )
     clock = Clock(seconds)
     trainer = L.Trainer(
@@ -77,6 +93,19 @@ def training(framework: str, workers: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    what, framework, workers, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    what, framework, workers, seconds = (
+        sys.argv[1],
+        sys.argv[2],
+        int(sys.argv[3]),
+        float(sys.argv[4]),
+    )
     rate = {"data": batches_per_second, "train": training}[what](framework, workers, seconds)
-    print(json.dumps({"images_per_second": rate, "torch": torch.__version__, "threads": torch.get_num_threads()}))
+    print(
+        json.dumps(
+            {
+                "images_per_second": rate,
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+            }
+        )
+    )

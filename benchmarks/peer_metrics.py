@@ -1,9 +1,12 @@
-"""The side of disent 0.8.0 in `metrics.py` and in the tests' reference values; run by that environment's interpreter.
+"""The side of disent 0.8.0 in `metrics.py` and in the tests' reference values; run by that
+environment's interpreter.
 
-    python benchmarks/peer_metrics.py score CODES.npz mig|dci REPEATS SEED    # seconds and scores, as JSON
-    python benchmarks/peer_metrics.py references [FILE]     # scores of fixed codes, tests/reference_metrics.json by default (minutes)
+    python benchmarks/peer_metrics.py score CODES.npz mig|dci REPEATS SEED    # seconds and scores,
+    as JSON python benchmarks/peer_metrics.py references [FILE]     # scores of fixed codes,
+    tests/reference_metrics.json by default (minutes)
 
-It prints or writes numbers only. The codes come from `tests/metric_codes.py`, which needs numpy alone.
+It prints or writes numbers only. The codes come from `tests/metric_codes.py`, which needs numpy
+alone.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ import metric_codes  # noqa: E402
 
 
 class Rows:
-    """The part of disent's dataset that `metric_mig`, `metric_dci` and `metric_sap` use: hands out stored rows in order."""
+    """The part of disent's dataset that `metric_mig`, `metric_dci` and `metric_sap` use: hands out
+    stored rows in order.
+    """
 
     def __init__(self, codes: np.ndarray, factors: np.ndarray):
         self.codes, self.factors, self.next = codes, factors, 0
@@ -43,14 +48,24 @@ def same(x):
 def peer_mig(codes: np.ndarray, factors: np.ndarray) -> float:
     from disent.metrics import metric_mig
 
-    return float(metric_mig(Rows(codes, factors), same, num_train=len(codes), batch_size=len(codes))["mig.discrete_score"])
+    return float(
+        metric_mig(Rows(codes, factors), same, num_train=len(codes), batch_size=len(codes))[
+            "mig.discrete_score"
+        ]
+    )
 
 
 def peer_dci(codes: np.ndarray, factors: np.ndarray, n_train: int, seed: int) -> dict[str, float]:
     from disent.metrics import metric_dci
 
     np.random.seed(seed)  # noqa: NPY002  what disent draws from
-    found = metric_dci(Rows(codes, factors), same, num_train=n_train, num_test=len(codes) - n_train, batch_size=len(codes))
+    found = metric_dci(
+        Rows(codes, factors),
+        same,
+        num_train=n_train,
+        num_test=len(codes) - n_train,
+        batch_size=len(codes),
+    )
     return {
         "disentanglement": float(found["dci.disentanglement"]),
         "completeness": float(found["dci.completeness"]),
@@ -59,7 +74,9 @@ def peer_dci(codes: np.ndarray, factors: np.ndarray, n_train: int, seed: int) ->
 
 
 def score(path: str, metric: str, repeats: int, seed: int) -> None:
-    """Print what one metric of disent says of stored codes, the seconds that each repeat took, and the process's peak memory."""
+    """Print what one metric of disent says of stored codes, the seconds that each repeat took, and
+    the process's peak memory.
+    """
     stored = np.load(path)
     codes, factors, n_train = stored["codes"], stored["factors"], int(stored["n_train"])
     # Imports, and whatever else comes once, apart.
@@ -67,7 +84,11 @@ def score(path: str, metric: str, repeats: int, seed: int) -> None:
     seconds, cpu = [], []
     for _ in range(repeats):
         started, cpu_started = time.perf_counter(), time.process_time()
-        found = peer_mig(codes[:n_train], factors[:n_train]) if metric == "mig" else peer_dci(codes, factors, n_train, seed)
+        found = (
+            peer_mig(codes[:n_train], factors[:n_train])
+            if metric == "mig"
+            else peer_dci(codes, factors, n_train, seed)
+        )
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - cpu_started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -105,7 +126,12 @@ def references(path: Path) -> None:
     warnings.simplefilter("ignore")
     found: dict = {
         "made_by": "benchmarks/peer_metrics.py references",
-        "versions": {"disent": "0.8.0", "scikit-learn": sklearn.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "versions": {
+            "disent": "0.8.0",
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
         "mig": [],
         "dci": [],
         "sap": [],
@@ -115,8 +141,15 @@ def references(path: Path) -> None:
     for mix, noise in metric_codes.DCI_SETS:
         codes, factors = metric_codes.dci_set(mix, noise)
         n_train, n = metric_codes.DCI_TRAIN, len(codes)
-        found["dci"].append({"set": [mix, noise], "seeds": [peer_dci(codes, factors, n_train, seed) for seed in range(5)]})
-        scored = peer.metric_sap(Rows(codes, factors), same, num_train=n_train, num_test=n - n_train, batch_size=n)
+        found["dci"].append(
+            {
+                "set": [mix, noise],
+                "seeds": [peer_dci(codes, factors, n_train, seed) for seed in range(5)],
+            }
+        )
+        scored = peer.metric_sap(
+            Rows(codes, factors), same, num_train=n_train, num_test=n - n_train, batch_size=n
+        )
         found["sap"].append({"set": [mix, noise], "score": float(scored["sap.score"])})
 
     dataset = grid_dataset(metric_codes.GRID)
@@ -130,7 +163,9 @@ def references(path: Path) -> None:
             np.random.seed(seed)  # noqa: NPY002
             torch.manual_seed(seed)
             runs.append(
-                getattr(peer, f"metric_{name}").compute_fast(dataset, lambda x, code=code: torch.from_numpy(code(x.double().numpy())))
+                getattr(peer, f"metric_{name}").compute_fast(
+                    dataset, lambda x, code=code: torch.from_numpy(code(x.double().numpy()))
+                )
             )
         found[name] = {key: [float(run[key]) for run in runs] for key in runs[0]}
     path.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,10 +1,12 @@
-"""A population of small networks against the same runs one after the other, and against torch.func.vmap, side by side in one run.
+"""A population of small networks against the same runs one after the other, and against
+torch.func.vmap, side by side in one run.
 
     python benchmarks/population.py [--rounds 3] [--members 8]
 
-All three train on coordinates of XYSquares and do the same steps; that their losses agree is checked first. Each is measured in turn,
-several rounds, and medians are compared; only the training steps count, not the making of data and networks. Standard output is a table in
-Markdown. ``benchmarks/conv_population.py`` asks the same of convolutional networks.
+All three train on coordinates of XYSquares and do the same steps; that their losses agree is
+checked first. Each is measured in turn, several rounds, and medians are compared; only the training
+steps count, not the making of data and networks. Standard output is a table in Markdown.
+``benchmarks/conv_population.py`` asks the same of convolutional networks.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from machine import about, cell, in_turn, load, ratio
 from torch.func import functional_call, stack_module_state, vmap
 
 import vaedis as vd
-from vaedis import _draws, frameworks, model
+from vaedis.training import batches, model, objectives
 
 
 class Trained(NamedTuple):
@@ -37,17 +39,31 @@ Way = Callable[[list[vd.RunSpec], vd.FactorData], Trained]
 def spec_for(width: int, batch: int, steps: int, framework: str) -> vd.RunSpec:
     """The specification of the first member."""
     options = {"hidden": [width, width]}
-    return vd.RunSpec(data="coordinates", framework=framework, model="mlp", model_options=options, batch=batch, steps=steps)
+    return vd.RunSpec(
+        data="coordinates",
+        framework=framework,
+        model="mlp",
+        model_options=options,
+        batch=batch,
+        steps=steps,
+    )
 
 
 def precision_on(device: str) -> str:
-    """What all ways compute in: float32 on a CPU, since the ways that are no part of vaedis have no other, and TF32 on a GPU."""
+    """What all ways compute in: float32 on a CPU, since the ways that are no part of vaedis have no
+    other, and TF32 on a GPU.
+    """
     return "float32" if device == "cpu" else "tf32"
 
 
 def alone(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """One after the other."""
-    return _trained([vd.fit(spec, device=data.device, data=data, precision=precision_on(data.device.type)) for spec in specs])
+    return _trained(
+        [
+            vd.fit(spec, device=data.device, data=data, precision=precision_on(data.device.type))
+            for spec in specs
+        ]
+    )
 
 
 def population(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
@@ -56,13 +72,20 @@ def population(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
 
 
 def _trained(runs: list[vd.Run]) -> Trained:
-    return Trained(sum(run.seconds for run in runs), [float(run.history["loss"][-1]) for run in runs])
+    return Trained(
+        sum(run.seconds for run in runs), [float(run.history["loss"][-1]) for run in runs]
+    )
 
 
 def mapped(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
-    """The same steps with one network mapped over stacked weights by torch.func.vmap, each member with its own batches and noise."""
+    """The same steps with one network mapped over stacked weights by torch.func.vmap, each member
+    with its own batches and noise.
+    """
     loss, spec = vd.losses.get("mse"), specs[0]
-    networks = [model.build(s.model, data.shape, s.latents, seed=s.seed, **s.model_options).to(data.device) for s in specs]
+    networks = [
+        model.build(s.model, data.shape, s.latents, seed=s.seed, **s.model_options).to(data.device)
+        for s in specs
+    ]
     for layer in (layer for network in networks for layer in network.modules()):
         layer.__class__ = TWINS.get(type(layer), type(layer))  # vmap knows torch's own layers only
     weights, _ = stack_module_state(networks)
@@ -74,7 +97,7 @@ def mapped(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
             self.network = skeleton
 
         def forward(self, x, noise):
-            objective = frameworks.ada_gvae if spec.framework == "ada-gvae" else frameworks.beta_vae
+            objective = objectives.ada_gvae if spec.framework == "ada-gvae" else objectives.beta_vae
             return torch.stack(objective(self.network, x, noise, loss=loss, beta=spec.beta))
 
     called = Called()
@@ -90,8 +113,10 @@ def steps(
     optimiser: torch.optim.Optimizer,
     terms_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Trained:
-    """Train on stacked batches, (K, B, C, H, W), and noise, (K, B, z); `terms_of` gives each member's loss and its parts, (K, 3)."""
-    draws = [_draws.Draws(s, data) for s in specs]
+    """Train on stacked batches, (K, B, C, H, W), and noise, (K, B, z); `terms_of` gives each
+    member's loss and its parts, (K, 3).
+    """
+    draws = [batches.Draws(s, data) for s in specs]
     wait(data)
     started = time.perf_counter()
     for _ in range(specs[0].steps):
@@ -112,36 +137,59 @@ def wait(data: vd.FactorData) -> None:
 
 
 def check(ways: Mapping[str, Way], specs: list[vd.RunSpec], data: vd.FactorData) -> None:
-    """Take a few steps each way, which also counts as their first, slow call; stop unless all ways end with the same losses."""
+    """Take a few steps each way, which also counts as their first, slow call; stop unless all ways
+    end with the same losses.
+    """
     first, *others = ((name, torch.tensor(way(specs, data).losses)) for name, way in ways.items())
     for name, losses in others:
         if not torch.allclose(losses, first[1], rtol=1e-2):
-            raise SystemExit(f"{name} ends with losses {losses.tolist()}, and {first[0]} with {first[1].tolist()}; they must agree.")
+            raise SystemExit(
+                f"{name} ends with losses {losses.tolist()}, and {first[0]} with {first[1].tolist()}; they must agree."
+            )
 
 
-def measure(ways: Mapping[str, Way], specs: list[vd.RunSpec], data: vd.FactorData, seconds: float, rounds: int) -> dict[str, list[float]]:
-    """Images a second of all members together, each way in turn; so many steps that the first way takes about the seconds given."""
+def measure(
+    ways: Mapping[str, Way],
+    specs: list[vd.RunSpec],
+    data: vd.FactorData,
+    seconds: float,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Images a second of all members together, each way in turn; so many steps that the first way
+    takes about the seconds given.
+    """
     first = next(iter(ways.values()))
     found = statistics.median(first(specs, data).seconds for _ in range(3))
     specs = [spec.replace(steps=max(10, int(spec.steps * seconds / found))) for spec in specs]
     images = sum(s.steps * s.batch * (2 if s.framework == "ada-gvae" else 1) for s in specs)
-    return in_turn({name: lambda way=way: images / way(specs, data).seconds for name, way in ways.items()}, rounds)
+    return in_turn(
+        {name: lambda way=way: images / way(specs, data).seconds for name, way in ways.items()},
+        rounds,
+    )
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--members", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement of the population, about")
-    parser.add_argument("--framework", default="ada-gvae", choices=vd.experiments.FRAMEWORKS)
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="of each measurement of the population, about"
+    )
+    parser.add_argument("--framework", default="ada-gvae", choices=vd.spec.FRAMEWORKS)
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 128, 256, 512, 1024])
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128, 256])
     options = parser.parse_args()
 
     data = vd.load("coordinates", grid_spacing=3, rotation=0)
-    print(f"{about()}; {options.members} members of {options.framework}, {data.shape[2]} coordinates\n")
-    print("| width | batch | population, images/s | one after the other | vmap | ratio to one after the other | ratio to vmap |")
+    print(
+        f"{about()}; {options.members} members of {options.framework}, {data.shape[2]} coordinates\n"
+    )
+    print(
+        "| width | batch | population, images/s | one after the other | vmap | ratio to one after the other | ratio to vmap |"
+    )
     print("|---|---|---|---|---|---|---|")
     ways: dict[str, Way] = {"population": population, "alone": alone, "vmap": mapped}
     for width in options.widths:
@@ -151,8 +199,13 @@ def main() -> None:
             check(ways, specs, data)
             rates = measure(ways, specs, data, options.seconds, options.rounds)
             ratios = [ratio(rates["population"], rates[name]) for name in ("alone", "vmap")]
-            print(f"| {width} | {batch} | {' | '.join([*map(cell, rates.values()), *ratios])} |", flush=True)
-    print(f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}.")
+            print(
+                f"| {width} | {batch} | {' | '.join([*map(cell, rates.values()), *ratios])} |",
+                flush=True,
+            )
+    print(
+        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}."
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""Scores of runs in float32 and in bfloat16, and in TF32 on a GPU: whether precision changes their distribution.
+"""Scores of runs in float32 and in bfloat16, and in TF32 on a GPU: whether precision changes their
+distribution.
 
-    python benchmarks/precision.py --steps 4000 --batch 256 --seeds 20 --device cuda     # a setting that can tell
-    python benchmarks/precision.py                                                       # on a CPU: shows that it runs, no more
+    python benchmarks/precision.py --steps 4000 --batch 256 --seeds 20 --device cuda     # a setting
+    that can tell python benchmarks/precision.py
+    # on a CPU: shows that it runs, no more
 
-Ada-GVAE on XYSquares at spacing 1, which disentangles within few steps. Each seed is trained once in each precision, so all start from the
-same weights and see the same images; arithmetic alone differs. Networks are then scored in float32 by the fast protocol: MIG, DCI's
-disentanglement, and the last losses. Standard output: a table of medians with the lowest and highest seed; of each precision's median less
-that of float32, with a 95 % bootstrap interval over seeds, unpaired; and of the same over pairs of one seed.
+Ada-GVAE on XYSquares at spacing 1, which disentangles within few steps. Each seed is trained once
+in each precision, so all start from the same weights and see the same images; arithmetic alone
+differs. Networks are then scored in float32 by the fast protocol: MIG, DCI's disentanglement, and
+the last losses. Standard output: a table of medians with the lowest and highest seed; of each
+precision's median less that of float32, with a 95 % bootstrap interval over seeds, unpaired; and of
+the same over pairs of one seed.
 
-An interval that holds 0 does not show equality: it bounds the difference. A median MIG near that of untrained networks, which the first
-row tells, means that the runs were too short to tell anything.
+An interval that holds 0 does not show equality: it bounds the difference. A median MIG near that of
+untrained networks, which the first row tells, means that the runs were too short to tell anything.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import numpy as np
 from machine import about, load
 
 import vaedis as vd
-from vaedis import statistics
+from vaedis_companion import intervals
 
 SCORES = ("MIG", "DCI", "reconstruction loss", "images/s")
 
@@ -31,7 +35,12 @@ def scored(spec: vd.RunSpec, precision: str, device: str, data: vd.FactorData) -
     """Train and score one run."""
     run = vd.fit(spec, device=device, data=data, precision=precision)
     found = run.scores(protocol="fast")
-    return [float(found["mig"]), float(found["dci"]), float(run.history["recon"][-50:].mean()), run.images_per_second]
+    return [
+        float(found["mig"]),
+        float(found["dci"]),
+        float(run.history["recon"][-50:].mean()),
+        run.images_per_second,
+    ]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -41,41 +50,64 @@ def spread(values: Sequence[float]) -> str:
 
 def main() -> None:
     """Train, score, and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precisions", nargs="+", help="default: float32 bf16, and tf32 on a GPU")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=16, help="pairs a step")
     parser.add_argument("--spacing", type=int, default=1)
-    parser.add_argument("--framework", default="ada-gvae", choices=vd.experiments.FRAMEWORKS)
+    parser.add_argument("--framework", default="ada-gvae", choices=vd.spec.FRAMEWORKS)
     options = parser.parse_args()
-    precisions = options.precisions or ["float32", "bf16", *(["tf32"] if options.device.startswith("cuda") else [])]
+    precisions = options.precisions or [
+        "float32",
+        "bf16",
+        *(["tf32"] if options.device.startswith("cuda") else []),
+    ]
     if "float32" not in precisions:
         parser.error("float32 is what the others are compared with; name it among --precisions")
 
     data = vd.load("xysquares", grid_spacing=options.spacing, device=options.device)
     first = vd.RunSpec(
-        data_options={"grid_spacing": options.spacing}, framework=options.framework, steps=options.steps, batch=options.batch
+        data_options={"grid_spacing": options.spacing},
+        framework=options.framework,
+        steps=options.steps,
+        batch=options.batch,
     )
-    print(f"{about(options.device)}; {options.framework}, spacing {options.spacing}, {options.steps:,} steps, batch {options.batch}\n")
+    print(
+        f"{about(options.device)}; {options.framework}, spacing {options.spacing}, {options.steps:,} steps, batch {options.batch}\n"
+    )
     started = time.perf_counter()
-    untrained = [scored(first.replace(seed=seed, steps=1, lr=1e-12), "float32", options.device, data) for seed in range(options.seeds)]
+    untrained = [
+        scored(first.replace(seed=seed, steps=1, lr=1e-12), "float32", options.device, data)
+        for seed in range(options.seeds)
+    ]
     found: dict[str, list[list[float]]] = {precision: [] for precision in precisions}
     for seed in range(options.seeds):
         for precision in precisions:
-            found[precision].append(scored(first.replace(seed=seed), precision, options.device, data))
+            found[precision].append(
+                scored(first.replace(seed=seed), precision, options.device, data)
+            )
 
     print(f"| precision | {' | '.join(SCORES)} |\n|---|{'---|' * len(SCORES)}")
-    print(f"| untrained | {' | '.join(spread(column) for column in list(zip(*untrained, strict=True))[:2])} | | |")
+    print(
+        f"| untrained | {' | '.join(spread(column) for column in list(zip(*untrained, strict=True))[:2])} | | |"
+    )
     table = {precision: np.array(runs).T for precision, runs in found.items()}
     for precision, columns in table.items():
         print(f"| {precision} | {' | '.join(map(spread, columns))} |")
     for precision in (p for p in precisions if p != "float32"):
         for label, paired in (("less float32", False), ("less float32, by seed", True)):
-            gaps = [statistics.difference(a, b, paired=paired) for a, b in zip(table[precision][:3], table["float32"][:3], strict=True)]
+            gaps = [
+                intervals.difference(a, b, paired=paired)
+                for a, b in zip(table[precision][:3], table["float32"][:3], strict=True)
+            ]
             print(f"| {precision} {label} | {' | '.join(f'{gap:.4f}' for gap in gaps)} | |")
-    print(f"\n{options.seeds} seeds, in turn, {time.perf_counter() - started:.0f} s. Load at the end {load()}.")
+    print(
+        f"\n{options.seeds} seeds, in turn, {time.perf_counter() - started:.0f} s. Load at the end {load()}."
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Random batches from the benchmark data sets, beside random access to an HDF5 file; and how long `vd.load` takes.
+"""Random batches from the benchmark data sets, beside random access to an HDF5 file; and how long
+`vd.load` takes.
 
     python benchmarks/reading.py                    # all four, as `vd.load` gives them here
     python benchmarks/reading.py cars3d --rounds 5
 
-The HDF5 file holds the same images as disent stores them: one image a chunk, gzip level 4. It gets only some of the images of the large
-sets, which is to its advantage. All sides in turn, several rounds of each; medians, with the lowest and highest.
+The HDF5 file holds the same images as disent stores them: one image a chunk, gzip level 4. It gets
+only some of the images of the large sets, which is to its advantage. All sides in turn, several
+rounds of each; medians, with the lowest and highest.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ import numpy as np
 import torch
 
 import vaedis as vd
-from vaedis.data import _stored
-from vaedis.data._benchmarks import BENCHMARKS, Benchmark
+from vaedis.data.originals import converted
+from vaedis.data.originals.catalog import BENCHMARKS, Benchmark
 
 BATCH = 256
 
@@ -44,7 +46,9 @@ def images_a_second(read: Callable[[torch.Tensor], object], size: int, seconds: 
 
 
 def from_hdf5(images: h5py.Dataset) -> Callable[[torch.Tensor], object]:
-    """Read a batch one image after the other, for which h5py has a short way: many times as fast as asking for all at once."""
+    """Read a batch one image after the other, for which h5py has a short way: many times as fast as
+    asking for all at once.
+    """
     return lambda index: torch.from_numpy(np.stack([images[i] for i in index.tolist()]))
 
 
@@ -52,22 +56,30 @@ def stored(data: vd.FactorData, n: int, folder: Path) -> vd.FactorData:
     """The first n images as `vaedis data prepare` stores an original."""
     blocks = (data.images(i).numpy() for i in torch.arange(n).split(1024))
     path = folder / f"{data.name}.npy"
-    _stored.write(path, blocks, (n, *data.shape), {"origin": data.origin})
-    return _stored.Stored(Benchmark(data.name, {"image": n}, data.shape, data.mean, data.std, ()), path)
+    converted.write(path, blocks, (n, *data.shape), {"origin": data.origin})
+    return converted.Stored(
+        Benchmark(data.name, {"image": n}, data.shape, data.mean, data.std, ()), path
+    )
 
 
 def load_seconds(name: str) -> float:
-    """Seconds until the first batch is there, in a process that has imported vaedis and nothing more."""
+    """Seconds until the first batch is there, in a process that has imported vaedis and nothing
+    more.
+    """
     code = (
         "import time, warnings, torch, vaedis as vd; warnings.simplefilter('ignore'); start = time.perf_counter(); "
         f"vd.load({name!r}).images(torch.arange(256)); print(time.perf_counter() - start)"
     )
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def drop_from_memory(data: vd.FactorData) -> None:
     """Let the system forget what it has read of a data set's file, if it has one."""
-    if isinstance(data, _stored.Stored):
+    if isinstance(data, converted.Stored):
         with open(data.path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -78,18 +90,34 @@ def row(name: str, options: argparse.Namespace, folder: Path) -> str:
     n = min(len(data), options.images)
     file = stored(data, n, folder)
     with h5py.File(folder / f"{name}.h5", "w") as output:
-        images = output.create_dataset("images", (n, *data.shape), "u1", chunks=(1, *data.shape), compression="gzip", compression_opts=4)
+        images = output.create_dataset(
+            "images",
+            (n, *data.shape),
+            "u1",
+            chunks=(1, *data.shape),
+            compression="gzip",
+            compression_opts=4,
+        )
         for index in torch.arange(n).split(1024):
             images[int(index[0]) : int(index[-1]) + 1] = data.images(index).numpy()
     with h5py.File(folder / f"{name}.h5", "r") as output:
         sides = {"loaded": data.images, "stored": file.images, "hdf5": from_hdf5(output["images"])}
-        assert all(torch.equal(sides["hdf5"](i), read(i)) for i in [torch.tensor([n - 1, 0, 0, 5])] for read in sides.values())
+        assert all(
+            torch.equal(sides["hdf5"](i), read(i))
+            for i in [torch.tensor([n - 1, 0, 0, 5])]
+            for read in sides.values()
+        )
         rates: dict[str, list[float]] = {side: [] for side in sides}
         for _ in range(options.rounds):
             for side, read in sides.items():
-                rates[side].append(images_a_second(read, len(data) if side == "loaded" else n, options.seconds))
+                rates[side].append(
+                    images_a_second(read, len(data) if side == "loaded" else n, options.seconds)
+                )
     median = {side: statistics.median(values) for side, values in rates.items()}
-    cells = [f"{median[side]:,.0f} ({min(values):,.0f}–{max(values):,.0f})" for side, values in rates.items()]
+    cells = [
+        f"{median[side]:,.0f} ({min(values):,.0f}–{max(values):,.0f})"
+        for side, values in rates.items()
+    ]
     drop_from_memory(data)
     cold, warm = load_seconds(name), statistics.median(load_seconds(name) for _ in range(3))
     ratios = f"{median['loaded'] / median['hdf5']:.1f} | {median['stored'] / median['hdf5']:.1f}"
@@ -98,21 +126,34 @@ def row(name: str, options: argparse.Namespace, folder: Path) -> str:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    parser.add_argument("--images", type=int, default=20_000, help="in the stored and the HDF5 file, at most")
+    parser.add_argument(
+        "--images", type=int, default=20_000, help="in the stored and the HDF5 file, at most"
+    )
     options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}, ", end="")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}, ",
+        end="",
+    )
     print(f"torch {torch.__version__}, numpy {np.__version__}, h5py {h5py.__version__}")
-    print(f"Random batches of {BATCH}, images/s: medians of {options.rounds} rounds of {options.seconds:g} s\n")
-    print("| data set | origin | `vd.load` | stored | HDF5 | loaded/HDF5 | stored/HDF5 | first batch, cold, s | warm, s |")
+    print(
+        f"Random batches of {BATCH}, images/s: medians of {options.rounds} rounds of {options.seconds:g} s\n"
+    )
+    print(
+        "| data set | origin | `vd.load` | stored | HDF5 | loaded/HDF5 | stored/HDF5 | first batch, cold, s | warm, s |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.names:
             print(row(name, options, Path(folder)), flush=True)
-    print(f"\nLoad averages over 1, 5, 15 minutes at the end: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
+    print(
+        f"\nLoad averages over 1, 5, 15 minutes at the end: {' '.join(f'{load:.1f}' for load in os.getloadavg())}"
+    )
 
 
 if __name__ == "__main__":

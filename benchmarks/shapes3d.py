@@ -1,11 +1,14 @@
-"""How close the rendered 3D Shapes come to what is known of the originals: Tables A1 and A2, Figure 3, and original images.
+"""How close the rendered 3D Shapes come to what is known of the originals: Tables A1 and A2, Figure 3,
+and original images.
 
-    python benchmarks/shapes3d.py                                      # exact, over all 480,000 images: minutes
-    python benchmarks/shapes3d.py --traversals 1000                    # from random traversals
-    python benchmarks/shapes3d.py --panels panels.npz --picture a.png  # beside originals: `imgs`, uint8 of shape (N, 64, 64, 3)
+    python benchmarks/shapes3d.py                                      # exact, over all 480,000
+    images: minutes python benchmarks/shapes3d.py --traversals 1000                    # from random
+    traversals python benchmarks/shapes3d.py --panels panels.npz --picture a.png  # beside
+    originals: `imgs`, uint8 of shape (N, 64, 64, 3)
 
-Panels are taken to begin at the second row of the originals, as those do that the geometry was fitted to (`vaedis/data/shapes3d.py`); first
-and last column and the last two rows are left out. Their factors are searched for.
+Panels are taken to begin at the second row of the originals, as those do that the geometry was
+fitted to (`vaedis/data/shapes3d.py`); first and last column and the last two rows are left out.
+Their factors are searched for.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from torch import Tensor
 
 import vaedis as vd
 from vaedis.data import FactorData
-from vaedis.distances import along, random_pairs
+from vaedis.distances import factor_distances, random_pairs
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 GEOMETRIES, COLOURINGS = 480, 1_000
@@ -46,7 +49,7 @@ def normalisation(data: FactorData, index: Tensor) -> tuple[Tensor, Tensor]:
     """Mean, and mean over images of the unbiased std, of each channel."""
     total = torch.zeros(2, 3, dtype=torch.float64)
     for part in index.split(1024):
-        x = data.observations(part, standardise=False).double().flatten(2)
+        x = data.observations(part, normalize=False).double().flatten(2)
         total += torch.stack([x.mean(-1).sum(0), x.std(-1).sum(0)])
     mean, std = total / len(index)
     return mean, std
@@ -54,25 +57,37 @@ def normalisation(data: FactorData, index: Tensor) -> tuple[Tensor, Tensor]:
 
 def distances(data: FactorData, traversals: int | None) -> None:
     """Print distances along each factor beside Table A1 and Figure 3."""
-    print("| factor | mean distance | Table A1 | ratio | sd | Table A1 | correlation with Figure 3 |\n|---|---|---|---|---|---|---|")
-    table = {row["factor"]: row for row in published("table_a1_factor_importance", dataset="shapes3d")}
-    found = along(data, traversals=traversals)
+    print(
+        "| factor | mean distance | Table A1 | ratio | sd | Table A1 | correlation with Figure 3 |\n|---|---|---|---|---|---|---|"
+    )
+    table = {
+        row["factor"]: row for row in published("table_a1_factor_importance", dataset="shapes3d")
+    }
+    found = factor_distances(data, traversals=traversals)
     for name in sorted(found, key=lambda n: -found[n].mean):
         theirs, ours = table[name], found[name]
         upper = np.triu_indices(len(ours.matrix), 1)
         correlation = np.corrcoef(ours.matrix[upper], figure_3(name, len(ours.matrix))[upper])[0, 1]
         mean, sd = float(theirs["mean_distance"]), float(theirs["distance_std"])
-        print(f"| {name} | {ours.mean:.4f} | {mean:.4f} | {ours.mean / mean:.3f} | {ours.sd:.4f} | {sd:.4f} | {correlation:.4f} |")
+        print(
+            f"| {name} | {ours.mean:.4f} | {mean:.4f} | {ours.mean / mean:.3f} | {ours.sd:.4f} | {sd:.4f} | {correlation:.4f} |"
+        )
     pairs, theirs = random_pairs(data, pairs=20_000, whole=traversals is None), table["random"]
     mean, sd = float(theirs["mean_distance"]), float(theirs["distance_std"])
-    print(f"| random pairs | {pairs.mean:.4f} | {mean:.4f} | {pairs.mean / mean:.3f} | {pairs.sd:.4f} | {sd:.4f} | |")
+    print(
+        f"| random pairs | {pairs.mean:.4f} | {mean:.4f} | {pairs.mean / mean:.3f} | {pairs.sd:.4f} | {sd:.4f} | |"
+    )
 
 
 def find(data: FactorData, panel: Tensor) -> tuple[int, float, float]:
-    """The index of the image most like a panel, how far it is from it, and how far the best of another geometry is (RMSE, of 0 … 1)."""
+    """The index of the image most like a panel, how far it is from it, and how far the best of
+    another geometry is (RMSE, of 0 … 1).
+    """
 
     def errors(index: Tensor) -> Tensor:
-        return (data.images(index)[:, 1:63, 1:63].float() - panel).square().mean((1, 2, 3)).sqrt() / 255
+        return (data.images(index)[:, 1:63, 1:63].float() - panel).square().mean(
+            (1, 2, 3)
+        ).sqrt() / 255
 
     geometry, seen = 0, -1
     colouring = int(errors(torch.arange(COLOURINGS) * GEOMETRIES + 247).argmin())
@@ -94,19 +109,27 @@ def originals(data: FactorData, panels: np.ndarray, picture: Path | None) -> Non
         total += best**2
         image = data.images(torch.tensor([index]))[0, 1:63, 1:63].float()
         shown.append(torch.stack([panel, image, (128 + 2 * (image - panel)).clamp(0, 255)]))
-        print(f"| {k} | {' '.join(map(str, data.factors.to_factors(torch.tensor([index]))[0].tolist()))} | {best:.4f} | {second:.4f} |")
+        print(
+            f"| {k} | {' '.join(map(str, data.factors.to_factors(torch.tensor([index]))[0].tolist()))} | {best:.4f} | {second:.4f} |"
+        )
     print(f"\nRoot mean square over all panels: {(total / len(panels)) ** 0.5:.4f}.")
     if picture is not None:
         import matplotlib.image
 
         whole = torch.stack(shown).repeat_interleave(3, 2).repeat_interleave(3, 3).byte()
-        rows = [part.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1, 2) for part in whole.split(5) if len(part) == 5]
+        rows = [
+            part.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1, 2)
+            for part in whole.split(5)
+            if len(part) == 5
+        ]
         matplotlib.image.imsave(picture, torch.cat(rows).numpy())
 
 
 def main() -> None:
     """Print everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--traversals", type=int)
     parser.add_argument("--panels", type=Path)
     parser.add_argument("--picture", type=Path)
@@ -115,15 +138,23 @@ def main() -> None:
     data = vd.load("shapes3d")
     data.images(torch.tensor([0]))
     seconds = time.perf_counter() - started
-    print(f"first image after {seconds:.1f} s; torch {torch.__version__}, {torch.get_num_threads()} threads.\n")
+    print(
+        f"first image after {seconds:.1f} s; torch {torch.__version__}, {torch.get_num_threads()} threads.\n"
+    )
     if args.panels is not None:
         with np.load(args.panels, allow_pickle=False) as file:
             originals(data, file["imgs"], args.picture)
         return
     generator = torch.Generator().manual_seed(0)
-    index = torch.arange(len(data)) if args.traversals is None else data.factors.sample_index(8_000, generator=generator)
+    index = (
+        torch.arange(len(data))
+        if args.traversals is None
+        else data.factors.sample_index(8_000, generator=generator)
+    )
     print("| channel | mean | Table A2 | std | Table A2 |\n|---|---|---|---|---|")
-    for c, mean, std, a, b in zip("RGB", *normalisation(data, index), data.mean, data.std, strict=True):
+    for c, mean, std, a, b in zip(
+        "RGB", *normalisation(data, index), data.mean, data.std, strict=True
+    ):
         print(f"| {c} | {mean:.4f} | {a:.4f} | {std:.4f} | {b:.4f} |")
     print()
     distances(data, args.traversals)

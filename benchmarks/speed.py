@@ -1,10 +1,12 @@
 """Images a second of vaedis and of disent 0.8.0, side by side in one run.
 
-    python benchmarks/speed.py --peer-python PATH     # an interpreter that has disent 0.8.0
-    python benchmarks/speed.py --set-up DIR           # makes that environment first (it downloads several gigabytes)
+    python benchmarks/speed.py --peer-python PATH     # an interpreter that has disent 0.8.0 python
+    benchmarks/speed.py --set-up DIR           # makes that environment first (it downloads several
+    gigabytes)
 
-Both sides are measured in turn, several rounds of each, and the medians are compared; what disent gets is the better of its DataLoader with
-0 and with 2 workers. Both train the same network (padding 2, 912,981 parameters) on XYSquares at batch 256.
+Both sides are measured in turn, several rounds of each, and the medians are compared; what disent
+gets is the better of its DataLoader with 0 and with 2 workers. Both train the same network (padding
+2, 912,981 parameters) on XYSquares at batch 256.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 import torch
 
 import vaedis as vd
-from vaedis import _draws, _step
+from vaedis.training import batches, step
 
 PEER = Path(__file__).with_name("peer_disent.py")
 
@@ -39,7 +41,9 @@ def set_up(folder: Path) -> Path:
 def peer(python: str, what: str, framework: str, workers: int, seconds: float) -> dict:
     """Run one measurement in the peer's environment."""
     words = [python, str(PEER), what, framework, str(workers), str(seconds)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run(
+        words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+    )
     if done.returncode:
         raise SystemExit(f"The peer failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -49,7 +53,7 @@ def our_data(framework: str, seconds: float) -> float:
     """Images a second that are ready for the network: drawn, paired, rendered, normalised, float32."""
     data = vd.load("xysquares", grid_spacing=8)
     spec = vd.RunSpec(framework=framework, data_options={"grid_spacing": 8})
-    draws = _draws.Draws(spec, data)
+    draws = batches.Draws(spec, data)
     for _ in range(5):
         data.observations(draws.index())
     started, images = time.perf_counter(), 0
@@ -81,9 +85,13 @@ def gemm_peak(n: int = 2048, kind: torch.dtype = torch.float32) -> float:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
-    parser.add_argument("--set-up", type=Path, metavar="DIR", help="make that environment here first")
+    parser.add_argument(
+        "--set-up", type=Path, metavar="DIR", help="make that environment here first"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     options = parser.parse_args()
@@ -92,9 +100,15 @@ def main() -> None:
         parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
 
     threads = torch.get_num_threads()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, Python {platform.python_version()}, torch {torch.__version__}")
-    print(f"float32 matrix product: {gemm_peak():.0f} GFLOP/s; medians of {options.rounds} rounds of {options.seconds:g} s\n")
-    print("| what | vaedis | disent, 0 workers | disent, 2 workers | ratio to the better |\n|---|---|---|---|---|")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    print(
+        f"float32 matrix product: {gemm_peak():.0f} GFLOP/s; medians of {options.rounds} rounds of {options.seconds:g} s\n"
+    )
+    print(
+        "| what | vaedis | disent, 0 workers | disent, 2 workers | ratio to the better |\n|---|---|---|---|---|"
+    )
     versions = set()
     for what, ours in (("data", our_data), ("train", our_training)):
         for framework in ("beta-vae", "ada-gvae"):
@@ -107,11 +121,19 @@ def main() -> None:
                     versions.add(found["torch"])
             median = {name: statistics.median(values) for name, values in rates.items()}
             spread = {name: f"{min(v):,.0f}–{max(v):,.0f}" for name, v in rates.items()}
-            label = {"data": "batches ready", "train": f"training in {_step.resolve_precision('auto', torch.device('cpu'))}"}[what]
+            label = {
+                "data": "batches ready",
+                "train": f"training in {step.resolve_precision('auto', torch.device('cpu'))}",
+            }[what]
             kind = "pairs" if framework == "ada-gvae" else "single images"
             cells = [f"{median[n]:,.0f} ({spread[n]})" for n in ("ours", "0", "2")]
-            print(f"| {label}, {kind} | {' | '.join(cells)} | {median['ours'] / max(median['0'], median['2']):.1f} |", flush=True)
-    print(f"\nAll in images/s, a pair counting as two. disent ran with torch {', '.join(sorted(versions))}.")
+            print(
+                f"| {label}, {kind} | {' | '.join(cells)} | {median['ours'] / max(median['0'], median['2']):.1f} |",
+                flush=True,
+            )
+    print(
+        f"\nAll in images/s, a pair counting as two. disent ran with torch {', '.join(sorted(versions))}."
+    )
 
 
 if __name__ == "__main__":

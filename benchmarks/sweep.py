@@ -1,10 +1,12 @@
-"""How a sweep's speed grows with the workers of a local Dask cluster: the same small grid in this process, on one worker and on two.
+"""How a sweep's speed grows with the workers of a local Dask cluster: the same small grid in this
+process, on one worker and on two.
 
     python benchmarks/sweep.py [--workers 1 2] [--steps 40] [--device cuda]
 
-The grid is Figure 9's at two spacings: four runs of both frameworks on XYSquares, 64×64×3, batch 64, with the fast scores. Each sweep is
-run by `vaedis.sweep.Sweep`, as the command ``vaedis sweep`` does it, into a new folder. In this process torch has all threads; N workers
-share them out. Standard output is a table in Markdown:
+The grid is Figure 9's at two spacings: four runs of both frameworks on XYSquares, 64×64×3, batch
+64, with the fast scores. Each sweep is run by `vaedis_companion.sweep.Sweep`, as the command
+``vaedis sweep`` does it, into a new folder. In this process torch has all threads; N workers share
+them out. Standard output is a table in Markdown:
 
 - ``whole``: all images over the seconds from the call to its return, so with the start of the workers, scores, checkpoints and storing.
 - ``without the start``: the same less the seconds that a cluster of so many workers took to start and end, measured apart just before.
@@ -22,12 +24,12 @@ from pathlib import Path
 
 from machine import about, cell, in_turn, load, ratio
 
-from vaedis import _cluster, experiments, results, scoring, sweep
+from vaedis_companion import cluster, grids, runs, store as results, sweep
 
 
-def scale(steps: int, spacings: Sequence[int]) -> experiments.Profile:
+def scale(steps: int, spacings: Sequence[int]) -> grids.Profile:
     """Two runs a spacing, one of each framework."""
-    return experiments.Profile("smoke", steps, steps, 64, 1, tuple(spacings), steps, "fast", "benchmark")
+    return grids.Profile("smoke", steps, steps, 64, 1, tuple(spacings), steps, "fast", "benchmark")
 
 
 def start_seconds(workers: int) -> float:
@@ -35,9 +37,9 @@ def start_seconds(workers: int) -> float:
     if not workers:
         return 0.0
     started = time.perf_counter()
-    client = _cluster.connect(workers, None)
+    client = cluster.connect(workers, None)
     try:
-        client.run(__import__, "vaedis.scoring")
+        client.run(__import__, "vaedis_companion.runs")
     finally:
         client.close()
         client.cluster.close()
@@ -45,9 +47,11 @@ def start_seconds(workers: int) -> float:
 
 
 def swept(workers: int, options: argparse.Namespace) -> dict[str, float]:
-    """Images a second of one sweep, counted in three ways, and the seconds of a cluster's start and end."""
+    """Images a second of one sweep, counted in three ways, and the seconds of a cluster's start and
+    end.
+    """
     grid = scale(options.steps, options.spacings)
-    specs = experiments.grid("fig9", grid)
+    specs = grids.grid("fig9", grid)
     images = sum(map(sweep._images, specs))
     start = start_seconds(workers)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,12 +64,19 @@ def swept(workers: int, options: argparse.Namespace) -> dict[str, float]:
         raise SystemExit(f"Not all runs finished: {[row['status'] for row in rows]}.")
     trained = sum(sweep._images(results.spec_of(row)) / row["images_per_second"] for row in rows)
     training = max(1, workers) * images / trained
-    return {"whole": images / seconds, "without the start": images / (seconds - start), "training": training, "start": start}
+    return {
+        "whole": images / seconds,
+        "without the start": images / (seconds - start),
+        "training": training,
+        "start": start,
+    }
 
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=40, help="of each run")
     parser.add_argument("--spacings", type=int, nargs="+", default=[1, 8], help="two runs each")
@@ -79,19 +90,37 @@ def main() -> None:
     print(f"{2 * len(options.spacings)} runs of {options.steps} steps, batch 64\n", flush=True)
     # numba compiles what the scores need once an installation, which must not count
     first = scale(2, options.spacings)
-    scoring.run_one(experiments.grid("fig9", first)[0], "fig9", first, device=options.device)
+    runs.run_one(grids.grid("fig9", first)[0], "fig9", first, device=options.device)
     every = [0, *(n for n in options.workers if n)]
     found = in_turn({str(n): lambda n=n: swept(n, options) for n in every}, options.rounds)  # type: ignore[dict-item, return-value]
     counts = ("whole", "without the start", "training")
-    rates = {name: {count: [one[count] for one in rounds] for count in (*counts, "start")} for name, rounds in found.items()}  # type: ignore[index]
-    print(f"| sweep | {' | '.join(f'{count}, images/s | ratio' for count in counts)} |\n|---|{'---|' * 6}")
+    rates = {
+        name: {count: [one[count] for one in rounds] for count in (*counts, "start")}
+        for name, rounds in found.items()
+    }  # type: ignore[index]
+    print(
+        f"| sweep | {' | '.join(f'{count}, images/s | ratio' for count in counts)} |\n|---|{'---|' * 6}"
+    )
     for name, counted in rates.items():
         label = "in this process" if name == "0" else f"`--workers {name}`"
-        cells = [text for count in counts for text in (cell(counted[count]), ratio(counted[count], rates["0"][count]))]
+        cells = [
+            text
+            for count in counts
+            for text in (cell(counted[count]), ratio(counted[count], rates["0"][count]))
+        ]
         print(f"| {label} | {' | '.join(cells)} |", flush=True)
-    starts = {name: statistics.median(counted["start"]) for name, counted in rates.items() if name != "0"}
-    print(f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest; ratios are to this process. ", end="")
-    print("To start, import and end: " + ", ".join(f"{s:.1f} s for {n}" for n, s in starts.items()) + f". Load at the end {load()}.")
+    starts = {
+        name: statistics.median(counted["start"]) for name, counted in rates.items() if name != "0"
+    }
+    print(
+        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest; ratios are to this process. ",
+        end="",
+    )
+    print(
+        "To start, import and end: "
+        + ", ".join(f"{s:.1f} s for {n}" for n, s in starts.items())
+        + f". Load at the end {load()}."
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Training on a CPU beside disent 0.8.0's own loop, in one run on the same machine, and the share of what the machine can do.
+"""Training on a CPU beside disent 0.8.0's own loop, in one run on the same machine, and the share of
+what the machine can do.
 
-    python benchmarks/train.py --peer-python PATH     # an interpreter that has disent 0.8.0
-    python benchmarks/train.py --set-up DIR           # makes that environment first (it downloads several gigabytes)
+    python benchmarks/train.py --peer-python PATH     # an interpreter that has disent 0.8.0 python
+    benchmarks/train.py --set-up DIR           # makes that environment first (it downloads several
+    gigabytes)
 
-XYSquares, 64×64×3, batch 256 (for Ada-GVAE 256 pairs, so 512 images), the network of 912,981 parameters. Both sides take turns; warm-up
-steps are apart. What disent gets is the better of its DataLoader with 0 and with 2 workers.
+XYSquares, 64×64×3, batch 256 (for Ada-GVAE 256 pairs, so 512 images), the network of 912,981
+parameters. Both sides take turns; warm-up steps are apart. What disent gets is the better of its
+DataLoader with 0 and with 2 workers.
 """
 
 import argparse
@@ -16,20 +19,26 @@ import time
 import torch
 from speed import gemm_peak, our_training, peer, set_up
 
-from vaedis import _step, model
+from vaedis.training import model, step
 
 FRAMEWORKS = ("beta-vae", "ada-gvae")
 KINDS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 def flops_per_image() -> float:
-    """Operations of one image, forward and backward: two for each multiplication; the first layer's input needs no gradient."""
+    """Operations of one image, forward and backward: two for each multiplication; the first layer's
+    input needs no gradient.
+    """
     network = model.build("conv", (64, 64, 3), 9)
     found = []
 
     def note(layer, inputs, output):
         places = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
-        work = 2 * layer.weight.numel() * places[0, 0].numel() if places.dim() == 4 else 2 * layer.weight.numel()
+        work = (
+            2 * layer.weight.numel() * places[0, 0].numel()
+            if places.dim() == 4
+            else 2 * layer.weight.numel()
+        )
         found.append(work * (3 if found else 2))
 
     for layer in network.modules():
@@ -41,7 +50,9 @@ def flops_per_image() -> float:
 
 
 def convolution_peak(kind: torch.dtype, seconds: float = 3.0) -> float:
-    """Floating-point operations a second of the network's second convolution forward, 64 images at once: the best of many calls."""
+    """Floating-point operations a second of the network's second convolution forward, 64 images at
+    once: the best of many calls.
+    """
     x = torch.randn(64, 32, 33, 33).to(kind).contiguous(memory_format=torch.channels_last)
     layer = torch.nn.Conv2d(32, 32, 4, 2, 2).to(kind).to(memory_format=torch.channels_last)
     best, end = float("inf"), time.perf_counter() + seconds
@@ -61,7 +72,9 @@ def summary(rates: list[float]) -> str:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
     parser.add_argument("--set-up", metavar="DIR", help="make that environment here first")
     parser.add_argument("--rounds", type=int, default=5)
@@ -72,12 +85,19 @@ def main() -> None:
         parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
 
     work = flops_per_image()
-    precisions = list(dict.fromkeys(["float32", _step.resolve_precision("auto", torch.device("cpu"))]))
+    precisions = list(
+        dict.fromkeys(["float32", step.resolve_precision("auto", torch.device("cpu"))])
+    )
     product = {p: gemm_peak(kind=KINDS[p]) for p in precisions}
     convolution = {p: convolution_peak(KINDS[p]) / 1e9 for p in precisions}
     load = os.getloadavg()[0]
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, ", end="")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}; load before the start {load:.1f}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, ",
+        end="",
+    )
+    print(
+        f"Python {platform.python_version()}, torch {torch.__version__}; load before the start {load:.1f}"
+    )
     print(f"An image takes {work / 1e6:.1f} MFLOP.")
     for p in precisions:
         print(
@@ -86,7 +106,9 @@ def main() -> None:
         )
         print(f"a convolution of 32 to 32 channels, forward, at {convolution[p]:.0f} GFLOP/s.")
     print(f'`precision="auto"` is {precisions[-1]} on this CPU; disent trains in float32.\n')
-    print("| framework | precision | images/s | steps/s | of the product | of the convolution | disent, 0 workers | 2 workers | ratio |")
+    print(
+        "| framework | precision | images/s | steps/s | of the product | of the convolution | disent, 0 workers | 2 workers | ratio |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     versions = set()
     for framework in FRAMEWORKS:
@@ -102,11 +124,17 @@ def main() -> None:
         for p in precisions:
             ours = statistics.mean(rates[p])
             steps, speed = ours / (512 if framework == "ada-gvae" else 256), ours * work / 1e9
-            cells = [summary(rates[p]), f"{steps:.2f}", f"{speed / product[p]:.0%}", f"{speed / convolution[p]:.0%}"]
+            cells = [
+                summary(rates[p]),
+                f"{steps:.2f}",
+                f"{speed / product[p]:.0%}",
+                f"{speed / convolution[p]:.0%}",
+            ]
             cells += [summary(rates["0"]), summary(rates["2"]), f"{ours / other:.2f}"]
             print(f"| {framework} | {p} | {' | '.join(cells)} |", flush=True)
     print(
-        f"\nMeans ± standard deviations (ranges) of {options.rounds} rounds of {options.seconds:g} s; a pair counts as two images. ", end=""
+        f"\nMeans ± standard deviations (ranges) of {options.rounds} rounds of {options.seconds:g} s; a pair counts as two images. ",
+        end="",
     )
     print(f"disent ran with torch {', '.join(sorted(versions))}.")
 

@@ -2,9 +2,10 @@
 
     python benchmarks/train_gpu.py [STEPS]
 
-First the check: the same weights, images and noise give the same loss and gradients on both devices, in float32 to 1e-4. Then images/s of
-`vaedis.fit` for both frameworks and each precision, with the captured step and with one launch at a time, beside the share of the machine's
-own matrix product and copy speed. The seconds until the step is captured are given apart.
+First the check: the same weights, images and noise give the same loss and gradients on both
+devices, in float32 to 1e-4. Then images/s of `vaedis.fit` for both frameworks and each precision,
+with the captured step and with one launch at a time, beside the share of the machine's own matrix
+product and copy speed. The seconds until the step is captured are given apart.
 """
 
 import statistics
@@ -14,7 +15,8 @@ import time
 import torch
 
 import vaedis as vd
-from vaedis import _step, losses, model
+from vaedis import losses
+from vaedis.training import model, step
 
 ROUNDS = 3
 FLOP_PER_IMAGE = 118.5e6  # forward and backward; see benchmarks/train.py
@@ -25,13 +27,26 @@ def check() -> None:
     """Compare one step's loss and gradients on both devices."""
     for framework in ("beta-vae", "ada-gvae"):
         spec = vd.RunSpec(framework=framework)
-        index, noise = torch.arange(0, 64000, 1000), torch.randn(64, spec.latents, generator=torch.Generator().manual_seed(0))
+        index, noise = (
+            torch.arange(0, 64000, 1000),
+            torch.randn(64, spec.latents, generator=torch.Generator().manual_seed(0)),
+        )
         found = []
         for device in ("cpu", "cuda"):
             data = vd.load("xysquares", device=device)
-            network = model.build("conv", data.shape, spec.latents).to(device).to(memory_format=torch.channels_last)
-            with _step.arithmetic("float32"):
-                terms = _step.objective(spec, network, data.observations(index.to(device)), noise.to(device), losses.get("mse"))
+            network = (
+                model.build("conv", data.shape, spec.latents)
+                .to(device)
+                .to(memory_format=torch.channels_last)
+            )
+            with step.arithmetic("float32"):
+                terms = step.objective(
+                    spec,
+                    network,
+                    data.observations(index.to(device)),
+                    noise.to(device),
+                    losses.get("mse"),
+                )
                 gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
             found.append((terms.loss.item(), [g.cpu() for g in gradients]))
         (a, ours), (b, theirs) = found
@@ -53,11 +68,15 @@ def timed(work, calls: int) -> float:
 
 
 def limits() -> dict[str, float]:
-    """What the machine can do: matrix products in FLOP/s by precision, and copies in bytes/s, read and written."""
+    """What the machine can do: matrix products in FLOP/s by precision, and copies in bytes/s, read
+    and written.
+    """
     n, found = 8192, {}
     for precision in ("float32", "tf32", "bf16"):
-        a = torch.randn(n, n, device="cuda", dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-        with _step.arithmetic(precision):
+        a = torch.randn(
+            n, n, device="cuda", dtype=torch.bfloat16 if precision == "bf16" else torch.float32
+        )
+        with step.arithmetic(precision):
             found[precision] = 2 * n**3 / timed(lambda a=a: a @ a, 10)
     a = torch.empty(2**28, device="cuda")
     b = torch.empty_like(a)
@@ -67,12 +86,12 @@ def limits() -> dict[str, float]:
 
 def rate(spec: vd.RunSpec, precision: str, captured: bool) -> tuple[float, float]:
     """Images a second, and the seconds of the first five steps, in which the graph is captured."""
-    warm_up, _step._WARM_UP = _step._WARM_UP, _step._WARM_UP if captured else 10**9
+    warm_up, step._WARM_UP = step._WARM_UP, step._WARM_UP if captured else 10**9
     try:
         first = vd.fit(spec.replace(steps=5), device="cuda", precision=precision).seconds
         return vd.fit(spec, device="cuda", precision=precision).images_per_second, first
     finally:
-        _step._WARM_UP = warm_up
+        step._WARM_UP = warm_up
 
 
 def main() -> None:
@@ -82,20 +101,35 @@ def main() -> None:
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     check()
     limit = limits()
-    print(f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}; {steps} steps, {ROUNDS} rounds")
-    print(", ".join(f"{name} {value / 1e12:.2f} T{'B' if name == 'copy' else 'FLOP'}/s" for name, value in limit.items()) + "\n")
-    print("| framework | precision | step | images/s, mean ± sd | steps/s | of the product | of the copy | first 5 steps, s |")
+    print(
+        f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}; {steps} steps, {ROUNDS} rounds"
+    )
+    print(
+        ", ".join(
+            f"{name} {value / 1e12:.2f} T{'B' if name == 'copy' else 'FLOP'}/s"
+            for name, value in limit.items()
+        )
+        + "\n"
+    )
+    print(
+        "| framework | precision | step | images/s, mean ± sd | steps/s | of the product | of the copy | first 5 steps, s |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for framework in ("beta-vae", "ada-gvae"):
         spec = vd.RunSpec(framework=framework, steps=steps)
         for precision in ("float32", "tf32", "bf16"):
             for captured in (True, False):
-                rates, firsts = zip(*(rate(spec, precision, captured) for _ in range(ROUNDS)), strict=True)
+                rates, firsts = zip(
+                    *(rate(spec, precision, captured) for _ in range(ROUNDS)), strict=True
+                )
                 mean = statistics.mean(rates)
                 shares = f"{mean * FLOP_PER_IMAGE / limit[precision]:.1%} | {mean * BYTES_PER_IMAGE / limit['copy']:.1%}"
                 per_step = 512 if framework == "ada-gvae" else 256
                 cells = f"{mean:,.0f} ± {statistics.stdev(rates):,.0f} | {mean / per_step:,.0f} | {shares} | {max(firsts):.1f}"
-                print(f"| {framework} | {precision} | {'captured' if captured else 'launched'} | {cells} |", flush=True)
+                print(
+                    f"| {framework} | {precision} | {'captured' if captured else 'launched'} | {cells} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

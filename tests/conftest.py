@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from vaedis.data import Table, XYSquares
+from vaedis.data import LabelledImages, XYSquares
 
 torch.set_num_threads(1)
 # the same examples in every run, and no clock: a test that fails must fail again
@@ -35,8 +35,15 @@ def small():
 
 @pytest.fixture
 def listed():
-    """64 images of one square in 8×8 places; and a table that has each of them twice in random order, so that it is no grid."""
+    """64 images of one square in 8×8 places; and a table that has each of them twice in random
+    order, so that it is no grid.
+    """
     data = XYSquares(image_size=12, square_size=4, grid_spacing=1, num_squares=1, rgb=False)
     index = torch.randperm(128, generator=torch.Generator().manual_seed(0)) % 64
-    table = Table(data.images(index).numpy(), data.factors.to_factors(index).numpy(), data.factors.names, name="mine")
+    table = LabelledImages(
+        data.images(index).numpy(),
+        data.factors.to_factors(index).numpy(),
+        data.factors.names,
+        name="mine",
+    )
     return data, table

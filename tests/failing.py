@@ -1,7 +1,8 @@
 """Make the k-th call that writes below a folder fail, for k = 1, 2, … until nothing fails any more.
 
-Counted are `os.open` and `open` for writing, writes to files that `open` returned, `os.write`, `os.fsync`, `os.replace`, `os.rename`
-and `os.mkdir`; calls elsewhere, as of libraries that write to caches of their own, are left alone.
+Counted are `os.open` and `open` for writing, writes to files that `open` returned, `os.write`,
+`os.fsync`, `os.replace`, `os.rename` and `os.mkdir`; calls elsewhere, as of libraries that write to
+caches of their own, are left alone.
 """
 
 import builtins
@@ -36,7 +37,10 @@ class Disk:
         self.folder, self.fails_at, self.calls = Path(folder).resolve(), fails_at, []
 
     def install(self, patch):
-        real = {name: getattr(os, name) for name in ("open", "write", "fsync", "replace", "rename", "mkdir")}
+        real = {
+            name: getattr(os, name)
+            for name in ("open", "write", "fsync", "replace", "rename", "mkdir")
+        }
         real_open = io.open
 
         def os_open(path, flags, *args, **options):
@@ -66,7 +70,11 @@ class Disk:
     def count(self, name, file):
         """Count a call on a path or a descriptor, and fail if it is its turn."""
         try:
-            path = Path(os.readlink(f"/proc/self/fd/{file}") if isinstance(file, int) else os.path.abspath(os.fsdecode(file)))
+            path = Path(
+                os.readlink(f"/proc/self/fd/{file}")
+                if isinstance(file, int)
+                else os.path.abspath(os.fsdecode(file))
+            )
         except (OSError, TypeError):
             return
         if self.folder in (path, *path.parents):
@@ -109,7 +117,8 @@ def fail_each(folder, start, act, check, errors=(OSError,)):
     act : callable
         What writes. It may raise one of `errors`, or swallow the failure.
     check : callable
-        Called as ``check(done)`` after each try, with whether all calls went well, and again after a second `act` without a failure.
+        Called as ``check(done)`` after each try, with whether all calls went well, and again after
+        a second `act` without a failure.
     errors : tuple of exception types
 
     Returns

@@ -1,14 +1,35 @@
-"""Codes with known properties, made by numpy alone, so that another package in its own environment sees the same ones."""
+"""Codes with known properties, made by numpy alone, so that another package in its own environment
+sees the same ones.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Mixing and noise of eight sets whose DCI disentanglement spreads over its range, from above 0.9 to below 0.05.
-DCI_SETS = ((0.08, 0.1), (0.1, 0.1), (0.15, 0.2), (0.2, 0.2), (0.3, 0.2), (1.0, 0.3), (1.0, 1.2), (1.0, 2.0))
+# Mixing and noise of eight sets whose DCI disentanglement spreads over its range, from above 0.9 to
+# below 0.05.
+DCI_SETS = (
+    (0.08, 0.1),
+    (0.1, 0.1),
+    (0.15, 0.2),
+    (0.2, 0.2),
+    (0.3, 0.2),
+    (1.0, 0.3),
+    (1.0, 1.2),
+    (1.0, 2.0),
+)
 DCI_TRAIN = 600
 
-MIG_SETS = ("mixed", "single precision", "constant latent", "discrete", "duplicated", "outlier", "many latents", "many classes")
+MIG_SETS = (
+    "mixed",
+    "single precision",
+    "constant latent",
+    "discrete",
+    "duplicated",
+    "outlier",
+    "many latents",
+    "many classes",
+)
 # Sizes of the grid of factors that `curved_code` encodes; disent wants at least 1,000 observations.
 GRID = (10, 12, 9)
 
@@ -18,9 +39,16 @@ def draw_factors(n: int, sizes: tuple[int, ...], generator: np.random.Generator)
 
 
 def mixed_codes(
-    n: int, sizes: tuple[int, ...], latents: int, mix: float, noise: float, seed: int = 0, spread: float = 3.0
+    n: int,
+    sizes: tuple[int, ...],
+    latents: int,
+    mix: float,
+    noise: float,
+    seed: int = 0,
+    spread: float = 3.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Factors on latents of their own, stirred by a random matrix, plus noise; latents beyond the factors are noise alone.
+    """Factors on latents of their own, stirred by a random matrix, plus noise; latents beyond the
+    factors are noise alone.
 
     Returns codes (n, latents) and factors (n, number of sizes).
     """
@@ -35,19 +63,25 @@ def mixed_codes(
 
 
 def dci_set(mix: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and factors to compare DCI and SAP on: the first `DCI_TRAIN` samples to train, 200 to test."""
+    """Codes and factors to compare DCI and SAP on: the first `DCI_TRAIN` samples to train, 200 to
+    test.
+    """
     return mixed_codes(DCI_TRAIN + 200, (4, 4, 4, 4), 6, mix, noise)
 
 
 def curved_code(factors: np.ndarray) -> np.ndarray:
-    """A fixed, smooth, slightly curved map from three factors to four latents; the last latent hardly moves."""
+    """A fixed, smooth, slightly curved map from three factors to four latents; the last latent
+    hardly moves.
+    """
     position = 4 * factors / (np.array(GRID) - 1) - 2
     matrix = np.array([[1.0, 0.2, 0.0, 0.02], [-0.3, 1.1, 0.1, 0.0], [0.1, 0.5, 0.9, 0.01]])
     return position @ matrix + 0.1 * np.sin(position @ matrix[:, ::-1])
 
 
 def mig_set(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and factors to compare MIG on; each set has something that an implementation may get wrong."""
+    """Codes and factors to compare MIG on; each set has something that an implementation may get
+    wrong.
+    """
     codes, factors = mixed_codes(2000, (8, 5, 3), 6, 0.2, 0.1, seed=1)
     if name == "single precision":
         codes = codes.astype(np.float32)
@@ -67,6 +101,8 @@ def mig_set(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def turned_code(factors: np.ndarray) -> np.ndarray:
-    """A fixed map from three factors to three latents, turned so far that a vote on the fixed factor is often wrong."""
+    """A fixed map from three factors to three latents, turned so far that a vote on the fixed
+    factor is often wrong.
+    """
     position = 4 * factors / (np.array(GRID) - 1) - 2
     return position @ np.array([[0.8, 0.4, 0.3], [-0.5, 0.7, 0.45], [0.1, -0.6, 0.65]])

@@ -1,4 +1,6 @@
-"""Our scores beside those that `benchmarks/peer_metrics.py` had from disent 0.8.0: what belongs together, for tests and benchmark."""
+"""Our scores beside those that `benchmarks/peer_metrics.py` had from disent 0.8.0: what belongs
+together, for tests and benchmark.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ TURNED, CURVED = (torch.from_numpy(code(FACTORS.numpy())) for code in (turned_co
 Pairs = Iterator[tuple[str, list[float], list[float]]]
 
 
-def halves(mix: float, noise: float) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def halves(
+    mix: float, noise: float
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Codes and factors to train on, and to test on."""
     codes, factors = dci_set(mix, noise)
     return (codes[:DCI_TRAIN], factors[:DCI_TRAIN]), (codes[DCI_TRAIN:], factors[DCI_TRAIN:])
@@ -30,29 +34,50 @@ def dci_runs(entry: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Each part of DCI of one set of codes: disent's values over seeds, and ours."""
     train, test = halves(*entry["set"])
     runs = [metrics.dci(*train, test=test, seed=seed) for seed in SEEDS]
-    return {part: (np.array([run[part] for run in entry["seeds"]]), np.array([getattr(run, part) for run in runs])) for part in DCI_PARTS}
+    return {
+        part: (
+            np.array([run[part] for run in entry["seeds"]]),
+            np.array([getattr(run, part) for run in runs]),
+        )
+        for part in DCI_PARTS
+    }
 
 
 def standard_errors(theirs: list[float], ours: list[float]) -> float:
-    """Distance of the two means in standard errors of it; disent works in single precision, so there is a least error."""
+    """Distance of the two means in standard errors of it; disent works in single precision, so
+    there is a least error.
+    """
     error = np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / len(SEEDS))
     return float(abs(np.mean(ours) - np.mean(theirs)) / max(error, 2e-7))
 
 
 def factor_vae(reference: dict) -> Pairs:
     options = {"n_train": 700, "n_eval": 350, "n_variance": 1000}
-    ours = [float(metrics.factor_vae(TURNED.__getitem__, SPACE, **options, seed=seed)) for seed in SEEDS]
+    ours = [
+        float(metrics.factor_vae(TURNED.__getitem__, SPACE, **options, seed=seed)) for seed in SEEDS
+    ]
     yield "factor_vae", reference["factor_vae"]["factor_vae.eval_accuracy"], ours
 
 
 def flatness(reference: dict) -> Pairs:
     ours = [metrics.flatness(CURVED.__getitem__, SPACE, repeats=128, seed=seed) for seed in SEEDS]
-    for name, key in (("score", "ave_flatness"), ("flatness_l1", "ave_flatness_l1"), ("flatness_l2", "ave_flatness_l2")):
-        yield f"flatness.{key}", reference["flatness"][f"flatness.{key}"], [getattr(run, name) for run in ours]
+    for name, key in (
+        ("score", "ave_flatness"),
+        ("flatness_l1", "ave_flatness_l1"),
+        ("flatness_l2", "ave_flatness_l2"),
+    ):
+        yield (
+            f"flatness.{key}",
+            reference["flatness"][f"flatness.{key}"],
+            [getattr(run, name) for run in ours],
+        )
 
 
 def factored_components(reference: dict) -> Pairs:
-    ours = [metrics.factored_components(CURVED.__getitem__, SPACE, repeats=128, seed=seed) for seed in SEEDS]
+    ours = [
+        metrics.factored_components(CURVED.__getitem__, SPACE, repeats=128, seed=seed)
+        for seed in SEEDS
+    ]
     for name in ("axis_ratio", "linear_ratio", "axis_alignment", "axis_ratio_average"):
         key = f"linearity.{name.replace('average', 'ave')}.var"
         yield key, reference["factored_components"][key], [getattr(run, name) for run in ours]
@@ -60,12 +85,18 @@ def factored_components(reference: dict) -> Pairs:
 
 def rank_correlations(reference: dict) -> Pairs:
     options = {"observe": lambda index: FACTORS[index].float(), "repeats": 128, "pool": "geometric"}
-    ours = [metrics.rank_correlations(CURVED.__getitem__, SPACE, **options, seed=seed) for seed in SEEDS]
+    ours = [
+        metrics.rank_correlations(CURVED.__getitem__, SPACE, **options, seed=seed) for seed in SEEDS
+    ]
     for key, theirs in reference["factored_components"].items():
         if key.startswith("distances."):
             _, measure, *norm, kind = key.split(".")
             name = measure.replace("_latent", f"_latent_{norm[0]}") if norm else measure
-            yield key, theirs, [(run.along_factors if kind == "factor" else run.overall)[name] for run in ours]
+            yield (
+                key,
+                theirs,
+                [(run.along_factors if kind == "factor" else run.overall)[name] for run in ours],
+            )
 
 
 DRAWN = (factor_vae, flatness, factored_components, rank_correlations)

@@ -1,4 +1,6 @@
-"""Exact expectations over whole data sets against plain loops over every pair, and samples against what is predicted of them."""
+"""Exact expectations over whole data sets against plain loops over every pair, and samples against
+what is predicted of them.
+"""
 
 import itertools
 from collections import Counter
@@ -10,9 +12,9 @@ from scipy import stats
 
 import vaedis as vd
 from vaedis import distances, losses
-from vaedis.data import FactorData, Table, XYSquares
-from vaedis.distances._along import spread_sets
-from vaedis.distances._tally import Tally
+from vaedis.data import FactorData, LabelledImages, XYSquares
+from vaedis.distances.accumulator import Accumulator
+from vaedis.distances.factor_distances import spread_sets
 from vaedis.factors import FactorSpace
 
 
@@ -24,7 +26,11 @@ class Smooth(FactorData):
 
     def _images(self, index):
         a, b, c = self.factors.to_factors(index).T
-        return torch.stack([3 * b * (1 + a), 2 * b * (8 + c)], -1).to(torch.uint8).view(-1, *self.shape)
+        return (
+            torch.stack([3 * b * (1 + a), 2 * b * (8 + c)], -1)
+            .to(torch.uint8)
+            .view(-1, *self.shape)
+        )
 
 
 class Noise(FactorData):
@@ -34,11 +40,17 @@ class Noise(FactorData):
 
     def __init__(self, sizes=(3, 1, 2, 4), shape=(5, 7, 3), black_and_white=False, seed=0):
         self.factors = FactorSpace("abcdefgh"[: len(sizes)], sizes)
-        self.shape, self.mean, self.std = shape, (0.5, 0.4, 0.3)[: shape[-1]], (0.2, 0.3, 0.45)[: shape[-1]]
+        self.shape, self.mean, self.std = (
+            shape,
+            (0.5, 0.4, 0.3)[: shape[-1]],
+            (0.2, 0.3, 0.45)[: shape[-1]],
+        )
         x = np.random.default_rng(seed).integers(0, 256, (self.factors.size, *shape))
         # neighbours of the last factor look alike, so that there is something to correlate with
         x = (x + 3 * np.roll(x, 1, 0)) // 4
-        self.x = torch.from_numpy(np.where(x > 128, 255, 0) if black_and_white else x).to(torch.uint8)
+        self.x = torch.from_numpy(np.where(x > 128, 255, 0) if black_and_white else x).to(
+            torch.uint8
+        )
         self.reads = Counter()
 
     def _images(self, index):
@@ -46,14 +58,16 @@ class Noise(FactorData):
         return self.x[index]
 
 
-def loop(data, factor, loss, standardise=False):
+def loop(data, factor, loss, normalize=False):
     """All distances along a factor, one by one: shape (traversals, f, f)."""
     space = data.factors
     x = data.x.movedim(-1, 1).double() / 255
-    x = data.standardise(x) if standardise else x
+    x = data.normalize(x) if normalize else x
     index = space.traversal(factor, space.traversal_bases(factor))
     size = index.shape[1]
-    return np.array([[[float(loss.distance(x[i], x[j])) for j in line] for i in line] for line in index]).reshape(-1, size, size)
+    return np.array(
+        [[[float(loss.distance(x[i], x[j])) for j in line] for i in line] for line in index]
+    ).reshape(-1, size, size)
 
 
 LOSSES = [losses.MSE(), losses.MAE(), losses.BCE(), losses.BoxBlur(radius=2)]
@@ -61,24 +75,30 @@ LOSSES = [losses.MSE(), losses.MAE(), losses.BCE(), losses.BoxBlur(radius=2)]
 
 @pytest.mark.parametrize("black_and_white", [False, True])
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-@pytest.mark.parametrize("standardise", [False, True])
-def test_everything_along_a_factor_is_that_of_all_pairs(loss, standardise, black_and_white):
-    if standardise and loss.unit_range:
+@pytest.mark.parametrize("normalize", [False, True])
+def test_everything_along_a_factor_is_that_of_all_pairs(loss, normalize, black_and_white):
+    if normalize and loss.unit_range:
         pytest.skip("this loss takes images in [0, 1]")
     data = Noise(black_and_white=black_and_white)
-    found = distances.along(data, loss, factors=["d", "a"], standardise=standardise)
+    found = distances.factor_distances(data, loss, factors=["d", "a"], normalize=normalize)
     assert list(found) == ["d", "a"]
     for name, result in found.items():
-        d = loop(data, name, loss, standardise)
+        d = loop(data, name, loss, normalize)
         size = d.shape[-1]
         off = ~np.eye(size, dtype=bool)
         np.testing.assert_allclose(result.matrix, d.mean(0), rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(result.square_matrix, (d**2).mean(0), rtol=1e-12, atol=1e-14)
         assert result.traversals == len(d)
         assert (result.pairs == len(d)).all()
-        assert (result.mean, result.sd) == pytest.approx((d[:, off].mean(), d[:, off].std()), rel=1e-10)
-        assert (result.smallest, result.largest) == pytest.approx((d[:, off].min(), d[:, off].max()), rel=1e-12)
-        assert result.fourth == pytest.approx(((d[:, off] - d[:, off].mean()) ** 4).mean(), rel=1e-9)
+        assert (result.mean, result.sd) == pytest.approx(
+            (d[:, off].mean(), d[:, off].std()), rel=1e-10
+        )
+        assert (result.smallest, result.largest) == pytest.approx(
+            (d[:, off].min(), d[:, off].max()), rel=1e-12
+        )
+        assert result.fourth == pytest.approx(
+            ((d[:, off] - d[:, off].mean()) ** 4).mean(), rel=1e-9
+        )
         neighbours = np.concatenate([d.diagonal(1, 1, 2), d.diagonal(-1, 1, 2)])
         assert result.neighbours == pytest.approx(neighbours.mean(), rel=1e-12)
 
@@ -88,10 +108,14 @@ def test_everything_along_a_factor_is_that_of_all_pairs(loss, standardise, black
 @pytest.mark.parametrize("loss", [losses.MSE(), losses.BCE()], ids=lambda loss: loss.name)
 def test_correlations_are_those_of_all_pairs(shape, self_pairs, loss):
     data = Noise((3, 12))
-    found = distances.along(data, loss, factors=["b"])["b"].agreement(shape, self_pairs=self_pairs)
+    found = distances.factor_distances(data, loss, factors=["b"])["b"].agreement(
+        shape, self_pairs=self_pairs
+    )
     d = loop(data, "b", loss)
     truth = np.broadcast_to(distances.ground_truth_matrix(12, shape), d.shape)
-    kept = np.broadcast_to(np.ones((12, 12), bool) if self_pairs else ~np.eye(12, dtype=bool), d.shape)
+    kept = np.broadcast_to(
+        np.ones((12, 12), bool) if self_pairs else ~np.eye(12, dtype=bool), d.shape
+    )
     assert found.linear == pytest.approx(stats.pearsonr(truth[kept], d[kept])[0], abs=1e-12)
     # distances less than 1/1600 of the largest apart may tie
     assert found.rank == pytest.approx(stats.spearmanr(truth[kept], d[kept])[0], abs=1e-3)
@@ -108,7 +132,9 @@ def test_squared_differences_of_bytes_are_exact_whole_numbers():
     x = data.x.long().flatten(1)
     whole = (x[3:, None] - x[None, 3:]).square().sum(-1).numpy()
     index = torch.tensor([[3, 4, 5]])
-    assert (distances.along(data, index={"b": index})["b"].matrix == whole / (255**2 * 12288)).all()
+    assert (
+        distances.factor_distances(data, index={"b": index})["b"].matrix == whole / (255**2 * 12288)
+    ).all()
 
 
 def shorter(way):
@@ -119,9 +145,14 @@ def shorter(way):
         torch.backends.mkldnn.matmul.fp32_precision = way
 
 
-@pytest.mark.parametrize("ways", [("high",), ("medium",), ("tf32",), ("high", "ieee"), ("ieee", "high"), ("medium", "tf32")])
+@pytest.mark.parametrize(
+    "ways",
+    [("high",), ("medium",), ("tf32",), ("high", "ieee"), ("ieee", "high"), ("medium", "tf32")],
+)
 def test_a_shorter_number_format_allowed_for_networks_changes_nothing(ways):
-    """However it was allowed: torch has an older and a newer way to say so, and refuses to tell the one once the other was used."""
+    """However it was allowed: torch has an older and a newer way to say so, and refuses to tell the
+    one once the other was used.
+    """
     data = Noise((2, 3), (64, 64, 1))
     expected = distances.traversal_matrices(data, factors=["b"])["b"]
     matmuls = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
@@ -139,18 +170,31 @@ def test_a_shorter_number_format_allowed_for_networks_changes_nothing(ways):
 
 def test_distances_can_be_taken_while_a_network_trains_in_a_shorter_format():
     seen = []
-    spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", model_options={"hidden": []}, latents=2, steps=1, batch=4)
-    vd.fit(spec, device="cpu", precision="bf16", every=1, callback=lambda step, run: seen.append(distances.along(run.data)["x_R"].mean))
-    assert seen == [distances.along(XYSquares(num_squares=1))["x_R"].mean]
+    spec = vd.RunSpec(
+        data_options={"num_squares": 1},
+        model="mlp",
+        model_options={"hidden": []},
+        latents=2,
+        steps=1,
+        batch=4,
+    )
+    vd.fit(
+        spec,
+        device="cpu",
+        precision="bf16",
+        every=1,
+        callback=lambda step, run: seen.append(distances.factor_distances(run.data)["x_R"].mean),
+    )
+    assert seen == [distances.factor_distances(XYSquares(num_squares=1))["x_R"].mean]
 
 
 def test_blocks_change_no_result_and_each_image_is_read_once():
     data = Noise((4, 3, 2, 5), (4, 4, 1))
-    whole = distances.along(data)
+    whole = distances.factor_distances(data)
     assert set(data.reads.values()) == {1}
     data.reads.clear()
     least = 5 * 16 * 12
-    parts = distances.along(data, memory=least)
+    parts = distances.factor_distances(data, memory=least)
     # 15 images fit at a time: those along two factors, and along the others one by one
     assert max(data.reads.values()) <= 4
     for name in "abcd":
@@ -162,7 +206,10 @@ def test_blocks_change_no_result_and_each_image_is_read_once():
 @pytest.mark.parametrize("loss", ["mse", "bce", "mae", "box-blur"])
 def test_a_traversal_that_does_not_fit_into_memory_is_compared_part_by_part(loss):
     data = Noise((4, 3, 2, 5), (4, 4, 1))
-    whole, parts = distances.along(data, loss), distances.along(data, loss, memory=1)
+    whole, parts = (
+        distances.factor_distances(data, loss),
+        distances.factor_distances(data, loss, memory=1),
+    )
     for name in "abcd":
         np.testing.assert_allclose(parts[name].matrix, whole[name].matrix, rtol=1e-12)
         assert (parts[name].pairs == whole[name].pairs).all()
@@ -171,7 +218,7 @@ def test_a_traversal_that_does_not_fit_into_memory_is_compared_part_by_part(loss
 def test_traversals_may_have_gaps_where_data_is_no_grid():
     data = Noise((6,))
     index = torch.tensor([[0, 1, -1], [2, -1, 3], [4, 5, 1], [2, -1, -1]])
-    found = distances.along(data, "bce", index={"size": index})["size"]
+    found = distances.factor_distances(data, "bce", index={"size": index})["size"]
     x = data.x.movedim(-1, 1).double() / 255
     seen = np.full((4, 3, 3), np.nan)
     for t, i, j in itertools.product(range(4), range(3), range(3)):
@@ -182,28 +229,38 @@ def test_traversals_may_have_gaps_where_data_is_no_grid():
     off = seen[:, ~np.eye(3, dtype=bool)]
     assert (found.mean, found.sd) == pytest.approx((np.nanmean(off), np.nanstd(off)), rel=1e-12)
     with pytest.raises(ValueError, match="no two observations differ in factor 'size' alone"):
-        distances.along(data, index={"size": torch.tensor([[0, -1], [-1, 1]])})
+        distances.factor_distances(data, index={"size": torch.tensor([[0, -1], [-1, 1]])})
 
 
 def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(listed):
     data, table = listed
-    whole, found, some = distances.along(data), distances.along(table), distances.along(table, traversals=3, seed=1)
+    whole, found, some = (
+        distances.factor_distances(data),
+        distances.factor_distances(table),
+        distances.factor_distances(table, traversals=3, seed=1),
+    )
     for name in data.factors.names:
         np.testing.assert_allclose(found[name].matrix, whole[name].matrix, rtol=1e-12)
         assert (found[name].exact, some[name].exact) == (True, False)
         assert (found[name].traversals, some[name].traversals) == (8, 3)
-    assert distances.along(table, traversals=9)["x_R"].exact
+    assert distances.factor_distances(table, traversals=9)["x_R"].exact
     for loss in distances.rank_losses(table, ["mse", "box-blur"]):
         assert loss.rank > 0.9
-    assert list(distances.along(table, factors="x_R")) == ["x_R"]
-    shadow = Table(np.zeros((6, 2, 2)), np.stack([np.arange(6), np.arange(6) // 2], 1), ["angle", "shadow"])
+    assert list(distances.factor_distances(table, factors="x_R")) == ["x_R"]
+    shadow = LabelledImages(
+        np.zeros((6, 2, 2)), np.stack([np.arange(6), np.arange(6) // 2], 1), ["angle", "shadow"]
+    )
     with pytest.raises(ValueError, match="no two observations differ in factor 'shadow' alone"):
-        distances.along(shadow)
+        distances.factor_distances(shadow)
 
 
 def test_factors_may_come_one_by_one(listed):
     for data in listed:
-        assert list(distances.along(data, factors=iter(["y_R"]))) == list(distances.along(data, factors="y_R")) == ["y_R"]
+        assert (
+            list(distances.factor_distances(data, factors=iter(["y_R"])))
+            == list(distances.factor_distances(data, factors="y_R"))
+            == ["y_R"]
+        )
 
 
 def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
@@ -213,7 +270,7 @@ def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
         assert found.mean == pytest.approx(wanted.mean, rel=1e-12)
         assert found.sd == pytest.approx(wanted.sd, rel=0.02)
         # of more images, only a sample
-        monkeypatch.setattr("vaedis.distances._random._ALL_PAIRS", 10)
+        monkeypatch.setattr("vaedis.distances.random_pairs._ALL_PAIRS", 10)
     found, wanted = distances.pair_agreement(table), distances.pair_agreement(data)
     assert (found.rank, found.mean) == pytest.approx((wanted.rank, wanted.mean), abs=0.01)
 
@@ -221,14 +278,14 @@ def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
 def test_a_lone_name_is_one_name():
     data = Noise((2, 3))
     data.factors = FactorSpace(("long", "name"), (2, 3))
-    assert list(distances.along(data, factors="name")) == ["name"]
+    assert list(distances.factor_distances(data, factors="name")) == ["name"]
     assert list(distances.traversal_matrices(data, factors="name")) == ["name"]
     index = {"name": torch.tensor([[0, 1, 2]])}
-    assert list(distances.along(data, factors="name", index=index)) == ["name"]
+    assert list(distances.factor_distances(data, factors="name", index=index)) == ["name"]
 
 
 def test_a_histogram_widens_as_distances_grow():
-    tally = Tally(2, True, torch.device("cpu"))
+    tally = Accumulator(2, True, torch.device("cpu"))
     sizes = [0.0, 1.0, 3.0, 40.0, 1e4]
     for size in sizes:
         tally.add(torch.tensor([[[0.0, size], [size, 0.0]]], dtype=torch.float64))
@@ -236,41 +293,53 @@ def test_a_histogram_widens_as_distances_grow():
     assert found.counts[0].tolist()[0] == 10
     assert found.counts[1].sum() == 10
     assert found.largest / found.width > 1600
-    assert found.quantile(np.array([0.5, 0.8, 1.0])) == pytest.approx([3, 40, 1e4], abs=2 * found.width)
+    assert found.quantile(np.array([0.5, 0.8, 1.0])) == pytest.approx(
+        [3, 40, 1e4], abs=2 * found.width
+    )
 
 
 def test_only_a_factor_with_equal_distances_is_adversarial():
-    found = distances.along(XYSquares(), factors=["x_G"])["x_G"]
+    found = distances.factor_distances(XYSquares(), factors=["x_G"])["x_G"]
     assert found.adversarial
     assert found.sd == 0
     assert found.agreement().rank is found.agreement("circle").linear is None
     assert found.agreement(self_pairs=True).linear == pytest.approx(0.52, abs=0.005)
-    assert not distances.along(XYSquares(grid_spacing=7), factors=["x_G"])["x_G"].adversarial
+    assert not distances.factor_distances(XYSquares(grid_spacing=7), factors=["x_G"])[
+        "x_G"
+    ].adversarial
 
 
-@pytest.mark.parametrize("loss", [losses.MSE(), losses.BoxBlur(radius=2), losses.MAE(), losses.BCE()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize(
+    "loss",
+    [losses.MSE(), losses.BoxBlur(radius=2), losses.MAE(), losses.BCE()],
+    ids=lambda loss: loss.name,
+)
 @pytest.mark.parametrize("shape", [(5, 7, 3), (64, 64, 1)])
 def test_random_pairs_of_few_observations_are_all_pairs(loss, shape):
     data = Noise((3, 2), shape)
     x = data.x.movedim(-1, 1).double() / 255
     d = loss.distance(x[:, None], x).numpy()
     found = distances.random_pairs(data, loss, pairs=1_000)
-    assert (found.mean, found.sd, found.mean_error, found.sd_error) == pytest.approx((d.mean(), d.std(), 0, 0), rel=1e-12)
+    assert (found.mean, found.sd, found.mean_error, found.sd_error) == pytest.approx(
+        (d.mean(), d.std(), 0, 0), rel=1e-12
+    )
     assert found.fourth == pytest.approx(((d - d.mean()) ** 4).mean(), rel=1e-9)
     assert np.isin(found.sample.round(12), d.round(12)).all()
 
 
 @pytest.mark.parametrize("loss", ["mse", "box-blur"])
-@pytest.mark.parametrize(("standardise", "black_and_white"), [(False, True), (True, False)])
-def test_the_mean_over_random_pairs_has_a_closed_form(loss, standardise, black_and_white, monkeypatch):
+@pytest.mark.parametrize(("normalize", "black_and_white"), [(False, True), (True, False)])
+def test_the_mean_over_random_pairs_has_a_closed_form(
+    loss, normalize, black_and_white, monkeypatch
+):
     data = Noise((3, 2, 2), black_and_white=black_and_white)
-    expected = distances.random_pairs(data, loss, standardise=standardise)
-    monkeypatch.setattr("vaedis.distances._random._ALL_PAIRS", 0)
-    found = distances.random_pairs(data, loss, standardise=standardise, pairs=2_000)
+    expected = distances.random_pairs(data, loss, normalize=normalize)
+    monkeypatch.setattr("vaedis.distances.random_pairs._ALL_PAIRS", 0)
+    found = distances.random_pairs(data, loss, normalize=normalize, pairs=2_000)
     assert found.mean == pytest.approx(expected.mean, rel=1e-12)
     assert found.mean_error == 0
     assert abs(found.sd - expected.sd) < 4 * found.sd_error
-    sampled = distances.random_pairs(data, loss, standardise=standardise, pairs=2_000, whole=False)
+    sampled = distances.random_pairs(data, loss, normalize=normalize, pairs=2_000, whole=False)
     assert abs(sampled.mean - expected.mean) < 4 * sampled.mean_error
 
 
@@ -286,31 +355,48 @@ def test_random_pairs_of_squares_add_up_channel_by_channel():
 
 def test_a_sample_has_the_standard_error_that_is_predicted():
     data = Noise((40, 9), (3, 3, 1), seed=2)
-    exact = distances.along(data, factors=["b"])["b"]
+    exact = distances.factor_distances(data, factors=["b"])["b"]
     assert exact.standard_errors() == (0, 0)
-    drawn = [distances.along(data, factors=["b"], traversals=20, sampling="independent", seed=seed)["b"] for seed in range(150)]
+    drawn = [
+        distances.factor_distances(
+            data, factors=["b"], traversals=20, sampling="independent", seed=seed
+        )["b"]
+        for seed in range(150)
+    ]
     for k, name in enumerate(("mean", "sd")):
         values = np.array([getattr(d, name) for d in drawn])
         # the spread of 150 values is known to 6 %
         assert values.std() == pytest.approx(exact.standard_errors(20)[k], rel=0.24)
-        assert values.mean() == pytest.approx(getattr(exact, name), abs=4 * values.std() / np.sqrt(150) + 0.02 * exact.sd)
+        assert values.mean() == pytest.approx(
+            getattr(exact, name), abs=4 * values.std() / np.sqrt(150) + 0.02 * exact.sd
+        )
         # and a sample estimates its own
-        assert np.median([d.standard_errors()[k] for d in drawn]) == pytest.approx(values.std(), rel=0.3)
+        assert np.median([d.standard_errors()[k] for d in drawn]) == pytest.approx(
+            values.std(), rel=0.3
+        )
 
 
 def test_a_sample_that_is_spread_is_unbiased_knows_its_error_and_has_a_smaller_one():
     data = Smooth()
-    exact = distances.along(data, factors=["b"])["b"]
-    drawn = [distances.along(data, factors=["b"], traversals=64, seed=seed)["b"] for seed in range(400)]
+    exact = distances.factor_distances(data, factors=["b"])["b"]
+    drawn = [
+        distances.factor_distances(data, factors=["b"], traversals=64, seed=seed)["b"]
+        for seed in range(400)
+    ]
     for k, name in enumerate(("mean", "sd")):
         values = np.array([getattr(d, name) for d in drawn])
         assert values.mean() == pytest.approx(getattr(exact, name), abs=4 * values.std() / 20)
-        # the variance of 400 values is known to 7 %, and the mean of what each says of its own to 3 %
-        assert np.mean([d.standard_errors()[k] ** 2 for d in drawn]) == pytest.approx(values.var(), rel=0.3)
+        # the variance of 400 values is known to 7 %, and the mean of what each says of its own to 3
+        # %
+        assert np.mean([d.standard_errors()[k] ** 2 for d in drawn]) == pytest.approx(
+            values.var(), rel=0.3
+        )
         assert values.std() < 0.5 * exact.standard_errors(64)[k]
     # what a sample implies for samples of another kind is that of independent traversals still
     assert drawn[0].standard_errors(256) == pytest.approx(exact.standard_errors(256), rel=0.3)
-    assert np.isnan(distances.along(data, factors=["b"], traversals=1)["b"].standard_errors()[0])
+    assert np.isnan(
+        distances.factor_distances(data, factors=["b"], traversals=1)["b"].standard_errors()[0]
+    )
 
 
 def test_sets_are_spread_each_by_itself_and_all_but_equally_large():
@@ -323,7 +409,7 @@ def test_sets_are_spread_each_by_itself_and_all_but_equally_large():
 
 def test_few_traversals_that_are_spread_are_as_many_as_were_asked_for():
     for n in (1, 3, 8, 21):
-        found = distances.along(Noise((4, 5, 3)), traversals=n, factors=["a", "b"])
+        found = distances.factor_distances(Noise((4, 5, 3)), traversals=n, factors=["a", "b"])
         assert {name: one.traversals for name, one in found.items()} == {"a": n, "b": n}
         assert found["b"].pairs.max() == n
 
@@ -331,7 +417,10 @@ def test_few_traversals_that_are_spread_are_as_many_as_were_asked_for():
 @pytest.mark.parametrize("sampling", ["spread", "independent"])
 def test_a_sample_is_fixed_by_its_seed(sampling):
     first, again, other = (
-        distances.along(Smooth(), factors=["b"], traversals=20, sampling=sampling, seed=seed)["b"].matrix for seed in (1, 1, 2)
+        distances.factor_distances(
+            Smooth(), factors=["b"], traversals=20, sampling=sampling, seed=seed
+        )["b"].matrix
+        for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -339,8 +428,11 @@ def test_a_sample_is_fixed_by_its_seed(sampling):
 
 def test_pairs_drawn_as_for_table_a1_have_the_standard_error_that_is_predicted():
     data = Noise((40, 9), (3, 3, 1), seed=2)
-    exact = distances.along(data, factors=["b"])["b"]
-    drawn = [distances.pair_distances(data, "b", n=240, seed=seed, sampling="table-a1") for seed in range(150)]
+    exact = distances.factor_distances(data, factors=["b"])["b"]
+    drawn = [
+        distances.pair_distances(data, "b", n=240, seed=seed, sampling="table-a1")
+        for seed in range(150)
+    ]
     predicted = exact.standard_errors(distances.published_traversals(9, 240), 240)
     assert np.std([d.mean() for d in drawn]) == pytest.approx(predicted[0], rel=0.24)
     assert np.std([d.std() for d in drawn]) == pytest.approx(predicted[1], rel=0.24)
@@ -348,7 +440,10 @@ def test_pairs_drawn_as_for_table_a1_have_the_standard_error_that_is_predicted()
 
 def test_published_samples_are_drawn_as_the_authors_drew_them(monkeypatch):
     data, pairs = Noise((10, 9, 2)), []
-    monkeypatch.setattr("vaedis.distances._pairs.perceived", lambda data, a, b, **_: pairs.append((a, b)) or torch.zeros(len(a)))
+    monkeypatch.setattr(
+        "vaedis.distances.pairs.perceived",
+        lambda data, a, b, **_: pairs.append((a, b)) or torch.zeros(len(a)),
+    )
     assert len(distances.pair_distances(data, "b", n=100, sampling="table-a1")) == 100
     assert len(distances.pair_distances(data, "b", n=100, sampling="figure-a1")) == 100
     assert len(distances.pair_distances(data, None, n=200, sampling="figure-a1")) == 200
@@ -380,13 +475,36 @@ def test_cars_types_rest_on_about_41_traversals():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda d: distances.along(d, factors=["b"]), "factor 'b' has one value only, so there are no distances along it; leave it out"),
-        (lambda d: distances.along(d, memory=0), "memory must be a whole number of at least 1, not 0"),
-        (lambda d: distances.along(d, factors=["z"], index={"a": torch.tensor([[0, 1]])}), "Unknown factor 'z'; choose one of: a"),
-        (lambda d: distances.random_pairs(d, pairs=1), "pairs must be a whole number of at least 2, not 1"),
-        (lambda d: distances.random_pairs(d, "bce", standardise=True), r"'bce' compares images in \[0, 1\]"),
-        (lambda d: distances.pair_distances(d, "a", sampling="x"), "Unknown sampling 'x'; choose one of: independent, table-a1, figure-a1"),
-        (lambda d: distances.pair_distances(d, sampling="figure-a1"), "'figure-a1' needs 64 observations"),
+        (
+            lambda d: distances.factor_distances(d, factors=["b"]),
+            "factor 'b' has one value only, so there are no distances along it; leave it out",
+        ),
+        (
+            lambda d: distances.factor_distances(d, memory=0),
+            "memory must be a whole number of at least 1, not 0",
+        ),
+        (
+            lambda d: distances.factor_distances(
+                d, factors=["z"], index={"a": torch.tensor([[0, 1]])}
+            ),
+            "Unknown factor 'z'; choose one of: a",
+        ),
+        (
+            lambda d: distances.random_pairs(d, pairs=1),
+            "pairs must be a whole number of at least 2, not 1",
+        ),
+        (
+            lambda d: distances.random_pairs(d, "bce", normalize=True),
+            r"'bce' compares images in \[0, 1\]",
+        ),
+        (
+            lambda d: distances.pair_distances(d, "a", sampling="x"),
+            "Unknown sampling 'x'; choose one of: independent, table-a1, figure-a1",
+        ),
+        (
+            lambda d: distances.pair_distances(d, sampling="figure-a1"),
+            "'figure-a1' needs 64 observations",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_sentence(call, says):

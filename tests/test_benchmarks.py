@@ -1,4 +1,6 @@
-"""What the benchmarks compute without measuring: sums, schedules, the page that lists them, and that both sides of one do the same."""
+"""What the benchmarks compute without measuring: sums, schedules, the page that lists them, and
+that both sides of one do the same.
+"""
 
 import importlib
 import re
@@ -8,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaedis import experiments, model, results
+from vaedis import spec as experiments
+from vaedis.training import model
+from vaedis_companion import store as results
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -23,11 +27,17 @@ def script(monkeypatch):
 
 def test_every_script_is_named_on_the_page_and_the_page_is_up_to_date(script):
     keep, page = script("keep"), (FOLDER / "README.md").read_text(encoding="utf-8")
-    named = {name for pattern in re.findall(r"`([\w*]+\.py)", page) for name in FOLDER.glob(pattern)}
+    named = {
+        name for pattern in re.findall(r"`([\w*]+\.py)", page) for name in FOLDER.glob(pattern)
+    }
     assert named == set(FOLDER.glob("*.py"))
     # the extrapolation changes with each stored run, and says which it rests on
     for name, made in (("scripts", keep.scripts()), ("ways", keep.ways())):
-        part = re.search(f"<!-- {name}: made by benchmarks/keep.py -->\n\n(.*?)\n\n<!-- end of {name} -->", page, re.DOTALL)
+        part = re.search(
+            f"<!-- {name}: made by benchmarks/keep.py -->\n\n(.*?)\n\n<!-- end of {name} -->",
+            page,
+            re.DOTALL,
+        )
         assert part, "run python benchmarks/keep.py"
         assert part[1] == made, "run python benchmarks/keep.py"
 
@@ -38,8 +48,15 @@ def test_the_papers_sweep_is_360_different_runs_of_11_and_a_half_billion_images(
     assert [len(specs) for specs in every.values()] == [160, 80, 80, 40]
     assert len({spec.key for spec in extrapolate.whole()}) == 360
     # half of all runs take pairs; Table A4
-    assert sum(map(extrapolate.images, extrapolate.whole())) == 160 * 115_200 * 256 * 3 // 2 + 200 * 57_600 * 256 * 3 // 2
-    assert all({s.beta for s in every["Figure 9, as shown"]} == {s.beta for s in specs} for name, specs in every.items() if "other" in name)
+    assert (
+        sum(map(extrapolate.images, extrapolate.whole()))
+        == 160 * 115_200 * 256 * 3 // 2 + 200 * 57_600 * 256 * 3 // 2
+    )
+    assert all(
+        {s.beta for s in every["Figure 9, as shown"]} == {s.beta for s in specs}
+        for name, specs in every.items()
+        if "other" in name
+    )
 
 
 @pytest.mark.parametrize(("places", "expected"), [(1, 12), (2, 7), (3, 5), (5, 3), (64, 3)])
@@ -55,8 +72,16 @@ def store_of(root, rates):
         for seed, rate in enumerate(values):
             steps = int(rate * 1000) // 64 // (2 if framework == "ada-gvae" else 1)
             spec = experiments.RunSpec(framework=framework, steps=steps, batch=64, seed=seed)
-            made = {"device": "a GPU X1", "protocol": "full", "threads": 1, "images_per_second": float(rate), "seconds": 1005.0}
-            store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.1, "dci": 0.5}, **made))
+            made = {
+                "device": "a GPU X1",
+                "protocol": "full",
+                "threads": 1,
+                "images_per_second": float(rate),
+                "seconds": 1005.0,
+            }
+            store.add(
+                results.make_row(spec, "fig9", "laptop", scores={"mig": 0.1, "dci": 0.5}, **made)
+            )
     return store
 
 
@@ -64,7 +89,11 @@ def test_hours_follow_from_the_medians_of_stored_runs(tmp_path, script):
     extrapolate = script("extrapolate")
     store = store_of(tmp_path, {"beta-vae": (640, 1280, 6400), "ada-gvae": (1280, 2560, 12800)})
     failed = experiments.RunSpec(seed=9)
-    store.add(results.make_row(failed, "fig9", "laptop", status="failed: x", device="a GPU X1", protocol="full"))
+    store.add(
+        results.make_row(
+            failed, "fig9", "laptop", status="failed: x", device="a GPU X1", protocol="full"
+        )
+    )
     found = extrapolate.measured("X1", store)
     assert [found.rate(f) for f in experiments.FRAMEWORKS] == [1280, 2560]
     assert found.beside() == 5
@@ -73,7 +102,11 @@ def test_hours_follow_from_the_medians_of_stored_runs(tmp_path, script):
     assert found.seconds(spec.replace(framework="ada-gvae")) == 20 + 5
     seconds = sum(map(found.seconds, extrapolate.whole()))
     page = extrapolate.report("X1", 2, [1e6], store)
-    (first,) = re.findall(r"^\| one run at a time on each X1, .* \| ([\d,.]+) \| [\d,.]+ \| [\d,.]+ \|$", page, re.MULTILINE)
+    (first,) = re.findall(
+        r"^\| one run at a time on each X1, .* \| ([\d,.]+) \| [\d,.]+ \| [\d,.]+ \|$",
+        page,
+        re.MULTILINE,
+    )
     assert first == f"{seconds / 3600:,.1f}"
     assert "beta-vae 1,280 images/s (640–6,400, 3 runs)" in page
     assert "- CPU: no stored run." in page
@@ -92,12 +125,17 @@ def test_ratios_are_read_from_the_columns_that_hold_them(script):
 Load at the end 0.4, 1.2, 3.0.
 """
     key_ratios = script("keep").key_ratios
-    assert key_ratios(page) == "ratio (seconds) 0.5–2.5; vs x 3–1200.5; of the peak 57%–61%; Load at the end 0.4, 1.2, 3.0"
+    assert (
+        key_ratios(page)
+        == "ratio (seconds) 0.5–2.5; vs x 3–1200.5; of the peak 57%–61%; Load at the end 0.4, 1.2, 3.0"
+    )
     assert key_ratios("No table.") == "no ratio"
 
 
 @pytest.mark.parametrize(("code", "printed"), [(0, "| a |"), (3, "| a |"), (0, "no table")])
-def test_a_table_is_kept_unless_its_script_fails_or_prints_none(tmp_path, monkeypatch, script, capfd, code, printed):
+def test_a_table_is_kept_unless_its_script_fails_or_prints_none(
+    tmp_path, monkeypatch, script, capfd, code, printed
+):
     keep = script("keep")
     monkeypatch.setattr(keep, "HERE", tmp_path)
     (tmp_path / "toy.py").write_text(
@@ -111,20 +149,37 @@ def test_a_table_is_kept_unless_its_script_fails_or_prints_none(tmp_path, monkey
     if kept:
         title, made, table = (tmp_path / "toy.md").read_text().split("\n\n")
         assert title == "# Toys"
-        assert made.startswith("Made by `python benchmarks/toy.py --peer-python PEER --rounds 2` at commit ")
+        assert made.startswith(
+            "Made by `python benchmarks/toy.py --peer-python PEER --rounds 2` at commit "
+        )
         assert table == expected
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_grouped_networks_are_their_members_side_by_side(script, layout):
     networks = [model.build("conv", (64, 64, 3), 4, seed=seed).double() for seed in range(2)]
-    for k, bias in enumerate(p for network in networks for p in network.parameters() if p.dim() == 1):
+    for k, bias in enumerate(
+        p for network in networks for p in network.parameters() if p.dim() == 1
+    ):
         torch.nn.init.normal_(bias, std=0.1, generator=torch.Generator().manual_seed(k))
     stack = script("grouped").Grouped(networks, layout)
-    x = torch.randn(2, 3, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    (mean, logvar), parts = stack.encode(x), [network.encode(one) for network, one in zip(networks, x, strict=True)]
-    torch.testing.assert_close(mean, torch.stack([part[0] for part in parts]), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(logvar, torch.stack([part[1] for part in parts]), rtol=1e-10, atol=1e-12)
-    decoded = torch.stack([network.decode(part[0]) for network, part in zip(networks, parts, strict=True)])
+    x = torch.randn(
+        2, 3, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    (mean, logvar), parts = (
+        stack.encode(x),
+        [network.encode(one) for network, one in zip(networks, x, strict=True)],
+    )
+    torch.testing.assert_close(
+        mean, torch.stack([part[0] for part in parts]), rtol=1e-10, atol=1e-12
+    )
+    torch.testing.assert_close(
+        logvar, torch.stack([part[1] for part in parts]), rtol=1e-10, atol=1e-12
+    )
+    decoded = torch.stack(
+        [network.decode(part[0]) for network, part in zip(networks, parts, strict=True)]
+    )
     torch.testing.assert_close(stack.decode(mean), decoded, rtol=1e-10, atol=1e-12)
-    assert sum(w.numel() for w in stack.weights) == sum(model.count_parameters(network) for network in networks)
+    assert sum(w.numel() for w in stack.weights) == sum(
+        model.count_parameters(network) for network in networks
+    )

@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from vaedis import _notebooks, _runs, book, results
+from vaedis_companion import store
+from vaedis_companion.book import build as book, executions, notebooks
 
 # A kernel that starts beside other work can take its time.
 pytestmark = pytest.mark.timeout(600)
@@ -25,14 +26,14 @@ pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
 HTML = ROOT / "_build" / "html"
-NOTEBOOKS = _runs.notebooks(ROOT)
+NOTEBOOKS = executions.notebooks(ROOT)
 
 
 # The sources.
 
 
 def test_the_table_of_contents_is_what_lies_in_the_folder():
-    pages = _runs.pages(ROOT)
+    pages = executions.pages(ROOT)
     assert len(set(pages)) == len(pages)
     assert set(pages) == {path.stem for path in BOOK.glob("*.md")}
     assert "numbered" not in (ROOT / "_toc.yml").read_text()
@@ -42,7 +43,9 @@ def test_the_table_of_contents_of_jupyter_book_is_a_copy():
     """A copy and no link, which a zip, Windows and some shares turn into a text file."""
     assert not (BOOK / "_toc.yml").is_symlink()
     assert (BOOK / "_toc.yml").read_bytes() == (ROOT / "_toc.yml").read_bytes()
-    assert not (BOOK / "_static").exists(), "Jupyter Book adds every script in book/_static to every page"
+    assert not (BOOK / "_static").exists(), (
+        "Jupyter Book adds every script in book/_static to every page"
+    )
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -50,14 +53,16 @@ def test_notebook_is_in_jupytexts_own_form(name):
     jupytext = pytest.importorskip("jupytext")
     text = (BOOK / f"{name}.md").read_text()
     config = jupytext.config.load_jupytext_config(str(BOOK / f"{name}.md"))
-    again = jupytext.writes(jupytext.reads(text, fmt="md:myst", config=config), fmt="md:myst", config=config)
+    again = jupytext.writes(
+        jupytext.reads(text, fmt="md:myst", config=config), fmt="md:myst", config=config
+    )
     same = again.strip() == text.strip()
     assert same, f"book/{name}.md is not as Jupytext would save it; run: make format"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_header_is_minimal_and_there_is_one_parameter_cell(name):
-    notebook = _notebooks.from_markdown(ROOT, name)
+    notebook = notebooks.from_markdown(ROOT, name)
     header = re.match(r"---\n(.*?)\n---\n", (BOOK / f"{name}.md").read_text(), re.DOTALL)[1]
     assert not re.search("version", header)
     assert notebook.metadata["kernelspec"]["name"] == "python3"
@@ -66,13 +71,15 @@ def test_notebook_header_is_minimal_and_there_is_one_parameter_cell(name):
     tagged = [i for i, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])]
     assert tagged == [0], "the first code cell, and only it, has the tag parameters"
     # Papermill puts its values after this cell: anything computed here would keep the old ones.
-    assert all(re.fullmatch(r"\w+ = [^#]*(#.*)?|#.*|", line) for line in code[0].source.splitlines())
+    assert all(
+        re.fullmatch(r"\w+ = [^#]*(#.*)?|#.*|", line) for line in code[0].source.splitlines()
+    )
     assert code[0].source.splitlines()[0].startswith("profile = None")
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_figures_have_a_name_a_caption_and_words_for_those_who_cannot_see(name):
-    for cell in _notebooks.from_markdown(ROOT, name).cells:
+    for cell in notebooks.from_markdown(ROOT, name).cells:
         options = cell.metadata.get("mystnb", {})
         if "figure" in options:
             assert re.fullmatch(r"(fig|table)-[a-z0-9-]+", options["figure"]["name"])
@@ -85,26 +92,35 @@ def test_each_figure_has_a_number_of_its_own():
     names = [
         cell.metadata["mystnb"]["figure"]["name"]
         for name in NOTEBOOKS
-        for cell in _notebooks.from_markdown(ROOT, name).cells
+        for cell in notebooks.from_markdown(ROOT, name).cells
         if "figure" in cell.metadata.get("mystnb", {})
     ]
     assert len(set(names)) == len(names)
-    # those of the paper name their number; ours are words, and counted S1, S2, ... in the order of the pages
+    # those of the paper name their number; ours are words, and counted S1, S2, ... in the order of
+    # the pages
     ours = [name for name in names if not re.fullmatch(r"(fig|table)-a?\d+", name)]
     assert [name for name in ours if not re.fullmatch(r"(fig|table)(-[a-z]+)+", name)] == []
 
 
 def test_code_cells_are_those_that_jupytext_sees():
     for name in NOTEBOOKS:
-        seen = [c.source.strip() for c in _notebooks.from_markdown(ROOT, name).cells if c.cell_type == "code"]
-        assert _runs.code_cells((BOOK / f"{name}.md").read_text()) == seen
+        seen = [
+            c.source.strip()
+            for c in notebooks.from_markdown(ROOT, name).cells
+            if c.cell_type == "code"
+        ]
+        assert executions.code_cells((BOOK / f"{name}.md").read_text()) == seen
 
 
 def test_references_are_used_and_not_doubled():
     keys = re.findall(r"^@\w+\{([^,\s]+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
     assert len(set(keys)) == len(keys)
     text = "".join(path.read_text() for path in BOOK.glob("*.md"))
-    cited = {key.strip() for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")}
+    cited = {
+        key.strip()
+        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text)
+        for key in keys.split(",")
+    }
     assert cited == set(keys)
 
 
@@ -136,13 +152,17 @@ seed = 0
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """Return a book of two notebooks, and pretend that the package does not change while another test edits it."""
+    """Return a book of two notebooks, and pretend that the package does not change while another
+    test edits it.
+    """
     pytest.importorskip("papermill")
     monkeypatch.delenv("VAEDIS_PROFILE", raising=False)
     (tmp_path / "book").mkdir()
     (tmp_path / "results").mkdir()
     (tmp_path / "_config.yml").write_text("title: small\n")
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: one\n- file: two\n")
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: intro\nchapters:\n- file: one\n- file: two\n"
+    )
     shutil.copy(tmp_path / "_toc.yml", tmp_path / "book")
     (tmp_path / "book" / "intro.md").write_text("# Intro\n")
     code = "import os\n\nprint(profile, seed, os.path.basename(os.getcwd()))"
@@ -155,13 +175,21 @@ def cached(root: Path, name: str) -> str | None:
     """Return what Jupyter Book would show as the output of a notebook without executing it."""
     from jupyter_cache import get_cache
 
-    cache, notebook = get_cache(str(_notebooks.cache_path(root / "_build"))), _notebooks.as_the_book_reads_it(root, name)
+    cache, notebook = (
+        get_cache(str(notebooks.cache_path(root / "_build"))),
+        notebooks.as_the_book_reads_it(root, name),
+    )
     try:
         cache.match_cache_notebook(notebook)
     except KeyError:
         return None
     _, merged = cache.merge_match_into_notebook(notebook)
-    return "".join(output["text"] for cell in merged.cells if cell.cell_type == "code" for output in cell.outputs)
+    return "".join(
+        output["text"]
+        for cell in merged.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    )
 
 
 def test_figures_appear_whatever_the_surroundings_say(small, monkeypatch):
@@ -169,8 +197,8 @@ def test_figures_appear_whatever_the_surroundings_say(small, monkeypatch):
     draw = "import matplotlib.pyplot as plt\n\n_ = plt.subplots()"
     (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=draw))
     assert book.run_notebooks(small, "smoke", only=["one"]) == []
-    run = _notebooks.read(small / "_build" / "notebooks" / "smoke" / "one.ipynb")
-    assert "image/png" in _notebooks.own_code_cells(run)[1].outputs[0].data
+    run = notebooks.read(small / "_build" / "notebooks" / "smoke" / "one.ipynb")
+    assert "image/png" in notebooks.own_code_cells(run)[1].outputs[0].data
 
 
 def test_runs_are_kept_and_shown(small, capsys):
@@ -220,15 +248,20 @@ def test_a_kernel_that_dies_names_its_cell(small, capsys):
 
 
 def test_a_run_that_is_killed_names_its_cell(small):
-    notebook = _notebooks.from_markdown(small, "one")
-    own = _notebooks.own_code_cells(notebook)
-    assert _notebooks.what_stopped(notebook, 1, "log\nNoSuchKernel: python3\n") == "NoSuchKernel: python3"
+    notebook = notebooks.from_markdown(small, "one")
+    own = notebooks.own_code_cells(notebook)
+    assert (
+        notebooks.what_stopped(notebook, 1, "log\nNoSuchKernel: python3\n")
+        == "NoSuchKernel: python3"
+    )
     for cell in own[:2]:
         cell.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
     first = own[1].source.splitlines()[0]
-    assert _notebooks.what_stopped(notebook, -9, "log").startswith(f"code cell 2 ({first}): killed by signal 9")
-    assert _notebooks.what_stopped(notebook, 1, "a\nOSError: disk full") == "OSError: disk full"
-    assert _notebooks.what_stopped(None, 1, "") == "papermill ended with exit code 1"
+    assert notebooks.what_stopped(notebook, -9, "log").startswith(
+        f"code cell 2 ({first}): killed by signal 9"
+    )
+    assert notebooks.what_stopped(notebook, 1, "a\nOSError: disk full") == "OSError: disk full"
+    assert notebooks.what_stopped(None, 1, "") == "papermill ended with exit code 1"
 
 
 def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
@@ -245,7 +278,9 @@ def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
 def test_bad_requests_change_nothing(small):
     for error, options in {
         "Unknown notebook 'three'; choose from: one, two": {"only": ["three"]},
-        "No notebook that was asked for has a parameter 'sed'; they have: profile, seed": {"params": {"sed": 1}},
+        "No notebook that was asked for has a parameter 'sed'; they have: profile, seed": {
+            "params": {"sed": 1}
+        },
         "use --profile": {"params": {"profile": "paper"}},
         "workers must be at least 1": {"workers": 0},
     }.items():
@@ -258,7 +293,7 @@ def test_bad_requests_change_nothing(small):
 
 def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
     def key(name="one", profile="smoke", params=None):
-        return _runs.run_key(small, name, profile, params or {})
+        return executions.run_key(small, name, profile, params or {})
 
     first = key()
     assert key() == first
@@ -267,13 +302,16 @@ def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
     path.write_text(path.read_text().replace("print('two')", "print('2')"))
     assert key() == first
     with monkeypatch.context() as other:
-        other.setattr(_runs, "originals", lambda: {"cars3d": "0"})
+        other.setattr(executions, "originals", lambda: {"cars3d": "0"})
         assert key() != first
-    monkeypatch.setattr(_runs, "versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(executions, "versions", lambda: {"torch": "0"})
     assert key() != first
 
 
-@pytest.mark.parametrize(("profile", "said", "expected"), [("smoke", None, "1"), ("smoke", "0", "0"), ("laptop", None, None)])
+@pytest.mark.parametrize(
+    ("profile", "said", "expected"),
+    [("smoke", None, "1"), ("smoke", "0", "0"), ("laptop", None, None)],
+)
 def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profile, said, expected):
     if said is None:
         monkeypatch.delenv("VAEDIS_OFFLINE")
@@ -285,30 +323,36 @@ def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profi
         seen.append(env.get("VAEDIS_OFFLINE"))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(_notebooks.subprocess, "run", run)
-    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", profile, {}, 1, 0)
+    monkeypatch.setattr(notebooks.subprocess, "run", run)
+    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    notebooks.execute(
+        tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", profile, {}, 1, 0
+    )
     assert seen == [expected]
 
 
 def test_a_run_in_another_profile_is_current_unless_one_is_asked_for(small, monkeypatch):
-    facts = {"key": _runs.run_key(small, "one", "laptop", {}), "profile": "laptop", "params": {}}
-    assert _runs.is_current(small, "one", facts)
+    facts = {
+        "key": executions.run_key(small, "one", "laptop", {}),
+        "profile": "laptop",
+        "params": {},
+    }
+    assert executions.is_current(small, "one", facts)
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
-    assert _runs.is_current(small, "one", facts)
+    assert executions.is_current(small, "one", facts)
     monkeypatch.setenv("VAEDIS_PROFILE", "smoke")
-    assert not _runs.is_current(small, "one", facts)
+    assert not executions.is_current(small, "one", facts)
 
 
 def test_a_page_that_is_named_but_absent(small):
     (small / "book" / "two.md").unlink()
     with pytest.raises(ValueError, match="'two'"):
-        _runs.notebooks(small)
+        executions.notebooks(small)
 
 
 def test_no_book_here(tmp_path):
     with pytest.raises(ValueError, match="expected a folder"):
-        _runs.find_root(tmp_path)
+        executions.find_root(tmp_path)
 
 
 def test_absent_tools_are_one_sentence(small, monkeypatch):
@@ -318,7 +362,7 @@ def test_absent_tools_are_one_sentence(small, monkeypatch):
 
 
 FACTS = {
-    **{name: "text" for name in ("key", *_runs.TOLD)},
+    **{name: "text" for name in ("key", *executions.TOLD)},
     "params": {},
     "seconds": 1.5,
     "date": "2026-01-01T00:00:00+00:00",
@@ -328,34 +372,55 @@ FACTS = {
 @pytest.mark.parametrize("content", [b"{half", b"\xff\xfe", b"[]", b"[" * 100_000])
 def test_facts_that_cannot_be_read_are_named_and_removed(tmp_path, capsys, content):
     (tmp_path / "runs.json").write_bytes(content)
-    assert _runs.read_facts(tmp_path) == {}
+    assert executions.read_facts(tmp_path) == {}
     assert "runs.json is damaged and was removed" in capsys.readouterr().err
     assert not (tmp_path / "runs.json").exists()
-    _runs.write_facts(tmp_path, {"one": FACTS})
-    assert _runs.read_facts(tmp_path) == {"one": FACTS}
+    executions.write_facts(tmp_path, {"one": FACTS})
+    assert executions.read_facts(tmp_path) == {"one": FACTS}
     assert not list(tmp_path.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("change", [{"date": "2026-13-01"}, {"date": 3}, {"seconds": "1"}, {"params": []}, {"torch": None}, {"key": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"date": "2026-13-01"},
+        {"date": 3},
+        {"seconds": "1"},
+        {"params": []},
+        {"torch": None},
+        {"key": 1},
+    ],
+)
 def test_facts_with_a_damaged_entry_count_as_no_run(tmp_path, change):
-    _runs.write_facts(tmp_path, {"one": {**FACTS, **change}, "two": FACTS, "three": 3})
-    assert _runs.read_facts(tmp_path) == {"two": FACTS}
+    executions.write_facts(tmp_path, {"one": {**FACTS, **change}, "two": FACTS, "three": 3})
+    assert executions.read_facts(tmp_path) == {"two": FACTS}
 
 
-def pretend(root: Path, name: str, text: str, profile: str = "smoke", stream: str = "stdout") -> None:
+def pretend(
+    root: Path, name: str, text: str, profile: str = "smoke", stream: str = "stdout"
+) -> None:
     """Keep and publish a run of a notebook that printed a text, without running it."""
     import nbformat
 
-    run = _notebooks.from_markdown(root, name)
-    _notebooks.own_code_cells(run)[1].outputs = [nbformat.v4.new_output("stream", name=stream, text=text)]
-    facts = _runs.make_facts(
-        root, _runs.run_key(root, name, profile, {}), profile, {}, 1.0, dict.fromkeys(("device", "python", *_runs.VERSIONED), "-")
+    run = notebooks.from_markdown(root, name)
+    notebooks.own_code_cells(run)[1].outputs = [
+        nbformat.v4.new_output("stream", name=stream, text=text)
+    ]
+    facts = executions.make_facts(
+        root,
+        executions.run_key(root, name, profile, {}),
+        profile,
+        {},
+        1.0,
+        dict.fromkeys(("device", "python", *executions.VERSIONED), "-"),
     )
     book._keep(root, profile, name, run, facts)
     book._publish(root, root / "_build", name, run)
 
 
-@pytest.mark.parametrize("remove", ["everything", "the files", "the database", "bytes of the database"])
+@pytest.mark.parametrize(
+    "remove", ["everything", "the files", "the database", "bytes of the database"]
+)
 def test_outputs_and_facts_of_a_run_stay_together(small, capsys, remove):
     """The cache is deleted or damaged, and the record of the runs is not."""
     pretend(small, "one", "from laptop\n", "laptop")
@@ -405,33 +470,45 @@ def test_a_damaged_kept_run_is_named_and_run_again(small, capsys, damage):
         "empty": b"",
     }
     path.write_bytes(changed[damage])
-    assert not book._reuse(small, "one", "smoke", _runs.run_key(small, "one", "smoke", {}), quiet_only=False)
-    assert f"{path} is damaged and was removed; the notebook is run again." in capsys.readouterr().err
+    assert not book._reuse(
+        small, "one", "smoke", executions.run_key(small, "one", "smoke", {}), quiet_only=False
+    )
+    assert (
+        f"{path} is damaged and was removed; the notebook is run again." in capsys.readouterr().err
+    )
     assert not path.exists()
 
 
-def test_pages_that_are_built_elsewhere_show_the_kept_runs_and_write_nothing_here(small, tmp_path_factory):
+def test_pages_that_are_built_elsewhere_show_the_kept_runs_and_write_nothing_here(
+    small, tmp_path_factory
+):
     pretend(small, "one", "from laptop\n", "laptop")
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     assert book.drop_stale(small, elsewhere) == ["two"]
-    assert _notebooks.is_remembered(small, elsewhere, "one")
-    assert not _notebooks.is_remembered(small, elsewhere, "two")
-    assert {name: facts["profile"] for name, facts in _runs.read_facts(elsewhere).items()} == {"one": "laptop"}
+    assert notebooks.is_remembered(small, elsewhere, "one")
+    assert not notebooks.is_remembered(small, elsewhere, "two")
+    assert {name: facts["profile"] for name, facts in executions.read_facts(elsewhere).items()} == {
+        "one": "laptop"
+    }
     assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
 
 
-def test_what_a_run_wrote_to_standard_error_is_told_and_strict_runs_it_again(small, monkeypatch, capsys):
+def test_what_a_run_wrote_to_standard_error_is_told_and_strict_runs_it_again(
+    small, monkeypatch, capsys
+):
     texts = iter(["one \x1b[31mbad\n", ""])
 
     def execute(source, target, *_):
         import nbformat
 
-        run = _notebooks.read(source)
-        _notebooks.own_code_cells(run)[1].outputs = [nbformat.v4.new_output("stream", name="stderr", text=next(texts))]
-        _notebooks.write(run, target)
+        run = notebooks.read(source)
+        notebooks.own_code_cells(run)[1].outputs = [
+            nbformat.v4.new_output("stream", name="stderr", text=next(texts))
+        ]
+        notebooks.write(run, target)
 
-    monkeypatch.setattr(_notebooks, "execute", execute)
+    monkeypatch.setattr(notebooks, "execute", execute)
     assert book.run_notebooks(small, "smoke", only=["one"], strict=True) == []
     error = capsys.readouterr().err
     assert "one wrote to standard error" in error
@@ -449,7 +526,7 @@ def test_what_a_run_wrote_to_standard_error_is_told_and_strict_runs_it_again(sma
 
 
 def test_parameters_reach_the_notebooks_that_have_them(small):
-    sources = {name: _notebooks.from_markdown(small, name) for name in ("one", "two")}
+    sources = {name: notebooks.from_markdown(small, name) for name in ("one", "two")}
     sources["two"].cells[1].source = "profile = None"
     assert book._parameters_of_each(sources, {"seed": 1}) == {"one": {"seed": 1}, "two": {}}
     assert book._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
@@ -465,11 +542,23 @@ def test_a_parameter_that_no_cell_can_hold_is_refused(small, value):
 def test_the_parameter_that_the_readme_sets_exists():
     text = (ROOT / "README.md").read_text()
     [name] = set(re.findall(r"--param (\w+)=", text))
-    assert any(name in _notebooks.parameters(_notebooks.from_markdown(ROOT, notebook)) for notebook in NOTEBOOKS)
+    assert any(
+        name in notebooks.parameters(notebooks.from_markdown(ROOT, notebook))
+        for notebook in NOTEBOOKS
+    )
 
 
 @pytest.mark.parametrize(
-    "content", ["../_toc.yml", "", "a: [", "format: jb-book", "&a [*a]", "[" * 5_000 + "]" * 5_000, "a: &a [x]\nchapters: [*a, *a]\n"]
+    "content",
+    [
+        "../_toc.yml",
+        "",
+        "a: [",
+        "format: jb-book",
+        "&a [*a]",
+        "[" * 5_000 + "]" * 5_000,
+        "a: &a [x]\nchapters: [*a, *a]\n",
+    ],
 )
 def test_a_broken_table_of_contents_is_told_before_a_notebook_runs(small, content):
     (small / "_toc.yml").write_text(content)
@@ -479,25 +568,36 @@ def test_a_broken_table_of_contents_is_told_before_a_notebook_runs(small, conten
 
 
 def test_pages_may_be_named_with_their_suffix_and_begin_with_a_mark(small):
-    names, cells = _runs.notebooks(small), _runs.code_cells((small / "book" / "one.md").read_text())
+    names, cells = (
+        executions.notebooks(small),
+        executions.code_cells((small / "book" / "one.md").read_text()),
+    )
     (small / "_toc.yml").write_text((small / "_toc.yml").read_text().replace("one", "one.md"))
-    (small / "book" / "one.md").write_bytes(codecs.BOM_UTF8 + (small / "book" / "one.md").read_bytes())
-    assert _runs.notebooks(small) == names
-    assert [cell.source for cell in _notebooks.from_markdown(small, "one").cells if cell.cell_type == "code"] == cells
+    (small / "book" / "one.md").write_bytes(
+        codecs.BOM_UTF8 + (small / "book" / "one.md").read_bytes()
+    )
+    assert executions.notebooks(small) == names
+    assert [
+        cell.source
+        for cell in notebooks.from_markdown(small, "one").cells
+        if cell.cell_type == "code"
+    ] == cells
 
 
 def test_a_page_that_is_no_text_is_named(small):
     with (small / "book" / "one.md").open("ab") as page:
         page.write(b"\xff")
-    with pytest.raises(ValueError, match=r"^book/one.md is no text in UTF-8; .* git checkout book/one.md\.$"):
+    with pytest.raises(
+        ValueError, match=r"^book/one.md is no text in UTF-8; .* git checkout book/one.md\.$"
+    ):
         book.run_notebooks(small, "smoke")
 
 
 def test_a_copy_of_the_table_of_contents_that_differs_is_told(small, capsys):
-    _runs.check_contents(small)
+    executions.check_contents(small)
     assert capsys.readouterr().err == ""
     (small / "book" / "_toc.yml").write_text("../_toc.yml")
-    _runs.check_contents(small)
+    executions.check_contents(small)
     assert "copy _toc.yml to book/" in capsys.readouterr().err
 
 
@@ -514,7 +614,9 @@ def test_jupyter_book_reads_the_one_table_of_contents_and_refuses_another_folder
     config = {"external_toc_path": "book/_toc.yml"}
     companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small / "book"), config)
     assert config == {"external_toc_path": (small / "_toc.yml").as_posix()}
-    with pytest.raises(SystemExit, match=r"^vaedis: the chapters are in book/; run: jupyter-book build book/$"):
+    with pytest.raises(
+        SystemExit, match=r"^vaedis: the chapters are in book/; run: jupyter-book build book/$"
+    ):
         companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small), config)
     (small / "_toc.yml").write_text("../_toc.yml")
     with pytest.raises(SystemExit, match=r"^vaedis: _toc.yml lists no pages"):
@@ -529,12 +631,12 @@ def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
         said.set()
 
     def second():
-        with _runs.locked(tmp_path):
+        with executions.locked(tmp_path):
             order.append("second")
 
-    monkeypatch.setattr(_runs, "say", say)
+    monkeypatch.setattr(executions, "say", say)
     thread = threading.Thread(target=second)
-    with _runs.locked(tmp_path):
+    with executions.locked(tmp_path):
         thread.start()
         assert said.wait(60)
         order.append("first has ended")
@@ -545,8 +647,10 @@ def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
 
 def test_a_build_that_cannot_be_written_is_one_sentence_before_a_notebook_runs(small, monkeypatch):
     (small / "_build").write_text("")
-    monkeypatch.setattr(_notebooks, "execute", lambda *_: pytest.fail("a notebook runs"))
-    with pytest.raises(OSError, match=r"^Runs and pages cannot be written to .*_build \(.*\); build in a copy"):
+    monkeypatch.setattr(notebooks, "execute", lambda *_: pytest.fail("a notebook runs"))
+    with pytest.raises(
+        OSError, match=r"^Runs and pages cannot be written to .*_build \(.*\); build in a copy"
+    ):
         book.run_notebooks(small, "smoke")
 
 
@@ -567,16 +671,20 @@ def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path)
         commands.append((command, options["env"]))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(_notebooks.subprocess, "run", run)
-    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0)
+    monkeypatch.setattr(notebooks.subprocess, "run", run)
+    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    notebooks.execute(
+        tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0
+    )
     monkeypatch.undo()
     [(command, environment)] = commands
     for name in ("papermill", "psutil", "yaml", "nbformat", "click"):
         (tmp_path / f"{name}.py").write_text("import os\nos._exit(9)\n")
     words = [*command[: command.index(str(tmp_path / "one.ipynb"))], "--version"]
     reader, writer = os.pipe()
-    done = subprocess.run(words, cwd=tmp_path, env=environment, stdin=reader, capture_output=True, text=True)
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, stdin=reader, capture_output=True, text=True
+    )
     os.close(reader)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
@@ -584,14 +692,18 @@ def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path)
 
 def test_what_jupyter_book_says_cannot_command_the_terminal(small, monkeypatch, capsys):
     def run(command, **_):
-        return subprocess.CompletedProcess(command, 1, "\x1b[91mred\x1b[39;49;00m", "\x1b]0;title\x07")
+        return subprocess.CompletedProcess(
+            command, 1, "\x1b[91mred\x1b[39;49;00m", "\x1b]0;title\x07"
+        )
 
     monkeypatch.setattr(book.subprocess, "run", run)
     assert book.build_html(small) == 1
     assert capsys.readouterr().err.startswith("red\\x1b]0;title\\x07\n")
 
 
-needs_two_users = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user")
+needs_two_users = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs a second user"
+)
 
 
 @needs_two_users
@@ -599,15 +711,15 @@ needs_two_users = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() 
 def test_a_book_above_that_belongs_to_someone_else_is_not_taken(small, whose):
     below = small / "work" / "deep"
     below.mkdir(parents=True)
-    assert _runs.find_root(below) == small
+    assert executions.find_root(below) == small
     os.chown(small / whose, 65534, 65534)
     with pytest.raises(ValueError, match="No book at or above"):
-        _runs.find_root(below)
+        executions.find_root(below)
     if whose == "":
         # Whoever goes into a clone of another user has chosen it, as root does in a container.
         for path in (small / "_config.yml", small / "book"):
             os.chown(path, 65534, 65534)
-        assert _runs.find_root(small) == small
+        assert executions.find_root(small) == small
 
 
 STAY = "import os, pathlib, time\n\n_ = pathlib.Path('../pid').write_text(str(os.getpid()))\nwhile True:\n    time.sleep(0.05)"
@@ -617,7 +729,7 @@ STAY = "import os, pathlib, time\n\n_ = pathlib.Path('../pid').write_text(str(os
 @pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGKILL", 9)])
 def test_notebooks_end_with_the_build(small, number):
     (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=STAY))
-    words = [sys.executable, "-m", "vaedis", "book", "--only", "one", "--no-html"]
+    words = [sys.executable, "-m", "vaedis_companion", "book", "--only", "one", "--no-html"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     build = subprocess.Popen(words, cwd=small, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -654,15 +766,19 @@ def test_what_a_build_that_was_killed_has_left_goes(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_failed_notebook_says_is_harmless_and_a_part_of_its_file_is_no_reason(small, monkeypatch, tmp_path):
+def test_what_a_failed_notebook_says_is_harmless_and_a_part_of_its_file_is_no_reason(
+    small, monkeypatch, tmp_path
+):
     def run(command, **_):
         (tmp_path / "run.ipynb").write_text("")
         return subprocess.CompletedProcess(command, 1, "", "log\nOSError: no room for \x1b[2J\n")
 
-    monkeypatch.setattr(_notebooks.subprocess, "run", run)
-    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    with pytest.raises(_notebooks.NotebookError, match=r"^OSError: no room for \\x1b\[2J$"):
-        _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0)
+    monkeypatch.setattr(notebooks.subprocess, "run", run)
+    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    with pytest.raises(notebooks.NotebookError, match=r"^OSError: no room for \\x1b\[2J$"):
+        notebooks.execute(
+            tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0
+        )
 
 
 def test_notebooks_share_the_processors_that_may_be_used(small, monkeypatch, tmp_path):
@@ -673,51 +789,56 @@ def test_notebooks_share_the_processors_that_may_be_used(small, monkeypatch, tmp
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(_notebooks.subprocess, "run", run)
-    monkeypatch.setattr(_notebooks._cpus, "usable_cpus", lambda: 6)
-    _notebooks.write(_notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    monkeypatch.setattr(notebooks.subprocess, "run", run)
+    monkeypatch.setattr(notebooks._cpus, "usable_cpus", lambda: 6)
+    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
     for workers in (2, 12):
-        _notebooks.execute(tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, workers, 0)
+        notebooks.execute(
+            tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, workers, 0
+        )
     assert shares == ["3", "1"]
-    assert _runs.machine()["device"] != ""
+    assert executions.machine()["device"] != ""
 
 
 def git(folder: Path, *words: str) -> str:
     who = ["-c", "user.email=a@example.org", "-c", "user.name=A", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_commit_is_that_of_the_project_itself(small, monkeypatch, tmp_path_factory):
-    assert _runs.commit(small) == "unknown"
+    assert executions.commit(small) == "unknown"
     # A copy in a repository of something else, tracked there or not.
     git(small.parent, "init", "-q", ".")
     git(small.parent, "commit", "-q", "--allow-empty", "-m", "thesis")
-    assert _runs.commit(small) == results.commit(top=small) == "unknown"
+    assert executions.commit(small) == store.commit(top=small) == "unknown"
     git(small.parent, "add", ".")
     git(small.parent, "commit", "-q", "-m", "with a copy")
-    assert _runs.commit(small) == results.commit(top=small) == "unknown"
+    assert executions.commit(small) == store.commit(top=small) == "unknown"
     shutil.rmtree(small.parent / ".git")
     # Its files lie at the top of another repository, which does not know them.
     git(small, "init", "-q", ".")
     git(small, "commit", "-q", "--allow-empty", "-m", "thesis")
-    assert _runs.commit(small) == "unknown"
+    assert executions.commit(small) == "unknown"
     git(small, "add", ".")
     git(small, "commit", "-q", "-m", "first")
     head = git(small, "rev-parse", "--short=12", "HEAD")
-    assert _runs.commit(small) == results.commit(top=small) == head
-    # What tools leave is no difference; a changed chapter is one for the pages, and none for a training run.
+    assert executions.commit(small) == store.commit(top=small) == head
+    # What tools leave is no difference; a changed chapter is one for the pages, and none for a
+    # training run.
     (small / "uv.lock").write_text("")
     (small / "book" / "note.txt").write_text("")
-    assert _runs.commit(small) == head
+    assert executions.commit(small) == head
     (small / "book" / "one.md").write_text("changed")
-    assert (_runs.commit(small), results.commit(top=small)) == (f"{head}+", head)
+    assert (executions.commit(small), store.commit(top=small)) == (f"{head}+", head)
     # A hook of another repository runs the command.
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q", ".")
     git(other, "commit", "-q", "--allow-empty", "-m", "other")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert results.commit(top=small) == head
+    assert store.commit(top=small) == head
 
 
 # The built pages.
@@ -735,8 +856,14 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
         self.ids |= {values[key] for key in ("id", "name") if values.get(key)}
-        self.loads += [values[key] for key in ("src", "srcset", "data", "poster") if values.get(key) and tag != "a"]
-        if tag == "link" and not {"canonical", "next", "prev", "search", "index"} & set((values.get("rel") or "").split()):
+        self.loads += [
+            values[key]
+            for key in ("src", "srcset", "data", "poster")
+            if values.get(key) and tag != "a"
+        ]
+        if tag == "link" and not {"canonical", "next", "prev", "search", "index"} & set(
+            (values.get("rel") or "").split()
+        ):
             self.loads.append(values.get("href", ""))
         if tag == "a" and values.get("href"):
             self.links.append(values["href"])
@@ -760,20 +887,34 @@ def pages() -> dict[Path, Page]:
     found = {path.resolve(): Page(path) for path in sorted(HTML.glob("*.html"))}
     if not (HTML / "index.html").exists():
         if os.environ.get("VAEDIS_BUILT_BOOK") == "required":
-            pytest.fail("VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book first.")
+            pytest.fail(
+                "VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book first."
+            )
         pytest.skip("no _build/html; run make book first")
     return found
 
 
 def test_every_page_is_built(pages):
-    assert {path.stem for path in pages} >= set(_runs.pages(ROOT)) | {"index", "search", "genindex", "404"}
+    assert {path.stem for path in pages} >= set(executions.pages(ROOT)) | {
+        "index",
+        "search",
+        "genindex",
+        "404",
+    }
 
 
 def test_nothing_is_loaded_from_elsewhere(pages):
-    outside = [(path.name, address) for path, page in pages.items() for address in page.loads if re.match(r"(https?:)?//", address)]
+    outside = [
+        (path.name, address)
+        for path, page in pages.items()
+        for address in page.loads
+        if re.match(r"(https?:)?//", address)
+    ]
     assert outside == []
     for sheet in HTML.rglob("*.css"):
-        assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
+        assert not re.search(
+            r"(@import|url\()\s*['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")
+        ), sheet.name
     scripts = "".join(path.read_text(encoding="utf-8") for path in pages)
     assert not re.search(r"unpkg|jsdelivr|cdnjs|googleapis|thebe", scripts)
 
@@ -793,7 +934,10 @@ def test_formulas_load_mathjax_once_and_from_here(pages):
 
 def test_every_figure_that_a_chapter_names_is_on_its_page(pages):
     for name in NOTEBOOKS:
-        named = [cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in _notebooks.from_markdown(ROOT, name).cells]
+        named = [
+            cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+            for cell in notebooks.from_markdown(ROOT, name).cells
+        ]
         absent = {label for label in named if label} - pages[(HTML / f"{name}.html").resolve()].ids
         assert not absent, f"{name} shows nothing for {', '.join(sorted(absent))}"
 
@@ -812,7 +956,9 @@ def test_links_lead_somewhere(pages):
     for path, page in pages.items():
         if path.name == "404.html":
             continue
-        for address in page.links + [address for address in page.loads if not address.startswith("data:")]:
+        for address in page.links + [
+            address for address in page.loads if not address.startswith("data:")
+        ]:
             parts = urlsplit(address)
             if parts.scheme or parts.netloc or address == "#":
                 continue
@@ -821,7 +967,9 @@ def test_links_lead_somewhere(pages):
             if "=" in parts.fragment:
                 figure = re.search(r'data-live="(\w+)"', target.read_text(encoding="utf-8"))
                 assert figure, (path.name, address, "no live figure takes these settings")
-                source = (ROOT / "book" / "assets" / "live" / f"{figure[1]}.js").read_text(encoding="utf-8")
+                source = (ROOT / "book" / "assets" / "live" / f"{figure[1]}.js").read_text(
+                    encoding="utf-8"
+                )
                 fields = re.search(r"const FIELDS = \{(.*?)\};", source, re.DOTALL)[1]
                 unknown = set(parse_qs(parts.fragment)) - set(re.findall(r"(\w+):", fields))
                 assert not unknown, (path.name, address, unknown)
@@ -831,7 +979,11 @@ def test_links_lead_somewhere(pages):
 
 def test_the_page_for_what_is_absent_works_at_any_depth(pages):
     page = pages[(HTML / "404.html").resolve()]
-    local = [address for address in page.loads + page.links if not urlsplit(address).scheme and not address.startswith("#")]
+    local = [
+        address
+        for address in page.loads + page.links
+        if not urlsplit(address).scheme and not address.startswith("#")
+    ]
     assert local
     for address in local:
         assert address.startswith("/vaedis/"), address
@@ -839,7 +991,9 @@ def test_the_page_for_what_is_absent_works_at_any_depth(pages):
 
 def test_every_notebook_says_how_it_was_run(pages):
     for name in NOTEBOOKS:
-        assert "How this page was run: profile " in (HTML / f"{name}.html").read_text(encoding="utf-8"), name
+        assert "How this page was run: profile " in (HTML / f"{name}.html").read_text(
+            encoding="utf-8"
+        ), name
 
 
 def test_figures_carry_their_number_in_the_paper(pages):
@@ -849,4 +1003,6 @@ def test_figures_carry_their_number_in_the_paper(pages):
             match = re.fullmatch(r"fig-([a-z]?\d+[a-z]?)", label)
             if match:
                 figure = text[text.index(f'id="{label}"') :]
-                assert re.search(rf'class="caption-number">Fig. {match[1].capitalize()} ', figure), (path.name, label)
+                assert re.search(
+                    rf'class="caption-number">Fig. {match[1].capitalize()} ', figure
+                ), (path.name, label)

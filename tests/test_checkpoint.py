@@ -16,9 +16,11 @@ import safetensors.torch
 import torch
 
 import vaedis as vd
-from vaedis import _checkpoint, _step, scoring, train
-from vaedis._draws import Draws
-from vaedis.experiments import Profile, RunSpec
+from vaedis.spec import RunSpec
+from vaedis.training import checkpoint, fit as train, step as _step
+from vaedis.training.batches import Draws
+from vaedis_companion import runs as scoring
+from vaedis_companion.grids import Profile
 
 SPEC = RunSpec(
     data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
@@ -42,7 +44,9 @@ def stop_after(steps):
 
 
 def assert_same_bits(run, expected):
-    for (name, a), b in zip(run.model.state_dict().items(), expected.model.state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        run.model.state_dict().items(), expected.model.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b), name
     for term, values in expected.history.items():
         assert np.array_equal(run.history[term], values), term
@@ -85,12 +89,20 @@ POPULATION = [
 @pytest.mark.filterwarnings("ignore:One of 4 runs stopped")
 @pytest.mark.parametrize("step", [0, 1, 3, 39])
 def test_a_population_that_was_stopped_ends_with_the_bits_of_one_that_was_not(tmp_path, step):
-    with pytest.raises(vd.TrainingStopped, match=rf"Stopped at step {step} of 40, .*\.safetensors\. The first of 4 runs: ") as caught:
+    with pytest.raises(
+        vd.TrainingStopped,
+        match=rf"Stopped at step {step} of 40, .*\.safetensors\. The first of 4 runs: ",
+    ) as caught:
         fit(POPULATION, checkpoint=tmp_path, deadline=stop_after(step))
     assert (caught.value.step, caught.value.spec) == (step, SPEC)
     assert caught.value.checkpoint.is_file()
     steps = set()
-    runs = fit(POPULATION, checkpoint=tmp_path, callback=lambda s, run: steps.add((s, run.spec.seed)), every=1)
+    runs = fit(
+        POPULATION,
+        checkpoint=tmp_path,
+        callback=lambda s, run: steps.add((s, run.spec.seed)),
+        every=1,
+    )
     assert min(steps) == (step + 1, 0)
     *whole, failed = fit(POPULATION)
     for run, expected in zip(runs, whole, strict=False):
@@ -131,16 +143,22 @@ vd.fit(KILLED[sys.argv[3]], device="cpu", checkpoint=sys.argv[1], checkpoint_eve
 
 @pytest.mark.parametrize("kind", KILLED)
 def test_a_process_that_is_killed_loses_nothing(tmp_path, kind):
-    path = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [os.path.dirname(__file__), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])]
+    )
     words = [sys.executable, "-c", CHILD, str(tmp_path), str(torch.get_num_threads()), kind]
-    child = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        words, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     while len(list(tmp_path.glob("*.safetensors"))) < 2 and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     errors = child.communicate()[1].decode()
     assert child.returncode == -signal.SIGKILL, errors
     steps = []
-    done = fit(KILLED[kind], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+    done = fit(
+        KILLED[kind], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1
+    )
     assert 3 < steps[0] < 40
     assert steps[-1] == 40
     expected = fit(KILLED[kind])
@@ -187,8 +205,16 @@ def test_a_bad_checkpoint_is_named_and_the_one_before_it_used(tmp_path, spoil, s
     assert bad.name == f"{SPEC.key}-000000025.safetensors"
     spoil(bad)
     steps = []
-    with pytest.warns(UserWarning, match=f"Checkpoint {bad.name} is not used: {says}; the one before it, or the beginning, is"):
-        run = fit(checkpoint=tmp_path, checkpoint_every=100, callback=lambda step, _: steps.append(step), every=1)
+    with pytest.warns(
+        UserWarning,
+        match=f"Checkpoint {bad.name} is not used: {says}; the one before it, or the beginning, is",
+    ):
+        run = fit(
+            checkpoint=tmp_path,
+            checkpoint_every=100,
+            callback=lambda step, _: steps.append(step),
+            every=1,
+        )
     assert steps[0] == 21
     assert_same_bits(run, fit())
 
@@ -205,7 +231,11 @@ def header_changed(path, change):
 
 
 def weight_of(header):
-    return next(name for name, about in header.items() if name.startswith("model.") and len(about.get("shape", ())) == 2)
+    return next(
+        name
+        for name, about in header.items()
+        if name.startswith("model.") and len(about.get("shape", ())) == 2
+    )
 
 
 def set_about(name, value):
@@ -240,10 +270,15 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("change", HEADERS)
-def test_a_checkpoint_whose_header_was_changed_is_named_and_the_one_before_it_used(tmp_path, change):
+def test_a_checkpoint_whose_header_was_changed_is_named_and_the_one_before_it_used(
+    tmp_path, change
+):
     interrupted(tmp_path, 25, checkpoint_every=10)
     header_changed(newest(tmp_path), change)
-    with pytest.warns(UserWarning, match=r"-000000025\.safetensors is not used: .*; the one before it, or the beginning, is"):
+    with pytest.warns(
+        UserWarning,
+        match=r"-000000025\.safetensors is not used: .*; the one before it, or the beginning, is",
+    ):
         run = fit(checkpoint=tmp_path, checkpoint_every=100)
     assert_same_bits(run, fit())
 
@@ -252,13 +287,15 @@ def written_as_before(folder, state, step, specs, data):
     """Write a checkpoint as the first layout was: what is said of the numbers is not in the sum."""
     total = 0
     for name in sorted(state):
-        total = zlib.crc32(state[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
-    key = _checkpoint.key_of(specs)
+        total = zlib.crc32(
+            state[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy().data, total
+        )
+    key = checkpoint.key_of(specs)
     about = {
         "format": "vaedis-checkpoint-1",
         "key": key,
         "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
-        "images": _checkpoint._fingerprint(data),
+        "images": checkpoint._fingerprint(data),
         "device": "cpu",
         "precision": "float32",
         "step": str(step),
@@ -266,7 +303,9 @@ def written_as_before(folder, state, step, specs, data):
         "sum": f"{total:08x}",
     }
     path = folder / f"{key}-{step:09d}.safetensors"
-    safetensors.torch.save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, path, about)
+    safetensors.torch.save_file(
+        {name: tensor.detach().contiguous() for name, tensor in state.items()}, path, about
+    )
     return path
 
 
@@ -275,11 +314,14 @@ def first_layout(tmp_path):
     """A run's checkpoint of step 25 in the first layout, by the means that the run itself has."""
     stopped = interrupted(tmp_path / "new", 25)
     data = vd.load("xysquares", **SPEC.data_options)
-    network = vd.model.build(SPEC.model, data.shape, SPEC.latents, **SPEC.model_options)
+    network = vd.training.model.build(SPEC.model, data.shape, SPEC.latents, **SPEC.model_options)
     optimiser, draws, recorded = _step.adam(network, SPEC), Draws(SPEC, data), torch.zeros(40, 3)
     state = safetensors.torch.load_file(stopped.checkpoint)
-    _checkpoint.unpack(state, network, optimiser, draws, recorded)
-    packed = {**_checkpoint.pack(network, optimiser, draws, recorded[:25]), "seconds": torch.tensor(1.5, dtype=torch.float64)}
+    checkpoint.unpack(state, network, optimiser, draws, recorded)
+    packed = {
+        **checkpoint.pack(network, optimiser, draws, recorded[:25]),
+        "seconds": torch.tensor(1.5, dtype=torch.float64),
+    }
     (tmp_path / "old").mkdir()
     return written_as_before(tmp_path / "old", packed, 25, SPEC, data)
 
@@ -296,15 +338,23 @@ def test_checkpoints_of_the_first_layout_are_taken_up(first_layout, recwarn):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (set_about("step", "27"), r"its recorded is torch\.float32 of shape \(25, 3\), and this run's torch\.float32 of shape \(27, 3\)"),
+        (
+            set_about("step", "27"),
+            r"its recorded is torch\.float32 of shape \(25, 3\), and this run's torch\.float32 of shape \(27, 3\)",
+        ),
         (without("step"), "it does not say its step"),
         (without("sum"), "its content is damaged"),
-        (transpose, r"its model\..* is torch\.float32 of shape .*, and this run's torch\.float32 of shape"),
+        (
+            transpose,
+            r"its model\..* is torch\.float32 of shape .*, and this run's torch\.float32 of shape",
+        ),
         (set_weight("dtype", "I32"), r"its model\..* is torch\.int32 of shape"),
         (rename, "its content is damaged|it lacks 'model|it holds 'model"),
     ],
 )
-def test_what_the_sum_of_the_first_layout_leaves_out_is_checked_all_the_same(first_layout, change, says):
+def test_what_the_sum_of_the_first_layout_leaves_out_is_checked_all_the_same(
+    first_layout, change, says
+):
     header_changed(first_layout, change)
     with pytest.warns(UserWarning, match=f"is not used: ({says})"):
         run = fit(checkpoint=first_layout.parent)
@@ -317,7 +367,9 @@ def test_a_population_of_the_first_layout_is_taken_up(tmp_path, recwarn):
     state = safetensors.torch.load_file(caught.value.checkpoint)
     written_as_before(tmp_path, state, 7, POPULATION[:2], vd.load("xysquares", **SPEC.data_options))
     steps = []
-    runs = fit(POPULATION[:2], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+    runs = fit(
+        POPULATION[:2], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1
+    )
     assert steps[0] == 8
     assert not recwarn.list
     for run, expected in zip(runs, fit(POPULATION[:2]), strict=True):
@@ -348,9 +400,11 @@ def test_the_row_of_a_run_that_went_on_with_other_threads_says_so(tmp_path, monk
     spec = SPEC.replace(steps=8)
     interrupted(tmp_path, 3, spec)
     whole, _ = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32")
-    monkeypatch.setattr(_checkpoint, "_made_with", lambda device: "torch 9, 77 threads")
+    monkeypatch.setattr(checkpoint, "_made_with", lambda device: "torch 9, 77 threads")
     with pytest.warns(UserWarning, match="it ends with the bits of neither"):
-        row, _ = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
+        row, _ = scoring.run_one(
+            spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path
+        )
     assert whole["torch"] == torch.__version__
     assert row["torch"].startswith(f"{torch.__version__} (begun with torch {torch.__version__}, ")
 
@@ -366,7 +420,9 @@ def test_what_killed_writers_left_is_removed_when_the_run_goes_on(tmp_path):
     assert other.exists()
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "{key}-x.safetensors", "{key}-²5.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "{key}-x.safetensors", "{key}-²5.safetensors"]
+)
 def test_a_stray_file_stops_nothing(tmp_path, name):
     interrupted(tmp_path, 5)
     stray = tmp_path / name.format(key=SPEC.key)
@@ -377,7 +433,10 @@ def test_a_stray_file_stops_nothing(tmp_path, name):
 
 def test_a_run_of_another_length_says_that_it_begins_anew(tmp_path):
     fit(SPEC.replace(steps=10), checkpoint=tmp_path)
-    with pytest.warns(UserWarning, match="holds this run with steps=10, and not with steps=40: it begins at step 0, since"):
+    with pytest.warns(
+        UserWarning,
+        match="holds this run with steps=10, and not with steps=40: it begins at step 0, since",
+    ):
         run = fit(checkpoint=tmp_path)
     assert_same_bits(run, fit())
     with warnings.catch_warnings():
@@ -401,7 +460,9 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path, specs, step):
     steps = []
     done = fit(specs, checkpoint=tmp_path, callback=lambda at, _: steps.append(at), every=1)
     assert steps[:1] == ([step + 1] if step < 40 else [])
-    for run, expected in zip([done] if specs is SPEC else done, [fit()] if specs is SPEC else fit(specs), strict=True):
+    for run, expected in zip(
+        [done] if specs is SPEC else done, [fit()] if specs is SPEC else fit(specs), strict=True
+    ):
         assert_same_bits(run, expected)
 
 
@@ -425,7 +486,8 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
     spec = SPEC.replace(steps=80)
     monkeypatch.setattr(scoring, "final_scores", lambda *_: {})
     monkeypatch.setattr(scoring, "summarise", lambda *_: {})
-    # scores take long, and what they are does not matter here, but that they follow from the weights
+    # scores take long, and what they are does not matter here, but that they follow from the
+    # weights
     size = lambda run: float(next(run.model.parameters()).detach().abs().mean())  # noqa: E731
     monkeypatch.setattr(train.Run, "scores", lambda run, **_: {"mig": size(run), "dci": -size(run)})
     monkeypatch.setattr(scoring.distances, "learnt", lambda run: {"separation": {"x": size(run)}})
@@ -445,7 +507,9 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
         scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
     monkeypatch.setattr(scoring._Looks, "__call__", real)
     assert newest(tmp_path).stem.endswith("-000000020")
-    row, again = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
+    row, again = scoring.run_one(
+        spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path
+    )
     assert (row["mig_max"], row["dci_max"]) == (whole["mig_max"], whole["dci_max"])
     assert again.keys() == arrays.keys()
     for name, values in arrays.items():
@@ -453,7 +517,17 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
 
 
 def test_finished_runs_of_a_sequence_outlast_its_deadline():
-    specs = [SPEC.replace(model="conv", model_options={}, data_options={"num_squares": 1}, steps=2, batch=2, seed=s) for s in range(3)]
+    specs = [
+        SPEC.replace(
+            model="conv",
+            model_options={},
+            data_options={"num_squares": 1},
+            steps=2,
+            batch=2,
+            seed=s,
+        )
+        for s in range(3)
+    ]
     calls = iter(range(99))
     with pytest.raises(vd.TrainingStopped) as caught:
         fit(specs, deadline=lambda: next(calls) >= 5)
@@ -497,7 +571,7 @@ def test_data_of_the_same_name_and_shape_are_told_apart_by_their_images(tmp_path
     spec = SPEC.replace(framework="beta-vae")
     labels = np.array([(a, b) for a in range(4) for b in range(4)])
     images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 16, 3), dtype=np.uint8)
-    one, two = (vd.Table(part, labels, ["a", "b"]) for part in images)
+    one, two = (vd.LabelledImages(part, labels, ["a", "b"]) for part in images)
     fit(spec, data=one, checkpoint=tmp_path)
     with pytest.warns(UserWarning, match="its images is"):
         again = fit(spec, data=two, checkpoint=tmp_path)
@@ -509,7 +583,9 @@ def test_the_last_two_are_kept_and_those_of_other_runs_left_alone(tmp_path):
     fit(other, checkpoint=tmp_path)
     fit(checkpoint=tmp_path, checkpoint_every=15)
     names = [f"{SPEC.key}-0000000{step}.safetensors" for step in (30, 40)]
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names, f"{other.key}-000000040.safetensors"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [*names, f"{other.key}-000000040.safetensors"]
+    )
     (tmp_path / f".{SPEC.key}-000000040.safetensors.x.tmp").touch()
     train.forget(SPEC, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [f"{other.key}-000000040.safetensors"]
@@ -517,7 +593,9 @@ def test_the_last_two_are_kept_and_those_of_other_runs_left_alone(tmp_path):
 
 def test_a_finished_run_is_given_back_without_a_step(tmp_path, monkeypatch):
     first = fit(checkpoint=tmp_path)
-    monkeypatch.setattr("vaedis._step.objective", lambda *a: pytest.fail("a step was taken"))
+    monkeypatch.setattr(
+        "vaedis.training.step.objective", lambda *a: pytest.fail("a step was taken")
+    )
     again = fit(checkpoint=tmp_path)
     assert_same_bits(again, first)
     assert again.seconds == first.seconds
@@ -527,8 +605,11 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(tmp_path, monkeypatch)
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_checkpoint, "write_atomically", full)
-    with pytest.warns(RuntimeWarning, match="checkpoint at step 40 could not be written .*No space left.*; training goes on"):
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.warns(
+        RuntimeWarning,
+        match="checkpoint at step 40 could not be written .*No space left.*; training goes on",
+    ):
         run = fit(checkpoint=tmp_path)
     assert_same_bits(run, fit())
     with pytest.warns(RuntimeWarning, match="could not be written"):
@@ -560,12 +641,15 @@ def test_a_checkpoint_holds_only_finite_losses(tmp_path):
 def test_a_deadline_in_seconds_stops_a_sequence_too(monkeypatch):
     from types import SimpleNamespace
 
-    with pytest.raises(vd.TrainingStopped, match="Stopped at step 0 of 40, since the time was up; no checkpoint was written"):
+    with pytest.raises(
+        vd.TrainingStopped,
+        match="Stopped at step 0 of 40, since the time was up; no checkpoint was written",
+    ):
         fit(deadline=0)
     assert len(fit(deadline=100_000).history["loss"]) == 40
     ticks = iter(range(1_000))
     clock = SimpleNamespace(monotonic=lambda: next(ticks), perf_counter=lambda: 0.0)
-    monkeypatch.setattr("vaedis._loop.time", clock)
+    monkeypatch.setattr("vaedis.training.loop.time", clock)
     with pytest.raises(vd.TrainingStopped) as caught:
         fit([SPEC, SPEC.replace(seed=1)], deadline=20)
     assert 0 < caught.value.step < 40
@@ -574,13 +658,21 @@ def test_a_deadline_in_seconds_stops_a_sequence_too(monkeypatch):
 
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match=r"checkpoint must be a folder, and .*file' is a file; name another"):
+    with pytest.raises(
+        NotADirectoryError,
+        match=r"checkpoint must be a folder, and .*file' is a file; name another",
+    ):
         fit(checkpoint=tmp_path / "file")
-    with pytest.raises(ValueError, match="checkpoint_every must be a whole number of at least 1, not 0"):
+    with pytest.raises(
+        ValueError, match="checkpoint_every must be a whole number of at least 1, not 0"
+    ):
         fit(checkpoint=tmp_path, checkpoint_every=0)
     with pytest.raises(ValueError, match="deadline must be a finite number of at least 0, not -1"):
         fit(deadline=-1)
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises(ImportError, match=r"safetensors is not installed; pip install 'vaedis\[checkpoints\]', or train without"):
+    with pytest.raises(
+        ImportError,
+        match=r"safetensors is not installed; pip install 'vaedis\[checkpoints\]', or train without",
+    ):
         fit(checkpoint=tmp_path)
     assert len(fit().history["loss"]) == 40

@@ -1,4 +1,6 @@
-"""Verdicts must follow from the numbers: stores and data sets are made up here so that each verdict has to come out."""
+"""Verdicts must follow from the numbers: stores and data sets are made up here so that each verdict
+has to come out.
+"""
 
 import csv
 import re
@@ -10,10 +12,12 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import claims, distances, experiments, kept, no_pixels, results
-from vaedis.claims import _base, _measured, _scores, _tables
-from vaedis.experiments import RunSpec, profile
-from vaedis.tables import Importance
+from vaedis import distances
+from vaedis.spec import RunSpec
+from vaedis_companion import claims, grids, measured, no_pixels, published, store as results
+from vaedis_companion.claims import base, scores as _scores, tables_a, whole_data_sets
+from vaedis_companion.grids import profile
+from vaedis_companion.importances import Importance
 
 TOP = Path(__file__).resolve().parent.parent
 STEP = np.abs(np.arange(8)[:, None] - np.arange(8)).astype(float)
@@ -42,13 +46,23 @@ class MadeUp(results.Store):
         return self.kept[row["key"]]
 
 
-def _store(experiment, score_of, arrays_of=lambda spec: {}, *, grid=None, scale="laptop", store=None):
-    """A store in which every run of a grid has the score and the arrays that functions of its specification give."""
+def _store(
+    experiment, score_of, arrays_of=lambda spec: {}, *, grid=None, scale="laptop", store=None
+):
+    """A store in which every run of a grid has the score and the arrays that functions of its
+    specification give.
+    """
     store = store or MadeUp()
-    for spec in grid or experiments.grid(experiment, scale):
+    for spec in grid or grids.grid(experiment, scale):
         value = score_of(spec)
         origin = spec.data_options.get("origin", "generated")
-        row = results.make_row(spec, experiment, scale, scores={"mig": value, "dci": value, "final_kl": value}, origin=origin)
+        row = results.make_row(
+            spec,
+            experiment,
+            scale,
+            scores={"mig": value, "dci": value, "final_kl": value},
+            origin=origin,
+        )
         store.add(row, arrays_of(spec))
     return store
 
@@ -62,7 +76,11 @@ def _one_commit():
 
 
 def _found(store, where, *contains):
-    picked = [c for c in claims.all_claims(store, where=[where]) if all(text in c.statement for text in contains)]
+    picked = [
+        c
+        for c in claims.all_claims(store, where=[where])
+        if all(text in c.statement for text in contains)
+    ]
     assert picked
     return picked
 
@@ -79,25 +97,36 @@ def test_a_number_outside_every_tolerance_is_never_called_reproduced():
 
 
 def test_a_score_at_chance_is_not_within_a_range_that_starts_near_zero():
-    assert not _base.in_range(0.006, 0.05, 0.38)
-    assert _base.in_range(0.03, 0.05, 0.38)
-    assert _base.in_range(0.68, 0.72, 0.91)
-    assert not _base.in_range(0.66, 0.72, 0.91)
-    assert _base.in_range(0.0, 0.0, 0.04)
+    assert not base.in_range(0.006, 0.05, 0.38)
+    assert base.in_range(0.03, 0.05, 0.38)
+    assert base.in_range(0.68, 0.72, 0.91)
+    assert not base.in_range(0.66, 0.72, 0.91)
+    assert base.in_range(0.0, 0.0, 0.04)
 
 
 def test_without_runs_nothing_about_them_is_tested_and_all_exact_distances_of_xysquares_are():
     found = claims.all_claims(MadeUp())
     judged = {c.where for c in found if c.verdict != "not tested"}
     assert judged == {"Section 5.1", "Figure 8", "Section 6.1", "Section 7", *DISTANCES}
-    assert {c.verdict for c in found if "XYSquares" in c.statement and c.where in judged} == {"reproduced"}
-    assert all(c.ours == "–" for c in found if c.where in ("Figure 6", "Figure 9", "Figure 11", "Section 8", "Appendix A"))
+    assert {c.verdict for c in found if "XYSquares" in c.statement and c.where in judged} == {
+        "reproduced"
+    }
+    assert all(
+        c.ours == "–"
+        for c in found
+        if c.where in ("Figure 6", "Figure 9", "Figure 11", "Section 8", "Appendix A")
+    )
 
 
 def test_only_the_places_asked_for_are_made():
     store = MadeUp()
-    assert {c.where for c in claims.all_claims(store, where=["Figure 8", "Figure 10"])} == {"Figure 8", "Figure 10"}
-    with pytest.raises(ValueError, match=r"no claims are made about Figure 99; choose from Figure 3, "):
+    assert {c.where for c in claims.all_claims(store, where=["Figure 8", "Figure 10"])} == {
+        "Figure 8",
+        "Figure 10",
+    }
+    with pytest.raises(
+        ValueError, match=r"no claims are made about Figure 99; choose from Figure 3, "
+    ):
         claims.all_claims(store, where=["Figure 99"])
 
 
@@ -116,10 +145,15 @@ def test_one_place_is_a_name_and_not_letters(place):
 
 
 def test_claims_that_cannot_be_made_say_so_and_take_no_others_with_them(monkeypatch):
-    real = results.published
-    for module in (_scores, _measured, _tables):
-        monkeypatch.setattr(module, "published", lambda name: [] if name == "fig6_scores" else real(name))
-    with pytest.warns(results.DamagedFile, match=r"No claims could be made about Figure 6, Figure 6, stand-ins \(KeyError.* git checkout"):
+    real = published.table
+    for module in (_scores, whole_data_sets, tables_a):
+        monkeypatch.setattr(
+            module, "published", lambda name: [] if name == "fig6_scores" else real(name)
+        )
+    with pytest.warns(
+        results.DamagedFile,
+        match=r"No claims could be made about Figure 6, Figure 6, stand-ins \(KeyError.* git checkout",
+    ):
         made = claims.all_claims(MadeUp(), where=["Figure 6", "Figure 9"])
     assert {claim.verdict for claim in made} == {"not tested"}
     assert [claim.where for claim in made if claim.where != "Figure 9"] == ["Figure 6"]
@@ -130,7 +164,9 @@ def test_claims_that_cannot_be_made_say_so_and_take_no_others_with_them(monkeypa
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
 def test_claims_are_made_although_half_of_the_arrays_are_damaged(tmp_path, damage):
     store = results.Store(tmp_path)
-    arrays = {f"{level}/{f}": STEP for level in ("x", "z", "kl", "reconstruction") for f in ("x_R", "y_R")}
+    arrays = {
+        f"{level}/{f}": STEP for level in ("x", "z", "kl", "reconstruction") for f in ("x_R", "y_R")
+    }
     whole = _store("fig11", lambda spec: 0.1, lambda spec: arrays, store=store)
     for path in sorted(tmp_path.rglob("*.npz"))[::2]:
         content = bytearray(path.read_bytes())
@@ -142,8 +178,12 @@ def test_claims_are_made_although_half_of_the_arrays_are_damaged(tmp_path, damag
     assert [claim.verdict for claim in made] == ["reproduced", "not reproduced"]
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.2, "reproduced"), (0.7, "in direction"), (0.01, "not reproduced")])
-def test_a_middle_spacing_is_judged_by_its_range_and_by_what_is_left_at_the_largest(value, expected):
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.2, "reproduced"), (0.7, "in direction"), (0.01, "not reproduced")]
+)
+def test_a_middle_spacing_is_judged_by_its_range_and_by_what_is_left_at_the_largest(
+    value, expected
+):
     store = _store("fig9", lambda spec: 0.02)
     # other cells of the study must not count
     _store("longer", lambda spec: value if spec.latents == 9 else 0.99, store=store)
@@ -153,7 +193,8 @@ def test_a_middle_spacing_is_judged_by_its_range_and_by_what_is_left_at_the_larg
 
 
 def test_figure_6_is_reproduced_within_the_range():
-    # inside the ranges of both scores and frameworks of 3D Shapes, and no better than the paper's on XYSquares
+    # inside the ranges of both scores and frameworks of 3D Shapes, and no better than the paper's
+    # on XYSquares
     scores = {"xysquares": 0.02, "shapes3d": 0.5, "dsprites": 0.3, "cars3d": 0.1, "smallnorb": 0.2}
     store = _store("fig6", _fig6_score(scores))
     assert _verdicts(store, "Figure 6", "3D Shapes, rendered", "VAE: ") == {"reproduced"}
@@ -177,7 +218,9 @@ def test_figure_6_is_not_reproduced_below_xysquares():
     scores = {"xysquares": 0.9, "shapes3d": 0.5, "dsprites": 0.0, "cars3d": 0.0, "smallnorb": 0.0}
     store = _store("fig6", _fig6_score(scores))
     assert _verdicts(store, "Figure 6", "dSprites, rendered", "Ada-GVAE") == {"not reproduced"}
-    assert _verdicts(store, "Figure 6", "3D Shapes, rendered", "above the best") == {"not reproduced"}
+    assert _verdicts(store, "Figure 6", "3D Shapes, rendered", "above the best") == {
+        "not reproduced"
+    }
 
 
 def test_a_stand_in_is_judged_apart_and_never_called_the_data_set():
@@ -189,14 +232,19 @@ def test_a_stand_in_is_judged_apart_and_never_called_the_data_set():
             ("not tested", "–", "runs of a stand-in, not the data set, only", False)
         }
         apart = _found(store, "Figure 6, stand-ins", title)
-        assert all(c.statement.startswith(f"{title}'s stand-in: the best") and c.beyond and c.published == "–" for c in apart)
+        assert all(
+            c.statement.startswith(f"{title}'s stand-in: the best")
+            and c.beyond
+            and c.published == "–"
+            for c in apart
+        )
         assert {c.verdict for c in apart} == {"reproduced"}
 
 
 def test_runs_on_an_original_are_judged_instead_of_the_stand_in():
     grid = [
         spec.replace(data_options={"origin": "original"})
-        for spec in experiments.grid("fig6", "laptop")
+        for spec in grids.grid("fig6", "laptop")
         if spec.data == "cars3d" and spec.framework == "beta-vae"
     ]
     store = _store("fig6", _fig6_score({"cars3d": 0.1}), grid=grid)
@@ -207,17 +255,19 @@ def test_runs_on_an_original_are_judged_instead_of_the_stand_in():
 
 def test_where_images_came_from_is_read_from_the_specification_or_else_from_the_row():
     row = {"data": "cars3d", "data_options": {}, "origin": "stand-in"}
-    assert _base.origin_of(row) == "stand-in"
-    assert _base.origin_of({**row, "data_options": {"origin": "auto"}}) == "stand-in"
-    assert _base.origin_of({**row, "data_options": {"origin": "original"}}) == "original"
-    assert _base.origin_of({**row, "origin": ""}) is None
+    assert base.origin_of(row) == "stand-in"
+    assert base.origin_of({**row, "data_options": {"origin": "auto"}}) == "stand-in"
+    assert base.origin_of({**row, "data_options": {"origin": "original"}}) == "original"
+    assert base.origin_of({**row, "origin": ""}) is None
 
 
 @pytest.mark.parametrize(
     ("score_of", "expected"),
     [
         (
-            lambda spec: {1: 0.8, 2: 0.7, 3: 0.5, 4: 0.2, 5: 0.05, 6: 0.04, 7: 0.03, 8: 0.02}[spec.data_options["grid_spacing"]],
+            lambda spec: {1: 0.8, 2: 0.7, 3: 0.5, 4: 0.2, 5: 0.05, 6: 0.04, 7: 0.03, 8: 0.02}[
+                spec.data_options["grid_spacing"]
+            ],
             {"reproduced"},
         ),
         (lambda spec: 0.45 - 0.01 * spec.data_options["grid_spacing"], {"in direction"}),
@@ -228,7 +278,9 @@ def test_figure_9_is_judged_by_range_and_direction(score_of, expected):
     store = _store("fig9", score_of)
     picked = [c for c in _found(store, "Figure 9", "Ada-GVAE", "MIG") if c.verdict != "not tested"]
     assert len(picked) == len(profile("laptop").spacings)
-    assert {c.verdict for c in picked if "spacing 8" in c.statement or "spacing 1:" in c.statement} == expected
+    assert {
+        c.verdict for c in picked if "spacing 8" in c.statement or "spacing 1:" in c.statement
+    } == expected
 
 
 def test_figure_11_is_in_direction_when_blur_helps_outside_the_published_range():
@@ -259,30 +311,56 @@ def test_box_blur_within_its_range_is_not_reproduced_if_it_is_no_better_than_mse
 )
 def test_the_conclusion_needs_an_interval_above_zero(near, expected):
     far = (0.3, 0.3, 0.4, 0.4, 0.4)
-    store = _store("fig9", lambda spec: near(spec.seed) if spec.data_options["grid_spacing"] == 1 else far[spec.seed])
+    store = _store(
+        "fig9",
+        lambda spec: near(spec.seed) if spec.data_options["grid_spacing"] == 1 else far[spec.seed],
+    )
     assert _verdicts(store, "Section 8", "The data decide") == {expected}
     assert _verdicts(store, "Section 8", "The loss decides") == {"not tested"}
 
 
-@pytest.mark.parametrize(("largest", "expected"), [(0.001, "reproduced"), (0.1, "in direction"), (1.0, "not reproduced")])
+@pytest.mark.parametrize(
+    ("largest", "expected"), [(0.001, "reproduced"), (0.1, "in direction"), (1.0, "not reproduced")]
+)
 def test_smaller_beta_is_judged_by_where_learning_ends(largest, expected):
-    alive = {"xysquares": largest, "shapes3d": 0.0316, "dsprites": 0.316, "cars3d": 0.316, "smallnorb": 0.316}
-    grid = [spec for spec in experiments.grid("fig6", "paper") if spec.framework == "beta-vae" and spec.latents == 9]
-    store = _store("fig6", lambda spec: 0.5 if spec.beta <= alive[spec.data] else 0.001, grid=grid, scale="paper")
+    alive = {
+        "xysquares": largest,
+        "shapes3d": 0.0316,
+        "dsprites": 0.316,
+        "cars3d": 0.316,
+        "smallnorb": 0.316,
+    }
+    grid = [
+        spec
+        for spec in grids.grid("fig6", "paper")
+        if spec.framework == "beta-vae" and spec.latents == 9
+    ]
+    store = _store(
+        "fig6",
+        lambda spec: 0.5 if spec.beta <= alive[spec.data] else 0.001,
+        grid=grid,
+        scale="paper",
+    )
     assert _verdicts(store, "Section 5.3", "smaller β") == {expected}
 
 
 def test_smaller_beta_is_not_tested_by_runs_of_one_beta():
     store = _store("fig6", lambda spec: 0.5)
     claim = _found(store, "Section 5.3", "smaller β")[0]
-    assert (claim.verdict, claim.scale) == ("not tested", "runs of one β only (0.001); needs the sweep of the paper profile")
+    assert (claim.verdict, claim.scale) == (
+        "not tested",
+        "runs of one β only (0.001); needs the sweep of the paper profile",
+    )
 
 
 def test_failed_runs_are_counted():
     store = _store("fig9", lambda spec: 0.5)
-    spec = experiments.grid("fig9", "laptop")[0].replace(seed=99)
+    spec = grids.grid("fig9", "laptop")[0].replace(seed=99)
     store.add(results.make_row(spec, "fig9", "laptop", status="failed: loss not finite"))
-    assert _found(store, "Figure 9", "Ada-GVAE, spacing 1", "MIG")[0].scale == "laptop: 5 runs of 2,000 steps, 1 failed"
+    assert (
+        _found(store, "Figure 9", "Ada-GVAE, spacing 1", "MIG")[0].scale
+        == "laptop: 5 runs of 2,000 steps, 1 failed"
+    )
 
 
 # Distances inside networks
@@ -298,13 +376,21 @@ def test_figure_10_is_judged_by_the_order_of_stored_latent_distances():
 
 
 @pytest.mark.parametrize(
-    ("z", "expected"), [(STEP**2, "reproduced"), (np.where(STEP == 7, STEP, CONSTANT), "in direction"), (CONSTANT, "not reproduced")]
+    ("z", "expected"),
+    [
+        (STEP**2, "reproduced"),
+        (np.where(STEP == 7, STEP, CONSTANT), "in direction"),
+        (CONSTANT, "not reproduced"),
+    ],
 )
 def test_figure_4_is_judged_by_the_order_at_every_level(z, expected):
     def arrays(spec):
-        return {f"{level}/one": z if level == "z" else STEP for level in ("x", "z", "kl", "reconstruction")}
+        return {
+            f"{level}/one": z if level == "z" else STEP
+            for level in ("x", "z", "kl", "reconstruction")
+        }
 
-    grid = [spec for spec in experiments.grid("fig6", "laptop") if spec.framework == "beta-vae"]
+    grid = [spec for spec in grids.grid("fig6", "laptop") if spec.framework == "beta-vae"]
     store = _store("fig6", lambda spec: 0.5, arrays, grid=grid)
     assert _verdicts(store, "Figure 4, other data", "dSprites") == {expected}
     assert _verdicts(store, "Figure 4, other data", "Cars3D's stand-in") == {expected}
@@ -317,12 +403,20 @@ def _partly(seed, share):
     return share * STEP / 7 + (1 - share) * (noise + noise.T) * CONSTANT
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, "reproduced"), (0.5, "in direction"), (1.0, "not reproduced")])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, "reproduced"), (0.5, "in direction"), (1.0, "not reproduced")]
+)
 def test_order_at_spacing_8_needs_an_interval_near_zero(share, expected):
     def arrays(spec):
         near = spec.data_options["grid_spacing"] == 1
-        # constant but for what is asked for: at least half of the factors have no latent distance at all
-        return {f"z/{f}": STEP if near else share * _partly(10 * spec.seed + f, share) + (1 - share) * CONSTANT for f in range(3)}
+        # constant but for what is asked for: at least half of the factors have no latent distance
+        # at all
+        return {
+            f"z/{f}": STEP
+            if near
+            else share * _partly(10 * spec.seed + f, share) + (1 - share) * CONSTANT
+            for f in range(3)
+        }
 
     store = _store("fig9", lambda spec: 0.5, arrays)
     assert _verdicts(store, "Section 5.3", "latent distances") == {expected}
@@ -332,7 +426,9 @@ def test_order_at_spacing_8_needs_an_interval_near_zero(share, expected):
 
 
 def _learnt(onset, weight):
-    """Arrays of a run in which factors are learnt at the steps given, and set apart by their weights."""
+    """Arrays of a run in which factors are learnt at the steps given, and set apart by their
+    weights.
+    """
     steps = np.array([10, 20, 30, 40], np.int32)
     kept = {"learnt_steps": steps}
     for name in onset:
@@ -376,8 +472,14 @@ def _coordinates(experiment, score_of, store=None):
 
 def test_networks_without_pixels_are_judged_in_the_same_way_and_apart():
     store = _coordinates("fig9", lambda spec: 0.45 - 0.01 * spec.data_options["grid_spacing"])
-    _coordinates("fig11", lambda spec: 0.95 if spec.data_options["distance"] == "box-blur" else 0.3, store=store)
-    found = _found(store, "Figure 9, no pixels", "Ada-GVAE, spacing 1", "MIG") + _found(store, "Figure 11, no pixels", "MIG")
+    _coordinates(
+        "fig11",
+        lambda spec: 0.95 if spec.data_options["distance"] == "box-blur" else 0.3,
+        store=store,
+    )
+    found = _found(store, "Figure 9, no pixels", "Ada-GVAE, spacing 1", "MIG") + _found(
+        store, "Figure 11, no pixels", "MIG"
+    )
     assert {(c.verdict, c.beyond) for c in found} == {("in direction", True)}
     assert found[0].scale == "coordinates: 3 runs of 4,000 steps"
     assert _verdicts(store, "Figure 9") == _verdicts(store, "Figure 11") == {"not tested"}
@@ -399,7 +501,9 @@ def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, sm
         return 0.5 if spec.beta <= (end[spec.seed] if isinstance(end, tuple) else end) else 0.001
 
     store = _coordinates("beta", kl)
-    assert [c.verdict for c in _found(store, "Section 5.3, no pixels", "smaller β")] == [smaller] * 2
+    assert [c.verdict for c in _found(store, "Section 5.3, no pixels", "smaller β")] == [
+        smaller
+    ] * 2
     found = _found(store, "Section 5.3, no pixels", "foretell")
     assert [c.verdict for c in found] == bounds * 2
     assert all(c.beyond for c in found)
@@ -408,14 +512,24 @@ def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, sm
 
 def test_where_learning_ends_after_a_warm_up_is_judged_against_the_same_bounds():
     def kl(spec):
-        return 0.5 if spec.beta <= (0.316 if spec.data_options["grid_spacing"] == 1 else 0.00316) else 0.001
+        return (
+            0.5
+            if spec.beta <= (0.316 if spec.data_options["grid_spacing"] == 1 else 0.00316)
+            else 0.001
+        )
 
     assert _verdicts(MadeUp(), "Section 5.3, warm-up") == {"not tested"}
     store = _coordinates("warmup", kl)
-    assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "No pixels")] == ["reproduced", "not reproduced"] * 2
+    assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "No pixels")] == [
+        "reproduced",
+        "not reproduced",
+    ] * 2
     assert _verdicts(store, "Section 5.3, warm-up", "Images") == {"not tested"}
     _store("warmup", kl, store=store)
-    assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "Images")] == ["reproduced", "not reproduced"]
+    assert [c.verdict for c in _found(store, "Section 5.3, warm-up", "Images")] == [
+        "reproduced",
+        "not reproduced",
+    ]
 
 
 def test_limits_are_judged_by_the_bound_of_codes_where_beta_grows_and_by_that_of_first_steps_where_it_does_not():
@@ -436,13 +550,24 @@ def test_limits_are_judged_by_the_bound_of_codes_where_beta_grows_and_by_that_of
     early = _coordinates("limits", lambda spec: 0.5 if spec.beta <= 0.178 else 0.001)
     found = {c.statement: c.verdict for c in _found(early, where, "foretell", "No pixels")}
     assert set(found.values()) == {"in direction", "not reproduced", "reproduced"}
-    assert found["No pixels, constant β, spacing 6: learning ends at the β that perceived distances foretell."] == "reproduced"
+    assert (
+        found[
+            "No pixels, constant β, spacing 6: learning ends at the β that perceived distances foretell."
+        ]
+        == "reproduced"
+    )
 
 
 def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
-    grid = [spec for spec in experiments.grid("beta", "laptop") if spec.seed == 0 or spec.beta == 0.001]
+    grid = [spec for spec in grids.grid("beta", "laptop") if spec.seed == 0 or spec.beta == 0.001]
     store = _store(
-        "beta", lambda spec: 0.5 if spec.beta <= (0.316 if spec.data_options["grid_spacing"] == 1 else 0.00316) else 0.0, grid=grid
+        "beta",
+        lambda spec: (
+            0.5
+            if spec.beta <= (0.316 if spec.data_options["grid_spacing"] == 1 else 0.00316)
+            else 0.0
+        ),
+        grid=grid,
     )
     (claim,) = _found(store, "Section 5.3, bound", "smaller β")
     assert claim.verdict == "reproduced"
@@ -456,10 +581,16 @@ def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
 
 @pytest.mark.parametrize(
     ("other", "expected"),
-    [({1: 0.9, 8: 0.1}, "reproduced"), ({1: (0.0, 0.4, 0.4), 8: 0.2}, "in direction"), ({1: 0.1, 8: 0.9}, "not reproduced")],
+    [
+        ({1: 0.9, 8: 0.1}, "reproduced"),
+        ({1: (0.0, 0.4, 0.4), 8: 0.2}, "in direction"),
+        ({1: 0.1, 8: 0.9}, "not reproduced"),
+    ],
 )
 def test_the_average_matters_if_scores_no_longer_fall(other, expected):
-    store = _coordinates("fig9", lambda spec: 0.8 if spec.data_options["grid_spacing"] == 1 else 0.1)
+    store = _coordinates(
+        "fig9", lambda spec: 0.8 if spec.data_options["grid_spacing"] == 1 else 0.1
+    )
     assert _verdicts(store, "Averaging") == {"not tested"}
 
     def score(spec):
@@ -474,10 +605,20 @@ def test_the_average_matters_if_scores_no_longer_fall(other, expected):
 
 
 def test_runs_of_other_lengths_say_nothing_about_the_average():
-    ada = [spec for spec in experiments.grid("fig9", "laptop") if spec.framework == "ada-gvae" and spec.seed < 2]
+    ada = [
+        spec
+        for spec in grids.grid("fig9", "laptop")
+        if spec.framework == "ada-gvae" and spec.seed < 2
+    ]
     store = _store("fig9", lambda spec: 1 / spec.data_options["grid_spacing"], grid=ada)
     other = [spec.replace(average="published") for spec in ada]
-    _store("averaging", lambda spec: 1 / spec.data_options["grid_spacing"], grid=other, scale="smoke", store=store)
+    _store(
+        "averaging",
+        lambda spec: 1 / spec.data_options["grid_spacing"],
+        grid=other,
+        scale="smoke",
+        store=store,
+    )
     assert _verdicts(store, "Averaging", "Images") == {"not tested"}
     _store("averaging", lambda spec: 1 / spec.data_options["grid_spacing"], grid=other, store=store)
     assert _verdicts(store, "Averaging", "Images") == {"reproduced"}
@@ -490,12 +631,16 @@ def _made_up(origin="rendered", off=0.0, error=0.001):
     """Distances of dSprites as published, but for a share that all means are off."""
     rows = {
         factor: Importance(factor, mean * (1 + off), sd, mean, sd, error, error)
-        for factor, (mean, sd) in _measured.printed_rows("dsprites").items()
+        for factor, (mean, sd) in whole_data_sets.printed_rows("dsprites").items()
     }
-    line = next(line for line in results.published("table_a2_normalisation") if line["dataset"] == "dsprites")
-    panels = {factor: m for (name, factor), m in results.published_matrices().items() if name == "dsprites"}
+    line = next(
+        line for line in published.table("table_a2_normalisation") if line["dataset"] == "dsprites"
+    )
+    panels = {factor: m for (name, factor), m in published.matrices().items() if name == "dsprites"}
     scales = dict.fromkeys([*rows, "constants"], "exact")
-    return _measured.Measured("dsprites", origin, rows, scales, panels, (line["mean"] + off,), (line["std"],))
+    return whole_data_sets.Measured(
+        "dsprites", origin, rows, scales, panels, (line["mean"] + off,), (line["std"],)
+    )
 
 
 def _judged(monkeypatch, here, where, *contains):
@@ -504,7 +649,9 @@ def _judged(monkeypatch, here, where, *contains):
     return _verdicts(MadeUp(), where, "dSprites", *contains)
 
 
-@pytest.mark.parametrize(("off", "expected"), [(0.0, "reproduced"), (0.2, "in direction"), (0.5, "not reproduced")])
+@pytest.mark.parametrize(
+    ("off", "expected"), [(0.0, "reproduced"), (0.2, "in direction"), (0.5, "not reproduced")]
+)
 def test_rows_of_table_a1_are_judged_by_the_error_of_the_papers_sample(monkeypatch, off, expected):
     assert _judged(monkeypatch, _made_up(off=off), "Table A1", "position y") == {expected}
     assert _judged(monkeypatch, None, "Table A1") == {"not tested"}
@@ -514,17 +661,26 @@ def test_a_stand_in_shows_its_numbers_and_is_not_tested(monkeypatch):
     here = _made_up(origin="stand-in")
     for where in DISTANCES:
         assert _judged(monkeypatch, here, where, "stand-in") == {"not tested"}
-        shown = [c for c in claims.all_claims(MadeUp(), where=[where]) if "dSprites's stand-in" in c.statement]
-        assert all(c.ours != "–" and c.scale == "a stand-in, not the data set; exact" for c in shown)
+        shown = [
+            c
+            for c in claims.all_claims(MadeUp(), where=[where])
+            if "dSprites's stand-in" in c.statement
+        ]
+        assert all(
+            c.ours != "–" and c.scale == "a stand-in, not the data set; exact" for c in shown
+        )
 
 
 def test_the_order_of_importance_may_swap_only_what_the_sample_cannot_tell_apart(monkeypatch):
     def rows(means, error=0.001):
-        return [Importance(name, mean, 0.01, printed, 0.01, error, error) for name, mean, printed in means]
+        return [
+            Importance(name, mean, 0.01, printed, 0.01, error, error)
+            for name, mean, printed in means
+        ]
 
-    assert _tables.in_order(rows([("a", 0.051, 0.050), ("b", 0.050, 0.052)]))
-    assert not _tables.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)]))
-    assert _tables.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)], error=0.005))
+    assert tables_a.in_order(rows([("a", 0.051, 0.050), ("b", 0.050, 0.052)]))
+    assert not tables_a.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)]))
+    assert tables_a.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)], error=0.005))
 
 
 @pytest.mark.parametrize(("off", "expected"), [(5e-8, "reproduced"), (1e-5, "not reproduced")])
@@ -536,7 +692,10 @@ def test_figure_3_is_judged_by_correlation_and_else_by_order(monkeypatch):
     here = _made_up()
     assert _judged(monkeypatch, here, "Figure 3") == {"reproduced"}
     panel = here.matrices["position_x"]
-    bent = {"position_x": panel**12, "position_y": panel[::-1][:, np.random.default_rng(0).permutation(32)]}
+    bent = {
+        "position_x": panel**12,
+        "position_y": panel[::-1][:, np.random.default_rng(0).permutation(32)],
+    }
     here.matrices.update(bent)
     assert _judged(monkeypatch, here, "Figure 3", "position x") == {"in direction"}
     assert _judged(monkeypatch, here, "Figure 3", "position y") == {"not reproduced"}
@@ -550,44 +709,57 @@ def test_figure_a1_is_a_slope_or_a_step(monkeypatch):
 
 
 def test_nothing_is_fetched_or_drawn_for_a_claim(monkeypatch, tmp_path):
-    monkeypatch.setattr(kept, "kept_at", lambda name, origin: tmp_path / f"{name}-{origin}.json")
-    monkeypatch.setattr(_measured._prepare, "prepare", lambda *_, **__: pytest.fail("a data set was prepared"))
-    assert _measured.measured("cars3d") is None
-    assert _measured.measured("smallnorb") is None
+    monkeypatch.setattr(
+        measured, "kept_at", lambda name, origin: tmp_path / f"{name}-{origin}.json"
+    )
+    monkeypatch.setattr(
+        whole_data_sets._prepare, "prepare", lambda *_, **__: pytest.fail("a data set was prepared")
+    )
+    assert whole_data_sets.measured("cars3d") is None
+    assert whole_data_sets.measured("smallnorb") is None
 
 
 def test_distances_of_a_stand_in_that_is_drawn_otherwise_now_do_not_count(monkeypatch):
-    assert _measured.measured("smallnorb").origin == "stand-in"
-    monkeypatch.setattr(_measured._standins, "VERSION", -1)
-    assert _measured.measured("smallnorb") is None
+    assert whole_data_sets.measured("smallnorb").origin == "stand-in"
+    monkeypatch.setattr(whole_data_sets._standins, "VERSION", -1)
+    assert whole_data_sets.measured("smallnorb") is None
 
 
 @pytest.mark.parametrize("name", ["dsprites", "shapes3d"])
 def test_kept_distances_are_those_of_the_images_that_are_rendered_now(name):
-    here = _measured.measured(name)
+    here = whole_data_sets.measured(name)
     assert here.origin == "rendered"
     data = vd.load(name, origin="rendered")
-    for factor, one in distances.along(data, traversals=40).items():
+    for factor, one in distances.factor_distances(data, traversals=40).items():
         assert abs(one.mean - here.rows[factor].mean) < 5 * one.standard_errors()[0]
         assert here.scales[factor] == "exact"
         if factor in here.matrices:
             assert np.corrcoef(one.matrix.flatten(), here.matrices[factor].flatten())[0, 1] > 0.98
-    x = data.images(data.factors.sample_index(400, generator=torch.Generator().manual_seed(1))).flatten(1, 2).double() / 255
+    x = (
+        data.images(data.factors.sample_index(400, generator=torch.Generator().manual_seed(1)))
+        .flatten(1, 2)
+        .double()
+        / 255
+    )
     spread = x.mean(1).std(0) / 20
     assert (abs(x.mean((0, 1)) - torch.tensor(here.mean)) < 5 * spread).all()
 
 
 def test_what_is_measured_is_kept_as_it_was(monkeypatch, tmp_path, small):
     names = {"small": {"generated": None}}
-    monkeypatch.setattr(_measured, "load", lambda name, origin: small)
-    monkeypatch.setattr(kept, "kept_at", lambda name, origin: tmp_path / "distances" / f"{name}-{origin}.json")
-    monkeypatch.setattr(_measured, "BENCHMARKS", names)
-    monkeypatch.setattr(_measured, "DATA_SETS", names)
-    assert _measured.measured("small") is None
-    _measured.keep("small", "generated")
-    here = _measured.measured("small")
+    monkeypatch.setattr(whole_data_sets, "load", lambda name, origin: small)
+    monkeypatch.setattr(
+        measured, "kept_at", lambda name, origin: tmp_path / "distances" / f"{name}-{origin}.json"
+    )
+    monkeypatch.setattr(whole_data_sets, "BENCHMARKS", names)
+    monkeypatch.setattr(whole_data_sets, "DATA_SETS", names)
+    assert whole_data_sets.measured("small") is None
+    whole_data_sets.keep("small", "generated")
+    here = whole_data_sets.measured("small")
     assert here.scale("x_R") == "exact"
-    assert here.rows["x_R"].mean == pytest.approx(distances.along(small, factors=["x_R"])["x_R"].mean, rel=1e-11)
+    assert here.rows["x_R"].mean == pytest.approx(
+        distances.factor_distances(small, factors=["x_R"])["x_R"].mean, rel=1e-11
+    )
     assert here.mean == small.mean
 
 
@@ -601,7 +773,9 @@ def stored():
 
 
 def test_claims_are_those_of_the_committed_table(stored):
-    """A change that means to change no number changes none; one that does writes the table anew: tools/net.py --write --only claims."""
+    """A change that means to change no number changes none; one that does writes the table anew:
+    tools/net.py --write --only claims.
+    """
     with (TOP / "tests" / "net" / "claims.csv").open(encoding="utf-8", newline="") as file:
         committed = list(csv.DictReader(file))
     assert [c.statement for c in stored] == [row["statement"] for row in committed]
@@ -617,14 +791,18 @@ def test_every_claim_names_a_page_and_a_heading_that_exist(stored):
     for cell in {claim.cell for claim in stored}:
         page, _, heading = cell.partition("#")
         text = (TOP / "book" / f"{page}.md").read_text(encoding="utf-8")
-        assert heading in {_slug(line.lstrip("# ")) for line in re.findall(r"^#+ .*$", text, re.MULTILINE)}, cell
+        assert heading in {
+            _slug(line.lstrip("# ")) for line in re.findall(r"^#+ .*$", text, re.MULTILINE)
+        }, cell
 
 
 @pytest.mark.parametrize("place", ["Table A1", "Table A2"])
 def test_claims_about_a_table_lead_to_the_section_that_has_all_its_data_sets(stored, place):
     (cell,) = {claim.cell for claim in stored if claim.where == place}
     page, _, heading = cell.partition("#")
-    sections = re.split(r"^## ", (TOP / "book" / f"{page}.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.split(
+        r"^## ", (TOP / "book" / f"{page}.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     (section,) = [text for text in sections if _slug(text.splitlines()[0]) == heading]
     first = section.split("```{code-cell} ipython3")[1]
     assert re.search(r"^for name, \w+ in (sets|found)\.items\(\):$", first, re.MULTILINE)
@@ -641,7 +819,11 @@ def test_every_claim_says_what_counts_and_why(stored):
 
 def test_the_page_shows_every_place_once():
     text = (TOP / "book" / "reproduction.md").read_text(encoding="utf-8")
-    shown = [place for call in re.findall(r"^show\((.*?)\)", text, re.MULTILINE | re.DOTALL) for place in re.findall(r'"(.*?)"', call)]
+    shown = [
+        place
+        for call in re.findall(r"^show\((.*?)\)", text, re.MULTILINE | re.DOTALL)
+        for place in re.findall(r'"(.*?)"', call)
+    ]
     places = {place for _, places in claims._MAKERS for place in places}
     assert sorted(shown) == sorted(places)
 
@@ -662,7 +844,9 @@ def _claim(**changes):
 
 
 def test_a_table_says_once_what_its_rows_share():
-    page = claims.html_table([_claim(), _claim(), _claim(scale="2 runs", tolerance="above 0", verdict="not tested")])
+    page = claims.html_table(
+        [_claim(), _claim(), _claim(scale="2 runs", tolerance="above 0", verdict="not tested")]
+    )
     assert page.count("<tr>") == 4
     assert "a &lt; b" in page
     assert page.count('href="01_introduction.html#the-argument"') == 3
@@ -681,7 +865,10 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     page = claims.scoreboard(
         {
             "first": [_claim(), _claim(verdict="in direction", scale="2 runs"), _claim()],
-            "second": [_claim(statement=s, published=p, verdict="not reproduced") for s, p in (("c > d.", "1"), ("ours", "–"))],
+            "second": [
+                _claim(statement=s, published=p, verdict="not reproduced")
+                for s, p in (("c > d.", "1"), ("ours", "–"))
+            ],
             "third": [_claim(verdict="not tested", scale="no runs stored")],
             "nothing": [],
         }
@@ -697,9 +884,14 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
 
 def test_claims_are_grouped_by_place_in_the_order_asked_for(stored):
     groups = claims.by_place(stored, "Figure 9", "Figure 8")
-    assert list(groups) == ["Figure 9: scores as squares come closer", "Figure 8: distances as squares come closer"]
+    assert list(groups) == [
+        "Figure 9: scores as squares come closer",
+        "Figure 8: distances as squares come closer",
+    ]
     assert [{c.where for c in found} for found in groups.values()] == [{"Figure 9"}, {"Figure 8"}]
-    assert sum(map(len, groups.values())) == sum(c.where in ("Figure 8", "Figure 9") for c in stored)
+    assert sum(map(len, groups.values())) == sum(
+        c.where in ("Figure 8", "Figure 9") for c in stored
+    )
     assert set(claims._ABOUT) == {place for _, places in claims._MAKERS for place in places}
 
 
@@ -713,22 +905,28 @@ def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):
 
 
 def test_specifications_without_an_origin_on_xysquares_are_generated():
-    assert _base.origin_of({"data": "xysquares", "data_options": RunSpec().data_options}) == "generated"
+    assert (
+        base.origin_of({"data": "xysquares", "data_options": RunSpec().data_options}) == "generated"
+    )
 
 
 @pytest.mark.parametrize(("devices", "paired"), [(("cpu", "cpu"), True), (("cpu", "a GPU"), False)])
 def test_equal_seeds_on_different_devices_are_no_pairs(devices, paired):
     scores = ([0.3, 0.6, 0.9], [0.2, 0.5, 0.8])
     pair = [
-        results.Found(
+        results.RunTable(
             "x",
             "laptop",
-            [{"seed": s, "mig": value, "device": device, "data_options": {}, "loss_options": {}} for s, value in enumerate(values)],
+            [
+                {"seed": s, "mig": value, "device": device, "data_options": {}, "loss_options": {}}
+                for s, value in enumerate(values)
+            ],
             [],
         )
         for values, device in zip(scores, devices, strict=True)
     ]
     found = claims._beyond._by_seed(pair, "mig")
     assert found.value == pytest.approx(0.1)
-    # within seeds the difference is the same three times, so that nothing is left to be uncertain of
+    # within seeds the difference is the same three times, so that nothing is left to be uncertain
+    # of
     assert (found.high - found.low < 1e-9) == paired

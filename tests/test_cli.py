@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vaedis import _interrupt, _notebooks, book, cli
+from vaedis._support import interrupt as _interrupt
+from vaedis_companion import cli
+from vaedis_companion.book import build as book, notebooks
 
 
 def test_params_are_literals_where_they_read_as_such():
@@ -32,16 +34,23 @@ def test_params_that_are_none(text):
 @pytest.mark.parametrize("value", [{(1, 2): 3}, {1: 2}, {None: 1}, "\0", "\ud800", ["a\udcff"]])
 def test_values_that_a_notebook_could_not_be_given_as_they_are_are_refused(value):
     with pytest.raises(ValueError, match=r"^Parameter 'seed' cannot .*\.$"):
-        _notebooks.check_value("seed", value)
+        notebooks.check_value("seed", value)
     for text in ("a\nb", "é", "", "\t", "${x}"):
-        _notebooks.check_value("seed", {text: [text]})
+        notebooks.check_value("seed", {text: [text]})
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closes descriptors as a shell does")
-@pytest.mark.parametrize(("streams", "prints"), [("<&-", True), (">&-", False), ("2>&-", True), ("<&- >&- 2>&-", False)])
+@pytest.mark.parametrize(
+    ("streams", "prints"), [("<&-", True), (">&-", False), ("2>&-", True), ("<&- >&- 2>&-", False)]
+)
 def test_streams_that_are_closed_are_no_error(tmp_path, streams, prints):
-    run = f"import sys; from vaedis.cli import main; sys.exit(main(['results', '--out', {str(tmp_path)!r}]))"
-    done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {streams}', sys.executable, run], capture_output=True, text=True, check=False)
+    run = f"import sys; from vaedis_companion.cli import main; sys.exit(main(['results', '--out', {str(tmp_path)!r}]))"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {streams}', sys.executable, run],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout.startswith("missing:") == prints
@@ -60,7 +69,10 @@ def test_a_lack_of_memory_is_one_sentence(monkeypatch, capsys):
     ("words", "says"),
     [
         (["sweep", "fig9", "--dry-run", "--out", ""], "The name of the folder is empty"),
-        (["sweep", "fig9", "--no-pixels", "--dry-run", "--out", " "], "The name of the folder is empty"),
+        (
+            ["sweep", "fig9", "--no-pixels", "--dry-run", "--out", " "],
+            "The name of the folder is empty",
+        ),
         (["results", "merge", ""], "The name of the folder is empty"),
         (["results", "--out", "nosuch"], "There is no folder nosuch"),
         (["results", "--out", __file__], "There is no folder"),
@@ -111,7 +123,12 @@ def test_book_gets_the_options(monkeypatch):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ValueError("wrong"), 2), (RuntimeError("failed"), 1), (ImportError("absent"), 1), (KeyboardInterrupt(), 130)],
+    [
+        (ValueError("wrong"), 2),
+        (RuntimeError("failed"), 1),
+        (ImportError("absent"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_errors_are_one_line(monkeypatch, capsys, error, code):
     def build(*args, **options):
@@ -132,13 +149,17 @@ def test_an_error_cannot_command_the_terminal(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize("words", [["-m", "vaedis", "results"], ["vaedis", "results"], ["other.py"]])
+@pytest.mark.parametrize(
+    "words", [["-m", "vaedis_companion", "results"], ["vaedis", "results"], ["other.py"]]
+)
 def test_an_interrupt_while_the_libraries_are_loaded_is_one_line(tmp_path, words):
     """A torch that is interrupted while it is loaded."""
     interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
     (tmp_path / "torch.py").write_text(interrupt)
     for script in ("vaedis", "other.py"):
-        (tmp_path / script).write_text("import sys\nfrom vaedis.cli import main\nsys.exit(main())\n")
+        (tmp_path / script).write_text(
+            "import sys\nfrom vaedis_companion.cli import main\nsys.exit(main())\n"
+        )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"}
     path = words if words[0] == "-m" else [str(tmp_path / words[0]), *words[1:]]
     done = subprocess.run([sys.executable, *path], env=environment, capture_output=True, text=True)
@@ -186,8 +207,14 @@ def test_no_command_is_an_error():
 def test_a_reader_that_has_seen_enough_is_no_error(unbuffered):
     reader, writer = os.pipe()
     os.close(reader)
-    words = [sys.executable, "-m", "vaedis", "results"]
-    found = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    words = [sys.executable, "-m", "vaedis_companion", "results"]
+    found = subprocess.run(
+        words,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
     os.close(writer)
     assert (found.returncode, found.stderr) == (0, "")
 
@@ -196,6 +223,12 @@ def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys):
     def broken(*_):
         raise BrokenPipeError(32, "a worker is gone")
 
-    monkeypatch.setattr(cli, "_parser", lambda: argparse.Namespace(parse_args=lambda argv: argparse.Namespace(run=broken, debug=False)))
+    monkeypatch.setattr(
+        cli,
+        "_parser",
+        lambda: argparse.Namespace(
+            parse_args=lambda argv: argparse.Namespace(run=broken, debug=False)
+        ),
+    )
     assert cli.main([]) == 1
     assert "a worker is gone" in capsys.readouterr().err

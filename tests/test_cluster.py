@@ -17,9 +17,11 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import _cluster, cli, experiments, results, sweep
-from vaedis._step import objective
-from vaedis.experiments import Profile, RunSpec
+from vaedis import spec as experiments
+from vaedis.spec import RunSpec
+from vaedis.training.step import objective
+from vaedis_companion import cli, cluster as _cluster, grids, store as results, sweep
+from vaedis_companion.grids import Profile
 
 # long enough to be caught in the middle: about a second a run on one core
 SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
@@ -28,26 +30,45 @@ ROOT = Path(__file__).parents[1]
 
 
 def grid(scale):
-    small = {"model": "mlp", "model_options": {"hidden": [16]}, "latents": 3, "steps": scale.steps, "batch": scale.batch}
-    return [RunSpec(data_options=OPTIONS, framework=f, seed=s, **small) for s in range(2) for f in experiments.FRAMEWORKS]
+    small = {
+        "model": "mlp",
+        "model_options": {"hidden": [16]},
+        "latents": 3,
+        "steps": scale.steps,
+        "batch": scale.batch,
+    }
+    return [
+        RunSpec(data_options=OPTIONS, framework=f, seed=s, **small)
+        for s in range(2)
+        for f in experiments.FRAMEWORKS
+    ]
 
 
 @pytest.fixture
 def specs(monkeypatch):
-    monkeypatch.setitem(experiments.GRIDS, "fig9", grid)
-    monkeypatch.setitem(experiments.PROFILES, "smoke", SCALE)
+    monkeypatch.setitem(grids.GRIDS, "fig9", grid)
+    monkeypatch.setitem(grids.PROFILES, "smoke", SCALE)
     return grid(SCALE)
 
 
 @pytest.fixture
 def ticking(monkeypatch):
-    """A clock on which each look at it takes a hundredth of a second, however fast the machine, and no time of day at all."""
+    """A clock on which each look at it takes a hundredth of a second, however fast the machine, and
+    no time of day at all.
+    """
     ticks = itertools.count()
-    monkeypatch.setattr(sweep, "time", types.SimpleNamespace(monotonic=lambda: next(ticks) / 100, perf_counter=lambda: 0.0))
+    monkeypatch.setattr(
+        sweep,
+        "time",
+        types.SimpleNamespace(monotonic=lambda: next(ticks) / 100, perf_counter=lambda: 0.0),
+    )
 
 
 def scores(store):
-    return {row["key"]: (row["mig"], row["dci"], row["final_loss"]) for row in store.rows("fig9", "smoke")}
+    return {
+        row["key"]: (row["mig"], row["dci"], row["final_loss"])
+        for row in store.rows("fig9", "smoke")
+    }
 
 
 def wait_for(found, seconds=60):
@@ -64,7 +85,12 @@ def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tm
     store = results.Store(tmp_path / "cluster")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None, memory_limit=0
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            protocol="tcp://",
+            dashboard_address=None,
+            memory_limit=0,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -76,7 +102,12 @@ def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tm
 
         killer = threading.Thread(target=kill_one)
         killer.start()
-        assert sweep.Sweep("fig9", SCALE, store, device="cpu", scheduler=cluster.scheduler_address, quiet=True).run() == 4
+        assert (
+            sweep.Sweep(
+                "fig9", SCALE, store, device="cpu", scheduler=cluster.scheduler_address, quiet=True
+            ).run()
+            == 4
+        )
         killer.join()
         assert set(client.run(os.getpid).values()) != set(pids.values())
     assert scores(store) == scores(alone)
@@ -85,11 +116,22 @@ def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tm
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monkeypatch, capsys):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("vaedis._cluster._ANSWER_SECONDS", 1)
-    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]
+    monkeypatch.setattr("vaedis_companion.cluster._ANSWER_SECONDS", 1)
+    words = [
+        "sweep",
+        "fig9",
+        "--profile",
+        "smoke",
+        "--out",
+        str(tmp_path),
+        "--scheduler",
+        "tcp://127.0.0.1:9",
+    ]
     assert cli.main(words) == 1
     warning, error = capsys.readouterr().err.splitlines()
-    assert warning.startswith("vaedis: whoever reaches tcp://127.0.0.1:9 can have code run by its workers")
+    assert warning.startswith(
+        "vaedis: whoever reaches tcp://127.0.0.1:9 can have code run by its workers"
+    )
     assert "No Dask scheduler answers at tcp://127.0.0.1:9" in error
 
 
@@ -105,7 +147,9 @@ def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs,
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(tmp_path, specs, capsys, ticking, workers):
+def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(
+    tmp_path, specs, capsys, ticking, workers
+):
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
     if workers:
         pytest.importorskip("distributed")
@@ -121,7 +165,9 @@ def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(tm
     assert sorted((tmp_path / "checkpoints").glob("*/*")) == begun
 
 
-def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(tmp_path, specs, capsys, monkeypatch):
+def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(
+    tmp_path, specs, capsys, monkeypatch
+):
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
 
     def full(*_):
@@ -131,16 +177,24 @@ def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(tmp_p
         disk.setattr(results.Store, "add", full)
         assert cli.main(words) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"vaedis: A run ended and could not be stored in {tmp_path} ([Errno 28] No space left on device); its checkpoint")
+    assert err.startswith(
+        f"vaedis: A run ended and could not be stored in {tmp_path} ([Errno 28] No space left on device); its checkpoint"
+    )
     assert err.count("\n") == 1
     taken = []
-    monkeypatch.setattr("vaedis._step.objective", lambda spec, *a: taken.append(spec.key) or objective(spec, *a))
+    monkeypatch.setattr(
+        "vaedis.training.step.objective",
+        lambda spec, *a: taken.append(spec.key) or objective(spec, *a),
+    )
     assert cli.main(words) == 0
     assert set(taken) == {spec.key for spec in specs[1:]}
     assert len(scores(results.Store(tmp_path))) == 4
 
 
-@pytest.mark.parametrize(("kept", "says"), [(True, "its checkpoint is kept"), (False, "it has no checkpoint and is lost")])
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [(True, "its checkpoint is kept"), (False, "it has no checkpoint and is lost")],
+)
 def test_a_checkpoint_is_said_to_be_kept_only_if_it_is(tmp_path, specs, monkeypatch, kept, says):
     run = sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", quiet=True)
     row = results.make_row(specs[0], "fig9", "smoke", status="failed: loss not finite")
@@ -157,8 +211,10 @@ def test_a_checkpoint_is_said_to_be_kept_only_if_it_is(tmp_path, specs, monkeypa
         run._keep(row, {})
 
 
-def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_path, specs, capsys, monkeypatch, ticking):
-    monkeypatch.setattr("vaedis._checkpoint.available", lambda: False)
+def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(
+    tmp_path, specs, capsys, monkeypatch, ticking
+):
+    monkeypatch.setattr("vaedis.training.checkpoint.available", lambda: False)
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
     assert cli.main([*words, "--budget", "1s"]) == 0
     assert capsys.readouterr().err.splitlines()[-1].endswith("left; the same command goes on.")
@@ -168,7 +224,9 @@ def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(tmp_pa
 
 
 def start(tmp_path, *words, **options):
-    """Start a sweep as a process of its own, in a session of its own, with runs that do not end by themselves."""
+    """Start a sweep as a process of its own, in a session of its own, with runs that do not end by
+    themselves.
+    """
     code = f"""
 import dataclasses, sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
@@ -185,7 +243,9 @@ if __name__ == "__main__":
     script = tmp_path / "sweep.py"
     script.write_text(code)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    return subprocess.Popen([sys.executable, str(script)], cwd=ROOT, env=environment, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, str(script)], cwd=ROOT, env=environment, text=True, **options
+    )
 
 
 def ended(process, seconds=120):
@@ -199,7 +259,9 @@ def ended(process, seconds=120):
 
 
 def running(group):
-    """The processes of a group that have not ended; who inherits those that have may never ask for them."""
+    """The processes of a group that have not ended; who inherits those that have may never ask for
+    them.
+    """
     states = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -209,7 +271,10 @@ def running(group):
 
 
 def begun(tmp_path, runs):
-    return lambda: len({path.parent for path in (tmp_path / "out" / "checkpoints").glob("*/*.safetensors")}) >= runs
+    return lambda: (
+        len({path.parent for path in (tmp_path / "out" / "checkpoints").glob("*/*.safetensors")})
+        >= runs
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -219,7 +284,9 @@ def test_a_signal_stops_a_sweep_with_a_checkpoint_and_one_line(tmp_path, number)
     process.send_signal(number)
     err = ended(process)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, 1 of them with a checkpoint; the same command goes on."]
+    assert err.splitlines() == [
+        f"fig9: {how}; 0 runs stored, 4 left, 1 of them with a checkpoint; the same command goes on."
+    ]
     assert process.returncode == 128 + number
     assert begun(tmp_path, 1)()
 
@@ -230,7 +297,9 @@ def test_a_signal_stops_a_sweep_without_pixels_with_a_checkpoint_and_one_line(tm
     wait_for((tmp_path / "out" / "checkpoints").exists, 120)
     process.send_signal(number)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
-    assert ended(process).splitlines() == [f"fig9: {how}; 0 runs stored, 2 left; the same command goes on."]
+    assert ended(process).splitlines() == [
+        f"fig9: {how}; 0 runs stored, 2 left; the same command goes on."
+    ]
     assert process.returncode == 128 + number
     assert list((tmp_path / "out" / "checkpoints").glob("*.safetensors"))
 
@@ -239,13 +308,23 @@ def test_a_signal_stops_a_sweep_without_pixels_with_a_checkpoint_and_one_line(tm
 def test_a_signal_to_all_processes_of_a_sweep_stops_it_with_one_line(tmp_path, number):
     pytest.importorskip("distributed")
     pytest.importorskip("cryptography")
-    process = start(tmp_path, "--profile", "smoke", "--workers", "2", stderr=subprocess.PIPE, start_new_session=True)
+    process = start(
+        tmp_path,
+        "--profile",
+        "smoke",
+        "--workers",
+        "2",
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     wait_for(begun(tmp_path, 2), 120)
     os.killpg(process.pid, number)
     err = ended(process)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     checkpoints = len(set((tmp_path / "out" / "checkpoints").glob("*")))
-    assert err.splitlines() == [f"fig9: {how}; 0 runs stored, 4 left, {checkpoints} of them with a checkpoint; the same command goes on."]
+    assert err.splitlines() == [
+        f"fig9: {how}; 0 runs stored, 4 left, {checkpoints} of them with a checkpoint; the same command goes on."
+    ]
     assert 2 <= checkpoints < 4  # of those that wait for a worker there is none
     assert process.returncode == 128 + number
     assert not list((tmp_path / "out" / "checkpoints").glob("stop-*"))
@@ -257,7 +336,9 @@ def test_ctrl_c_in_a_terminal_stops_a_sweep_with_workers_whenever_it_comes(tmp_p
     pytest.importorskip("distributed")
     pytest.importorskip("cryptography")
     ours, theirs = os.openpty()
-    process = start(tmp_path, "--profile", "smoke", "--workers", "2", preexec_fn=lambda: os.login_tty(theirs))
+    process = start(
+        tmp_path, "--profile", "smoke", "--workers", "2", preexec_fn=lambda: os.login_tty(theirs)
+    )
     os.close(theirs)
     # workers are still starting
     wait_for((tmp_path / "out" / "checkpoints").exists, 120)
@@ -270,7 +351,10 @@ def test_ctrl_c_in_a_terminal_stops_a_sweep_with_workers_whenever_it_comes(tmp_p
     os.close(ours)
     assert process.returncode == 130
     assert b"Traceback" not in said
-    assert said.strip().endswith(b"left; the same command goes on.") or b"with a checkpoint; the same command goes on." in said
+    assert (
+        said.strip().endswith(b"left; the same command goes on.")
+        or b"with a checkpoint; the same command goes on." in said
+    )
     assert said.count(b"interrupted") == 1
 
 
@@ -291,32 +375,70 @@ def test_a_local_cluster_lets_nobody_in_without_its_certificate():
 def test_without_certificates_no_cluster_listens(monkeypatch, tmp_path, specs, capsys):
     pytest.importorskip("distributed")
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    assert cli.main(["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu", "--workers", "1"]) == 1
+    assert (
+        cli.main(
+            [
+                "sweep",
+                "fig9",
+                "--profile",
+                "smoke",
+                "--out",
+                str(tmp_path),
+                "--device",
+                "cpu",
+                "--workers",
+                "1",
+            ]
+        )
+        == 1
+    )
     assert capsys.readouterr().err == (
         "vaedis: Workers on one machine need the package cryptography to keep other users out; install it with: pip install "
         "'vaedis[sweep]', or leave out --workers.\n"
     )
 
 
-def test_a_budget_counts_seconds_whatever_the_time_of_day_is_set_to(tmp_path, specs, capsys, ticking):
+def test_a_budget_counts_seconds_whatever_the_time_of_day_is_set_to(
+    tmp_path, specs, capsys, ticking
+):
     words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
     assert cli.main([*words, "--budget", "1s"]) == 0
     assert "4 left, 1 of them with a checkpoint" in capsys.readouterr().err
 
 
-def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(tmp_path, specs, monkeypatch):
+def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(
+    tmp_path, specs, monkeypatch
+):
     asked = []
     ticks = itertools.count()
-    monkeypatch.setattr(sweep, "time", types.SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter))
-    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())))
-    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(asked.extend(stop() for _ in range(4)) or [(todo[0], None)]))
-    run = sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, seconds=2.5, quiet=True)
+    monkeypatch.setattr(
+        sweep,
+        "time",
+        types.SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter),
+    )
+    monkeypatch.setattr(
+        _cluster,
+        "connect",
+        lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())),
+    )
+    monkeypatch.setattr(
+        _cluster,
+        "run",
+        lambda client, todo, job, stop: iter(
+            asked.extend(stop() for _ in range(4)) or [(todo[0], None)]
+        ),
+    )
+    run = sweep.Sweep(
+        "fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, seconds=2.5, quiet=True
+    )
     with pytest.raises(ValueError, match="was over before the first step"):
         run.run()
     assert asked == [False, False, True, True]
 
 
-def test_checkpoints_of_runs_that_are_stored_are_swept_up_and_strange_files_do_not_matter(tmp_path, specs):
+def test_checkpoints_of_runs_that_are_stored_are_swept_up_and_strange_files_do_not_matter(
+    tmp_path, specs
+):
     store = results.Store(tmp_path)
     store.add(results.make_row(specs[0], "fig9", "smoke", scores={"mig": 0.5, "dci": 0.5}))
     left = store.root / "checkpoints" / specs[0].key
@@ -329,13 +451,21 @@ def test_checkpoints_of_runs_that_are_stored_are_swept_up_and_strange_files_do_n
 
 
 @pytest.mark.parametrize("allowed", [1, 2, 3])
-def test_workers_share_the_processors_that_the_process_may_use(tmp_path, specs, monkeypatch, allowed):
+def test_workers_share_the_processors_that_the_process_may_use(
+    tmp_path, specs, monkeypatch, allowed
+):
     threads = []
     monkeypatch.setattr(sweep, "usable_cpus", lambda: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
-    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())))
-    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(threads.append(job.threads) or ()))
+    monkeypatch.setattr(
+        _cluster,
+        "connect",
+        lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())),
+    )
+    monkeypatch.setattr(
+        _cluster, "run", lambda client, todo, job, stop: iter(threads.append(job.threads) or ())
+    )
     sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, quiet=True).run()
     assert threads == [allowed]
 
@@ -343,7 +473,11 @@ def test_workers_share_the_processors_that_the_process_may_use(tmp_path, specs, 
 def test_no_more_workers_start_than_there_are_runs(tmp_path, specs, monkeypatch):
     asked = []
     client = types.SimpleNamespace(cluster=io.StringIO())
-    monkeypatch.setattr(_cluster, "connect", lambda workers, scheduler: asked.append(workers) or contextlib.nullcontext(client))
+    monkeypatch.setattr(
+        _cluster,
+        "connect",
+        lambda workers, scheduler: asked.append(workers) or contextlib.nullcontext(client),
+    )
     monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(()))
     store = results.Store(tmp_path)
     sweep.Sweep("fig9", SCALE, store, device="cpu", workers=100_000, quiet=True).run()
@@ -371,7 +505,7 @@ def test_shards_share_all_runs_and_none_twice(tmp_path, specs):
 
 
 def test_an_empty_grid_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(experiments.GRIDS, "fig9", lambda scale: [])
+    monkeypatch.setitem(grids.GRIDS, "fig9", lambda scale: [])
     with pytest.raises(ValueError, match="The grid of fig9 is empty"):
         sweep.missing("fig9", SCALE, results.Store(tmp_path))
 
@@ -393,7 +527,10 @@ def test_failed_runs_are_run_again_only_if_asked_for(tmp_path, specs):
         (["--shard", "3/2"], "A shard is i/n with i from 1 to n"),
         (["--workers", "-1"], "--workers must be a whole number of at least 0"),
         (["--profile", "huge"], "Unknown profile 'huge'"),
-        (["--profile", "smoke", "--precision", "tf32", "--device", "cpu"], "precision='tf32' needs an NVIDIA GPU"),
+        (
+            ["--profile", "smoke", "--precision", "tf32", "--device", "cpu"],
+            "precision='tf32' needs an NVIDIA GPU",
+        ),
     ],
 )
 def test_bad_requests_are_one_sentence(tmp_path, capsys, words, says):
@@ -405,7 +542,18 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, words, says):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_one_sentence_and_no_failed_run(tmp_path, specs, capsys):
     pytest.importorskip("cryptography")
-    command = ["sweep", "fig9", "--profile", "smoke", "--device", "cuda", "--workers", "1", "--out", str(tmp_path)]
+    command = [
+        "sweep",
+        "fig9",
+        "--profile",
+        "smoke",
+        "--device",
+        "cuda",
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     assert cli.main(command) == 1
     assert "Device 'cuda' was asked for, but torch sees 0 CUDA devices" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

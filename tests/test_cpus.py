@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from vaedis import _cpus
+from vaedis._support import cpus as _cpus
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,14 @@ from vaedis import _cpus
         ({"cpu.max": "100000 0\n"}, 8),
         # outside a container the limit is that of a group further down, or of one around it
         ({"own": "0::/a.slice/b.scope\n", "a.slice/b.scope/cpu.max": "200000 100000\n"}, 2),
-        ({"own": "0::/a.slice/b.scope\n", "a.slice/b.scope/cpu.max": "max 100000\n", "a.slice/cpu.max": "300000 100000\n"}, 3),
+        (
+            {
+                "own": "0::/a.slice/b.scope\n",
+                "a.slice/b.scope/cpu.max": "max 100000\n",
+                "a.slice/cpu.max": "300000 100000\n",
+            },
+            3,
+        ),
         ({"own": "0::/a.slice\n", "b.slice/cpu.max": "100000 100000\n"}, 8),
         ({"own": "0::/../../b.slice\n", "cpu.max": "400000 100000\n"}, 4),
         (

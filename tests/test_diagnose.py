@@ -1,4 +1,6 @@
-"""The diagnosis says what the distances say, for grids and for what is none, and writes pages that stand alone."""
+"""The diagnosis says what the distances say, for grids and for what is none, and writes pages that
+stand alone.
+"""
 
 import html.parser
 import itertools
@@ -10,22 +12,31 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import cli
-from vaedis.data import Table, XYSquares
-from vaedis.diagnose import diagnose
+from vaedis.data import LabelledImages, XYSquares
+from vaedis.diagnosis.diagnose import diagnose
+from vaedis_companion import cli
 
 
 def squares(spacing, **more):
-    return XYSquares(image_size=24, square_size=4, grid_spacing=spacing, grid_size=5, num_squares=1, **more)
+    return XYSquares(
+        image_size=24, square_size=4, grid_spacing=spacing, grid_size=5, num_squares=1, **more
+    )
 
 
 def as_table(data, keep=None):
     index = torch.arange(len(data)) if keep is None else keep
-    return Table(data.images(index).numpy(), data.factors.to_factors(index).numpy(), data.factors.names, name="mine")
+    return LabelledImages(
+        data.images(index).numpy(),
+        data.factors.to_factors(index).numpy(),
+        data.factors.names,
+        name="mine",
+    )
 
 
 def test_constant_distances_are_adversarial_and_blur_is_what_helps():
-    found = diagnose(squares(4), ["mse", vd.losses.get("box-blur", radius=8)], radii=(1, 2, 4, 8, 16, 99))
+    found = diagnose(
+        squares(4), ["mse", vd.losses.get("box-blur", radius=8)], radii=(1, 2, 4, 8, 16, 99)
+    )
     mse, blur = found.losses
     assert [f.verdict for f in mse.factors] == ["adversarial"] * 2
     assert [f.verdict for f in blur.factors] == ["ordered"] * 2
@@ -45,15 +56,25 @@ def test_constant_distances_are_adversarial_and_blur_is_what_helps():
 
 
 def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
-    """The squares' contrast changes all distances along x alike; a grid with holes shows the same, and so does a sample."""
+    """The squares' contrast changes all distances along x alike; a grid with holes shows the same,
+    and so does a sample.
+    """
     data = squares(4)
     contrast = np.linspace(0.3, 1, 8)
     images = np.concatenate([(data.images(torch.arange(25)).numpy() / 255 * c) for c in contrast])
-    labels = np.concatenate([np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, c)] for c in contrast])
+    labels = np.concatenate(
+        [np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, c)] for c in contrast]
+    )
     kept = np.random.default_rng(0).permutation(200)[:150]
     for rows, traversals in ((np.arange(200), 2_000), (np.arange(200), 20), (kept, 2_000)):
-        table = Table(images[rows], labels[rows], ["x", "y", "contrast"])
-        x, y, c = diagnose(table, traversals=traversals, exact=False if traversals == 20 else None, radii=()).losses[0].factors
+        table = LabelledImages(images[rows], labels[rows], ["x", "y", "contrast"])
+        x, y, c = (
+            diagnose(
+                table, traversals=traversals, exact=False if traversals == 20 else None, radii=()
+            )
+            .losses[0]
+            .factors
+        )
         assert (x.verdict, y.verdict, c.verdict) == ("adversarial", "adversarial", "ordered")
         assert not x.adversarial
         assert "on average" in x.reason
@@ -62,17 +83,25 @@ def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
 def test_the_largest_beta_is_that_of_sums_and_of_quadratic_losses_only():
     data = squares(4)
     mse, blur, mae = diagnose(data, ["mse", "box-blur", "mae"], radii=()).losses
-    # 25 positions, each 32 squared grey values away from every other: a variance of 32 / 50 in each direction, and twice that
+    # 25 positions, each 32 squared grey values away from every other: a variance of 32 / 50 in each
+    # direction, and twice that
     assert mse.largest_beta == pytest.approx(2 * 32 / 50)
     assert "above a beta of about 1.28, " in str(diagnose(data, radii=()))
-    assert blur.largest_beta == pytest.approx(24**2 * 3 * vd.learning.largest_beta(data, 1, loss="box-blur", standardise=False))
+    assert blur.largest_beta == pytest.approx(
+        24**2 * 3 * vd.diagnosis.bounds.largest_beta(data, 1, loss="box-blur", normalize=False)
+    )
     assert mae.largest_beta is None
     assert "above a beta" not in str(diagnose(data, "mae", radii=()))
 
 
-@pytest.mark.parametrize(("images", "numbers", "most"), [(2_000, 2**25, 25), (10, 2**25, 10), (2_000, 5 * 24**2 * 3, 5), (2_000, 1, 2)])
-def test_the_largest_beta_of_many_or_large_images_is_that_of_some_of_them(monkeypatch, images, numbers, most):
-    module, seen = sys.modules["vaedis.diagnose"], []
+@pytest.mark.parametrize(
+    ("images", "numbers", "most"),
+    [(2_000, 2**25, 25), (10, 2**25, 10), (2_000, 5 * 24**2 * 3, 5), (2_000, 1, 2)],
+)
+def test_the_largest_beta_of_many_or_large_images_is_that_of_some_of_them(
+    monkeypatch, images, numbers, most
+):
+    module, seen = sys.modules["vaedis.diagnosis.diagnose"], []
     monkeypatch.setattr(module, "_SPREAD_IMAGES", images)
     monkeypatch.setattr(module, "_SPREAD_NUMBERS", numbers)
     monkeypatch.setattr(module, "largest_beta", lambda *a, index, **k: seen.append(index) or 1.0)
@@ -96,9 +125,11 @@ def ring(values=12):
 
 
 def test_a_circle_is_called_a_circle():
-    images = np.concatenate([np.concatenate([ring(), np.full((12, 1, 1), light)], 2) for light in (0.2, 0.9)])
+    images = np.concatenate(
+        [np.concatenate([ring(), np.full((12, 1, 1), light)], 2) for light in (0.2, 0.9)]
+    )
     labels = np.stack([np.tile(np.arange(12), 2), np.repeat([0, 1], 12)], 1)
-    angle, light = diagnose(Table(images, labels, ["angle", "light"])).losses[0].factors
+    angle, light = diagnose(LabelledImages(images, labels, ["angle", "light"])).losses[0].factors
     assert angle.verdict == "circular"
     assert angle.circle_rank > 0.95 > angle.rank + 0.2
     assert (light.verdict, light.circle_rank) == ("ordered", None)
@@ -108,7 +139,11 @@ def test_the_larger_distance_is_learned_first_and_equal_ones_together():
     data = XYSquares(image_size=24, square_size=4, grid_spacing=1, grid_size=5, num_squares=2)
     images = data.images(torch.arange(625)).numpy().copy()
     images[..., 1] //= 8
-    report = diagnose(Table(images, data.factors.to_factors(torch.arange(625)).numpy(), data.factors.names)).losses[0]
+    report = diagnose(
+        LabelledImages(
+            images, data.factors.to_factors(torch.arange(625)).numpy(), data.factors.names
+        )
+    ).losses[0]
     assert [f.place for f in report.factors] == [1, 1, 3, 3]
     assert "expect it late" in report.factors[2].reason
     assert report.factors[2].share < 0.05 < report.factors[0].share
@@ -118,7 +153,9 @@ def test_a_table_that_is_a_grid_says_what_the_data_set_says():
     data = squares(2)
     table = as_table(data, torch.randperm(25, generator=torch.Generator().manual_seed(0)))
     assert table.grid
-    for ours, theirs in zip(diagnose(table).losses[0].factors, diagnose(data).losses[0].factors, strict=True):
+    for ours, theirs in zip(
+        diagnose(table).losses[0].factors, diagnose(data).losses[0].factors, strict=True
+    ):
         assert ours.importance == pytest.approx(theirs.importance, rel=1e-12)
         assert (ours.rank, ours.verdict) == (pytest.approx(theirs.rank), theirs.verdict)
 
@@ -132,7 +169,10 @@ def test_a_part_of_a_grid_is_judged_by_the_pairs_it_has():
     factors = data.factors.to_factors(kept)
     for f, report in enumerate(found.losses[0].factors):
         pairs = [
-            float((x[i] - x[j]).square().mean()) / 3 for i in range(len(kept)) for j in range(i) if factors[i, 1 - f] == factors[j, 1 - f]
+            float((x[i] - x[j]).square().mean()) / 3
+            for i in range(len(kept))
+            for j in range(i)
+            if factors[i, 1 - f] == factors[j, 1 - f]
         ]
         assert report.importance == pytest.approx(np.mean(pairs), rel=1e-12)
         assert report.exact
@@ -141,7 +181,7 @@ def test_a_part_of_a_grid_is_judged_by_the_pairs_it_has():
 
 def test_a_factor_that_never_varies_alone_is_said_to_be_so():
     labels = np.stack([np.arange(6), np.arange(6) // 2], 1)
-    found = diagnose(Table(ring(6), labels, ["angle", "shadow"]))
+    found = diagnose(LabelledImages(ring(6), labels, ["angle", "shadow"]))
     assert [f.factor for f in found.losses[0].factors] == ["angle"]
     assert found.losses[0].unpaired == ("shadow",)
     assert "shadow: no two images differ in it alone" in str(found)
@@ -149,10 +189,19 @@ def test_a_factor_that_never_varies_alone_is_said_to_be_so():
 
 def test_a_sample_says_its_error_and_keeps_to_it():
     rng = np.random.default_rng(0)
-    labels = np.stack([np.repeat(np.arange(300), 4), np.tile(np.arange(4), 300)], 1)[:-1]  # one image short of a grid
+    labels = np.stack([np.repeat(np.arange(300), 4), np.tile(np.arange(4), 300)], 1)[
+        :-1
+    ]  # one image short of a grid
     contrast = rng.uniform(0.1, 1, 300)[labels[:, 0]]
-    table = Table(contrast[:, None, None] * labels[:, 1, None, None] / 3 * np.ones((2, 2)), labels, ["contrast", "light"])
-    (whole,), (part,) = ([f for f in diagnose(table, traversals=t).losses[0].factors if f.factor == "light"] for t in (10_000, 40))
+    table = LabelledImages(
+        contrast[:, None, None] * labels[:, 1, None, None] / 3 * np.ones((2, 2)),
+        labels,
+        ["contrast", "light"],
+    )
+    (whole,), (part,) = (
+        [f for f in diagnose(table, traversals=t).losses[0].factors if f.factor == "light"]
+        for t in (10_000, 40)
+    )
     assert (part.exact, part.traversals, whole.exact, whole.traversals) == (False, 40, True, 300)
     assert 0 < part.importance_error < part.importance / 2
     assert abs(part.importance - whole.importance) < 3 * part.importance_error
@@ -195,8 +244,23 @@ def test_the_page_asks_for_nothing_from_outside_and_the_json_has_no_nan(tmp_path
 
 def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
     data = squares(4)
-    np.savez(tmp_path / "mine.npz", images=data.images(torch.arange(25)).numpy(), factors=data.factors.to_factors(torch.arange(25)).numpy())
-    words = ["diagnose", str(tmp_path / "mine.npz"), "--names", "x,y", "--blur", "8", "--loss", "mse", "--html", str(tmp_path / "r.html")]
+    np.savez(
+        tmp_path / "mine.npz",
+        images=data.images(torch.arange(25)).numpy(),
+        factors=data.factors.to_factors(torch.arange(25)).numpy(),
+    )
+    words = [
+        "diagnose",
+        str(tmp_path / "mine.npz"),
+        "--names",
+        "x,y",
+        "--blur",
+        "8",
+        "--loss",
+        "mse",
+        "--html",
+        str(tmp_path / "r.html"),
+    ]
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert "mine: 25 images of 24×24×3, a full grid" in out
@@ -208,8 +272,14 @@ def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["none.npz"], "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject, xyobject-shaded.\n"),
-        (["coordinates"], "coordinates have no pixels to diagnose; name the data set whose distances they keep"),
+        (
+            ["none.npz"],
+            "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject, xyobject-shaded.\n",
+        ),
+        (
+            ["coordinates"],
+            "coordinates have no pixels to diagnose; name the data set whose distances they keep",
+        ),
         (["xysquares", "--loss", "ssim"], "Unknown loss 'ssim'"),
         (["xysquares", "--html", "nowhere/a.html"], "There is no folder"),
         (["xysquares", "--blur", "-1"], "radius must be a whole number"),
@@ -246,7 +316,9 @@ class InNumpy(vd.losses.Loss):
 
 
 class Quotient(vd.losses.Loss):
-    """0 / 0 where two images share a pixel, but not between blank ones; ended in torch's words about `bincount`."""
+    """0 / 0 where two images share a pixel, but not between blank ones; ended in torch's words
+    about `bincount`.
+    """
 
     def distance(self, a, b):
         return ((a - b).square() / (a + b - (a * b == 0).to(a))).mean((-3, -2, -1))
@@ -262,11 +334,26 @@ class Likeness(vd.losses.Loss):
 @pytest.mark.parametrize(
     ("loss", "says"),
     [
-        (ForFourChannels(), r"the loss 'for four channels' does not fit images of .* pixels and 3 channels: The size of tensor"),
-        (ForPixels(), r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each"),
-        (InNumpy(), r"the loss 'InNumpy' .* gives a ndarray, where a tensor was expected; compute with torch alone"),
-        (Quotient(), r"the loss 'Quotient' gives (nan|inf) between two images of this data set, where a finite number is needed"),
-        (Likeness(), r"the loss 'Likeness' is smaller between different images .*; return what grows as they differ"),
+        (
+            ForFourChannels(),
+            r"the loss 'for four channels' does not fit images of .* pixels and 3 channels: The size of tensor",
+        ),
+        (
+            ForPixels(),
+            r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each",
+        ),
+        (
+            InNumpy(),
+            r"the loss 'InNumpy' .* gives a ndarray, where a tensor was expected; compute with torch alone",
+        ),
+        (
+            Quotient(),
+            r"the loss 'Quotient' gives (nan|inf) between two images of this data set, where a finite number is needed",
+        ),
+        (
+            Likeness(),
+            r"the loss 'Likeness' is smaller between different images .*; return what grows as they differ",
+        ),
     ],
 )
 def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
@@ -297,7 +384,9 @@ def test_a_factor_that_changes_nothing_is_invisible_though_some_values_are_never
     labels = np.array([(0, 0), (1, 0), (0, 1), (1, 1), (2, 2)])
     images = (labels[:, 1] / 2)[:, None, None] * np.ones((5, 3, 3))
     for loss in ("mse", "mae"):
-        found = diagnose(Table(images, labels, ["nothing", "light"]), loss).losses[0].factors
+        found = (
+            diagnose(LabelledImages(images, labels, ["nothing", "light"]), loss).losses[0].factors
+        )
         assert {f.factor: f.verdict for f in found}["nothing"] == "invisible"
 
 
@@ -306,32 +395,58 @@ def test_images_that_are_there_twice_change_no_verdict(listed):
     whole, found = diagnose(data).losses[0], diagnose(table).losses[0]
     assert found.largest_beta == pytest.approx(whole.largest_beta)
     for ours, theirs in zip(found.factors, whole.factors, strict=True):
-        assert (ours.importance, ours.rank, ours.verdict) == (pytest.approx(theirs.importance), pytest.approx(theirs.rank), theirs.verdict)
+        assert (ours.importance, ours.rank, ours.verdict) == (
+            pytest.approx(theirs.importance),
+            pytest.approx(theirs.rank),
+            theirs.verdict,
+        )
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "bce", "box-blur"])
 def test_a_factor_that_changes_no_pixel_is_invisible_whatever_its_number_of_values(loss, tmp_path):
     levels = np.repeat([0.2, 0.4, 0.7, 0.9], 6)
-    labels = np.stack([np.repeat(np.arange(4), 6), np.tile(np.repeat(np.arange(2), 3), 4), np.tile(np.arange(3), 8)], 1)
+    labels = np.stack(
+        [
+            np.repeat(np.arange(4), 6),
+            np.tile(np.repeat(np.arange(2), 3), 4),
+            np.tile(np.arange(3), 8),
+        ],
+        1,
+    )
     for rows in (np.arange(24), np.r_[np.arange(24), 0]):
-        table = Table((levels[:, None, None] * np.ones((24, 3, 3)))[rows], labels[rows], ["light", "two", "three"])
+        table = LabelledImages(
+            (levels[:, None, None] * np.ones((24, 3, 3)))[rows],
+            labels[rows],
+            ["light", "two", "three"],
+        )
         found = diagnose(table, loss)
         assert [f.verdict for f in found.losses[0].factors] == ["ordered", "invisible", "invisible"]
         assert [f.visible for f in found.losses[0].factors] == [True, False, False]
-        assert "ordered along a line: light; invisible (no image changes with it): two, three." in found.losses[0].verdict
+        assert (
+            "ordered along a line: light; invisible (no image changes with it): two, three."
+            in found.losses[0].verdict
+        )
         # no blur makes two of images that are one
         assert found.advice == ()
-        assert "two, three: Images that differ in it alone look the same to the loss: no VAE can find it." in str(found)
+        assert (
+            "two, three: Images that differ in it alone look the same to the loss: no VAE can find it."
+            in str(found)
+        )
         assert "never" in str(found)
     found.save(html=tmp_path / "a.html", json_file=tmp_path / "a.json")
     assert '<td class="bad">invisible</td>' in (tmp_path / "a.html").read_text()
-    assert json.loads((tmp_path / "a.json").read_text())["losses"][0]["factors"][1]["verdict"] == "invisible"
+    assert (
+        json.loads((tmp_path / "a.json").read_text())["losses"][0]["factors"][1]["verdict"]
+        == "invisible"
+    )
 
 
 def test_images_that_are_all_alike_and_radii_of_any_integer_type_can_be_written(tmp_path):
-    blank = diagnose(Table(np.zeros((4, 3, 3)), np.arange(4)))
+    blank = diagnose(LabelledImages(np.zeros((4, 3, 3)), np.arange(4)))
     blank.save(json_file=tmp_path / "a.json", html=tmp_path / "a.html")
-    (factor,) = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)["losses"][0]["factors"]
+    (factor,) = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)["losses"][
+        0
+    ]["factors"]
     assert (factor["verdict"], factor["share"], factor["importance"]) == ("invisible", None, 0.0)
     assert "nan" not in str(blank)
     found = diagnose(squares(4), radii=np.array([2, 8], np.uint8))
@@ -350,10 +465,22 @@ def unmeasured_tables():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (60, 6, 6)).astype(np.uint8)
     return {
-        "continuous": (Table(noise, rng.uniform(-1, 1, (60, 4))), "every image has a value of its own of other factors"),
-        "attributes": (Table(noise, rng.choice([-1, 1], (60, 40))), "no two images differ in it alone"),
-        "one-hot": (Table(noise, np.eye(5, dtype=int)[np.arange(60) % 5]), "no two images differ in it alone"),
-        "time": (Table(noise[:10], np.c_[np.arange(10), np.arange(10)]), "every image has a value of its own of factor_1"),
+        "continuous": (
+            LabelledImages(noise, rng.uniform(-1, 1, (60, 4))),
+            "every image has a value of its own of other factors",
+        ),
+        "attributes": (
+            LabelledImages(noise, rng.choice([-1, 1], (60, 40))),
+            "no two images differ in it alone",
+        ),
+        "one-hot": (
+            LabelledImages(noise, np.eye(5, dtype=int)[np.arange(60) % 5]),
+            "no two images differ in it alone",
+        ),
+        "time": (
+            LabelledImages(noise[:10], np.c_[np.arange(10), np.arange(10)]),
+            "every image has a value of its own of factor_1",
+        ),
     }
 
 
@@ -378,20 +505,37 @@ def two_names_of_one(tmp_path):
     for bar, (a, _, b) in zip(bars, labels, strict=True):
         bar[: a + 1] = 100
         bar[:, : b + 1] += 50
-    np.savez(tmp_path / "bars.npz", images=bars, factors=labels, factor_names=["size", "colour", "pos"])
+    np.savez(
+        tmp_path / "bars.npz", images=bars, factors=labels, factor_names=["size", "colour", "pos"]
+    )
     return tmp_path / "bars.npz"
 
 
-def test_the_sentence_the_json_and_the_exit_status_say_that_a_factor_was_not_measured(tmp_path, capsys):
+def test_the_sentence_the_json_and_the_exit_status_say_that_a_factor_was_not_measured(
+    tmp_path, capsys
+):
     path = two_names_of_one(tmp_path)
-    words = ["diagnose", str(path), "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")]
+    words = [
+        "diagnose",
+        str(path),
+        "--json",
+        str(tmp_path / "a.json"),
+        "--html",
+        str(tmp_path / "a.html"),
+    ]
     assert cli.main(words) == 3
     sentence = "ordered along a line: pos; not measured: size (no two images differ in it alone, as it never changes unless colour does)"
     assert sentence in capsys.readouterr().out
-    assert "Not measured: size: no two images differ in it alone" in (tmp_path / "a.html").read_text()
+    assert (
+        "Not measured: size: no two images differ in it alone" in (tmp_path / "a.html").read_text()
+    )
     plain = json.loads((tmp_path / "a.json").read_text())
     (loss,) = plain["losses"]
-    assert (plain["measured"], loss["measured"], loss["unpaired"]) == (False, False, ["size", "colour"])
+    assert (plain["measured"], loss["measured"], loss["unpaired"]) == (
+        False,
+        False,
+        ["size", "colour"],
+    )
     assert loss["kinds"] == {"ordered": ["pos"], "not measured": ["size", "colour"]}
     assert "never changes unless size does" in loss["why_unpaired"]["colour"]
     assert loss["factors"][0]["within"] == {"mean": 1.0, "sd": 0.0, "traversals": 4, "flat": 0}
@@ -399,9 +543,11 @@ def test_the_sentence_the_json_and_the_exit_status_say_that_a_factor_was_not_mea
 
 def test_an_order_that_no_three_images_tell_is_not_measured():
     # each other value pairs two of the four shades
-    labels = np.array([(k, value) for k, pair in enumerate(itertools.combinations(range(4), 2)) for value in pair])
+    labels = np.array(
+        [(k, value) for k, pair in enumerate(itertools.combinations(range(4), 2)) for value in pair]
+    )
     images = (labels[:, 1, None, None] / 4 * np.ones((3, 3)) * 255).astype(np.uint8)
-    report = diagnose(Table(images, labels, ["group", "shade"])).losses[0]
+    report = diagnose(LabelledImages(images, labels, ["group", "shade"])).losses[0]
     shade = report.factors[-1]
     assert (shade.verdict, shade.within.mean) == ("not measured", None)
     assert shade.importance > 0
@@ -413,9 +559,16 @@ def test_a_factor_that_is_flat_in_most_traversals_is_ordered_in_part_only():
     labels = np.array(list(itertools.product(range(5), range(4))))
     steps = np.eye(16)[labels[:, 1] * 4]
     steps[labels[:, 0] == 0] = (np.arange(16) < labels[labels[:, 0] == 0, 1:] * 4) * 0.5
-    report = diagnose(Table(steps.reshape(20, 4, 4), labels, ["kind", "step"]), radii=()).losses[0]
+    report = diagnose(
+        LabelledImages(steps.reshape(20, 4, 4), labels, ["kind", "step"]), radii=()
+    ).losses[0]
     (step,) = (f for f in report.factors if f.factor == "step")
-    assert (step.verdict, step.within.mean, step.within.traversals, step.within.flat) == ("partly ordered", 1.0, 1, 4)
+    assert (step.verdict, step.within.mean, step.within.traversals, step.within.flat) == (
+        "partly ordered",
+        1.0,
+        1,
+        4,
+    )
     assert "in 4 of 5 traversals all values look equally far apart" in step.reason
 
 
@@ -425,7 +578,9 @@ def test_order_within_traversals_is_not_called_adversarial_where_contrasts_diffe
     labels = np.array(list(itertools.product(range(60), range(4))))
     images = contrast[labels[:, 0], None, None] * (np.arange(4) < labels[:, 1:])[:, None]
     rows = rng.permutation(240)[:190]
-    report = diagnose(Table(images[rows], labels[rows], ["contrast", "size"]), radii=()).losses[0]
+    report = diagnose(
+        LabelledImages(images[rows], labels[rows], ["contrast", "size"]), radii=()
+    ).losses[0]
     (size,) = (f for f in report.factors if f.factor == "size")
     assert size.verdict == "ordered"
     assert size.within.mean == pytest.approx(1, abs=1e-9)
@@ -435,7 +590,9 @@ def test_cross_entropy_and_gaps_do_not_make_an_invisible_factor_adversarial():
     levels = np.repeat([0.2, 0.4, 0.7, 0.9], 6)
     labels = np.stack([np.repeat(np.arange(4), 6), np.tile(np.arange(6), 4)], 1)
     for rows in (np.delete(np.arange(24), [1, 8, 20]), np.arange(0, 24, 2)[:-1]):
-        table = Table((levels[:, None, None] * np.ones((24, 3, 3)))[rows], labels[rows], ["light", "nothing"])
+        table = LabelledImages(
+            (levels[:, None, None] * np.ones((24, 3, 3)))[rows], labels[rows], ["light", "nothing"]
+        )
         for loss in ("bce", "mse"):
             found = {f.factor: f.verdict for f in diagnose(table, loss).losses[0].factors}
             assert found["nothing"] == "invisible"
@@ -445,19 +602,27 @@ def test_circles_and_lines_are_told_apart_within_traversals():
     # the contrast of the ring differs by traversal, so that pooled pairs are out of order
     images = np.concatenate([ring() * light for light in (0.1, 0.4, 1)])
     labels = np.stack([np.tile(np.arange(12), 3), np.repeat([0, 1, 2], 12)], 1)
-    angle = diagnose(Table(images, labels, ["angle", "light"]), radii=()).losses[0].factors[0]
+    angle = (
+        diagnose(LabelledImages(images, labels, ["angle", "light"]), radii=()).losses[0].factors[0]
+    )
     assert angle.circle_rank < 0.8 < 0.95 < angle.within_circle.mean
     assert angle.verdict == "circular"
 
 
 def test_advice_rests_on_order_within_traversals():
     data = squares(4)
-    images = np.concatenate([data.images(torch.arange(25)).numpy() / 255 * light for light in (0.25, 0.5, 1)])
-    labels = np.concatenate([np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, k)] for k in range(3)])
-    table = Table(images, labels, ["x", "y", "light"])
+    images = np.concatenate(
+        [data.images(torch.arange(25)).numpy() / 255 * light for light in (0.25, 0.5, 1)]
+    )
+    labels = np.concatenate(
+        [np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, k)] for k in range(3)]
+    )
+    table = LabelledImages(images, labels, ["x", "y", "light"])
     (advice,) = diagnose(table, radii=(1, 8)).advice
     assert advice.factors == ("x", "y")
-    blurred = vd.distances.along(table, vd.losses.get("box-blur", radius=8), factors=["x"])["x"]
+    blurred = vd.distances.factor_distances(
+        table, vd.losses.get("box-blur", radius=8), factors=["x"]
+    )["x"]
     assert blurred.agreement().rank < 0.8 < blurred.within.mean
     assert advice.ranks["x"][8] == blurred.within.mean
 
@@ -465,7 +630,7 @@ def test_advice_rests_on_order_within_traversals():
 def test_a_printed_diagnosis_has_no_escapes_in_it():
     labels = np.array([(a, b) for a in range(2) for b in range(3)])
     images = np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4)
-    table = vd.Table(images, labels, ["a\x1b[31m", "b\nc"], name="data\x1b]0;x\x07")
+    table = vd.LabelledImages(images, labels, ["a\x1b[31m", "b\nc"], name="data\x1b]0;x\x07")
     found = vd.diagnose(table)
     text = str(found)
     assert "a\\x1b[31m" in text
@@ -481,18 +646,29 @@ def test_a_seed_that_is_none_is_one_sentence(seed):
         vd.diagnose((np.arange(32, dtype=np.uint8).reshape(2, 4, 4), [0, 1]), seed=seed)
 
 
-@pytest.mark.parametrize("words", [["--sizes", "2,3"], ["--names", "a,b"], ["--labels", "y"], ["--images", "x"]])
+@pytest.mark.parametrize(
+    "words", [["--sizes", "2,3"], ["--names", "a,b"], ["--labels", "y"], ["--images", "x"]]
+)
 def test_options_of_files_are_not_ignored_with_a_data_set(words, capsys):
     assert cli.main(["diagnose", "xysquares", *words]) == 2
     says = capsys.readouterr().err
-    assert f"xysquares is a data set with factors of its own; leave {words[0]} out, or name a file." in says
+    assert (
+        f"xysquares is a data set with factors of its own; leave {words[0]} out, or name a file."
+        in says
+    )
 
 
 @pytest.mark.parametrize(
     ("factor", "says"),
     [
-        (-1.0, r"the loss 'own' is smaller between different images than between an image and itself"),
-        (float("nan"), r"the loss 'own' gives nan between two images of this data set, where a finite number is needed"),
+        (
+            -1.0,
+            r"the loss 'own' is smaller between different images than between an image and itself",
+        ),
+        (
+            float("nan"),
+            r"the loss 'own' gives nan between two images of this data set, where a finite number is needed",
+        ),
         (float("inf"), r"the loss 'own' gives (nan|inf) between two images of this data set"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Reports of `vaedis diagnose`: written before anything is printed, without harm to what stands there, and without commands in names."""
+"""Reports of `vaedis diagnose`: written before anything is printed, without harm to what stands
+there, and without commands in names.
+"""
 
 import contextlib
 import html
@@ -12,9 +14,10 @@ import threading
 import numpy as np
 import pytest
 
-from vaedis import _output, cli
-from vaedis.data import Table
-from vaedis.diagnose import diagnose
+from vaedis._support import output as _output
+from vaedis.data import LabelledImages
+from vaedis.diagnosis.diagnose import diagnose
+from vaedis_companion import cli
 
 NAMES = {
     "formula": r"$\frac{$",
@@ -63,10 +66,23 @@ def refused(capsys, file, *words) -> str:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437", "cp1252", "utf-16"])
-def test_a_terminal_that_lacks_letters_gets_the_report_and_loses_no_file(file, tmp_path, monkeypatch, encoding):
+def test_a_terminal_that_lacks_letters_gets_the_report_and_loses_no_file(
+    file, tmp_path, monkeypatch, encoding
+):
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding))
-    assert run(file, "--names", "α,\U0001f600", "--json", tmp_path / "r.json", "--html", tmp_path / "r.html") == 0
+    assert (
+        run(
+            file,
+            "--names",
+            "α,\U0001f600",
+            "--json",
+            tmp_path / "r.json",
+            "--html",
+            tmp_path / "r.html",
+        )
+        == 0
+    )
     sys.stdout.flush()
     text = out.getvalue().decode(encoding)
     assert "16 images of 16" in text
@@ -110,7 +126,9 @@ def umask(mask: int):
 def test_a_new_file_has_the_mode_that_the_umask_leaves(file, tmp_path, mask, mode):
     with umask(mask):
         run(file, "--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
-    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.json", "r.html")} == {mode}
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("r.json", "r.html")} == {
+        mode
+    }
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
@@ -126,7 +144,9 @@ def test_a_file_that_is_replaced_keeps_its_mode(file, tmp_path, mode):
 def test_a_fifo_is_written_to_and_stays_one(file, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     read = []
-    reader = threading.Thread(target=lambda: read.append((tmp_path / "fifo").read_bytes()), daemon=True)
+    reader = threading.Thread(
+        target=lambda: read.append((tmp_path / "fifo").read_bytes()), daemon=True
+    )
     reader.start()
     assert run(file, "--json", tmp_path / "fifo") == 0
     reader.join()
@@ -188,7 +208,9 @@ def test_a_link_to_a_file_is_followed(file, tmp_path):
 @pytest.fixture
 def no_work(monkeypatch):
     """What is refused is refused before any work begins."""
-    monkeypatch.setattr("vaedis.data.read_table", lambda *_, **options: pytest.fail("the file was read"))
+    monkeypatch.setattr(
+        "vaedis.data.read_images", lambda *_, **options: pytest.fail("the file was read")
+    )
 
 
 @pytest.mark.parametrize("option", ["--json", "--html"])
@@ -208,11 +230,15 @@ def test_the_input_is_never_an_output(file, tmp_path, capsys, monkeypatch, no_wo
     assert file.read_bytes() == before
 
 
-def test_nothing_in_the_cache_or_in_a_folder_of_data_is_an_output(file, tmp_path, capsys, monkeypatch, no_work):
+def test_nothing_in_the_cache_or_in_a_folder_of_data_is_an_output(
+    file, tmp_path, capsys, monkeypatch, no_work
+):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "original.npy").touch()
     monkeypatch.setenv("VAEDIS_DATA", str(tmp_path / "cache"))
-    assert "is read, and would be" in refused(capsys, file, "--json", tmp_path / "cache" / "original.npy")
+    assert "is read, and would be" in refused(
+        capsys, file, "--json", tmp_path / "cache" / "original.npy"
+    )
     assert "is read, and would be" in refused(capsys, tmp_path, "--json", file)
 
 
@@ -228,11 +254,20 @@ def test_places_that_no_report_can_be_written_to(file, tmp_path, capsys, no_work
         ("n" * 300, "File name too long"),
     ):
         assert words in refused(capsys, file, "--json", tmp_path / name)
-    assert "named for two reports" in refused(capsys, file, "--json", tmp_path / "r", "--html", tmp_path / "r")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "dangling", "folder", "mine.npz"]
+    assert "named for two reports" in refused(
+        capsys, file, "--json", tmp_path / "r", "--html", tmp_path / "r"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "circle",
+        "dangling",
+        "folder",
+        "mine.npz",
+    ]
 
 
-def test_a_socket_and_a_folder_without_permission_are_refused(file, tmp_path, capsys, monkeypatch, no_work):
+def test_a_socket_and_a_folder_without_permission_are_refused(
+    file, tmp_path, capsys, monkeypatch, no_work
+):
     import socket
 
     with socket.socket(socket.AF_UNIX) as listening:
@@ -246,9 +281,15 @@ def test_a_socket_and_a_folder_without_permission_are_refused(file, tmp_path, ca
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_a_name_is_text_and_nothing_else(tmp_path, capsys, monkeypatch, name):
     images, labels = small()
-    monkeypatch.setattr("vaedis.data.read_table", lambda *_, **options: Table(images, labels, [name, "b"], name=f"x{name}"))
+    monkeypatch.setattr(
+        "vaedis.data.read_images",
+        lambda *_, **options: LabelledImages(images, labels, [name, "b"], name=f"x{name}"),
+    )
     (tmp_path / "mine.npz").touch()
-    assert run(tmp_path / "mine.npz", "--json", tmp_path / "r.json", "--html", tmp_path / "r.html") == 0
+    assert (
+        run(tmp_path / "mine.npz", "--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
+        == 0
+    )
     said = capsys.readouterr()
     assert all(line.isprintable() for line in said.out.splitlines())
     assert max(map(len, said.out.splitlines())) < 1_000
@@ -265,7 +306,7 @@ def test_a_name_is_text_and_nothing_else(tmp_path, capsys, monkeypatch, name):
 
 def test_long_names_stay_apart(tmp_path):
     images, labels = small()
-    found = diagnose(Table(images, labels, ["n" * 100, "n" * 101]))
+    found = diagnose(LabelledImages(images, labels, ["n" * 100, "n" * 101]))
     found.save(html=tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     first = "n" * 59 + "…"
@@ -277,11 +318,16 @@ def test_many_factors_are_drawn_in_several_pictures(tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
 
     drawn = []
-    monkeypatch.setattr("vaedis.plots.distance_matrices", lambda truth, perceived: drawn.append(list(perceived)) or plt.figure())
+    monkeypatch.setattr(
+        "vaedis.plots.distance_matrices",
+        lambda truth, perceived: drawn.append(list(perceived)) or plt.figure(),
+    )
     bits = np.eye(46, 45, dtype=int)
     images = np.zeros((46, 8, 8), np.uint8)
     images[:, 0, 0] = bits @ np.arange(45)
-    diagnose(Table(images, bits, [f"f{k}" for k in range(45)])).save(html=tmp_path / "r.html")
+    diagnose(LabelledImages(images, bits, [f"f{k}" for k in range(45)])).save(
+        html=tmp_path / "r.html"
+    )
     # one picture of all of them would be wider than a picture can be
     assert [len(names) for names in drawn] == [20, 20, 5]
     assert [name for names in drawn for name in names] == [f"f{k}" for k in range(45)]
@@ -289,12 +335,17 @@ def test_many_factors_are_drawn_in_several_pictures(tmp_path, monkeypatch):
 
 
 def test_the_page_forbids_whatever_it_does_not_hold(tmp_path):
-    diagnose(Table(*small())).save(html=tmp_path / "r.html")
+    diagnose(LabelledImages(*small())).save(html=tmp_path / "r.html")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in (tmp_path / "r.html").read_text().partition("<style>")[0]
+    assert (
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        in (tmp_path / "r.html").read_text().partition("<style>")[0]
+    )
 
 
-@pytest.mark.skipif(sys.platform == "win32" or sys.platform == "darwin", reason="file names are text there")
+@pytest.mark.skipif(
+    sys.platform == "win32" or sys.platform == "darwin", reason="file names are text there"
+)
 def test_a_file_name_that_is_no_utf8_gives_a_report(file, tmp_path, capsys):
     odd = tmp_path / os.fsdecode(b"caf\xe9\x1b[31m.npz")
     try:

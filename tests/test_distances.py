@@ -1,4 +1,6 @@
-"""Distances over whole data sets against definitions written out here, closed forms, and what the authors logged."""
+"""Distances over whole data sets against definitions written out here, closed forms, and what the
+authors logged.
+"""
 
 import itertools
 
@@ -10,6 +12,7 @@ from scipy import stats
 import vaedis as vd
 from vaedis import distances, losses
 from vaedis.data import XYSquares
+from vaedis.training import inspect
 
 # mean over different positions, mean and sd of random pairs, for each spacing
 ALONG_AND_RANDOM = {
@@ -26,7 +29,9 @@ C8 = 128 / 12288
 
 
 def all_pairs_of_one_square(spacing: int) -> np.ndarray:
-    """The distance of every ordered pair of places of one square, as a share of an image with three channels."""
+    """The distance of every ordered pair of places of one square, as a share of an image with three
+    channels.
+    """
     data = XYSquares(grid_spacing=spacing, num_squares=1)
     a, b = torch.tensor(list(itertools.product(range(64), repeat=2))).T
     return distances.perceived(data, a, b).numpy()
@@ -37,7 +42,8 @@ def test_means_and_sds_are_the_closed_forms_at_every_spacing(spacing):
     along, mean, sd = ALONG_AND_RANDOM[spacing]
     matrix = distances.traversal_matrices(XYSquares(grid_spacing=spacing), factors=["y_G"])["y_G"]
     assert distances.agreement(matrix).mean == pytest.approx(along, abs=6e-7)
-    # three squares are independent, so one square's distances give the mean and variance of random pairs exactly
+    # three squares are independent, so one square's distances give the mean and variance of random
+    # pairs exactly
     one = all_pairs_of_one_square(spacing)
     assert 3 * one.mean() == pytest.approx(mean, abs=6e-7)
     assert np.sqrt(3) * one.std() == pytest.approx(sd, abs=6e-7)
@@ -59,7 +65,13 @@ def test_random_pairs_at_spacing_8_are_0_to_3_times_one_distance():
     # so 3 squares differ with (63/64)³ and 2 with 3 (63/64)² / 64
     assert moved**3 == pytest.approx(0.9539, abs=5e-5)
     assert 3 * moved**2 * (1 - moved) == pytest.approx(0.0454, abs=5e-5)
-    shares = np.bincount((distances.pair_distances(XYSquares(), n=2_000, seed=1) / C8).round().astype(int), minlength=4) / 2_000
+    shares = (
+        np.bincount(
+            (distances.pair_distances(XYSquares(), n=2_000, seed=1) / C8).round().astype(int),
+            minlength=4,
+        )
+        / 2_000
+    )
     assert shares[3] == pytest.approx(0.9539, abs=4 * np.sqrt(0.9539 * 0.0461 / 2_000))
     assert shares[2] == pytest.approx(0.0454, abs=4 * np.sqrt(0.9539 * 0.0461 / 2_000))
 
@@ -96,34 +108,44 @@ def test_correlations_along_a_factor_are_those_that_the_authors_logged(spacing):
 
 @pytest.mark.parametrize("spacing", ALONG_AND_RANDOM)
 def test_only_squares_that_never_overlap_are_adversarial(spacing):
-    found = distances.agreement(distances.traversal_matrices(XYSquares(grid_spacing=spacing), factors=["y_B"])["y_B"])
+    found = distances.agreement(
+        distances.traversal_matrices(XYSquares(grid_spacing=spacing), factors=["y_B"])["y_B"]
+    )
     assert found.adversarial == (spacing == 8)
     assert (found.linear is None) == (found.rank is None) == (spacing == 8)
 
 
 def test_box_blur_distances_grow_along_a_factor_as_published():
     matrix = distances.traversal_matrices(XYSquares(), "box-blur", factors=["x_R"])["x_R"]
-    assert matrix[0] == pytest.approx([0, 0.0313, 0.0623, 0.0933, 0.1282, 0.1593, 0.1903, 0.2213], abs=5.1e-5)
+    assert matrix[0] == pytest.approx(
+        [0, 0.0313, 0.0623, 0.0933, 0.1282, 0.1593, 0.1903, 0.2213], abs=5.1e-5
+    )
 
 
 def test_standardising_divides_squared_distances_by_the_variance():
     data = XYSquares()
-    found = distances.traversal_matrices(data, factors=["x_B"], standardise=True)["x_B"]
+    found = distances.traversal_matrices(data, factors=["x_B"], normalize=True)["x_B"]
     assert data.std[0] ** 2 == pytest.approx(0.0153846, abs=5e-8)
     assert found[0, 1:] == pytest.approx([0.67708] * 7, abs=5e-6)
-    assert distances.perceived(data, torch.tensor([0]), torch.tensor([1]), standardise=True).item() == pytest.approx(found[0, 1], rel=1e-12)
+    assert distances.perceived(
+        data, torch.tensor([0]), torch.tensor([1]), normalize=True
+    ).item() == pytest.approx(found[0, 1], rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_ground_truth_takes_lists_and_arrays_as_well(kind):
     assert distances.ground_truth(kind([[3, 1], [0, 2]]), kind([[1, 4], [0, 2]])).tolist() == [5, 0]
     # bytes are no modular numbers
-    assert distances.ground_truth(np.array([[1]], np.uint8), np.array([[3]], np.uint8)).tolist() == [2]
+    assert distances.ground_truth(
+        np.array([[1]], np.uint8), np.array([[3]], np.uint8)
+    ).tolist() == [2]
 
 
 def test_numbers_of_pairs_may_be_small_integers_of_numpy(small):
     for sampling in distances.SAMPLINGS:
-        assert len(distances.pair_distances(small, "x_R", n=np.uint8(250), sampling=sampling)) == 250
+        assert (
+            len(distances.pair_distances(small, "x_R", n=np.uint8(250), sampling=sampling)) == 250
+        )
     assert distances.published_traversals(np.uint8(183)) == 41
 
 
@@ -134,7 +156,9 @@ def test_ground_truth_is_the_l1_distance_of_factors():
 
 
 def definition(loss, a: np.ndarray, b: np.ndarray) -> float:
-    """The loss of image a as a reconstruction of image b, both (H, W, C) in [0, 1], from its definition."""
+    """The loss of image a as a reconstruction of image b, both (H, W, C) in [0, 1], from its
+    definition.
+    """
     if loss.name == "mse":
         return ((a - b) ** 2).mean()
     if loss.name == "mae":
@@ -145,17 +169,29 @@ def definition(loss, a: np.ndarray, b: np.ndarray) -> float:
     r, (height, width, _) = loss.radius, a.shape
     padded = np.pad(a - b, ((r, r), (r, r), (0, 0)))
     blurred = np.stack(
-        [[padded[i : i + 2 * r + 1, j : j + 2 * r + 1].mean((0, 1)) for j in range(width)] for i in range(height)],
+        [
+            [padded[i : i + 2 * r + 1, j : j + 2 * r + 1].mean((0, 1)) for j in range(width)]
+            for i in range(height)
+        ],
     )
     return loss.pixel_weight * ((a - b) ** 2).mean() + loss.weight * (blurred**2).mean()
 
 
 @pytest.mark.parametrize("rgb", [True, False])
 @pytest.mark.parametrize(
-    "loss", [losses.MSE(), losses.MAE(), losses.BCE(), losses.BoxBlur(radius=2), losses.BoxBlur(1, weight=0.5, pixel_weight=3.0)]
+    "loss",
+    [
+        losses.MSE(),
+        losses.MAE(),
+        losses.BCE(),
+        losses.BoxBlur(radius=2),
+        losses.BoxBlur(1, weight=0.5, pixel_weight=3.0),
+    ],
 )
 def test_exact_matrices_are_means_over_every_traversal(loss, rgb):
-    data = XYSquares(image_size=7, square_size=3, grid_spacing=2, grid_size=3, num_squares=2, rgb=rgb)
+    data = XYSquares(
+        image_size=7, square_size=3, grid_spacing=2, grid_size=3, num_squares=2, rgb=rgb
+    )
     images = data.images(torch.arange(81)).numpy() / 255
     found = distances.traversal_matrices(data, loss)
     assert list(found) == ["x_R", "y_R", "x_G", "y_G"]
@@ -164,7 +200,10 @@ def test_exact_matrices_are_means_over_every_traversal(loss, rgb):
         others = itertools.product(*(range(1 if g == f else 3) for g in range(4)))
         total = np.zeros((3, 3))
         for factors in others:
-            index = [np.ravel_multi_index((*factors[:f], v, *factors[f + 1 :]), (3,) * 4) for v in range(3)]
+            index = [
+                np.ravel_multi_index((*factors[:f], v, *factors[f + 1 :]), (3,) * 4)
+                for v in range(3)
+            ]
             total += [[definition(loss, images[i], images[j]) for j in index] for i in index]
         np.testing.assert_allclose(found[name], total / 27, rtol=1e-10, atol=1e-10)
 
@@ -182,7 +221,9 @@ def test_sampled_traversals_converge_to_the_exact_matrix():
     data = XYSquares(image_size=12, square_size=4, grid_spacing=2, grid_size=5, num_squares=1)
 
     def matrix(traversals):
-        return distances.traversal_matrices(data, losses.BoxBlur(radius=3), factors=["y_R"], traversals=traversals)["y_R"]
+        return distances.traversal_matrices(
+            data, losses.BoxBlur(radius=3), factors=["y_R"], traversals=traversals
+        )["y_R"]
 
     few, many, exact = matrix(3), matrix(2_000), matrix(None)
     np.testing.assert_allclose(many, exact, rtol=0.02)
@@ -190,7 +231,8 @@ def test_sampled_traversals_converge_to_the_exact_matrix():
     assert np.array_equal(few, matrix(3))
 
 
-# random pairs with 1/32 of them pairs of an observation with itself, as the authors' batches had: (rank, linear) without and with
+# random pairs with 1/32 of them pairs of an observation with itself, as the authors' batches had:
+# (rank, linear) without and with
 LOGGED = {"mse": ((0.23, 0.24), (0.365, 0.555)), "box-blur": ((0.93, 0.93), (0.935, 0.945))}
 
 
@@ -199,7 +241,8 @@ def test_correlations_over_random_pairs_are_those_that_the_authors_logged(loss):
     data, n = XYSquares(), 4_000 if loss == "mse" else 1_500
     without, with_self = LOGGED[loss]
     found = distances.pair_agreement(data, None, loss, n=n, seed=5)
-    # half a unit of the last digit that was logged, and 4 standard errors: .015 each for .23 and 4,000 pairs, .0035 for .93 and 1,500
+    # half a unit of the last digit that was logged, and 4 standard errors: .015 each for .23 and
+    # 4,000 pairs, .0035 for .93 and 1,500
     most = 0.065 if loss == "mse" else 0.019
     assert (found.rank, found.linear) == pytest.approx(without, abs=most)
     a = data.factors.sample_index(n, generator=torch.Generator().manual_seed(6))
@@ -229,14 +272,18 @@ def test_the_blurred_term_is_eight_times_the_pixel_term_and_weaker_at_edges():
     data = XYSquares(num_squares=1)
     blurred, pixels = losses.BoxBlur(pixel_weight=0), losses.BoxBlur(weight=0)
     index = data.factors.to_factors(torch.arange(64)).tolist()
-    a, b = torch.tensor([(i, j) for i in range(64) for j in range(64) if index[i][1] == index[j][1] and i != j]).T
-    # one square of three, standardised as a full data set's channels are
+    a, b = torch.tensor(
+        [(i, j) for i in range(64) for j in range(64) if index[i][1] == index[j][1] and i != j]
+    ).T
+    # one square of three, normalized as a full data set's channels are
     scale = 1 / XYSquares().std[0] ** 2
     term = distances.perceived(data, a, b, loss=blurred).numpy() * scale
     assert term.mean() == pytest.approx(5.53, abs=0.005)
     assert term.min() == pytest.approx(1.0, abs=0.05)
     assert term.max() == pytest.approx(17.3, abs=0.05)
-    assert distances.perceived(data, a, b, loss=pixels).numpy() * scale == pytest.approx(0.67708, abs=5e-6)
+    assert distances.perceived(data, a, b, loss=pixels).numpy() * scale == pytest.approx(
+        0.67708, abs=5e-6
+    )
     row = data.factors.to_factors(a)[:, 1].numpy()
     assert term[row == 0].mean() / term[row == 3].mean() == pytest.approx(0.59, abs=0.005)
 
@@ -274,13 +321,17 @@ def test_perceived_distances_come_in_the_order_of_the_pairs(small):
 @pytest.fixture(scope="module")
 def run():
     spec = vd.RunSpec(
-        data_options={"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}, model="mlp", latents=3, steps=5, batch=9
+        data_options={"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1},
+        model="mlp",
+        latents=3,
+        steps=5,
+        batch=9,
     )
     return vd.fit(spec, device="cpu")
 
 
 def test_levels_are_the_distances_of_inputs_means_posteriors_and_reconstructions(run):
-    found = distances.level_matrices(run, "y_R", traversals=4, seed=2)
+    found = inspect.level_matrices(run, "y_R", traversals=4, seed=2)
     assert list(found) == ["factors", "x", "z", "kl", "reconstruction"]
     space = run.data.factors
     bases = space.sample_index(4, generator=torch.Generator().manual_seed(2))
@@ -289,7 +340,10 @@ def test_levels_are_the_distances_of_inputs_means_posteriors_and_reconstructions
         index = space.traversal("y_R", base)
         x, (mean, logvar) = run.data.observations(index).double(), run.posterior(index)
         decoded = run.decode(mean).double()
-        q = [torch.distributions.Normal(m.double(), (0.5 * v.double()).exp()) for m, v in zip(mean, logvar, strict=True)]
+        q = [
+            torch.distributions.Normal(m.double(), (0.5 * v.double()).exp())
+            for m, v in zip(mean, logvar, strict=True)
+        ]
         kl = torch.distributions.kl_divergence
         for i, j in itertools.product(range(3), repeat=2):
             expected["x"][i, j] += (x[i] - x[j]).square().mean() / 4
@@ -303,29 +357,66 @@ def test_levels_are_the_distances_of_inputs_means_posteriors_and_reconstructions
 
 def test_posteriors_are_confused_as_far_as_they_overlap():
     mean = torch.tensor([[0.0, 0.0], [0.1, 0.0], [50.0, 0.0]])
-    shares = distances.confusion(mean, torch.ones(3, 2), samples=4_000)
+    shares = inspect.confusion(mean, torch.ones(3, 2), samples=4_000)
     assert shares.sum(1).tolist() == pytest.approx([1, 1, 1])
     assert shares[2].tolist() == [0, 0, 1]
-    # two Gaussians .1 apart: a sample is beyond the middle with probability Φ(-.05); standard error .008
+    # two Gaussians .1 apart: a sample is beyond the middle with probability Φ(-.05); standard error
+    # .008
     assert shares[0, 1].item() == pytest.approx(stats.norm.cdf(-0.05), abs=0.032)
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda d: distances.traversal_matrices(d, "bce", standardise=True), r"'bce' compares images in \[0, 1\]; use standardise=False"),
-        (lambda d: distances.traversal_matrices(d, "l2"), "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur"),
-        (lambda d: distances.traversal_matrices(d, factors=["z"]), "Unknown factor 'z'; choose one of: x_R, y_R, x_G, y_G"),
-        (lambda d: distances.traversal_matrices(d, traversals=0), "traversals must be a whole number of at least 1, not 0"),
-        (lambda d: distances.along(d, traversals=2, sampling="sobol"), "Unknown sampling 'sobol'; choose one of: spread, independent"),
-        (lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([0, 1])), "two lists of indices of the same length"),
-        (lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([81])), "index 81 is out of range"),
-        (lambda d: distances.pair_distances(d, n=0), "n must be a whole number of at least 1, not 0"),
+        (
+            lambda d: distances.traversal_matrices(d, "bce", normalize=True),
+            r"'bce' compares images in \[0, 1\]; use normalize=False",
+        ),
+        (
+            lambda d: distances.traversal_matrices(d, "l2"),
+            "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur",
+        ),
+        (
+            lambda d: distances.traversal_matrices(d, factors=["z"]),
+            "Unknown factor 'z'; choose one of: x_R, y_R, x_G, y_G",
+        ),
+        (
+            lambda d: distances.traversal_matrices(d, traversals=0),
+            "traversals must be a whole number of at least 1, not 0",
+        ),
+        (
+            lambda d: distances.factor_distances(d, traversals=2, sampling="sobol"),
+            "Unknown sampling 'sobol'; choose one of: spread, independent",
+        ),
+        (
+            lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([0, 1])),
+            "two lists of indices of the same length",
+        ),
+        (
+            lambda d: distances.perceived(d, torch.tensor([0]), torch.tensor([81])),
+            "index 81 is out of range",
+        ),
+        (
+            lambda d: distances.pair_distances(d, n=0),
+            "n must be a whole number of at least 1, not 0",
+        ),
         (lambda d: distances.pair_distances(d, "z"), "Unknown factor 'z'"),
-        (lambda d: distances.pair_agreement(XYSquares(grid_size=1)), "no factor of 'xysquares' has more than one value"),
-        (lambda d: distances.pair_agreement(XYSquares(num_squares=1, grid_size=2), n=2, seed=13), "none of 2 random pairs was of two diff"),
-        (lambda d: distances.pair_agreement(d, n=1), "n must be a whole number of at least 2, not 1"),
-        (lambda d: distances.agreement(np.zeros((2, 3))), r"matrix must be square with at least 2 rows, not of shape \(2, 3\)"),
+        (
+            lambda d: distances.pair_agreement(XYSquares(grid_size=1)),
+            "no factor of 'xysquares' has more than one value",
+        ),
+        (
+            lambda d: distances.pair_agreement(XYSquares(num_squares=1, grid_size=2), n=2, seed=13),
+            "none of 2 random pairs was of two diff",
+        ),
+        (
+            lambda d: distances.pair_agreement(d, n=1),
+            "n must be a whole number of at least 2, not 1",
+        ),
+        (
+            lambda d: distances.agreement(np.zeros((2, 3))),
+            r"matrix must be square with at least 2 rows, not of shape \(2, 3\)",
+        ),
         (lambda d: distances.ground_truth_matrix(0), "size must be a whole number of at least 1"),
     ],
 )

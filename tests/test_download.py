@@ -1,4 +1,6 @@
-"""Downloads end in one clear sentence or in success, and the cache never holds a file that fails its sum, whatever a server does."""
+"""Downloads end in one clear sentence or in success, and the cache never holds a file that fails
+its sum, whatever a server does.
+"""
 
 import errno
 import hashlib
@@ -11,8 +13,9 @@ import pytest
 import toy_data
 from toy_data import CONTENT, FILE, SHA256, original
 
-from vaedis import cli
-from vaedis.data import DataError, _commands, _disk, download
+from vaedis.data import DataError, commands
+from vaedis.data.originals import disk, fetch as download
+from vaedis_companion import cli
 
 CERTIFICATE = Path(__file__).parent / "self_signed.pem"
 
@@ -40,12 +43,19 @@ def fails(folder: Path, *urls: str, **options) -> str:
 
 def arrived(folder: Path) -> bool:
     """Whether the file is complete, and nothing else is left."""
-    return [path.name for path in folder.iterdir()] == [FILE] and (folder / FILE).read_bytes() == CONTENT
+    return [path.name for path in folder.iterdir()] == [FILE] and (
+        folder / FILE
+    ).read_bytes() == CONTENT
 
 
 def test_what_is_fetched_is_described(server, tmp_path):
     url = server.url("good")
-    assert fetch(tmp_path / "new" / "folder", url) == {"file": FILE, "size": len(CONTENT), "sha256": SHA256, "url": url}
+    assert fetch(tmp_path / "new" / "folder", url) == {
+        "file": FILE,
+        "size": len(CONTENT),
+        "sha256": SHA256,
+        "url": url,
+    }
     assert arrived(tmp_path / "new" / "folder")
 
 
@@ -131,7 +141,9 @@ def test_a_local_file_that_is_absurdly_large_is_not_copied(tmp_path):
     source.mkdir()
     with (source / FILE).open("wb") as file:
         file.truncate(10**12)
-    with pytest.raises(DataError, match=r"has 1,000,000,000,000 bytes, and the original at most 1,000,000,000"):
+    with pytest.raises(
+        DataError, match=r"has 1,000,000,000,000 bytes, and the original at most 1,000,000,000"
+    ):
         download.fetch(original(size=None), tmp_path / "cache", source=source)
 
 
@@ -146,7 +158,9 @@ def test_a_redirection_is_followed_and_its_body_is_not_read(server, tmp_path):
     assert arrived(tmp_path)
 
 
-@pytest.mark.parametrize(("how", "why"), [("circular", "more than 10 times"), ("to_a_file", "neither http nor https")])
+@pytest.mark.parametrize(
+    ("how", "why"), [("circular", "more than 10 times"), ("to_a_file", "neither http nor https")]
+)
 def test_a_redirection_to_nowhere(server, tmp_path, how, why):
     assert why in fails(tmp_path, server.url(how))
 
@@ -184,10 +198,14 @@ def test_tls_where_http_is_expected_ends(in_tls, tmp_path):
 
 
 def test_http_where_tls_is_expected_is_called_that(server, tmp_path):
-    assert "it does not answer in TLS" in fails(tmp_path, server.url("good").replace("http", "https"))
+    assert "it does not answer in TLS" in fails(
+        tmp_path, server.url("good").replace("http", "https")
+    )
 
 
-@pytest.mark.parametrize("answer", [b"\x15\x03\x03\x00\x02\x02\x46", b"SSH-2.0-server\r\n", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "answer", [b"\x15\x03\x03\x00\x02\x02\x46", b"SSH-2.0-server\r\n", b"x" * 100_000]
+)
 def test_what_is_no_http_is_called_that(server, tmp_path, answer):
     server.no_http = lambda request: request.wfile.write(answer)
     assert "it does not answer in HTTP" in fails(tmp_path, server.url("no_http"))
@@ -218,7 +236,7 @@ def test_a_password_is_neither_told_nor_kept(server, tmp_path, how):
 def test_a_password_is_not_part_of_the_plan(server, tmp_path, monkeypatch, capsys):
     toy_data.install(monkeypatch, tmp_path)
     source = with_password(server.url("good").removesuffix(f"/{FILE}"))
-    assert _commands.run_prepare(["toy"], source=source) == 0
+    assert commands.run_prepare(["toy"], source=source) == 0
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err
     assert "from http://127.0.0.1" in said.out
@@ -239,7 +257,9 @@ def test_a_password_is_not_part_of_the_plan(server, tmp_path, monkeypatch, capsy
         ("http://[::1", "no valid host and port"),
     ],
 )
-def test_a_source_that_makes_no_sense_is_one_sentence_without_a_password(tmp_path, monkeypatch, capsys, source, words):
+def test_a_source_that_makes_no_sense_is_one_sentence_without_a_password(
+    tmp_path, monkeypatch, capsys, source, words
+):
     toy_data.install(monkeypatch, tmp_path)
     assert cli.main(["data", "prepare", "toy", "--from", source]) == 2
     said = capsys.readouterr()
@@ -266,7 +286,9 @@ def test_a_source_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):
         return real(path, mode, **options)
 
     monkeypatch.setattr(Path, "open", denied)
-    assert "toy.bin cannot be read there (Permission denied)" in fails(tmp_path / "cache", source=tmp_path)
+    assert "toy.bin cannot be read there (Permission denied)" in fails(
+        tmp_path / "cache", source=tmp_path
+    )
 
 
 def test_nobody_listens(server, tmp_path):
@@ -327,7 +349,10 @@ def test_the_source_of_the_environment_comes_first(server, tmp_path, monkeypatch
     assert len(server.asked) == 1
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / FILE).write_bytes(CONTENT)
-    assert fetch(tmp_path / "other", server.url("good"))["url"] == (tmp_path / "source" / FILE).as_uri()
+    assert (
+        fetch(tmp_path / "other", server.url("good"))["url"]
+        == (tmp_path / "source" / FILE).as_uri()
+    )
     assert len(server.asked) == 1
 
 
@@ -344,16 +369,18 @@ def test_sizes_are_known_and_no_server_is_asked(server, tmp_path):
     assert download.remote_size(original(size=None), tmp_path) == 5
 
 
-@pytest.mark.parametrize(("said", "meant"), [("1", True), ("yes", True), ("", False), ("0", False), ("False", False)])
+@pytest.mark.parametrize(
+    ("said", "meant"), [("1", True), ("yes", True), ("", False), ("0", False), ("False", False)]
+)
 def test_offline_is_a_yes_or_a_no(monkeypatch, said, meant):
     monkeypatch.setenv("VAEDIS_OFFLINE", said)
-    assert _disk.offline() is meant
+    assert disk.offline() is meant
 
 
 def test_offline_is_nothing_else(monkeypatch):
     monkeypatch.setenv("VAEDIS_OFFLINE", "perhaps")
     with pytest.raises(ValueError, match="VAEDIS_OFFLINE must be 1 or 0, not 'perhaps'"):
-        _disk.offline()
+        disk.offline()
 
 
 @pytest.mark.parametrize(
@@ -372,8 +399,8 @@ def test_where_the_cache_is(monkeypatch, platform, variables, expected):
     monkeypatch.setenv("HOME", "/home/someone")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(_disk.sys, "platform", platform)
-    assert _disk.cache_folder() == Path(expected)
+    monkeypatch.setattr(disk.sys, "platform", platform)
+    assert disk.cache_folder() == Path(expected)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -394,7 +421,9 @@ def test_a_full_disk_is_one_sentence(server, tmp_path, monkeypatch, code):
 
 def test_a_cache_that_is_no_folder_is_one_sentence(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"Could not write toy\.bin.*Not a directory; set VAEDIS_DATA to a folder"):
+    with pytest.raises(
+        DataError, match=r"Could not write toy\.bin.*Not a directory; set VAEDIS_DATA to a folder"
+    ):
         fetch(tmp_path / "file" / "cache", server.url("good"))
 
 
@@ -407,6 +436,6 @@ def test_bars_of_progress_share_a_lock_of_this_process_only():
     """tqdm's own is held across a fork, and by a killed child for ever."""
     from tqdm import tqdm
 
-    with _disk.progress("x", 1):
-        assert tqdm.get_lock() is _disk._BAR_LOCK
-    assert isinstance(_disk._BAR_LOCK, type(threading.RLock()))
+    with disk.progress("x", 1):
+        assert tqdm.get_lock() is disk._BAR_LOCK
+    assert isinstance(disk._BAR_LOCK, type(threading.RLock()))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import vaedis as vd
+import vaedis_companion as vc
 from vaedis.data import DSprites
 
 SAMPLE = Path(__file__).with_name("data") / "dsprites_originals_400.npz"
@@ -30,7 +31,9 @@ def index():
 def wrong_pixels(path: Path) -> np.ndarray:
     """In each original of a file, how many pixels are rendered otherwise."""
     with np.load(path, allow_pickle=False) as originals:
-        rendered = DSprites(packed=False).packed_images(torch.from_numpy(originals["index"])).numpy()
+        rendered = (
+            DSprites(packed=False).packed_images(torch.from_numpy(originals["index"])).numpy()
+        )
         return ONES[rendered ^ originals["imgs_packed"]].sum(1)
 
 
@@ -50,17 +53,30 @@ def test_of_20000_originals_at_most_five_differ_by_one_pixel_each():
 
 def test_constants_of_the_whole_set_are_the_published_ones(packed):
     every = torch.arange(len(packed))
-    area = np.concatenate([ONES[packed.packed_images(part).numpy()].sum(1) for part in every.split(16_384)]) / 4096
+    area = (
+        np.concatenate(
+            [ONES[packed.packed_images(part).numpy()].sum(1) for part in every.split(16_384)]
+        )
+        / 4096
+    )
     assert area.mean() == pytest.approx(packed.mean[0], abs=1e-7)
     assert np.sqrt(area * (1 - area) * 4096 / 4095).mean() == pytest.approx(packed.std[0], abs=1e-7)
-    lines = [line for line in vd.results.published("table_a2_normalisation") if line["dataset"] == "dsprites"]
-    assert [(line["mean"], line["std"]) for line in lines] == [pytest.approx((packed.mean[0], packed.std[0]), abs=1e-12)]
+    lines = [
+        line
+        for line in vc.published.table("table_a2_normalisation")
+        if line["dataset"] == "dsprites"
+    ]
+    assert [(line["mean"], line["std"]) for line in lines] == [
+        pytest.approx((packed.mean[0], packed.std[0]), abs=1e-12)
+    ]
 
 
 def test_mean_areas_of_the_largest_sprites(packed):
     factors = packed.factors
     for shape, area in enumerate((368.7, 289.3, 224.5)):
-        first, last = (factors.to_index(torch.tensor([shape, 5, o, p, p])) for o, p in ((0, 0), (39, 31)))
+        first, last = (
+            factors.to_index(torch.tensor([shape, 5, o, p, p])) for o, p in ((0, 0), (39, 31))
+        )
         images = packed.packed_images(torch.arange(first, last + 1)).numpy()
         assert ONES[images].sum(1).mean() == pytest.approx(area, abs=0.5)
 
@@ -71,7 +87,9 @@ def test_images_are_zeros_and_255s_of_height_width_channels(index):
     assert x.shape == (1_000, 64, 64, 1)
     assert x.dtype == torch.uint8
     assert set(x.unique().tolist()) == {0, 255}
-    assert np.array_equal(np.packbits(x.flatten(1).numpy() > 0, axis=1), data.packed_images(index).numpy())
+    assert np.array_equal(
+        np.packbits(x.flatten(1).numpy() > 0, axis=1), data.packed_images(index).numpy()
+    )
     assert data.images(index[:0]).shape == (0, 64, 64, 1)
 
 
@@ -109,15 +127,17 @@ def test_a_whole_turn_is_the_same_image():
     assert len(turns.unique(dim=0)) == 39
 
 
-@pytest.mark.parametrize("standardise", [True, False])
-def test_observations_are_the_images_channels_first_in_either_layout(packed, index, standardise):
+@pytest.mark.parametrize("normalize", [True, False])
+def test_observations_are_the_images_channels_first_in_either_layout(packed, index, normalize):
     for data in (packed, DSprites(packed=False)):
         x = data.images(index).numpy() / 255
-        expected = ((x - data.mean[0]) / data.std[0] if standardise else x).transpose(0, 3, 1, 2)
+        expected = ((x - data.mean[0]) / data.std[0] if normalize else x).transpose(0, 3, 1, 2)
         for channels_last in (False, True):
-            found = data.observations(index, standardise=standardise, channels_last=channels_last)
+            found = data.observations(index, normalize=normalize, channels_last=channels_last)
             assert found.dtype == torch.float32
-            assert found.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+            assert found.is_contiguous(
+                memory_format=torch.channels_last if channels_last else torch.contiguous_format
+            )
             np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -140,9 +160,14 @@ def test_images_are_kept_once_as_many_were_rendered_as_there_are(packed, index):
 def test_options_that_do_not_exist_or_fit_are_one_clear_sentence():
     with pytest.raises(ValueError, match="packed must be True, False or None, not 'yes'"):
         vd.load("dsprites", packed="yes")
-    with pytest.raises(ValueError, match="Unknown option 'visibility' of data set 'dsprites'; it takes: in_memory, packed"):
+    with pytest.raises(
+        ValueError,
+        match="Unknown option 'visibility' of data set 'dsprites'; it takes: in_memory, packed",
+    ):
         vd.load("dsprites", visibility=1)
-    with pytest.raises(ValueError, match="index 737280 is out of range; there are 737280 observations"):
+    with pytest.raises(
+        ValueError, match="index 737280 is out of range; there are 737280 observations"
+    ):
         vd.load("dsprites").packed_images(torch.tensor([737_280]))
 
 

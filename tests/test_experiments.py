@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import vaedis as vd
-from vaedis import experiments, results
-from vaedis.experiments import PROFILES, RunSpec, profile
+from vaedis import spec as experiments
+from vaedis.spec import RunSpec
+from vaedis_companion import grids, store as results
+from vaedis_companion.grids import PROFILES, profile
 
 BETAS = (1e-4, 3.16e-4, 1e-3, 3.16e-3, 1e-2, 3.16e-2, 0.1, 0.316, 1.0)
 # (z, channels): the factor, and beta as a weight of sums for each of BETAS, at 64×64 pixels
@@ -26,7 +28,9 @@ BETA_SUM = {
 @pytest.mark.parametrize(("latents", "channels"), BETA_SUM)
 def test_beta_as_a_weight_of_sums_is_that_of_the_normalisation_table(latents, channels):
     factor, expected = BETA_SUM[latents, channels]
-    assert RunSpec(beta=1.0, latents=latents).beta_sum((64, 64, channels)) == pytest.approx(factor, abs=0.05)
+    assert RunSpec(beta=1.0, latents=latents).beta_sum((64, 64, channels)) == pytest.approx(
+        factor, abs=0.05
+    )
     for beta, value in zip(BETAS, expected, strict=True):
         # the table has three digits, or three after the point
         found = RunSpec(beta=beta, latents=latents).beta_sum((64, 64, channels))
@@ -34,9 +38,12 @@ def test_beta_as_a_weight_of_sums_is_that_of_the_normalisation_table(latents, ch
 
 
 def test_a_key_stays_what_it_was():
-    # stored runs are found by these; if one changes on purpose, experiments.MEANING must be raised and the runs made anew
+    # stored runs are found by these; if one changes on purpose, experiments.MEANING must be raised
+    # and the runs made anew
     assert RunSpec().key == "cbf62e4384d74986"
-    shown = RunSpec(data_options={"grid_spacing": 1}, framework="beta-vae", beta=0.00316, steps=2_000, batch=64)
+    shown = RunSpec(
+        data_options={"grid_spacing": 1}, framework="beta-vae", beta=0.00316, steps=2_000, batch=64
+    )
     assert shown.key == "6ac594c682994d2c"
 
 
@@ -52,7 +59,7 @@ def test_the_keys_of_committed_runs_are_those_of_their_specifications(experiment
     rows = results.Store().rows(experiment, "laptop")
     assert rows
     assert [results.spec_of(row).key for row in rows] == [row["key"] for row in rows]
-    assert {row["key"] for row in rows} <= {spec.key for spec in experiments.grid(experiment, "laptop")}
+    assert {row["key"] for row in rows} <= {spec.key for spec in grids.grid(experiment, "laptop")}
 
 
 CHANGES = {
@@ -71,7 +78,7 @@ CHANGES = {
     "pairs": "paper-text",
     "model": "mlp",
     "model_options": {"padding": 1},
-    "standardise": False,
+    "normalize": False,
     "seed": 1,
 }
 
@@ -88,7 +95,7 @@ def test_every_field_has_a_part_in_the_key():
     [
         ({}, {"average": "published"}),
         ({}, {"pairs": "paper-text"}),
-        ({"loss": "bce"}, {"standardise": False}),
+        ({"loss": "bce"}, {"normalize": False}),
         ({"beta": 0.0}, {"warmup": 5}),
         ({}, {"data_options": {"distance_options": {"radius": 3.0}}}),
     ],
@@ -120,11 +127,22 @@ def test_options_cannot_be_changed_behind_the_key():
         lambda o: o["inner"].__setitem__("a", 2),
         lambda o: o["inner"].__delitem__("a"),
     ):
-        with pytest.raises(TypeError, match="the options of a RunSpec cannot be changed; make another by replace"):
+        with pytest.raises(
+            TypeError, match="the options of a RunSpec cannot be changed; make another by replace"
+        ):
             change(spec.model_options)
     assert not hasattr(spec.model_options["hidden"], "append")
-    assert spec.key == key == RunSpec(model="mlp", model_options={"hidden": [3, [4, 5]], "inner": {"a": 1}}).key
-    for same in (copy.copy(spec), copy.deepcopy(spec), pickle.loads(pickle.dumps(spec)), RunSpec(**json.loads(json.dumps(spec.to_dict())))):
+    assert (
+        spec.key
+        == key
+        == RunSpec(model="mlp", model_options={"hidden": [3, [4, 5]], "inner": {"a": 1}}).key
+    )
+    for same in (
+        copy.copy(spec),
+        copy.deepcopy(spec),
+        pickle.loads(pickle.dumps(spec)),
+        RunSpec(**json.loads(json.dumps(spec.to_dict()))),
+    ):
         assert same == spec
         assert same.key == key
         assert hash(same.model_options) == hash(spec.model_options)
@@ -167,7 +185,10 @@ def test_a_specification_is_a_value():
         ({"beta": "0.1"}, "beta must be a finite number of at least 0, not '0.1'"),
         ({"lr": 0}, "lr must be above 0, not 0"),
         ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
-        ({"warmup": 5, "steps": 4}, "warmup must be at most steps = 4, not 5, or beta never reaches its value"),
+        (
+            {"warmup": 5, "steps": 4},
+            "warmup must be at most steps = 4, not 5, or beta never reaches its value",
+        ),
         ({"warmup": -1}, "warmup must be a whole number of at least 0, not -1"),
         ({"batch": 0}, "batch must be a whole number of at least 1, not 0"),
         ({"latents": 0}, "latents must be a whole number of at least 1, not 0"),
@@ -183,25 +204,33 @@ def test_values_that_do_not_exist_or_fit_are_one_clear_sentence(changes, says):
 
 
 def test_figure_6_has_the_160_runs_of_table_a4():
-    grid = experiments.grid("fig6", "paper")
+    grid = grids.grid("fig6", "paper")
     assert len({s.key for s in grid}) == len(grid) == 160
     assert {s.beta for s in grid} == {0.000316, 0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0}
     assert Counter(s.latents for s in grid) == {9: 80, 25: 80}
     assert Counter(s.framework for s in grid) == {"beta-vae": 80, "ada-gvae": 80}
-    assert Counter(s.data for s in grid) == dict.fromkeys(("xysquares", "smallnorb", "cars3d", "shapes3d", "dsprites"), 32)
-    assert {(s.steps, s.batch, s.lr, s.loss, s.standardise) for s in grid} == {(115_200, 256, 1e-3, "mse", True)}
+    assert Counter(s.data for s in grid) == dict.fromkeys(
+        ("xysquares", "smallnorb", "cars3d", "shapes3d", "dsprites"), 32
+    )
+    assert {(s.steps, s.batch, s.lr, s.loss, s.normalize) for s in grid} == {
+        (115_200, 256, 1e-3, "mse", True)
+    }
 
 
 def test_smaller_profiles_run_figure_6_twice_at_one_beta_on_data_that_is_made_here():
-    grid = experiments.grid("fig6", "laptop")
+    grid = grids.grid("fig6", "laptop")
     assert len({s.key for s in grid}) == len(grid) == 20
     assert {(s.beta, s.latents) for s in grid} == {(0.001, 9)}
-    assert Counter((s.data, s.framework) for s in grid) == {(d, f): 2 for d in experiments._MADE for f in experiments.FRAMEWORKS}
+    assert Counter((s.data, s.framework) for s in grid) == {
+        (d, f): 2 for d in grids._MADE for f in experiments.FRAMEWORKS
+    }
 
 
-@pytest.mark.parametrize(("name", "others"), [("laptop", {"rendered", "stand-in"}), ("paper", {"original"})])
+@pytest.mark.parametrize(
+    ("name", "others"), [("laptop", {"rendered", "stand-in"}), ("paper", {"original"})]
+)
 def test_figure_6_says_where_its_images_come_from(name, others):
-    grid = experiments.grid("fig6", name)
+    grid = grids.grid("fig6", name)
     assert {s.data_options.get("origin") for s in grid if s.data != "xysquares"} == others
     assert {s.data_options["grid_spacing"] for s in grid if s.data == "xysquares"} == {8}
     for s in grid:
@@ -210,73 +239,98 @@ def test_figure_6_says_where_its_images_come_from(name, others):
 
 
 def test_the_study_of_averaging_changes_nothing_but_the_averaging():
-    ada = {s.key for s in experiments.grid("fig9", "laptop") if s.framework == "ada-gvae"}
-    grid = experiments.grid("averaging", "laptop")
+    ada = {s.key for s in grids.grid("fig9", "laptop") if s.framework == "ada-gvae"}
+    grid = grids.grid("averaging", "laptop")
     assert {s.average for s in grid} == {"published"}
     assert {s.replace(average="mean").key for s in grid} == ada
     assert [s.data_options["grid_spacing"] for s in grid[:4]] == [1, 8, 2, 4]
 
 
 def test_the_study_of_beta_has_every_beta_of_table_a4_from_the_middle_outwards():
-    grid = experiments.grid("beta", "laptop")
+    grid = grids.grid("beta", "laptop")
     assert len({s.key for s in grid}) == len(grid) == 2 * 2 * 8
     assert [s.beta for s in grid[:6:2]] == [0.0316, 0.01, 0.1]
-    assert {s.beta for s in grid} == {s.beta for s in experiments.grid("fig6", "paper")}
+    assert {s.beta for s in grid} == {s.beta for s in grids.grid("fig6", "paper")}
     assert {(s.framework, s.latents, s.steps) for s in grid} == {("beta-vae", 9, 2_000)}
 
 
 def test_the_study_of_warm_up_is_that_of_beta_with_a_beta_that_grows_over_half_of_the_steps():
-    grid = experiments.grid("warmup", "laptop")
+    grid = grids.grid("warmup", "laptop")
     assert {s.warmup for s in grid} == {1_000}
-    assert {s.replace(warmup=0).key for s in grid} == {s.key for s in experiments.grid("beta", "laptop") if s.beta >= 0.00316}
+    assert {s.replace(warmup=0).key for s in grid} == {
+        s.key for s in grids.grid("beta", "laptop") if s.beta >= 0.00316
+    }
 
 
 def test_the_study_of_limits_warms_up_for_longer_than_that_of_warm_up():
-    grid = experiments.grid("limits", "laptop")
-    assert {(s.steps, s.warmup, s.data_options["grid_spacing"]) for s in grid} == {(8_000, 4_000, 8)}
+    grid = grids.grid("limits", "laptop")
+    assert {(s.steps, s.warmup, s.data_options["grid_spacing"]) for s in grid} == {
+        (8_000, 4_000, 8)
+    }
     assert {s.beta for s in grid} == {0.1, 0.316, 1.0}
 
 
 def test_longer_runs_are_those_of_figure_11_and_of_a_middle_spacing_with_four_times_the_steps():
-    grid = experiments.grid("longer", "laptop")
+    grid = grids.grid("longer", "laptop")
     assert {s.steps for s in grid} == {8_000}
     assert {s.seed for s in grid} == {0, 1, 2}
-    of_figure_11 = {s.key for s in experiments.grid("fig11", "laptop") if s.seed < 3}
+    of_figure_11 = {s.key for s in grids.grid("fig11", "laptop") if s.seed < 3}
     others = [s for s in grid if s.replace(steps=2_000).key not in of_figure_11]
     assert len(grid) - len(others) == len(of_figure_11)
-    assert {(s.framework, s.data_options["grid_spacing"], s.beta, s.latents) for s in others} == {("ada-gvae", 4, 0.001, 9)}
-    assert {s.replace(steps=2_000).key for s in others} <= {s.key for s in experiments.grid("fig9", "laptop")}
+    assert {(s.framework, s.data_options["grid_spacing"], s.beta, s.latents) for s in others} == {
+        ("ada-gvae", 4, 0.001, 9)
+    }
+    assert {s.replace(steps=2_000).key for s in others} <= {
+        s.key for s in grids.grid("fig9", "laptop")
+    }
 
 
 def test_figure_9_shows_80_runs_with_the_betas_that_the_figure_selects():
-    grid = experiments.grid("fig9", "paper")
+    grid = grids.grid("fig9", "paper")
     assert len({s.key for s in grid}) == len(grid) == 80
     assert Counter(s.data_options["grid_spacing"] for s in grid) == dict.fromkeys(range(1, 9), 10)
     assert Counter(s.seed for s in grid) == dict.fromkeys(range(5), 16)
     for s in grid:
         near = s.data_options["grid_spacing"] in (1, 2)
         assert s.beta == (0.00316 if s.framework == "beta-vae" and near else 0.001)
-        assert (s.latents, s.steps, s.batch, s.loss, s.average, s.pairs) == (9, 57_600, 256, "mse", "mean", "paper-code")
+        assert (s.latents, s.steps, s.batch, s.loss, s.average, s.pairs) == (
+            9,
+            57_600,
+            256,
+            "mse",
+            "mean",
+            "paper-code",
+        )
 
 
 def test_figure_11_pools_both_betas_of_both_losses_in_40_runs():
-    grid = experiments.grid("fig11", "paper")
+    grid = grids.grid("fig11", "paper")
     assert len({s.key for s in grid}) == len(grid) == 40
     cells = Counter((s.loss, s.beta, s.framework) for s in grid)
-    assert cells == {(loss, beta, f): 5 for loss in ("mse", "box-blur") for beta in (0.0001, 0.0316) for f in experiments.FRAMEWORKS}
-    assert {(s.latents, s.steps, s.batch, s.data_options["grid_spacing"]) for s in grid} == {(25, 57_600, 256, 8)}
+    assert cells == {
+        (loss, beta, f): 5
+        for loss in ("mse", "box-blur")
+        for beta in (0.0001, 0.0316)
+        for f in experiments.FRAMEWORKS
+    }
+    assert {(s.latents, s.steps, s.batch, s.data_options["grid_spacing"]) for s in grid} == {
+        (25, 57_600, 256, 8)
+    }
 
 
 def test_smaller_profiles_run_each_loss_of_figure_11_with_the_beta_that_suits_it():
     for name in ("smoke", "laptop"):
-        assert {(s.loss, s.beta) for s in experiments.grid("fig11", name)} == {("mse", 0.0001), ("box-blur", 0.0316)}
+        assert {(s.loss, s.beta) for s in grids.grid("fig11", name)} == {
+            ("mse", 0.0001),
+            ("box-blur", 0.0316),
+        }
 
 
 @pytest.mark.parametrize("name", PROFILES)
-@pytest.mark.parametrize("experiment", experiments.GRIDS)
+@pytest.mark.parametrize("experiment", grids.GRIDS)
 def test_every_cell_comes_once_before_any_second_repeat(experiment, name):
-    seeds = [s.seed for s in experiments.grid(experiment, name)]
-    cells = [s.replace(seed=0).key for s in experiments.grid(experiment, name)]
+    seeds = [s.seed for s in grids.grid(experiment, name)]
+    cells = [s.replace(seed=0).key for s in grids.grid(experiment, name)]
     assert seeds == sorted(seeds)
     once = len(set(cells))
     assert len(cells) % once == 0
@@ -285,18 +339,19 @@ def test_every_cell_comes_once_before_any_second_repeat(experiment, name):
 
 
 def test_a_grid_is_that_of_a_profile_given_by_name_or_as_it_is(monkeypatch):
-    assert experiments.grid("fig9", "laptop") == experiments.grid("fig9", PROFILES["laptop"])
+    assert grids.grid("fig9", "laptop") == grids.grid("fig9", PROFILES["laptop"])
     monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
-    assert experiments.grid("fig9") == experiments.grid("fig9", "laptop")
+    assert grids.grid("fig9") == grids.grid("fig9", "laptop")
     with pytest.raises(
-        ValueError, match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup, limits, longer"
+        ValueError,
+        match="Unknown experiment 'fig7'; choose one of: fig6, fig9, fig11, averaging, beta, warmup, limits, longer",
     ):
-        experiments.grid("fig7")
+        grids.grid("fig7")
 
 
 def test_whether_images_are_standardised_is_said_by_a_bool():
-    with pytest.raises(ValueError, match="standardise must be True or False, not 1"):
-        RunSpec(standardise=1)
+    with pytest.raises(ValueError, match="normalize must be True or False, not 1"):
+        RunSpec(normalize=1)
 
 
 def test_a_profile_is_the_argument_then_the_environment_then_smoke(monkeypatch):
@@ -307,7 +362,10 @@ def test_a_profile_is_the_argument_then_the_environment_then_smoke(monkeypatch):
     monkeypatch.setenv("VAEDIS_PROFILE", "")
     assert profile().name == "smoke"
     for wrong in ("big", "Smoke"):
-        with pytest.raises(ValueError, match=f"Unknown profile '{wrong}'; choose one of: smoke, laptop, settings, long, paper"):
+        with pytest.raises(
+            ValueError,
+            match=f"Unknown profile '{wrong}'; choose one of: smoke, laptop, settings, long, paper",
+        ):
             profile(wrong)
     monkeypatch.setenv("VAEDIS_PROFILE", "big")
     with pytest.raises(ValueError, match="Unknown profile 'big'"):
@@ -316,42 +374,69 @@ def test_a_profile_is_the_argument_then_the_environment_then_smoke(monkeypatch):
 
 def test_the_paper_profile_is_table_a4():
     paper = PROFILES["paper"]
-    assert (paper.steps, paper.long_steps, paper.batch, paper.repeats, paper.protocol) == (57_600, 115_200, 256, 5, "full")
+    assert (paper.steps, paper.long_steps, paper.batch, paper.repeats, paper.protocol) == (
+        57_600,
+        115_200,
+        256,
+        5,
+        "full",
+    )
     assert sorted(paper.spacings) == list(range(1, 9))
 
 
 def test_equal_specifications_have_one_key_however_their_numbers_are_given():
-    spec = RunSpec(beta=1.0, steps=8, data_options={"grid_spacing": 4}, loss="box-blur", loss_options={"weight": 49.0})
-    same = RunSpec(beta=1, steps=np.int64(8), data_options={"grid_spacing": np.int64(4)}, loss="box-blur", loss_options={"weight": 49})
+    spec = RunSpec(
+        beta=1.0,
+        steps=8,
+        data_options={"grid_spacing": 4},
+        loss="box-blur",
+        loss_options={"weight": 49.0},
+    )
+    same = RunSpec(
+        beta=1,
+        steps=np.int64(8),
+        data_options={"grid_spacing": np.int64(4)},
+        loss="box-blur",
+        loss_options={"weight": 49},
+    )
     assert same == spec
     assert same.key == spec.key
     assert (type(same.beta), type(same.steps)) == (float, int)
     assert spec.replace(loss_options={"weight": 49.5}).key != spec.key
-    assert spec.replace(model="mlp", model_options={"hidden": [8]}).key == spec.replace(model="mlp", model_options={"hidden": (8.0,)}).key
+    assert (
+        spec.replace(model="mlp", model_options={"hidden": [8]}).key
+        == spec.replace(model="mlp", model_options={"hidden": (8.0,)}).key
+    )
 
 
 def test_the_plan_has_each_run_of_its_experiments_once_and_in_their_tables():
     scale = PROFILES["long"]
-    plan = experiments.grid("plan", "long")
+    plan = grids.grid("plan", "long")
     keys = [spec.key for spec in plan]
     assert len(set(keys)) == len(keys)
-    near = [s for s in experiments.grid("averaging", "long") if s.data_options["grid_spacing"] in (1, 2, 4)]
-    parts = {name: experiments.grid(name, "long") for name in ("fig9", "fig11", "low_beta")} | {"averaging": near}
+    near = [
+        s for s in grids.grid("averaging", "long") if s.data_options["grid_spacing"] in (1, 2, 4)
+    ]
+    parts = {name: grids.grid(name, "long") for name in ("fig9", "fig11", "low_beta")} | {
+        "averaging": near
+    }
     for name, specs in parts.items():
-        assert [experiments.home("plan", spec, scale) for spec in specs] == [name] * len(specs)
+        assert [grids.home("plan", spec, scale) for spec in specs] == [name] * len(specs)
     assert set(keys) == {spec.key for specs in parts.values() for spec in specs}
     assert all(spec.steps == 57_600 and spec.batch == 64 for spec in plan)
     first = [(s.framework, s.data_options["grid_spacing"], s.latents, s.seed) for s in plan[:4]]
     assert first == [("ada-gvae", spacing, 9, 0) for spacing in (1, 4, 8, 2)]
     assert {s.latents for s in plan[4:8]} == {25}
     assert [s.seed for s in plan] == sorted(s.seed for s in plan)
-    assert experiments.home("fig9", plan[4], scale) == "fig9"
+    assert grids.home("fig9", plan[4], scale) == "fig9"
 
 
 def test_the_settings_profile_has_those_of_table_a4_on_data_that_is_no_stand_in():
-    grid = experiments.grid("fig6", "settings")
+    grid = grids.grid("fig6", "settings")
     assert len(grid) == 96
-    assert {(s.beta, s.latents) for s in grid} == {(s.beta, s.latents) for s in experiments.grid("fig6", "paper")}
+    assert {(s.beta, s.latents) for s in grid} == {
+        (s.beta, s.latents) for s in grids.grid("fig6", "paper")
+    }
     assert {s.data for s in grid} == {"xysquares", "dsprites", "shapes3d"}
     assert "stand-in" not in {s.data_options.get("origin") for s in grid}
 
@@ -363,7 +448,10 @@ def test_the_settings_profile_has_those_of_table_a4_on_data_that_is_no_stand_in(
         ({"model_options": {"a": [{2: 1}]}}, "the names in model_options must be text, not 2"),
         ({"data_options": None}, "data_options must be a mapping from names to values, not None"),
         ({"loss_options": [1]}, r"loss_options must be a mapping from names to values, not \[1\]"),
-        ({"data": 3}, r"data must be the name of a data set, not a int; give your own as in fit\(spec, data=mine\)"),
+        (
+            {"data": 3},
+            r"data must be the name of a data set, not a int; give your own as in fit\(spec, data=mine\)",
+        ),
         ({"loss": None}, "loss must be the name of a loss or a Loss, not None"),
     ],
 )

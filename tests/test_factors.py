@@ -1,6 +1,7 @@
 """Factor spaces: index arithmetic, and the distributions of what is drawn.
 
-Draws are checked by chi-square statistics of fixed seeds: with the right distribution a statistic stays below the stated quantile of .999.
+Draws are checked by chi-square statistics of fixed seeds: with the right distribution a statistic
+stays below the stated quantile of .999.
 """
 
 import itertools
@@ -16,7 +17,9 @@ from vaedis.data import Coordinates
 from vaedis.factors import FactorSpace
 
 XYSQUARES = FactorSpace(("x_R", "y_R", "x_G", "y_G", "x_B", "y_B"), (8,) * 6)
-spaces = st.lists(st.integers(1, 6), min_size=1, max_size=5).map(lambda sizes: FactorSpace([f"f{i}" for i in range(len(sizes))], sizes))
+spaces = st.lists(st.integers(1, 6), min_size=1, max_size=5).map(
+    lambda sizes: FactorSpace([f"f{i}" for i in range(len(sizes))], sizes)
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -48,7 +51,9 @@ def test_observations_are_numbered_in_c_order(space):
 
 @given(st.data())
 def test_index_and_factors_are_inverse_for_large_spaces_too(data):
-    index = torch.tensor(data.draw(st.lists(st.integers(0, XYSQUARES.size - 1), min_size=1, max_size=9)))
+    index = torch.tensor(
+        data.draw(st.lists(st.integers(0, XYSQUARES.size - 1), min_size=1, max_size=9))
+    )
     assert torch.equal(XYSQUARES.to_index(XYSQUARES.to_factors(index)), index)
 
 
@@ -100,7 +105,9 @@ def test_bases_that_are_spread_come_with_every_value_of_every_other_factor_equal
     # another draw is another one, and fixed by the generator alone
     assert not torch.equal(first, second)
     torch.manual_seed(3)
-    assert torch.equal(first, space.spread_bases("b", 32, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(
+        first, space.spread_bases("b", 32, generator=torch.Generator().manual_seed(1))
+    )
 
 
 def test_a_base_that_is_spread_is_any_traversal_with_the_same_chance():
@@ -109,7 +116,8 @@ def test_a_base_that_is_spread_is_any_traversal_with_the_same_chance():
     drawn = torch.cat([space.spread_bases("b", 4, generator=generator) for _ in range(1_500)])
     counts = torch.bincount(drawn, minlength=30)[space.traversal_bases("b")]
     assert counts.sum() == 6_000
-    # points of one set avoid each other, so that counts vary by less than those of independent draws
+    # points of one set avoid each other, so that counts vary by less than those of independent
+    # draws
     assert (counts - 1_000).abs().max() < 4 * math.sqrt(1_000 * 5 / 6)
 
 
@@ -150,7 +158,9 @@ def pairs(space, rule, n=60_000, seed=0):
 
 
 def published_k(F: int) -> dict[int, float]:
-    """P(k) of the authors' sampler: k' uniform in 1 … F-1, then k = 1 or k' with probability one half each."""
+    """P(k) of the authors' sampler: k' uniform in 1 … F-1, then k = 1 or k' with probability one
+    half each.
+    """
     return {k: 0.5 * (k == 1) + 0.5 / (F - 1) for k in range(1, F)}
 
 
@@ -167,8 +177,12 @@ def test_the_published_rule_is_heavy_on_one_factor():
 def test_published_pairs_differ_in_as_many_factors_as_redrawing_k_of_them_gives(F, size):
     space = FactorSpace([f"f{i}" for i in range(F)], [size] * F)
     first, second = pairs(space, "paper-code")
-    # k factors are drawn anew over all their values, so each of them differs with probability 1 - 1/size
-    expected = {j: sum(p * stats.binom.pmf(j, k, 1 - 1 / size) for k, p in published_k(F).items()) for j in range(F)}  # never all F
+    # k factors are drawn anew over all their values, so each of them differs with probability 1 -
+    # 1/size
+    expected = {
+        j: sum(p * stats.binom.pmf(j, k, 1 - 1 / size) for k, p in published_k(F).items())
+        for j in range(F)
+    }  # never all F
     assert_distributed((first != second).sum(-1).numpy(), expected)
 
 
@@ -199,7 +213,9 @@ def test_pairs_as_the_papers_text_has_them_change_to_any_other_value():
     for f, size in enumerate((3, 4, 5)):
         step = (second[:, f] - first[:, f]) % size
         # each factor is chosen with probability E[k] / F = 2/3
-        assert_distributed(step.numpy(), {0: 1 / 3, **{d: 2 / 3 / (size - 1) for d in range(1, size)}})
+        assert_distributed(
+            step.numpy(), {0: 1 / 3, **{d: 2 / 3 / (size - 1) for d in range(1, size)}}
+        )
 
 
 @pytest.mark.parametrize("rule", ["paper-code", "paper-text"])
@@ -228,8 +244,14 @@ def test_traversal_pairs_differ_in_their_factor_alone_and_are_uniform():
         (lambda s: s.to_index(torch.tensor([[-1, 0]])), "factor 'a' is -1; it runs from 0 to 1"),
         (lambda s: s.to_index(torch.tensor([[0, 0, 0]])), r"must have 2 columns \(a, b\)"),
         (lambda s: s.to_index(torch.tensor(1)), r"must have 2 columns \(a, b\)"),
-        (lambda s: s.to_index(torch.tensor([[0.5, 1.0]])), "factors must be of an integer type, not torch.float32"),
-        (lambda s: s.to_factors(torch.tensor([6])), "index 6 is out of range; there are 6 observations"),
+        (
+            lambda s: s.to_index(torch.tensor([[0.5, 1.0]])),
+            "factors must be of an integer type, not torch.float32",
+        ),
+        (
+            lambda s: s.to_factors(torch.tensor([6])),
+            "index 6 is out of range; there are 6 observations",
+        ),
         (lambda s: s.to_factors(torch.tensor([-1])), "index -1 is out of range"),
         (lambda s: s.to_factors(torch.tensor([1.0])), "an index must be of an integer type"),
         (lambda s: s.traversal("b", 6), "index 6 is out of range"),
@@ -239,12 +261,18 @@ def test_traversal_pairs_differ_in_their_factor_alone_and_are_uniform():
         (lambda s: s.position(0.5), "Factor 0.5 is out of range"),
         (lambda s: s.sample(-1), "n must be a whole number of at least 0, not -1"),
         (lambda s: s.sample_pairs(torch.tensor([6])), "index 6 is out of range"),
-        (lambda s: s.sample_pairs(torch.tensor([0]), rule="other"), "choose one of: paper-code, paper-text"),
+        (
+            lambda s: s.sample_pairs(torch.tensor([0]), rule="other"),
+            "choose one of: paper-code, paper-text",
+        ),
         (lambda s: FactorSpace("a", (1,)).sample_traversal_pairs("a", 1), "has one value only"),
         (lambda s: FactorSpace("ab", (1,)), "the same length of at least 1, not 2 and 1"),
         (lambda s: FactorSpace("", ()), "the same length of at least 1, not 0 and 0"),
         (lambda s: FactorSpace("aa", (1, 2)), "must differ from each other"),
-        (lambda s: FactorSpace("ab", (1, 0)), "the size of factor 'b' must be a whole number of at least 1, not 0"),
+        (
+            lambda s: FactorSpace("ab", (1, 0)),
+            "the size of factor 'b' must be a whole number of at least 1, not 0",
+        ),
     ],
 )
 def test_what_is_out_of_range_or_unknown_is_one_clear_sentence(call, says):
@@ -267,9 +295,14 @@ def test_the_size_is_the_product_of_sizes():
 def test_factors_to_run_over_may_be_named_as_well_as_numbered():
     space = FactorSpace(("r", "c", "d"), (2, 3, 4))
     for named, numbered in ((["c"], [1]), (["d", "c"], [1, 2]), ("d", [2]), (["r", 2, "d"], [2])):
-        assert torch.equal(space.traversal_bases("r", vary=named), space.traversal_bases("r", vary=numbered))
+        assert torch.equal(
+            space.traversal_bases("r", vary=named), space.traversal_bases("r", vary=numbered)
+        )
     assert space.traversal_bases("r", vary=["c"]).tolist() == [0, 4, 8]
-    for wrong, says in ((["x"], "Unknown factor 'x'; choose one of: r, c, d"), ([3], "Factor 3 is out of range")):
+    for wrong, says in (
+        (["x"], "Unknown factor 'x'; choose one of: r, c, d"),
+        ([3], "Factor 3 is out of range"),
+    ):
         with pytest.raises(ValueError, match=says):
             space.traversal_bases("r", vary=wrong)
 
@@ -280,7 +313,11 @@ def test_an_index_of_another_shape_than_a_list_is_refused_in_one_sentence(shape,
     mended = r"index\.flatten\(\)" if shape else r"a list of it, \[index\]"
     says = rf"an index must be one list, of shape \(n,\), not of shape .*; give {mended}\."
     for data in (tiny, *listed, Coordinates(tiny)):
-        calls = [data.observations] if isinstance(data, Coordinates) else [data.images, data.observations]
+        calls = (
+            [data.observations]
+            if isinstance(data, Coordinates)
+            else [data.images, data.observations]
+        )
         for call in calls:
             with pytest.raises(ValueError, match=says):
                 call(index)

@@ -1,4 +1,6 @@
-"""Whatever call to the disk fails, what is stored is the old state or the new one, and the next try mends the rest."""
+"""Whatever call to the disk fails, what is stored is the old state or the new one, and the next try
+mends the rest.
+"""
 
 import json
 import shutil
@@ -10,9 +12,12 @@ import torch
 import toy_data
 from failing import fail_each
 
-from vaedis import _checkpoint, _runs, results
-from vaedis.data import DataError, XYSquares, _prepare
-from vaedis.experiments import RunSpec
+from vaedis.data import DataError, XYSquares
+from vaedis.data.originals import prepare
+from vaedis.spec import RunSpec
+from vaedis.training import checkpoint
+from vaedis_companion import store as results
+from vaedis_companion.book import executions
 
 
 @pytest.fixture
@@ -26,7 +31,9 @@ def _fresh(folder):
 
 
 def _row(seed, **more):
-    return results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": 0.5, "dci": 0.5}, **more)
+    return results.make_row(
+        RunSpec(seed=seed), "fig9", "laptop", scores={"mig": 0.5, "dci": 0.5}, **more
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +55,10 @@ def test_the_store_holds_the_old_row_or_the_new_one(folder):
 
     def check(done):
         rows = {row["seed"]: row["status"] for row in store.rows("fig9", "laptop")}
-        assert rows in ({0: "finished", 1: "finished"}, *([] if done else [{0: "finished", 1: "failed: loss not finite"}]))
+        assert rows in (
+            {0: "finished", 1: "finished"},
+            *([] if done else [{0: "finished", 1: "failed: loss not finite"}]),
+        )
         assert store.arrays(_row(0))["a"].tolist() == [0, 0, 0]
         if rows[1] == "finished":
             assert store.arrays(_row(1))["a"].tolist() == [1, 1, 1]
@@ -94,11 +104,13 @@ def test_a_checkpoint_is_the_old_one_or_the_new_one(folder):
     spec = RunSpec(steps=9)
 
     def checkpoints():
-        return _checkpoint.Checkpoints(folder, spec, data, "float32")
+        return checkpoint.Checkpoints(folder, spec, data, "float32")
 
     def save(step):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # that it could not be written; training goes on
+            warnings.simplefilter(
+                "ignore", RuntimeWarning
+            )  # that it could not be written; training goes on
             checkpoints().save(step, {"weight": torch.full((3,), float(step))})
 
     def expected(step):
@@ -113,7 +125,9 @@ def test_a_checkpoint_is_the_old_one_or_the_new_one(folder):
         assert step in ((2,) if done else (1, 2))
         assert state["weight"].tolist() == [float(step)] * 3
 
-    assert {"open", "write", "fsync", "replace"} <= set(fail_each(folder, start, lambda: save(2), check))
+    assert {"open", "write", "fsync", "replace"} <= set(
+        fail_each(folder, start, lambda: save(2), check)
+    )
 
 
 def test_a_data_set_is_prepared_or_not_at_all(folder, tmp_path, monkeypatch):
@@ -123,30 +137,41 @@ def test_a_data_set_is_prepared_or_not_at_all(folder, tmp_path, monkeypatch):
     toy_data.install(monkeypatch, folder, "http://127.0.0.1:9/nobody/toy.bin")
 
     def check(done):
-        facts = _prepare.stored_facts("toy", "original")
+        facts = prepare.stored_facts("toy", "original")
         assert facts is not None or not done
         if facts is not None:
-            np.testing.assert_array_equal(np.load(_prepare.stored_path("toy", "original")), toy_data.IMAGES)
+            np.testing.assert_array_equal(
+                np.load(prepare.stored_path("toy", "original")), toy_data.IMAGES
+            )
         if done:
             assert not _half_written(folder)
 
-    calls = fail_each(folder, lambda: _fresh(folder), lambda: _prepare.prepare("toy", source=source), check, errors=(OSError, DataError))
+    calls = fail_each(
+        folder,
+        lambda: _fresh(folder),
+        lambda: prepare.prepare("toy", source=source),
+        check,
+        errors=(OSError, DataError),
+    )
     assert {"open", "write", "fsync", "replace", "mkdir"} <= set(calls)
 
 
 def test_the_books_record_of_runs_is_the_old_one_or_the_new_one(folder):
-    first, second = (_runs.make_facts(folder, key, "smoke", {}, 1.0, _runs.machine()) for key in ("old", "new"))
+    first, second = (
+        executions.make_facts(folder, key, "smoke", {}, 1.0, executions.machine())
+        for key in ("old", "new")
+    )
     old, new = {"intro": first}, {"intro": second, "08_conclusion": second}
 
     def start():
         _fresh(folder)
-        _runs.write_facts(folder, old)
+        executions.write_facts(folder, old)
 
     def check(done):
-        assert _runs.read_facts(folder) in ((new,) if done else (old, new))
+        assert executions.read_facts(folder) in ((new,) if done else (old, new))
         json.loads((folder / "runs.json").read_text())
 
-    fail_each(folder, start, lambda: _runs.write_facts(folder, new), check)
+    fail_each(folder, start, lambda: executions.write_facts(folder, new), check)
 
 
 def test_the_harness_notices_what_is_written_in_place(folder):

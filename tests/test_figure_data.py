@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from vaedis._figure_data import COLUMNS, figure_data
+from vaedis_companion.figures.data import COLUMNS, figure_data
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def test_bars_are_shapes_in_data_coordinates(axes):
 
 def test_texts_are_there(axes):
     axes.text(0.25, 0.75, "rank, .9")
-    assert [(r["x"], r["y"], r["value"]) for r in rows(axes, "text")] == [("0.25", "0.75", "rank, .9")]
+    assert [(r["x"], r["y"], r["value"]) for r in rows(axes, "text")] == [
+        ("0.25", "0.75", "rank, .9")
+    ]
 
 
 def test_another_number_is_other_data(axes):

@@ -5,20 +5,25 @@ import pytest
 import torch
 from scipy import stats
 
-from vaedis import distances, losses, tables
+from vaedis import distances, losses
 from vaedis.data import DSprites, FactorData, Shapes3D, XYSquares
 from vaedis.factors import FactorSpace
-from vaedis.results import published_matrices
+from vaedis_companion import importances
+from vaedis_companion.published import matrices as published_matrices
 
 
 def test_losses_are_ranked_by_how_well_their_distances_agree():
     data = XYSquares(image_size=32, square_size=4)
-    found = distances.rank_losses(data, {"plain": "mse", **distances.family("box-blur", radius=[2, 15])}, factors=["x_R", "y_G"])
+    found = distances.rank_losses(
+        data,
+        {"plain": "mse", **distances.family("box-blur", radius=[2, 15])},
+        factors=["x_R", "y_G"],
+    )
     assert [ranked.name for ranked in found] == ["box-blur radius=15", "box-blur radius=2", "plain"]
     assert found[-1].adversarial == ("x_R", "y_G")
     assert found[-1].linear == found[-1].rank == 0
     assert found[0].adversarial == ()
-    exact = distances.along(data, losses.BoxBlur(15), factors=["y_G"])["y_G"].agreement()
+    exact = distances.factor_distances(data, losses.BoxBlur(15), factors=["y_G"])["y_G"].agreement()
     assert found[0].factors["y_G"] == exact
     assert found[0].random is None
 
@@ -42,21 +47,38 @@ def test_a_family_is_every_combination_of_its_options():
 
 
 def test_a_pyramid_adds_up_errors_of_block_means():
-    a, b = torch.rand(2, 4, 3, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a, b = torch.rand(
+        2, 4, 3, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     expected = sum(
-        3.0**level * (a - b).unfold(-2, 2**level, 2**level).unfold(-2, 2**level, 2**level).mean((-1, -2)).square().mean((1, 2, 3))
+        3.0**level
+        * (a - b)
+        .unfold(-2, 2**level, 2**level)
+        .unfold(-2, 2**level, 2**level)
+        .mean((-1, -2))
+        .square()
+        .mean((1, 2, 3))
         for level in range(3)
     )
     loss = losses.get("pyramid", levels=3, growth=3.0)
     torch.testing.assert_close(loss.distance(a, b), expected, rtol=1e-12, atol=0)
-    torch.testing.assert_close((loss.embed(a) - loss.embed(b)).square().sum(-1), expected, rtol=1e-12, atol=0)
-    torch.testing.assert_close(losses.get("pyramid", levels=1).distance(a, b), losses.MSE().distance(a, b), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        (loss.embed(a) - loss.embed(b)).square().sum(-1), expected, rtol=1e-12, atol=0
+    )
+    torch.testing.assert_close(
+        losses.get("pyramid", levels=1).distance(a, b),
+        losses.MSE().distance(a, b),
+        rtol=1e-12,
+        atol=0,
+    )
     # sides that blocks do not divide
     assert losses.get("pyramid", levels=4).embed(a[..., :7, :5]).shape == (4, 3 * (35 + 12 + 4 + 1))
 
 
 class Wheel(FactorData):
-    """A lit pixel that goes round a ring of 12, in a soft glow; and a row of 3 pictures without order."""
+    """A lit pixel that goes round a ring of 12, in a soft glow; and a row of 3 pictures without
+    order.
+    """
 
     name, origin, mean, std, shape = "wheel", "generated", (0.5,), (0.2,), (1, 12, 1)
     factors = FactorSpace(("angle", "kind"), (12, 3))
@@ -69,19 +91,38 @@ class Wheel(FactorData):
 
 
 def test_the_better_of_line_and_circle_is_named():
-    found = distances.along(Wheel())
+    found = distances.factor_distances(Wheel())
     assert found["angle"].best_shape == "circle"
     assert found["angle"].agreement("circle").rank > 0.95 > found["angle"].agreement().rank + 0.2
-    assert found["angle"].verdict().startswith("angle is best described by a circle: the mean rank correlation within traversals is ")
+    assert (
+        found["angle"]
+        .verdict()
+        .startswith(
+            "angle is best described by a circle: the mean rank correlation within traversals is "
+        )
+    )
     # 0 and 2 are the same picture
-    assert found["kind"].verdict().startswith("kind hardly follows an order: the mean rank correlation within traversals is -")
-    squares = distances.along(XYSquares(), factors=["x_R"])["x_R"]
+    assert (
+        found["kind"]
+        .verdict()
+        .startswith(
+            "kind hardly follows an order: the mean rank correlation within traversals is -"
+        )
+    )
+    squares = distances.factor_distances(XYSquares(), factors=["x_R"])["x_R"]
     assert squares.best_shape is None
-    assert squares.verdict() == "x_R is adversarial: all distances along it are equal (0.0104), so that they carry no order."
-    assert distances.along(XYSquares(grid_spacing=1), factors=["x_R"])["x_R"].best_shape == "line"
+    assert (
+        squares.verdict()
+        == "x_R is adversarial: all distances along it are equal (0.0104), so that they carry no order."
+    )
+    assert (
+        distances.factor_distances(XYSquares(grid_spacing=1), factors=["x_R"])["x_R"].best_shape
+        == "line"
+    )
 
 
-# linear and rank correlation with ground-truth distances as the authors logged them, self-pairs included: with MSE, and with blur
+# linear and rank correlation with ground-truth distances as the authors logged them, self-pairs
+# included: with MSE, and with blur
 LOGGED = {
     "dsprites": {
         "shape": ((0.66, 0.72), (0.66, 0.87)),
@@ -102,7 +143,8 @@ LOGGED = {
     },
 }
 RENDERED = {"dsprites": lambda: DSprites(packed=False), "shapes3d": Shapes3D}
-# how many images along each factor, and random pairs; of so many images the correlations of three seeds stayed within 0.03 of the log's
+# how many images along each factor, and random pairs; of so many images the correlations of three
+# seeds stayed within 0.03 of the log's
 SAMPLES = {"mse": (3_000, 4_000), "box-blur": (1_000, 2_000)}
 SLACK = 0.05
 
@@ -116,48 +158,77 @@ def test_correlations_are_those_that_the_authors_logged(name, loss):
     random = logged.pop("random")
     for factor, values in logged.items():
         traversals = images // data.factors.sizes[data.factors.position(factor)]
-        found = distances.along(data, loss, factors=[factor], traversals=traversals, seed=3)[factor]
+        found = distances.factor_distances(
+            data, loss, factors=[factor], traversals=traversals, seed=3
+        )[factor]
         agreement = found.agreement(self_pairs=True)
         assert (agreement.linear, agreement.rank) == pytest.approx(values, abs=SLACK), factor
-    # of the authors' random pairs 1 in 32 was an image with itself; without those correlations are lower by 0.05 to 0.12. Allowed are the
-    # digits that were logged and four standard errors
-    a, b = (data.factors.sample_index(pairs, generator=torch.Generator().manual_seed(seed)) for seed in (6, 7))
+    # of the authors' random pairs 1 in 32 was an image with itself; without those correlations are
+    # lower by 0.05 to 0.12. Allowed are the digits that were logged and four standard errors
+    a, b = (
+        data.factors.sample_index(pairs, generator=torch.Generator().manual_seed(seed))
+        for seed in (6, 7)
+    )
     b[: pairs // 32] = a[: pairs // 32]
     truth = distances.ground_truth(data.factors.to_factors(a), data.factors.to_factors(b)).numpy()
     seen = distances.perceived(data, a, b, loss=loss).numpy()
-    assert (stats.pearsonr(truth, seen)[0], stats.spearmanr(truth, seen)[0]) == pytest.approx(random, abs=0.005 + 4 / pairs**0.5)
+    assert (stats.pearsonr(truth, seen)[0], stats.spearmanr(truth, seen)[0]) == pytest.approx(
+        random, abs=0.005 + 4 / pairs**0.5
+    )
 
 
 def test_table_a1_compares_within_what_sampling_allows():
     data = XYSquares()
-    rows = tables.importances("xysquares", distances.along(data), distances.random_pairs(data))
+    rows = importances.importances(
+        "xysquares", distances.factor_distances(data), distances.random_pairs(data)
+    )
     assert [row.factor for row in rows] == ["random", "x_R", "y_R", "x_G", "y_G", "x_B", "y_B"]
     assert all(row.agrees for row in rows)
     random = rows[0]
     assert (random.published_mean, random.published_sd) == (0.0308, 0.0022)
     assert random.mean_error == pytest.approx(random.sd / np.sqrt(50_000))
     assert rows[1].mean_error == rows[1].sd_error == 0
-    wider = tables.importances("xysquares", distances.along(XYSquares(grid_spacing=7)), distances.random_pairs(data))
+    wider = importances.importances(
+        "xysquares",
+        distances.factor_distances(XYSquares(grid_spacing=7)),
+        distances.random_pairs(data),
+    )
     assert not any(row.agrees for row in wider if row.factor != "random")
-    assert tables.importances("else", distances.along(data, factors=["x_R"]), distances.random_pairs(data))[1].agrees is None
+    assert (
+        importances.importances(
+            "else", distances.factor_distances(data, factors=["x_R"]), distances.random_pairs(data)
+        )[1].agrees
+        is None
+    )
 
 
 def test_figure_3_is_correlated_with_its_panels():
     theirs = published_matrices()["dsprites", "scale"]
-    found = tables.matrix_correlations("dsprites", {"scale": 7 * theirs, "shape": np.ones((3, 3)), "position_x": np.ones((8, 8))})
+    found = importances.matrix_correlations(
+        "dsprites", {"scale": 7 * theirs, "shape": np.ones((3, 3)), "position_x": np.ones((8, 8))}
+    )
     assert found == {"scale": pytest.approx(1), "shape": None}
     sample = distances.traversal_matrices(DSprites(packed=False), factors=["scale"], traversals=40)
-    assert tables.matrix_correlations("dsprites", sample)["scale"] > 0.99
+    assert importances.matrix_correlations("dsprites", sample)["scale"] > 0.99
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda d: distances.rank_losses(d, []), "there must be at least one loss to rank"),
-        (lambda d: distances.rank_losses(d, ["mse"], by="x"), "Unknown correlation 'x'; choose one of: linear, rank"),
+        (
+            lambda d: distances.rank_losses(d, ["mse"], by="x"),
+            "Unknown correlation 'x'; choose one of: linear, rank",
+        ),
         (lambda d: distances.rank_losses(d, ["x"]), "Unknown loss 'x'"),
-        (lambda d: distances.family("mse", radius=[1]), "Unknown option 'radius' of loss 'mse'; it takes none"),
-        (lambda d: losses.get("pyramid", levels=0), "levels must be a whole number of at least 1, not 0"),
+        (
+            lambda d: distances.family("mse", radius=[1]),
+            "Unknown option 'radius' of loss 'mse'; it takes none",
+        ),
+        (
+            lambda d: losses.get("pyramid", levels=0),
+            "levels must be a whole number of at least 1, not 0",
+        ),
         (lambda d: losses.get("pyramid", growth=0), "growth must be above 0, not 0"),
     ],
 )

@@ -1,4 +1,6 @@
-"""The originals' formats: what the readers make of small files that have them, and what they say of broken ones."""
+"""The originals' formats: what the readers make of small files that have them, and what they say of
+broken ones.
+"""
 
 import gzip
 import io
@@ -11,9 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaedis.data import _containers
-from vaedis.data._formats import CHANNELS, READERS, SIZES, read_cars3d, read_dsprites, read_shapes3d, read_smallnorb, resize
-from vaedis.data._writers import _mat, _norb_header, write_cars3d, write_smallnorb
+from vaedis.data.originals import containers
+from vaedis.data.originals.readers import (
+    CHANNELS,
+    READERS,
+    SIZES,
+    read_cars3d,
+    read_dsprites,
+    read_shapes3d,
+    read_smallnorb,
+    resize,
+)
+from vaedis.data.standins.writers import _mat, _norb_header, write_cars3d, write_smallnorb
 
 h5py = pytest.importorskip("h5py")
 scipy_io = pytest.importorskip("scipy.io")
@@ -69,7 +80,9 @@ def test_dsprites_hdf5(tmp_path, sprites, chunks):
     path = tmp_path / "d.hdf5"
     with h5py.File(path, "w") as file:
         file.create_dataset("imgs", data=sprites, chunks=chunks)
-    np.testing.assert_array_equal(np.concatenate(list(read_dsprites(path, block=5, sizes=SPRITES))), 255 * sprites[..., None])
+    np.testing.assert_array_equal(
+        np.concatenate(list(read_dsprites(path, block=5, sizes=SPRITES))), 255 * sprites[..., None]
+    )
 
 
 def test_shapes3d(tmp_path):
@@ -129,9 +142,23 @@ def npy(header: bytes, content: bytes = b"") -> bytes:
     [
         (b"not an array", "broken header"),
         (b"\x93NUMPY\x09\x00" + bytes(100), "broken header"),
-        (npy(b"{'descr': __import__('os').abort(), 'fortran_order': False, 'shape': (12, 64, 64)}\n"), "broken header"),
-        (npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (12, 64, 64)}\n", bytes(100)), "end early"),
-        (npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (12, 64, 64)}\n", bytes(12 * 64 * 64 + 1)), "longer"),
+        (
+            npy(
+                b"{'descr': __import__('os').abort(), 'fortran_order': False, 'shape': (12, 64, 64)}\n"
+            ),
+            "broken header",
+        ),
+        (
+            npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (12, 64, 64)}\n", bytes(100)),
+            "end early",
+        ),
+        (
+            npy(
+                b"{'descr': '|u1', 'fortran_order': False, 'shape': (12, 64, 64)}\n",
+                bytes(12 * 64 * 64 + 1),
+            ),
+            "longer",
+        ),
     ],
 )
 def test_npz_with_a_bad_member(tmp_path, content, word):
@@ -150,13 +177,24 @@ def hdf5(path, fill):
     ("fill", "word"),
     [
         (lambda f: f.create_dataset("images", data=np.zeros((2, 64, 64, 3), "i2")), "int16"),
-        (lambda f: f.create_dataset("images", data=np.zeros((3, 64, 64, 3), "u1")), "(3, 64, 64, 3)"),
+        (
+            lambda f: f.create_dataset("images", data=np.zeros((3, 64, 64, 3), "u1")),
+            "(3, 64, 64, 3)",
+        ),
         (lambda f: f.create_dataset("images", (2, 64, 64, 3), h5py.vlen_dtype(np.uint8)), "object"),
         (lambda f: f.create_dataset("labels", data=np.zeros(2)), "'images'"),
         (lambda f: f.create_group("images"), "'images'"),
         (lambda f: f.__setitem__("images", h5py.ExternalLink("other.h5", "images")), "of its own"),
-        (lambda f: f.create_dataset("images", (2, 64, 64, 3), "u1", external=[("other", 0, 24576)]), "of its own"),
-        (lambda f: f.create_virtual_dataset("images", h5py.VirtualLayout((2, 64, 64, 3), "u1")), "of its own"),
+        (
+            lambda f: f.create_dataset(
+                "images", (2, 64, 64, 3), "u1", external=[("other", 0, 24576)]
+            ),
+            "of its own",
+        ),
+        (
+            lambda f: f.create_virtual_dataset("images", h5py.VirtualLayout((2, 64, 64, 3), "u1")),
+            "of its own",
+        ),
     ],
 )
 def test_hdf5_of_other_arrays(tmp_path, monkeypatch, fill, word):
@@ -168,7 +206,11 @@ def test_hdf5_of_other_arrays(tmp_path, monkeypatch, fill, word):
 def test_damaged_hdf5(tmp_path):
     path = tmp_path / "s.h5"
     images = RNG.integers(0, 256, (2, 64, 64, 3), np.uint8)
-    list(hdf5(path, lambda f: f.create_dataset("images", data=images, chunks=True, compression="gzip")))
+    list(
+        hdf5(
+            path, lambda f: f.create_dataset("images", data=images, chunks=True, compression="gzip")
+        )
+    )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refused(read_shapes3d(path, sizes=(2, 1, 1, 1, 1, 1)), "damaged or cut short")
@@ -212,14 +254,18 @@ def test_cars3d_axes(tmp_path):
     images = np.concatenate(blocks)
     assert images.shape == (192, 64, 64, 3)
     # row 0 and column 0: nothing is upside down or transposed
-    np.testing.assert_array_equal(images[:, 0, 63], list(itertools.product(range(4), range(24), range(2))))
+    np.testing.assert_array_equal(
+        images[:, 0, 63], list(itertools.product(range(4), range(24), range(2)))
+    )
     assert (images[:, 63, 0] == 255).all()
 
 
 def test_cars3d_follows_the_list_and_not_the_tar(tmp_path):
     files = {f"data/cars/{n}.mat": _mat({"im": telling_car(c)}) for c, n in enumerate("abc")}
     other = {"data/sprites/x.mat": b"", "./data/cars/list.txt": b"c\r\na\n\n"}
-    images = np.concatenate(list(read_cars3d(tar_of(tmp_path / "t.tar.gz", files | other), sizes=CARS)))
+    images = np.concatenate(
+        list(read_cars3d(tar_of(tmp_path / "t.tar.gz", files | other), sizes=CARS))
+    )
     assert images[:2, 0, 0, 2].tolist() == [2, 0]
 
 
@@ -235,12 +281,14 @@ def test_cars3d_refuses_a_link_in_place_of_a_file(tmp_path):
         if member.name.endswith("a.mat"):
             member.type, member.linkname, member.size = tarfile.SYMTYPE, "/etc/passwd", 0
 
-    path = tar_of(tmp_path / "t.tar.gz", {"data/cars/list.txt": b"a\n", "data/cars/a.mat": b""}, edit=link)
+    path = tar_of(
+        tmp_path / "t.tar.gz", {"data/cars/list.txt": b"a\n", "data/cars/a.mat": b""}, edit=link
+    )
     refused(read_cars3d(path, sizes=(4, 24, 1)), "a.mat", "no file")
 
 
 def test_cars3d_refuses_a_huge_member(tmp_path, monkeypatch):
-    monkeypatch.setattr(_containers, "_LARGEST_MEMBER", 2**20)
+    monkeypatch.setattr(containers, "_LARGEST_MEMBER", 2**20)
     path = tmp_path / "cars.tar.gz"
     write_cars3d(path, [telling_car(0)])
     refused(read_cars3d(path, sizes=(4, 24, 1)), "too large")
@@ -250,10 +298,19 @@ def test_cars3d_refuses_a_huge_member(tmp_path, monkeypatch):
     ("members", "words"),
     [
         ({"data/cars/a.mat": b""}, ["lacks data/cars/list.txt"]),
-        ({"data/cars/list.txt": b"a\nb\n", "data/cars/a.mat": b""}, ["lacks 1 ", "data/cars/b.mat"]),
+        (
+            {"data/cars/list.txt": b"a\nb\n", "data/cars/a.mat": b""},
+            ["lacks 1 ", "data/cars/b.mat"],
+        ),
         ({"data/cars/list.txt": b"a\n"}, ["names 1 cars"]),
-        ({"data/cars/list.txt": b"a\na\n", "data/cars/a.mat": b""}, ["names 2 cars", "1 of them different"]),
-        ({"data/cars/list.txt": b"a\n../b\n", "data/cars/a.mat": b"", "data/b.mat": b""}, ["lacks 1 "]),
+        (
+            {"data/cars/list.txt": b"a\na\n", "data/cars/a.mat": b""},
+            ["names 2 cars", "1 of them different"],
+        ),
+        (
+            {"data/cars/list.txt": b"a\n../b\n", "data/cars/a.mat": b"", "data/b.mat": b""},
+            ["lacks 1 "],
+        ),
     ],
 )
 def test_cars3d_with_other_members(tmp_path, members, words):
@@ -289,7 +346,12 @@ def test_damaged_tar(tmp_path):
     path = tmp_path / "t.tar.gz"
     write_cars3d(path, [RNG.integers(0, 256, (128, 128, 3, 24, 4), np.uint8)])
     whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"not gzip at all", gzip.compress(b"no tar" * 1000)):
+    for content in (
+        whole[: len(whole) // 2],
+        b"",
+        b"not gzip at all",
+        gzip.compress(b"no tar" * 1000),
+    ):
         path.write_bytes(content)
         refused(read_cars3d(path, sizes=(4, 24, 1)), str(path))
     path.write_bytes(whole[:1000] + bytes(100) + whole[1100:])
@@ -309,7 +371,10 @@ def norb_labels() -> np.ndarray:
 
 def norb_pairs(labels):
     """Images that tell the row they stand in; the second camera sees something else."""
-    return [np.stack([np.full((96, 96), row), np.full((96, 96), 255)]).astype(np.uint8) for row in range(len(labels))]
+    return [
+        np.stack([np.full((96, 96), row), np.full((96, 96), 255)]).astype(np.uint8)
+        for row in range(len(labels))
+    ]
 
 
 @pytest.fixture
@@ -333,8 +398,12 @@ def test_smallnorb_sorts_rows_and_takes_the_first_camera(norb):
 
 
 def test_smallnorb_header():
-    assert _norb_header("uint8", (24300, 2, 96, 96)) == bytes.fromhex("554c3d1e 04000000 ec5e0000 02000000 60000000 60000000")
-    assert _norb_header("int32", (24300,)) == bytes.fromhex("544c3d1e 01000000 ec5e0000 01000000 01000000")
+    assert _norb_header("uint8", (24300, 2, 96, 96)) == bytes.fromhex(
+        "554c3d1e 04000000 ec5e0000 02000000 60000000 60000000"
+    )
+    assert _norb_header("int32", (24300,)) == bytes.fromhex(
+        "544c3d1e 01000000 ec5e0000 01000000 01000000"
+    )
 
 
 def rewritten(path, change):
@@ -365,7 +434,9 @@ def test_smallnorb_of_other_content(norb, which, change, words):
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-@pytest.mark.parametrize("change", [lambda b: b[:-12], lambda b: b[:40] + b"\xff" * 8 + b[48:], lambda b: b"plain" + b])
+@pytest.mark.parametrize(
+    "change", [lambda b: b[:-12], lambda b: b[:40] + b"\xff" * 8 + b[48:], lambda b: b"plain" + b]
+)
 def test_smallnorb_with_damaged_gzip(norb, which, change):
     norb[which].write_bytes(change(norb[which].read_bytes()))
     refused(read_smallnorb(*norb, sizes=NORB), str(norb[which]), "damaged or cut short")

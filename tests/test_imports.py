@@ -1,4 +1,6 @@
-"""`import vaedis` and `fit` need torch and numpy only; whatever else is missing is named with the extra that brings it."""
+"""`import vaedis` and `fit` need torch and numpy only; whatever else is missing is named with the
+extra that brings it.
+"""
 
 import subprocess
 import sys
@@ -11,8 +13,31 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # what the extras install, and what that brings along
 OTHERS = [
-    *("scipy", "sklearn", "numba", "llvmlite", "joblib", "matplotlib", "pandas", "IPython", "ipykernel", "jupyter", "jupyter_book"),
-    *("jupyter_client", "nbformat", "nbclient", "jupytext", "papermill", "nbval", "sphinx", "yaml", "pytest", "hypothesis"),
+    *(
+        "scipy",
+        "sklearn",
+        "numba",
+        "llvmlite",
+        "joblib",
+        "matplotlib",
+        "pandas",
+        "IPython",
+        "ipykernel",
+        "jupyter",
+        "jupyter_book",
+    ),
+    *(
+        "jupyter_client",
+        "nbformat",
+        "nbclient",
+        "jupytext",
+        "papermill",
+        "nbval",
+        "sphinx",
+        "yaml",
+        "pytest",
+        "hypothesis",
+    ),
     *("h5py", "PIL", "requests", "safetensors", "distributed", "dask"),
 ]
 BLOCK = f"""
@@ -29,7 +54,12 @@ sys.meta_path[:] = [hide(finder) for finder in sys.meta_path]
 
 
 def run(code: str, warnings: str = "error") -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-W", warnings, "-c", BLOCK + code], capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(
+        [sys.executable, "-W", warnings, "-c", BLOCK + code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
 
 
 def test_the_package_depends_on_torch_and_numpy_alone():
@@ -46,7 +76,8 @@ vd.distances.agreement(matrices["x_R"])
 vd.load("dsprites").images(torch.arange(2))
 run = vd.fit(vd.RunSpec(steps=1, batch=4, framework="ada-gvae"), device="cpu")
 run.posterior(torch.arange(3))
-vd.experiments.grid("fig9"), vd.results.Store().rows("fig9", "laptop"), vd.sweep.describe_missing("fig9")
+import vaedis_companion as vc
+vc.grids.grid("fig9"), vc.store.Store().rows("fig9", "laptop"), vc.sweep.describe_missing("fig9")
 print("fine")
 try:
     import scipy
@@ -61,10 +92,16 @@ except ModuleNotFoundError:
 @pytest.mark.parametrize(
     ("code", "extra"),
     [
-        ("import numpy as np, vaedis as vd; vd.metrics.dci(np.eye(60)[:, :2], np.arange(120).reshape(60, 2) % 3)", "metrics"),
+        (
+            "import numpy as np, vaedis as vd; vd.metrics.dci(np.eye(60)[:, :2], np.arange(120).reshape(60, 2) % 3)",
+            "metrics",
+        ),
         ("import vaedis.plots", "plots"),
         ("import vaedis as vd; vd.load('cars3d', origin='original')", "data"),
-        ("import numpy as np; from vaedis.data._formats import resize; resize(np.zeros((1, 96, 96, 1), np.uint8))", "data"),
+        (
+            "import numpy as np; from vaedis.data.originals.readers import resize; resize(np.zeros((1, 96, 96, 1), np.uint8))",
+            "data",
+        ),
     ],
 )
 def test_what_is_missing_is_named_with_its_extra(code, extra):

@@ -1,4 +1,6 @@
-"""`vd.load` takes the original where it is on disk, and otherwise what the reader was told of; what the command says is what is there."""
+"""`vd.load` takes the original where it is on disk, and otherwise what the reader was told of; what
+the command says is what is there.
+"""
 
 import dataclasses
 import sys
@@ -10,8 +12,10 @@ import torch
 import toy_data
 
 import vaedis as vd
-from vaedis import _runs, cli
-from vaedis.data import DATA_SETS, DataError, StandInWarning, Stored, _benchmarks, _formats, _prepare
+from vaedis.data import DATA_SETS, DataError, StandInWarning, Stored
+from vaedis.data.originals import catalog, prepare, readers
+from vaedis_companion import cli
+from vaedis_companion.book import executions
 
 STAND_IN = 255 - toy_data.IMAGES
 
@@ -21,9 +25,9 @@ def cache(monkeypatch, tmp_path):
     """The toy as a data set that has an original and a stand-in, and none of them on disk."""
     toy_data.install(monkeypatch, tmp_path / "cache", "http://127.0.0.1:9/toy.bin")
     monkeypatch.setitem(DATA_SETS, "toy", {"original": Stored, "stand-in": Stored})
-    monkeypatch.setitem(_prepare.STORED_ORIGINS, "toy", ("original", "stand-in"))
-    monkeypatch.setattr(_prepare, "_told", set())
-    monkeypatch.setattr(_prepare, "_refused", {})
+    monkeypatch.setitem(prepare.STORED_ORIGINS, "toy", ("original", "stand-in"))
+    monkeypatch.setattr(prepare, "_told", set())
+    monkeypatch.setattr(prepare, "_refused", {})
 
     def write(name, place, *, progress):
         (place / "drawn.bin").write_bytes(STAND_IN.tobytes())
@@ -31,7 +35,7 @@ def cache(monkeypatch, tmp_path):
         return (place / "drawn.bin",)
 
     drawing = types.SimpleNamespace(VERSION=1, write=write)
-    monkeypatch.setitem(sys.modules, "vaedis.data._standins", drawing)
+    monkeypatch.setitem(sys.modules, "vaedis.data.standins.scenes", drawing)
     monkeypatch.setattr(vd.data, "_standins", drawing, raising=False)
     return tmp_path / "cache"
 
@@ -52,17 +56,23 @@ def origin_of(data) -> str:
 
 
 def test_offline_the_stand_in_is_used_and_said_so_once(cache):
-    with pytest.warns(StandInWarning, match=r"^The original toy .*VAEDIS_OFFLINE is set.*stand-in.*: vaedis data prepare toy\.$") as told:
+    with pytest.warns(
+        StandInWarning,
+        match=r"^The original toy .*VAEDIS_OFFLINE is set.*stand-in.*: vaedis data prepare toy\.$",
+    ) as told:
         data = vd.load("toy")
     assert told[0].filename == __file__
     assert origin_of(data) == "stand-in"
     assert origin_of(vd.load("toy")) == "stand-in"
-    assert {path.name for path in (cache / "toy").iterdir()} - {".lock"} == {"stand-in.npy", "stand-in.json"}
+    assert {path.name for path in (cache / "toy").iterdir()} - {".lock"} == {
+        "stand-in.npy",
+        "stand-in.json",
+    }
 
 
 def test_online_the_original_is_fetched(cache, monkeypatch):
     with toy_data.serving(monkeypatch) as server:
-        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("good")))
+        monkeypatch.setitem(catalog.BENCHMARKS, "toy", toy_data.benchmark(server.url("good")))
         assert origin_of(vd.load("toy")) == "original"
         monkeypatch.setenv("VAEDIS_OFFLINE", "1")
         assert origin_of(vd.load("toy")) == "original"
@@ -71,7 +81,7 @@ def test_online_the_original_is_fetched(cache, monkeypatch):
 
 def test_online_but_out_of_reach_a_server_is_asked_once(cache, monkeypatch):
     with toy_data.serving(monkeypatch) as server:
-        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", toy_data.benchmark(server.url("broken")))
+        monkeypatch.setitem(catalog.BENCHMARKS, "toy", toy_data.benchmark(server.url("broken")))
         with pytest.warns(StandInWarning, match="500 Internal Server Error"):
             assert origin_of(vd.load("toy")) == "stand-in"
         assert origin_of(vd.load("toy")) == "stand-in"
@@ -94,26 +104,29 @@ def test_files_that_are_there_are_converted_offline(cache, source):
 
 
 def test_insisting_on_the_original_is_one_sentence(cache):
-    with pytest.raises(DataError, match=r"^toy\.bin cannot be had: VAEDIS_OFFLINE forbids to ask for it; unset that, or .*\.$"):
+    with pytest.raises(
+        DataError,
+        match=r"^toy\.bin cannot be had: VAEDIS_OFFLINE forbids to ask for it; unset that, or .*\.$",
+    ):
         vd.load("toy", origin="original")
 
 
 def test_a_page_is_run_again_once_an_original_is_there(cache, source):
-    assert _runs.originals() == {}
+    assert executions.originals() == {}
     vd.load("toy", origin="stand-in")
-    assert _runs.originals() == {}
-    _prepare.prepare("toy", source=source)
-    assert _runs.originals() == {"toy": toy_data.SHA256}
+    assert executions.originals() == {}
+    prepare.prepare("toy", source=source)
+    assert executions.originals() == {"toy": toy_data.SHA256}
 
 
 def test_a_stand_in_is_drawn_anew_when_its_drawing_has_changed(cache, monkeypatch):
     vd.load("toy", origin="stand-in")
-    before = _prepare.stored_path("toy", "stand-in").stat().st_ino
-    monkeypatch.setattr(vd.data._standins, "VERSION", 2)
-    assert _prepare.stored_facts("toy", "stand-in") is None
+    before = prepare.stored_path("toy", "stand-in").stat().st_ino
+    monkeypatch.setattr(vd.data.standins.scenes, "VERSION", 2)
+    assert prepare.stored_facts("toy", "stand-in") is None
     assert origin_of(vd.load("toy", origin="stand-in")) == "stand-in"
-    assert _prepare.stored_facts("toy", "stand-in")["drawing"] == 2
-    assert _prepare.stored_path("toy", "stand-in").stat().st_ino != before
+    assert prepare.stored_facts("toy", "stand-in")["drawing"] == 2
+    assert prepare.stored_path("toy", "stand-in").stat().st_ino != before
 
 
 def test_insisting_on_the_stand_in_warns_of_nothing(cache):
@@ -129,14 +142,23 @@ def test_a_data_set_that_can_be_rendered_is(monkeypatch):
 
 
 def test_a_generated_data_set_has_one_origin():
-    assert vd.load("xysquares").origin == vd.load("xysquares", origin="generated").origin == "generated"
-    with pytest.raises(ValueError, match=r"Unknown origin of data set 'xysquares' 'original'; choose one of: auto, generated\."):
+    assert (
+        vd.load("xysquares").origin
+        == vd.load("xysquares", origin="generated").origin
+        == "generated"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"Unknown origin of data set 'xysquares' 'original'; choose one of: auto, generated\.",
+    ):
         vd.load("xysquares", origin="original")
 
 
 def test_options_are_those_of_the_origins(cache):
     vd.load("toy", origin="stand-in")
-    with pytest.raises(ValueError, match=r"Unknown option 'grid' of data set 'toy'; it takes: in_memory\."):
+    with pytest.raises(
+        ValueError, match=r"Unknown option 'grid' of data set 'toy'; it takes: in_memory\."
+    ):
         vd.load("toy", origin="stand-in", grid=3)
     # whatever "auto" comes to
     assert vd.load("dsprites", packed=False, in_memory=True).origin == "rendered"
@@ -145,7 +167,9 @@ def test_options_are_those_of_the_origins(cache):
 
 
 def test_a_run_can_ask_for_an_origin(cache):
-    spec = vd.RunSpec(data="toy", data_options={"origin": "stand-in"}, model="mlp", latents=2, steps=1, batch=4)
+    spec = vd.RunSpec(
+        data="toy", data_options={"origin": "stand-in"}, model="mlp", latents=2, steps=1, batch=4
+    )
     assert vd.fit(spec, device="cpu").data.origin == "stand-in"
 
 
@@ -157,11 +181,13 @@ def test_status_before_and_after(cache, source, capsys):
     before = capsys.readouterr().out.splitlines()
     assert before[0] == f"cache: {cache}; offline, since VAEDIS_OFFLINE is set"
     lines = [line.split() for line in before[2:]]
-    assert [line[:2] for line in lines] == [[name, origin] for name, origins in DATA_SETS.items() for origin in origins]
+    assert [line[:2] for line in lines] == [
+        [name, origin] for name, origins in DATA_SETS.items() for origin in origins
+    ]
     assert ["toy", "original", "no", "-", "-"] in lines
     assert ["xysquares", "generated", "not", "needed", "-", "-"] in lines
     vd.load("toy", origin="stand-in")
-    _prepare.prepare("toy", source=source)
+    prepare.prepare("toy", source=source)
     assert cli.main(["data", "status", "--verify"]) == 0
     after = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["toy", "original", "verified", "262", "kB", toy_data.SHA256] in after
@@ -172,12 +198,14 @@ def test_status_tells_of_files_that_are_not_converted(cache, capsys):
     (cache / "toy" / "files").mkdir(parents=True)
     (cache / "toy" / "files" / toy_data.FILE).write_bytes(bytes(123_456))
     cli.main(["data", "status"])
-    assert ["toy", "original", "files", "only", "123", "kB", "-"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["toy", "original", "files", "only", "123", "kB", "-"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_status_finds_damage(cache, source, capsys):
-    _prepare.prepare("toy", source=source)
-    path = _prepare.stored_path("toy", "original")
+    prepare.prepare("toy", source=source)
+    path = prepare.stored_path("toy", "original")
     with path.open("r+b") as file:
         file.seek(-1, 2)
         file.write(bytes([255 - toy_data.CONTENT[-1]]))
@@ -189,8 +217,14 @@ def test_status_finds_damage(cache, source, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--origin", "standin"], "Unknown origin to prepare 'standin'; choose one of: original, stand-in"),
-        (["toy", "--origin", "stand-in", "--from", "there"], "--from names where originals lie, and stand-in images are made here"),
+        (
+            ["--origin", "standin"],
+            "Unknown origin to prepare 'standin'; choose one of: original, stand-in",
+        ),
+        (
+            ["toy", "--origin", "stand-in", "--from", "there"],
+            "--from names where originals lie, and stand-in images are made here",
+        ),
     ],
 )
 def test_a_request_to_prepare_that_makes_no_sense_is_refused(cache, capsys, words, says):
@@ -201,7 +235,9 @@ def test_a_request_to_prepare_that_makes_no_sense_is_refused(cache, capsys, word
 def test_prepare_says_first_what_it_will_do(cache, source, capsys):
     assert cli.main(["data", "prepare", "toy", "--from", str(source)]) == 0
     plan, file, done = capsys.readouterr().out.splitlines()
-    assert plan == f"toy: will fetch 262 kB and convert it: 262 kB in {cache / 'toy' / 'original.npy'}"
+    assert (
+        plan == f"toy: will fetch 262 kB and convert it: 262 kB in {cache / 'toy' / 'original.npy'}"
+    )
     assert file == f"  fetch toy.bin (262 kB) from {(source / toy_data.FILE).as_uri()}"
     assert done == f"toy: original ready, 262 kB, sha256 {toy_data.SHA256}"
     assert cli.main(["data", "prepare", "toy"]) == 0
@@ -212,10 +248,16 @@ def test_prepare_says_first_what_it_will_do(cache, source, capsys):
     assert file == "  verify toy.bin (262 kB, on disk)"
 
 
-def test_prepare_says_the_limit_of_a_size_that_is_not_known_and_asks_no_server(cache, monkeypatch, capsys):
+def test_prepare_says_the_limit_of_a_size_that_is_not_known_and_asks_no_server(
+    cache, monkeypatch, capsys
+):
     with toy_data.serving(monkeypatch) as server:
         unknown = toy_data.original(server.url("good"), size=None)
-        monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)))
+        monkeypatch.setitem(
+            catalog.BENCHMARKS,
+            "toy",
+            dataclasses.replace(toy_data.benchmark(), originals=((unknown,),)),
+        )
         assert cli.main(["data", "prepare", "toy"]) == 0
         assert len(server.asked) == 1
     said = capsys.readouterr().out
@@ -224,31 +266,35 @@ def test_prepare_says_the_limit_of_a_size_that_is_not_known_and_asks_no_server(c
 
 
 def test_a_source_is_checked_though_nothing_is_to_be_fetched(cache, source, capsys):
-    _prepare.prepare("toy", source=source)
+    prepare.prepare("toy", source=source)
     assert cli.main(["data", "prepare", "toy", "--from", ""]) == 2
     assert "The source of data is empty" in capsys.readouterr().err
 
 
 def test_status_tells_of_facts_that_are_damaged(cache, source, capsys):
-    _prepare.prepare("toy", source=source)
+    prepare.prepare("toy", source=source)
     facts = cache / "toy" / "original.json"
     facts.write_text(facts.read_text().replace("sha256", "sha"))
     assert cli.main(["data", "status"]) == 1
     said = capsys.readouterr()
-    assert ["toy", "original", "damaged", "-", "-"] in [line.split() for line in said.out.splitlines()]
+    assert ["toy", "original", "damaged", "-", "-"] in [
+        line.split() for line in said.out.splitlines()
+    ]
     assert said.err == "Damaged: toy; run: vaedis data prepare toy --force.\n"
     assert cli.main(["data", "prepare", "toy", "--force"]) == 0
     assert cli.main(["data", "status", "--verify"]) == 0
 
 
 def test_prepare_goes_on_after_one_failed(cache, source, monkeypatch, capsys):
-    monkeypatch.setitem(_benchmarks.BENCHMARKS, "other", toy_data.benchmark("http://127.0.0.1:9/other.bin"))
-    monkeypatch.setitem(_prepare.STORED_ORIGINS, "other", ("original",))
+    monkeypatch.setitem(
+        catalog.BENCHMARKS, "other", toy_data.benchmark("http://127.0.0.1:9/other.bin")
+    )
+    monkeypatch.setitem(prepare.STORED_ORIGINS, "other", ("original",))
 
     def refuse(path):
         raise ValueError(f"{path} is damaged.")
 
-    monkeypatch.setitem(_formats.READERS, "other", refuse)
+    monkeypatch.setitem(readers.READERS, "other", refuse)
     assert cli.main(["data", "prepare", "other", "toy", "--from", str(source)]) == 1
     told = capsys.readouterr()
     assert told.err.startswith("vaedis: other cannot be converted")
@@ -273,9 +319,18 @@ def test_prepare_the_stand_in(cache, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnist"], "Unknown data set with files 'mnist'; choose one of: dsprites, shapes3d, cars3d, smallnorb, toy."),
-        (["dsprites", "--origin", "stand-in"], "Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original."),
-        (["toy", "--from", "ftp://x"], "The source of data must be a folder, or a file://, http:// or https:// URL, not 'ftp://x'."),
+        (
+            ["mnist"],
+            "Unknown data set with files 'mnist'; choose one of: dsprites, shapes3d, cars3d, smallnorb, toy.",
+        ),
+        (
+            ["dsprites", "--origin", "stand-in"],
+            "Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original.",
+        ),
+        (
+            ["toy", "--from", "ftp://x"],
+            "The source of data must be a folder, or a file://, http:// or https:// URL, not 'ftp://x'.",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_one_line(cache, capsys, arguments, message):
@@ -285,6 +340,10 @@ def test_what_makes_no_sense_is_one_line(cache, capsys, arguments, message):
 
 def test_prepare_takes_all_that_have_the_origin(monkeypatch):
     asked = []
-    monkeypatch.setattr(_prepare, "prepare", lambda name, origin, **_: asked.append((name, origin)) or {"bytes": 1, "sha256": "-"})
+    monkeypatch.setattr(
+        prepare,
+        "prepare",
+        lambda name, origin, **_: asked.append((name, origin)) or {"bytes": 1, "sha256": "-"},
+    )
     cli.main(["data", "prepare", "--origin", "stand-in"])
     assert asked == [("cars3d", "stand-in"), ("smallnorb", "stand-in")]

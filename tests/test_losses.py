@@ -14,9 +14,13 @@ Y = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=t
 def test_blur_is_a_zero_padded_convolution(radius):
     side = 2 * radius + 1
     kernel = torch.full((1, 1, side, side), 1 / side**2, dtype=torch.float64)
-    expected = torch.nn.functional.conv2d(X.flatten(0, 1)[:, None], kernel, padding=radius).view_as(X)
+    expected = torch.nn.functional.conv2d(X.flatten(0, 1)[:, None], kernel, padding=radius).view_as(
+        X
+    )
     torch.testing.assert_close(losses.BoxBlur(radius).blur(X), expected, rtol=0, atol=1e-12)
-    torch.testing.assert_close(losses.BoxBlur(radius).blur(X.float()), expected.float(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        losses.BoxBlur(radius).blur(X.float()), expected.float(), rtol=0, atol=1e-6
+    )
 
 
 def test_blur_is_the_product_of_transforms_that_the_authors_code_makes():
@@ -60,13 +64,17 @@ def test_small_integers_of_numpy_do_not_overflow():
     assert losses.get("box-blur", radius=np.uint8(31)) == losses.get("box-blur", radius=31)
     assert losses.get("box-blur", radius=np.uint8(31)).weight == 63**2
     assert losses.get("pyramid", levels=np.int8(6), growth=np.uint8(4)) == losses.get("pyramid")
-    torch.testing.assert_close(losses.Pyramid(np.int8(6), np.uint8(4)).distance(X, Y), losses.Pyramid().distance(X, Y))
+    torch.testing.assert_close(
+        losses.Pyramid(np.int8(6), np.uint8(4)).distance(X, Y), losses.Pyramid().distance(X, Y)
+    )
 
 
 def test_the_weight_of_the_blurred_term_is_the_windows_area_unless_given():
     assert losses.get("box-blur", radius=3).weight == 49
     assert losses.get("box-blur", radius=3, weight=0).weight == 0
-    torch.testing.assert_close(losses.get("box-blur", weight=0).distance(X, Y), losses.MSE().distance(X, Y))
+    torch.testing.assert_close(
+        losses.get("box-blur", weight=0).distance(X, Y), losses.MSE().distance(X, Y)
+    )
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
@@ -88,14 +96,21 @@ def test_training_losses_are_distances_of_what_the_decoder_puts_out(name):
 def test_box_blur_is_pixel_loss_plus_weighted_loss_of_blurred_images():
     loss = losses.get("box-blur")
     assert (loss.radius, loss.weight, loss.pixel_weight) == (31, 3969, 1)
-    expected = (X - Y).square().mean((1, 2, 3)) + 3969 * (loss.blur(X) - loss.blur(Y)).square().mean((1, 2, 3))
+    expected = (X - Y).square().mean((1, 2, 3)) + 3969 * (
+        loss.blur(X) - loss.blur(Y)
+    ).square().mean((1, 2, 3))
     torch.testing.assert_close(loss.distance(X, Y), expected, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(("name", "options"), [("mse", {}), ("box-blur", {"radius": 3, "weight": 7.0, "pixel_weight": 0.5})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("mse", {}), ("box-blur", {"radius": 3, "weight": 7.0, "pixel_weight": 0.5})],
+)
 def test_squared_distances_of_embeddings_are_the_loss(name, options):
     loss = losses.get(name, **options)
-    torch.testing.assert_close((loss.embed(X) - loss.embed(Y)).square().sum(-1), loss.distance(X, Y), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        (loss.embed(X) - loss.embed(Y)).square().sum(-1), loss.distance(X, Y), rtol=1e-12, atol=0
+    )
 
 
 def test_mse_and_mae_are_means():
@@ -109,7 +124,10 @@ def test_bce_takes_logits_in_training_and_probabilities_as_a_distance():
     expected = -(Y * X.log() + (1 - Y) * (1 - X).log()).flatten(1).mean(1)
     torch.testing.assert_close(loss(logits, Y), expected)
     torch.testing.assert_close(loss.distance(X, Y), expected)
-    torch.testing.assert_close(loss(logits, Y), torch.nn.functional.binary_cross_entropy(X, Y, reduction="none").mean((1, 2, 3)))
+    torch.testing.assert_close(
+        loss(logits, Y),
+        torch.nn.functional.binary_cross_entropy(X, Y, reduction="none").mean((1, 2, 3)),
+    )
     binary = (X > 0.5).double()
     # logarithms end at -100, so pixels that differ cost 100
     assert loss.distance(binary, 1 - binary).tolist() == [100] * 5
@@ -121,7 +139,9 @@ def test_divergences_agree_with_torch():
     m0, l0, m1, l1 = torch.randn(4, 6, 9, generator=g, dtype=torch.float64)
     p, q = (torch.distributions.Normal(m, (v / 2).exp()) for m, v in ((m0, l0), (m1, l1)))
     kl = torch.distributions.kl_divergence
-    torch.testing.assert_close(losses.kl_to_prior(m0, l0), kl(p, torch.distributions.Normal(torch.zeros_like(m0), 1)))
+    torch.testing.assert_close(
+        losses.kl_to_prior(m0, l0), kl(p, torch.distributions.Normal(torch.zeros_like(m0), 1))
+    )
     torch.testing.assert_close(losses.symmetric_kl(m0, l0, m1, l1), 0.5 * kl(p, q) + 0.5 * kl(q, p))
 
 
@@ -129,11 +149,23 @@ def test_divergences_agree_with_torch():
     ("call", "says"),
     [
         (lambda: losses.get("l2"), "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur"),
-        (lambda: losses.get("mse", radius=1), "Unknown option 'radius' of loss 'mse'; it takes none"),
+        (
+            lambda: losses.get("mse", radius=1),
+            "Unknown option 'radius' of loss 'mse'; it takes none",
+        ),
         (lambda: losses.get("box-blur", r=1), "it takes: radius, weight, pixel_weight"),
-        (lambda: losses.get("box-blur", radius=-1), "radius must be a whole number of at least 0, not -1"),
-        (lambda: losses.get("box-blur", weight=-1), "weight must be a finite number of at least 0, not -1"),
-        (lambda: losses.get("box-blur", pixel_weight=float("inf")), "pixel_weight must be a finite number of at least 0, not inf"),
+        (
+            lambda: losses.get("box-blur", radius=-1),
+            "radius must be a whole number of at least 0, not -1",
+        ),
+        (
+            lambda: losses.get("box-blur", weight=-1),
+            "weight must be a finite number of at least 0, not -1",
+        ),
+        (
+            lambda: losses.get("box-blur", pixel_weight=float("inf")),
+            "pixel_weight must be a finite number of at least 0, not inf",
+        ),
         (lambda: losses.get(losses.MSE(), radius=1), "already made"),
     ],
 )
@@ -145,7 +177,9 @@ def test_bad_input_is_one_sentence(call, says):
 def test_a_loss_that_is_no_quadratic_form_says_so():
     with pytest.raises(TypeError, match="not a quadratic form"):
         losses.get("mae").embed(X)
-    with pytest.raises(TypeError, match="base class of losses; use one of: mse, bce, mae, box-blur"):
+    with pytest.raises(
+        TypeError, match="base class of losses; use one of: mse, bce, mae, box-blur"
+    ):
         losses.Loss().distance(X, Y)
 
 
@@ -164,7 +198,9 @@ class OnlyCalled(losses.Loss):
     ],
 )
 def test_what_is_no_loss_is_called_so(given, says):
-    with pytest.raises(TypeError, match=rf"a loss must be a name \(mse, .*\) or an object of a class .* {says}\."):
+    with pytest.raises(
+        TypeError, match=rf"a loss must be a name \(mse, .*\) or an object of a class .* {says}\."
+    ):
         losses.get(given)
 
 

@@ -1,4 +1,6 @@
-"""Losses of one's own: what they are told apart by, and what is measured of them before a faster way is taken."""
+"""Losses of one's own: what they are told apart by, and what is measured of them before a faster
+way is taken.
+"""
 
 import dataclasses
 import os
@@ -10,9 +12,10 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import _measured, losses
-from vaedis.distances._kernels import Kernel, Vectors, kernel_for
-from vaedis.learning import largest_beta, rate_distortion_beta
+from vaedis import losses
+from vaedis.diagnosis.bounds import largest_beta, rate_distortion_beta
+from vaedis.distances.kernels import Kernel, Vectors, kernel_for
+from vaedis.losses import properties
 
 SQUARES = vd.load("xysquares", image_size=16, square_size=8, grid_spacing=1, num_squares=3)
 GREY = vd.load("xysquares", image_size=16, square_size=4, grid_size=4, rgb=False, num_squares=1)
@@ -66,7 +69,9 @@ class Features(losses.Loss):
     def __init__(self, seed=0):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, 2), torch.nn.ReLU(), torch.nn.Flatten())
+            self.network = torch.nn.Sequential(
+                torch.nn.Conv2d(1, 4, 3, 2), torch.nn.ReLU(), torch.nn.Flatten()
+            )
 
     def embed(self, x):
         return self.network(x.float())
@@ -76,7 +81,9 @@ class Features(losses.Loss):
 
 
 class PlainFeatures(Features):
-    """As one would write it: the network's weights are float32, and what it is given is left as it is."""
+    """As one would write it: the network's weights are float32, and what it is given is left as it
+    is.
+    """
 
     def embed(self, x):
         return self.network(x)
@@ -162,7 +169,10 @@ def test_what_cannot_be_told_apart_is_refused_where_it_must_be_and_equals_only_i
     one, other = Weighted(iter([1])), Weighted(iter([1]))
     assert one == one
     assert one != other
-    with pytest.raises(ValueError, match=r"Weighted\.weight is a list_iterator, so it cannot be told whether two such losses are the"):
+    with pytest.raises(
+        ValueError,
+        match=r"Weighted\.weight is a list_iterator, so it cannot be told whether two such losses are the",
+    ):
         SPEC.replace(loss=one).key  # noqa: B018
     with pytest.raises(ValueError, match="a key cannot follow from <object object"):
         vd.RunSpec(data_options={"source": object()}).key  # noqa: B018
@@ -177,9 +187,22 @@ print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key, t.Words().
 """
     here = os.path.dirname(__file__)
     # another order of words in sets than in this process
-    environment = {**os.environ, "PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"}
-    done = subprocess.run([sys.executable, "-c", code, here], env=environment, capture_output=True, text=True, check=True)
-    ours = [*Features(3).fingerprint().split(), SPEC.replace(loss=Half()).key, *Words().fingerprint().split()]
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, here],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours = [
+        *Features(3).fingerprint().split(),
+        SPEC.replace(loss=Half()).key,
+        *Words().fingerprint().split(),
+    ]
     assert done.stdout.split() == ours
 
 
@@ -199,10 +222,18 @@ def pair_by_pair(data, loss, factor):
     images = data.images(index[::step].flatten()).permute(0, 3, 1, 2).double() / 255
     x = images.unflatten(0, (-1, size))
     with torch.no_grad():
-        return np.array([[float(loss.distance(x[:, i], x[:, j]).double().mean()) for j in range(size)] for i in range(size)])
+        return np.array(
+            [
+                [float(loss.distance(x[:, i], x[:, j]).double().mean()) for j in range(size)]
+                for i in range(size)
+            ]
+        )
 
 
-@pytest.mark.parametrize(("loss", "kernel"), [(Features(), Vectors), (Half(), Kernel), (Shifted(), Vectors), (Weighted(2.0), Kernel)])
+@pytest.mark.parametrize(
+    ("loss", "kernel"),
+    [(Features(), Vectors), (Half(), Kernel), (Shifted(), Vectors), (Weighted(2.0), Kernel)],
+)
 def test_the_fast_way_is_taken_only_where_it_is_right(loss, kernel):
     assert type(kernel_for(GREY, loss)) is kernel
     matrix = vd.distances.traversal_matrices(GREY, loss, factors=["x_R"])["x_R"]
@@ -223,8 +254,10 @@ def test_networks_with_weights_in_float32_need_no_cast(loss, kernel):
 
 def test_distances_inside_a_run_take_such_a_network_too():
     run = vd.fit(dataclasses.replace(SPEC, loss=PlainNetwork(), steps=2), data=GREY, device="cpu")
-    levels = vd.distances.level_matrices(run, "x_R", traversals=16)
-    right = vd.distances.level_matrices(dataclasses.replace(run, loss=Features()), "x_R", traversals=16)
+    levels = vd.training.inspect.level_matrices(run, "x_R", traversals=16)
+    right = vd.training.inspect.level_matrices(
+        dataclasses.replace(run, loss=Features()), "x_R", traversals=16
+    )
     np.testing.assert_allclose(levels["x"], right["x"], rtol=1e-5, atol=1e-8)
 
 
@@ -246,27 +279,40 @@ def test_each_image_is_embedded_once():
 @pytest.mark.parametrize("loss", [Brightest(), BrightestSquares()])
 def test_a_loss_that_mixes_channels_is_averaged_over_all_traversals(loss):
     assert loss.channelwise  # inherited, and wrong
-    data = vd.load("xysquares", image_size=16, square_size=8, grid_spacing=2, num_squares=3, grid_size=3)
-    assert not _measured.is_channelwise(loss, data, False)
-    found = vd.distances.along(data, loss, factors=["x_R"])["x_R"]
+    data = vd.load(
+        "xysquares", image_size=16, square_size=8, grid_spacing=2, num_squares=3, grid_size=3
+    )
+    assert not properties.is_channelwise(loss, data, False)
+    found = vd.distances.factor_distances(data, loss, factors=["x_R"])["x_R"]
     assert found.traversals == len(data) // 3
     np.testing.assert_allclose(found.matrix, pair_by_pair(data, loss, "x_R"), rtol=1e-6)
-    v = BrightestSquares().embed(data.images(torch.arange(len(data))).permute(0, 3, 1, 2).double() / 255)
+    v = BrightestSquares().embed(
+        data.images(torch.arange(len(data))).permute(0, 3, 1, 2).double() / 255
+    )
     right = 2 * float(v.square().sum(1).mean() - v.mean(0).square().sum())
     assert vd.distances.random_pairs(data, loss, pairs=100).mean == pytest.approx(right, rel=1e-6)
 
 
 def test_a_loss_of_channels_keeps_its_fast_way():
-    assert _measured.is_channelwise(Weighted(2.0), SQUARES, False)
-    assert _measured.is_channelwise(Weighted(torch.tensor([1.0, 2.0, 3.0])[:, None, None]), SQUARES, True)
-    few = vd.distances.along(SQUARES, Weighted(2.0), factors=["x_R"])["x_R"]
-    np.testing.assert_allclose(few.matrix, 2 * vd.distances.along(SQUARES, "mse", factors=["x_R"])["x_R"].matrix, rtol=1e-6)
+    assert properties.is_channelwise(Weighted(2.0), SQUARES, False)
+    assert properties.is_channelwise(
+        Weighted(torch.tensor([1.0, 2.0, 3.0])[:, None, None]), SQUARES, True
+    )
+    few = vd.distances.factor_distances(SQUARES, Weighted(2.0), factors=["x_R"])["x_R"]
+    np.testing.assert_allclose(
+        few.matrix,
+        2 * vd.distances.factor_distances(SQUARES, "mse", factors=["x_R"])["x_R"].matrix,
+        rtol=1e-6,
+    )
     assert few.traversals < 100
 
 
 @pytest.mark.parametrize("loss", [Features(), Half()])
 def test_what_needs_a_quadratic_form_refuses_a_loss_that_only_says_so(loss):
-    with pytest.raises(ValueError, match=f"coordinates need a loss that is a quadratic form, .* not '{loss.name}': it must be declared"):
+    with pytest.raises(
+        ValueError,
+        match=f"coordinates need a loss that is a quadratic form, .* not '{loss.name}': it must be declared",
+    ):
         vd.load("coordinates", source=GREY, distance=loss)
     for bound in (largest_beta, rate_distortion_beta):
         with pytest.raises(ValueError, match="bounds on beta need a loss that is a quadratic form"):
@@ -276,10 +322,12 @@ def test_what_needs_a_quadratic_form_refuses_a_loss_that_only_says_so(loss):
 def test_a_quadratic_form_of_ones_own_has_coordinates_and_bounds():
     coordinates = vd.load("coordinates", source=GREY, distance=Shifted())
     index = torch.arange(len(GREY))
-    c = coordinates.coordinates(index, standardise=False)
+    c = coordinates.coordinates(index, normalize=False)
     right = vd.distances.perceived(GREY, index, index.flip(0), loss=Shifted())
     torch.testing.assert_close((c - c.flip(0)).square().mean(1), right)
-    assert largest_beta(GREY, 2, loss=Shifted()) == pytest.approx(9 * largest_beta(GREY, 2), rel=1e-4)
+    assert largest_beta(GREY, 2, loss=Shifted()) == pytest.approx(
+        9 * largest_beta(GREY, 2), rel=1e-4
+    )
 
 
 def test_the_losses_of_the_package_are_believed_and_cost_nothing():
@@ -316,7 +364,7 @@ def test_a_network_in_float32_is_given_float32(quadratic):
     kernel = kernel_for(SQUARES, loss)
     assert type(kernel) is (Vectors if quadratic else Kernel)
     index = SQUARES.factors.traversal(0, torch.tensor([0]))
-    x = SQUARES.observations(index.flatten(), standardise=False)
+    x = SQUARES.observations(index.flatten(), normalize=False)
     with torch.no_grad():
         right = torch.stack([loss.distance(one.expand_as(x), x) for one in x])
     matrix = kernel.distances(SQUARES.images(index.flatten())[None])[0]
@@ -336,8 +384,14 @@ class Wrong(losses.MSE):
 
 
 WRONG = {
-    "random": (lambda d, _: d + torch.rand(len(d)), "gives other numbers for the same images each time"),
-    "counts": (lambda d, loss: d * len(loss.calls), "gives other numbers for the same images each time"),
+    "random": (
+        lambda d, _: d + torch.rand(len(d)),
+        "gives other numbers for the same images each time",
+    ),
+    "counts": (
+        lambda d, loss: d * len(loss.calls),
+        "gives other numbers for the same images each time",
+    ),
     "beside others": (lambda d, _: d / d.max(), "for the same two images beside other images"),
     "one for all": (lambda d, _: d.mean(), r"for two of them it gives \(\) numbers"),
     "column": (lambda d, _: d[:, None], r"for two of them it gives \(2, 1\) numbers"),
@@ -353,10 +407,12 @@ WRONG = {
 def test_what_is_no_distance_is_refused_in_one_sentence(way):
     function, says = WRONG[way]
     with pytest.raises(ValueError, match=f"^the loss 'Wrong' .*{says}"):
-        vd.distances.along(SQUARES, Wrong(function))
+        vd.distances.factor_distances(SQUARES, Wrong(function))
 
 
-@pytest.mark.parametrize("way", ["random", "counts", "one for all", "column", "numpy", "number", "fails"])
+@pytest.mark.parametrize(
+    "way", ["random", "counts", "one for all", "column", "numpy", "number", "fails"]
+)
 def test_what_no_training_can_be_repeated_with_is_refused(way):
     function, says = WRONG[way]
     for spec in (SPEC.replace(loss=Wrong(function)), [SPEC, SPEC.replace(loss=Wrong(function))]):
@@ -367,8 +423,13 @@ def test_what_no_training_can_be_repeated_with_is_refused(way):
 def test_batch_norm_in_training_mode_is_refused():
     layer = torch.nn.BatchNorm2d(3).double()
     loss = Wrong(lambda d, _: d)
-    object.__setattr__(loss, "distance", lambda a, b: (layer(a) - layer(b)).square().mean((-1, -2, -3)))
-    data = vd.Table(np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3)).astype(np.uint8), np.arange(12) // 3)
+    object.__setattr__(
+        loss, "distance", lambda a, b: (layer(a) - layer(b)).square().mean((-1, -2, -3))
+    )
+    data = vd.LabelledImages(
+        np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3)).astype(np.uint8),
+        np.arange(12) // 3,
+    )
     with pytest.raises(ValueError, match="with networks in evaluation mode"):
         kernel_for(data, loss)
     layer.eval()
@@ -380,13 +441,16 @@ def test_a_claim_that_fails_only_between_some_images_is_refused_where_it_fails()
     labels = np.stack([np.arange(400) // 20, np.arange(400) % 20], 1)
     images = rng.integers(100, 110, (400, 4, 4)).astype(np.uint8)
     images[211] = 255  # one image of 400, that no sample of a few holds
-    data = vd.Table(images, labels)
+    data = vd.LabelledImages(images, labels)
     loss = Wrong(lambda d, _: torch.where(d > 0.1, 2 * d, d))
     assert type(kernel_for(data, loss)) is Vectors
-    with pytest.raises(ValueError, match=r"is declared with quadratic = True, but between two images .* declare quadratic = False"):
-        vd.distances.along(data, loss)
+    with pytest.raises(
+        ValueError,
+        match=r"is declared with quadratic = True, but between two images .* declare quadratic = False",
+    ):
+        vd.distances.factor_distances(data, loss)
     object.__setattr__(loss, "quadratic", False)
-    vd.distances.along(data, loss)
+    vd.distances.factor_distances(data, loss)
 
 
 WEIGHT = 1.0
@@ -396,7 +460,10 @@ class Nested(losses.Loss):
     name = "nested"
 
     def distance(self, a, b):
-        parts = [(lambda x: WEIGHT * x.square())(a[..., c, :, :] - b[..., c, :, :]) for c in range(a.shape[-3])]
+        parts = [
+            (lambda x: WEIGHT * x.square())(a[..., c, :, :] - b[..., c, :, :])
+            for c in range(a.shape[-3])
+        ]
         return torch.stack(parts).mean((0, -1, -2))
 
 

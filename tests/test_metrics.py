@@ -39,7 +39,8 @@ def test_identity_is_perfect(as_given):
 
 
 def test_identity_with_sap():
-    # Linear one-versus-rest machines on one latent tell two values apart and no more, so only binary factors can be perfect.
+    # Linear one-versus-rest machines on one latent tell two values apart and no more, so only
+    # binary factors can be perfect.
     factors = uniform(sizes=(2, 2))
     result = metrics.sap(factors.astype(float), factors)
     np.testing.assert_allclose(np.diag(result.accuracy), 1)
@@ -51,17 +52,24 @@ def test_permuted_codes_have_permuted_importances():
     order = [2, 0, 1]
     dci = metrics.dci(-3.0 * factors[:, order], factors)
     np.testing.assert_allclose(dci.importance, np.eye(3)[order], atol=1e-6)
-    assert (dci.disentanglement, dci.completeness, dci.informativeness) == pytest.approx((1, 1, 1), abs=1e-6)
-    assert metrics.mig(factors[:, order].astype(float), factors).mutual_information.argmax(axis=0).tolist() == [1, 2, 0]
+    assert (dci.disentanglement, dci.completeness, dci.informativeness) == pytest.approx(
+        (1, 1, 1), abs=1e-6
+    )
+    assert metrics.mig(factors[:, order].astype(float), factors).mutual_information.argmax(
+        axis=0
+    ).tolist() == [1, 2, 0]
 
 
 def test_rotation_lowers_every_axis_score():
-    # With noise, since 60 exact points land on 60 different values of any turned axis, and trees can tell each of them.
+    # With noise, since 60 exact points land on 60 different values of any turned axis, and trees
+    # can tell each of them.
     factors = uniform()
     straight = factors + np.random.Generator(np.random.PCG64(4)).normal(0, 0.2, factors.shape)
     turned = straight @ np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3
     for score in (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.modularity):
-        assert float(score(turned, factors)) < 0.85 * float(score(straight, factors)), score.__name__
+        assert float(score(turned, factors)) < 0.85 * float(score(straight, factors)), (
+            score.__name__
+        )
     # A linear classifier does not mind.
     assert float(metrics.explicitness(turned, factors)) > 0.95
 
@@ -70,10 +78,13 @@ def test_random_codes_score_at_the_noise_floor():
     factors = uniform(10_000, (8,) * 6)
     codes = np.random.Generator(np.random.PCG64(1)).standard_normal((10_000, 9))
     result = metrics.mig(codes, factors)
-    # For 6 factors of 8 values, the floor is 0.0002 ± 0.00006 at 10,000 samples and 0.00115 ± 0.0002 at 2,000.
+    # For 6 factors of 8 values, the floor is 0.0002 ± 0.00006 at 10,000 samples and 0.00115 ±
+    # 0.0002 at 2,000.
     assert float(result) == pytest.approx(0.0002, abs=0.0002)
     assert result.noise_floor == pytest.approx(0.0002, abs=0.0001)
-    assert metrics.mig(codes[:2000], factors[:2000]).noise_floor == pytest.approx(0.00115, abs=0.0004)
+    assert metrics.mig(codes[:2000], factors[:2000]).noise_floor == pytest.approx(
+        0.00115, abs=0.0004
+    )
     assert float(metrics.dci(codes[:1000], factors[:1000], n_test=300)) < 0.01
 
 
@@ -82,7 +93,13 @@ def test_constant_codes_score_zero():
     codes = np.ones((300, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for score in (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity):
+        for score in (
+            metrics.mig,
+            metrics.mig_quantile,
+            metrics.dci,
+            metrics.sap,
+            metrics.modularity,
+        ):
             assert float(score(codes, factors)) == pytest.approx(0, abs=1e-12), score.__name__
         dci = metrics.dci(codes, factors)
         assert (dci.completeness, dci.importance.sum()) == (0, 0)
@@ -95,17 +112,28 @@ def test_duplicated_codes():
     once, twice = metrics.dci(codes, factors), metrics.dci(np.tile(codes, 2), factors)
     assert float(metrics.mig(np.tile(codes, 2), factors)) == 0
     assert float(metrics.sap(np.tile(codes, 2), factors)) == 0
-    # Twins share what one had: rows keep their pattern, columns are spread over twice as many latents.
+    # Twins share what one had: rows keep their pattern, columns are spread over twice as many
+    # latents.
     assert twice.disentanglement == pytest.approx(once.disentanglement, abs=0.01)
     assert twice.completeness < once.completeness - 0.2
-    np.testing.assert_allclose(twice.importance[:3] + twice.importance[3:], once.importance, atol=0.02)
+    np.testing.assert_allclose(
+        twice.importance[:3] + twice.importance[3:], once.importance, atol=0.02
+    )
 
 
 def test_one_outlier_upsets_equal_widths_only():
     codes, factors = mixed_codes(2000, SIZES, 3, 0.0, 0.02)
-    before = float(metrics.mig(codes, factors)), float(metrics.mig_quantile(codes, factors)), float(metrics.dci(codes, factors))
+    before = (
+        float(metrics.mig(codes, factors)),
+        float(metrics.mig_quantile(codes, factors)),
+        float(metrics.dci(codes, factors)),
+    )
     codes[7] = 1e4
-    after = float(metrics.mig(codes, factors)), float(metrics.mig_quantile(codes, factors)), float(metrics.dci(codes, factors))
+    after = (
+        float(metrics.mig(codes, factors)),
+        float(metrics.mig_quantile(codes, factors)),
+        float(metrics.dci(codes, factors)),
+    )
     assert before[0] > 0.95
     assert after[0] < 0.01
     assert after[1] == pytest.approx(before[1], abs=0.01)
@@ -143,8 +171,9 @@ PEER_183 = ((0, 0.25756, 0.901), (1, 0.91140, 0.996))
 def test_183_classes():
     factors = uniform(2500, (183, 2))
     codes = factors + np.random.Generator(np.random.PCG64(3)).uniform(-0.2, 0.2, factors.shape)
-    # With 11 samples a class, the published rule is unstable: Newton steps overshoot, and importances hang on the draw of the samples. What
-    # scikit-learn 1.9.1 says of the same samples took it minutes, so it is stored here.
+    # With 11 samples a class, the published rule is unstable: Newton steps overshoot, and
+    # importances hang on the draw of the samples. What scikit-learn 1.9.1 says of the same samples
+    # took it minutes, so it is stored here.
     for seed, disentanglement, informativeness in PEER_183:
         result = metrics.dci(codes, factors, n_test=500, seed=seed)
         assert result.disentanglement == pytest.approx(disentanglement, abs=0.005)
@@ -165,14 +194,28 @@ def test_mutual_information_is_that_of_the_definition():
                 for b in np.unique(factors[:, j]):
                     both = np.mean((binned == a) & (factors[:, j] == b))
                     if both:
-                        expected[i, j] += both * np.log(both / np.mean(binned == a) / np.mean(factors[:, j] == b))
+                        expected[i, j] += both * np.log(
+                            both / np.mean(binned == a) / np.mean(factors[:, j] == b)
+                        )
     np.testing.assert_allclose(result.mutual_information, expected, atol=1e-12)
     ordered = np.sort(expected, axis=0)
-    entropy = [-sum(p * np.log(p) for p in np.bincount(column) / len(column)) for column in factors.T]
+    entropy = [
+        -sum(p * np.log(p) for p in np.bincount(column) / len(column)) for column in factors.T
+    ]
     assert float(result) == pytest.approx(np.mean((ordered[-1] - ordered[-2]) / entropy), abs=1e-12)
 
 
-@pytest.mark.parametrize("score", [metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity, metrics.explicitness])
+@pytest.mark.parametrize(
+    "score",
+    [
+        metrics.mig,
+        metrics.mig_quantile,
+        metrics.dci,
+        metrics.sap,
+        metrics.modularity,
+        metrics.explicitness,
+    ],
+)
 def test_a_factor_with_one_value_is_left_out_and_said_so(score):
     codes, factors = mixed_codes(400, (3, 2), 3, 0.1, 0.1)
     padded = np.insert(factors, 1, 5, axis=1)
@@ -186,21 +229,66 @@ def test_a_factor_with_one_value_is_left_out_and_said_so(score):
 
 
 BAD = {
-    "lengths differ": (np.ones((5, 2)), np.ones((4, 2), int), ValueError, "codes has 5 rows and factors has 4"),
-    "NaN": (np.array([[1, 2], [3, np.nan], [5, 6]]), np.ones((3, 1), int), ValueError, r"codes\[1, 1\] is nan"),
-    "infinite": (np.array([[1, 2], [3, 4], [-np.inf, 6]]), np.ones((3, 1), int), ValueError, r"codes\[2, 0\] is -inf"),
-    "fractions": (np.ones((3, 2)), np.array([[1.0], [0.5], [2.0]]), ValueError, r"factors\[1, 0\] is 0.5"),
-    "beyond integers": (np.ones((3, 1)), np.array([[1.0], [1e300], [2.0]]), ValueError, r"factors\[1, 0\] is 1e\+300"),
+    "lengths differ": (
+        np.ones((5, 2)),
+        np.ones((4, 2), int),
+        ValueError,
+        "codes has 5 rows and factors has 4",
+    ),
+    "NaN": (
+        np.array([[1, 2], [3, np.nan], [5, 6]]),
+        np.ones((3, 1), int),
+        ValueError,
+        r"codes\[1, 1\] is nan",
+    ),
+    "infinite": (
+        np.array([[1, 2], [3, 4], [-np.inf, 6]]),
+        np.ones((3, 1), int),
+        ValueError,
+        r"codes\[2, 0\] is -inf",
+    ),
+    "fractions": (
+        np.ones((3, 2)),
+        np.array([[1.0], [0.5], [2.0]]),
+        ValueError,
+        r"factors\[1, 0\] is 0.5",
+    ),
+    "beyond integers": (
+        np.ones((3, 1)),
+        np.array([[1.0], [1e300], [2.0]]),
+        ValueError,
+        r"factors\[1, 0\] is 1e\+300",
+    ),
     "words": (np.ones((2, 2)), np.array([["a"], ["b"]]), TypeError, "integers are expected"),
-    "complex codes": (np.ones((2, 2), complex), np.ones((2, 1), int), TypeError, "real numbers are expected"),
+    "complex codes": (
+        np.ones((2, 2), complex),
+        np.ones((2, 1), int),
+        TypeError,
+        "real numbers are expected",
+    ),
     "flat codes": (np.ones(3), np.ones((3, 1), int), ValueError, r"codes has shape \(3,\)"),
     "flat factors": (np.ones((3, 1)), np.ones(3, int), ValueError, r"factors has shape \(3,\)"),
     "nothing": (np.ones((0, 2)), np.ones((0, 2), int), ValueError, r"codes has shape \(0, 2\)"),
-    "too few samples": (np.ones((6, 2)), np.arange(6)[:, None], ValueError, r"(\d) distinct values for \1 samples"),
+    "too few samples": (
+        np.ones((6, 2)),
+        np.arange(6)[:, None],
+        ValueError,
+        r"(\d) distinct values for \1 samples",
+    ),
 }
 
 
-@pytest.mark.parametrize("score", [metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity, metrics.explicitness])
+@pytest.mark.parametrize(
+    "score",
+    [
+        metrics.mig,
+        metrics.mig_quantile,
+        metrics.dci,
+        metrics.sap,
+        metrics.modularity,
+        metrics.explicitness,
+    ],
+)
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(score, name):
     codes, factors, error, message = BAD[name]
@@ -211,7 +299,9 @@ def test_bad_input(score, name):
 
 def test_bad_options():
     codes, factors = mixed_codes(60, (2, 2), 2, 0.1, 0.1)
-    with pytest.raises(ValueError, match=r"Unknown estimator 'forest'; choose one of: exact, sklearn"):
+    with pytest.raises(
+        ValueError, match=r"Unknown estimator 'forest'; choose one of: exact, sklearn"
+    ):
         metrics.dci(codes, factors, estimator="forest")
     with pytest.raises(ValueError, match="n_test is 60 of 60"):
         metrics.dci(codes, factors, n_test=60)
@@ -251,7 +341,9 @@ def test_without_numba_scikit_learn_takes_over_with_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "vaedis.metrics._boosting_kernel", None)
     monkeypatch.delattr("vaedis.metrics._boosting_kernel", raising=False)
     monkeypatch.setattr(_dci, "_warned_of_fallback", False)
-    with pytest.warns(RuntimeWarning, match=r"numba cannot be imported.*pip install vaedis\[metrics\]"):
+    with pytest.warns(
+        RuntimeWarning, match=r"numba cannot be imported.*pip install vaedis\[metrics\]"
+    ):
         first = metrics.dci(codes, factors)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -263,19 +355,29 @@ def test_without_numba_scikit_learn_takes_over_with_one_warning(monkeypatch):
 def test_an_absent_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     codes, factors = mixed_codes(90, (2, 2), 2, 0.1, 0.1)
-    with pytest.raises(ImportError, match=r"needs scikit-learn, which is not installed: pip install vaedis\[metrics\]"):
+    with pytest.raises(
+        ImportError,
+        match=r"needs scikit-learn, which is not installed: pip install vaedis\[metrics\]",
+    ):
         metrics.dci(codes, factors, estimator="sklearn")
 
 
 def test_importing_metrics_imports_nothing_heavy():
     code = "import sys, vaedis.metrics; print({'numba', 'sklearn', 'scipy'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "set()"
+    )
 
 
 def test_results_are_frozen_and_summarised():
     codes, factors = mixed_codes(200, (3, 2), 3, 0.1, 0.1)
     result = metrics.dci(codes, factors)
-    assert {"score", "completeness", "informativeness", "estimator", "n_train", "n_test"} <= set(result.summary())
+    assert {"score", "completeness", "informativeness", "estimator", "n_train", "n_test"} <= set(
+        result.summary()
+    )
     assert (result.n_train, result.n_test) == (134, 66)
     with pytest.raises(ValueError, match="read-only"):
         result.importance[0, 0] = 1
@@ -290,7 +392,9 @@ def test_classes_are_numbered_in_order_however_far_apart():
 
 
 def test_memory_stays_small_at_the_published_size(monkeypatch):
-    """Array memory of the largest case, 183 classes and 25 latents of 10,000 and 5,000 samples; rounds reuse what the first one took."""
+    """Array memory of the largest case, 183 classes and 25 latents of 10,000 and 5,000 samples;
+    rounds reuse what the first one took.
+    """
     codes, factors = mixed_codes(15_000, (183,), 25, 0.1, 0.1)
     monkeypatch.setattr("vaedis.metrics._boosting.ROUNDS", 1)
     tracemalloc.start()
@@ -308,7 +412,9 @@ def test_compiled_code_is_kept_on_disk():
     from vaedis.metrics import _boosting_kernel
 
     for function in (_boosting_kernel.grow_round, _boosting_kernel.residuals):
-        assert list(Path(function.stats.cache_path).glob(f"_boosting_kernel.{function.__name__}-*.nbi"))
+        assert list(
+            Path(function.stats.cache_path).glob(f"_boosting_kernel.{function.__name__}-*.nbi")
+        )
 
 
 def test_a_folder_that_takes_no_files_does_not_stop_the_kernel(monkeypatch):

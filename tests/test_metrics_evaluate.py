@@ -23,8 +23,10 @@ WEIGHTS = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
 Posterior = collections.namedtuple("Posterior", "mu logvar")
 
 
-def table(n: int = 60, labels=LABELS) -> vd.Table:
-    return vd.Table(np.random.default_rng(0).integers(0, 256, (n, 8, 8)).astype(np.uint8), labels)
+def table(n: int = 60, labels=LABELS) -> vd.LabelledImages:
+    return vd.LabelledImages(
+        np.random.default_rng(0).integers(0, 256, (n, 8, 8)).astype(np.uint8), labels
+    )
 
 
 def returning(way):
@@ -33,7 +35,9 @@ def returning(way):
 
 
 def score(model, **options):
-    return metrics.evaluate(model, table(), metrics="mig", protocol="fast", **options)["mig"].summary()
+    return metrics.evaluate(model, table(), metrics="mig", protocol="fast", **options)[
+        "mig"
+    ].summary()
 
 
 RIGHT = {
@@ -65,9 +69,13 @@ def test_what_models_return_is_taken(way, batch_size):
     assert found["n_samples"] == 60
 
 
-@pytest.mark.parametrize("way", [lambda m: m.half(), lambda m: m.bfloat16(), lambda m: (m.half(), m.half())])
+@pytest.mark.parametrize(
+    "way", [lambda m: m.half(), lambda m: m.bfloat16(), lambda m: (m.half(), m.half())]
+)
 def test_means_in_half_precision_are_taken(way):
-    assert score(returning(way))["score"] == pytest.approx(score(returning(lambda m: m))["score"], abs=0.1)
+    assert score(returning(way))["score"] == pytest.approx(
+        score(returning(lambda m: m))["score"], abs=0.1
+    )
 
 
 WRONG = {
@@ -77,21 +85,35 @@ WRONG = {
     "dict without embedding": (lambda m: {"mu": m}, "it returned a dict."),
     "flat": (lambda m: m.flatten(), "it returned a Tensor with an array of shape (180,)."),
     "transposed": (lambda m: m.T, "it returned a Tensor with an array of shape (3, 60)."),
-    "maps": (lambda m: (m[..., None, None], m), "it returned a tuple with an array of shape (60, 3, 1, 1)."),
-    "no mean": (lambda m: TransformedDistribution(Normal(m, m**2 + 1), [SigmoidTransform()]), "it returned a TransformedDistribution."),
+    "maps": (
+        lambda m: (m[..., None, None], m),
+        "it returned a tuple with an array of shape (60, 3, 1, 1).",
+    ),
+    "no mean": (
+        lambda m: TransformedDistribution(Normal(m, m**2 + 1), [SigmoidTransform()]),
+        "it returned a TransformedDistribution.",
+    ),
 }
 
 
 @pytest.mark.parametrize("way", WRONG)
 def test_what_cannot_be_taken_is_said_in_one_sentence(way):
     model, end = WRONG[way]
-    with pytest.raises(ValueError, match=rf"^encode\(x\) must return the means of 60 observations as an array of .*{re.escape(end)}$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^encode\(x\) must return the means of 60 observations as an array of .*{re.escape(end)}$",
+    ):
         score(returning(model))
 
 
 def test_a_distribution_without_numbers_for_a_mean_is_refused():
     with pytest.raises(ValueError, match=r"codes\[0, 0\] is nan"):
-        metrics.evaluate(returning(lambda m: Categorical(logits=m[:, None].expand(-1, 4, -1))), table(), metrics="mig", protocol="fast")
+        metrics.evaluate(
+            returning(lambda m: Categorical(logits=m[:, None].expand(-1, 4, -1))),
+            table(),
+            metrics="mig",
+            protocol="fast",
+        )
 
 
 def test_a_function_is_a_model_and_other_things_are_not():
@@ -99,15 +121,23 @@ def test_a_function_is_a_model_and_other_things_are_not():
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 3, bias=False))
     linear[1].weight.data = WEIGHTS.T.contiguous()
     assert score(linear)["score"] == pytest.approx(score(returning(lambda m: m))["score"], abs=0.02)
-    with pytest.raises(TypeError, match=r"model must have encode\(x\) or be a function of observations, but it is a str"):
+    with pytest.raises(
+        TypeError,
+        match=r"model must have encode\(x\) or be a function of observations, but it is a str",
+    ):
         score("model.pt")
-    with pytest.raises(TypeError, match=r"it is a ndarray: pass a network, or score .* as in vaedis\.metrics\.mig\(codes, factors\)\."):
+    with pytest.raises(
+        TypeError,
+        match=r"it is a ndarray: pass a network, or score .* as in vaedis\.metrics\.mig\(codes, factors\)\.",
+    ):
         score(np.zeros((60, 3)))
 
 
 def test_images_and_labels_are_a_data_set():
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
-    given = metrics.evaluate(returning(lambda m: m), (images, LABELS), metrics="mig", protocol="fast")["mig"]
+    given = metrics.evaluate(
+        returning(lambda m: m), (images, LABELS), metrics="mig", protocol="fast"
+    )["mig"]
     assert given.summary() == score(returning(lambda m: m))
     with pytest.raises(ValueError, match="a data set must be one of vaedis"):
         metrics.evaluate(returning(lambda m: m), images)
@@ -141,7 +171,10 @@ def test_networks_are_evaluated_and_every_part_gets_its_mode_back(kind):
         "closure": lambda x: net.encode(x),
         "global": lambda x: GLOBAL.encode(x),
     }[kind]
-    modes, statistics = [part.training for part in net.modules()], net.layers[0].running_mean.clone()
+    modes, statistics = (
+        [part.training for part in net.modules()],
+        net.layers[0].running_mean.clone(),
+    )
     assert score(model) == score(model)
     assert [part.training for part in net.modules()] == modes
     assert torch.equal(net.layers[0].running_mean, statistics)
@@ -172,8 +205,12 @@ def test_observations_come_in_the_precision_of_the_network(dtype):
 @pytest.mark.parametrize("grid", [True, False])
 @pytest.mark.parametrize("n", [100, 300, 2_000])
 def test_no_image_is_tested_on_that_was_trained_on(grid, n, monkeypatch):
-    labels = np.stack([np.arange(n) // 20, np.arange(n) % 20], 1) if grid else np.random.default_rng(0).integers(0, 5, (n, 2))
-    data = vd.Table(np.arange(n * 16).reshape(n, 4, 4).astype(np.uint8), labels)
+    labels = (
+        np.stack([np.arange(n) // 20, np.arange(n) % 20], 1)
+        if grid
+        else np.random.default_rng(0).integers(0, 5, (n, 2))
+    )
+    data = vd.LabelledImages(np.arange(n * 16).reshape(n, 4, 4).astype(np.uint8), labels)
     assert data.grid == grid
     calls = {}
 
@@ -185,7 +222,11 @@ def test_no_image_is_tested_on_that_was_trained_on(grid, n, monkeypatch):
         return call
 
     for name, metric in _evaluate.SAMPLE_METRICS.items():
-        monkeypatch.setitem(_evaluate.SAMPLE_METRICS, name, _evaluate._OfSamples(record(name), metric.full, metric.fast))
+        monkeypatch.setitem(
+            _evaluate.SAMPLE_METRICS,
+            name,
+            _evaluate._OfSamples(record(name), metric.full, metric.fast),
+        )
     # The code of an image is its number, as it is looked up.
     monkeypatch.setattr(_evaluate, "encoder", lambda *args: lambda index: index[:, None])
     metrics.evaluate(None, data, metrics=_evaluate.SAMPLE_METRICS, protocol="fast", seed=3)
@@ -207,14 +248,20 @@ def test_no_image_is_tested_on_that_was_trained_on(grid, n, monkeypatch):
 
 def test_of_images_of_ones_own_each_is_drawn_once_however_many(monkeypatch):
     n = 15_600
-    data = vd.Table(np.zeros((n, 1, 1), np.uint8), np.stack([np.arange(n) // 100, np.arange(n) % 100], 1))
+    data = vd.LabelledImages(
+        np.zeros((n, 1, 1), np.uint8), np.stack([np.arange(n) // 100, np.arange(n) % 100], 1)
+    )
     assert data.grid
     monkeypatch.setattr(_evaluate, "encoder", lambda *args: lambda index: index[:, None])
     drawn = []
     monkeypatch.setitem(
         _evaluate.SAMPLE_METRICS,
         "dci",
-        _evaluate._OfSamples(lambda codes, factors, test, seed: drawn.extend((codes, test[0])), (10_000, 5_000), (1_000, 500)),
+        _evaluate._OfSamples(
+            lambda codes, factors, test, seed: drawn.extend((codes, test[0])),
+            (10_000, 5_000),
+            (1_000, 500),
+        ),
     )
     metrics.evaluate(None, data, metrics="dci")
     assert [len(part) for part in drawn] == [10_000, 5_000]
@@ -224,7 +271,10 @@ def test_of_images_of_ones_own_each_is_drawn_once_however_many(monkeypatch):
 @pytest.mark.parametrize("n", [100, 300, 1_000])
 def test_codes_that_know_nothing_score_as_chance(n):
     random = np.random.default_rng(0)
-    data = vd.Table(random.integers(0, 256, (n, 8, 8)).astype(np.uint8), np.stack([random.integers(0, k, n) for k in (4, 5, 3)], 1))
+    data = vd.LabelledImages(
+        random.integers(0, 256, (n, 8, 8)).astype(np.uint8),
+        np.stack([random.integers(0, k, n) for k in (4, 5, 3)], 1),
+    )
     names = ("mig", "dci") if n != 300 else ("mig", "dci", "explicitness")
     scores = metrics.evaluate(returning(lambda m: m), data, metrics=names, protocol="fast")
     # Of the test images; a third of n of them for each of three factors.
@@ -238,7 +288,9 @@ def test_codes_that_know_nothing_score_as_chance(n):
 
 def test_large_grids_are_drawn_from_as_published():
     space = FactorSpace(("a", "b"), (150, 100))
-    data = types.SimpleNamespace(factors=space, observations=lambda index: space.to_factors(index).float())
+    data = types.SimpleNamespace(
+        factors=space, observations=lambda index: space.to_factors(index).float()
+    )
     found = metrics.evaluate(lambda x: x, data, metrics=["mig"], protocol="fast", seed=1)["mig"]
     drawn = space.sample_index(3_000, generator=torch.Generator().manual_seed(1))[:2_000]
     factors = space.to_factors(drawn)
@@ -246,7 +298,13 @@ def test_large_grids_are_drawn_from_as_published():
 
 
 @pytest.mark.parametrize(
-    ("name", "used", "fewest"), [("mig", 500, "1,000"), ("modularity", 500, "1,000"), ("dci", 334, "1,500"), ("sap", 334, "1,500")]
+    ("name", "used", "fewest"),
+    [
+        ("mig", 500, "1,000"),
+        ("modularity", 500, "1,000"),
+        ("dci", 334, "1,500"),
+        ("sap", 334, "1,500"),
+    ],
 )
 def test_continuous_labels_are_refused_with_the_number_of_images_that_is_needed(name, used, fewest):
     labels = np.stack([np.random.default_rng(0).permutation(500) / 500, np.arange(500) % 2], 1)
@@ -255,26 +313,53 @@ def test_continuous_labels_are_refused_with_the_number_of_images_that_is_needed(
         f"group its values into fewer classes, or give at least {fewest} images.$"
     )
     with pytest.raises(ValueError, match=message):
-        metrics.evaluate(returning(lambda m: m), table(500, labels), metrics=name, protocol="fast" if name != "dci" else "full")
+        metrics.evaluate(
+            returning(lambda m: m),
+            table(500, labels),
+            metrics=name,
+            protocol="fast" if name != "dci" else "full",
+        )
 
 
 def test_more_values_than_the_protocol_has_samples_for():
     labels = np.stack([np.arange(3_200) // 2, np.arange(3_200) % 2, np.zeros(3_200)], 1)
     labels[0] = 5
-    with pytest.raises(ValueError, match=r"has 1,600 values and needs at least 3,200: group its values into fewer classes\.$"):
-        metrics.evaluate(returning(lambda m: m), table(3_200, labels), metrics="mig", protocol="fast")
+    with pytest.raises(
+        ValueError,
+        match=r"has 1,600 values and needs at least 3,200: group its values into fewer classes\.$",
+    ):
+        metrics.evaluate(
+            returning(lambda m: m), table(3_200, labels), metrics="mig", protocol="fast"
+        )
 
 
 @pytest.mark.parametrize("loss", ["mse", "bce"])
-@pytest.mark.parametrize("standardise", [True, False])
-def test_a_run_and_its_network_have_one_score(loss, standardise):
-    spec = vd.RunSpec(loss=loss, standardise=standardise, steps=20, batch=16, latents=3, model="mlp", model_options={"hidden": (8,)})
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_run_and_its_network_have_one_score(loss, normalize):
+    spec = vd.RunSpec(
+        loss=loss,
+        normalize=normalize,
+        steps=20,
+        batch=16,
+        latents=3,
+        model="mlp",
+        model_options={"hidden": (8,)},
+    )
     run = vd.fit(spec, data=table())
-    ours, theirs = run.scores(protocol="fast", seed=2), metrics.evaluate(run.model, run.data, protocol="fast", seed=2)
-    assert {name: score.summary() for name, score in ours.items()} == {name: score.summary() for name, score in theirs.items()}
+    ours, theirs = (
+        run.scores(protocol="fast", seed=2),
+        metrics.evaluate(run.model, run.data, protocol="fast", seed=2),
+    )
+    assert {name: score.summary() for name, score in ours.items()} == {
+        name: score.summary() for name, score in theirs.items()
+    }
     seen = run.observations(torch.arange(60))
-    assert torch.equal(seen, run.data.observations(torch.arange(60), standardise=standardise and loss != "bce"))
-    assert float(ours["mig"]) == pytest.approx(float(metrics.mig(run.model.encode(seen)[0], LABELS)), abs=0.02)
+    assert torch.equal(
+        seen, run.data.observations(torch.arange(60), normalize=normalize and loss != "bce")
+    )
+    assert float(ours["mig"]) == pytest.approx(
+        float(metrics.mig(run.model.encode(seen)[0], LABELS)), abs=0.02
+    )
 
 
 class Holder:
@@ -291,7 +376,17 @@ def _encode_with(net, x):
     return net.encode(x)
 
 
-@pytest.mark.parametrize("kind", ["in a collection", "method of what holds it", "partial", "function of it", "inner function", "default"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "in a collection",
+        "method of what holds it",
+        "partial",
+        "function of it",
+        "inner function",
+        "default",
+    ],
+)
 def test_networks_deep_in_a_model_are_evaluated(kind):
     net, holder = Net(), Holder(Net())
     holder.parts["nets"][0] = net

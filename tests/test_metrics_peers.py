@@ -1,4 +1,6 @@
-"""Agreement with scikit-learn, run here, and with disent 0.8.0, whose scores of the same codes `benchmarks/peer_metrics.py` stored."""
+"""Agreement with scikit-learn, run here, and with disent 0.8.0, whose scores of the same codes
+`benchmarks/peer_metrics.py` stored.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,18 @@ REFERENCE = json.loads(Path(__file__).with_name("reference_metrics.json").read_t
 @pytest.mark.parametrize("name", MIG_SETS)
 def test_mig_is_that_of_disent(name):
     stored = {entry["set"]: entry["score"] for entry in REFERENCE["mig"]}
-    assert float(metrics.mig(*mig_set(name), floor_repeats=0)) == pytest.approx(stored[name], abs=1e-9)
+    assert float(metrics.mig(*mig_set(name), floor_repeats=0)) == pytest.approx(
+        stored[name], abs=1e-9
+    )
 
 
 @pytest.mark.parametrize(("mix", "noise"), [DCI_SETS[1], DCI_SETS[-1]])
 def test_dci_is_that_of_the_scikit_learn_installed_here(mix, noise):
     train, test = halves(mix, noise)
-    ours, theirs = metrics.dci(*train, test=test), metrics.dci(*train, test=test, estimator="sklearn")
+    ours, theirs = (
+        metrics.dci(*train, test=test),
+        metrics.dci(*train, test=test, estimator="sklearn"),
+    )
     assert abs(ours.disentanglement - theirs.disentanglement) <= 0.005
     assert abs(ours.completeness - theirs.completeness) <= 0.005
     assert abs(ours.informativeness - theirs.informativeness) <= 0.01
@@ -34,13 +41,17 @@ def test_dci_is_that_of_the_scikit_learn_installed_here(mix, noise):
 
 
 def test_dci_is_that_of_disent_on_sets_that_cover_the_range():
-    """Any seed against any seed; and on average no further from the mean of disent's five than those are from each other."""
+    """Any seed against any seed; and on average no further from the mean of disent's five than
+    those are from each other.
+    """
     offsets: dict[str, list[float]] = {part: [] for part in DCI_PARTS}
     ranges: dict[str, list[float]] = {part: [] for part in DCI_PARTS}
     for entry in REFERENCE["dci"]:
         for part, (theirs, ours) in dci_runs(entry).items():
             # Of informativeness, 0.01 is 8 of 800 answers.
-            assert np.abs(ours[:, None] - theirs).max() <= (0.01 if part == "informativeness" else 0.005), (entry["set"], part)
+            assert np.abs(ours[:, None] - theirs).max() <= (
+                0.01 if part == "informativeness" else 0.005
+            ), (entry["set"], part)
             offsets[part].append(abs(ours.mean() - theirs.mean()))
             ranges[part].append(np.ptp(theirs))
     for part in DCI_PARTS:
@@ -48,7 +59,9 @@ def test_dci_is_that_of_disent_on_sets_that_cover_the_range():
 
 
 def test_the_sets_cover_the_range():
-    means = [np.mean([run["disentanglement"] for run in entry["seeds"]]) for entry in REFERENCE["dci"]]
+    means = [
+        np.mean([run["disentanglement"] for run in entry["seeds"]]) for entry in REFERENCE["dci"]
+    ]
     assert len(means) >= 6
     assert min(means) < 0.05
     assert max(means) > 0.9
@@ -58,7 +71,8 @@ def test_the_sets_cover_the_range():
 def test_sap_is_that_of_disent(mix, noise):
     train, test = halves(mix, noise)
     stored = {tuple(entry["set"]): entry["score"] for entry in REFERENCE["sap"]}
-    # liblinear stops at a tolerance, so a test sample at the border may fall on the other side: 1 / 200 for one factor of 4.
+    # liblinear stops at a tolerance, so a test sample at the border may fall on the other side: 1 /
+    # 200 for one factor of 4.
     assert float(metrics.sap(*train, test=test)) == pytest.approx(stored[mix, noise], abs=0.0026)
 
 
@@ -68,8 +82,12 @@ def test_support_vector_machine_is_that_of_liblinear(n_classes):
 
     generator = np.random.Generator(np.random.PCG64(5))
     x = generator.standard_normal(400)
-    labels = np.clip(np.round(x + generator.standard_normal(400) + n_classes / 2 - 0.9), 0, n_classes - 1).astype(int)
-    peer = LinearSVC(C=0.01, class_weight="balanced", tol=1e-10, max_iter=100_000).fit(x[:, None], labels)
+    labels = np.clip(
+        np.round(x + generator.standard_normal(400) + n_classes / 2 - 0.9), 0, n_classes - 1
+    ).astype(int)
+    peer = LinearSVC(C=0.01, class_weight="balanced", tol=1e-10, max_iter=100_000).fit(
+        x[:, None], labels
+    )
     slope, intercept = _sap._fit(x, labels, n_classes)
     np.testing.assert_allclose(slope, peer.coef_[:, 0], atol=1e-6)
     np.testing.assert_allclose(intercept, peer.intercept_, atol=1e-6)
@@ -78,7 +96,12 @@ def test_support_vector_machine_is_that_of_liblinear(n_classes):
 @pytest.mark.parametrize("pairs", metric_peers.DRAWN)
 def test_scores_that_draw_are_those_of_disent_within_sampling_error(pairs):
     found = list(pairs(REFERENCE))
-    assert len(found) == {"factor_vae": 1, "flatness": 3, "factored_components": 4, "rank_correlations": 30}[pairs.__name__]
+    assert (
+        len(found)
+        == {"factor_vae": 1, "flatness": 3, "factored_components": 4, "rank_correlations": 30}[
+            pairs.__name__
+        ]
+    )
     for name, theirs, ours in found:
         # Student's t of five runs each is below 5, which chance exceeds once in a thousand.
         assert standard_errors(theirs, ours) < 5, name

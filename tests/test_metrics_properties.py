@@ -9,8 +9,12 @@ from metric_codes import mixed_codes
 
 from vaedis import metrics
 
-some_codes = st.tuples(st.integers(0, 10**6), st.integers(2, 6), st.floats(0, 1), st.floats(0.01, 1))
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+some_codes = st.tuples(
+    st.integers(0, 10**6), st.integers(2, 6), st.floats(0, 1), st.floats(0.01, 1)
+)
+few = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 SCORES = (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity)
 
 
@@ -35,8 +39,13 @@ def test_property_permuting_latents_changes_nothing(drawn):
     codes, factors = mixed_codes(150, (3, 4), latents, mix, noise, seed=seed)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(latents)
     for score in SCORES:
-        assert float(score(codes[:, order], factors)) == pytest.approx(float(score(codes, factors)), abs=1e-12)
-    np.testing.assert_array_equal(metrics.dci(codes[:, order], factors).importance, metrics.dci(codes, factors).importance[order])
+        assert float(score(codes[:, order], factors)) == pytest.approx(
+            float(score(codes, factors)), abs=1e-12
+        )
+    np.testing.assert_array_equal(
+        metrics.dci(codes[:, order], factors).importance,
+        metrics.dci(codes, factors).importance[order],
+    )
 
 
 @few
@@ -48,8 +57,11 @@ def test_property_increasing_affine_maps_change_nothing(drawn, slope, offset):
     place = 20 * (codes - codes.min(axis=0)) / np.ptp(codes, axis=0)
     assume((np.abs(place - np.round(place))[(place > 0) & (place < 20)] > 1e-9).all())
     for score in (metrics.mig, metrics.mig_quantile, metrics.modularity):
-        assert float(score(slope * codes + offset, factors)) == pytest.approx(float(score(codes, factors)), abs=1e-12)
-    # Trees work in float32, in which steps of 1/1024 and powers of two are exact; otherwise rounding may merge neighbours.
+        assert float(score(slope * codes + offset, factors)) == pytest.approx(
+            float(score(codes, factors)), abs=1e-12
+        )
+    # Trees work in float32, in which steps of 1/1024 and powers of two are exact; otherwise
+    # rounding may merge neighbours.
     codes = np.round(codes * 1024) / 1024
     slope, offset = 2.0 ** np.round(np.log2(slope)), np.round(offset * 16) / 16
     assert float(metrics.dci(slope * codes + offset, factors)) == float(metrics.dci(codes, factors))
@@ -65,7 +77,9 @@ def test_property_explicitness(drawn, slope, offset):
     assert first.summary() == metrics.explicitness(codes, factors, seed=seed).summary()
     order = np.random.Generator(np.random.PCG64(seed)).permutation(latents)
     # The regression stops at a tolerance: a pair of samples or two may change places.
-    assert float(metrics.explicitness(slope * codes[:, order] + offset, factors, seed=seed)) == pytest.approx(float(first), abs=0.002)
+    assert float(
+        metrics.explicitness(slope * codes[:, order] + offset, factors, seed=seed)
+    ) == pytest.approx(float(first), abs=0.002)
 
 
 @few

@@ -15,7 +15,12 @@ from vaedis.metrics import _evaluate, _rank_correlations
 
 SPACE = FactorSpace(("x", "y", "c"), (8, 5, 6))
 TURN = np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3
-OF_SPACES = (metrics.factor_vae, metrics.flatness, metrics.factored_components, metrics.rank_correlations)
+OF_SPACES = (
+    metrics.factor_vae,
+    metrics.flatness,
+    metrics.factored_components,
+    metrics.rank_correlations,
+)
 FEW = {
     metrics.factor_vae: {"n_train": 200, "n_eval": 100, "n_variance": 200, "batch": 16},
     metrics.flatness: {"repeats": 12},
@@ -33,7 +38,9 @@ def encoder(matrix=None, space=SPACE):
 def test_identity_is_perfect(score):
     assert float(score(encoder(), SPACE, **FEW[score])) == pytest.approx(1, abs=1e-6)
     # Each latent may be stretched and turned round.
-    assert float(score(encoder(np.diag([3.0, -0.5, 10.0])), SPACE, **FEW[score])) == pytest.approx(1, abs=1e-6)
+    assert float(score(encoder(np.diag([3.0, -0.5, 10.0])), SPACE, **FEW[score])) == pytest.approx(
+        1, abs=1e-6
+    )
 
 
 def test_rotation_keeps_lines_and_loses_axes():
@@ -76,13 +83,17 @@ def test_collapsed_codes_have_no_nan(score):
 
 def test_factor_vae_gives_collapsed_latents_no_vote():
     def half_dead(index):
-        return np.concatenate([SPACE.to_factors(index).numpy(), np.full((len(index), 3), 1 / 3)], axis=1).astype(np.float32)
+        return np.concatenate(
+            [SPACE.to_factors(index).numpy(), np.full((len(index), 3), 1 / 3)], axis=1
+        ).astype(np.float32)
 
     result = metrics.factor_vae(half_dead, SPACE, **FEW[metrics.factor_vae])
     assert result.active == (0, 1, 2)
     assert result.votes[:, 3:].sum() == 0
     assert float(result) == 1
-    nearly = metrics.factor_vae(encoder(np.diag([1, 1, 0.01])), SPACE, **FEW[metrics.factor_vae], prune=0.05)
+    nearly = metrics.factor_vae(
+        encoder(np.diag([1, 1, 0.01])), SPACE, **FEW[metrics.factor_vae], prune=0.05
+    )
     assert nearly.active == (0, 1)
 
 
@@ -94,7 +105,10 @@ def test_memory_is_bounded_and_chunks_do_not_matter(score):
         seen.append(len(index))
         return SPACE.to_factors(index).numpy() @ TURN
 
-    small, large = score(watched, SPACE, **FEW[score], chunk=64, seed=3), score(encoder(TURN), SPACE, **FEW[score], chunk=10**6, seed=3)
+    small, large = (
+        score(watched, SPACE, **FEW[score], chunk=64, seed=3),
+        score(encoder(TURN), SPACE, **FEW[score], chunk=10**6, seed=3),
+    )
     assert max(seen) <= 64
     if score in (metrics.flatness, metrics.factored_components):  # the others draw chunk by chunk
         assert float(small) == pytest.approx(float(large), abs=1e-12)
@@ -105,7 +119,10 @@ def test_same_seed_same_bits(score):
     def noisy(index):
         return np.sin(SPACE.to_factors(index).numpy() @ TURN * 3)
 
-    first, second = score(noisy, SPACE, **FEW[score], seed=1), score(noisy, SPACE, **FEW[score], seed=1)
+    first, second = (
+        score(noisy, SPACE, **FEW[score], seed=1),
+        score(noisy, SPACE, **FEW[score], seed=1),
+    )
     assert first.summary() == second.summary()
     assert 0 <= float(first) <= 1
 
@@ -117,7 +134,10 @@ def test_a_factor_with_one_value_is_left_out_and_said_so(score):
         result = score(encoder(space=space), space, **FEW[score])
     assert (result.columns, result.left_out) == ((0, 2), (1,))
     assert float(result) == pytest.approx(1)
-    with pytest.raises(ValueError, match=r"0 factors of the space have more than one value, but this score needs at least [12]\."):
+    with pytest.raises(
+        ValueError,
+        match=r"0 factors of the space have more than one value, but this score needs at least [12]\.",
+    ):
         score(encoder(), FactorSpace(("x", "y"), (1, 1)), **FEW[score])
 
 
@@ -134,11 +154,16 @@ def test_bad_input(score):
 
 @pytest.mark.parametrize("score", OF_SPACES)
 def test_codes_that_are_not_one_row_for_each_observation_are_refused(score):
-    with pytest.raises(ValueError, match=r"encode returned codes of shape \(3, \d+\) for \d+ observations: return one row for each"):
+    with pytest.raises(
+        ValueError,
+        match=r"encode returned codes of shape \(3, \d+\) for \d+ observations: return one row for each",
+    ):
         score(lambda index: encoder()(index).T, SPACE, **FEW[score])
 
 
-@pytest.mark.parametrize("score", [metrics.factor_vae, metrics.flatness, metrics.factored_components])
+@pytest.mark.parametrize(
+    "score", [metrics.factor_vae, metrics.flatness, metrics.factored_components]
+)
 @pytest.mark.parametrize("unit", [2.0**-140, 2.0**-24, 2.0**100])
 def test_the_unit_of_all_latents_does_not_matter_nor_that_of_each_to_factor_vae(score, unit):
     units = np.diag([unit, 1, 4] if score is metrics.factor_vae else [unit] * 3)
@@ -174,19 +199,28 @@ def test_rank_correlations_are_those_of_scipy():
     generator = np.random.Generator(np.random.PCG64(6))
     a, b = generator.integers(0, 6, 300).astype(float), generator.standard_normal(300)
     b += a
-    assert _rank_correlations._correlation(_rank_correlations._ranks(a), _rank_correlations._ranks(b)) == pytest.approx(
-        stats.spearmanr(a, b).statistic, abs=1e-12
+    assert _rank_correlations._correlation(
+        _rank_correlations._ranks(a), _rank_correlations._ranks(b)
+    ) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
+    assert _rank_correlations._correlation(a, b) == pytest.approx(
+        stats.pearsonr(a, b).statistic, abs=1e-12
     )
-    assert _rank_correlations._correlation(a, b) == pytest.approx(stats.pearsonr(a, b).statistic, abs=1e-12)
 
 
 def test_the_distance_between_observations_can_be_chosen():
     def observe(index):
         return SPACE.to_factors(index).float()
 
-    euclid = metrics.rank_correlations(encoder(), SPACE, observe=observe, distance=lambda a, b: (a - b).abs().sum(1), repeats=8)
+    euclid = metrics.rank_correlations(
+        encoder(), SPACE, observe=observe, distance=lambda a, b: (a - b).abs().sum(1), repeats=8
+    )
     assert euclid.overall["lcorr_ground_data"] == pytest.approx(1)
-    assert metrics.rank_correlations(encoder(), SPACE, observe=observe, repeats=8).overall["lcorr_ground_data"] < 0.99
+    assert (
+        metrics.rank_correlations(encoder(), SPACE, observe=observe, repeats=8).overall[
+            "lcorr_ground_data"
+        ]
+        < 0.99
+    )
 
 
 @settings(max_examples=5, deadline=None, derandomize=True)
@@ -195,7 +229,10 @@ def test_property_permuting_latents_changes_nothing(order, seed):
     generator = np.random.Generator(np.random.PCG64(seed))
     matrix = generator.standard_normal((3, 3))
     for score in OF_SPACES:
-        straight, permuted = (float(score(encoder(m), SPACE, **FEW[score], seed=seed)) for m in (matrix, matrix[:, order]))
+        straight, permuted = (
+            float(score(encoder(m), SPACE, **FEW[score], seed=seed))
+            for m in (matrix, matrix[:, order])
+        )
         assert straight == pytest.approx(permuted, abs=1e-9)
 
 
@@ -229,10 +266,16 @@ def test_evaluate_runs_every_metric_by_the_published_numbers():
     for name in set(names) - {"sap"}:
         assert float(found[name]) > 0.98, name
     # Each of the 240 observations once, and a third of them to test on.
-    assert (found["mig"].n_samples, found["dci"].n_train, found["dci"].n_test, found["sap"].n_test) == (240, 160, 80, 80)
+    assert (
+        found["mig"].n_samples,
+        found["dci"].n_train,
+        found["dci"].n_test,
+        found["sap"].n_test,
+    ) == (240, 160, 80, 80)
     assert model.training
     assert set(model.modes) == {(False, False)}
-    # One observation to learn the number of latents, the whole table once, and what rank_correlations itself looks at.
+    # One observation to learn the number of latents, the whole table once, and what
+    # rank_correlations itself looks at.
     assert data.seen <= 1 + SPACE.size + 128 * (sum(SPACE.sizes) + 32)
     assert _evaluate.SAMPLE_METRICS["dci"].full == (10_000, 5_000)
     assert _evaluate.SAMPLE_METRICS["mig"].full == (10_000, 0)
@@ -249,7 +292,9 @@ def test_evaluate_encodes_each_observation_once_and_scores_do_not_depend_on_thei
 
 
 def test_evaluate_says_what_exists():
-    with pytest.raises(ValueError, match=r"Unknown metric 'mog'; choose one of: mig, mig_quantile, dci"):
+    with pytest.raises(
+        ValueError, match=r"Unknown metric 'mog'; choose one of: mig, mig_quantile, dci"
+    ):
         metrics.evaluate(Model(), Data(), metrics=["mog"])
     with pytest.raises(ValueError, match=r"Unknown protocol 'quick'; choose one of: full, fast"):
         metrics.evaluate(Model(), Data(), protocol="quick")
@@ -276,7 +321,9 @@ def test_without_a_grid_images_are_scored_by_their_own_labels(listed):
     _, table = listed
     scores = metrics.evaluate(Places(), table, metrics=["mig", "dci"], protocol="fast")
     assert float(scores["mig"]) > 0.98
-    assert float(metrics.evaluate(Places(), table, metrics="mig", protocol="fast")["mig"]) == float(scores["mig"])
+    assert float(metrics.evaluate(Places(), table, metrics="mig", protocol="fast")["mig"]) == float(
+        scores["mig"]
+    )
     assert float(scores["dci"]) > 0.99
     for name in _evaluate.ENCODER_METRICS:
         with pytest.raises(ValueError, match=f"the score '{name}' cannot be had of 'mine'"):
@@ -286,5 +333,8 @@ def test_without_a_grid_images_are_scored_by_their_own_labels(listed):
 @pytest.mark.parametrize("score", OF_SPACES)
 def test_codes_and_labels_are_not_what_is_asked_for(score):
     labels = SPACE.to_factors(torch.arange(len(SPACE))).numpy()
-    with pytest.raises(TypeError, match=r"space must be the factors of a data set \(data\.factors\), not a ndarray: .* mig and dci"):
+    with pytest.raises(
+        TypeError,
+        match=r"space must be the factors of a data set \(data\.factors\), not a ndarray: .* mig and dci",
+    ):
         score(labels * 1.0, labels)

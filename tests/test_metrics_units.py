@@ -14,9 +14,22 @@ from sklearn.metrics import mutual_info_score
 from vaedis import FactorSpace, metrics
 from vaedis.metrics import _boosting, _mig
 
-ALL = (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.sap, metrics.modularity, metrics.explicitness)
+ALL = (
+    metrics.mig,
+    metrics.mig_quantile,
+    metrics.dci,
+    metrics.sap,
+    metrics.modularity,
+    metrics.explicitness,
+)
 # Their definitions know no unit of a latent; SAP's has a penalty on the slope.
-WITHOUT_UNIT = (metrics.mig, metrics.mig_quantile, metrics.dci, metrics.modularity, metrics.explicitness)
+WITHOUT_UNIT = (
+    metrics.mig,
+    metrics.mig_quantile,
+    metrics.dci,
+    metrics.modularity,
+    metrics.explicitness,
+)
 SIZES = (4, 3, 5)
 UNITS = (1e-2, 1e-5, 1e-7, 1e-20, 1e-36, 1e7, 1e30)
 
@@ -40,7 +53,9 @@ def modularity_of(information: np.ndarray) -> float:
 
 def informations(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
     binned = [np.digitize(latent, np.histogram(latent, 20)[1][:-1]) for latent in codes.T]
-    return np.array([[mutual_info_score(factor, latent) for factor in factors.T] for latent in binned])
+    return np.array(
+        [[mutual_info_score(factor, latent) for factor in factors.T] for latent in binned]
+    )
 
 
 @pytest.mark.parametrize("n", [100, 1_000, 3_000, 10_000])
@@ -57,7 +72,8 @@ def test_constant_latents_inform_about_nothing_at_all(n):
 
 
 def test_latents_that_are_exactly_independent_count_as_constant_ones():
-    # Each value of the latent comes as often with each value of each factor: nothing is known, but for rounding.
+    # Each value of the latent comes as often with each value of each factor: nothing is known, but
+    # for rounding.
     space = FactorSpace(("a", "b", "c"), (7, 11, 3)).to_factors(torch.arange(7 * 11 * 3)).numpy()
     codes = space[:, 2:].astype(float)
     assert float(metrics.modularity(np.hstack([codes, codes]), space[:, :2])) == 0
@@ -71,7 +87,9 @@ def test_information_is_that_of_scikit_learn():
         latents, labels = draw.integers(0, bins, (3, n)), draw.integers(0, values, n)
         latents[0] = labels[draw.permutation(n)] % bins
         ours = _mig.information_matrix(latents, int(bins), [labels])[:, 0]
-        np.testing.assert_allclose(ours, [mutual_info_score(labels, latent) for latent in latents], atol=1e-12)
+        np.testing.assert_allclose(
+            ours, [mutual_info_score(labels, latent) for latent in latents], atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("score", ALL)
@@ -113,9 +131,9 @@ def test_the_origin_of_a_latent_does_not_matter(score):
     codes, factors = mixed_codes(few(score), SIZES, 4, 0.2, 0.2)
     codes = np.round(codes * 1024) / 1024 * 0.9990234375
     tolerance = 0.005 if score in (metrics.dci, metrics.explicitness) else 1e-9
-    assert float(score(codes + np.array([2.0**20, -(2.0**30), 0, 2.0**20]), factors)) == pytest.approx(
-        float(score(codes, factors)), abs=tolerance
-    )
+    assert float(
+        score(codes + np.array([2.0**20, -(2.0**30), 0, 2.0**20]), factors)
+    ) == pytest.approx(float(score(codes, factors)), abs=tolerance)
 
 
 @pytest.mark.parametrize("score", ALL)
@@ -123,7 +141,9 @@ def test_denormal_float32(score):
     codes, factors = mixed_codes(few(score), SIZES, 3, 0.1, 0.1)
     tiny = codes.astype(np.float32)
     tiny[:, 2] = 1e-40 * codes[:, 2]
-    assert float(score(tiny, factors)) == pytest.approx(float(score(tiny.astype(np.float64), factors)), abs=1e-6)
+    assert float(score(tiny, factors)) == pytest.approx(
+        float(score(tiny.astype(np.float64), factors)), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("score", ALL)
@@ -134,7 +154,9 @@ def test_the_largest_float32(score):
         warnings.simplefilter("error")
         result = float(score(huge, factors))
     assert result == pytest.approx(float(score(huge.astype(np.float64), factors)), abs=0.005)
-    with pytest.raises(ValueError, match=r"codes\[\d+, \d\] is -?1e\+39, but float32 ends at 3\.4e\+38: divide"):
+    with pytest.raises(
+        ValueError, match=r"codes\[\d+, \d\] is -?1e\+39, but float32 ends at 3\.4e\+38: divide"
+    ):
         score(
             np.where(codes == np.abs(codes).max(), 1e39, codes)
             if codes.max() > -codes.min()
@@ -176,7 +198,10 @@ def test_rounding_error_is_no_order(dtype):
 def test_sap_keeps_its_penalty_and_says_where_it_hides_everything():
     codes, factors = mixed_codes(500, (3, 3), 4, 0.1, 0.1)
     for unit in (1e-3, 1e-7):
-        with pytest.warns(UserWarning, match="latents, of standard deviations up to .*, vary so little or lie so far"):
+        with pytest.warns(
+            UserWarning,
+            match="latents, of standard deviations up to .*, vary so little or lie so far",
+        ):
             assert float(metrics.sap(codes * unit, factors)) == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -191,11 +216,17 @@ def test_sap_keeps_its_penalty_and_says_where_it_hides_everything():
 def test_transposed_codes_are_refused(score):
     factors = draw_factors(400, (4,) * 8, generator(4))
     codes = factors + 0.2 * generator(5).standard_normal(factors.shape)
-    with pytest.raises(ValueError, match=r"codes has 8 rows \(samples\) and 400 columns \(latents\).*transpose"):
+    with pytest.raises(
+        ValueError, match=r"codes has 8 rows \(samples\) and 400 columns \(latents\).*transpose"
+    ):
         score(codes.T, factors.T)
-    with pytest.raises(ValueError, match=r"codes has 8 rows and factors has 400.*pass its transpose"):
+    with pytest.raises(
+        ValueError, match=r"codes has 8 rows and factors has 400.*pass its transpose"
+    ):
         score(codes.T, factors)
-    with pytest.raises(ValueError, match=r"codes has 400 rows and factors has 8.*pass its transpose"):
+    with pytest.raises(
+        ValueError, match=r"codes has 400 rows and factors has 8.*pass its transpose"
+    ):
         score(codes, factors.T)
 
 
@@ -204,7 +235,10 @@ def test_labels_that_hardly_repeat_are_refused_with_the_number_that_is_needed(sc
     labels = generator(6).permutation(np.arange(300) // 1.25).astype(int)
     assert len(np.unique(labels)) == 240
     factors = np.stack([labels, labels % 3], axis=1)
-    with pytest.raises(ValueError, match=r"factors\[:, 0\] has \d+ distinct values for \d+ samples, but a score needs at least \d+: draw"):
+    with pytest.raises(
+        ValueError,
+        match=r"factors\[:, 0\] has \d+ distinct values for \d+ samples, but a score needs at least \d+: draw",
+    ):
         score(factors + 0.0, factors)
 
 
@@ -214,11 +248,22 @@ def test_labels_of_other_types():
     right = metrics.mig(codes, factors).summary()
     frame = pandas.DataFrame({"a": factors[:, 0], "b": factors[:, 1] > 0})
     assert frame.to_numpy().dtype == object
-    for labels in (factors + 0.0, torch.from_numpy(factors), factors.tolist(), frame, frame.astype(float)):
+    for labels in (
+        factors + 0.0,
+        torch.from_numpy(factors),
+        factors.tolist(),
+        frame,
+        frame.astype(float),
+    ):
         assert metrics.mig(pandas.DataFrame(codes), labels).summary() == right
-    assert metrics.mig(codes, factors[:, 1:] > 0).summary() == metrics.mig(codes, factors[:, 1:]).summary()
+    assert (
+        metrics.mig(codes, factors[:, 1:] > 0).summary()
+        == metrics.mig(codes, factors[:, 1:]).summary()
+    )
     frame["a"] = frame["a"].map({0: "red", 1: "green", 2: "blue"})
-    with pytest.raises(TypeError, match=r"integers are expected: pass the index of each value, as np\.unique"):
+    with pytest.raises(
+        TypeError, match=r"integers are expected: pass the index of each value, as np\.unique"
+    ):
         metrics.mig(codes, frame)
 
 
@@ -227,7 +272,10 @@ def test_dci_keeps_to_the_threads_that_the_process_may_use(limit, monkeypatch):
     monkeypatch.setattr(_boosting, "usable_cpus", lambda: 2 if limit == "processors" else 16)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2 if limit == "torch" else 16)
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, "2,4" if name == limit and name == "OMP_NUM_THREADS" else "2" if name == limit else "")
+        monkeypatch.setenv(
+            name,
+            "2,4" if name == limit and name == "OMP_NUM_THREADS" else "2" if name == limit else "",
+        )
     hired = []
 
     class Pool(_boosting.ThreadPoolExecutor):

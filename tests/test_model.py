@@ -1,4 +1,6 @@
-"""The network of Table A3 and its silent details: the encoder's padding, one head, Xavier-normal weights."""
+"""The network of Table A3 and its silent details: the encoder's padding, one head, Xavier-normal
+weights.
+"""
 
 import math
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaedis import _convolutions, model
+from vaedis.training import layers, model
 
 CONV = (64, 64, 3)
 
@@ -18,14 +20,34 @@ def test_layers_have_the_shapes_of_table_a3(channels, latents):
     for name, part in (("encoder", network.encoder), ("decoder", network.decoder)):
         for layer in part:
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Flatten):
-                layer.register_forward_hook(lambda m, i, out, name=name: shapes[name].append(tuple(out.shape[1:])))
+                layer.register_forward_hook(
+                    lambda m, i, out, name=name: shapes[name].append(tuple(out.shape[1:]))
+                )
     mean, _ = network.encode(torch.zeros(2, channels, 64, 64))
     network.decode(mean)
-    assert shapes["encoder"] == [(32, 33, 33), (32, 17, 17), (64, 9, 9), (64, 5, 5), (1600,), (256,), (2 * latents,)]
-    assert shapes["decoder"] == [(256,), (1024,), (64, 8, 8), (32, 16, 16), (32, 32, 32), (channels, 64, 64)]
+    assert shapes["encoder"] == [
+        (32, 33, 33),
+        (32, 17, 17),
+        (64, 9, 9),
+        (64, 5, 5),
+        (1600,),
+        (256,),
+        (2 * latents,),
+    ]
+    assert shapes["decoder"] == [
+        (256,),
+        (1024,),
+        (64, 8, 8),
+        (32, 16, 16),
+        (32, 32, 32),
+        (channels, 64, 64),
+    ]
 
 
-@pytest.mark.parametrize(("channels", "latents", "numbers"), [(3, 9, 912_981), (3, 25, 925_301), (1, 9, 910_931), (1, 25, 923_251)])
+@pytest.mark.parametrize(
+    ("channels", "latents", "numbers"),
+    [(3, 9, 912_981), (3, 25, 925_301), (1, 9, 910_931), (1, 25, 923_251)],
+)
 def test_the_network_has_as_many_parameters_as_the_authors(channels, latents, numbers):
     assert model.count_parameters(model.build("conv", (64, 64, channels), latents)) == numbers
 
@@ -38,7 +60,14 @@ def test_encoder_and_decoder_have_their_published_sizes():
 
 def test_nothing_but_convolutions_linear_layers_and_relu():
     kinds = {type(m) for m in model.build("conv", CONV, 9).modules() if not list(m.children())}
-    assert kinds == {_convolutions.Conv2d, _convolutions.ConvTranspose2d, nn.Linear, nn.ReLU, nn.Flatten, nn.Unflatten}
+    assert kinds == {
+        layers.Conv2d,
+        layers.ConvTranspose2d,
+        nn.Linear,
+        nn.ReLU,
+        nn.Flatten,
+        nn.Unflatten,
+    }
 
 
 def test_the_decoder_ends_without_an_activation():
@@ -58,7 +87,9 @@ def test_every_weight_is_xavier_normal_and_every_bias_zero(latents):
         # standard error of a standard deviation: 1 / sqrt(2 n), and of a mean: std / sqrt(n)
         assert weight.std().item() == pytest.approx(std, rel=4 / math.sqrt(2 * weight.numel()))
         assert weight.mean().item() == pytest.approx(0, abs=4 * std / math.sqrt(weight.numel()))
-        assert weight.abs().max() > 2.1 * std, "a uniform distribution ends at 1.73 standard deviations"
+        assert weight.abs().max() > 2.1 * std, (
+            "a uniform distribution ends at 1.73 standard deviations"
+        )
         assert (layer.bias == 0).all()
 
 
@@ -80,7 +111,10 @@ def test_a_seed_fixes_the_weights_and_global_state_stays_out_of_it(name, shape):
     one = model.build(name, shape, 4, seed=7).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    two, other = model.build(name, shape, 4, seed=7).state_dict(), model.build(name, shape, 4, seed=8).state_dict()
+    two, other = (
+        model.build(name, shape, 4, seed=7).state_dict(),
+        model.build(name, shape, 4, seed=8).state_dict(),
+    )
     assert all(torch.equal(one[k], two[k]) for k in one)
     assert all(not torch.equal(one[k], other[k]) for k in one if k.endswith("weight"))
 
@@ -103,14 +137,35 @@ def test_the_perceptron_takes_images_of_any_size():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: model.build("resnet", CONV, 9), "Unknown model 'resnet'; choose one of: conv, mlp"),
-        (lambda: model.build("conv", CONV, 9, hidden=[3]), "Unknown option 'hidden' of model 'conv'; it takes: padding"),
-        (lambda: model.build("mlp", CONV, 9, padding=2), "Unknown option 'padding' of model 'mlp'; it takes: hidden"),
-        (lambda: model.build("conv", (32, 32, 3), 9), "takes images of 64×64 pixels, not 32×32; use model='mlp'"),
-        (lambda: model.build("conv", CONV, 0), "latents must be a whole number of at least 1, not 0"),
-        (lambda: model.build("mlp", CONV, 0), "latents must be a whole number of at least 1, not 0"),
+        (
+            lambda: model.build("resnet", CONV, 9),
+            "Unknown model 'resnet'; choose one of: conv, mlp",
+        ),
+        (
+            lambda: model.build("conv", CONV, 9, hidden=[3]),
+            "Unknown option 'hidden' of model 'conv'; it takes: padding",
+        ),
+        (
+            lambda: model.build("mlp", CONV, 9, padding=2),
+            "Unknown option 'padding' of model 'mlp'; it takes: hidden",
+        ),
+        (
+            lambda: model.build("conv", (32, 32, 3), 9),
+            "takes images of 64×64 pixels, not 32×32; use model='mlp'",
+        ),
+        (
+            lambda: model.build("conv", CONV, 0),
+            "latents must be a whole number of at least 1, not 0",
+        ),
+        (
+            lambda: model.build("mlp", CONV, 0),
+            "latents must be a whole number of at least 1, not 0",
+        ),
         (lambda: model.build("conv", CONV, 9, padding=3), "padding must be 1 or 2, not 3"),
-        (lambda: model.build("mlp", CONV, 9, hidden=[0]), "a hidden width must be a whole number of at least 1, not 0"),
+        (
+            lambda: model.build("mlp", CONV, 9, hidden=[0]),
+            "a hidden width must be a whole number of at least 1, not 0",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_sentence(call, says):

@@ -1,4 +1,6 @@
-"""The no-pixel study: its grid is the figures' grid, its populations can train at once, and every run ends up in the store."""
+"""The no-pixel study: its grid is the figures' grid, its populations can train at once, and every
+run ends up in the store.
+"""
 
 import dataclasses
 import itertools
@@ -7,9 +9,11 @@ import types
 import numpy as np
 import pytest
 
-from vaedis import _population, _sweep_commands, cli, experiments, no_pixels, results
-from vaedis.experiments import RunSpec
-from vaedis.results import Store
+from vaedis import spec as experiments
+from vaedis.spec import RunSpec
+from vaedis.training import population as _population
+from vaedis_companion import cli, grids, no_pixels, store as results, sweep_commands
+from vaedis_companion.store import Store
 
 RUN = RunSpec(
     data="coordinates",
@@ -21,12 +25,14 @@ RUN = RunSpec(
     batch=8,
     warmup=2,
 )
-TOY = dataclasses.replace(no_pixels.PROFILE, name="toy", steps=3, batch=8, repeats=1, spacings=(1, 8), protocol="fast")
+TOY = dataclasses.replace(
+    no_pixels.PROFILE, name="toy", steps=3, batch=8, repeats=1, spacings=(1, 8), protocol="fast"
+)
 
 
 @pytest.mark.parametrize("experiment", ["fig9", "fig11"])
 def test_the_grid_is_that_of_the_figure_with_coordinates_in_place_of_images(experiment):
-    ours, figure = no_pixels.grid(experiment), experiments.grid(experiment, no_pixels.PROFILE)
+    ours, figure = no_pixels.grid(experiment), grids.grid(experiment, no_pixels.PROFILE)
     assert len(ours) == len(figure) == len({s.key for s in ours})
     for spec, image in zip(ours, figure, strict=True):
         assert (spec.data, spec.model, spec.loss) == ("coordinates", "mlp", "mse")
@@ -74,7 +80,8 @@ def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
     for row in rows:
         assert row["status"] == "finished"
         assert 0 <= row["mig"] <= 1
-        # the beta of sums is over the pixels that the coordinates stand for, so that it is that of the run with images
+        # the beta of sums is over the pixels that the coordinates stand for, so that it is that of
+        # the run with images
         assert row["beta_sum"] == pytest.approx(row["beta"] * 64 * 64 * 3 / row["latents"])
         assert results.spec_of(row).key == row["key"]
         arrays = store.arrays(row)
@@ -91,8 +98,14 @@ def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
 def steps(monkeypatch):
     """How often a population took a step."""
     taken, real = [], _population._Objective.__call__
-    monkeypatch.setattr(_population._Objective, "__call__", lambda *args: taken.append(1) or real(*args))
-    monkeypatch.setattr(no_pixels, "grid", lambda experiment, scale=None: [RUN.replace(seed=0, beta=beta) for beta in (0.1, 0.2, 0.3)])
+    monkeypatch.setattr(
+        _population._Objective, "__call__", lambda *args: taken.append(1) or real(*args)
+    )
+    monkeypatch.setattr(
+        no_pixels,
+        "grid",
+        lambda experiment, scale=None: [RUN.replace(seed=0, beta=beta) for beta in (0.1, 0.2, 0.3)],
+    )
     return taken
 
 
@@ -102,7 +115,9 @@ def _without_date(rows):
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_population_that_is_killed_while_it_is_stored_is_not_trained_again(tmp_path, monkeypatch, steps, before):
+def test_a_population_that_is_killed_while_it_is_stored_is_not_trained_again(
+    tmp_path, monkeypatch, steps, before
+):
     alone, store = Store(tmp_path / "alone"), Store(tmp_path / "store")
     options = {"scale": TOY, "device": "cpu", "quiet": True}
     assert no_pixels.run_missing("fig9", store=alone, **options) == 3
@@ -133,7 +148,10 @@ def test_checkpoints_of_others_are_left_alone(tmp_path, steps):
     no_pixels.fit([RUN.replace(seed=7), RUN.replace(seed=8)], device="cpu", checkpoint=folder)
     (folder / "mine.safetensors").write_bytes(b"no checkpoint")
     before = sorted(folder.iterdir())
-    assert no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), device="cpu", quiet=True) == 3
+    assert (
+        no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), device="cpu", quiet=True)
+        == 3
+    )
     assert sorted(folder.iterdir()) == before
 
 
@@ -148,7 +166,9 @@ def test_a_population_stops_when_it_is_asked_to_and_goes_on(tmp_path, steps):
 def test_a_budget_stops_a_population_that_takes_longer(tmp_path, monkeypatch, steps):
     options = {"scale": TOY, "store": Store(tmp_path), "device": "cpu", "quiet": True}
     with monkeypatch.context() as patch:
-        patch.setattr(no_pixels, "time", types.SimpleNamespace(perf_counter=lambda: float(len(steps))))
+        patch.setattr(
+            no_pixels, "time", types.SimpleNamespace(perf_counter=lambda: float(len(steps)))
+        )
         assert no_pixels.run_missing("fig9", seconds=2, **options) == 0
     assert 2 <= len(steps) < RUN.steps
     assert list((tmp_path / "checkpoints").glob("*.safetensors"))
@@ -172,11 +192,16 @@ def test_no_time_means_no_runs(tmp_path):
 
 
 def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(no_pixels, "grid", lambda experiment, scale=None: [RUN.replace(seed=seed) for seed in range(3)])
+    monkeypatch.setattr(
+        no_pixels,
+        "grid",
+        lambda experiment, scale=None: [RUN.replace(seed=seed) for seed in range(3)],
+    )
     command = ["sweep", "rotation", "--no-pixels", "--device", "cpu", "--out", str(tmp_path)]
     assert cli.main([*command, "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{RUN.replace(seed=seed).key}  beta-vae coordinates num_squares=1 mse beta 0.001 warm-up 2 z 2 seed {seed}" for seed in range(3)
+        f"{RUN.replace(seed=seed).key}  beta-vae coordinates num_squares=1 mse beta 0.001 warm-up 2 z 2 seed {seed}"
+        for seed in range(3)
     ]
     assert cli.main(command) == 0
     assert capsys.readouterr().err.endswith("rotation: 3 runs stored.\n")
@@ -188,9 +213,9 @@ def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkey
 def test_a_rotation_that_is_the_seeds_own_is_no_setting():
     spec = no_pixels.without_pixels(RunSpec(data_options={"grid_spacing": 1}, seed=3))
     assert spec.data_options["rotation"] == 3
-    assert "rotation" not in _sweep_commands.describe(spec.to_dict())
+    assert "rotation" not in sweep_commands.describe(spec.to_dict())
     other = spec.replace(data_options={**spec.data_options, "rotation": 0})
-    assert " rotation=0 " in _sweep_commands.describe(other.to_dict())
+    assert " rotation=0 " in sweep_commands.describe(other.to_dict())
 
 
 def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_path, capsys):
@@ -219,10 +244,14 @@ def test_what_does_not_go_without_pixels_is_refused(tmp_path, capsys, words, say
 def test_the_grids_around_the_bounds_have_a_constant_beta_and_one_that_grows():
     grid = no_pixels.grid("limits")
     assert {s.warmup for s in grid} == {0, 2_000}
-    assert {(s.data_options["grid_spacing"], s.beta) for s in grid} == set(itertools.product((2, 4, 6), no_pixels.LIMITS))
+    assert {(s.data_options["grid_spacing"], s.beta) for s in grid} == set(
+        itertools.product((2, 4, 6), no_pixels.LIMITS)
+    )
     assert len({s.key for s in grid}) == len(grid) == 2 * 2 * 3 * 5
     warm = no_pixels.grid("warmup")
-    assert {s.replace(warmup=0).key for s in warm} == {s.key for s in no_pixels.grid("beta") if s.beta > 0.001}
+    assert {s.replace(warmup=0).key for s in warm} == {
+        s.key for s in no_pixels.grid("beta") if s.beta > 0.001
+    }
 
 
 def test_stored_runs_are_those_of_their_specifications():

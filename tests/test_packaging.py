@@ -1,4 +1,6 @@
-"""pyproject.toml, constraints.txt and environment.yml say the same; `make` refuses what cannot work in one sentence."""
+"""pyproject.toml, constraints.txt and environment.yml say the same; `make` refuses what cannot work
+in one sentence.
+"""
 
 import os
 import re
@@ -22,8 +24,14 @@ CONDA_NAMES = {"pytorch-cpu": "torch"}
 
 
 def pins() -> dict[str, str]:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "constraints.txt holds exact versions only"
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), (
+        "constraints.txt holds exact versions only"
+    )
     found = [tuple(line.split("==")) for line in lines]
     assert len({canonicalize_name(name) for name, _ in found}) == len(found)
     return {canonicalize_name(name): version for name, version in found}
@@ -52,13 +60,19 @@ def test_everything_installed_for_the_book_is_pinned():
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
-        assert canonicalize_name(name) in pinned, f"{name} is needed, but constraints.txt does not pin it"
+        assert canonicalize_name(name) in pinned, (
+            f"{name} is needed, but constraints.txt does not pin it"
+        )
         for text in metadata.requires(name) or []:
             requirement = Requirement(text)
             markers = [{"extra": extra} for extra in extras or {""}]
-            wanted = requirement.marker is None or any(requirement.marker.evaluate(values) for values in markers)
+            wanted = requirement.marker is None or any(
+                requirement.marker.evaluate(values) for values in markers
+            )
             # A CUDA build of torch brings libraries of its own version, which torch itself pins.
-            if wanted and not (name == "torch" and re.match(r"nvidia-|cuda-|triton", requirement.name)):
+            if wanted and not (
+                name == "torch" and re.match(r"nvidia-|cuda-|triton", requirement.name)
+            ):
                 todo.append((requirement.name, frozenset(requirement.extras)))
     unused = set(pinned) - {canonicalize_name(name) for name, _ in seen}
     assert not unused, "constraints.txt pins what nothing needs"
@@ -66,19 +80,31 @@ def test_everything_installed_for_the_book_is_pinned():
 
 def test_every_pin_exists_for_the_oldest_python():
     needs = {name: metadata.metadata(name).get("Requires-Python") for name in pins()}
-    refused = {name: text for name, text in needs.items() if text and not SpecifierSet(text).contains("3.11.0")}
-    assert not refused, "some distributions stay at an early 3.11, for which pip would find no such version"
+    refused = {
+        name: text
+        for name, text in needs.items()
+        if text and not SpecifierSet(text).contains("3.11.0")
+    }
+    assert not refused, (
+        "some distributions stay at an early 3.11, for which pip would find no such version"
+    )
 
 
 def test_environment_yml_has_the_same_pins():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    plain = dict(entry.split("=") for entry in environment["dependencies"] if isinstance(entry, str) and entry != "pip")
+    plain = dict(
+        entry.split("=")
+        for entry in environment["dependencies"]
+        if isinstance(entry, str) and entry != "pip"
+    )
     assert plain.pop("python") == "3.11"
     [with_pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     stated = {CONDA_NAMES.get(name, name): version for name, version in plain.items()}
     stated |= dict(entry.split("==") for entry in with_pip)
-    assert {canonicalize_name(r.name) for r in direct("data", "metrics", "plots", "book")} == set(stated)
+    assert {canonicalize_name(r.name) for r in direct("data", "metrics", "plots", "book")} == set(
+        stated
+    )
     assert all(pins()[name] == version for name, version in stated.items())
 
 
@@ -94,7 +120,9 @@ def test_no_file_names_another_package_index():
         ".github/workflows/book.yml",
     ):
         text = (ROOT / name).read_text()
-        assert not re.search(r"index-url|find-links|--extra-index|\s-f\s|download\.pytorch", text), name
+        assert not re.search(
+            r"index-url|find-links|--extra-index|\s-f\s|download\.pytorch", text
+        ), name
 
 
 def test_workflows_name_each_action_by_its_commit_and_leave_no_token():
@@ -139,7 +167,11 @@ def test_every_test_has_a_time_limit(pytestconfig):
 def test_citation_names_the_paper_and_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"] == metadata.version("vaedis")
-    assert [a["family-names"] for a in citation["preferred-citation"]["authors"]] == ["Michlo", "Klein", "James"]
+    assert [a["family-names"] for a in citation["preferred-citation"]["authors"]] == [
+        "Michlo",
+        "Klein",
+        "James",
+    ]
     assert citation["preferred-citation"]["year"] == 2023
 
 
@@ -149,9 +181,24 @@ def test_scripts_can_be_executed():
         assert "set -euo pipefail" in (ROOT / name).read_text()
 
 
-@pytest.mark.parametrize("module", ["vaedis", "vaedis.cli", "vaedis.book", "vaedis.experiments"])
+@pytest.mark.parametrize(
+    "module",
+    ["vaedis", "vaedis_companion.cli", "vaedis_companion.book.build", "vaedis_companion.grids"],
+)
 def test_import_needs_nothing_from_the_extras(module):
-    heavy = ["sklearn", "scipy", "h5py", "PIL", "numba", "matplotlib", "pandas", "jupyter_book", "papermill", "jupytext", "yaml"]
+    heavy = [
+        "sklearn",
+        "scipy",
+        "h5py",
+        "PIL",
+        "numba",
+        "matplotlib",
+        "pandas",
+        "jupyter_book",
+        "papermill",
+        "jupytext",
+        "yaml",
+    ]
     code = f"import sys; sys.modules.update(dict.fromkeys({heavy})); import {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -162,7 +209,13 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 def make(folder: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PATH": path or os.environ["PATH"]}
-    return subprocess.run([shutil.which("make"), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [shutil.which("make"), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -174,7 +227,11 @@ def checkout(tmp_path):
 
 def one_sentence(done: subprocess.CompletedProcess) -> str:
     assert done.returncode != 0
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("make: ") and not line.startswith("make: ***")]
+    [line] = [
+        line
+        for line in done.stderr.splitlines()
+        if line.startswith("make: ") and not line.startswith("make: ***")
+    ]
     return line
 
 
@@ -194,7 +251,9 @@ def test_make_refuses_where_there_is_no_python(checkout):
     shell = Path(shutil.which("sh"))
     (checkout / "bin").mkdir()
     (checkout / "bin" / "sh").symlink_to(shell)
-    assert "3.11 or newer is needed" in one_sentence(make(checkout, "test", path=str(checkout / "bin")))
+    assert "3.11 or newer is needed" in one_sentence(
+        make(checkout, "test", path=str(checkout / "bin"))
+    )
 
 
 @needs_make
@@ -207,7 +266,9 @@ def test_make_refuses_without_constraints(checkout):
 
 
 def environment_without_pip(folder: Path, can_get_pip: bool) -> Path:
-    """Make a .venv whose python tells nothing but what it was asked for; pip is there only after ensurepip."""
+    """Make a .venv whose python tells nothing but what it was asked for; pip is there only after
+    ensurepip.
+    """
     python = folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     get = f"touch {folder}/pip" if can_get_pip else "exit 1"

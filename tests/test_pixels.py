@@ -1,4 +1,6 @@
-"""Images in the forms that people have: floats keep their resolution, whatever their range, and bytes are exact."""
+"""Images in the forms that people have: floats keep their resolution, whatever their range, and
+bytes are exact.
+"""
 
 import math
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis.data import Table
+from vaedis.data import LabelledImages
 
 LABELS = [(a, b) for a in range(3) for b in range(4)]
 BYTES = np.random.default_rng(0).integers(0, 256, (12, 8, 8)).astype(np.uint8)
@@ -15,7 +17,9 @@ FLOATS = np.random.default_rng(1).random((12, 8, 8)).astype(np.float32)
 
 
 def heat_maps(n=8, spread=1.5):
-    """Images that sum to 1: a Gaussian spot of `spread` pixels at each of n × n centres, 3 pixels apart."""
+    """Images that sum to 1: a Gaussian spot of `spread` pixels at each of n × n centres, 3 pixels
+    apart.
+    """
     centres = 6 + 3 * np.arange(n)
     at = np.exp(-0.5 * ((np.arange(3 * n + 9) - centres[:, None]) / spread) ** 2)
     at /= at.sum(1, keepdims=True)
@@ -39,8 +43,13 @@ def heat_maps(n=8, spread=1.5):
     ],
 )
 def test_bytes_of_every_form_are_the_same_images(images):
-    data = Table(images, LABELS)
-    assert (data.shape, data.dtype, data.pixel_range, data.notes) == ((8, 8, 1), torch.uint8, (0.0, 1.0), ())
+    data = LabelledImages(images, LABELS)
+    assert (data.shape, data.dtype, data.pixel_range, data.notes) == (
+        (8, 8, 1),
+        torch.uint8,
+        (0.0, 1.0),
+        (),
+    )
     assert np.array_equal(data.images(torch.arange(12))[..., 0], BYTES)
 
 
@@ -62,13 +71,15 @@ def test_bytes_of_every_form_are_the_same_images(images):
     ],
 )
 def test_floats_of_every_form_and_range_are_kept_as_they_are(images, wanted):
-    data = Table(images, LABELS)
+    data = LabelledImages(images, LABELS)
     read = data.images(torch.arange(12))
     assert read.dtype == data.dtype == torch.float32
     assert np.array_equal(read[..., 0], wanted.astype(np.float32))
     assert data.pixel_range == (wanted.min(), wanted.max())
-    assert data.notes[0].startswith(f"Pixels are floats of {wanted.min():.4g} to {wanted.max():.4g}, measured as they are")
-    observations = data.observations(torch.arange(12), standardise=False)
+    assert data.notes[0].startswith(
+        f"Pixels are floats of {wanted.min():.4g} to {wanted.max():.4g}, measured as they are"
+    )
+    observations = data.observations(torch.arange(12), normalize=False)
     assert np.array_equal(observations[:, 0], wanted.astype(np.float32))
 
 
@@ -87,7 +98,7 @@ def test_floats_of_every_form_and_range_are_kept_as_they_are(images, wanted):
 )
 def test_channels_may_come_second(shape, is_tensor, wanted):
     images = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
-    data = Table(torch.from_numpy(images) if is_tensor else images, np.arange(6))
+    data = LabelledImages(torch.from_numpy(images) if is_tensor else images, np.arange(6))
     assert data.shape == wanted
     channels_first = wanted != shape[1:]
     right = np.moveaxis(images, 1, -1) if channels_first else images
@@ -97,27 +108,39 @@ def test_channels_may_come_second(shape, is_tensor, wanted):
 def test_distances_do_not_depend_on_where_channels_are():
     images = np.random.default_rng(2).integers(0, 256, (12, 3, 5, 6)).astype(np.uint8)
     for given in (images, images / 255):
-        first = vd.distances.traversal_matrices(Table(torch.from_numpy(given), LABELS), standardise=True)
-        last = vd.distances.traversal_matrices(Table(np.ascontiguousarray(np.moveaxis(given, 1, -1)), LABELS), standardise=True)
+        first = vd.distances.traversal_matrices(
+            LabelledImages(torch.from_numpy(given), LABELS), normalize=True
+        )
+        last = vd.distances.traversal_matrices(
+            LabelledImages(np.ascontiguousarray(np.moveaxis(given, 1, -1)), LABELS), normalize=True
+        )
         assert all(np.array_equal(first[name], last[name]) for name in last)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("scale", [1e-38, 0.9e30])
 def test_tiny_and_huge_floats_have_the_verdicts_of_others(scale):
-    levels = np.repeat(np.arange(1, 5), 3)[:, None, None] * np.ones((8, 8)) + np.tile(np.arange(3), 4)[:, None, None] * np.eye(8)
+    levels = np.repeat(np.arange(1, 5), 3)[:, None, None] * np.ones((8, 8)) + np.tile(
+        np.arange(3), 4
+    )[:, None, None] * np.eye(8)
     losses = ["mse", "mae", "box-blur", "pyramid"]
     wanted = vd.diagnose((levels / 8, LABELS), losses)
     scaled = vd.diagnose(((levels / 8).astype(np.float32) * np.float32(scale), LABELS), losses)
     for one, other in zip(wanted.losses, scaled.losses, strict=True):
         assert [f.verdict for f in one.factors] == [f.verdict for f in other.factors]
-        np.testing.assert_allclose([f.share for f in one.factors], [f.share for f in other.factors], rtol=1e-5)
+        np.testing.assert_allclose(
+            [f.share for f in one.factors], [f.share for f in other.factors], rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-20, 1e20])
 def test_heat_maps_that_sum_to_1_have_the_distances_of_their_closed_form(scale):
     images, at = heat_maps()
-    data = Table((scale * images).astype(np.float32), [(y, x) for y in range(8) for x in range(8)], ["y", "x"])
+    data = LabelledImages(
+        (scale * images).astype(np.float32),
+        [(y, x) for y in range(8) for x in range(8)],
+        ["y", "x"],
+    )
     # mean over pixels of (a_y b_x - a_y b_x')² = |a_y|² |b_x - b_x'|² / pixels, averaged over y
     apart = np.square(at[:, None] - at).sum(2)
     wanted = scale**2 * np.square(at).sum(1).mean() * apart / images[0].size
@@ -130,28 +153,30 @@ def test_heat_maps_that_sum_to_1_have_the_distances_of_their_closed_form(scale):
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "box-blur", "pyramid"])
-@pytest.mark.parametrize("standardise", [False, True])
-def test_distances_of_floats_are_the_loss_of_each_pair(loss, standardise):
+@pytest.mark.parametrize("normalize", [False, True])
+def test_distances_of_floats_are_the_loss_of_each_pair(loss, normalize):
     images = 30 * FLOATS - 10
-    data = Table(images, LABELS, ["a", "b"])
+    data = LabelledImages(images, LABELS, ["a", "b"])
     loss = vd.losses.get(loss)
     x = torch.from_numpy(images).double()[:, None].unflatten(0, (3, 4))
-    if standardise:
+    if normalize:
         x = (x - data.mean[0]) / data.std[0]
-    wanted = torch.stack([torch.stack([loss.distance(x[:, i], x[:, j]).mean() for j in range(4)]) for i in range(4)])
-    matrix = vd.distances.traversal_matrices(data, loss, standardise=standardise)["b"]
+    wanted = torch.stack(
+        [torch.stack([loss.distance(x[:, i], x[:, j]).mean() for j in range(4)]) for i in range(4)]
+    )
+    matrix = vd.distances.traversal_matrices(data, loss, normalize=normalize)["b"]
     np.testing.assert_allclose(matrix, wanted, rtol=1e-9, atol=1e-12 * float(wanted.max()))
-    pair = vd.distances.perceived(data, [0], [7], loss=loss, standardise=standardise)
+    pair = vd.distances.perceived(data, [0], [7], loss=loss, normalize=normalize)
     assert float(pair[0]) == pytest.approx(float(loss.distance(x[0, 0], x[1, 3])), rel=1e-9)
-    if not standardise and loss.quadratic:
+    if not normalize and loss.quadratic:
         every = x.flatten(0, 1)
         mean = torch.stack([loss.distance(a, b) for a in every for b in every]).mean()
         assert vd.distances.random_pairs(data, loss).mean == pytest.approx(float(mean), rel=1e-9)
 
 
 def test_floats_that_are_shares_of_255_have_the_distances_of_the_bytes():
-    exact = vd.distances.traversal_matrices(Table(BYTES, LABELS))
-    floats = vd.distances.traversal_matrices(Table(BYTES / 255, LABELS))
+    exact = vd.distances.traversal_matrices(LabelledImages(BYTES, LABELS))
+    floats = vd.distances.traversal_matrices(LabelledImages(BYTES / 255, LABELS))
     for name, matrix in exact.items():
         np.testing.assert_allclose(floats[name], matrix, rtol=1e-6)
 
@@ -159,43 +184,66 @@ def test_floats_that_are_shares_of_255_have_the_distances_of_the_bytes():
 def test_the_constants_of_floats_are_in_their_own_unit():
     for scale, offset in ((1.0, 0.0), (1e-20, 0.0), (30.0, -10.0)):
         images = (scale * FLOATS + offset).astype(np.float32)
-        data = Table(images, LABELS)
+        data = LabelledImages(images, LABELS)
         wide = images.astype(float)
         assert data.mean[0] == pytest.approx(wide.mean(), rel=1e-6)
         assert data.std[0] == pytest.approx(wide.reshape(12, -1).std(1, ddof=1).mean(), rel=1e-6)
         observations = data.observations(torch.arange(12)).double()
         assert float(observations.mean()) == pytest.approx(0, abs=1e-5)
         assert float(observations.flatten(1).std(1).mean()) == pytest.approx(1, rel=1e-5)
-        assert torch.allclose(data.unstandardise(observations)[:, 0], torch.from_numpy(wide), rtol=1e-5, atol=1e-6 * np.abs(wide).max())
+        assert torch.allclose(
+            data.denormalize(observations)[:, 0],
+            torch.from_numpy(wide),
+            rtol=1e-5,
+            atol=1e-6 * np.abs(wide).max(),
+        )
 
 
 def test_rounding_beyond_0_and_1_is_cut_off_and_nothing_else_is():
     rounded = FLOATS.copy()
     rounded[0, 0, :2] = 1.0000001, -1e-7
-    data = Table(rounded, LABELS)
+    data = LabelledImages(rounded, LABELS)
     assert data.pixel_range == (0.0, 1.0)
     assert np.array_equal(data.images(torch.arange(12))[..., 0], rounded.clip(0, 1))
     assert np.isfinite(vd.diagnose(data, "bce", radii=()).losses[0].random_mean)
-    small = Table(1e-6 * (FLOATS - np.float32(0.5)), LABELS)
+    small = LabelledImages(1e-6 * (FLOATS - np.float32(0.5)), LABELS)
     assert small.pixel_range[0] < 0
 
 
 @pytest.mark.parametrize(
     "images",
-    [2 * FLOATS - 1, 1.1 * FLOATS - 0.05, 255 * FLOATS, 0.5 + FLOATS, (FLOATS - 0.5).tolist(), torch.from_numpy(3 * FLOATS)],
+    [
+        2 * FLOATS - 1,
+        1.1 * FLOATS - 0.05,
+        255 * FLOATS,
+        0.5 + FLOATS,
+        (FLOATS - 0.5).tolist(),
+        torch.from_numpy(3 * FLOATS),
+    ],
 )
 def test_cross_entropy_refuses_other_ranges_with_advice_that_mends_it(images):
     labels = np.array(LABELS)
-    data = Table(images, labels)
+    data = LabelledImages(images, labels)
     assert vd.diagnose(data, ["mse", "mae"], radii=()).losses[0].random_mean > 0
-    spec = vd.RunSpec(loss="bce", model="mlp", model_options={"hidden": []}, framework="beta-vae", latents=2, steps=2, batch=4)
+    spec = vd.RunSpec(
+        loss="bce",
+        model="mlp",
+        model_options={"hidden": []},
+        framework="beta-vae",
+        latents=2,
+        steps=2,
+        batch=4,
+    )
     for call in (
         lambda: vd.diagnose(data, "bce", radii=()),
         lambda: vd.fit(spec, data=data, device="cpu"),
         lambda: vd.fit([spec], data=data, device="cpu"),
         lambda: vd.distances.perceived(data, [0], [1], loss="bce"),
     ):
-        with pytest.raises(ValueError, match=r"the loss 'bce' needs pixels in \[0, 1\], but those of 'table' run from") as problem:
+        with pytest.raises(
+            ValueError,
+            match=r"the loss 'bce' needs pixels in \[0, 1\], but those of 'table' run from",
+        ) as problem:
             call()
     advice = str(problem.value).split("rescale them with ")[1].split(", or choose")[0]
     mended = eval(advice, {"images": images, "numpy": np})
@@ -205,7 +253,7 @@ def test_cross_entropy_refuses_other_ranges_with_advice_that_mends_it(images):
 def test_one_pixel_that_no_sample_holds_is_refused_by_cross_entropy_too():
     images = np.zeros((5_000, 1, 2), np.float32)
     images[:, 0, 0] = np.arange(5_000) % 2
-    data = Table(images, np.arange(5_000))
+    data = LabelledImages(images, np.arange(5_000))
     missed = min(set(range(5_000)) - set(data._sampled().tolist()))
     images[missed, 0, 1] = 3
     with pytest.raises(ValueError, match="run from 0 to 3; rescale them with images / 3"):
@@ -216,7 +264,10 @@ def test_one_pixel_that_no_sample_holds_is_refused_by_cross_entropy_too():
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (BYTES.astype(np.int16) - 128, r"whole numbers of -?\d+ to \d+, but bytes .*; give images\.astype\('float32'\)"),
+        (
+            BYTES.astype(np.int16) - 128,
+            r"whole numbers of -?\d+ to \d+, but bytes .*; give images\.astype\('float32'\)",
+        ),
         (BYTES.astype(np.uint16) * 256, r"give images\.astype\('float32'\)"),
         ((BYTES.astype(int) * 10).tolist(), r"give numpy\.array\(images\)\.astype\('float32'\)"),
         (torch.from_numpy(BYTES).long() * 10, r"give images\.float\(\)"),
@@ -224,19 +275,23 @@ def test_one_pixel_that_no_sample_holds_is_refused_by_cross_entropy_too():
 )
 def test_other_whole_numbers_are_refused_with_advice_that_mends_it(images, says):
     with pytest.raises(ValueError, match=says) as problem:
-        Table(images, LABELS)
+        LabelledImages(images, LABELS)
     advice = str(problem.value).split("give ")[1].split(", which are")[0]
-    data = Table(eval(advice, {"images": images, "numpy": np}), LABELS)
+    data = LabelledImages(eval(advice, {"images": images, "numpy": np}), LABELS)
     assert np.array_equal(data.images(torch.arange(12))[..., 0], np.asarray(images))
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1e300, 0.0), (2e30, 0.0), (1e-60, 0.0), (1.0, 1e9), (1e39, -1e38)])
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e300, 0.0), (2e30, 0.0), (1e-60, 0.0), (1.0, 1e9), (1e39, -1e38)]
+)
 def test_floats_that_float32_cannot_hold_are_refused_with_advice_that_mends_it(scale, offset):
     images = scale * FLOATS.astype(np.float64) + offset
-    with pytest.raises(ValueError, match=r"which float32, as which they are kept, cannot|too large to be squared") as problem:
-        Table(images, LABELS)
+    with pytest.raises(
+        ValueError, match=r"which float32, as which they are kept, cannot|too large to be squared"
+    ) as problem:
+        LabelledImages(images, LABELS)
     advice = str(problem.value).split("rescale them with ")[1].removesuffix(".")
-    data = Table(eval(advice, {"images": images}), LABELS)
+    data = LabelledImages(eval(advice, {"images": images}), LABELS)
     assert np.ptp(data.images(torch.arange(12)).numpy()) > 0.5
 
 
@@ -245,7 +300,10 @@ def test_floats_that_float32_cannot_hold_are_refused_with_advice_that_mends_it(s
     [
         (BYTES[:0], "There are no images, so there is nothing to compare"),
         (BYTES[:1], "There is one image, so there is nothing to compare"),
-        ([BYTES[0], BYTES[1][:4], *BYTES[2:]], "images must all have the same shape; crop or resize them first"),
+        (
+            [BYTES[0], BYTES[1][:4], *BYTES[2:]],
+            "images must all have the same shape; crop or resize them first",
+        ),
         ([torch.zeros(2, 2), torch.zeros(2, 3)], "images must all have the same shape"),
         ([*BYTES[:6], *FLOATS[6:]], "images must all have the same type, not uint8, float32"),
         (["a.png"] * 12, r"images must have the shape .* not \(12,\)"),
@@ -253,24 +311,29 @@ def test_floats_that_float32_cannot_hold_are_refused_with_advice_that_mends_it(s
         (BYTES[:, 0], r"images must have the shape .* not \(12, 8\)"),
         (np.zeros((12, 8, 8, 9)), r"1 to 4 channels.* not \(12, 8, 8, 9\)"),
         (
-            np.ma.masked_where(np.broadcast_to(np.arange(12)[:, None, None] == 5, FLOATS.shape), FLOATS),
+            np.ma.masked_where(
+                np.broadcast_to(np.arange(12)[:, None, None] == 5, FLOATS.shape), FLOATS
+            ),
             r"Image 5 has masked pixels; .*images\.filled\(0\)",
         ),
         (np.where(np.arange(12)[:, None, None] == 7, np.nan, FLOATS), "Image 7 has NaN pixels"),
-        (torch.where(torch.arange(12)[:, None, None] == 7, torch.inf, torch.from_numpy(FLOATS)), "Image 7 has infinite pixels"),
+        (
+            torch.where(torch.arange(12)[:, None, None] == 7, torch.inf, torch.from_numpy(FLOATS)),
+            "Image 7 has infinite pixels",
+        ),
     ],
 )
 def test_images_that_are_none_are_one_sentence(images, says):
     with pytest.raises(ValueError, match=says):
-        Table(images, np.arange(len(images)))
+        LabelledImages(images, np.arange(len(images)))
 
 
 def test_pictures_are_read_and_palettes_refused():
     pillow = pytest.importorskip("PIL.Image")
     pictures = [pillow.fromarray(image) for image in BYTES]
-    assert np.array_equal(Table(pictures, LABELS).images(torch.arange(12))[..., 0], BYTES)
+    assert np.array_equal(LabelledImages(pictures, LABELS).images(torch.arange(12))[..., 0], BYTES)
     with pytest.raises(ValueError, match="images hold places in a palette"):
-        Table([picture.convert("P") for picture in pictures], LABELS)
+        LabelledImages([picture.convert("P") for picture in pictures], LABELS)
 
 
 def test_rows_of_hdf5_files_are_read_in_any_order_and_number(tmp_path):
@@ -280,10 +343,12 @@ def test_rows_of_hdf5_files_are_read_in_any_order_and_number(tmp_path):
     with h5py.File(tmp_path / "mine.h5", "w") as file:
         file["images"] = images[order]
         file["chw"] = np.moveaxis(images[order], -1, 1) / 255
-        data = Table(file["images"], np.stack([order // 100, order % 100], 1))
+        data = LabelledImages(file["images"], np.stack([order // 100, order % 100], 1))
         assert np.array_equal(data.images(torch.tensor([4_999, 3, 3])), images[[4_999, 3, 3]])
-        floats = Table(file["chw"], np.stack([order // 100, order % 100], 1))
-        assert np.array_equal(floats.images(torch.tensor([4_999, 3])), (images[[4_999, 3]] / 255).astype(np.float32))
+        floats = LabelledImages(file["chw"], np.stack([order // 100, order % 100], 1))
+        assert np.array_equal(
+            floats.images(torch.tensor([4_999, 3])), (images[[4_999, 3]] / 255).astype(np.float32)
+        )
 
 
 def test_networks_train_on_floats_of_any_range_and_show_what_they_make_of_them():
@@ -291,14 +356,16 @@ def test_networks_train_on_floats_of_any_range_and_show_what_they_make_of_them()
     spec = vd.RunSpec(model="mlp", model_options={"hidden": [8]}, latents=2, steps=3, batch=6)
     run = vd.fit(spec, data=(images, LABELS), device="cpu")
     shifted = vd.fit(spec, data=(images / 2 + 7, LABELS), device="cpu")
-    # standardised images have no unit
+    # normalized images have no unit
     np.testing.assert_allclose(run.history["loss"], shifted.history["loss"], rtol=1e-3)
-    pictures = run.pictures(run.posterior(torch.arange(12))[0])
+    pictures = run.decode_images(run.posterior(torch.arange(12))[0])
     assert (pictures.dtype, pictures.shape) == (torch.uint8, (12, 8, 8, 1))
     assert 10 < float(pictures.float().mean()) < 245
     shown = run.data.for_display(run.data.images(torch.arange(12)))
     assert (int(shown.min()), int(shown.max())) == (0, 255)
-    np.testing.assert_allclose(shown[..., 0], 255 * (FLOATS - FLOATS.min()) / np.ptp(FLOATS), atol=0.51)
+    np.testing.assert_allclose(
+        shown[..., 0], 255 * (FLOATS - FLOATS.min()) / np.ptp(FLOATS), atol=0.51
+    )
 
 
 def test_the_report_says_what_was_made_of_pixels_and_words(tmp_path):
@@ -309,7 +376,11 @@ def test_the_report_says_what_was_made_of_pixels_and_words(tmp_path):
     assert range_note == f"Pixels are floats of {low} to {high}, measured as they are."
     assert order_note.startswith("The values of side are words in the order of the alphabet")
     report.save(html=tmp_path / "report.html", json_file=tmp_path / "report.json")
-    for text in (str(report), (tmp_path / "report.html").read_text(), (tmp_path / "report.json").read_text()):
+    for text in (
+        str(report),
+        (tmp_path / "report.html").read_text(),
+        (tmp_path / "report.json").read_text(),
+    ):
         assert range_note in text
         assert "words in the order of the alphabet" in text
     assert vd.diagnose((BYTES, LABELS), radii=()).notes == ()
@@ -317,37 +388,61 @@ def test_the_report_says_what_was_made_of_pixels_and_words(tmp_path):
 
 def test_figures_spread_floats_over_grey_levels():
     plots = pytest.importorskip("vaedis.plots")
-    figure = plots.traversals({"a": FLOATS[:2, ..., None] * 1e-3, "b": FLOATS[2:4, ..., None] * 1e-3})
-    levels = np.concatenate([np.asarray(axes.images[0].get_array()).ravel() for axes in figure.axes])
+    figure = plots.traversals(
+        {"a": FLOATS[:2, ..., None] * 1e-3, "b": FLOATS[2:4, ..., None] * 1e-3}
+    )
+    levels = np.concatenate(
+        [np.asarray(axes.images[0].get_array()).ravel() for axes in figure.axes]
+    )
     assert (levels.min(), levels.max(), levels.dtype) == (0, 255, np.uint8)
 
 
 def test_views_of_float_tables_stay_floats():
-    data = Table(5 * FLOATS, LABELS, ["a", "b"])
+    data = LabelledImages(5 * FLOATS, LABELS, ["a", "b"])
     turned = vd.data.Relabelled(data, {"all": torch.arange(12)})
     assert (turned.dtype, turned.pixel_range) == (data.dtype, data.pixel_range)
     assert torch.equal(turned.images(torch.arange(12)), data.images(torch.arange(12)))
     with pytest.raises(ValueError, match="the loss 'bce' needs pixels"):
         vd.distances.perceived(turned, [0], [1], loss="bce")
     points = vd.data.Coordinates(data)
-    apart = vd.losses.get("mse").distance(*points.observations(torch.tensor([[0], [7]]).flatten())[:, None])
-    assert float(apart) == pytest.approx(float(vd.distances.perceived(data, [0], [7], standardise=True)[0]), rel=1e-4)
-    assert float(points.unstandardise(points.observations(torch.arange(12))).max()) == pytest.approx(data.pixel_range[1], rel=1e-3)
+    apart = vd.losses.get("mse").distance(
+        *points.observations(torch.tensor([[0], [7]]).flatten())[:, None]
+    )
+    assert float(apart) == pytest.approx(
+        float(vd.distances.perceived(data, [0], [7], normalize=True)[0]), rel=1e-4
+    )
+    assert float(points.denormalize(points.observations(torch.arange(12))).max()) == pytest.approx(
+        data.pixel_range[1], rel=1e-3
+    )
 
 
 def test_a_data_set_is_whatever_stands_for_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("mine.npz", images=BYTES, factors=LABELS)
-    table = Table(BYTES, LABELS)
+    table = LabelledImages(BYTES, LABELS)
     wanted = vd.distances.traversal_matrices(table)
-    for thing in ((BYTES, LABELS), [torch.from_numpy(BYTES), torch.tensor(LABELS)], "mine.npz", tmp_path / "mine.npz"):
+    for thing in (
+        (BYTES, LABELS),
+        [torch.from_numpy(BYTES), torch.tensor(LABELS)],
+        "mine.npz",
+        tmp_path / "mine.npz",
+    ):
         matrices = vd.distances.traversal_matrices(thing)
-        assert {name: matrix.tolist() for name, matrix in matrices.items()} == {name: matrix.tolist() for name, matrix in wanted.items()}
+        assert {name: matrix.tolist() for name, matrix in matrices.items()} == {
+            name: matrix.tolist() for name, matrix in wanted.items()
+        }
         assert vd.diagnose(thing, radii=()).images == 12
-    for measure in (vd.distances.pair_distances, vd.distances.pair_agreement, vd.distances.random_pairs, vd.learning.largest_beta):
-        options = {"latents": 2} if measure is vd.learning.largest_beta else {}
+    for measure in (
+        vd.distances.pair_distances,
+        vd.distances.pair_agreement,
+        vd.distances.random_pairs,
+        vd.diagnosis.bounds.largest_beta,
+    ):
+        options = {"latents": 2} if measure is vd.diagnosis.bounds.largest_beta else {}
         assert str(measure((BYTES, LABELS), **options)) == str(measure(table, **options))
-    assert torch.equal(vd.distances.perceived((BYTES, LABELS), [0], [5]), vd.distances.perceived(table, [0], [5]))
+    assert torch.equal(
+        vd.distances.perceived((BYTES, LABELS), [0], [5]), vd.distances.perceived(table, [0], [5])
+    )
     assert vd.data.as_data(table) is table
     assert vd.data.as_data((BYTES, LABELS, ["a", "b"])).factors.names == ("a", "b")
     assert vd.data.as_data("xysquares").name == "xysquares"
@@ -364,5 +459,5 @@ def test_a_data_set_is_whatever_stands_for_one(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*quantize")
 def test_quantised_tensors_are_the_floats_that_they_stand_for():
     floats = torch.tensor([0.0, 0.25, 0.5, 0.75]).reshape(4, 1, 1, 1).expand(4, 1, 3, 3)
-    table = Table(torch.quantize_per_tensor(floats, 0.25, 0, torch.quint8), [0, 1, 2, 3])
+    table = LabelledImages(torch.quantize_per_tensor(floats, 0.25, 0, torch.quint8), [0, 1, 2, 3])
     assert table.images(torch.arange(4))[:, 0, 0, 0].tolist() == [0, 0.25, 0.5, 0.75]

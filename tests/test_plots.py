@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vaedis import plots
-from vaedis.experiments import RunSpec
-from vaedis.results import Found, make_row
+from vaedis.spec import RunSpec
+from vaedis_companion.figures import scores as scores_module
+from vaedis_companion.store import RunTable, make_row
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +25,13 @@ def _found(scores):
     for (framework, spacing, seed), value in scores.items():
         spec = RunSpec(data_options={"grid_spacing": spacing}, framework=framework, seed=seed)
         rows.append(make_row(spec, "fig9", "laptop", scores={"mig": value, "dci": value / 2}))
-    return Found("fig9", "laptop", rows, [])
+    return RunTable("fig9", "laptop", rows, [])
 
 
 def test_traversals_show_each_frame_of_each_factor():
-    columns = {name: np.full((3, 8, 8, 3), value, np.uint8) for name, value in (("x", 10), ("y", 200))}
+    columns = {
+        name: np.full((3, 8, 8, 3), value, np.uint8) for name, value in (("x", 10), ("y", 200))
+    }
     figure = plots.traversals(columns, values=[0, 4, 7])
     assert len(figure.axes) == 6
     shown = [axes.images[0].get_array() for axes in figure.axes]
@@ -44,7 +47,9 @@ def test_grey_images_are_drawn_too():
 @pytest.mark.parametrize("shared", [False, True])
 def test_distance_matrices_span_their_own_range_or_a_shared_one(shared):
     small, large = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
-    figure = plots.distance_matrices({"a": small, "b": small}, {"a": small, "b": large}, shared_range=shared)
+    figure = plots.distance_matrices(
+        {"a": small, "b": small}, {"a": small, "b": large}, shared_range=shared
+    )
     top = [axes.images[0].get_clim()[1] for axes in figure.axes]
     assert top[:2] == [1, 1]
     assert top[2:] == ([4, 4] if shared else [1, 4])
@@ -57,10 +62,17 @@ def test_a_constant_matrix_can_be_drawn():
 
 
 def test_every_run_of_figure_9_is_a_point():
-    scores = {("ada-gvae", 1, 0): 0.9, ("ada-gvae", 1, 1): 0.8, ("ada-gvae", 8, 0): 0.1, ("beta-vae", 1, 0): 0.3}
-    figure = plots.scores_by_spacing(_found(scores))
+    scores = {
+        ("ada-gvae", 1, 0): 0.9,
+        ("ada-gvae", 1, 1): 0.8,
+        ("ada-gvae", 8, 0): 0.1,
+        ("beta-vae", 1, 0): 0.3,
+    }
+    figure = scores_module.scores_by_spacing(_found(scores))
     for axes, factor in zip(figure.axes, (1, 0.5), strict=True):
-        points = np.concatenate([line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "X")])
+        points = np.concatenate(
+            [line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "X")]
+        )
         assert sorted(points) == pytest.approx(sorted(v * factor for v in scores.values()))
 
 
@@ -68,29 +80,43 @@ def test_figure_9_leaves_out_runs_without_a_score():
     found = _found({("ada-gvae", s, k): 1 / s for s in (1, 8) for k in range(2)})
     found.rows[0]["mig"] = None
     found.rows[1]["dci"] = float("nan")
-    panels = plots.scores_by_spacing(found).axes
+    panels = scores_module.scores_by_spacing(found).axes
     assert [len(panel.lines[0].get_xdata()) for panel in panels] == [3, 3]
 
 
 def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings():
-    published = [{"framework": "ada-gvae", "metric": "mig", "grid_spacing": 1.0, "lowest": 0.7, "highest": 0.9}]
-    few = plots.scores_by_spacing(_found({("ada-gvae", s, 0): 1 / s for s in (1, 2, 4, 8)}), published=published)
+    published = [
+        {
+            "framework": "ada-gvae",
+            "metric": "mig",
+            "grid_spacing": 1.0,
+            "lowest": 0.7,
+            "highest": 0.9,
+        }
+    ]
+    few = scores_module.scores_by_spacing(
+        _found({("ada-gvae", s, 0): 1 / s for s in (1, 2, 4, 8)}), published=published
+    )
     bars = [line for line in few.axes[0].lines if line.get_linewidth() == 9]
     assert [list(bar.get_ydata()) for bar in bars] == [[0.7, 0.9]]
     assert not [line for line in few.axes[0].lines if line.get_linestyle() == ":"]
-    many = plots.scores_by_spacing(_found({("ada-gvae", s, k): 1 / s for s in range(1, 9) for k in range(2)}))
+    many = scores_module.scores_by_spacing(
+        _found({("ada-gvae", s, k): 1 / s for s in range(1, 9) for k in range(2)})
+    )
     assert [line for line in many.axes[0].lines if line.get_linestyle() == ":"]
 
 
 def test_groups_become_violins_only_from_ten_runs_on():
     few = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 9), "dci": np.linspace(0, 1, 9)}}}
     many = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 10), "dci": np.linspace(0, 1, 10)}}}
-    assert not plots.scores_by_group(few).axes[0].collections
-    assert plots.scores_by_group(many).axes[0].collections
+    assert not scores_module.scores_by_group(few).axes[0].collections
+    assert scores_module.scores_by_group(many).axes[0].collections
 
 
 def test_groups_without_runs_leave_a_gap():
-    figure = plots.scores_by_group({"ada-gvae": {"mse": {"mig": np.array([]), "dci": np.array([])}}})
+    figure = scores_module.scores_by_group(
+        {"ada-gvae": {"mse": {"mig": np.array([]), "dci": np.array([])}}}
+    )
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["Ada-GVAE"]
 
 
@@ -102,7 +128,9 @@ def test_cumulative_curves_end_at_one():
 
 
 def test_lines_leave_gaps_for_none_and_mark_the_papers_choice():
-    figure = plots.lines([1, 2, 3], {"rank": [0.1, None, 0.3]}, xlabel="radius", ylabel="correlation", mark=2)
+    figure = plots.lines(
+        [1, 2, 3], {"rank": [0.1, None, 0.3]}, xlabel="radius", ylabel="correlation", mark=2
+    )
     assert np.isnan(figure.axes[0].lines[0].get_ydata()[1])
     assert figure.axes[0].lines[-1].get_xdata()[0] == 2
 
@@ -119,8 +147,14 @@ def test_levels_and_cycles_show_a_row_for_each_entry():
 
 def test_the_argument_shows_each_run_and_what_the_loss_compares():
     one, other = np.eye(4), np.ones((4, 4))
-    case = {"pictures": (one, other), "distances": np.array([0.0, 2.0, 4.0]), "scores": {"ada-gvae": np.array([0.5, 0.7, 0.9])}}
-    figure = plots.argument({"a": case, "b": {**case, "scores": {"ada-gvae": np.array([])}}}, note="three runs")
+    case = {
+        "pictures": (one, other),
+        "distances": np.array([0.0, 2.0, 4.0]),
+        "scores": {"ada-gvae": np.array([0.5, 0.7, 0.9])},
+    }
+    figure = scores_module.argument(
+        {"a": case, "b": {**case, "scores": {"ada-gvae": np.array([])}}}, note="three runs"
+    )
     picture, _, distance, _, score, empty = figure.axes
     assert picture.images[0].get_array()[0, 0].tolist() == [255, 64, 255]
     assert picture.images[0].get_array()[0, 1].tolist() == [0, 0, 255]
@@ -135,7 +169,9 @@ def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bo
     kl = {(1, 0.01): [2.0, 4.0], (1, 0.1): [1.0, 3.0], (8, 0.01): [0.5, 0.5], (8, 0.1): [0.0, 0.0]}
     rows = [
         make_row(
-            RunSpec(data_options={"grid_spacing": spacing}, framework="beta-vae", beta=beta, seed=seed),
+            RunSpec(
+                data_options={"grid_spacing": spacing}, framework="beta-vae", beta=beta, seed=seed
+            ),
             "beta",
             "laptop",
             scores={"mig": value / 10, "dci": value / 20, "final_kl": value},
@@ -143,14 +179,23 @@ def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bo
         for (spacing, beta), values in kl.items()
         for seed, value in enumerate(values)
     ]
-    found = Found("beta", "laptop", rows, [])
-    figure = plots.scores_by_beta(found, {1: 0.8, 8: 0.09})
+    found = RunTable("beta", "laptop", rows, [])
+    figure = scores_module.scores_by_beta(found, {1: 0.8, 8: 0.09})
     for axes, share in zip(figure.axes, (1, 0.1, 0.05), strict=True):
         points = [line for line in axes.lines if line.get_marker() == plots.MARKERS["beta-vae"]]
-        assert sorted(np.concatenate([p.get_ydata() for p in points])) == pytest.approx(sorted(v * share for vs in kl.values() for v in vs))
+        assert sorted(np.concatenate([p.get_ydata() for p in points])) == pytest.approx(
+            sorted(v * share for vs in kl.values() for v in vs)
+        )
         medians = [line for line in axes.lines if str(line.get_label()).startswith("β-VAE")]
-        assert [list(line.get_ydata()) for line in medians] == [pytest.approx([3 * share, 2 * share]), pytest.approx([0.5 * share, 0])]
-        bounds = {line.get_xdata()[0]: line.get_linestyle() for line in axes.lines if line.get_color() == "0.55"}
+        assert [list(line.get_ydata()) for line in medians] == [
+            pytest.approx([3 * share, 2 * share]),
+            pytest.approx([0.5 * share, 0]),
+        ]
+        bounds = {
+            line.get_xdata()[0]: line.get_linestyle()
+            for line in axes.lines
+            if line.get_color() == "0.55"
+        }
         assert bounds == {0.8: medians[0].get_linestyle(), 0.09: medians[1].get_linestyle()}
     assert figure.axes[0].get_ylim()[1] > 4
     assert figure.get_supxlabel() == found.describe()
@@ -158,8 +203,12 @@ def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bo
 
 def test_where_learning_ends_is_drawn_from_the_last_beta_that_learns_to_the_next_beside_both_bounds():
     onset, limit = {1: 0.8, 2: 0.5, 8: 0.1}, {1: 0.8, 2: 0.8, 8: 0.7}
-    ends = {"constant": {1: [(0.1, 0.3), (0.3, 1.0)], 8: [(0.0, 0.01)]}, "growing": {8: [(0.3, float("inf"))]}, "none": {}}
-    figure = plots.where_learning_ends({"networks": ends}, onset, limit)
+    ends = {
+        "constant": {1: [(0.1, 0.3), (0.3, 1.0)], 8: [(0.0, 0.01)]},
+        "growing": {8: [(0.3, float("inf"))]},
+        "none": {},
+    }
+    figure = scores_module.where_learning_ends({"networks": ends}, onset, limit)
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines["no code pays above"].get_ydata()) == [0.8, 0.8, 0.7]
@@ -175,12 +224,14 @@ def test_where_learning_ends_is_drawn_from_the_last_beta_that_learns_to_the_next
 
 def test_a_figure_of_runs_says_which_they_are():
     found = _found({("ada-gvae", 1, 0): 0.9, ("ada-gvae", 8, 0): 0.1})
-    assert plots.scores_by_spacing(found).get_supxlabel() == found.describe()
+    assert scores_module.scores_by_spacing(found).get_supxlabel() == found.describe()
 
 
 def test_matrices_make_a_table_of_panels():
     small, large = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
-    figure = plots.matrices({"mse": {"8 px": small, "1 px": large}}, labels={("mse", "8 px"): "rank 1.00"})
+    figure = plots.matrices(
+        {"mse": {"8 px": small, "1 px": large}}, labels={("mse", "8 px"): "rank 1.00"}
+    )
     assert [axes.images[0].get_clim()[1] for axes in figure.axes] == [1, 4]
     assert [axes.get_title() for axes in figure.axes] == ["8 px", "1 px"]
     assert figure.axes[0].get_xlabel() == "rank 1.00"

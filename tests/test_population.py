@@ -1,12 +1,14 @@
-"""A population: each member equals the same specification trained alone, and one that fails takes no other with it."""
+"""A population: each member equals the same specification trained alone, and one that fails takes
+no other with it.
+"""
 
 import numpy as np
 import pytest
 import torch
 
 import vaedis as vd
-from vaedis import _population
-from vaedis.experiments import RunSpec
+from vaedis.spec import RunSpec
+from vaedis.training import population
 
 TINY = RunSpec(
     data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
@@ -42,7 +44,7 @@ def test_each_member_is_the_same_specification_trained_alone(framework):
         first.replace(lr=1e-2),
         first.replace(average="published", pairs="paper-text", seed=2),
         first.replace(loss="box-blur", loss_options={"radius": 3, "weight": 2.0}),
-        first.replace(standardise=False),
+        first.replace(normalize=False),
         first.replace(data_options={**TINY.data_options, "grid_spacing": 3}),
     ]
     runs = fit(specs)
@@ -56,7 +58,9 @@ def test_each_member_is_the_same_specification_trained_alone(framework):
 
 def test_members_may_differ_in_spacing_distance_and_rotation_of_their_coordinates():
     specs = [
-        COORDINATES.replace(framework="ada-gvae", data_options={**COORDINATES.data_options, **options})
+        COORDINATES.replace(
+            framework="ada-gvae", data_options={**COORDINATES.data_options, **options}
+        )
         for options in ({"grid_spacing": 1}, {"distance": "box-blur"}, {"rotation": 3})
     ]
     for run, spec in zip(fit(specs), specs, strict=True):
@@ -64,14 +68,27 @@ def test_members_may_differ_in_spacing_distance_and_rotation_of_their_coordinate
 
 
 def test_equal_data_sets_are_made_once():
-    one, two, other = fit([TINY, TINY.replace(seed=1), TINY.replace(data_options={**TINY.data_options, "grid_spacing": 3})])
+    one, two, other = fit(
+        [
+            TINY,
+            TINY.replace(seed=1),
+            TINY.replace(data_options={**TINY.data_options, "grid_spacing": 3}),
+        ]
+    )
     assert one.data is two.data
     assert one.data is not other.data
 
 
 def test_a_member_that_fails_stops_with_a_warning_and_the_others_go_on():
-    specs = [TINY.replace(steps=120, seed=1), TINY.replace(steps=120, lr=1e12), TINY.replace(steps=120)]
-    with pytest.warns(RuntimeWarning, match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr"):
+    specs = [
+        TINY.replace(steps=120, seed=1),
+        TINY.replace(steps=120, lr=1e12),
+        TINY.replace(steps=120),
+    ]
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr",
+    ):
         runs = fit(specs)
     failure = runs[1].failure
     assert isinstance(failure, vd.TrainingFailed)
@@ -97,7 +114,14 @@ def test_a_callback_sees_every_member_that_lives_and_changes_nothing():
 
     def look(step, run):
         assert not run.model.training
-        seen.append((step, run.spec.seed, len(run.history["kl"]), float(run.posterior(torch.arange(4))[0].sum())))
+        seen.append(
+            (
+                step,
+                run.spec.seed,
+                len(run.history["kl"]),
+                float(run.posterior(torch.arange(4))[0].sum()),
+            )
+        )
 
     specs = [TINY, TINY.replace(seed=1)]
     runs = fit(specs, callback=look, every=5)
@@ -116,18 +140,35 @@ def test_a_member_has_its_share_of_the_time():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"model": "conv", "model_options": {}}, r"Specification 1 has model = 'conv' and specification 0 has 'mlp', but other networks"),
-        ({"model_options": {"hidden": [32]}}, r"has model_options = .*32\]} .* but layers of different widths cannot be stacked"),
+        (
+            {"model": "conv", "model_options": {}},
+            r"Specification 1 has model = 'conv' and specification 0 has 'mlp', but other networks",
+        ),
+        (
+            {"model_options": {"hidden": [32]}},
+            r"has model_options = .*32\]} .* but layers of different widths cannot be stacked",
+        ),
         ({"latents": 4}, r"latents = 4 and specification 0 has 3, but layers"),
-        ({"framework": "ada-gvae"}, r"'ada-gvae' .* a step of Ada-GVAE takes pairs, one of beta-VAE single images; train them apart"),
+        (
+            {"framework": "ada-gvae"},
+            r"'ada-gvae' .* a step of Ada-GVAE takes pairs, one of beta-VAE single images; train them apart",
+        ),
         ({"batch": 9}, "batch = 9 .* batches of different lengths cannot be stacked"),
         ({"steps": 13}, "steps = 13 .* all members end at the same step"),
-        ({"data_options": {**TINY.data_options, "image_size": 17}}, r"Specification 1 trains on 16 observations of shape \(17, 17, 3\)"),
-        ({"data_options": {**TINY.data_options, "grid_size": 3}}, "trains on 9 observations .* on 16 of .* cannot be stacked"),
+        (
+            {"data_options": {**TINY.data_options, "image_size": 17}},
+            r"Specification 1 trains on 16 observations of shape \(17, 17, 3\)",
+        ),
+        (
+            {"data_options": {**TINY.data_options, "grid_size": 3}},
+            "trains on 9 observations .* on 16 of .* cannot be stacked",
+        ),
         ({"loss": "msee"}, "Unknown loss 'msee'"),
     ],
 )
-def test_members_that_cannot_be_stacked_are_refused_before_the_first_step(monkeypatch, changes, says):
-    monkeypatch.setattr(_population._Kept, "batch", lambda *a, **k: pytest.fail("a step was made"))
+def test_members_that_cannot_be_stacked_are_refused_before_the_first_step(
+    monkeypatch, changes, says
+):
+    monkeypatch.setattr(population._Kept, "batch", lambda *a, **k: pytest.fail("a step was made"))
     with pytest.raises(ValueError, match=says):
         fit([TINY, TINY.replace(**changes)])

@@ -1,4 +1,6 @@
-"""Preparing a data set survives kill -9, full disks, other processes and read-only caches; each ends in success or in one sentence."""
+"""Preparing a data set survives kill -9, full disks, other processes and read-only caches; each
+ends in success or in one sentence.
+"""
 
 import contextlib
 import ctypes
@@ -19,7 +21,8 @@ import pytest
 import toy_data
 from toy_data import CONTENT, FILE, IMAGES
 
-from vaedis.data import DataError, _formats, _prepare, _stored
+from vaedis.data import DataError
+from vaedis.data.originals import converted, prepare, readers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and limits of POSIX")
 
@@ -37,7 +40,11 @@ def cache(server, monkeypatch, tmp_path):
 
 
 def files(cache: Path) -> set[str]:
-    return {path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {
+        path.relative_to(cache).as_posix()
+        for path in cache.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 COMPLETE = {"original.npy", "original.json", f"files/{FILE}"}
@@ -47,7 +54,10 @@ def is_complete(cache: Path) -> bool:
     """Whether all is there, nothing else is, and it matches its sums."""
     facts = json.loads((cache / "original.json").read_text())
     images = np.load(cache / "original.npy")
-    same = np.array_equal(images, IMAGES) and facts["sha256"] == hashlib.sha256(images.tobytes()).hexdigest()
+    same = (
+        np.array_equal(images, IMAGES)
+        and facts["sha256"] == hashlib.sha256(images.tobytes()).hexdigest()
+    )
     return files(cache) == COMPLETE and same and (cache / "files" / FILE).read_bytes() == CONTENT
 
 
@@ -83,7 +93,9 @@ class Child:
     def __init__(self, work, cache: Path, *urls: str, args: tuple = (), **options):
         context = multiprocessing.get_context("spawn")
         self.receiver, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=in_child, args=(work, cache.parent, urls, options, sender, args))
+        self.process = context.Process(
+            target=in_child, args=(work, cache.parent, urls, options, sender, args)
+        )
         self.process.start()
         sender.close()
 
@@ -99,40 +111,42 @@ class Child:
         assert self.process.exitcode == -signal.SIGKILL
 
     def end(self) -> str:
-        """Return "fine" or the sentence with which the work failed; None if it ended without a word."""
+        """Return "fine" or the sentence with which the work failed; None if it ended without a
+        word.
+        """
         self.process.join()
         return self.receiver.recv() if self.receiver.poll() else None
 
 
 def prepare_toy(**options):
-    _prepare.prepare("toy", **options)
+    prepare.prepare("toy", **options)
 
 
 def prepare_anew():
-    _prepare.prepare("toy", force=True)
+    prepare.prepare("toy", force=True)
 
 
 def prepare_on_a_terminal():
-    _prepare._on_terminal = lambda: True
+    prepare._on_terminal = lambda: True
     prepare_toy()
 
 
 def test_prepared_once(cache, server):
-    facts = _prepare.prepare("toy")
+    facts = prepare.prepare("toy")
     assert is_complete(cache)
-    assert facts == _prepare.stored_facts("toy", "original") == _prepare.prepare("toy")
+    assert facts == prepare.stored_facts("toy", "original") == prepare.prepare("toy")
     assert len(server.asked) == 1
     assert facts["source"][0]["url"] == server.url("good")
     assert {"numpy", "vaedis", "pillow"} <= set(facts["made_by"])
 
 
 def test_force_converts_anew_and_fetches_what_is_damaged(cache, server):
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     (cache / "original.npy").write_bytes(b"?")
-    _prepare.prepare("toy", force=True)
+    prepare.prepare("toy", force=True)
     assert len(server.asked) == 1
     (cache / "files" / FILE).write_bytes(b"?")
-    _prepare.prepare("toy", force=True)
+    prepare.prepare("toy", force=True)
     assert len(server.asked) == 2
     assert is_complete(cache)
 
@@ -143,7 +157,7 @@ def test_killed_in_mid_download(cache, server):
     child.wait_for(lambda: part.exists() and part.stat().st_size > 0)
     child.kill()
     assert files(cache) == {f"files/{FILE}.part"}
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     assert is_complete(cache)
 
 
@@ -152,14 +166,14 @@ def test_killed_in_mid_conversion(cache, server, tmp_path):
     child.wait_for((cache / "original.npy.tmp").exists)
     child.kill()
     assert files(cache) == {f"files/{FILE}", "original.npy.tmp"}
-    assert _prepare.stored_facts("toy", "original") is None
-    _prepare.prepare("toy")
+    assert prepare.stored_facts("toy", "original") is None
+    prepare.prepare("toy")
     assert is_complete(cache)
     assert len(server.asked) == 1
 
 
 def test_killed_while_converting_anew(cache, server, tmp_path):
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     child = Child(prepare_anew, cache, server.url("good"), wait_for=tmp_path / "never")
     child.wait_for((cache / "original.npy.tmp").exists)
     child.kill()
@@ -170,25 +184,25 @@ def test_killed_while_converting_anew(cache, server, tmp_path):
 @pytest.mark.parametrize("last", ["original.npy", "original.json"])
 def test_killed_between_the_images_and_their_facts(cache, monkeypatch, last):
     """Images without facts do not count, nor do facts without images."""
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     (cache / last).unlink()
-    assert _prepare.stored_facts("toy", "original") is None
-    _prepare.prepare("toy")
+    assert prepare.stored_facts("toy", "original") is None
+    prepare.prepare("toy")
     assert is_complete(cache)
 
 
 def test_facts_never_stand_beside_other_images(cache, monkeypatch):
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
 
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_stored, "write_text", killed)
-    monkeypatch.setitem(_formats.READERS, "toy", lambda path: iter([255 - IMAGES]))
+    monkeypatch.setattr(converted, "write_text", killed)
+    monkeypatch.setitem(readers.READERS, "toy", lambda path: iter([255 - IMAGES]))
     with pytest.raises(KeyboardInterrupt):
-        _prepare.prepare("toy", force=True)
+        prepare.prepare("toy", force=True)
     assert np.array_equal(np.load(cache / "original.npy"), 255 - IMAGES)
-    assert _prepare.stored_facts("toy", "original") is None
+    assert prepare.stored_facts("toy", "original") is None
 
 
 def test_two_processes_at_once(cache, server, tmp_path, capfd):
@@ -203,7 +217,9 @@ def test_two_processes_at_once(cache, server, tmp_path, capfd):
     assert (first.end(), second.end()) == ("fine", "fine")
     assert is_complete(cache)
     assert len(server.asked) == 1
-    assert said + capfd.readouterr().err == "vaedis: waiting for another process that prepares toy\n"
+    assert (
+        said + capfd.readouterr().err == "vaedis: waiting for another process that prepares toy\n"
+    )
 
 
 def test_a_wait_is_told_on_a_terminal_only(cache, monkeypatch, capsys):
@@ -215,12 +231,12 @@ def test_a_wait_is_told_on_a_terminal_only(cache, monkeypatch, capsys):
         return acquire(lock)
 
     monkeypatch.setattr(filelock.FileLock, "acquire", busy_at_first)
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     assert capsys.readouterr().err == ""
 
 
 def hold_the_lock(held: Path):
-    with _prepare.locked("toy"):
+    with prepare.locked("toy"):
         held.touch()
         threading.Event().wait()
 
@@ -229,7 +245,7 @@ def test_a_killed_process_leaves_no_lock(cache, tmp_path):
     child = Child(hold_the_lock, cache, args=(tmp_path / "held",))
     child.wait_for((tmp_path / "held").exists)
     child.kill()
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     assert is_complete(cache)
 
 
@@ -246,23 +262,28 @@ def largest_file(size: int):
 
 def test_a_limit_on_files_while_downloading(cache):
     with largest_file(100_000), pytest.raises(DataError, match=rf"Could not write {FILE}.*quota"):
-        _prepare.prepare("toy")
+        prepare.prepare("toy")
     assert files(cache) == set()
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     assert is_complete(cache)
 
 
 def test_a_limit_on_files_while_converting(cache):
     # the file itself fits; with its header it does not
-    with largest_file(len(CONTENT)), pytest.raises(DataError, match=r"Could not write the converted images"):
-        _prepare.prepare("toy")
+    with (
+        largest_file(len(CONTENT)),
+        pytest.raises(DataError, match=r"Could not write the converted images"),
+    ):
+        prepare.prepare("toy")
     assert files(cache) == {f"files/{FILE}"}
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
     assert is_complete(cache)
 
 
 def mount(place: Path, options: str):
-    """Mount an empty file system that this process alone sees; ends the process with 77 where that is not permitted."""
+    """Mount an empty file system that this process alone sees; ends the process with 77 where that
+    is not permitted.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     new_namespaces = 0x00020000 | (0 if os.geteuid() == 0 else 0x10000000)
     private, read_only = 1 << 18 | 1 << 14, 1
@@ -271,7 +292,9 @@ def mount(place: Path, options: str):
     if (
         libc.unshare(new_namespaces)
         or libc.mount(None, b"/", None, private, None)
-        or libc.mount(b"none", str(place).encode(), b"tmpfs", flags, b"" if flags else options.encode())
+        or libc.mount(
+            b"none", str(place).encode(), b"tmpfs", flags, b"" if flags else options.encode()
+        )
     ):
         os._exit(77)
 
@@ -279,18 +302,18 @@ def mount(place: Path, options: str):
 def on_a_small_disk(cache: Path, options: str):
     """Prepare the toy on a file system of its own, and again where that failed after the download."""
     mount(cache.parent, options)
-    _prepare._check_space = lambda *_: None
+    prepare._check_space = lambda *_: None
     try:
-        _prepare.prepare("toy")
+        prepare.prepare("toy")
     except DataError:
         if files(cache) == {f"files/{FILE}"}:
-            _prepare.prepare("toy")
+            prepare.prepare("toy")
         raise
 
 
 def on_a_disk(cache: Path, options: str):
     mount(cache.parent, options)
-    _prepare.prepare("toy")
+    prepare.prepare("toy")
 
 
 def run_on(work, cache: Path, options: str, url: str) -> str:
@@ -328,9 +351,9 @@ def test_a_read_only_cache(cache, server):
 
 
 def test_reading_needs_no_lock(cache):
-    _prepare.prepare("toy")
-    with _prepare.locked("toy"):
-        data = _stored.Stored(_prepare.BENCHMARKS["toy"], _prepare.stored_path("toy", "original"))
+    prepare.prepare("toy")
+    with prepare.locked("toy"):
+        data = converted.Stored(prepare.BENCHMARKS["toy"], prepare.stored_path("toy", "original"))
         assert len(data) == 256
 
 
@@ -339,20 +362,29 @@ def test_a_file_that_the_reader_refuses(cache, monkeypatch):
         yield IMAGES[:64]
         raise ValueError(f"{path} is not what it should be; fetch the original again.")
 
-    monkeypatch.setitem(_formats.READERS, "toy", refuse)
-    with pytest.raises(DataError, match=r"^toy cannot be converted: .*is not what it should be; fetch the original again\.$"):
-        _prepare.prepare("toy")
+    monkeypatch.setitem(readers.READERS, "toy", refuse)
+    with pytest.raises(
+        DataError,
+        match=r"^toy cannot be converted: .*is not what it should be; fetch the original again\.$",
+    ):
+        prepare.prepare("toy")
     assert files(cache) == {f"files/{FILE}"}
 
 
 def test_names_and_origins_that_do_not_exist(cache):
-    with pytest.raises(ValueError, match="Unknown data set with files 'mnist'; choose one of: dsprites, shapes3d, cars3d, smallnorb"):
-        _prepare.prepare("mnist")
-    with pytest.raises(ValueError, match="Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original"):
-        _prepare.prepare("dsprites", "stand-in")
+    with pytest.raises(
+        ValueError,
+        match="Unknown data set with files 'mnist'; choose one of: dsprites, shapes3d, cars3d, smallnorb",
+    ):
+        prepare.prepare("mnist")
+    with pytest.raises(
+        ValueError,
+        match="Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original",
+    ):
+        prepare.prepare("dsprites", "stand-in")
 
 
 def test_what_is_missing_is_named_with_its_extra(cache, monkeypatch):
-    monkeypatch.setitem(_prepare.NEEDED, "nothing_like_this", "nothing-like-this")
+    monkeypatch.setitem(prepare.NEEDED, "nothing_like_this", "nothing-like-this")
     with pytest.raises(ImportError, match=r"needs nothing-like-this: pip install 'vaedis\[data\]'"):
-        _prepare.prepare("toy")
+        prepare.prepare("toy")

@@ -1,24 +1,28 @@
-"""The ray caster: what a surface covers, how it is lit, and where its shadow falls, against closed forms."""
+"""The ray caster: what a surface covers, how it is lit, and where its shadow falls, against closed
+forms.
+"""
 
 import math
 
 import pytest
 import torch
 
-from vaedis.data import _raycast as rc
+from vaedis.data.standins import raycast
 
 # looks along +y from (0, -10, 0), with a pixel at the origin 1/8 wide
-CAMERA = rc.Camera(torch.tensor([0.0, -10.0, 0.0]), torch.zeros(3), focal=80.0, height=32, width=32)
-BEHIND = rc.Light(torch.tensor([0.0, -1.0, 0.0]), far=True, shadow=False)
+CAMERA = raycast.Camera(
+    torch.tensor([0.0, -10.0, 0.0]), torch.zeros(3), focal=80.0, height=32, width=32
+)
+BEHIND = raycast.Light(torch.tensor([0.0, -1.0, 0.0]), far=True, shadow=False)
 
 
 def cast(*solids, lights=(), surfaces=1, **options):
-    return rc.cast(solids, CAMERA, lights, surfaces=surfaces, **options)
+    return raycast.cast(solids, CAMERA, lights, surfaces=surfaces, **options)
 
 
 def test_a_box_covers_the_pixels_of_its_front_and_shares_of_those_on_its_edge():
     # the front, at a distance of 9, is 2 * 80 / 9 = 17.8 pixels wide
-    covered = cast(rc.box(0, torch.eye(4)), samples=8).coverage[0, 0]
+    covered = cast(raycast.box(0, torch.eye(4)), samples=8).coverage[0, 0]
     half = 80 / 9
     edge = half - int(half)
     assert covered[8:24, 8:24].min() == 1
@@ -31,17 +35,21 @@ def test_a_box_covers_the_pixels_of_its_front_and_shares_of_those_on_its_edge():
     ("solid", "area"),
     [
         # a ball's outline is the circle where rays touch it
-        (rc.ellipsoid(0, torch.eye(4)), math.pi * 80**2 / (10**2 - 1)),
-        (rc.ellipsoid(0, rc.place([0, 0, 0], [1.5, 0.01, 0.5])), math.pi * 1.5 * 0.5 * 64),
-        (rc.cylinder(0, rc.place([0, 0, 0], [1, 1, 0.5])), None),
-        (rc.frustum(0, rc.place([0, 0, 0], [1, 1e-3, 1]), (0.0, 0.0)), 2 * 64),
+        (raycast.ellipsoid(0, torch.eye(4)), math.pi * 80**2 / (10**2 - 1)),
+        (
+            raycast.ellipsoid(0, raycast.place([0, 0, 0], [1.5, 0.01, 0.5])),
+            math.pi * 1.5 * 0.5 * 64,
+        ),
+        (raycast.cylinder(0, raycast.place([0, 0, 0], [1, 1, 0.5])), None),
+        (raycast.frustum(0, raycast.place([0, 0, 0], [1, 1e-3, 1]), (0.0, 0.0)), 2 * 64),
     ],
     ids=["ball", "flat ellipsoid", "cylinder", "triangle"],
 )
 def test_outlines_have_the_area_that_geometry_says(solid, area):
     covered = cast(solid, samples=8).coverage[0, 0]
     if area is None:
-        # as wide as the circle of the ball; its rims bulge downwards and upwards, between the heights of axis and front
+        # as wide as the circle of the ball; its rims bulge downwards and upwards, between the
+        # heights of axis and front
         wide = covered[16].sum().item()
         assert wide == pytest.approx(2 * 80 / math.sqrt(99), abs=0.1)
         assert 80 / 10 < covered[:, 16].sum().item() < 80 / 9 + 1 / 8
@@ -51,27 +59,36 @@ def test_outlines_have_the_area_that_geometry_says(solid, area):
 
 def test_a_capsule_is_a_ball_if_it_has_no_middle_and_longer_by_its_middle_otherwise():
     one = torch.ones(1)
-    ball = cast(rc.ellipsoid(0, torch.eye(4))).coverage
-    none = cast(*rc.capsule(0, [0, 0, 0], one, 1e-3 * one)).coverage
+    ball = cast(raycast.ellipsoid(0, torch.eye(4))).coverage
+    none = cast(*raycast.capsule(0, [0, 0, 0], one, 1e-3 * one)).coverage
     torch.testing.assert_close(ball, none, atol=0.1, rtol=0)
-    long = cast(*rc.capsule(0, [0, 0, 0], 0.5 * one, one)).coverage[0, 0]
+    long = cast(*raycast.capsule(0, [0, 0, 0], 0.5 * one, one)).coverage[0, 0]
     assert long[:, 16].sum().item() == pytest.approx(2 * 1.5 * 8, abs=0.3)
     assert long[16].sum().item() == pytest.approx(2 * 0.5 * 8, abs=0.3)
 
 
 def test_a_face_is_as_bright_as_the_cosine_of_its_angle_to_the_light():
     for turn in (0.0, 0.3, 0.6):
-        maps = cast(rc.box(0, rc.place([0, 0, 0], [5, 0.1, 5], yaw=turn)), lights=[BEHIND], ambient=0.0)
+        maps = cast(
+            raycast.box(0, raycast.place([0, 0, 0], [5, 0.1, 5], yaw=turn)),
+            lights=[BEHIND],
+            ambient=0.0,
+        )
         assert maps.tones[0, 0, 1, 16, 16].item() == pytest.approx(math.cos(turn), abs=1e-4)
 
 
 def test_brightness_stops_at_1_for_each_tone_apart():
-    maps = cast(rc.box(0, torch.eye(4)), lights=[BEHIND], ambient=0.25, tones=(0.0, 0.4, 0.8, 1.0))
+    maps = cast(
+        raycast.box(0, torch.eye(4)), lights=[BEHIND], ambient=0.25, tones=(0.0, 0.4, 0.8, 1.0)
+    )
     assert maps.tones[0, 0, :, 16, 16].tolist() == pytest.approx([0, 0.5, 1, 1])
 
 
 def test_a_nearer_solid_hides_a_farther_one_and_only_where_it_is():
-    far, near = rc.box(0, rc.place([0, 4, 0], [1, 1, 1])), rc.box(1, rc.place([0, -4, 0], [0.2, 0.2, 0.2]))
+    far, near = (
+        raycast.box(0, raycast.place([0, 4, 0], [1, 1, 1])),
+        raycast.box(1, raycast.place([0, -4, 0], [0.2, 0.2, 0.2])),
+    )
     first, second = cast(far, near, surfaces=2), cast(near, far, surfaces=2)
     assert torch.equal(first.coverage, second.coverage)
     assert first.coverage[0, :, 16, 16].tolist() == [0, 1]
@@ -79,15 +96,18 @@ def test_a_nearer_solid_hides_a_farther_one_and_only_where_it_is():
 
 
 def shadow(radius):
-    """Row 24, where the floor is 9.4 away, beside a low wall along y; a lamp is to the left at a height of 4 over the floor."""
-    floor = rc.polyhedron(0, torch.eye(4), [[0, 0, 1, -1]], shadow=False)
-    wall = rc.box(1, rc.place([0, 0, -0.5], [0.05, 2, 0.5]))
-    lamp = rc.Light(torch.tensor([-4.0, 0.0, 3.0]), radius=radius, points=64)
+    """Row 24, where the floor is 9.4 away, beside a low wall along y; a lamp is to the left at a
+    height of 4 over the floor.
+    """
+    floor = raycast.polyhedron(0, torch.eye(4), [[0, 0, 1, -1]], shadow=False)
+    wall = raycast.box(1, raycast.place([0, 0, -0.5], [0.05, 2, 0.5]))
+    lamp = raycast.Light(torch.tensor([-4.0, 0.0, 3.0]), radius=radius, points=64)
     return cast(floor, wall, lights=[lamp], surfaces=2, ambient=0.0).tones[0, 0, 1, 24]
 
 
 def test_a_shadow_ends_where_the_line_over_the_edge_meets_the_floor():
-    # from the lamp over the wall's top right edge, at x = 0.05 and z = 0, the line meets the floor, z = -1, at 0.05 + 4.05 / 3
+    # from the lamp over the wall's top right edge, at x = 0.05 and z = 0, the line meets the floor,
+    # z = -1, at 0.05 + 4.05 / 3
     row = shadow(0.0)
     edge = int(16 + (0.05 + 4.05 / 3) * 8.5)
     assert row[18:edge].max() == 0
@@ -102,18 +122,24 @@ def test_a_wide_lamp_blurs_the_edge_of_a_shadow_and_not_its_middle():
 
 
 def test_a_spotlight_fades_with_the_angle_from_where_it_points():
-    wall = rc.box(0, rc.place([0, 1, 0], [5, 1, 5]))
-    spot = rc.Light(torch.tensor([0.0, -10.0, 0.0]), aim=torch.tensor([0.0, 1.0, 0.0]), focus=3.0, shadow=False)
+    wall = raycast.box(0, raycast.place([0, 1, 0], [5, 1, 5]))
+    spot = raycast.Light(
+        torch.tensor([0.0, -10.0, 0.0]), aim=torch.tensor([0.0, 1.0, 0.0]), focus=3.0, shadow=False
+    )
     lit = cast(wall, lights=[spot], ambient=0.0).tones[0, 0, 1]
-    # the camera is where the spotlight is: the cosine at a pixel, once for the wall and three times for the spotlight
+    # the camera is where the spotlight is: the cosine at a pixel, once for the wall and three times
+    # for the spotlight
     for column in (16, 24, 31):
         cosine = 1 / math.sqrt(1 + ((column + 0.5 - 16) / 80) ** 2 + (0.5 / 80) ** 2)
         assert lit[16, column].item() == pytest.approx(cosine**4, abs=2e-3)
 
 
 def test_a_highlight_is_white_lies_where_light_is_mirrored_and_only_on_what_is_glossy():
-    lamp = rc.Light(torch.tensor([0.0, -10.0, 0.0]), specular=0.5, diffuse=0.0, shininess=5.0)
-    shiny, dull = (cast(rc.ellipsoid(0, torch.eye(4), gloss=g), lights=[lamp], ambient=0.0).tones[0, 0] for g in (1.0, 0.0))
+    lamp = raycast.Light(torch.tensor([0.0, -10.0, 0.0]), specular=0.5, diffuse=0.0, shininess=5.0)
+    shiny, dull = (
+        cast(raycast.ellipsoid(0, torch.eye(4), gloss=g), lights=[lamp], ambient=0.0).tones[0, 0]
+        for g in (1.0, 0.0)
+    )
     assert torch.equal(shiny[0], shiny[1])
     assert shiny[0, 16, 16].item() == pytest.approx(0.5, abs=0.03)
     assert shiny[0, 16, 8] < 0.05
@@ -121,21 +147,38 @@ def test_a_highlight_is_white_lies_where_light_is_mirrored_and_only_on_what_is_g
 
 
 def test_scenes_of_a_batch_are_what_each_is_alone():
-    centres, turns = torch.tensor([[0.0, 0, 0], [0.3, 1, -0.2], [-0.5, 0, 0.4]]), torch.tensor([0.0, 0.5, 1.0])
-    lamp = rc.Light(torch.tensor([-2.0, -5.0, 3.0]))
-    floor = rc.polyhedron(1, torch.eye(4), [[0, 0, 1, -1]])
-    together = cast(rc.box(0, rc.place(centres, 0.6, turns)), floor, lights=[lamp], surfaces=2)
+    centres, turns = (
+        torch.tensor([[0.0, 0, 0], [0.3, 1, -0.2], [-0.5, 0, 0.4]]),
+        torch.tensor([0.0, 0.5, 1.0]),
+    )
+    lamp = raycast.Light(torch.tensor([-2.0, -5.0, 3.0]))
+    floor = raycast.polyhedron(1, torch.eye(4), [[0, 0, 1, -1]])
+    together = cast(
+        raycast.box(0, raycast.place(centres, 0.6, turns)), floor, lights=[lamp], surfaces=2
+    )
     for k in range(3):
-        alone = cast(rc.box(0, rc.place(centres[k], 0.6, turns[k])), floor, lights=[lamp], surfaces=2)
+        alone = cast(
+            raycast.box(0, raycast.place(centres[k], 0.6, turns[k])),
+            floor,
+            lights=[lamp],
+            surfaces=2,
+        )
         torch.testing.assert_close(together.coverage[k], alone.coverage[0])
         torch.testing.assert_close(together.tones[k], alone.tones[0])
 
 
 def test_sampling_edges_alone_gives_what_sampling_every_pixel_gives(monkeypatch):
-    scene = [rc.box(0, rc.place([0, 0, 0], 0.6, 0.5)), rc.polyhedron(1, torch.eye(4), [[0, 0, 1, -1]])]
-    lamp = rc.Light(torch.tensor([-2.0, -5.0, 3.0]))
+    scene = [
+        raycast.box(0, raycast.place([0, 0, 0], 0.6, 0.5)),
+        raycast.polyhedron(1, torch.eye(4), [[0, 0, 1, -1]]),
+    ]
+    lamp = raycast.Light(torch.tensor([-2.0, -5.0, 3.0]))
     few = cast(*scene, lights=[lamp], surfaces=2)
-    monkeypatch.setattr(rc, "_disagree", lambda found, height, width: torch.ones(1, height * width, dtype=torch.bool))
+    monkeypatch.setattr(
+        raycast,
+        "_disagree",
+        lambda found, height, width: torch.ones(1, height * width, dtype=torch.bool),
+    )
     all_ = cast(*scene, lights=[lamp], surfaces=2)
     assert (few.coverage - all_.coverage).abs().max() == 0
     # smooth shading may bend within a pixel
@@ -143,15 +186,15 @@ def test_sampling_edges_alone_gives_what_sampling_every_pixel_gives(monkeypatch)
 
 
 def test_memory_is_bounded_by_following_few_rays_at_once(monkeypatch):
-    scene = rc.box(0, rc.place(torch.zeros(5, 3), 0.6, torch.linspace(0, 1, 5)))
+    scene = raycast.box(0, raycast.place(torch.zeros(5, 3), 0.6, torch.linspace(0, 1, 5)))
     whole = cast(scene, lights=[BEHIND])
-    monkeypatch.setattr(rc, "_RAYS", 1024)
+    monkeypatch.setattr(raycast, "_RAYS", 1024)
     assert torch.equal(whole.tones, cast(scene, lights=[BEHIND]).tones)
 
 
 def test_painting_gives_surfaces_their_colours_and_leaves_the_background():
-    maps = cast(rc.box(0, torch.eye(4)), lights=[BEHIND], ambient=0.0)
-    image = rc.paint(maps, torch.tensor([[0.2, 0.4, 0.6]]), torch.tensor([1.0, 0.0, 0.5]))
+    maps = cast(raycast.box(0, torch.eye(4)), lights=[BEHIND], ambient=0.0)
+    image = raycast.paint(maps, torch.tensor([[0.2, 0.4, 0.6]]), torch.tensor([1.0, 0.0, 0.5]))
     assert image.shape == (1, 3, 32, 32)
     assert image[0, :, 16, 16].tolist() == pytest.approx([0.2, 0.4, 0.6])
     assert image[0, :, 0, 0].tolist() == pytest.approx([1.0, 0.0, 0.5])

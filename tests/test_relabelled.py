@@ -1,4 +1,6 @@
-"""The same images under other factors: what an index shows, what is refused, and what perceived distances make of it."""
+"""The same images under other factors: what an index shows, what is refused, and what perceived
+distances make of it.
+"""
 
 import numpy as np
 import pytest
@@ -25,7 +27,11 @@ def test_each_combination_shows_the_image_whose_columns_say_so(square):
 def test_columns_may_be_lists_and_arrays_and_images_rows_of_what_is_no_grid(square, listed):
     expected = vd.Relabelled(square, {"a": torch.arange(64) // 2, "b": torch.arange(64) % 2})
     for kind in (torch.Tensor.numpy, torch.Tensor.tolist):
-        data = vd.Relabelled(square, {"a": kind(torch.arange(64) // 2), "b": kind(torch.arange(64) % 2)}, index=kind(torch.arange(64)))
+        data = vd.Relabelled(
+            square,
+            {"a": kind(torch.arange(64) // 2), "b": kind(torch.arange(64) % 2)},
+            index=kind(torch.arange(64)),
+        )
         assert torch.equal(data.images(torch.arange(64)), expected.images(torch.arange(64)))
     _, table = listed
     rows = torch.tensor([127, 3, 90, 64])
@@ -56,7 +62,9 @@ def test_columns_that_do_not_fill_a_grid_are_refused(square, columns):
 
 
 def test_no_labelling_orders_distances_that_are_all_equal(square):
-    found = vd.distances.traversal_matrices(vd.Relabelled(square, {"position": torch.arange(64)}))["position"]
+    found = vd.distances.traversal_matrices(vd.Relabelled(square, {"position": torch.arange(64)}))[
+        "position"
+    ]
     assert vd.distances.agreement(found).adversarial
 
 
@@ -65,7 +73,9 @@ def test_a_circle_agrees_with_circular_ground_truth_only():
     points = np.stack([np.cos(angle), np.sin(angle)], -1)
     matrix = ((points[:, None] - points) ** 2).sum(-1)
     line = vd.distances.ground_truth_matrix(12)
-    assert vd.distances.agreement(matrix, truth=np.minimum(line, 12 - line)).rank == pytest.approx(1)
+    assert vd.distances.agreement(matrix, truth=np.minimum(line, 12 - line)).rank == pytest.approx(
+        1
+    )
     assert vd.distances.agreement(matrix).rank < 0.8
     with pytest.raises(ValueError, match="shape"):
         vd.distances.agreement(matrix, truth=line[:3])
@@ -92,5 +102,7 @@ def test_a_part_without_images_is_one_sentence(square):
 
 def test_images_and_labels_may_be_relabelled():
     images = np.arange(6, dtype=np.uint8)[:, None, None]
-    data = vd.data.Relabelled((images, [(a, b) for a in range(2) for b in range(3)]), {"all": [5, 4, 3, 2, 1, 0]})
+    data = vd.data.Relabelled(
+        (images, [(a, b) for a in range(2) for b in range(3)]), {"all": [5, 4, 3, 2, 1, 0]}
+    )
     assert data.images(torch.arange(6)).flatten().tolist() == [5, 4, 3, 2, 1, 0]

@@ -18,12 +18,15 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import _files, _published, cli, experiments, results
-from vaedis.experiments import RunSpec
+from vaedis import _files
+from vaedis.spec import RunSpec
+from vaedis_companion import cli, grids, published, store as results
 
 
 def _row(seed=0, **more):
-    return results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": 0.1 + seed, "dci": 0.5}, **more)
+    return results.make_row(
+        RunSpec(seed=seed), "fig9", "laptop", scores={"mig": 0.1 + seed, "dci": 0.5}, **more
+    )
 
 
 def test_rows_and_arrays_come_back(tmp_path):
@@ -52,10 +55,13 @@ def test_every_column_comes_back_as_it_went_in(tmp_path):
         pairs="paper-text",
         model="mlp",
         model_options={"hidden": [3, 4]},
-        standardise=False,
+        normalize=False,
         seed=12,
     )
-    scores = {name: 0.1 * i / 3 for i, name in enumerate(results._SCORES)} | {"mig": np.float32(0.3), "dci": float("nan")}
+    scores = {name: 0.1 * i / 3 for i, name in enumerate(results._SCORES)} | {
+        "mig": np.float32(0.3),
+        "dci": float("nan"),
+    }
     row = results.make_row(
         spec,
         "fig6",
@@ -76,17 +82,27 @@ def test_every_column_comes_back_as_it_went_in(tmp_path):
     assert np.isnan(back.pop("dci"))
     assert np.isnan(row.pop("dci"))
     assert back == {**row, "mig": float(np.float32(0.3))}
-    assert [type(back[c]) for c in ("beta", "steps", "standardise", "threads", "mig")] == [float, int, bool, int, float]
+    assert [type(back[c]) for c in ("beta", "steps", "normalize", "threads", "mig")] == [
+        float,
+        int,
+        bool,
+        int,
+        float,
+    ]
     assert results.spec_of(back) == spec
     assert results.spec_of(back).key == back["key"]
 
 
 def test_an_experiment_takes_equal_runs_of_another_one_of_its_profile(tmp_path):
     store = results.Store(tmp_path)
-    shared = [s for s in experiments.grid("fig6", "laptop") if s.key in {t.key for t in experiments.grid("fig9", "laptop")}]
+    shared = [
+        s
+        for s in grids.grid("fig6", "laptop")
+        if s.key in {t.key for t in grids.grid("fig9", "laptop")}
+    ]
     assert {s.data for s in shared} == {"xysquares"}
     assert len(shared) == 4
-    for spec in (shared[0], experiments.grid("fig9", "laptop")[0]):
+    for spec in (shared[0], grids.grid("fig9", "laptop")[0]):
         store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.5}), {"a": np.ones(2)})
     assert store.keys("fig6", "laptop") == {shared[0].key}
     (row,) = store.best("fig6").rows
@@ -144,7 +160,9 @@ def _flip(path):
 
 def _longer_than_it_is(path):
     member = io.BytesIO()
-    np.lib.format.write_array_header_1_0(member, {"shape": (10**9,), "fortran_order": False, "descr": "<f8"})
+    np.lib.format.write_array_header_1_0(
+        member, {"shape": (10**9,), "fortran_order": False, "descr": "<f8"}
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", member.getvalue() + bytes(64))
 
@@ -153,13 +171,18 @@ DAMAGE = {
     "cut": (_cut, "File is not a zip file"),
     "flipped": (_flip, "fig9-laptop"),
     "empty": (lambda path: path.write_bytes(b""), "File is not a zip file"),
-    "deflated bomb": (lambda path: _bomb(path, zipfile.ZIP_DEFLATED), "its arrays take more than 1 MB"),
+    "deflated bomb": (
+        lambda path: _bomb(path, zipfile.ZIP_DEFLATED),
+        "its arrays take more than 1 MB",
+    ),
     "longer than it is": (_longer_than_it_is, "shorter or longer than its header says"),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_arrays_are_named_and_count_as_missing_and_are_not_merged(tmp_path, monkeypatch, kind):
+def test_damaged_arrays_are_named_and_count_as_missing_and_are_not_merged(
+    tmp_path, monkeypatch, kind
+):
     monkeypatch.setattr(_files, "_LARGEST_NPZ", 1024**2)
     damage, says = DAMAGE[kind]
     store = results.Store(tmp_path / "a")
@@ -169,7 +192,9 @@ def test_damaged_arrays_are_named_and_count_as_missing_and_are_not_merged(tmp_pa
     with pytest.warns(results.DamagedFile, match=re.escape(str(path))) as caught:
         assert store.arrays(_row(0)) == {}
     assert says in str(caught[0].message)
-    assert str(caught[0].message).endswith("fig9-laptop.csv and run: vaedis sweep fig9 --profile laptop")
+    assert str(caught[0].message).endswith(
+        "fig9-laptop.csv and run: vaedis sweep fig9 --profile laptop"
+    )
     with pytest.raises(ValueError, match=re.escape(f"because {path} cannot be read")):
         results.Store(tmp_path / "b").merge(store.root)
     assert not (tmp_path / "b").exists()
@@ -227,7 +252,10 @@ def test_a_full_disk_in_mid_write_leaves_the_old_file_and_no_other(tmp_path, mon
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("garbage", [b"\xff\xfe\x00 no text", b"\xe2\x80\xa8 two\x0blines for some", b"", b"<<<<<<< HEAD"])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\xff\xfe\x00 no text", b"\xe2\x80\xa8 two\x0blines for some", b"", b"<<<<<<< HEAD"],
+)
 def test_a_line_of_any_bytes_is_named_and_skipped_and_written_back(tmp_path, garbage):
     store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
     store.add(_row(0))
@@ -244,7 +272,10 @@ def test_a_damaged_header_takes_no_row_with_it(tmp_path):
     for seed in range(2):
         store.add(_row(seed))
     path.write_bytes(path.read_bytes().removeprefix(b"key,"))
-    with pytest.warns(results.CorruptRow, match="line 1 is no row of results .the names of the columns were expected. and is skipped"):
+    with pytest.warns(
+        results.CorruptRow,
+        match="line 1 is no row of results .the names of the columns were expected. and is skipped",
+    ):
         assert sorted(row["seed"] for row in store.rows("fig9", "laptop")) == [0, 1]
     path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
     with pytest.warns(results.CorruptRow, match="line 1"):
@@ -267,9 +298,13 @@ def test_a_damaged_header_in_another_order_gives_no_score_another_name(tmp_path)
     store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
     store.add(_row(0))
     (names, values) = (next(csv.reader([line])) for line in path.read_text().splitlines())
-    order = sorted(range(len(names)), key=lambda k: {"mig": "dci", "dci": "mig"}.get(names[k], names[k]))
+    order = sorted(
+        range(len(names)), key=lambda k: {"mig": "dci", "dci": "mig"}.get(names[k], names[k])
+    )
     lines = io.StringIO()
-    csv.writer(lines, lineterminator="\n").writerows([[names[k] for k in order], [values[k] for k in order]])
+    csv.writer(lines, lineterminator="\n").writerows(
+        [[names[k] for k in order], [values[k] for k in order]]
+    )
     path.write_text(lines.getvalue())
     (row,) = store.rows("fig9", "laptop")
     assert (row["mig"], row["dci"]) == (_row(0)["mig"], _row(0)["dci"])
@@ -277,11 +312,16 @@ def test_a_damaged_header_in_another_order_gives_no_score_another_name(tmp_path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert store.rows("fig9", "laptop") == []
-    assert "line 2 is no row of results (the damaged names of the columns are in another order)" in str(caught[1].message)
+    assert (
+        "line 2 is no row of results (the damaged names of the columns are in another order)"
+        in str(caught[1].message)
+    )
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "too large"])
-def test_a_table_that_cannot_be_read_is_named_and_counts_as_missing_and_is_not_replaced(tmp_path, kind):
+def test_a_table_that_cannot_be_read_is_named_and_counts_as_missing_and_is_not_replaced(
+    tmp_path, kind
+):
     store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
     if kind == "folder":
         path.mkdir()
@@ -292,14 +332,20 @@ def test_a_table_that_cannot_be_read_is_named_and_counts_as_missing_and_is_not_r
     else:
         with path.open("wb") as file:
             file.truncate(1 << 30)
-    with pytest.warns(results.DamagedFile, match=f"{path.name} cannot be read .*, so its runs count as missing; bring it back"):
+    with pytest.warns(
+        results.DamagedFile,
+        match=f"{path.name} cannot be read .*, so its runs count as missing; bring it back",
+    ):
         assert store.best("fig9") is None
     for refuse in (lambda: store.add(_row(0)), lambda: store.check_writable("fig9", "laptop")):
         with pytest.raises(OSError, match=f"{path.name} cannot be read"):
             refuse()
     assert list(results.Store(tmp_path / "other").tables()) == []
     if kind == "too large":
-        with pytest.raises(ValueError, match=r"^Nothing was taken in, because .* \(it takes more than 256 MB\); mend"):
+        with pytest.raises(
+            ValueError,
+            match=r"^Nothing was taken in, because .* \(it takes more than 256 MB\); mend",
+        ):
             results.Store(tmp_path / "other").merge(tmp_path)
 
 
@@ -307,17 +353,37 @@ def test_a_table_that_cannot_be_read_is_named_and_counts_as_missing_and_is_not_r
     ("change", "says"),
     [
         (lambda arrays: {**arrays, "loss": np.array(["x"] * 4)}, "loss holds no numbers"),
-        (lambda arrays: {**arrays, "loss": arrays["loss"][:3]}, "a course has another length than steps"),
-        (lambda arrays: {**arrays, "separation/a": np.zeros((2, 2))}, "a course has another length than learnt_steps"),
-        (lambda arrays: {name: array for name, array in arrays.items() if name != "x/b"}, "matrices of its factors do not belong together"),
-        (lambda arrays: {**arrays, "z/a": np.zeros((3, 2))}, "matrices of its factors do not belong together"),
+        (
+            lambda arrays: {**arrays, "loss": arrays["loss"][:3]},
+            "a course has another length than steps",
+        ),
+        (
+            lambda arrays: {**arrays, "separation/a": np.zeros((2, 2))},
+            "a course has another length than learnt_steps",
+        ),
+        (
+            lambda arrays: {name: array for name, array in arrays.items() if name != "x/b"},
+            "matrices of its factors do not belong together",
+        ),
+        (
+            lambda arrays: {**arrays, "z/a": np.zeros((3, 2))},
+            "matrices of its factors do not belong together",
+        ),
     ],
 )
 def test_arrays_that_do_not_belong_together_are_damaged(tmp_path, change, says):
     store, row = results.Store(tmp_path / "store"), _row(0)
     arrays = {name: np.zeros(4) for name in ("steps", "loss", "recon", "kl")}
-    arrays |= {f"{level}/{factor}": np.zeros((2, 2)) for level in ("factors", "x", "z", "kl", "reconstruction") for factor in "ab"}
-    arrays |= {"learnt_steps": np.zeros(2), "separation/a": np.zeros(2), "anything/else": np.zeros((5, 1))}
+    arrays |= {
+        f"{level}/{factor}": np.zeros((2, 2))
+        for level in ("factors", "x", "z", "kl", "reconstruction")
+        for factor in "ab"
+    }
+    arrays |= {
+        "learnt_steps": np.zeros(2),
+        "separation/a": np.zeros(2),
+        "anything/else": np.zeros((5, 1)),
+    }
     store.add(row, arrays)
     assert store.arrays(row).keys() == arrays.keys()
     store.add(row, change(arrays))
@@ -332,7 +398,10 @@ def test_what_cannot_be_stored_is_refused_before_a_run(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="file is no folder to store results in; name another one"):
         results.Store(tmp_path / "file").check_writable("fig9", "laptop")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(OSError, match=r"Results cannot be stored in .* \(Permission denied\); name another folder\."):
+    with pytest.raises(
+        OSError,
+        match=r"Results cannot be stored in .* \(Permission denied\); name another folder\.",
+    ):
         results.Store(tmp_path / "store").check_writable("fig9", "laptop")
 
 
@@ -356,7 +425,9 @@ def test_two_processes_lose_nothing(tmp_path):
         w.start()
     for w in workers:
         w.join()
-    assert sorted(r["seed"] for r in results.Store(tmp_path).rows("fig9", "laptop")) == list(range(12))
+    assert sorted(r["seed"] for r in results.Store(tmp_path).rows("fig9", "laptop")) == list(
+        range(12)
+    )
 
 
 @pytest.mark.parametrize(
@@ -379,7 +450,10 @@ def test_a_damaged_line_is_named_and_skipped_and_never_deleted(tmp_path, damage,
     whole = [results.spec_of(row).seed for row in store.rows("fig9", "laptop")]
     lines[2] = damage(lines[2])
     path.write_text("\n".join(lines) + "\n")
-    with pytest.warns(results.CorruptRow, match=r"fig9-laptop.csv line 3 is no row of results .* and is skipped; mend it") as caught:
+    with pytest.warns(
+        results.CorruptRow,
+        match=r"fig9-laptop.csv line 3 is no row of results .* and is skipped; mend it",
+    ) as caught:
         assert [r["seed"] for r in store.rows("fig9", "laptop")] == [whole[0], whole[2]]
     assert says in str(caught[0].message)
     with pytest.warns(results.CorruptRow, match="line 3"):
@@ -393,7 +467,9 @@ def test_files_from_before_the_maxima_are_read(tmp_path):
     store = results.Store(tmp_path)
     store.add(_row(0))
     path = tmp_path / "fig9-laptop.csv"
-    path.write_text(path.read_text().replace("mig_max,dci_max,", "").replace("0.1,0.5,,,,,", "0.1,0.5,,,"))
+    path.write_text(
+        path.read_text().replace("mig_max,dci_max,", "").replace("0.1,0.5,,,,,", "0.1,0.5,,,")
+    )
     assert "mig_max" not in path.read_text()
     (row,) = store.rows("fig9", "laptop")
     assert (row["mig"], row["mig_max"], row["dci_max"]) == (0.1, None, None)
@@ -431,11 +507,23 @@ def _edited(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda line: line.replace(_row(0)["key"], "../../thesis"), "its key '../../thesis' is not 16 hexadecimal digits"),
+        (
+            lambda line: line.replace(_row(0)["key"], "../../thesis"),
+            "its key '../../thesis' is not 16 hexadecimal digits",
+        ),
         (lambda line: line.replace(_row(0)["key"], "/" * 16), "is not 16 hexadecimal digits"),
-        (lambda line: line.replace(_row(0)["key"], _row(0)["key"].upper()), "is not 16 hexadecimal digits"),
-        (lambda line: line.replace(_row(0)["key"], "b" * 16), "run bbbbbbbbbbbbbbbb is not the one that its line describes"),
-        (lambda line: line.replace(",fig9,", ",../written-outside,"), "it is of '../written-outside', 'laptop'"),
+        (
+            lambda line: line.replace(_row(0)["key"], _row(0)["key"].upper()),
+            "is not 16 hexadecimal digits",
+        ),
+        (
+            lambda line: line.replace(_row(0)["key"], "b" * 16),
+            "run bbbbbbbbbbbbbbbb is not the one that its line describes",
+        ),
+        (
+            lambda line: line.replace(",fig9,", ",../written-outside,"),
+            "it is of '../written-outside', 'laptop'",
+        ),
         (lambda line: line.replace(",laptop,", ",x/../../..,"), "it is of 'fig9', 'x/../../..'"),
         (lambda line: line.replace("57600", "57601"), "is not the one that its line describes"),
         (lambda line: line.replace("57600", ""), "steps must be a whole number"),
@@ -457,7 +545,10 @@ def test_merging_a_folder_from_anyone_takes_nothing_if_anything_is_wrong(tmp_pat
 @pytest.mark.parametrize(
     ("link", "target"),
     [
-        *itertools.product(["fig9-laptop.csv", "fig9-laptop", f"fig9-laptop/{_row(0)['key']}.npz"], ["file", "nothing"]),
+        *itertools.product(
+            ["fig9-laptop.csv", "fig9-laptop", f"fig9-laptop/{_row(0)['key']}.npz"],
+            ["file", "nothing"],
+        ),
         ("fig9-laptop.csv", "pipe"),
         (f"fig9-laptop/{_row(0)['key']}.npz", "pipe"),
     ],
@@ -474,11 +565,16 @@ def test_merging_follows_no_link_and_reads_no_pipe(tmp_path, link, target):
         results.Store(tmp_path / "mine").merge(other.root)
 
 
-@pytest.mark.parametrize("row", [{"key": "../x"}, {"key": ""}, {"experiment": "../x"}, {"profile": "a/b"}, {"experiment": ""}])
+@pytest.mark.parametrize(
+    "row",
+    [{"key": "../x"}, {"key": ""}, {"experiment": "../x"}, {"profile": "a/b"}, {"experiment": ""}],
+)
 def test_a_row_that_names_a_path_is_neither_written_nor_read(tmp_path, row):
     store = results.Store(tmp_path / "store")
     for act in (store.add, store.arrays):
-        with pytest.raises(ValueError, match=r"hexadecimal digits, not|without parts of a path, not"):
+        with pytest.raises(
+            ValueError, match=r"hexadecimal digits, not|without parts of a path, not"
+        ):
             act({**_row(0), **row})
     assert not store.root.exists()
 
@@ -492,12 +588,17 @@ def test_columns_of_a_newer_version_stay_with_their_rows(tmp_path):
     # one at the end, one in the middle, and a line that cannot be read
     head = head.replace(",seed,", ",flavour,seed,") + ",fid"
     at = head.split(",").index("flavour")
-    lines = [",".join([*line.split(",")[:at], f"taste {k}", *line.split(",")[at:], f"{k}.25"]) for k, line in enumerate(lines)]
+    lines = [
+        ",".join([*line.split(",")[:at], f"taste {k}", *line.split(",")[at:], f"{k}.25"])
+        for k, line in enumerate(lines)
+    ]
     garbage = lines[0].replace("57600", "many")
     table.write_text("\n".join([head, *lines, garbage]) + "\n")
     with pytest.warns(results.CorruptRow, match="line 5"):
         before = {row["key"]: row for row in store.rows("fig9", "laptop")}
-    assert sorted((row["flavour"], row["fid"]) for row in before.values()) == [(f"taste {k}", f"{k}.25") for k in range(3)]
+    assert sorted((row["flavour"], row["fid"]) for row in before.values()) == [
+        (f"taste {k}", f"{k}.25") for k in range(3)
+    ]
     with pytest.warns(results.CorruptRow, match="line 5"):
         store.add(_row(9))
     assert table.read_text().splitlines()[0] == head
@@ -552,7 +653,10 @@ def test_the_lock_follows_no_link_and_empties_no_file(tmp_path):
     store = results.Store(tmp_path / "store")
     store.root.mkdir()
     (store.root / ".lock").symlink_to(thesis)
-    with pytest.raises(ValueError, match=r"\.lock keeps two processes from writing at once and must be a plain file"):
+    with pytest.raises(
+        ValueError,
+        match=r"\.lock keeps two processes from writing at once and must be a plain file",
+    ):
         store.add(_row(0))
     assert thesis.read_text() == "precious"
     (store.root / ".lock").unlink()
@@ -565,7 +669,8 @@ def test_a_lock_of_another_user_can_be_taken(tmp_path, monkeypatch):
     real = os.open
 
     def opened(path, flags, mode=0o777, **options):
-        # as the kernel says of a file that this user may read only; the tests may run as one who may write all
+        # as the kernel says of a file that this user may read only; the tests may run as one who
+        # may write all
         if str(path).endswith(".lock") and flags & (os.O_RDWR | os.O_CREAT):
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(path, flags, mode, **options)
@@ -594,7 +699,10 @@ def test_who_waits_for_a_lock_says_so_once(tmp_path, monkeypatch, capsys):
         waits.wait()
         assert waiting.is_alive()
     waiting.join()
-    assert capsys.readouterr().err == f"vaedis: waiting until another process has written to {tmp_path}\n"
+    assert (
+        capsys.readouterr().err
+        == f"vaedis: waiting until another process has written to {tmp_path}\n"
+    )
     assert len(results.Store(tmp_path).rows("fig9", "laptop")) == 1
 
 
@@ -603,7 +711,11 @@ def test_what_a_killed_process_left_half_written_is_swept_up(tmp_path):
     store.add(_row(0), {"a": np.zeros(1)})
     key = _row(0)["key"]
     half = [tmp_path / ".fig9-laptop.csv.a1b2.tmp", tmp_path / "fig9-laptop" / f".{key}.npz.c3.tmp"]
-    other = [tmp_path / ".fig11-laptop.csv.a1b2.tmp", tmp_path / "mine.tmp", tmp_path / "fig9-laptop" / "notes.tmp"]
+    other = [
+        tmp_path / ".fig11-laptop.csv.a1b2.tmp",
+        tmp_path / "mine.tmp",
+        tmp_path / "fig9-laptop" / "notes.tmp",
+    ]
     for path in (*half, *other):
         path.touch()
     store.add(_row(1))
@@ -631,10 +743,15 @@ def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
         tmp_path.chmod(0o777)
         results.Store(tmp_path).add(_row(0), {"a": np.zeros(1)})
         tmp_path.chmod(0o700)
-        results.Store(tmp_path).add(results.make_row(RunSpec(), "fig11", "laptop", scores={"mig": 0.1, "dci": 0.5}), {"a": np.zeros(1)})
+        results.Store(tmp_path).add(
+            results.make_row(RunSpec(), "fig11", "laptop", scores={"mig": 0.1, "dci": 0.5}),
+            {"a": np.zeros(1)},
+        )
     finally:
         os.umask(before)
-    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("fig9-laptop", "fig11-laptop")] == [0o777, 0o700]
+    assert [
+        (tmp_path / name).stat().st_mode & 0o777 for name in ("fig9-laptop", "fig11-laptop")
+    ] == [0o777, 0o700]
 
 
 def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
@@ -646,7 +763,10 @@ def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
             store.add_all(runs)
     assert store.rows("fig9", "laptop") == []
     store.add_all(runs)
-    assert [store.arrays(row)["a"][0] for row in sorted(store.rows("fig9", "laptop"), key=lambda r: r["seed"])] == [0, 1, 2]
+    assert [
+        store.arrays(row)["a"][0]
+        for row in sorted(store.rows("fig9", "laptop"), key=lambda r: r["seed"])
+    ] == [0, 1, 2]
     store.add_all([])
     with pytest.raises(ValueError, match="must be of one experiment and profile"):
         store.add_all([(_row(0), None), ({**_row(1), "profile": "paper"}, None)])
@@ -655,7 +775,9 @@ def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
 def test_values_are_picked_by_columns_and_by_options(tmp_path):
     store = results.Store(tmp_path)
     for seed in range(4):
-        spec = RunSpec(seed=seed, data_options={"grid_spacing": 1 + seed % 2}, loss_options={"weight": seed})
+        spec = RunSpec(
+            seed=seed, data_options={"grid_spacing": 1 + seed % 2}, loss_options={"weight": seed}
+        )
         store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": float(seed)}))
     found = store.best("fig9")
     assert sorted(found.values("mig", grid_spacing=2)) == [1, 3]
@@ -670,7 +792,9 @@ def test_values_are_picked_by_columns_and_by_options(tmp_path):
 def test_scores_and_facts_that_have_no_column_are_refused():
     with pytest.raises(ValueError, match=r"Unknown option 'fid' of row .*; it takes: mig, dci"):
         results.make_row(RunSpec(), "fig9", "laptop", scores={"fid": 1.0})
-    with pytest.raises(ValueError, match=r"Unknown option 'gpu' of row .*; it takes: origin, protocol"):
+    with pytest.raises(
+        ValueError, match=r"Unknown option 'gpu' of row .*; it takes: origin, protocol"
+    ):
         results.make_row(RunSpec(), "fig9", "laptop", gpu="a")
 
 
@@ -694,9 +818,9 @@ def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
 def test_a_profile_that_was_only_begun_does_not_hide_a_smaller_one_that_is_complete(tmp_path):
     store = results.Store(tmp_path)
     scores = {"mig": 0.5}
-    for spec in experiments.grid("fig11", "laptop")[:4]:
+    for spec in grids.grid("fig11", "laptop")[:4]:
         store.add(results.make_row(spec, "fig11", "laptop", scores=scores))
-    *most, last = [spec for spec in experiments.grid("fig11", "paper") if spec.seed == 0]
+    *most, last = [spec for spec in grids.grid("fig11", "paper") if spec.seed == 0]
     for spec in most:
         store.add(results.make_row(spec, "fig11", "paper", scores=scores))
     assert store.best("fig11").profile == "laptop"
@@ -707,20 +831,22 @@ def test_a_profile_that_was_only_begun_does_not_hide_a_smaller_one_that_is_compl
 
 def test_smoke_runs_never_take_the_place_of_others(tmp_path):
     store = results.Store(tmp_path)
-    for spec in experiments.grid("fig11", "smoke"):
+    for spec in grids.grid("fig11", "smoke"):
         store.add(results.make_row(spec, "fig11", "smoke", scores={"mig": 0.5}))
     assert store.best("fig11").profile == "smoke"
-    store.add(results.make_row(experiments.grid("fig11", "laptop")[0], "fig11", "laptop", scores={"mig": 0.5}))
+    store.add(
+        results.make_row(grids.grid("fig11", "laptop")[0], "fig11", "laptop", scores={"mig": 0.5})
+    )
     assert store.best("fig11").profile == "laptop"
 
 
 def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
-    assert len(results.published("fig9_scores")) > 0
-    monkeypatch.setattr(_published, "checkout", lambda: None)
+    assert len(published.table("fig9_scores")) > 0
+    monkeypatch.setattr(published, "checkout", lambda: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
-        results.published("fig9_scores")
+        published.table("fig9_scores")
 
 
 @pytest.mark.parametrize(
@@ -738,29 +864,45 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
         lambda content: content.replace(b",1,", b",", 1),
     ],
 )
-def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(tmp_path, monkeypatch, change):
+def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(
+    tmp_path, monkeypatch, change
+):
     folder = tmp_path / "results" / "published"
-    shutil.copytree(results.checkout() / "results" / "published", folder)
-    monkeypatch.setattr(_published, "checkout", lambda: tmp_path)
+    shutil.copytree(published.checkout() / "results" / "published", folder)
+    monkeypatch.setattr(published, "checkout", lambda: tmp_path)
     path = folder / "fig9_scores.csv"
     if change is None:
         path.unlink()
     else:
         path.write_bytes(change(path.read_bytes()))
-    with pytest.warns(results.DamagedFile, match=r"fig9_scores.csv cannot be read .*; bring it back with git checkout"):
-        assert results.published("fig9_scores") == []
-    assert len(results.published("fig6_scores")) == 20
+    with pytest.warns(
+        results.DamagedFile,
+        match=r"fig9_scores.csv cannot be read .*; bring it back with git checkout",
+    ):
+        assert published.table("fig9_scores") == []
+    assert len(published.table("fig6_scores")) == 20
 
 
 def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):
-    assert results.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
-    monkeypatch.setattr(results, "checkout", lambda: None)
+    assert (
+        results.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
+    )
+    monkeypatch.setattr(published, "checkout", lambda: None)
     assert results.commit() == "unknown"
 
 
 def test_specifications_with_numbers_of_numpy_can_be_stored(tmp_path):
-    spec = RunSpec(data_options={"grid_spacing": np.int64(2)}, model_options={"hidden": np.array([8, 8])}, model="mlp")
-    assert spec.key == RunSpec(data_options={"grid_spacing": 2}, model_options={"hidden": (8, 8)}, model="mlp").key
+    spec = RunSpec(
+        data_options={"grid_spacing": np.int64(2)},
+        model_options={"hidden": np.array([8, 8])},
+        model="mlp",
+    )
+    assert (
+        spec.key
+        == RunSpec(
+            data_options={"grid_spacing": 2}, model_options={"hidden": (8, 8)}, model="mlp"
+        ).key
+    )
     store = results.Store(tmp_path)
     store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.1, "dci": 0.5}))
     (row,) = store.rows("fig9", "laptop")
@@ -780,13 +922,17 @@ def test_the_best_profile_with_finished_runs_wins(tmp_path):
 
 
 def test_published_numbers_are_numbers_and_unknown_tables_are_named():
-    assert results.published("fig9_scores")[0]["grid_spacing"] == 1.0
+    assert published.table("fig9_scores")[0]["grid_spacing"] == 1.0
     with pytest.raises(ValueError, match="table of published numbers 'fig1'"):
-        results.published("fig1")
+        published.table("fig1")
 
 
 def test_the_same_arrays_are_the_same_bytes_whatever_the_clock_says(tmp_path, monkeypatch):
-    arrays = {"a": np.arange(6).reshape(2, 3), "b": np.array("text"), "c": np.zeros((0, 2), np.float32)}
+    arrays = {
+        "a": np.arange(6).reshape(2, 3),
+        "b": np.array("text"),
+        "c": np.zeros((0, 2), np.float32),
+    }
     before = _files.npz(arrays)
     monkeypatch.setattr("time.time", lambda: 2e9)
     monkeypatch.setattr("time.localtime", lambda *a: pytest.fail("no clock"))

@@ -11,12 +11,14 @@ import torch
 
 import vaedis as vd
 from vaedis.data import Shapes3D, shapes3d
-from vaedis.distances import along, random_pairs
+from vaedis.distances import factor_distances, random_pairs
 
 ORIGINALS = Path(__file__).with_name("data") / "shapes3d_originals_4.npz"
 ALL_ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "shapes3d_panels_25.npz"
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
-TOOL = importlib.util.spec_from_file_location("draw_shapes3d", Path(__file__).parents[1] / "tools" / "draw_shapes3d.py")
+TOOL = importlib.util.spec_from_file_location(
+    "draw_shapes3d", Path(__file__).parents[1] / "tools" / "draw_shapes3d.py"
+)
 draw_shapes3d = importlib.util.module_from_spec(TOOL)
 TOOL.loader.exec_module(draw_shapes3d)
 SKY = [153, 226, 249]
@@ -29,8 +31,10 @@ def data():
 
 @pytest.fixture(scope="module")
 def measured(data):
-    """Along few random traversals, up to 7 % off what `benchmarks/shapes3d.py` finds over all of them."""
-    return along(data, traversals=200, seed=0)
+    """Along few random traversals, up to 7 % off what `benchmarks/shapes3d.py` finds over all of
+    them.
+    """
+    return factor_distances(data, traversals=200, seed=0)
 
 
 def published(name, **fixed):
@@ -54,7 +58,14 @@ def extent(mask):
 
 
 def test_factors_and_their_order_are_the_originals(data):
-    assert data.factors.names == ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+    assert data.factors.names == (
+        "floor_hue",
+        "wall_hue",
+        "object_hue",
+        "scale",
+        "shape",
+        "orientation",
+    )
     assert data.factors.sizes == (10, 10, 10, 8, 4, 15)
     assert len(data) == 480_000
     assert (data.shape, data.origin) == ((64, 64, 3), "rendered")
@@ -63,8 +74,13 @@ def test_factors_and_their_order_are_the_originals(data):
 @pytest.mark.parametrize("hue", range(10))
 def test_hues_are_tenths_of_the_colour_wheel(data, hue):
     wheel = np.array(colorsys.hsv_to_rgb(hue / 10, 1, 1))
-    # a face of the cube that no highlight reaches, and wall and floor where nothing is brighter than 1
-    for factors, row, column in (((3, 5, hue, 7, 0, 7), 40, 32), ((3, hue, 0, 0, 2, 0), 30, 55), ((hue, 5, 0, 0, 2, 0), 47, 61)):
+    # a face of the cube that no highlight reaches, and wall and floor where nothing is brighter
+    # than 1
+    for factors, row, column in (
+        ((3, 5, hue, 7, 0, 7), 40, 32),
+        ((3, hue, 0, 0, 2, 0), 30, 55),
+        ((hue, 5, 0, 0, 2, 0), 47, 61),
+    ):
         pixel = image(data, *factors)[row, column]
         assert pixel.max() > 120
         np.testing.assert_allclose(pixel, pixel.max() * wheel, atol=1)
@@ -84,7 +100,9 @@ def test_the_sky_is_the_same_in_all_images_and_its_first_row_darker(data):
 
 
 def test_each_hue_changes_its_own_surface_alone_whatever_the_others_are(data):
-    factors = torch.tensor([[2, 4, 6, 3, 1, 5], [2, 4, 1, 3, 1, 5], [8, 4, 6, 3, 1, 5], [8, 4, 1, 3, 1, 5]])
+    factors = torch.tensor(
+        [[2, 4, 6, 3, 1, 5], [2, 4, 1, 3, 1, 5], [8, 4, 6, 3, 1, 5], [8, 4, 1, 3, 1, 5]]
+    )
     a, b, c, d = data.images(data.factors.to_index(factors)).int()
     assert torch.equal(a - b, c - d)
     assert torch.equal(a - c, b - d)
@@ -105,11 +123,16 @@ def test_the_camera_turns_as_far_to_the_left_as_to_the_right(data):
 
 
 def test_objects_stand_in_the_middle_on_the_floor_and_are_as_large_as_in_the_originals(data):
-    sizes = {(shape, scale): extent(object_of(data, scale, shape, 7)) for shape in range(4) for scale in range(8)}
+    sizes = {
+        (shape, scale): extent(object_of(data, scale, shape, 7))
+        for shape in range(4)
+        for scale in range(8)
+    }
     for (shape, _), (_, _, foot, middle) in sizes.items():
         assert middle == 32
         assert 50 <= foot <= 56, shape
-    # rows and columns at the smallest and the largest scale, read off original images, give or take the pixels that an outline shares
+    # rows and columns at the smallest and the largest scale, read off original images, give or take
+    # the pixels that an outline shares
     expected = {
         "cube": ((17, 17), (29, 29)),
         "sphere": ((18, 18), (29, 29)),
@@ -130,7 +153,9 @@ def test_outlines_are_antialiased(data):
 
 
 def test_geometries_cast_alone_are_those_of_the_whole_set(data):
-    maps = draw_shapes3d.geometry("sphere", torch.tensor([0.75, 1.25]), torch.deg2rad(torch.tensor([-30.0, 30.0])))
+    maps = draw_shapes3d.geometry(
+        "sphere", torch.tensor([0.75, 1.25]), torch.deg2rad(torch.tensor([-30.0, 30.0]))
+    )
     for b, (scale, orientation) in enumerate(((0, 0), (7, 14))):
         x = image(data, 5, 0, 0, scale, 2, orientation)
         # green and blue of the floor, cyan, are its tone of 1
@@ -145,12 +170,17 @@ def test_no_sum_of_rows_exceeds_255(data):
 
 def test_observations_are_the_images_standardised(data):
     index = data.factors.sample_index(7, generator=torch.Generator().manual_seed(1))
-    expected = data.standardise(data.images(index).permute(0, 3, 1, 2).float() / 255)
+    expected = data.normalize(data.images(index).permute(0, 3, 1, 2).float() / 255)
     for channels_last in (False, True):
         found = data.observations(index, channels_last=channels_last)
         assert torch.equal(found, expected)
-        assert found.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    assert torch.equal(data.observations(index, standardise=False), data.images(index).permute(0, 3, 1, 2).float() / 255)
+        assert found.is_contiguous(
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format
+        )
+    assert torch.equal(
+        data.observations(index, normalize=False),
+        data.images(index).permute(0, 3, 1, 2).float() / 255,
+    )
 
 
 def test_a_batch_is_its_images_one_by_one_and_an_index_out_of_range_is_an_error(data):
@@ -163,16 +193,23 @@ def test_a_batch_is_its_images_one_by_one_and_an_index_out_of_range_is_an_error(
 
 def test_originals_differ_by_what_textures_and_outlines_make_and_are_like_no_other_geometry(data):
     with np.load(ORIGINALS, allow_pickle=False) as file:
-        originals, factors = torch.from_numpy(file["imgs"]).float(), torch.from_numpy(file["factors"]).long()
+        originals, factors = (
+            torch.from_numpy(file["imgs"]).float(),
+            torch.from_numpy(file["factors"]).long(),
+        )
     for original, index in zip(originals, data.factors.to_index(factors), strict=True):
         colouring = index // 480 * 480
-        error = (data.images(colouring + torch.arange(480))[:, 1:63, 1:63].float() - original).square().mean((1, 2, 3)).sqrt() / 255
+        error = (
+            data.images(colouring + torch.arange(480))[:, 1:63, 1:63].float() - original
+        ).square().mean((1, 2, 3)).sqrt() / 255
         assert error.argmin() == index - colouring
         assert error.min() < 0.03
         assert error.topk(2, largest=False).values[1] > 1.4 * error.min()
 
 
-@pytest.mark.skipif(not ALL_ORIGINALS.exists(), reason="needs original images that are not kept with the code")
+@pytest.mark.skipif(
+    not ALL_ORIGINALS.exists(), reason="needs original images that are not kept with the code"
+)
 def test_the_25_originals_are_met_as_closely_as_is_said(data):
     # as found by `benchmarks/shapes3d.py`
     factors = """
@@ -182,15 +219,19 @@ def test_the_25_originals_are_met_as_closely_as_is_said(data):
     """
     with np.load(ALL_ORIGINALS, allow_pickle=False) as file:
         originals = torch.from_numpy(file["imgs"])[:, :62, 1:63].float()
-    rendered = data.images(data.factors.to_index(torch.tensor([[int(k) for k in one.split()] for one in factors.split(",")])))[
-        :, 1:63, 1:63
-    ].float()
-    assert ((rendered - originals).square().mean().sqrt() / 255).item() == pytest.approx(0.026, abs=0.0005)
+    rendered = data.images(
+        data.factors.to_index(
+            torch.tensor([[int(k) for k in one.split()] for one in factors.split(",")])
+        )
+    )[:, 1:63, 1:63].float()
+    assert ((rendered - originals).square().mean().sqrt() / 255).item() == pytest.approx(
+        0.026, abs=0.0005
+    )
 
 
 def test_means_and_stds_of_channels_are_those_of_table_a2(data):
     index = data.factors.sample_index(1_500, generator=torch.Generator().manual_seed(0))
-    x = data.observations(index, standardise=False).flatten(2)
+    x = data.observations(index, normalize=False).flatten(2)
     np.testing.assert_allclose(x.mean(-1).mean(0), data.mean, atol=0.01)
     np.testing.assert_allclose(x.std(-1).mean(0), data.std, atol=0.01)
     rows = published("table_a2_normalisation", dataset="shapes3d")
@@ -199,7 +240,10 @@ def test_means_and_stds_of_channels_are_those_of_table_a2(data):
 
 
 def test_distances_along_factors_are_those_of_table_a1_and_in_its_order(data, measured):
-    table = {row["factor"]: float(row["mean_distance"]) for row in published("table_a1_factor_importance", dataset="shapes3d")}
+    table = {
+        row["factor"]: float(row["mean_distance"])
+        for row in published("table_a1_factor_importance", dataset="shapes3d")
+    }
     random = table.pop("random")
     for name, mean in table.items():
         assert measured[name].mean == pytest.approx(mean, rel=0.10), name

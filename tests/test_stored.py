@@ -1,4 +1,6 @@
-"""Images in one mapped file: what is written comes back by index, with its own constants, and what is damaged does not count."""
+"""Images in one mapped file: what is written comes back by index, with its own constants, and what
+is damaged does not count.
+"""
 
 import json
 import pickle
@@ -9,9 +11,10 @@ import torch
 import toy_data
 from toy_data import IMAGES
 
-from vaedis.data import DataError, Stored, _stored
-from vaedis.data._benchmarks import BENCHMARKS
-from vaedis.data._formats import CHANNELS, SIDE, SIZES
+from vaedis.data import DataError, Stored
+from vaedis.data.originals import converted
+from vaedis.data.originals.catalog import BENCHMARKS
+from vaedis.data.originals.readers import CHANNELS, SIDE, SIZES
 
 TOY = toy_data.benchmark()
 
@@ -22,7 +25,7 @@ def blocks(images: np.ndarray = IMAGES, n: int = 100):
 
 def write(folder, images: np.ndarray = IMAGES, origin: str = "original"):
     path = folder / "toy" / f"{origin}.npy"
-    _stored.write(path, blocks(images), TOY.stored_shape, {"origin": origin})
+    converted.write(path, blocks(images), TOY.stored_shape, {"origin": origin})
     return path
 
 
@@ -43,7 +46,9 @@ def test_images_come_back_by_index(path):
 
 def test_images_in_memory_are_the_same(path):
     index = torch.randperm(256, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Stored(TOY, path, in_memory=True).images(index), Stored(TOY, path).images(index))
+    assert torch.equal(
+        Stored(TOY, path, in_memory=True).images(index), Stored(TOY, path).images(index)
+    )
 
 
 def test_nothing_reaches_the_file(path):
@@ -60,14 +65,18 @@ def test_numpy_reads_the_file(path):
 
 
 def test_the_facts_tell_what_the_file_holds(path):
-    facts = _stored.read_facts(path)
+    facts = converted.read_facts(path)
     assert facts == json.loads(path.with_suffix(".json").read_text())
-    assert (facts["origin"], facts["shape"], facts["bytes"]) == ("original", [256, 32, 32, 1], path.stat().st_size)
-    assert _stored.is_verified(path, facts)
+    assert (facts["origin"], facts["shape"], facts["bytes"]) == (
+        "original",
+        [256, 32, 32, 1],
+        path.stat().st_size,
+    )
+    assert converted.is_verified(path, facts)
     flipped = bytearray(path.read_bytes())
     flipped[-1] ^= 1
     path.write_bytes(flipped)
-    assert not _stored.is_verified(path, facts)
+    assert not converted.is_verified(path, facts)
     assert facts["sha256"] == toy_data.SHA256
 
 
@@ -75,7 +84,7 @@ def test_the_facts_tell_what_the_file_holds(path):
 def test_constants_are_the_mean_and_the_mean_of_the_images_own_unbiased_stds(tmp_path, channels):
     images = np.random.default_rng(1).integers(0, 256, (130, 8, 6, channels), dtype=np.uint8)
     images[:50] //= 7
-    facts = _stored.write(tmp_path / "x.npy", blocks(images), images.shape, {})
+    facts = converted.write(tmp_path / "x.npy", blocks(images), images.shape, {})
     x = torch.from_numpy(images).double().flatten(1, 2) / 255
     np.testing.assert_allclose(facts["mean"], x.mean((0, 1)), rtol=1e-14)
     np.testing.assert_allclose(facts["std"], x.std(1).mean(0), rtol=1e-14)
@@ -112,7 +121,9 @@ def test_on_a_gpu_they_are_the_same(path, in_memory):
     assert (data._kept is not None) == (in_memory is not False)
 
 
-@pytest.mark.parametrize("damage", ["short", "gone", "facts gone", "facts broken", "older converter"])
+@pytest.mark.parametrize(
+    "damage", ["short", "gone", "facts gone", "facts broken", "older converter"]
+)
 def test_what_is_incomplete_does_not_count(path, damage):
     facts = path.with_suffix(".json")
     if damage == "short":
@@ -124,9 +135,13 @@ def test_what_is_incomplete_does_not_count(path, damage):
     elif damage == "facts broken":
         facts.write_text("{")
     else:
-        facts.write_text(json.dumps(json.loads(facts.read_text()) | {"converter": _stored.CONVERTER - 1}))
-    assert _stored.read_facts(path) is None
-    with pytest.raises(DataError, match="does not hold the images of toy; run: vaedis data prepare toy --force"):
+        facts.write_text(
+            json.dumps(json.loads(facts.read_text()) | {"converter": converted.CONVERTER - 1})
+        )
+    assert converted.read_facts(path) is None
+    with pytest.raises(
+        DataError, match="does not hold the images of toy; run: vaedis data prepare toy --force"
+    ):
         Stored(TOY, path)
 
 
@@ -151,20 +166,24 @@ def test_facts_that_are_none_do_not_count(path, change):
     facts = json.loads(path.with_suffix(".json").read_text())
     change(facts)
     path.with_suffix(".json").write_text(json.dumps(facts))
-    assert _stored.read_facts(path) is None
-    with pytest.raises(DataError, match="does not hold the images of toy; run: vaedis data prepare toy --force"):
+    assert converted.read_facts(path) is None
+    with pytest.raises(
+        DataError, match="does not hold the images of toy; run: vaedis data prepare toy --force"
+    ):
         Stored(TOY, path)
 
 
-@pytest.mark.parametrize("content", ["[]", "null", "5", "[" * 100_000, "\xff\xfe", '{"converter": []}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "5", "[" * 100_000, "\xff\xfe", '{"converter": []}']
+)
 def test_facts_of_another_form_do_not_count(path, content):
     path.with_suffix(".json").write_text(content, encoding="latin-1")
-    assert _stored.read_facts(path) is None
+    assert converted.read_facts(path) is None
 
 
 def test_a_damaged_header_is_one_sentence_or_does_no_harm(path):
     whole = path.read_bytes()
-    facts = _stored.read_facts(path)
+    facts = converted.read_facts(path)
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(200):
@@ -172,11 +191,16 @@ def test_a_damaged_header_is_one_sentence_or_does_no_harm(path):
         for place in rng.integers(0, 128, rng.integers(1, 4)):
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(damaged)
-        if _stored.is_verified(path, facts):
-            np.testing.assert_array_equal(Stored(TOY, path).images(torch.arange(256)).numpy(), IMAGES)
+        if converted.is_verified(path, facts):
+            np.testing.assert_array_equal(
+                Stored(TOY, path).images(torch.arange(256)).numpy(), IMAGES
+            )
             continue
         refused += 1
-        with pytest.raises(DataError, match=r"original\.npy is damaged in its header; run: vaedis data prepare toy --force\.$"):
+        with pytest.raises(
+            DataError,
+            match=r"original\.npy is damaged in its header; run: vaedis data prepare toy --force\.$",
+        ):
             Stored(TOY, path).images(torch.arange(256))
     assert refused > 100
 
@@ -229,4 +253,9 @@ def test_the_registry_agrees_with_the_readers(name):
 
 def test_sizes_of_the_four():
     found = {name: benchmark.stored_shape[0] for name, benchmark in BENCHMARKS.items()}
-    assert found == {"dsprites": 737_280, "shapes3d": 480_000, "cars3d": 17_568, "smallnorb": 24_300}
+    assert found == {
+        "dsprites": 737_280,
+        "shapes3d": 480_000,
+        "cars3d": 17_568,
+        "smallnorb": 24_300,
+    }

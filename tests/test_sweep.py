@@ -6,30 +6,42 @@ import numpy as np
 import pytest
 import torch
 
-from vaedis import _step, experiments, metrics, results, scoring, sweep
-from vaedis.experiments import PROFILES, Profile, RunSpec
-from vaedis.train import TrainingStopped, fit
+from vaedis import metrics, spec as experiments
+from vaedis.spec import RunSpec
+from vaedis.training import step as _step
+from vaedis.training.fit import TrainingStopped, fit
+from vaedis_companion import grids, runs, store as results, sweep
+from vaedis_companion.grids import PROFILES, Profile
 
 LAPTOP = PROFILES["laptop"]
-# a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to find
+# a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to
+# find
 TOY = Profile("smoke", 2, 2, 8, 1, (1, 8), 2, "fast", "tests")
 
 
 def toy_grid(scale):
     options = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
-    small = {"model": "mlp", "model_options": {"hidden": [16]}, "latents": 3, "steps": scale.steps, "batch": scale.batch}
+    small = {
+        "model": "mlp",
+        "model_options": {"hidden": [16]},
+        "latents": 3,
+        "steps": scale.steps,
+        "batch": scale.batch,
+    }
     return [RunSpec(data_options=options, framework=f, **small) for f in experiments.FRAMEWORKS]
 
 
 @pytest.fixture
 def toy(monkeypatch):
-    monkeypatch.setitem(experiments.GRIDS, "fig9", toy_grid)
-    monkeypatch.setitem(experiments.PROFILES, "smoke", TOY)
+    monkeypatch.setitem(grids.GRIDS, "fig9", toy_grid)
+    monkeypatch.setitem(grids.PROFILES, "smoke", TOY)
 
 
 def row_of(spec, experiment, scale, **more):
     scores = {} if "status" in more else {"mig": 0.25, "dci": 0.5}
-    return results.make_row(spec, experiment, scale.name, scores=scores, seconds=1.0, images_per_second=2.0, **more)
+    return results.make_row(
+        spec, experiment, scale.name, scores=scores, seconds=1.0, images_per_second=2.0, **more
+    )
 
 
 @pytest.fixture
@@ -40,7 +52,12 @@ def ran(monkeypatch):
     def run_one(spec, experiment, scale, *, device="auto", precision="auto"):
         keys.append(spec.key)
         if spec.seed == 1:
-            return row_of(spec, experiment, scale, status="failed: loss not finite at step 3, last finite loss 1.0"), {}
+            return row_of(
+                spec,
+                experiment,
+                scale,
+                status="failed: loss not finite at step 3, last finite loss 1.0",
+            ), {}
         return row_of(spec, experiment, scale), {"z/x_R": np.eye(8)}
 
     monkeypatch.setattr(sweep, "run_one", run_one)
@@ -49,19 +66,28 @@ def ran(monkeypatch):
 
 def test_what_is_missing_is_the_grid_without_what_is_stored_failed_runs_included(tmp_path):
     store = results.Store(tmp_path)
-    grid = experiments.grid("fig9", "laptop")
+    grid = grids.grid("fig9", "laptop")
     assert sweep.missing("fig9", LAPTOP, store) == grid
     store.add(row_of(grid[3], "fig9", LAPTOP))
-    store.add(row_of(grid[5], "fig9", LAPTOP, status="failed: loss not finite at step 3, last finite loss 1.0"))
-    assert sweep.missing("fig9", LAPTOP, store) == [s for i, s in enumerate(grid) if i not in (3, 5)]
+    store.add(
+        row_of(
+            grid[5],
+            "fig9",
+            LAPTOP,
+            status="failed: loss not finite at step 3, last finite loss 1.0",
+        )
+    )
+    assert sweep.missing("fig9", LAPTOP, store) == [
+        s for i, s in enumerate(grid) if i not in (3, 5)
+    ]
     # another profile and another experiment are other runs
     assert len(sweep.missing("fig9", PROFILES["paper"], store)) == 80
-    assert len(sweep.missing("fig11", LAPTOP, store)) == len(experiments.grid("fig11", "laptop"))
+    assert len(sweep.missing("fig11", LAPTOP, store)) == len(grids.grid("fig11", "laptop"))
 
 
 def test_each_run_is_stored_as_it_ends_in_the_grids_order_and_none_twice(tmp_path, ran):
     store = results.Store(tmp_path)
-    keys = [s.key for s in experiments.grid("fig9", "laptop")]
+    keys = [s.key for s in grids.grid("fig9", "laptop")]
     assert sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True) == 3
     assert ran == keys[:3]
     assert store.keys("fig9", "laptop") == set(keys[:3])
@@ -82,7 +108,7 @@ def test_runs_before_one_that_crashes_are_kept(tmp_path, monkeypatch, ran):
     monkeypatch.setattr(sweep, "run_one", crash)
     with pytest.raises(KeyboardInterrupt):
         sweep.run_missing("fig9", "laptop", store=store, quiet=True)
-    assert store.keys("fig9", "laptop") == {s.key for s in experiments.grid("fig9", "laptop")[:2]}
+    assert store.keys("fig9", "laptop") == {s.key for s in grids.grid("fig9", "laptop")[:2]}
 
 
 def test_no_run_is_started_that_would_likely_end_after_the_time_given(tmp_path, monkeypatch, ran):
@@ -96,56 +122,69 @@ def test_no_run_is_started_that_would_likely_end_after_the_time_given(tmp_path, 
 
     monkeypatch.setattr(sweep, "run_one", takes_ten_seconds)
     # the third run would end at 30
-    assert sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path), seconds=25, quiet=True) == 2
+    assert (
+        sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path), seconds=25, quiet=True)
+        == 2
+    )
 
 
 def test_a_line_for_each_run_says_what_it_gave(tmp_path, ran, capsys):
     sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path))
     lines = capsys.readouterr().err.splitlines()
-    total = len(experiments.grid("fig9", "laptop"))
+    total = len(grids.grid("fig9", "laptop"))
     assert len(lines) == total
-    assert lines[0] == (f"fig9 1/{total} ada-gvae mse grid_spacing=1 beta=0.001 z=9 seed=0: MIG 0.250 DCI 0.500, 1 s, 2 images/s")
-    failed = [line.endswith("seed=1: failed: loss not finite at step 3, last finite loss 1.0") for line in lines]
-    assert failed == [spec.seed == 1 for spec in experiments.grid("fig9", "laptop")]
+    assert lines[0] == (
+        f"fig9 1/{total} ada-gvae mse grid_spacing=1 beta=0.001 z=9 seed=0: MIG 0.250 DCI 0.500, 1 s, 2 images/s"
+    )
+    failed = [
+        line.endswith("seed=1: failed: loss not finite at step 3, last finite loss 1.0")
+        for line in lines
+    ]
+    assert failed == [spec.seed == 1 for spec in grids.grid("fig9", "laptop")]
     sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path / "quiet"), quiet=True)
     assert capsys.readouterr().err == ""
 
 
 def test_completing_runs_what_is_missing_and_returns_it_with_the_failures_apart(tmp_path, ran):
-    found = sweep.complete("fig9", "laptop", store=results.Store(tmp_path))
-    grid = experiments.grid("fig9", "laptop")
+    found = sweep.ensure_runs("fig9", "laptop", store=results.Store(tmp_path))
+    grid = grids.grid("fig9", "laptop")
     assert found.profile == "laptop"
     assert {r["seed"] for r in found.rows} == {s.seed for s in grid} - {1}
     assert {r["seed"] for r in found.failed} == {1}
     assert len(found.rows) + len(found.failed) == len(grid)
-    sweep.complete("fig9", "laptop", store=results.Store(tmp_path))
+    sweep.ensure_runs("fig9", "laptop", store=results.Store(tmp_path))
     assert len(ran) == len(grid)
 
 
 def test_completing_returns_a_larger_profile_if_one_is_stored(tmp_path, ran):
     store = results.Store(tmp_path)
-    for spec in experiments.grid("fig9", "paper"):
+    for spec in grids.grid("fig9", "paper"):
         if spec.seed == 0:
             store.add(row_of(spec, "fig9", PROFILES["paper"]))
-    assert sweep.complete("fig9", "laptop", store=store).profile == "paper"
-    assert sweep.complete("fig9", "smoke", store=store).profile == "paper"
+    assert sweep.ensure_runs("fig9", "laptop", store=store).profile == "paper"
+    assert sweep.ensure_runs("fig9", "smoke", store=store).profile == "paper"
 
 
 def test_smoke_runs_are_made_every_time_and_kept_nowhere(tmp_path, ran):
     store = results.Store(tmp_path / "none")
     for times in (1, 2):
-        found = sweep.complete("fig9", "smoke", store=store)
+        found = sweep.ensure_runs("fig9", "smoke", store=store)
         assert found.profile == "smoke"
-        assert len(ran) == times * len(experiments.grid("fig9", "smoke"))
+        assert len(ran) == times * len(grids.grid("fig9", "smoke"))
     assert not (tmp_path / "none").exists()
 
 
 def test_smoke_runs_that_fail_are_counted_as_failed(tmp_path, monkeypatch):
     def run_one(spec, experiment, scale, *, device="auto", precision="auto"):
-        return row_of(spec, experiment, scale, **({"status": "failed: x"} if spec.framework == "ada-gvae" else {})), {}
+        return row_of(
+            spec,
+            experiment,
+            scale,
+            **({"status": "failed: x"} if spec.framework == "ada-gvae" else {}),
+        ), {}
 
     monkeypatch.setattr(sweep, "run_one", run_one)
-    found = sweep.complete("fig9", "smoke", store=results.Store(tmp_path))
+    found = sweep.ensure_runs("fig9", "smoke", store=results.Store(tmp_path))
     assert {r["framework"] for r in found.rows} == {"beta-vae"}
     assert {r["framework"] for r in found.failed} == {"ada-gvae"}
     assert (found.values("mig") == 0.25).all()
@@ -156,7 +195,7 @@ def test_how_much_is_stored_is_told_for_each_profile(tmp_path, ran):
     sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True)
     # a stored run that no grid asks for does not count
     store.add(row_of(RunSpec(seed=77), "fig9", LAPTOP))
-    total = len(experiments.grid("fig9", "laptop"))
+    total = len(grids.grid("fig9", "laptop"))
     assert sweep.describe_missing("fig9", store=store) == {
         "smoke": (0, 4),
         "laptop": (3, total),
@@ -166,7 +205,9 @@ def test_how_much_is_stored_is_told_for_each_profile(tmp_path, ran):
     }
 
 
-def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_the_store(tmp_path, toy):
+def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_the_store(
+    tmp_path, toy
+):
     store = results.Store(tmp_path)
     spec = toy_grid(TOY)[1]
     row, arrays = sweep.run_one(spec, "fig9", TOY, device="cpu")
@@ -177,12 +218,22 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
     for score in ("mig", "dci", "dci_completeness", "dci_informativeness"):
         assert 0 <= back[score] <= 1
     assert back["beta_sum"] == pytest.approx(0.001 * 16 * 16 * 3 / 3)
-    assert back["final_loss"] == pytest.approx(back["final_recon"] + 0.001 * back["final_kl"], rel=1e-6)
-    assert (back["protocol"], back["device"], back["threads"]) == ("fast", "cpu", torch.get_num_threads())
+    assert back["final_loss"] == pytest.approx(
+        back["final_recon"] + 0.001 * back["final_kl"], rel=1e-6
+    )
+    assert (back["protocol"], back["device"], back["threads"]) == (
+        "fast",
+        "cpu",
+        torch.get_num_threads(),
+    )
     assert back["seconds"] > 0
     assert back["images_per_second"] > 0
     found = store.arrays(back)
-    levels = {f"{level}/{f}": (4, 4) for level in ("factors", "x", "z", "kl", "reconstruction") for f in ("x_R", "y_R", "x_G", "y_G")}
+    levels = {
+        f"{level}/{f}": (4, 4)
+        for level in ("factors", "x", "z", "kl", "reconstruction")
+        for f in ("x_R", "y_R", "x_G", "y_G")
+    }
     assert {name: a.shape for name, a in found.items()} == {
         "cycles": (3, 9, 16, 16, 3),
         "spread": (3,),
@@ -193,61 +244,86 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
     assert found["steps"].tolist() == [1, 2]
     assert back["precision"] == _step.resolve_precision("auto", torch.device("cpu"), spec.model)
     again, _ = sweep.run_one(spec, "fig9", TOY, device="cpu")
-    assert [again[s] for s in ("mig", "dci", "final_loss")] == [row[s] for s in ("mig", "dci", "final_loss")]
+    assert [again[s] for s in ("mig", "dci", "final_loss")] == [
+        row[s] for s in ("mig", "dci", "final_loss")
+    ]
 
 
 def test_a_run_is_made_and_stored_in_the_precision_that_is_asked_for(toy, monkeypatch):
-    asked, real = [], scoring.fit
-    monkeypatch.setattr(scoring, "fit", lambda *args, precision, **options: asked.append(precision) or real(*args, **options))
+    asked, real = [], runs.fit
+    monkeypatch.setattr(
+        runs,
+        "fit",
+        lambda *args, precision, **options: asked.append(precision) or real(*args, **options),
+    )
     row, _ = sweep.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="bf16")
     assert (asked, row["precision"]) == (["bf16"], "bf16")
     with pytest.raises(ValueError, match="precision='tf32' needs an NVIDIA GPU"):
         sweep.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="tf32")
 
 
-def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(tmp_path, toy, monkeypatch):
-    monkeypatch.setattr(metrics, "evaluate", lambda *args, **options: {"mig": 0.25, "dci": Score(0.5)})
+def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(
+    tmp_path, toy, monkeypatch
+):
+    monkeypatch.setattr(
+        metrics, "evaluate", lambda *args, **options: {"mig": 0.25, "dci": Score(0.5)}
+    )
     scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
     spec = toy_grid(scale)[0]
-    row, arrays = scoring.run_one(spec, "fig9", scale, device="cpu")
-    assert arrays["learnt_steps"].tolist() == [2 * k for k in scoring._WATCHED]
+    row, arrays = runs.run_one(spec, "fig9", scale, device="cpu")
+    assert arrays["learnt_steps"].tolist() == [2 * k for k in runs._WATCHED]
     recorded = {n for n in arrays if n.startswith(("separation/", "reconstructed/"))}
-    assert recorded == {f"{measure}/{f}" for measure in ("separation", "reconstructed") for f in ("x_R", "y_R", "x_G", "y_G")}
+    assert recorded == {
+        f"{measure}/{f}"
+        for measure in ("separation", "reconstructed")
+        for f in ("x_R", "y_R", "x_G", "y_G")
+    }
     assert (row["mig_max"], row["dci_max"], row["origin"]) == (0.25, 0.5, "generated")
 
     def stop():
-        return (tmp_path / "looks.json").exists() and '"60"' in (tmp_path / "looks.json").read_text()
+        return (tmp_path / "looks.json").exists() and '"60"' in (
+            tmp_path / "looks.json"
+        ).read_text()
 
     with pytest.raises(TrainingStopped):
-        scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
-    _, again = scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
+        runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
+    _, again = runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
     for name in ("learnt_steps", "separation/x_R", "reconstructed/y_G"):
         np.testing.assert_array_equal(again[name], arrays[name])
 
 
 def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monkeypatch):
     monkeypatch.setattr(
-        metrics, "evaluate", lambda *args, protocol, **options: {"mig": {"full": 0.25, "fast": 0.75}[protocol], "dci": Score(0.5)}
+        metrics,
+        "evaluate",
+        lambda *args, protocol, **options: {
+            "mig": {"full": 0.25, "fast": 0.75}[protocol],
+            "dci": Score(0.5),
+        },
     )
-    monkeypatch.setattr(scoring, "_LONG", 100)
-    monkeypatch.setattr(scoring, "_COURSE", (50, 160, 1_000))
+    monkeypatch.setattr(runs, "_LONG", 100)
+    monkeypatch.setattr(runs, "_COURSE", (50, 160, 1_000))
     scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
     spec = toy_grid(scale)[0]
-    row, arrays = scoring.run_one(spec, "fig9", scale, device="cpu")
+    row, arrays = runs.run_one(spec, "fig9", scale, device="cpu")
     assert row["mig_max"] == 0.75
     assert arrays["course_steps"].tolist() == [50, 160]
     assert arrays["course/mig"].tolist() == [0.25, 0.25]
-    assert {n for n in arrays if n.startswith("course/z/")} == {f"course/z/{f}" for f in ("x_R", "y_R", "x_G", "y_G")}
+    assert {n for n in arrays if n.startswith("course/z/")} == {
+        f"course/z/{f}" for f in ("x_R", "y_R", "x_G", "y_G")
+    }
     # the last entry of the course is the end of the run, the first is not
     np.testing.assert_array_equal(arrays["course/z/x_R"][1], arrays["z/x_R"])
     assert not np.array_equal(arrays["course/z/x_R"][0], arrays["z/x_R"])
 
     def stop():
-        return (tmp_path / "looks.json").exists() and '"60"' in (tmp_path / "looks.json").read_text()
+        return (tmp_path / "looks.json").exists() and '"60"' in (
+            tmp_path / "looks.json"
+        ).read_text()
 
     with pytest.raises(TrainingStopped):
-        scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
-    _, again = scoring.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
+        runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
+    _, again = runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
     assert set(again) == set(arrays)
     for name in arrays:
         np.testing.assert_array_equal(again[name], arrays[name])
@@ -263,7 +339,14 @@ def test_a_callback_comes_before_the_checkpoint_of_its_step(tmp_path, toy):
     with pytest.raises(KeyboardInterrupt):
         fit(spec, device="cpu", callback=killed, every=10, checkpoint=tmp_path, checkpoint_every=5)
     steps = []
-    fit(spec, device="cpu", callback=lambda step, run: steps.append(step), every=10, checkpoint=tmp_path, checkpoint_every=5)
+    fit(
+        spec,
+        device="cpu",
+        callback=lambda step, run: steps.append(step),
+        every=10,
+        checkpoint=tmp_path,
+        checkpoint_every=5,
+    )
     assert steps == [10, 20]
 
 
@@ -288,13 +371,16 @@ def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
 
 def test_a_full_disk_costs_what_was_noted_on_the_way_and_not_the_run(tmp_path, toy, monkeypatch):
     spec = toy_grid(TOY)[0]
-    looks, run = scoring._Looks(spec, tmp_path), fit(spec, device="cpu")
+    looks, run = runs._Looks(spec, tmp_path), fit(spec, device="cpu")
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.warns(RuntimeWarning, match=r"noted at step 10 could not be written \(.*No space left on device\); training goes on"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"noted at step 10 could not be written \(.*No space left on device\); training goes on",
+    ):
         looks(10, run)
     assert set(looks.best()) == {"mig_max", "dci_max"}
     assert not list(tmp_path.iterdir())
@@ -304,20 +390,24 @@ def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
     run = fit(toy_grid(TOY)[0], device="cpu")
     index = run.data.factors.sample_index(64, generator=torch.Generator().manual_seed(7777))
     mean, _ = run.posterior(index)
-    found = scoring.summarise(run)["cycles"]
+    found = runs.summarise(run)["cycles"]
     for latent in range(3):
         for frame, end in ((0, mean.amin(0)), (8, mean.amax(0))):
             z = mean[:1].clone()
             z[0, latent] = end[latent]
-            np.testing.assert_array_equal(found[latent, frame], run.pictures(z)[0].numpy())
+            np.testing.assert_array_equal(found[latent, frame], run.decode_images(z)[0].numpy())
 
 
 def test_a_stray_file_among_the_checkpoints_is_no_progress(tmp_path):
     folder = tmp_path / "checkpoints" / "x"
     folder.mkdir(parents=True)
-    for name in ("model.safetensors", "0123456789abcdef-²5.safetensors", "0123456789abcdef-000000000.safetensors"):
+    for name in (
+        "model.safetensors",
+        "0123456789abcdef-²5.safetensors",
+        "0123456789abcdef-000000000.safetensors",
+    ):
         (folder / name).touch()
-    one = sweep.Sweep("fig9", experiments.profile("smoke"), results.Store(tmp_path))
+    one = sweep.Sweep("fig9", grids.profile("smoke"), results.Store(tmp_path))
     assert one._progress_kept() == set()
     (folder / "0123456789abcdef-000000003.safetensors").touch()
     assert one._progress_kept() == {"0123456789abcdef-000000003.safetensors"}

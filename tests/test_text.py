@@ -1,6 +1,6 @@
 import pytest
 
-from vaedis._text import plain
+from vaedis._support.text import plain
 
 
 @pytest.mark.parametrize(

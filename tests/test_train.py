@@ -13,10 +13,13 @@ import pytest
 import torch
 
 import vaedis as vd
-from vaedis import _arithmetic, _draws, _step, frameworks, losses, model, results
+from vaedis import losses
+from vaedis._support import arithmetic
 from vaedis.data import FactorData, XYSquares
-from vaedis.experiments import RunSpec
 from vaedis.factors import FactorSpace
+from vaedis.spec import RunSpec
+from vaedis.training import batches as _draws, model, objectives, step as _step
+from vaedis_companion import store
 
 TINY = RunSpec(
     data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
@@ -37,14 +40,16 @@ def weights(run):
 
 
 class Recorder(FactorData):
-    """A data set of one's own: 10 images of 4×4 pixels in grey; it notes which are asked for and how."""
+    """A data set of one's own: 10 images of 4×4 pixels in grey; it notes which are asked for and
+    how.
+    """
 
     name, origin = "my own", "generated"
     factors, shape = FactorSpace(("bright", "side"), (5, 2)), (4, 4, 1)
     mean, std = (0.5,), (0.25,)
 
     def __init__(self):
-        self.seen, self.standardised = [], set()
+        self.seen, self.normalized = [], set()
 
     def _images(self, index):
         bright, side = self.factors.to_factors(index).unbind(-1)
@@ -52,10 +57,10 @@ class Recorder(FactorData):
         x = torch.where(left == (side == 0)[:, None, None], 50 * bright[:, None, None] + 5, 0)
         return x.expand(-1, 4, -1)[..., None].to(torch.uint8)
 
-    def _observations(self, index, standardise, channels_last=False):
+    def _observations(self, index, normalize, channels_last=False):
         self.seen.append(index.clone())
-        self.standardised.add(standardise)
-        return super()._observations(index, standardise, channels_last)
+        self.normalized.add(normalize)
+        return super()._observations(index, normalize, channels_last)
 
 
 def batches(spec, steps, **options):
@@ -85,8 +90,14 @@ def test_training_leaves_global_generators_alone():
 
 
 def test_the_streams_of_one_seed_do_not_repeat_each_other():
-    draws = [torch.rand(5, generator=_draws.generator(TINY, p, torch.device("cpu"))) for p in ("order", "pairs", "noise")]
-    assert all(not torch.equal(a, b) for a, b in ((draws[0], draws[1]), (draws[0], draws[2]), (draws[1], draws[2])))
+    draws = [
+        torch.rand(5, generator=_draws.generator(TINY, p, torch.device("cpu")))
+        for p in ("order", "pairs", "noise")
+    ]
+    assert all(
+        not torch.equal(a, b)
+        for a, b in ((draws[0], draws[1]), (draws[0], draws[2]), (draws[1], draws[2]))
+    )
 
 
 def test_each_epoch_has_every_image_once_in_a_new_order_with_the_last_short_batch():
@@ -124,13 +135,15 @@ def test_both_images_of_a_pair_have_noise_of_their_own(monkeypatch):
         noises.append(noise)
         return frameworks_ada(network, x, noise, **options)
 
-    frameworks_ada = frameworks.ada_gvae
-    monkeypatch.setattr(frameworks, "ada_gvae", spy)
+    frameworks_ada = objectives.ada_gvae
+    monkeypatch.setattr(objectives, "ada_gvae", spy)
     fit(TINY.replace(framework="ada-gvae", steps=50))
     noise = torch.stack(noises)
     assert noise.shape == (50, 16, 2)
     first, second = noise.chunk(2, 1)
-    assert np.corrcoef(first.flatten(), second.flatten())[0, 1] == pytest.approx(0, abs=4 / math.sqrt(first.numel()))
+    assert np.corrcoef(first.flatten(), second.flatten())[0, 1] == pytest.approx(
+        0, abs=4 / math.sqrt(first.numel())
+    )
     assert noise.std().item() == pytest.approx(1, abs=4 / math.sqrt(2 * noise.numel()))
 
 
@@ -140,18 +153,26 @@ def test_the_loss_falls_on_a_tiny_problem(framework):
     x = run.data.observations(torch.arange(16))
     # what putting out the mean image would cost
     without_a_code = (x - x.mean(0)).square().mean().item()
-    assert run.history["recon"][-20:].mean() < 0.8 * without_a_code < run.history["recon"][:5].mean()
+    assert (
+        run.history["recon"][-20:].mean() < 0.8 * without_a_code < run.history["recon"][:5].mean()
+    )
 
 
 def test_the_history_has_every_step_and_its_terms_add_up():
     run = fit(TINY.replace(steps=53, beta=0.2))
-    assert {name: (len(v), v.dtype) for name, v in run.history.items()} == {n: (53, np.dtype("float32")) for n in ("loss", "recon", "kl")}
-    np.testing.assert_allclose(run.history["loss"], run.history["recon"] + 0.2 * run.history["kl"], rtol=1e-6)
+    assert {name: (len(v), v.dtype) for name, v in run.history.items()} == {
+        n: (53, np.dtype("float32")) for n in ("loss", "recon", "kl")
+    }
+    np.testing.assert_allclose(
+        run.history["loss"], run.history["recon"] + 0.2 * run.history["kl"], rtol=1e-6
+    )
 
 
 def test_beta_grows_in_a_straight_line_and_then_stays():
     spec = TINY.replace(beta=0.2, warmup=8)
-    assert [spec.beta_at(step) for step in (0, 2, 8, 9, 1000)] == pytest.approx([0, 0.05, 0.2, 0.2, 0.2])
+    assert [spec.beta_at(step) for step in (0, 2, 8, 9, 1000)] == pytest.approx(
+        [0, 0.05, 0.2, 0.2, 0.2]
+    )
     run = fit(spec.replace(steps=12))
     h = run.history
     beta = (h["loss"].astype(float) - h["recon"]) / h["kl"]
@@ -174,7 +195,7 @@ def test_fit_is_adam_with_the_published_settings_on_the_objective():
     first, second = ([torch.zeros_like(p) for p in network.parameters()] for _ in range(2))
     for t in range(1, 7):
         x = data.observations(draws.index())
-        terms = frameworks.beta_vae(network, x, draws.noise(len(x)), loss=losses.MSE(), beta=0.1)
+        terms = objectives.beta_vae(network, x, draws.noise(len(x)), loss=losses.MSE(), beta=0.1)
         gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
         assert terms.loss.item() == pytest.approx(run.history["loss"][t - 1], rel=1e-4)
         with torch.no_grad():
@@ -195,8 +216,8 @@ def fail_at(monkeypatch, step, value):
         terms = real(*args, **options)
         return terms._replace(loss=terms.loss * 0 + value) if len(calls) == step else terms
 
-    real = frameworks.beta_vae
-    monkeypatch.setattr(frameworks, "beta_vae", objective)
+    real = objectives.beta_vae
+    monkeypatch.setattr(objectives, "beta_vae", objective)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e21])
@@ -211,13 +232,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(monkeypatch, ste
     assert failure.step == step
     assert failure.spec is spec
     assert failure.last_finite == pytest.approx(healthy[step - 2], rel=1e-6)
-    for words in (f"at step {step} of 60", f"the last finite loss was {failure.last_finite:.6g}", repr(spec)):
+    for words in (
+        f"at step {step} of 60",
+        f"the last finite loss was {failure.last_finite:.6g}",
+        repr(spec),
+    ):
         assert words in str(failure)
 
 
 def test_a_first_loss_that_is_not_finite_has_none_before_it(monkeypatch):
     fail_at(monkeypatch, 1, math.nan)
-    with pytest.raises(vd.TrainingFailed, match=r"became nan at step 1 of 8 \(there was no finite loss before it\)") as caught:
+    with pytest.raises(
+        vd.TrainingFailed, match=r"became nan at step 1 of 8 \(there was no finite loss before it\)"
+    ) as caught:
         fit()
     assert (caught.value.step, caught.value.last_finite) == (1, None)
 
@@ -241,7 +268,10 @@ def test_a_failure_in_a_list_that_is_trained_one_after_the_other_ends_no_other_r
     # convolutional networks are
     small = RunSpec(steps=3, batch=2)
     specs = [small, small.replace(lr=1e12, steps=60), small.replace(seed=1)]
-    with pytest.warns(RuntimeWarning, match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr") as caught:
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr",
+    ) as caught:
         runs = fit(specs)
     assert caught[0].filename == __file__
     assert [run.failure is not None for run in runs] == [False, True, False]
@@ -279,34 +309,45 @@ def test_a_data_set_of_ones_own_is_trained_on_and_kept():
     data = Recorder()
     run = fit(TINY.replace(data="my own"), data=data)
     assert run.data.name == "my own"
-    assert data.standardised == {True}
+    assert data.normalized == {True}
     assert run.posterior(torch.arange(10))[0].shape == (10, 2)
-    assert run.pictures(torch.zeros(3, 2)).shape == (3, 4, 4, 1)
+    assert run.decode_images(torch.zeros(3, 2)).shape == (3, 4, 4, 1)
 
 
-@pytest.mark.parametrize(("changes", "standardised"), [({}, True), ({"standardise": False}, False), ({"loss": "bce"}, False)])
-def test_images_are_standardised_unless_the_spec_or_the_loss_forbids_it(changes, standardised):
+@pytest.mark.parametrize(
+    ("changes", "normalized"), [({}, True), ({"normalize": False}, False), ({"loss": "bce"}, False)]
+)
+def test_images_are_standardised_unless_the_spec_or_the_loss_forbids_it(changes, normalized):
     data = Recorder()
     run = fit(TINY.replace(**changes), data=data)
-    assert data.standardised == {standardised}
-    assert run.standardise == standardised
+    assert data.normalized == {normalized}
+    assert run.normalize == normalized
 
 
 def test_bce_trains_on_images_of_0_to_1_and_decodes_probabilities():
     run = fit(TINY.replace(loss="bce", steps=300, lr=3e-3, beta=0.0))
-    x = run.data.observations(torch.arange(16), standardise=False)
+    x = run.data.observations(torch.arange(16), normalize=False)
     mean, _ = run.posterior(torch.arange(16))
     p = run.decode(mean)
     assert p.min() >= 0
     assert p.max() <= 1
     assert run.history["recon"][-20:].mean() < 0.5 * run.history["recon"][0]
-    # the history is the cross-entropy that torch computes from the same probabilities, but for the noise
+    # the history is the cross-entropy that torch computes from the same probabilities, but for the
+    # noise
     assert torch.nn.functional.binary_cross_entropy(p, x).item() < run.history["recon"][0]
 
 
 @pytest.mark.parametrize("loss", ["mae", "box-blur"])
 def test_the_other_losses_train(loss):
-    run = fit(TINY.replace(loss=loss, loss_options={"radius": 3} if loss == "box-blur" else {}, steps=100, lr=3e-3, beta=0.0))
+    run = fit(
+        TINY.replace(
+            loss=loss,
+            loss_options={"radius": 3} if loss == "box-blur" else {},
+            steps=100,
+            lr=3e-3,
+            beta=0.0,
+        )
+    )
     assert run.history["recon"][-10:].mean() < run.history["recon"][:3].mean()
 
 
@@ -320,9 +361,11 @@ def test_posteriors_and_pictures_are_those_of_the_network():
     torch.testing.assert_close(found, (mean, logvar))
     torch.testing.assert_close(run.decode(mean), decoded)
     assert not found[0].requires_grad
-    pictures = run.pictures(mean)
+    pictures = run.decode_images(mean)
     assert pictures.dtype == torch.uint8
-    expected = decoded.permute(0, 2, 3, 1).numpy() * np.array(run.data.std) + np.array(run.data.mean)
+    expected = decoded.permute(0, 2, 3, 1).numpy() * np.array(run.data.std) + np.array(
+        run.data.mean
+    )
     # to half a grey level
     np.testing.assert_allclose(pictures.numpy(), expected.clip(0, 1) * 255, rtol=0, atol=0.501)
 
@@ -343,18 +386,31 @@ def test_images_are_counted_as_they_were_taken_with_the_short_batch_of_each_epoc
 
 def test_images_a_second_are_those_of_the_steps_that_were_taken():
     seen = []
-    fit(TINY.replace(steps=6), callback=lambda step, run: seen.append((step, run.images_per_second * run.seconds)), every=2)
+    fit(
+        TINY.replace(steps=6),
+        callback=lambda step, run: seen.append((step, run.images_per_second * run.seconds)),
+        every=2,
+    )
     assert seen == [(2, pytest.approx(16)), (4, pytest.approx(32)), (6, pytest.approx(48))]
     seen.clear()
     specs = [TINY.replace(steps=6), TINY.replace(steps=6, seed=1)]
-    vd.fit(specs, device="cpu", callback=lambda step, run: seen.append((step, run.images_per_second * run.seconds)), every=3)
+    vd.fit(
+        specs,
+        device="cpu",
+        callback=lambda step, run: seen.append((step, run.images_per_second * run.seconds)),
+        every=3,
+    )
     assert seen == [(3, pytest.approx(24))] * 2 + [(6, pytest.approx(48))] * 2
 
 
 @pytest.mark.filterwarnings("ignore:One of")
 @pytest.mark.parametrize("model", ["mlp", "conv"])
 def test_images_a_second_of_a_run_that_failed_are_those_that_it_took(model):
-    changes = {} if model == "mlp" else {"model": "conv", "model_options": {}, "data_options": {"num_squares": 1}}
+    changes = (
+        {}
+        if model == "mlp"
+        else {"model": "conv", "model_options": {}, "data_options": {"num_squares": 1}}
+    )
     # a loss that is not finite is noticed at step 50, or at the last step if that comes first
     spec = TINY.replace(lr=1e30, steps=1_000 if model == "mlp" else 4, batch=4, **changes)
     (run,) = vd.fit([spec], device="cpu")
@@ -368,7 +424,7 @@ def test_images_a_second_of_a_run_that_failed_are_those_that_it_took(model):
 def test_a_run_on_data_that_were_given_says_so_and_has_no_key_of_other_data(specs):
     labels = np.array([(a, b) for a in range(4) for b in range(4)])
     images = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 16), dtype=np.uint8)
-    one, two = (vd.Table(part, labels, ["a", "b"]) for part in images)
+    one, two = (vd.LabelledImages(part, labels, ["a", "b"]) for part in images)
     coordinates = vd.load("coordinates", num_squares=1)
     keys = {TINY.key}
     for data in (one, two, coordinates):
@@ -377,35 +433,49 @@ def test_a_run_on_data_that_were_given_says_so_and_has_no_key_of_other_data(spec
         assert run.spec.data == f"given: {data.name}"
         assert run.spec.replace(data=TINY.data, data_options=TINY.data_options) == TINY
         keys.add(run.spec.key)
-        with pytest.raises(ValueError, match=f"a run on given: {data.name} with the loss 'mse' cannot be stored, as a row must name both"):
-            results.make_row(run.spec, "fig9", "laptop")
+        with pytest.raises(
+            ValueError,
+            match=f"a run on given: {data.name} with the loss 'mse' cannot be stored, as a row must name both",
+        ):
+            store.make_row(run.spec, "fig9", "laptop")
     assert len(keys) == 4
     # the same data have the same key, and the spec that was given is as it was
-    again = fit(specs, data=vd.Table(images[0], labels, ["a", "b"]))
+    again = fit(specs, data=vd.LabelledImages(images[0], labels, ["a", "b"]))
     assert (again if isinstance(specs, RunSpec) else again[0]).spec.key in keys
     assert TINY.data == "xysquares"
 
 
 def test_a_loss_without_a_name_is_not_stored():
     with pytest.raises(ValueError, match=r"with the loss MSE\(\) cannot be stored"):
-        results.make_row(TINY.replace(loss=vd.losses.MSE()), "fig9", "laptop")
+        store.make_row(TINY.replace(loss=vd.losses.MSE()), "fig9", "laptop")
 
 
-@pytest.mark.parametrize("changes", [{}, {"framework": "ada-gvae", "loss": "box-blur"}, "population", "conv"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"framework": "ada-gvae", "loss": "box-blur"}, "population", "conv"]
+)
 def test_a_program_whose_default_is_double_trains_the_same_bits(changes):
     if changes == "conv":
         specs = RunSpec(steps=2, batch=4)
     else:
-        specs = [TINY, TINY.replace(beta=0.5, warmup=4)] if changes == "population" else TINY.replace(**changes)
+        specs = (
+            [TINY, TINY.replace(beta=0.5, warmup=4)]
+            if changes == "population"
+            else TINY.replace(**changes)
+        )
     before = fit(specs, precision="float32")
     torch.set_default_dtype(torch.float64)
     try:
         after = fit(specs, precision="float32")
-        pictures = [run.pictures(run.posterior(torch.arange(4))[0]) for run in (after if isinstance(after, list) else [after])]
+        pictures = [
+            run.decode_images(run.posterior(torch.arange(4))[0])
+            for run in (after if isinstance(after, list) else [after])
+        ]
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(picture.dtype == torch.uint8 for picture in pictures)
-    for one, other in zip(*([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True):
+    for one, other in zip(
+        *([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True
+    ):
         assert weights(other).dtype == torch.float32
         assert torch.equal(weights(one), weights(other))
         assert np.array_equal(one.history["loss"], other.history["loss"])
@@ -426,7 +496,9 @@ def test_what_surrounds_a_fit_changes_no_bits(surroundings, population):
     before = fit(specs, precision="float32")
     with SURROUNDINGS[surroundings]():
         after = fit(specs, precision="float32")
-    for one, other in zip(*([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True):
+    for one, other in zip(
+        *([runs] if isinstance(runs, vd.Run) else runs for runs in (before, after)), strict=True
+    ):
         assert torch.equal(weights(one), weights(other))
         assert np.array_equal(one.history["loss"], other.history["loss"])
 
@@ -434,19 +506,22 @@ def test_what_surrounds_a_fit_changes_no_bits(surroundings, population):
 def test_a_run_scores_what_its_network_saw(monkeypatch):
     data = Recorder()
     run = fit(TINY.replace(loss="bce"), data=data)
-    data.standardised.clear()
+    data.normalized.clear()
     scores = run.scores(["mig"], protocol="fast")
-    assert data.standardised == {False}
+    assert data.normalized == {False}
     again = vd.metrics.evaluate(run.model, data, metrics=["mig"], protocol="fast")
-    assert data.standardised == {False}
+    assert data.normalized == {False}
     assert scores["mig"].summary() == again["mig"].summary()
 
 
 def test_a_run_on_a_table_that_is_no_grid_scores_its_rows():
-    labels = np.array([(a, b) for a in range(4) for b in range(4)] * 3)[np.random.default_rng(0).permutation(48)]
+    labels = np.array([(a, b) for a in range(4) for b in range(4)] * 3)[
+        np.random.default_rng(0).permutation(48)
+    ]
     images = (np.arange(16).reshape(4, 4) * labels.sum(1)[:, None, None]).astype(np.uint8)
-    run = fit(TINY, data=vd.Table(images, labels, ["a", "b"]))
-    # what the network is does not matter here, but that its codes and the labels are of the same rows: let them be the labels
+    run = fit(TINY, data=vd.LabelledImages(images, labels, ["a", "b"]))
+    # what the network is does not matter here, but that its codes and the labels are of the same
+    # rows: let them be the labels
     run.model.encode = lambda x: 2 * (torch.stack([x.mean((1, 2, 3)), 0 * x.mean((1, 2, 3))], 1),)
     scores = run.scores(["mig"], protocol="fast")
     direct = vd.metrics.mig(np.stack([labels.sum(1), np.zeros(48)], 1), labels)
@@ -471,14 +546,16 @@ def test_a_population_checks_what_a_single_run_checks(spec):
 
 
 def test_a_population_is_float32():
-    with pytest.raises(ValueError, match="A population of perceptrons is trained in float32, not 'bf16'"):
+    with pytest.raises(
+        ValueError, match="A population of perceptrons is trained in float32, not 'bf16'"
+    ):
         fit([TINY], precision="bf16")
 
 
 def test_the_convolutional_network_trains_on_the_default_data():
     run = fit(RunSpec(steps=2, batch=4))
     assert np.isfinite(run.history["loss"]).all()
-    # standardised pixels have a mean square of about 1, and a new network puts out nothing
+    # normalized pixels have a mean square of about 1, and a new network puts out nothing
     assert run.history["recon"][0] == pytest.approx(1, abs=0.1)
 
 
@@ -486,15 +563,26 @@ def test_the_convolutional_network_trains_on_the_default_data():
     ("changes", "says"),
     [
         ({"data": "squares"}, "Unknown data set 'squares'; choose one of: "),
-        ({"data_options": {"spacing": 1}}, "Unknown option 'spacing' of data set 'xysquares'; it takes: grid_spacing"),
-        ({"data_options": {"grid_spacing": 0}}, "grid_spacing must be a whole number of at least 1"),
+        (
+            {"data_options": {"spacing": 1}},
+            "Unknown option 'spacing' of data set 'xysquares'; it takes: grid_spacing",
+        ),
+        (
+            {"data_options": {"grid_spacing": 0}},
+            "grid_spacing must be a whole number of at least 1",
+        ),
         ({"loss": "l2"}, "Unknown loss 'l2'; choose one of: mse, bce, mae, box-blur"),
         ({"loss_options": {"radius": 3}}, "Unknown option 'radius' of loss 'mse'; it takes none"),
-        ({"model_options": {"width": 3}}, "Unknown option 'width' of model 'mlp'; it takes: hidden"),
+        (
+            {"model_options": {"width": 3}},
+            "Unknown option 'width' of model 'mlp'; it takes: hidden",
+        ),
         ({"model": "conv", "model_options": {}}, "takes images of 64×64 pixels, not 16×16"),
     ],
 )
-def test_names_and_options_that_do_not_exist_are_found_before_the_first_step(monkeypatch, changes, says):
+def test_names_and_options_that_do_not_exist_are_found_before_the_first_step(
+    monkeypatch, changes, says
+):
     monkeypatch.setattr(_step, "objective", lambda *a: pytest.fail("a step was taken"))
     with pytest.raises(ValueError, match=says):
         fit(TINY.replace(**changes))
@@ -513,10 +601,13 @@ def test_a_batch_in_parts_gives_the_steps_of_the_whole_batch(monkeypatch, framew
     whole = fit(spec, precision="float32")
     monkeypatch.setattr(_step, "_PART", {"float32": 8})
     parts = fit(spec, precision="float32")
-    assert sizes == ([21] * 3 + [7] * 9 if framework == "beta-vae" else [42] * 3 + [8, 8, 8, 6, 6, 6] * 3)
+    assert sizes == (
+        [21] * 3 + [7] * 9 if framework == "beta-vae" else [42] * 3 + [8, 8, 8, 6, 6, 6] * 3
+    )
     for term in ("loss", "recon", "kl"):
         np.testing.assert_allclose(parts.history[term], whole.history[term], rtol=1e-4)
-    # Adam's first steps are those of gradients' signs, so where a gradient is nearly nothing rounding decides
+    # Adam's first steps are those of gradients' signs, so where a gradient is nearly nothing
+    # rounding decides
     assert (weights(parts) - weights(whole)).abs().mean() < 1e-5
 
 
@@ -602,7 +693,9 @@ faults()
 print(without, faults())
 """
     eager = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=eager)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=eager
+    )
     without, kept = map(int, done.stdout.split())
     assert kept < without / 10, done.stdout
 
@@ -613,16 +706,30 @@ def test_bfloat16_is_near_float32_and_weights_and_losses_stay_float32():
     assert (half.precision, single.precision) == ("bf16", "float32")
     assert weights(half).dtype == torch.float32
     assert not np.array_equal(half.history["loss"], single.history["loss"])
-    assert half.history["recon"][-20:].mean() == pytest.approx(single.history["recon"][-20:].mean(), rel=0.05)
+    assert half.history["recon"][-20:].mean() == pytest.approx(
+        single.history["recon"][-20:].mean(), rel=0.05
+    )
 
 
 def test_how_a_gpu_multiplies_is_put_back():
-    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.deterministic
+    before = (
+        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.backends.cudnn.deterministic,
+    )
     for precision, expected in (("float32", "ieee"), ("tf32", "tf32"), ("bf16", "tf32")):
         with _step.arithmetic(precision):
-            assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == expected
+            assert (
+                torch.backends.cudnn.conv.fp32_precision
+                == torch.backends.cuda.matmul.fp32_precision
+                == expected
+            )
             assert torch.backends.cudnn.deterministic
-    after = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.deterministic
+    after = (
+        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.backends.cudnn.deterministic,
+    )
     assert after == before
 
 
@@ -639,7 +746,7 @@ def settings():
 @pytest.mark.parametrize("order", ["first in, first out", "first in, last out"])
 def test_settings_of_overlapping_threads_are_put_back_by_the_last(order):
     before = settings()
-    first, second = _step.arithmetic("tf32"), _arithmetic.held(matmul="ieee", cpu_matmul="ieee")
+    first, second = _step.arithmetic("tf32"), arithmetic.held(matmul="ieee", cpu_matmul="ieee")
     first.__enter__()
     alone = settings()
     second.__enter__()
@@ -684,20 +791,32 @@ def test_what_is_no_specification_is_refused():
     for wrong in ("fig9", [TINY, "fig9"], {"beta": 1.0}):
         with pytest.raises(TypeError, match="fit takes a RunSpec or a sequence of them"):
             vd.fit(wrong)
-    own = vd.Table(np.zeros((2, 4, 4), np.uint8), [0, 1])
-    with pytest.raises(TypeError, match=r"fit takes a RunSpec .*, not a Table; a data set of your own goes as in fit\(RunSpec"):
+    own = vd.LabelledImages(np.zeros((2, 4, 4), np.uint8), [0, 1])
+    with pytest.raises(
+        TypeError,
+        match=r"fit takes a RunSpec .*, not a Table; a data set of your own goes as in fit\(RunSpec",
+    ):
         vd.fit(own)
-    with pytest.raises(ValueError, match=r"name of a data set, not a Table; give your own as in fit\(spec, data=mine\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"name of a data set, not a Table; give your own as in fit\(spec, data=mine\)",
+    ):
         vd.RunSpec(data=own)
     with pytest.raises(ValueError, match="every must be a whole number of at least 0, not -1"):
         fit(every=-1)
-    with pytest.raises(ValueError, match="Unknown device 'tpu0'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"):
+    with pytest.raises(
+        ValueError, match="Unknown device 'tpu0'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"
+    ):
         vd.fit(TINY, device="tpu0")
     with pytest.raises(ValueError, match="Device 'mps' is not supported"):
         vd.fit(TINY, device="mps")
-    with pytest.raises(ValueError, match="There is a callback, but every is 0; say after how many steps"):
+    with pytest.raises(
+        ValueError, match="There is a callback, but every is 0; say after how many steps"
+    ):
         fit(callback=print)
-    with pytest.raises(ValueError, match="Unknown precision 'fp8'; choose one of: auto, float32, tf32, bf16"):
+    with pytest.raises(
+        ValueError, match="Unknown precision 'fp8'; choose one of: auto, float32, tf32, bf16"
+    ):
         fit(precision="fp8")
     with pytest.raises(ValueError, match="precision='tf32' needs an NVIDIA GPU"):
         fit(precision="tf32")
@@ -733,7 +852,9 @@ class TestOnAGPU:
     @pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
     def test_a_captured_step_gives_the_bits_of_one_launch_at_a_time(self, monkeypatch, framework):
         # 625 images in batches of 64: the last of an epoch is shorter
-        spec = RunSpec(data_options={"grid_size": 5, "num_squares": 2}, steps=25, batch=64, framework=framework)
+        spec = RunSpec(
+            data_options={"grid_size": 5, "num_squares": 2}, steps=25, batch=64, framework=framework
+        )
         captured = vd.fit(spec, device="cuda")
         monkeypatch.setattr(_step, "_WARM_UP", 10**6)
         assert torch.equal(weights(captured), weights(vd.fit(spec, device="cuda")))
@@ -743,11 +864,14 @@ class TestOnAGPU:
         left = iter([False] * 9 + [True])
         with pytest.raises(vd.TrainingStopped):
             vd.fit(spec, device="cuda", checkpoint=tmp_path, deadline=lambda: next(left))
-        assert torch.equal(weights(vd.fit(spec, device="cuda", checkpoint=tmp_path)), weights(vd.fit(spec, device="cuda")))
+        assert torch.equal(
+            weights(vd.fit(spec, device="cuda", checkpoint=tmp_path)),
+            weights(vd.fit(spec, device="cuda")),
+        )
 
     def test_auto_is_cuda_and_runs_stay_there(self):
         run = vd.fit(TINY)
         assert run.data.device.type == "cuda"
         assert next(run.model.parameters()).is_cuda
-        assert run.pictures(run.posterior(torch.arange(16))[0]).is_cuda
+        assert run.decode_images(run.posterior(torch.arange(16))[0]).is_cuda
         assert isinstance(run.history["loss"], np.ndarray)

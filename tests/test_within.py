@@ -10,10 +10,10 @@ from scipy.stats import spearmanr
 
 import vaedis as vd
 from vaedis import distances, losses
-from vaedis.data import Table
-from vaedis.data.table import Groups
-from vaedis.distances._blocks import MOST_IMAGES, MOST_VALUES, blocks_of
-from vaedis.distances._within import rank_within
+from vaedis.data import LabelledImages
+from vaedis.data.images import Groups
+from vaedis.distances.blocks import MOST_IMAGES, MOST_VALUES, blocks_of
+from vaedis.distances.within import rank_within
 
 
 class Product(losses.Loss):
@@ -26,12 +26,14 @@ class Product(losses.Loss):
 
 
 def contrast_table(contrasts):
-    """The first `pos` columns of 16 have the contrast: distances along pos are contrast² |i - j| / 16."""
+    """The first `pos` columns of 16 have the contrast: distances along pos are contrast² |i - j| /
+    16.
+    """
     labels = np.array([(pos, contrast) for pos in range(1, 9) for contrast in contrasts])
     images = np.zeros((len(labels), 16, 16))
     for image, (pos, contrast) in zip(images, labels, strict=True):
         image[:, : int(pos)] = contrast
-    return Table(images, labels, ["pos", "contrast"])
+    return LabelledImages(images, labels, ["pos", "contrast"])
 
 
 def test_ranks_are_those_of_scipy_with_ties_and_without_some_pairs():
@@ -48,15 +50,20 @@ def test_ranks_are_those_of_scipy_with_ties_and_without_some_pairs():
         assert float(some[row]) == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-@pytest.mark.parametrize("contrasts", [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.5, 0.25, 0.125]])
+@pytest.mark.parametrize(
+    "contrasts", [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.5, 0.25, 0.125]]
+)
 def test_a_factor_in_order_within_each_traversal_is_ordered_whatever_the_contrast(contrasts):
     table = contrast_table(contrasts)
-    along = distances.along(table, factors=["pos"])["pos"]
+    along = distances.factor_distances(table, factors=["pos"])["pos"]
     assert (along.within.traversals, along.within.flat) == (len(contrasts), 0)
     assert (along.within.mean, along.within.sd) == pytest.approx((1, 0), abs=1e-9)
-    # pairs of all traversals pooled, whose distances tie where contrast² |i - j| is one number: floats are exact
+    # pairs of all traversals pooled, whose distances tie where contrast² |i - j| is one number:
+    # floats are exact
     steps = np.subtract(*np.triu_indices(8, 1)[::-1])
-    pooled = spearmanr(np.tile(steps, len(contrasts)), np.outer(np.square(contrasts), steps).ravel())[0]
+    pooled = spearmanr(
+        np.tile(steps, len(contrasts)), np.outer(np.square(contrasts), steps).ravel()
+    )[0]
     assert along.agreement().rank == pytest.approx(pooled, abs=1e-9)
     factor = vd.diagnose(table, radii=()).losses[0].factors[0]
     assert (factor.verdict, factor.rank) == ("ordered", along.agreement().rank)
@@ -70,8 +77,10 @@ def test_the_mean_over_traversals_is_that_of_a_plain_loop_with_gaps_and_flat_one
     labels = np.array(list(itertools.product(range(7), range(5))))
     rows = rng.permutation(35)[:28]
     images = (levels[..., None, None] * (1 + np.arange(6).reshape(2, 3)) / 6).reshape(35, 2, 3)
-    table = Table(np.rint(images * 255).astype(np.uint8)[rows], labels[rows], ["other", "size"])
-    found = distances.along(table, loss, factors=["size"])["size"]
+    table = LabelledImages(
+        np.rint(images * 255).astype(np.uint8)[rows], labels[rows], ["other", "size"]
+    )
+    found = distances.factor_distances(table, loss, factors=["size"])["size"]
     x = table.images(torch.arange(28)).movedim(-1, 1).double() / 255
     metric, line, circle, flat = losses.get(loss), [], [], 0
     for other in range(7):
@@ -90,22 +99,28 @@ def test_the_mean_over_traversals_is_that_of_a_plain_loop_with_gaps_and_flat_one
             circle.append(spearmanr(rounded, np.minimum(gaps, 5 - gaps))[0])
     assert flat == 1
     assert (found.within.traversals, found.within.flat) == (len(line), flat)
-    assert (found.within.mean, found.within.sd) == pytest.approx((np.mean(line), np.std(line)), abs=1e-9)
+    assert (found.within.mean, found.within.sd) == pytest.approx(
+        (np.mean(line), np.std(line)), abs=1e-9
+    )
     assert found.within_circle.mean == pytest.approx(np.mean(circle), abs=1e-9)
 
 
 @pytest.mark.parametrize("sampling", ["spread", "independent"])
 def test_positions_of_dsprites_are_ordered_within_traversals_and_learned_first(sampling):
     data = vd.load("dsprites", origin="rendered")
-    found = distances.along(data, factors=["position_x"], traversals=256, sampling=sampling)["position_x"]
+    found = distances.factor_distances(
+        data, factors=["position_x"], traversals=256, sampling=sampling
+    )["position_x"]
     assert found.within.mean == pytest.approx(0.94, abs=0.015)
     assert found.agreement().rank == pytest.approx(0.72, abs=0.015)
     assert found.within.traversals == 256
 
 
 def test_the_sentence_on_dsprites_agrees_with_its_table(monkeypatch):
-    monkeypatch.setattr(sys.modules["vaedis.diagnose"], "_SPREAD_IMAGES", 10)
-    report = vd.diagnose(vd.load("dsprites", origin="rendered"), traversals=64, exact=False, radii=()).losses[0]
+    monkeypatch.setattr(sys.modules["vaedis.diagnosis.diagnose"], "_SPREAD_IMAGES", 10)
+    report = vd.diagnose(
+        vd.load("dsprites", origin="rendered"), traversals=64, exact=False, radii=()
+    ).losses[0]
     verdicts = {f.factor: f.verdict for f in report.factors}
     assert verdicts["position_x"] == verdicts["position_y"] == "ordered"
     places = sorted(report.factors, key=lambda f: f.place)
@@ -117,8 +132,18 @@ def test_the_sentence_on_dsprites_agrees_with_its_table(monkeypatch):
 def noisy(counts, seed=0):
     """Images of a size and a shade with noise, some number of them of each combination."""
     rng = np.random.default_rng(seed)
-    labels = np.array([cell for cell, n in zip(itertools.product(range(4), range(2)), counts, strict=True) for _ in range(n)])
-    images = labels[:, :1, None] * 40 + labels[:, 1:, None] * 20 + rng.integers(0, 60, (len(labels), 3, 3))
+    labels = np.array(
+        [
+            cell
+            for cell, n in zip(itertools.product(range(4), range(2)), counts, strict=True)
+            for _ in range(n)
+        ]
+    )
+    images = (
+        labels[:, :1, None] * 40
+        + labels[:, 1:, None] * 20
+        + rng.integers(0, 60, (len(labels), 3, 3))
+    )
     return images.astype(np.uint8), labels
 
 
@@ -141,21 +166,25 @@ def test_all_images_of_a_combination_count_in_whatever_order(loss):
     found = []
     for seed in range(3):
         rows = np.random.default_rng(seed).permutation(len(images))
-        one = distances.along(Table(images[rows], labels[rows], ["size", "shade"]), loss, factors=["size"])["size"]
+        one = distances.factor_distances(
+            LabelledImages(images[rows], labels[rows], ["size", "shade"]), loss, factors=["size"]
+        )["size"]
         assert one.exact
         assert (one.mean, one.sd) == pytest.approx((every.mean(), every.std()), rel=1e-9)
         assert one.pairs[np.triu_indices(4, 1)].sum() == alone.sum()
         found.append(one.within.mean)
     assert found == pytest.approx([found[0]] * 3, abs=1e-12)
-    first = Table(images, labels, ["size", "shade"]).traversals("size")
+    first = LabelledImages(images, labels, ["size", "shade"]).traversals("size")
     assert first[0].tolist() == [labels.tolist().index([size, 0]) for size in range(4)]
 
 
 def test_a_large_group_is_sampled_with_its_standard_error():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, 2_000)
-    images = np.clip(labels[:, None, None] * 40 + rng.integers(0, 80, (2_000, 3, 3)), 0, 255).astype(np.uint8)
-    table, x = Table(images, labels, ["size"]), images.reshape(2_000, -1) / 255
+    images = np.clip(
+        labels[:, None, None] * 40 + rng.integers(0, 80, (2_000, 3, 3)), 0, 255
+    ).astype(np.uint8)
+    table, x = LabelledImages(images, labels, ["size"]), images.reshape(2_000, -1) / 255
 
     def over_pairs(x):
         return len(x) * (x**2).sum() - (x.sum(0) ** 2).sum(), len(x) * (len(x) - 1) / 2
@@ -163,7 +192,10 @@ def test_a_large_group_is_sampled_with_its_standard_error():
     (total, pairs), same = over_pairs(x), [over_pairs(x[labels == value]) for value in range(5)]
     every = (total - sum(one[0] for one in same)) / (pairs - sum(one[1] for one in same)) / 9
     for traversals, least in ((None, 0.0), (6, 0.4)):
-        drawn = [distances.along(table, traversals=traversals, seed=seed)["size"] for seed in range(12)]
+        drawn = [
+            distances.factor_distances(table, traversals=traversals, seed=seed)["size"]
+            for seed in range(12)
+        ]
         assert not any(one.exact for one in drawn)
         errors = np.array([one.standard_errors()[0] for one in drawn])
         off = np.array([one.mean for one in drawn]) - every
@@ -176,28 +208,48 @@ def test_a_large_group_is_sampled_with_its_standard_error():
 def test_images_that_are_as_far_apart_within_a_value_as_between_are_not_called_ordered():
     noise = np.random.default_rng(0).integers(0, 256, (80, 6, 6)).astype(np.uint8)
     for n, values in ((80, 2), (80, 4), (20, 2), (12, 2)):
-        report = vd.diagnose(Table(noise[:n], np.arange(n) % values, ["nothing"]), radii=()).losses[0]
+        report = vd.diagnose(
+            LabelledImages(noise[:n], np.arange(n) % values, ["nothing"]), radii=()
+        ).losses[0]
         assert report.factors[0].verdict == "unordered"
         assert "follow no factor" in report.verdict
     light = np.repeat([0, 200], 40)[:, None, None] + noise // 8
-    assert vd.diagnose(Table(light.astype(np.uint8), np.repeat([0, 1], 40), ["light"]), radii=()).losses[0].factors[0].verdict == "ordered"
+    assert (
+        vd.diagnose(
+            LabelledImages(light.astype(np.uint8), np.repeat([0, 1], 40), ["light"]), radii=()
+        )
+        .losses[0]
+        .factors[0]
+        .verdict
+        == "ordered"
+    )
 
 
 @pytest.mark.parametrize("more", [False, True])
 def test_very_many_values_are_grouped_into_bins_and_compared_in_blocks(more):
     values = np.random.default_rng(0).permutation(3_000)
-    images = (values[:, None, None, None] / 3_000 > np.arange(64).reshape(1, 8, 8, 1) / 64).astype(np.uint8) * 255
+    images = (values[:, None, None, None] / 3_000 > np.arange(64).reshape(1, 8, 8, 1) / 64).astype(
+        np.uint8
+    ) * 255
     labels = np.c_[values, values % 2] if more else values
-    found = vd.diagnose(Table(images, labels), radii=())
+    found = vd.diagnose(LabelledImages(images, labels), radii=())
     factor = found.losses[0].factors[0]
-    assert (factor.distinct, factor.values, factor.matrix.shape) == (3_000, MOST_VALUES, (MOST_VALUES, MOST_VALUES))
+    assert (factor.distinct, factor.values, factor.matrix.shape) == (
+        3_000,
+        MOST_VALUES,
+        (MOST_VALUES, MOST_VALUES),
+    )
     # the distance is the difference of the values, to a 64th; its mean over all pairs is a third
     assert factor.verdict == "ordered"
     assert factor.importance == pytest.approx(1 / 3, abs=max(4 * factor.importance_error, 0.01))
     assert "3,000 in 256 bins" in str(found)
     if more:
         assert "has a value of its own" in found.losses[0].why_unpaired["factor_1"]
-    sampled = vd.diagnose(Table(images, labels), traversals=5, exact=False, radii=()).losses[0].factors[0]
+    sampled = (
+        vd.diagnose(LabelledImages(images, labels), traversals=5, exact=False, radii=())
+        .losses[0]
+        .factors[0]
+    )
     assert sampled.traversals in (4, 5)
 
 
@@ -212,14 +264,20 @@ def test_a_block_never_holds_more_than_its_share_and_each_image_is_in_one(images
 
 def test_all_groups_are_exact_also_when_just_as_many_are_asked_for(listed):
     _, table = listed
-    groups = distances.along(table)["x_R"].traversals
-    assert [distances.along(table, traversals=n)["x_R"].exact for n in (groups - 1, groups, groups + 1)] == [False, True, True]
+    groups = distances.factor_distances(table)["x_R"].traversals
+    assert [
+        distances.factor_distances(table, traversals=n)["x_R"].exact
+        for n in (groups - 1, groups, groups + 1)
+    ] == [False, True, True]
 
 
 def test_a_factor_that_is_named_twice_counts_once(listed):
     for data in listed:
         for traversals in (None, 5):
-            once, twice = (distances.along(data, factors=["x_R"] * n, traversals=traversals)["x_R"] for n in (1, 2))
+            once, twice = (
+                distances.factor_distances(data, factors=["x_R"] * n, traversals=traversals)["x_R"]
+                for n in (1, 2)
+            )
             assert (once.traversals, once.mean) == (twice.traversals, twice.mean)
             assert (once.counts == twice.counts).all()
 
@@ -233,23 +291,29 @@ def test_pairs_that_are_missing_are_left_out_of_a_matrix():
     found = distances.agreement(matrix)
     assert not found.adversarial
     assert found.rank == pytest.approx(spearmanr(matrix[known], gaps[known])[0])
-    assert (found.mean, found.linear) == pytest.approx((matrix[known].mean(), np.corrcoef(matrix[known], gaps[known])[0, 1]))
+    assert (found.mean, found.linear) == pytest.approx(
+        (matrix[known].mean(), np.corrcoef(matrix[known], gaps[known])[0, 1])
+    )
     few = distances.agreement(np.array([[0, 1, np.nan], [1, 0, 3], [np.nan, 3, 0]]))
     assert (few.mean, few.rank, few.adversarial) == (2.0, None, False)
     truth = np.where(gaps == 5, np.nan, gaps)
     assert np.isfinite(distances.agreement(gaps.astype(float), truth=truth).mean)
     with pytest.raises(ValueError, match="no pair of different observations has a known distance"):
         distances.agreement(np.full((3, 3), np.nan))
-    with pytest.raises(ValueError, match="distances must be finite, or NaN where a pair is missing"):
+    with pytest.raises(
+        ValueError, match="distances must be finite, or NaN where a pair is missing"
+    ):
         distances.agreement(np.array([[0, np.inf], [1, 0]]))
 
 
 def test_pooled_ranks_of_byte_images_are_those_of_their_levels():
-    """A contrast of 0.25 is 64 of 255, so that no distances of two contrasts tie: 0.48 pooled, as published."""
+    """A contrast of 0.25 is 64 of 255, so that no distances of two contrasts tie: 0.48 pooled, as
+    published.
+    """
     levels = [255, 128, 64]
     images = np.zeros((24, 16, 16), np.uint8)
     labels = np.array([(pos, level) for pos in range(1, 9) for level in levels])
     for image, (pos, level) in zip(images, labels, strict=True):
         image[:, :pos] = level
-    along = distances.along((images, labels, ["pos", "level"]), factors=["pos"])["pos"]
+    along = distances.factor_distances((images, labels, ["pos", "level"]), factors=["pos"])["pos"]
     assert (along.within.mean, along.agreement().rank) == pytest.approx((1, 0.48), abs=0.005)

@@ -1,4 +1,6 @@
-"""XYObject: layout, palette, the published constants, and that all choices of factors describe the same images."""
+"""XYObject: layout, palette, the published constants, and that all choices of factors describe the
+same images.
+"""
 
 import hashlib
 
@@ -14,7 +16,8 @@ HUES = np.array([(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1
 
 
 def test_images_are_those_of_the_authors_code_bit_for_bit():
-    # SHA-256 of the images of indices (7919 i + 13) mod N, i = 0 … 63, made with XYObjectData and XYObjectShadedData of disent 0.8.0
+    # SHA-256 of the images of indices (7919 i + 13) mod N, i = 0 … 63, made with XYObjectData and
+    # XYObjectShadedData of disent 0.8.0
     index = (torch.arange(64) * 7919 + 13) % 75_000
     for name in ("xyobject", "xyobject-shaded"):
         images = vd.load(name).images(index).numpy()
@@ -35,7 +38,10 @@ def test_squares_grow_about_their_centres_in_steps_of_two_pixels_and_never_reach
             lit = data.images(data.factors.to_index(torch.tensor([[x, y, scale, 23]])))[0].any(-1)
             assert lit.sum() == side**2
             rows, columns = lit.any(1).nonzero().flatten(), lit.any(0).nonzero().flatten()
-            assert (columns[0], columns[-1]) == (2 * x + (15 - side) // 2, 2 * x + (15 + side) // 2 - 1)
+            assert (columns[0], columns[-1]) == (
+                2 * x + (15 - side) // 2,
+                2 * x + (15 + side) // 2 - 1,
+            )
             assert (rows[0], rows[-1]) == (2 * y + (15 - side) // 2, 2 * y + (15 + side) // 2 - 1)
             assert max(rows[-1], columns[-1]) <= 62
 
@@ -55,7 +61,7 @@ def test_constants_of_the_whole_set_are_the_published_ones():
         std = ((x.square().sum(-1) - 4096 * mean.square()) / 4095).sqrt()
         totals += torch.stack([mean, std]).double().sum(1)
     mean, std = (totals / len(data)).numpy()
-    # of standardised images, so that these are errors in units of the std
+    # of normalized images, so that these are errors in units of the std
     assert np.abs(mean).max() * data.std[0] <= 1e-7
     assert np.abs(std - 1).max() * data.std[0] <= 1e-7
 
@@ -79,24 +85,33 @@ def test_every_choice_describes_the_same_images():
         assert torch.equal(chosen.images(index), relabelled.images(index))
 
 
-@pytest.mark.parametrize("standardise", [True, False])
-def test_observations_are_the_images_channels_first_in_either_layout(standardise):
+@pytest.mark.parametrize("normalize", [True, False])
+def test_observations_are_the_images_channels_first_in_either_layout(normalize):
     data = XYObject("hsv")
     index = data.factors.sample_index(64, generator=torch.Generator().manual_seed(1))
     x = data.images(index).numpy() / 255
-    expected = ((x - np.array(data.mean)) / np.array(data.std) if standardise else x).transpose(0, 3, 1, 2)
+    expected = ((x - np.array(data.mean)) / np.array(data.std) if normalize else x).transpose(
+        0, 3, 1, 2
+    )
     for channels_last in (False, True):
-        found = data.observations(index, standardise=standardise, channels_last=channels_last)
+        found = data.observations(index, normalize=normalize, channels_last=channels_last)
         assert found.dtype == torch.float32
-        assert found.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        assert found.is_contiguous(
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format
+        )
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
     assert data.images(index[:0]).shape == (0, 64, 64, 3)
 
 
 def test_options_that_do_not_exist_or_fit_are_one_clear_sentence():
-    with pytest.raises(ValueError, match="Unknown choice of colour factors 'rgb'; choose one of: one, shaded, hsv, channels"):
+    with pytest.raises(
+        ValueError,
+        match="Unknown choice of colour factors 'rgb'; choose one of: one, shaded, hsv, channels",
+    ):
         vd.load("xyobject", colour="rgb")
-    with pytest.raises(ValueError, match="Unknown option 'colour' of data set 'xyobject-shaded'; it takes none"):
+    with pytest.raises(
+        ValueError, match="Unknown option 'colour' of data set 'xyobject-shaded'; it takes none"
+    ):
         vd.load("xyobject-shaded", colour="one")
 
 

@@ -1,4 +1,6 @@
-"""XYSquares: where the squares lie, which factor moves which, and the exact normalisation constants."""
+"""XYSquares: where the squares lie, which factor moves which, and the exact normalisation
+constants.
+"""
 
 import hashlib
 import warnings
@@ -12,7 +14,8 @@ import vaedis as vd
 from vaedis.data import FactorData, XYSquares, resolve_device
 from vaedis.factors import FactorSpace
 
-# spacing: (first pixel of each of the 8 positions, margin at the far side); squares of 8 pixels in an image of 64
+# spacing: (first pixel of each of the 8 positions, margin at the far side); squares of 8 pixels in
+# an image of 64
 LAYOUT = {
     8: ((0, 8, 16, 24, 32, 40, 48, 56), 0),
     7: ((3, 10, 17, 24, 31, 38, 45, 52), 4),
@@ -26,7 +29,9 @@ LAYOUT = {
 
 
 def extent(picture: np.ndarray) -> tuple[int, int, int, int]:
-    """First row, rows, first column and columns of the foreground of (H, W), which must be a filled rectangle of 255 on 0."""
+    """First row, rows, first column and columns of the foreground of (H, W), which must be a filled
+    rectangle of 255 on 0.
+    """
     rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
     top, left = rows[0], columns[0]
     expected = np.zeros_like(picture)
@@ -76,7 +81,16 @@ def test_images_are_zeros_and_255s_of_height_width_channels():
 
 
 # spacing: positions, first pixel
-ALL_THAT_FIT = {8: (8, 0), 7: (9, 0), 6: (10, 1), 5: (12, 0), 4: (15, 0), 3: (19, 1), 2: (29, 0), 1: (57, 0)}
+ALL_THAT_FIT = {
+    8: (8, 0),
+    7: (9, 0),
+    6: (10, 1),
+    5: (12, 0),
+    4: (15, 0),
+    3: (19, 1),
+    2: (29, 0),
+    1: (57, 0),
+}
 
 
 @pytest.mark.parametrize("spacing", ALL_THAT_FIT)
@@ -95,7 +109,9 @@ def test_spacing_is_the_squares_side_unless_given(side, positions):
 
 
 def test_positions_that_do_not_fit_are_cut_with_a_warning():
-    with pytest.warns(UserWarning, match=r"Only 8 of the 9 positions asked for fit .* the grid is 8×8"):
+    with pytest.warns(
+        UserWarning, match=r"Only 8 of the 9 positions asked for fit .* the grid is 8×8"
+    ):
         data = XYSquares(grid_size=9)
     assert data.factors.sizes == (8,) * 6
     with warnings.catch_warnings():
@@ -103,7 +119,8 @@ def test_positions_that_do_not_fit_are_cut_with_a_warning():
         assert XYSquares(grid_size=3, grid_spacing=2).factors.sizes == (3,) * 6
 
 
-# SHA-256 of the images of indices (7919 i + 13) mod N, i = 0 … 63, made with XYSquaresData of disent 0.8.0
+# SHA-256 of the images of indices (7919 i + 13) mod N, i = 0 … 63, made with XYSquaresData of
+# disent 0.8.0
 DISENT = [
     ({"grid_spacing": 8}, "10d37206d29cf895"),
     ({"grid_spacing": 7}, "66b5fa2b7fa3f69b"),
@@ -115,7 +132,16 @@ DISENT = [
     ({"grid_spacing": 1}, "893ddb5d52f731f0"),
     ({"grid_spacing": 7, "grid_size": None}, "8e505f37f6d94af4"),
     ({"grid_spacing": 3, "rgb": False}, "178ceda2ebf8f30e"),
-    ({"grid_spacing": 4, "grid_size": None, "square_size": 5, "image_size": 33, "num_squares": 2}, "00d2ef30c16e5c89"),
+    (
+        {
+            "grid_spacing": 4,
+            "grid_size": None,
+            "square_size": 5,
+            "image_size": 33,
+            "num_squares": 2,
+        },
+        "00d2ef30c16e5c89",
+    ),
     ({"grid_size": 4, "num_squares": 1, "rgb": False}, "bce9e65419bcee10"),
 ]
 
@@ -155,7 +181,9 @@ def test_constants_of_grey_images_are_the_published_ones():
     num_squares=st.integers(1, 3),
     rgb=st.booleans(),
 )
-def test_any_options_give_the_layout_and_the_constants_of_their_definition(side, spacing, extra, grid_size, num_squares, rgb):
+def test_any_options_give_the_layout_and_the_constants_of_their_definition(
+    side, spacing, extra, grid_size, num_squares, rgb
+):
     # an image of one pixel has no spread
     image_size = max(2, side + (grid_size - 1) * spacing + extra)
     data = XYSquares(spacing, side, image_size, grid_size, num_squares, rgb)
@@ -178,17 +206,19 @@ def test_any_options_give_the_layout_and_the_constants_of_their_definition(side,
     assert data.std == pytest.approx(np.where(std > 0, std, 1), abs=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"grid_spacing": 3}, {"num_squares": 2}, {"rgb": False, "grid_spacing": 5}])
-@pytest.mark.parametrize("standardise", [True, False])
-def test_observations_are_the_images_channels_first_in_either_layout(options, standardise):
+@pytest.mark.parametrize(
+    "options", [{}, {"grid_spacing": 3}, {"num_squares": 2}, {"rgb": False, "grid_spacing": 5}]
+)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_observations_are_the_images_channels_first_in_either_layout(options, normalize):
     data = XYSquares(**options)
     index = data.factors.sample_index(32, generator=torch.Generator().manual_seed(1))
     x = data.images(index).numpy() / 255
-    if standardise:
+    if normalize:
         x = (x - np.array(data.mean)) / np.array(data.std)
     expected = x.transpose(0, 3, 1, 2)
     for channels_last in (False, True):
-        found = data.observations(index, standardise=standardise, channels_last=channels_last)
+        found = data.observations(index, normalize=normalize, channels_last=channels_last)
         assert found.dtype == torch.float32
         layout = torch.channels_last if channels_last else torch.contiguous_format
         assert found.is_contiguous(memory_format=layout)
@@ -202,10 +232,10 @@ def test_standardised_background_and_foreground_have_the_published_levels():
 
 
 def test_standardising_and_back_is_the_identity(small):
-    x = small.observations(torch.arange(len(small)), standardise=False)
+    x = small.observations(torch.arange(len(small)), normalize=False)
     standard = small.observations(torch.arange(len(small)))
-    torch.testing.assert_close(small.standardise(x), standard, rtol=0, atol=1e-6)
-    torch.testing.assert_close(small.unstandardise(standard), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(small.normalize(x), standard, rtol=0, atol=1e-6)
+    torch.testing.assert_close(small.denormalize(standard), x, rtol=0, atol=1e-6)
 
 
 def test_an_image_does_not_depend_on_what_it_is_asked_for_with():
@@ -217,9 +247,23 @@ def test_an_image_does_not_depend_on_what_it_is_asked_for_with():
 
 
 def test_small_integers_of_numpy_do_not_overflow():
-    sizes = {"grid_spacing": 16, "square_size": 16, "image_size": 64, "grid_size": 3, "num_squares": 2}
-    data, small = XYSquares(**sizes), XYSquares(**{name: np.uint8(size) for name, size in sizes.items()})
-    assert (small.factors, small.shape, small.mean, small.std) == (data.factors, data.shape, data.mean, data.std)
+    sizes = {
+        "grid_spacing": 16,
+        "square_size": 16,
+        "image_size": 64,
+        "grid_size": 3,
+        "num_squares": 2,
+    }
+    data, small = (
+        XYSquares(**sizes),
+        XYSquares(**{name: np.uint8(size) for name, size in sizes.items()}),
+    )
+    assert (small.factors, small.shape, small.mean, small.std) == (
+        data.factors,
+        data.shape,
+        data.mean,
+        data.std,
+    )
     index = torch.arange(0, 81, 7)
     assert torch.equal(small.images(index), data.images(index))
 
@@ -231,10 +275,18 @@ def test_a_summary_names_what_there_is():
 
 
 def test_factors_of_other_channels_are_left_out_of_exact_averages(small):
-    # a square's other coordinate has 3 values; the other square does not matter to a mean over channels
+    # a square's other coordinate has 3 values; the other square does not matter to a mean over
+    # channels
     assert len(small.exact_bases("x_R")) == 3
     assert len(small.exact_bases("x_R", channelwise=False)) == 27
-    assert len(XYSquares(image_size=10, square_size=4, grid_size=2, num_squares=2, rgb=False).exact_bases("x_R")) == 8
+    assert (
+        len(
+            XYSquares(
+                image_size=10, square_size=4, grid_size=2, num_squares=2, rgb=False
+            ).exact_bases("x_R")
+        )
+        == 8
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,7 +300,10 @@ def test_factors_of_other_channels_are_left_out_of_exact_averages(small):
         ({"grid_size": 0}, "grid_size must be a whole number of at least 1, not 0"),
         ({"num_squares": 0}, "num_squares must be a whole number of at least 1, not 0"),
         ({"num_squares": 4}, "num_squares must be 1, 2 or 3, not 4"),
-        ({"spacing": 3}, "Unknown option 'spacing' of data set 'xysquares'; it takes: grid_spacing, square_size"),
+        (
+            {"spacing": 3},
+            "Unknown option 'spacing' of data set 'xysquares'; it takes: grid_spacing, square_size",
+        ),
     ],
 )
 def test_options_that_do_not_exist_or_fit_are_one_clear_sentence(options, says):
@@ -266,19 +321,29 @@ def test_an_unknown_data_set_lists_those_that_exist():
 def test_an_index_out_of_range_says_how_many_there_are(index):
     data = XYSquares()
     for call in (data.images, data.observations):
-        with pytest.raises(ValueError, match=f"index {index} is out of range; there are 262144 observations"):
+        with pytest.raises(
+            ValueError, match=f"index {index} is out of range; there are 262144 observations"
+        ):
             call(torch.tensor([0, index]))
 
 
 def test_an_unknown_device_lists_what_there_is():
-    with pytest.raises(ValueError, match="Unknown device 'gpu'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"):
+    with pytest.raises(
+        ValueError, match="Unknown device 'gpu'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"
+    ):
         vd.load("xysquares", device="gpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_that_is_absent_is_one_clear_sentence():
-    for call in (lambda: vd.load("xysquares", device="cuda"), lambda: vd.fit(vd.RunSpec(steps=1), device="cuda:1")):
-        with pytest.raises(RuntimeError, match="was asked for, but torch sees 0 CUDA devices; use device='auto' or 'cpu'"):
+    for call in (
+        lambda: vd.load("xysquares", device="cuda"),
+        lambda: vd.fit(vd.RunSpec(steps=1), device="cuda:1"),
+    ):
+        with pytest.raises(
+            RuntimeError,
+            match="was asked for, but torch sees 0 CUDA devices; use device='auto' or 'cpu'",
+        ):
             call()
     assert resolve_device("auto") == torch.device("cpu")
 
@@ -287,7 +352,9 @@ def test_a_class_of_ones_own_must_say_how_its_images_are_made():
     class Empty(FactorData):
         factors, shape = FactorSpace("a", (2,)), (4, 4, 1)
 
-    with pytest.raises(TypeError, match=r"Empty does not say how to make its images: implement _images\(index\)"):
+    with pytest.raises(
+        TypeError, match=r"Empty does not say how to make its images: implement _images\(index\)"
+    ):
         Empty().images(torch.tensor([0]))
 
 

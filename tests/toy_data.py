@@ -1,4 +1,6 @@
-"""A data set of 256 images in one file, to be downloaded from a server in this process that can be told to misbehave."""
+"""A data set of 256 images in one file, to be downloaded from a server in this process that can be
+told to misbehave.
+"""
 
 import contextlib
 import hashlib
@@ -9,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaedis.data import _benchmarks, _formats, _prepare, download
-from vaedis.data._benchmarks import Benchmark, Original
+from vaedis.data.originals import catalog, fetch, prepare, readers
+from vaedis.data.originals.catalog import Benchmark, Original
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 1), dtype=np.uint8)
 CONTENT = IMAGES.tobytes()
@@ -19,16 +21,22 @@ FILE = "toy.bin"
 SLOW = ("stalled", "silent", "dripping", "dripping_header", "continuing")
 
 
-def original(*urls: str, size: int | None = len(CONTENT), digest: str = f"sha256:{SHA256}", file: str = FILE) -> Original:
+def original(
+    *urls: str, size: int | None = len(CONTENT), digest: str = f"sha256:{SHA256}", file: str = FILE
+) -> Original:
     return Original(file, digest, size, urls)
 
 
 def benchmark(*urls: str) -> Benchmark:
-    return Benchmark("toy", {"row": 16, "column": 16}, (32, 32, 1), (0.25,), (0.5,), ((original(*urls),),))
+    return Benchmark(
+        "toy", {"row": 16, "column": 16}, (32, 32, 1), (0.25,), (0.5,), ((original(*urls),),)
+    )
 
 
 def read(path: Path, *, block: int = 64, wait_for: Path | None = None):
-    """Read the toy's file as the readers of `vaedis.data._formats` do; after the first block, wait for a file to appear."""
+    """Read the toy's file as the readers of `vaedis.data.originals.readers` do; after the first
+    block, wait for a file to appear.
+    """
     images = np.frombuffer(Path(path).read_bytes(), np.uint8).reshape(IMAGES.shape)
     for start in range(0, len(images), block):
         while start and wait_for is not None and not wait_for.exists():
@@ -38,16 +46,18 @@ def read(path: Path, *, block: int = 64, wait_for: Path | None = None):
 
 @contextlib.contextmanager
 def serving(monkeypatch):
-    """Start a server, allow the network, and wait for no server that is slow on purpose; for the others as long as it takes."""
-    attempt = download._attempt
+    """Start a server, allow the network, and wait for no server that is slow on purpose; for the
+    others as long as it takes.
+    """
+    attempt = fetch._attempt
 
     def known(url, *args):
         slow = any(f"/{how}/" in url for how in SLOW)
-        monkeypatch.setattr(download, "WINDOW_SECONDS", 0.3 if slow else 600)
+        monkeypatch.setattr(fetch, "WINDOW_SECONDS", 0.3 if slow else 600)
         attempt(url, *args)
 
-    monkeypatch.setattr(download, "_attempt", known)
-    monkeypatch.setattr(download, "PAUSES", (0, 0))
+    monkeypatch.setattr(fetch, "_attempt", known)
+    monkeypatch.setattr(fetch, "PAUSES", (0, 0))
     monkeypatch.setenv("VAEDIS_OFFLINE", "0")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
@@ -58,15 +68,18 @@ def serving(monkeypatch):
 
 
 def install(monkeypatch, folder: Path, *urls: str, **options):
-    """Make the toy known as a data set like the four, with an empty cache; `options` are those of `read`."""
+    """Make the toy known as a data set like the four, with an empty cache; `options` are those of
+    `read`.
+    """
     monkeypatch.setenv("VAEDIS_DATA", str(folder))
-    monkeypatch.setitem(_benchmarks.BENCHMARKS, "toy", benchmark(*urls))
-    monkeypatch.setitem(_prepare.STORED_ORIGINS, "toy", ("original",))
-    monkeypatch.setitem(_formats.READERS, "toy", lambda path: read(path, **options))
+    monkeypatch.setitem(catalog.BENCHMARKS, "toy", benchmark(*urls))
+    monkeypatch.setitem(prepare.STORED_ORIGINS, "toy", ("original",))
+    monkeypatch.setitem(readers.READERS, "toy", lambda path: read(path, **options))
 
 
 class Server:
-    """Answers GET requests for any file, as its path says: what comes before the file's name names a method.
+    """Answers GET requests for any file, as its path says: what comes before the file's name names a
+    method.
 
     Attributes
     ----------
@@ -105,7 +118,15 @@ class Server:
         self.http.shutdown()
         self.http.server_close()
 
-    def send(self, request, body: bytes, *, status: int = 200, promised: int | None = None, **headers: str):
+    def send(
+        self,
+        request,
+        body: bytes,
+        *,
+        status: int = 200,
+        promised: int | None = None,
+        **headers: str,
+    ):
         request.send_response(status)
         request.send_header("Content-Length", str(len(body) if promised is None else promised))
         for name, value in headers.items():
@@ -193,7 +214,9 @@ class Server:
         self.send(request, CONTENT[1000:], status=206)
 
     def escaping(self, request):
-        request.wfile.write(b"HTTP/1.1 404 \x1b]0;title\x07\x1b[31mred\r\nContent-Length: 0\r\n\r\n")
+        request.wfile.write(
+            b"HTTP/1.1 404 \x1b]0;title\x07\x1b[31mred\r\nContent-Length: 0\r\n\r\n"
+        )
 
     def redirected(self, request):
         """Sends to the good one, with a body that does not end."""

@@ -1,9 +1,10 @@
-"""Draw the table that the rendered 3D Shapes are made of, by ray casting, and write it into the package.
+"""Draw the table that the rendered 3D Shapes are made of, by ray casting, and write it into the
+package.
 
     python tools/draw_shapes3d.py
 
-It takes a minute. Rounding differs from processor to processor, so that a few pixels may come out one level darker or
-brighter; the committed table is the one that all stored results were made with.
+It takes a minute. Rounding differs from processor to processor, so that a few pixels may come out
+one level darker or brighter; the committed table is the one that all stored results were made with.
 """
 
 from __future__ import annotations
@@ -15,26 +16,36 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaedis.data import _raycast as rc
 from vaedis.data.shapes3d import SHAPES, SIZE, SURFACES, TONES
+from vaedis.data.standins import raycast
 
 ASSET = Path(__file__).resolve().parents[1] / "vaedis" / "data" / "assets" / "shapes3d.xz"
 SCALES = torch.linspace(0.75, 1.25, 8)
 YAWS = torch.linspace(-30, 30, 15) * (math.pi / 180)
 
-# All lengths are in units of half the room's width. They and the lights were fitted to 25 original images by least squares over all pixels.
-# Those images come from a grid whose lines cross their first and last columns and their 63rd row: they begin at the originals' second row,
-# and the horizon, row 31.17 of theirs, is 32.17 here. Table A1 bears that out: it puts the wall before the floor.
+# All lengths are in units of half the room's width. They and the lights were fitted to 25 original
+# images by least squares over all pixels. Those images come from a grid whose lines cross their
+# first and last columns and their 63rd row: they begin at the originals' second row, and the
+# horizon, row 31.17 of theirs, is 32.17 here. Table A1 bears that out: it puts the wall before the
+# floor.
 _DISTANCE, _FOCAL, _HORIZON = 0.7357, 69.70, 32.172
 _WALL_TOP, _FLOOR = 0.3601, -0.2131
-# objects are lowered by as much as their outlines in the originals lie below the floor that meets the walls
+# objects are lowered by as much as their outlines in the originals lie below the floor that meets
+# the walls
 _SINK = 0.0071
-# at scale 1: half the cube's side, the ball's radius, the cylinder's radius and half height, and those of the capsule's middle
+# at scale 1: half the cube's side, the ball's radius, the cylinder's radius and half height, and
+# those of the capsule's middle
 _HALF_SIDE, _BALL, _CYLINDER, _CAPSULE = 0.1036, 0.1246, (0.1107, 0.1108), (0.0939, 0.0965)
-# a light that moves with the camera and throws no shadow, and a spotlight overhead whose highlight is all over the sides it reaches
+# a light that moves with the camera and throws no shadow, and a spotlight overhead whose highlight
+# is all over the sides it reaches
 _AMBIENT, _HEADLIGHT = 0.341, 0.6025
-_LAMP = rc.Light(
-    torch.tensor([-0.454, 0.188, 2.050]), diffuse=0.984, specular=0.151, shininess=0.0, aim=torch.tensor([0.012, -0.020, -1.0]), focus=11.43
+_LAMP = raycast.Light(
+    torch.tensor([-0.454, 0.188, 2.050]),
+    diffuse=0.984,
+    specular=0.151,
+    shininess=0.0,
+    aim=torch.tensor([0.012, -0.020, -1.0]),
+    focus=11.43,
 )
 
 _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
@@ -42,20 +53,34 @@ _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
 
 def draw_table(device: str | torch.device = "cpu") -> Tensor:
     """Return every geometry: uint8 of shape (21 * 480, H * W), as `vaedis.data.shapes3d` reads it."""
-    rows = torch.zeros(len(SCALES), len(SHAPES), len(YAWS), SURFACES * len(TONES) + 3, SIZE * SIZE, dtype=torch.uint8, device=device)
+    rows = torch.zeros(
+        len(SCALES),
+        len(SHAPES),
+        len(YAWS),
+        SURFACES * len(TONES) + 3,
+        SIZE * SIZE,
+        dtype=torch.uint8,
+        device=device,
+    )
     sky = torch.tensor(_SKY, device=device)[:, None].repeat(1, SIZE * SIZE)
     sky[:, :SIZE] = torch.tensor(_SKY_FIRST_ROW, device=device)[:, None]
     for k, shape in enumerate(SHAPES):
-        maps = geometry(shape, SCALES.repeat_interleave(len(YAWS)), YAWS.repeat(len(SCALES)), device=device)
+        maps = geometry(
+            shape, SCALES.repeat_interleave(len(YAWS)), YAWS.repeat(len(SCALES)), device=device
+        )
         # rounded by shares that add up to a half, so that no sum exceeds 255
         levels = 255 * maps.tones + 0.5 * maps.coverage[:, :, None]
         uncovered = (1 - maps.coverage.sum(1)).clamp(min=0).flatten(1)[:, None]
         levels = torch.cat([levels.flatten(1, 2).flatten(2), uncovered * sky + 0.5 * uncovered], 1)
-        rows[:, k] = levels.floor().clamp(0, 255).to(torch.uint8).unflatten(0, (len(SCALES), len(YAWS)))
+        rows[:, k] = (
+            levels.floor().clamp(0, 255).to(torch.uint8).unflatten(0, (len(SCALES), len(YAWS)))
+        )
     return rows.flatten(0, 2).transpose(0, 1).flatten(0, 1)
 
 
-def geometry(shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4, device: str | torch.device = "cpu") -> rc.Maps:
+def geometry(
+    shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4, device: str | torch.device = "cpu"
+) -> raycast.Maps:
     """Cast rooms with an object.
 
     Parameters
@@ -74,13 +99,23 @@ def geometry(shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4, device
     """
     scale, yaw = scale.to(device), yaw.to(device)
     nothing, here = torch.zeros_like(yaw), torch.eye(4)
-    floor = rc.polyhedron(0, here, [[0, 0, 1, _FLOOR]], shadow=False, gloss=0.0)
+    floor = raycast.polyhedron(0, here, [[0, 0, 1, _FLOOR]], shadow=False, gloss=0.0)
     inward = ([0, -1, 0], [1, 0, 0], [-1, 0, 0])
-    walls = [rc.polyhedron(1, here, [[*normal, -1], [0, 0, 1, _WALL_TOP]], shadow=False, gloss=0.0) for normal in inward]
+    walls = [
+        raycast.polyhedron(1, here, [[*normal, -1], [0, 0, 1, _WALL_TOP]], shadow=False, gloss=0.0)
+        for normal in inward
+    ]
     behind = torch.stack([yaw.sin(), -yaw.cos(), nothing], -1)
-    camera = rc.Camera(_DISTANCE * behind, torch.zeros(3, device=device), _FOCAL, SIZE, SIZE, centre=(_HORIZON, SIZE / 2))
-    headlight = rc.Light(behind, far=True, diffuse=_HEADLIGHT, shadow=False)
-    return rc.cast(
+    camera = raycast.Camera(
+        _DISTANCE * behind,
+        torch.zeros(3, device=device),
+        _FOCAL,
+        SIZE,
+        SIZE,
+        centre=(_HORIZON, SIZE / 2),
+    )
+    headlight = raycast.Light(behind, far=True, diffuse=_HEADLIGHT, shadow=False)
+    return raycast.cast(
         [floor, *walls, *_object(shape, scale)],
         camera,
         [headlight, _LAMP],
@@ -91,18 +126,26 @@ def geometry(shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4, device
     )
 
 
-def _object(shape: str, scale: Tensor) -> list[rc.Solid]:
+def _object(shape: str, scale: Tensor) -> list[raycast.Solid]:
     """The object on the floor, in the middle of the room."""
 
     def standing(half_height: Tensor) -> Tensor:
-        return torch.stack([torch.zeros_like(scale), torch.zeros_like(scale), _FLOOR - _SINK + half_height], -1)
+        return torch.stack(
+            [torch.zeros_like(scale), torch.zeros_like(scale), _FLOOR - _SINK + half_height], -1
+        )
 
     if shape == "capsule":
         radius, half_length = (scale * size for size in _CAPSULE)
-        return rc.capsule(2, standing(radius + half_length), radius, half_length)
-    half = {"cube": (_HALF_SIDE,) * 3, "sphere": (_BALL,) * 3, "cylinder": (_CYLINDER[0], _CYLINDER[0], _CYLINDER[1])}[shape]
-    make = {"cube": rc.box, "sphere": rc.ellipsoid, "cylinder": rc.cylinder}[shape]
-    return [make(2, rc.place(standing(scale * half[2]), scale[:, None] * scale.new_tensor(half)))]
+        return raycast.capsule(2, standing(radius + half_length), radius, half_length)
+    half = {
+        "cube": (_HALF_SIDE,) * 3,
+        "sphere": (_BALL,) * 3,
+        "cylinder": (_CYLINDER[0], _CYLINDER[0], _CYLINDER[1]),
+    }[shape]
+    make = {"cube": raycast.box, "sphere": raycast.ellipsoid, "cylinder": raycast.cylinder}[shape]
+    return [
+        make(2, raycast.place(standing(scale * half[2]), scale[:, None] * scale.new_tensor(half)))
+    ]
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
     python tools/lock.py [--only torch]
 
-Pip itself is asked which file it would install here for each pin, by a dry run. A run adds its hashes to those that the file has for
-the same versions, so that it can be made on several machines, one after another, and with several sources of one package.
+Pip itself is asked which file it would install here for each pin, by a dry run. A run adds its
+hashes to those that the file has for the same versions, so that it can be made on several machines,
+one after another, and with several sources of one package.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ Hashes = dict[str, set[str]]
 
 def read_pins() -> list[str]:
     """Return the lines of constraints.txt that are pins."""
-    return [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    return [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
 
 
 def read_lock() -> tuple[list[str], Hashes]:
@@ -40,8 +45,14 @@ def read_lock() -> tuple[list[str], Hashes]:
         return [], {}
     text = LOCK.read_text()
     machines = re.search(r"was made for: (.*)\.\n", text)[1].split("; ")
-    lines = [line.split() for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
-    return machines, {pin: {word.removeprefix("--hash=sha256:") for word in hashes} for pin, *hashes in lines}
+    lines = [
+        line.split()
+        for line in text.replace("\\\n", " ").splitlines()
+        if line and not line.startswith("#")
+    ]
+    return machines, {
+        pin: {word.removeprefix("--hash=sha256:") for word in hashes} for pin, *hashes in lines
+    }
 
 
 def ask_pip(pins: list[str]) -> Hashes:
@@ -49,10 +60,24 @@ def ask_pip(pins: list[str]) -> Hashes:
     with tempfile.TemporaryDirectory() as folder:
         report, requirements = Path(folder, "report.json"), Path(folder, "requirements.txt")
         requirements.write_text("\n".join(pins))
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--ignore-installed"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--no-deps",
+            "--ignore-installed",
+        ]
         subprocess.run([*command, "--report", str(report), "-r", str(requirements)], check=True)
         entries = json.loads(report.read_text())["install"]
-    by_name = {canonical(entry["metadata"]["name"]): entry["download_info"]["archive_info"]["hashes"]["sha256"] for entry in entries}
+    by_name = {
+        canonical(entry["metadata"]["name"]): entry["download_info"]["archive_info"]["hashes"][
+            "sha256"
+        ]
+        for entry in entries
+    }
     return {pin: {by_name[canonical(pin.split("==")[0])]} for pin in pins}
 
 
@@ -72,7 +97,9 @@ def write_lock(machines: list[str], hashes: Hashes) -> None:
 
 def main() -> None:
     """Add the hashes for one machine."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", help="this package alone, the others as they are")
     args = parser.parse_args()
     pins = [pin for pin in read_pins() if args.only in (None, pin.split("==")[0])]

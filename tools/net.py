@@ -3,9 +3,10 @@
     python tools/net.py           say what differs; exit status 1 if anything does
     python tools/net.py --write   write the tables anew
 
-Figures are made as the chapters make them, in the smoke profile. Those of networks that a chapter trains itself differ from machine to
-machine; compare them on one machine, before and after a change. ``--only claims`` leaves the figures out, and ``--only NAME``
-takes the figures of one chapter.
+Figures are made as the chapters make them, in the smoke profile. Those of networks that a chapter
+trains itself differ from machine to machine; compare them on one machine, before and after a
+change. ``--only claims`` leaves the figures out, and ``--only NAME`` takes the figures of one
+chapter.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ NET = ROOT / "tests" / "net"
 
 
 def claims_table() -> str:
-    """Return all claims as CSV: where they are made, what they say, the published number, ours, and the verdict."""
-    from vaedis import claims
+    """Return all claims as CSV: where they are made, what they say, the published number, ours, and
+    the verdict.
+    """
+    from vaedis_companion import claims
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["where", "statement", "published", "ours", "verdict"])
-    rows.writerows([c.where, c.statement, c.published, c.ours, c.verdict] for c in claims.all_claims())
+    rows.writerows(
+        [c.where, c.statement, c.published, c.ours, c.verdict] for c in claims.all_claims()
+    )
     return text.getvalue()
 
 
@@ -41,7 +46,7 @@ def figures_of(chapter: Path) -> list[str]:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    from vaedis._figure_data import figure_data
+    from vaedis_companion.figures.data import figure_data
 
     notebook = jupytext.reads(chapter.read_text(encoding="utf-8"), fmt="md:myst")
     names = {"display": lambda *args, **options: None, "__name__": "__main__"}
@@ -57,14 +62,18 @@ def figures_of(chapter: Path) -> list[str]:
 
 
 def figures_table(only: str | None) -> str:
-    """Return the digests of all figures as CSV: chapter, number of the figure within it, SHA-256 of its numbers."""
+    """Return the digests of all figures as CSV: chapter, number of the figure within it, SHA-256 of
+    its numbers.
+    """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["chapter", "figure", "sha256"])
     for chapter in sorted((ROOT / "book").glob("*.md")):
         if "kernelspec:" in chapter.read_text(encoding="utf-8") and only in (None, chapter.stem):
             print(chapter.stem, file=sys.stderr, flush=True)
-            rows.writerows([chapter.stem, k, digest] for k, digest in enumerate(figures_of(chapter), 1))
+            rows.writerows(
+                [chapter.stem, k, digest] for k, digest in enumerate(figures_of(chapter), 1)
+            )
     return text.getvalue()
 
 
@@ -75,12 +84,18 @@ def differences(name: str, new: str, only: str | None = None) -> list[str]:
         old = [line for line in old if line.startswith(f"{only},")]
     new_lines = new.splitlines()
     gone = [f"- {name}: {line}" for line in old if line not in new_lines]
-    added = [f"+ {name}: {line}" for line in new_lines if line not in old and not line.startswith("chapter,")]
+    added = [
+        f"+ {name}: {line}"
+        for line in new_lines
+        if line not in old and not line.startswith("chapter,")
+    ]
     return gone + added
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--write", action="store_true", help="write the tables anew")
     parser.add_argument("--only", metavar="NAME", help="claims, or the figures of this chapter")
     args = parser.parse_args()

@@ -1,58 +1,87 @@
-"""vaedis: perceived distances, the VAEs that follow them, and the scores that judge those; a paper's companion.
+"""vaedis: perceived distances, the VAEs that follow them, and the scores that judge those.
 
-``import vaedis as vd`` needs torch and numpy only. Everything heavier is imported where it is used.
+``import vaedis as vd`` loads neither torch nor numpy: each name is imported when it is first used.
 """
 
-from vaedis import (
-    _interrupt,  # noqa: F401  (before torch, which takes seconds to load)
-    claims,
-    distances,
-    experiments,
-    factors,
-    frameworks,
-    learning,
-    losses,
-    metrics,
-    model,
-    results,
-    scoring,
-    sweep,
-)
-from vaedis.data import FactorData, Relabelled, Table, load, read_table
-from vaedis.diagnose import Diagnosis, diagnose
-from vaedis.experiments import PROFILES, Profile, RunSpec, profile
-from vaedis.factors import FactorSpace
-from vaedis.train import Run, TrainingFailed, TrainingStopped, fit
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+# first of all: it ends the command with one line if it is interrupted while libraries load
+from vaedis._support import interrupt as _interrupt  # noqa: F401
+
+if TYPE_CHECKING:
+    from vaedis import data, diagnosis, distances, factors, losses, metrics, plots, training
+    from vaedis.data import FactorData, LabelledImages, Relabelled, load, read_images
+    from vaedis.diagnosis.diagnose import diagnose
+    from vaedis.diagnosis.report import Diagnosis
+    from vaedis.factors import FactorSpace
+    from vaedis.spec import RunSpec
+    from vaedis.training.fit import Run, TrainingFailed, TrainingStopped, fit
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "PROFILES",
     "Diagnosis",
     "FactorData",
     "FactorSpace",
-    "Profile",
+    "LabelledImages",
     "Relabelled",
     "Run",
     "RunSpec",
-    "Table",
     "TrainingFailed",
     "TrainingStopped",
-    "claims",
+    "data",
     "diagnose",
+    "diagnosis",
     "distances",
-    "experiments",
     "factors",
     "fit",
-    "frameworks",
-    "learning",
     "load",
     "losses",
     "metrics",
-    "model",
-    "profile",
-    "read_table",
-    "results",
-    "scoring",
-    "sweep",
+    "plots",
+    "read_images",
+    "training",
 ]
+
+_MODULES = ("data", "diagnosis", "distances", "factors", "losses", "metrics", "plots", "training")
+_HOMES = {
+    "Diagnosis": "vaedis.diagnosis.report",
+    "FactorData": "vaedis.data",
+    "FactorSpace": "vaedis.factors",
+    "LabelledImages": "vaedis.data",
+    "Relabelled": "vaedis.data",
+    "Run": "vaedis.training.fit",
+    "RunSpec": "vaedis.spec",
+    "TrainingFailed": "vaedis.training.fit",
+    "TrainingStopped": "vaedis.training.fit",
+    "diagnose": "vaedis.diagnosis.diagnose",
+    "fit": "vaedis.training.fit",
+    "load": "vaedis.data",
+    "read_images": "vaedis.data",
+}
+# names that changed; the old ones work for now
+_RENAMED = {"Table": "LabelledImages", "read_images": "read_images"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"vaedis.{name}")
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(
+            f"vaedis.{name} is called vaedis.{new} now.", DeprecationWarning, stacklevel=2
+        )
+        return __getattr__(new)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vaedis' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

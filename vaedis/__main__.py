@@ -1,4 +1,4 @@
-"""``python -m vaedis`` is the command ``vaedis``."""
+"""``python -m vaedis`` has the commands of the library."""
 
 import sys
 

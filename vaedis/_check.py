@@ -40,15 +40,23 @@ def options(kind: str, name: str, given: Mapping[str, Any], known: Iterable[str]
 
 
 def count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`; otherwise raise a ValueError."""
+    """Return `value` as an int if it is a whole number of at least `least`; otherwise raise a
+    ValueError.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
 
 
 def non_negative(name: str, value: Any) -> float:
-    """Return `value` as a float if it is a finite number of at least 0; otherwise raise a ValueError."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < float("inf"):
+    """Return `value` as a float if it is a finite number of at least 0; otherwise raise a
+    ValueError.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not 0 <= float(value) < float("inf")
+    ):
         raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}.")
     return float(value)
 

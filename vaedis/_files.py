@@ -57,12 +57,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """Return what a plain file holds, nothing if there is none; pipes and devices, which may never end, are not opened.
+    """Return what a plain file holds, nothing if there is none; pipes and devices, which may never
+    end, are not opened.
 
     Raises
     ------
     OSError
-        If it is no plain file, takes more than `most` bytes, or cannot be read; the message names it.
+        If it is no plain file, takes more than `most` bytes, or cannot be read; the message names
+        it.
     """
     if not os.path.lexists(path):
         return b""
@@ -77,14 +79,18 @@ def read_plain(path: Path, most: int) -> bytes:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder in one that exists, unless it is there, open to whom that one is: a store may belong to two users."""
+    """Make a folder in one that exists, unless it is there, open to whom that one is: a store may
+    belong to two users.
+    """
     with contextlib.suppress(FileExistsError):
         path.mkdir()
         path.chmod(stat.S_IMODE(path.parent.stat().st_mode))
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of an .npz file: compressed as far as zlib goes, and the same for the same arrays, whatever the clock says."""
+    """Return the bytes of an .npz file: compressed as far as zlib goes, and the same for the same
+    arrays, whatever the clock says.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
@@ -111,27 +117,38 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             # other methods unpack without a bound
-            if any(m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members):
+            if any(
+                m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members
+            ):
                 raise ValueError("its compression is none that numpy writes")
             if sum(m.file_size for m in members) > _LARGEST_NPZ:
                 raise ValueError(f"its arrays take more than {_LARGEST_NPZ // 1024**2} MB")
             arrays = {}
             for member in members:
                 with archive.open(member) as file:
-                    arrays[member.filename.removesuffix(".npy")] = _read_array(file, member.file_size)
+                    arrays[member.filename.removesuffix(".npy")] = _read_array(
+                        file, member.file_size
+                    )
             return arrays
     except OSError:
         raise
     except Exception as problem:  # damaged bytes raise a dozen kinds, from BadZipFile to TokenError
-        raise ValueError(f"{path} cannot be read ({str(problem).strip() or type(problem).__name__})") from None
+        raise ValueError(
+            f"{path} cannot be read ({str(problem).strip() or type(problem).__name__})"
+        ) from None
 
 
 def _read_array(file: IO[bytes], size: int) -> np.ndarray:
-    """Return an array in numpy's own format, if it takes as many bytes as its header says; numpy makes room before it reads them."""
+    """Return an array in numpy's own format, if it takes as many bytes as its header says; numpy
+    makes room before it reads them.
+    """
     content = file.read(size + 1)
     header = io.BytesIO(content)
     version = np.lib.format.read_magic(header)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
     shape, _, dtype = read_header(header)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not loaded")
@@ -159,7 +176,10 @@ def locked(folder: Path) -> Iterator[None]:
         start = time.monotonic()
         while not _take(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if time.monotonic() - start > _QUIET_SECONDS:
-                print(f"vaedis: waiting until another process has written to {folder}", file=sys.stderr)
+                print(
+                    f"vaedis: waiting until another process has written to {folder}",
+                    file=sys.stderr,
+                )
                 _take(handle, fcntl.LOCK_EX)
                 break
             time.sleep(_POLL_SECONDS)
@@ -179,7 +199,9 @@ def _take(handle: int, how: int) -> bool:
 
 
 def _open_lock(path: Path) -> int:
-    """Open a lock without following a link, changing what it holds, or needing to write to it: its owner may be another user."""
+    """Open a lock without following a link, changing what it holds, or needing to write to it: its
+    owner may be another user.
+    """
     flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         try:
@@ -197,4 +219,6 @@ def _open_lock(path: Path) -> int:
 
 
 def _no_lock(path: Path) -> ValueError:
-    return ValueError(f"{path} keeps two processes from writing at once and must be a plain file, not a link or a folder; delete it.")
+    return ValueError(
+        f"{path} keeps two processes from writing at once and must be a plain file, not a link or a folder; delete it."
+    )

@@ -1,47 +1,50 @@
-"""The command ``vaedis``: build the book, prepare data sets, run sweeps, diagnose data, and show what is stored."""
+"""The commands of the library: ``diagnose`` and ``data``. Whatever is heavy is imported by the
+command that needs it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import io
-import keyword
 import os
 import select
-import signal
 import sys
 import traceback
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaedis import _diagnosis_command, _interrupt, _sweep_commands
-from vaedis._text import plain
-from vaedis.data import _commands
-from vaedis.experiments import PROFILES
+from vaedis._support import interrupt
+from vaedis._support.text import plain
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    add_commands: Callable[[Any, argparse.ArgumentParser], None] | None = None,
+) -> int:
     """Run the command line and return the exit code.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The arguments; by default those of the process.
+    add_commands : callable, optional
+        Adds further commands; called with what `ArgumentParser.add_subparsers` returned and a
+        parser of the options that all have.
 
     Returns
     -------
     int
-        0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130 after an interrupt.
+        0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130
+        after an interrupt.
     """
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # what an encoding lacks is printed as an escape, and ends no command
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
+    args = _parser(add_commands).parse_args(argv)
     try:
-        _interrupt.loaded()
+        interrupt.loaded()
         code = args.run(args)
         if sys.stdout is not None:  # as it is where the process was started without one
             sys.stdout.flush()
@@ -54,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, RuntimeError, ImportError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
-            # who read it has seen enough, as in `vaedis results | head`; what is still to be flushed goes nowhere
+            # who read it has seen enough, as in `vaedis results | head`; what is still to be
+            # flushed goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         if args.debug:
@@ -64,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Put what leads nowhere in the place of streams that were closed: files that are opened later would take their numbers."""
+    """Put what leads nowhere in the place of streams that were closed: files that are opened later
+    would take their numbers.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -84,78 +90,198 @@ def _nobody_reads() -> bool:
     return any(event & select.POLLERR for _, event in watch.poll(0))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(
+    add_commands: Callable[[Any, argparse.ArgumentParser], None] | None,
+) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser = argparse.ArgumentParser(prog="vaedis", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vaedis",
+        description="Which factors of a data set can a VAE find? And a paper's companion.",
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
-
-    book = commands.add_parser("book", parents=[common], help="run the notebooks and build the book")
-    book.add_argument("--profile", help=f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)")
-    book.add_argument("--workers", type=int, default=2, metavar="N", help="notebooks that run at a time (default: 2)")
-    book.add_argument("--only", action="append", default=[], metavar="NAME", help="run this notebook only; may be repeated")
-    book.add_argument("--force", action="store_true", help="run notebooks even where a current run is stored")
-    book.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter; may be repeated")
-    book.add_argument("--strict", action="store_true", help="build every page anew, with warnings as errors")
-    book.add_argument("--no-html", action="store_true", help="run the notebooks, but build no pages")
-    book.set_defaults(run=_book)
-
-    _diagnosis_command.add_parser(commands, common)
-    _sweep_commands.add_parsers(commands, common)
-
-    convert = commands.add_parser("notebooks", parents=[common], help="write the chapters as .ipynb files")
-    convert.add_argument("folder", type=Path, help="where to write them")
-    convert.add_argument("--outputs", metavar="PROFILE", help="with the outputs of the current runs in this profile")
-    convert.set_defaults(run=_notebooks)
-
-    _commands.add_parser(commands, common)
+    _add_diagnose(commands, common)
+    _add_data(commands, common)
+    if add_commands is not None:
+        add_commands(commands, common)
     return parser
 
 
-def parse_param(text: str) -> tuple[str, Any]:
-    """Split ``name=value``; the value is a Python literal where it reads as one, and otherwise text.
-
-    Raises
-    ------
-    ValueError
-        If there is no name or no equals sign.
-    """
-    name, equals, value = text.partition("=")
-    # Python itself would read other forms of a letter as the same one, and give the parameter another name
-    if not equals or not name.isidentifier() or keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) != name:
-        raise ValueError(f"--param {text!r} is not of the form name=value, as in --param seed=1.")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return name, value
-
-
-def _book(args: argparse.Namespace) -> int:
-    from vaedis import book
-
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _end)
-    return book.build(
-        args.profile,
-        workers=args.workers,
-        only=args.only,
-        force=args.force,
-        params=dict(parse_param(text) for text in args.param),
-        strict=args.strict,
-        html=not args.no_html,
+def _add_diagnose(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "diagnose",
+        parents=[common],
+        help="say which factors of a data set a VAE can find under a loss",
+        description="Say which factors of a data set a VAE can find under a loss, without training anything. The exit status is 0 if "
+        "every factor was measured, 3 if there is a report but some factor was not measured, and 2 for a mistake.",
     )
+    parser.add_argument(
+        "data",
+        help="an .npz or HDF5 file of images and factor labels, a folder of pictures, or the name of a data set",
+    )
+    parser.add_argument(
+        "--loss",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="mse (default), bce or mae; may be repeated",
+    )
+    parser.add_argument(
+        "--blur",
+        action="append",
+        default=[],
+        type=int,
+        metavar="RADIUS",
+        help="box blur of this radius; may be repeated",
+    )
+    parser.add_argument("--images", metavar="KEY", help="the array of images in the file")
+    parser.add_argument(
+        "--labels",
+        metavar="KEY[,KEY...]",
+        help="the array of factor labels in the file, or one for each factor",
+    )
+    parser.add_argument("--names", metavar="A,B,...", help="the factors' names")
+    parser.add_argument(
+        "--sizes",
+        type=_sizes,
+        metavar="N,N,...",
+        help="values of each factor, if images are in order and have no labels",
+    )
+    parser.add_argument(
+        "--traversals",
+        type=int,
+        default=2_000,
+        metavar="N",
+        help="random traversals of each factor (default: 2000)",
+    )
+    parser.add_argument(
+        "--exact", action="store_true", help="look at all traversals, however many there are"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write the report as one self-contained page; streams such as /dev/stdout too",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON")
+    parser.set_defaults(run=_diagnose)
 
 
-def _end(number: int, _: Any) -> None:
-    """End with the code that a shell gives to a signal, after all that runs was ended."""
-    print(f"vaedis: ended by {signal.Signals(number).name}", file=sys.stderr)
-    raise SystemExit(128 + number)
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of whole numbers, such as 6,6,2"
+        ) from None
 
 
-def _notebooks(args: argparse.Namespace) -> int:
-    from vaedis import _runs, book
+def _diagnose(args: argparse.Namespace) -> int:
+    from vaedis import losses
+    from vaedis._support.output import check_outputs, is_stdout
+    from vaedis._support.text import plain
+    from vaedis.data import DATA_SETS, load, read_images
+    from vaedis.data.originals.disk import cache_folder
+    from vaedis.diagnosis.diagnose import diagnose
 
-    written = book.write_notebooks(_runs.find_root(), args.folder, args.outputs)
-    print(f"{len(written)} notebooks in {args.folder}")
-    return 0
+    outputs = [file for file in (args.html, args.json) if file is not None]
+    check_outputs(outputs, [Path(args.data), cache_folder()])
+    chosen = [losses.get(name) for name in args.loss] + [
+        losses.get("box-blur", radius=radius) for radius in args.blur
+    ]
+    if args.data == "coordinates":
+        raise ValueError(
+            "coordinates have no pixels to diagnose; name the data set whose distances they keep, such as xysquares."
+        )
+    known = [name for name in DATA_SETS if name != "coordinates"]
+    if args.data in known:
+        given = [
+            f"--{option}"
+            for option in ("images", "labels", "names", "sizes")
+            if getattr(args, option) is not None
+        ]
+        if given:
+            raise ValueError(
+                f"{args.data} is a data set with factors of its own; leave {', '.join(given)} out, or name a file."
+            )
+        data = load(args.data)
+    elif Path(args.data).exists():
+        names = args.names.split(",") if args.names else None
+        data = read_images(
+            args.data, images=args.images, labels=args.labels, names=names, sizes=args.sizes
+        )
+    else:
+        raise ValueError(
+            f"{args.data!r} is neither a file, a folder nor a data set; the data sets are: {', '.join(known)}."
+        )
+    found = diagnose(
+        data, chosen or "mse", traversals=args.traversals, exact=args.exact or None, seed=args.seed
+    )
+    try:
+        found.save(html=args.html, json_file=args.json)
+    finally:
+        # where a report goes to standard output, nothing else is mixed with it
+        print(found, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
+    for file in (args.html, args.json):
+        if file is not None:
+            print(f"written: {plain(str(file))}", file=sys.stderr)
+    return 0 if found.measured else 3
+
+
+def _add_data(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command ``data`` and its own commands to the parser of ``vaedis``."""
+    data = commands.add_parser(
+        "data", help="the benchmark data sets: what is on disk, and preparing the originals"
+    )
+    actions = data.add_subparsers(required=True, metavar="action")
+
+    status = actions.add_parser(
+        "status",
+        parents=[common],
+        help="list each data set: what is on disk, its origin, size and hash",
+    )
+    status.add_argument(
+        "--verify", action="store_true", help="read the images on disk again and compare their hash"
+    )
+    status.set_defaults(run=_data_status)
+
+    prepare = actions.add_parser(
+        "prepare", parents=[common], help="download, verify and convert originals"
+    )
+    prepare.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="cars3d, dsprites, shapes3d, smallnorb (default: all of them)",
+    )
+    prepare.add_argument(
+        "--from",
+        dest="source",
+        metavar="FOLDER",
+        help="take the original files from this folder or URL, and ask nobody else",
+    )
+    prepare.add_argument(
+        "--origin",
+        default="original",
+        help="original (default), or stand-in for cars3d and smallnorb",
+    )
+    prepare.add_argument(
+        "--force",
+        action="store_true",
+        help="verify the files again and convert them anew, even where that has been done",
+    )
+    prepare.set_defaults(run=_data_prepare)
+
+
+def _data_status(args: argparse.Namespace) -> int:
+    from vaedis.data.originals.commands import show_status
+
+    return show_status(verify=args.verify)
+
+
+def _data_prepare(args: argparse.Namespace) -> int:
+    from vaedis.data.originals.commands import run_prepare
+
+    return run_prepare(args.names, origin=args.origin, source=args.source, force=args.force)

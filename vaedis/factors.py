@@ -1,7 +1,9 @@
-"""Ground-truth factors: names, sizes, index arithmetic, and how observations and pairs of them are drawn.
+"""Ground-truth factors: names, sizes, index arithmetic, and how observations and pairs of them are
+drawn.
 
-A data set with factors of sizes ``(f_1, ..., f_F)`` holds one observation for each combination. Observations are numbered in C-order:
-the first factor changes slowest, the last one fastest. Everything here is integer arithmetic on tensors and runs on any device.
+A data set with factors of sizes ``(f_1, ..., f_F)`` holds one observation for each combination.
+Observations are numbered in C-order: the first factor changes slowest, the last one fastest.
+Everything here is integer arithmetic on tensors and runs on any device.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis._names import PAIR_RULES
+from vaedis.spec import PAIR_RULES
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,20 @@ class FactorSpace:
 
     def __init__(self, names: Sequence[str], sizes: Sequence[int]):
         if len(names) != len(sizes) or not names:
-            raise ValueError(f"names and sizes must have the same length of at least 1, not {len(names)} and {len(sizes)}.")
+            raise ValueError(
+                f"names and sizes must have the same length of at least 1, not {len(names)} and {len(sizes)}."
+            )
         if len(set(names)) != len(names):
             raise ValueError(f"factor names must differ from each other, not {tuple(names)}.")
         object.__setattr__(self, "names", tuple(names))
-        object.__setattr__(self, "sizes", tuple(_check.count(f"the size of factor {n!r}", s) for n, s in zip(names, sizes, strict=True)))
+        object.__setattr__(
+            self,
+            "sizes",
+            tuple(
+                _check.count(f"the size of factor {n!r}", s)
+                for n, s in zip(names, sizes, strict=True)
+            ),
+        )
 
     def __len__(self) -> int:
         """How many factors there are."""
@@ -67,7 +78,9 @@ class FactorSpace:
         if isinstance(factor, str):
             return self.names.index(_check.one_of("factor", factor, self.names))
         if factor not in range(len(self)):
-            raise ValueError(f"Factor {factor} is out of range; there are {len(self)}: {', '.join(self.names)}.")
+            raise ValueError(
+                f"Factor {factor} is out of range; there are {len(self)}: {', '.join(self.names)}."
+            )
         return int(factor)
 
     def to_index(self, factors: Tensor) -> Tensor:
@@ -84,18 +97,23 @@ class FactorSpace:
         Raises
         ------
         ValueError
-            If a value lies outside its factor's range or is not of an integer type, or the last axis is not F long.
+            If a value lies outside its factor's range or is not of an integer type, or the last
+            axis is not F long.
         """
         factors = integers("factors", factors)
         if factors.ndim == 0 or factors.shape[-1] != len(self):
-            raise ValueError(f"factors must have {len(self)} columns ({', '.join(self.names)}), not the shape {tuple(factors.shape)}.")
+            raise ValueError(
+                f"factors must have {len(self)} columns ({', '.join(self.names)}), not the shape {tuple(factors.shape)}."
+            )
         sizes = torch.tensor(self.sizes, device=factors.device)
         bad = (factors < 0) | (factors >= sizes)
         if bad.any():
             where = bad.nonzero()[0]
             f = int(where[-1])
             value = factors[tuple(where.tolist())].item()
-            raise ValueError(f"factor {self.names[f]!r} is {value}; it runs from 0 to {self.sizes[f] - 1}.")
+            raise ValueError(
+                f"factor {self.names[f]!r} is {value}; it runs from 0 to {self.sizes[f] - 1}."
+            )
         return self._to_index(factors)
 
     def _to_index(self, factors: Tensor) -> Tensor:
@@ -107,7 +125,9 @@ class FactorSpace:
         index = integers("an index", index)
         if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.size):
             bad = index[(index < 0) | (index >= self.size)].flatten()[0].item()
-            raise ValueError(f"index {bad} is out of range; there are {self.size} observations, numbered from 0.")
+            raise ValueError(
+                f"index {bad} is out of range; there are {self.size} observations, numbered from 0."
+            )
         return index
 
     def to_factors(self, index: Tensor) -> Tensor:
@@ -124,7 +144,9 @@ class FactorSpace:
         return self._to_factors(self.check_index(index))
 
     def _to_factors(self, index: Tensor) -> Tensor:
-        columns = [(index // stride) % size for stride, size in zip(self.strides, self.sizes, strict=True)]
+        columns = [
+            (index // stride) % size for stride, size in zip(self.strides, self.sizes, strict=True)
+        ]
         return torch.stack(columns, -1)
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
@@ -196,11 +218,15 @@ class FactorSpace:
             base = (base[:, None] + steps).flatten()
         return base
 
-    def spread_bases(self, factor: str | int, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw bases of traversals that are spread evenly over the values of all other factors: randomised quasi-Monte Carlo.
+    def spread_bases(
+        self, factor: str | int, n: int, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw bases of traversals that are spread evenly over the values of all other factors:
+        randomised quasi-Monte Carlo.
 
-        Each is uniformly distributed, so that averages over them are unbiased, but they are not independent: they avoid each other, and
-        averages vary less, far less if one or two factors matter most.
+        Each is uniformly distributed, so that averages over them are unbiased, but they are not
+        independent: they avoid each other, and averages vary less, far less if one or two factors
+        matter most.
 
         Parameters
         ----------
@@ -216,29 +242,37 @@ class FactorSpace:
 
         References
         ----------
-        Owen (1997), *Scrambled net variance for integrals of smooth functions*. The points are `torch.quasirandom.SobolEngine`'s.
+        Owen (1997), *Scrambled net variance for integrals of smooth functions*. The points are
+        `torch.quasirandom.SobolEngine`'s.
         """
         f, device = self.position(factor), _device_of(generator)
         others = [i for i in range(len(self)) if i != f]
         seed = int(torch.randint(2**31, (), generator=generator, device=device))
         base = torch.zeros(_check.count("n", n, 0), dtype=torch.int64)
         if others and n:
-            points = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed).draw(n, dtype=torch.float64)
+            points = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed).draw(
+                n, dtype=torch.float64
+            )
             for i, u in zip(others, points.T, strict=True):
                 base += (u * self.sizes[i]).long() * self.strides[i]
         return base.to(device)
 
-    def sample_pairs(self, first: Tensor, *, rule: str = "paper-code", generator: torch.Generator | None = None) -> Tensor:
-        """Draw, for each index, a second one that shares some of its factors: the weak supervision of Ada-GVAE.
+    def sample_pairs(
+        self, first: Tensor, *, rule: str = "paper-code", generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw, for each index, a second one that shares some of its factors: the weak supervision of
+        Ada-GVAE.
 
         Parameters
         ----------
         first : Tensor of int64, shape (n,)
             Indices of the pairs' first images.
         rule : {"paper-code", "paper-text"}
-            ``"paper-code"``, what the published runs did: draw k' uniformly from 1 … F-1, take k = 1 or k = k' with probability one half
-            each, choose k factors, and draw each of them anew over *all* its values, so that it may stay what it was.
-            ``"paper-text"``, what the paper's appendix B.3 says: k uniform in 1 … F, and each of the k chosen factors really changes.
+            ``"paper-code"``, what the published runs did: draw k' uniformly from 1 … F-1, take k =
+            1 or k = k' with probability one half each, choose k factors, and draw each of them anew
+            over *all* its values, so that it may stay what it was. ``"paper-text"``, what the
+            paper's appendix B.3 says: k uniform in 1 … F, and each of the k chosen factors really
+            changes.
         generator : torch.Generator, optional
 
         Returns
@@ -252,8 +286,8 @@ class FactorSpace:
 
         References
         ----------
-        Michlo, Klein and James (2023), appendix B.3; Locatello et al. (2020), section 5. The authors' code:
-        ``disent/dataset/sampling/_groundtruth__pair_orig.py``.
+        Michlo, Klein and James (2023), appendix B.3; Locatello et al. (2020), section 5. The
+        authors' code: ``disent/dataset/sampling/_groundtruth__pair_orig.py``.
         """
         _check.one_of("pair rule", rule, PAIR_RULES)
         return self._sample_pairs(flat(self.check_index(first)), rule, generator)
@@ -263,7 +297,9 @@ class FactorSpace:
         sizes = torch.tensor(self.sizes, device=device)
         if rule == "paper-code":
             k = torch.randint(1, max(F, 2), (n,), generator=generator, device=device)
-            k = torch.where(torch.rand(n, generator=generator, device=device, dtype=torch.float32) < 0.5, 1, k)
+            k = torch.where(
+                torch.rand(n, generator=generator, device=device, dtype=torch.float32) < 0.5, 1, k
+            )
         else:
             k = torch.randint(1, F + 1, (n,), generator=generator, device=device)
         # the k factors with the lowest random keys are a uniform choice of k out of F
@@ -271,12 +307,15 @@ class FactorSpace:
         chosen = keys.argsort(-1).argsort(-1) < k[:, None]
         uniform = torch.rand(n, F, generator=generator, device=device, dtype=torch.float64)
         factors = self._to_factors(first)
-        # anew over all values; or a step of 1 … f-1, so that the value differs, which a factor of one value cannot
+        # anew over all values; or a step of 1 … f-1, so that the value differs, which a factor of
+        # one value cannot
         stepped = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
         drawn = (uniform * sizes).long() if rule == "paper-code" else stepped
         return self._to_index(torch.where(chosen, drawn, factors))
 
-    def sample_traversal_pairs(self, factor: str | int, n: int, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def sample_traversal_pairs(
+        self, factor: str | int, n: int, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draw pairs of different observations from random traversals of one factor.
 
         Parameters
@@ -293,7 +332,9 @@ class FactorSpace:
         f = self.position(factor)
         size, stride = self.sizes[f], self.strides[f]
         if size < 2:
-            raise ValueError(f"factor {self.names[f]!r} has one value only, so no two observations differ in it.")
+            raise ValueError(
+                f"factor {self.names[f]!r} has one value only, so no two observations differ in it."
+            )
         first = self.sample_index(n, generator=generator)
         value = (first // stride) % size
         step = torch.randint(1, size, (n,), generator=generator, device=first.device)
@@ -314,7 +355,9 @@ def flat(index: Tensor) -> Tensor:
     """Return an index as it is; raise a ValueError if its shape is not (n,)."""
     if index.ndim != 1:
         mended = "index.flatten()" if index.ndim else "a list of it, [index]"
-        raise ValueError(f"an index must be one list, of shape (n,), not of shape {tuple(index.shape)}; give {mended}.")
+        raise ValueError(
+            f"an index must be one list, of shape (n,), not of shape {tuple(index.shape)}; give {mended}."
+        )
     return index
 
 

@@ -1,4 +1,6 @@
-"""What attacks on readers share: a table of files to read, and memory that is bounded while they are read."""
+"""What attacks on readers share: a table of files to read, and memory that is bounded while they
+are read.
+"""
 
 import resource
 import sys

@@ -1,4 +1,6 @@
-"""Hostile and broken files of one's own: each gives the sentence that it must, in bounded memory, and nothing else is read."""
+"""Hostile and broken files of one's own: each gives the sentence that it must, in bounded memory,
+and nothing else is read.
+"""
 
 import io
 import os
@@ -13,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaedis.cli import main
-from vaedis.data import read_table
+from vaedis.data import read_images
+from vaedis_companion.cli import main
 
 pytestmark = pytest.mark.usefixtures("bounded")
 LABELS = np.stack([np.arange(12) // 4, np.arange(12) % 4], 1)
@@ -30,7 +32,12 @@ def npy(array):
 def header(text, version=1):
     """An .npy file's header of any text."""
     body = text.encode()
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(body)) + body
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + struct.pack("<H" if version == 1 else "<I", len(body))
+        + body
+    )
 
 
 def write_npz(path, method=zipfile.ZIP_DEFLATED, **members):
@@ -55,7 +62,9 @@ HEADERS = {
     + ")]" * 90
     + ", 'fortran_order': False, 'shape': (12, 6, 5), }",
     "a type of gigabytes": "{'descr': '|V2000000000', 'fortran_order': False, 'shape': (12, 6, 5), }",
-    "a header that never ends": "{'descr': '|u1', 'fortran_order': False, 'shape': (12, 6, 5), 'x': '" + "a" * 60_000 + "'}",
+    "a header that never ends": "{'descr': '|u1', 'fortran_order': False, 'shape': (12, 6, 5), 'x': '"
+    + "a" * 60_000
+    + "'}",
     "a backslash that warns": "{'descr': '\\d', 'fortran_order': False, 'shape': (12, 6, 5), }",
     "a header of letters": "ä" * 50,
     "a header that is empty": "",
@@ -68,8 +77,10 @@ def test_an_npz_header_that_is_damaged_is_one_sentence(tmp_path, attack, key):
     members = {"images": IMAGES, "labels": LABELS}
     members[key] = header(HEADERS[attack]) + bytes(4_000)
     path = write_npz(tmp_path / "mine.npz", **members)
-    with pytest.raises(ValueError, match=r"mine\.npz has (a damaged array|the array|images of|text in|\d)") as refusal:
-        read_table(path)
+    with pytest.raises(
+        ValueError, match=r"mine\.npz has (a damaged array|the array|images of|text in|\d)"
+    ) as refusal:
+        read_images(path)
     assert len(str(refusal.value)) < 600
 
 
@@ -77,7 +88,7 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path):
     long = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{" + bytes(1_000)
     path = write_npz(tmp_path / "mine.npz", images=long, labels=LABELS)
     with pytest.raises(ValueError, match="has a damaged array 'images'"):
-        read_table(path)
+        read_images(path)
 
 
 @pytest.mark.parametrize("key", ["images", "labels"])
@@ -90,12 +101,16 @@ def test_pickles_are_never_opened(tmp_path, key):
 
     members = {"images": IMAGES, "labels": LABELS}
     members[key] = npy(np.array([Command()] * 12, object))
-    with pytest.raises(ValueError, match=f"holds Python objects in '{key}', which are never unpickled"):
-        read_table(write_npz(tmp_path / "mine.npz", **members))
+    with pytest.raises(
+        ValueError, match=f"holds Python objects in '{key}', which are never unpickled"
+    ):
+        read_images(write_npz(tmp_path / "mine.npz", **members))
     assert not opened.exists()
 
 
-@pytest.mark.parametrize(("method", "called"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")])
+@pytest.mark.parametrize(
+    ("method", "called"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")]
+)
 def test_what_inflates_without_a_bound_is_not_inflated(tmp_path, method, called):
     path = tmp_path / "mine.npz"
     with zipfile.ZipFile(path, "w", method) as archive:
@@ -104,15 +119,22 @@ def test_what_inflates_without_a_bound_is_not_inflated(tmp_path, method, called)
             for _ in range(12):
                 file.write(bytes(2**12))
         archive.writestr("labels.npy", npy(LABELS))
-    with pytest.raises(ValueError, match=f"'images' compressed by {called}, whose size cannot be bounded; save it by numpy.savez_comp"):
-        read_table(path)
+    with pytest.raises(
+        ValueError,
+        match=f"'images' compressed by {called}, whose size cannot be bounded; save it by numpy.savez_comp",
+    ):
+        read_images(path)
 
 
 def inflating(path, said, wrote):
     """An .npz whose images are `said` bytes by their header and `wrote` bytes in the file."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         with archive.open("images.npy", "w", force_zip64=True) as file:
-            file.write(header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': (12, {said // 12 // 1024}, 1024), }}"))
+            file.write(
+                header(
+                    f"{{'descr': '|u1', 'fortran_order': False, 'shape': (12, {said // 12 // 1024}, 1024), }}"
+                )
+            )
             for _ in range(wrote // 2**22):
                 file.write(bytes(2**22))
         archive.writestr("labels.npy", npy(LABELS))
@@ -120,34 +142,56 @@ def inflating(path, said, wrote):
 
 
 def test_images_that_inflate_too_far_are_refused_before_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data._own.IN_MEMORY", 2**24)
+    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 2**24)
     path = inflating(tmp_path / "mine.npz", 36 * 2**20, 36 * 2**20)
     says = r"'images' of 37\.7 MB in 0\.\d+ MB; beyond 16\.8 MB an array may inflate at most 500 times: save it without compression"
     with pytest.raises(ValueError, match=says):
-        read_table(path)
+        read_images(path)
 
 
 def test_a_zip_directory_that_lies_is_not_believed(tmp_path):
     longer = inflating(tmp_path / "longer.npz", 12 * 2**20, 40 * 2**20)
-    with pytest.raises(ValueError, match=r"damaged array 'images' \(its header says 12,582,912 bytes, the zip directory 41,943,040\)"):
-        read_table(longer)
+    with pytest.raises(
+        ValueError,
+        match=r"damaged array 'images' \(its header says 12,582,912 bytes, the zip directory 41,943,040\)",
+    ):
+        read_images(longer)
     # the directory agrees with the header, the data do not
     content = bytearray(longer.read_bytes())
     entry = content.index(b"PK\x01\x02")
     with zipfile.ZipFile(longer) as archive, archive.open("images.npy") as file:
         file.seek(0)
-        told = len(header(f"{{'descr': '|u1', 'fortran_order': False, 'shape': (12, {2**20 // 1024}, 1024), }}")) + 12 * 2**20
+        told = (
+            len(
+                header(
+                    f"{{'descr': '|u1', 'fortran_order': False, 'shape': (12, {2**20 // 1024}, 1024), }}"
+                )
+            )
+            + 12 * 2**20
+        )
     struct.pack_into("<I", content, entry + 24, told)
     longer.write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged array 'images'"):
-        read_table(longer)
+        read_images(longer)
 
 
 LABEL_BOMBS = {
-    "text of 50 MB": (np.array(["a" * 12_500_000]), "text in 'labels' of more than 1,000 characters"),
-    "bytes of 50 MB": (np.array([b"a" * 50_000_000]), "text in 'labels' of more than 1,000 characters"),
-    "more labels than images": (np.zeros(30_000_000, np.uint8), "one row of labels for each of the 1 images, not 30,000,000"),
-    "many columns": (np.zeros((1, 24_000_000), np.uint8), "24,000,000 values in 'labels'; labels may have at most 20,000,000"),
+    "text of 50 MB": (
+        np.array(["a" * 12_500_000]),
+        "text in 'labels' of more than 1,000 characters",
+    ),
+    "bytes of 50 MB": (
+        np.array([b"a" * 50_000_000]),
+        "text in 'labels' of more than 1,000 characters",
+    ),
+    "more labels than images": (
+        np.zeros(30_000_000, np.uint8),
+        "one row of labels for each of the 1 images, not 30,000,000",
+    ),
+    "many columns": (
+        np.zeros((1, 24_000_000), np.uint8),
+        "24,000,000 values in 'labels'; labels may have at most 20,000,000",
+    ),
 }
 
 
@@ -156,13 +200,18 @@ def test_labels_that_would_take_much_memory_are_not_read(tmp_path, attack):
     labels, says = LABEL_BOMBS[attack]
     path = write_npz(tmp_path / "mine.npz", images=IMAGES[:1], labels=labels)
     with pytest.raises(ValueError, match=says):
-        read_table(path)
+        read_images(path)
 
 
 def test_names_of_factors_are_no_place_for_megabytes(tmp_path):
-    path = write_npz(tmp_path / "mine.npz", images=IMAGES, labels=LABELS, factor_names=np.array(["a" * 1_000_000, "b"]))
+    path = write_npz(
+        tmp_path / "mine.npz",
+        images=IMAGES,
+        labels=LABELS,
+        factor_names=np.array(["a" * 1_000_000, "b"]),
+    )
     with pytest.raises(ValueError, match="text in 'factor_names' of more than 1,000 characters"):
-        read_table(path)
+        read_images(path)
 
 
 def test_an_encrypted_zip_is_one_sentence(tmp_path):
@@ -171,8 +220,10 @@ def test_an_encrypted_zip_is_one_sentence(tmp_path):
     for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(magic) + offset] |= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="has the array 'images' under a password; save it without one"):
-        read_table(path)
+    with pytest.raises(
+        ValueError, match="has the array 'images' under a password; save it without one"
+    ):
+        read_images(path)
 
 
 # HDF5
@@ -218,11 +269,18 @@ def _soft_link_through_soft_links(file, secret):
 
 
 def _external_storage(file, secret):
-    file.create_dataset("images", (12, 6, 5, 1), "u1", external=[(str(secret / "secret.bin"), 0, h5py.h5f.UNLIMITED)])
+    file.create_dataset(
+        "images",
+        (12, 6, 5, 1),
+        "u1",
+        external=[(str(secret / "secret.bin"), 0, h5py.h5f.UNLIMITED)],
+    )
 
 
 def _external_storage_of_a_fifo(file, secret):
-    file.create_dataset("images", (12, 6, 5, 1), "u1", external=[(str(secret / "fifo"), 0, h5py.h5f.UNLIMITED)])
+    file.create_dataset(
+        "images", (12, 6, 5, 1), "u1", external=[(str(secret / "fifo"), 0, h5py.h5f.UNLIMITED)]
+    )
 
 
 def _virtual(file, secret):
@@ -233,7 +291,9 @@ def _virtual(file, secret):
 
 def _virtual_of_a_fifo(file, secret):
     layout = h5py.VirtualLayout((12, 6, 5, 3), "u1", maxshape=(None, 6, 5, 3))
-    source = h5py.VirtualSource(str(secret / "fifo"), "images", (12, 6, 5, 3), maxshape=(None, 6, 5, 3))
+    source = h5py.VirtualSource(
+        str(secret / "fifo"), "images", (12, 6, 5, 3), maxshape=(None, 6, 5, 3)
+    )
     layout[: h5py.h5s.UNLIMITED] = source[: h5py.h5s.UNLIMITED]
     file.create_virtual_dataset("images", layout)
 
@@ -256,11 +316,16 @@ def test_hdf5_never_reads_another_file(tmp_path, secret, attack):
     with h5py.File(path, "a") as file:
         attack(file, secret)
     for key in (None, "images", "/images"):
-        with pytest.raises(ValueError, match=r"has '/?images' in another file .*, which is never read; save the array itself"):
-            read_table(path, images=key)
+        with pytest.raises(
+            ValueError,
+            match=r"has '/?images' in another file .*, which is never read; save the array itself",
+        ):
+            read_images(path, images=key)
 
 
-@pytest.mark.parametrize("key", ["labels", "factor_names", "away/group/images", "inside/away/group/images"])
+@pytest.mark.parametrize(
+    "key", ["labels", "factor_names", "away/group/images", "inside/away/group/images"]
+)
 def test_no_array_at_any_level_of_a_path_is_of_another_file(tmp_path, secret, key):
     path = write_h5(tmp_path / "mine.h5", images=IMAGES)
     with h5py.File(path, "a") as file:
@@ -275,7 +340,7 @@ def test_no_array_at_any_level_of_a_path_is_of_another_file(tmp_path, secret, ke
             layout[:] = h5py.VirtualSource(str(secret / "secret.h5"), "images", (2,))
             file.create_virtual_dataset(key, layout)
     with pytest.raises(ValueError, match=f"has '{key}' in another file"):
-        read_table(path, images=key if "/" in key else None)
+        read_images(path, images=key if "/" in key else None)
 
 
 def test_what_is_of_no_use_here_may_lie_in_another_file(tmp_path, secret):
@@ -283,7 +348,7 @@ def test_what_is_of_no_use_here_may_lie_in_another_file(tmp_path, secret):
     with h5py.File(path, "a") as file:
         file["more"] = h5py.ExternalLink(str(secret / "fifo"), "/")
         file["nowhere"] = h5py.SoftLink("/not/there")
-    assert len(read_table(path)) == 12
+    assert len(read_images(path)) == 12
 
 
 def _dangling(file):
@@ -327,7 +392,9 @@ def _chunks_never_written(file):
 
 
 def _chunks_of_gigabytes(file):
-    file.create_dataset("images", (12, 2**14, 2**14), "u1", chunks=(12, 2**14, 2**14), compression="gzip")
+    file.create_dataset(
+        "images", (12, 2**14, 2**14), "u1", chunks=(12, 2**14, 2**14), compression="gzip"
+    )
 
 
 def _other_filter(file):
@@ -360,7 +427,7 @@ def test_hdf5_that_is_no_array_of_images_is_one_sentence(tmp_path, attack):
     with h5py.File(path, "a") as file:
         attack(file)
     with pytest.raises(ValueError, match=HDF5[attack]):
-        read_table(path, images="images")
+        read_images(path, images="images")
 
 
 def test_groups_that_hold_each_other_are_not_walked_for_ever(tmp_path):
@@ -371,19 +438,24 @@ def test_groups_that_hold_each_other_are_not_walked_for_ever(tmp_path):
                 group[f"b{other}"] = groups[other]
             group["root"] = file
         file["images"], file["labels"] = IMAGES, LABELS
-    assert read_table(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
+    assert read_images(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
 
 
 def test_arrays_are_looked_for_among_so_many_and_never_said_to_be_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data._hdf5.MOST_KEYS", 20)
+    monkeypatch.setattr("vaedis.data.own.hdf5.MOST_KEYS", 20)
     monkeypatch.setattr("vaedis.data.files.MOST_KEYS", 20)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for k in range(30):
             file[f"a{k}"] = k
         file["images"], file["labels"] = IMAGES, LABELS
-    with pytest.raises(ValueError, match=r"has more than 20 arrays; name those of images and labels"):
-        read_table(tmp_path / "a.h5")
-    assert read_table(tmp_path / "a.h5", images="images", labels="labels").codes.tolist() == LABELS.tolist()
+    with pytest.raises(
+        ValueError, match=r"has more than 20 arrays; name those of images and labels"
+    ):
+        read_images(tmp_path / "a.h5")
+    assert (
+        read_images(tmp_path / "a.h5", images="images", labels="labels").codes.tolist()
+        == LABELS.tolist()
+    )
 
 
 def test_an_array_among_thousands_is_found(tmp_path):
@@ -393,13 +465,13 @@ def test_an_array_among_thousands_is_found(tmp_path):
         file["images"], file["labels"] = IMAGES, LABELS
         for k in range(600):
             file[f"a1/c{k}"] = k
-    assert read_table(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
+    assert read_images(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
 
 
 def test_a_name_that_is_no_utf8_is_no_damage(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file[b"\xff\xfe"], file["images"], file["labels"] = np.arange(12), IMAGES, LABELS
-    assert read_table(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
+    assert read_images(tmp_path / "a.h5").codes.tolist() == LABELS.tolist()
 
 
 def test_two_arrays_of_one_name_are_refused(tmp_path):
@@ -409,7 +481,7 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
             for name, array in (("images", IMAGES), ("images", IMAGES[::-1]), ("labels", LABELS)):
                 archive.writestr(f"{name}.npy", npy(array))
     with pytest.raises(ValueError, match=r"has two arrays of one name, images; save it again"):
-        read_table(tmp_path / "a.npz")
+        read_images(tmp_path / "a.npz")
 
 
 def test_labels_that_are_nowhere_are_not_made_up(tmp_path):
@@ -417,33 +489,42 @@ def test_labels_that_are_nowhere_are_not_made_up(tmp_path):
     with h5py.File(path, "a") as file:
         file.create_dataset("labels", (200_000_000,), "i8", chunks=(1_000,))
     with pytest.raises(ValueError, match="has the array 'labels', which was not written in full"):
-        read_table(path)
+        read_images(path)
 
 
 def test_a_chunk_that_inflates_to_more_than_it_says_is_refused(tmp_path):
     path = write_h5(tmp_path / "mine.h5", labels=LABELS)
     with h5py.File(path, "a") as file:
-        images = file.create_dataset("images", (12, 6, 5), "u1", chunks=(12, 6, 5), compression="gzip")
+        images = file.create_dataset(
+            "images", (12, 6, 5), "u1", chunks=(12, 6, 5), compression="gzip"
+        )
         packer = zlib.compressobj(9)
         bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(24)) + packer.flush()
         images.id.write_direct_chunk((0, 0, 0), bomb)
-    with pytest.raises(ValueError, match=r"damaged array 'images' \(a chunk inflates to more than it says, or ends early\)"):
-        read_table(path)
+    with pytest.raises(
+        ValueError,
+        match=r"damaged array 'images' \(a chunk inflates to more than it says, or ends early\)",
+    ):
+        read_images(path)
 
 
 def test_one_long_text_that_many_labels_repeat_is_not_read(tmp_path):
     path = write_h5(tmp_path / "mine.h5", images=np.zeros((300, 2, 2), np.uint8))
     with h5py.File(path, "a") as file:
-        file.create_dataset("labels", (300,), h5py.string_dtype())[:] = ["a" * 4_000_000] + ["b"] * 299
+        file.create_dataset("labels", (300,), h5py.string_dtype())[:] = ["a" * 4_000_000] + [
+            "b"
+        ] * 299
     with pytest.raises(ValueError, match="text in 'labels' of more than 1,000 characters"):
-        read_table(path)
+        read_images(path)
 
 
 # every format, damaged
 
 
 def _as_npz(path):
-    np.savez_compressed(path, images=IMAGES, labels=LABELS, factor_names=np.array(["colour", "size"]))
+    np.savez_compressed(
+        path, images=IMAGES, labels=LABELS, factor_names=np.array(["colour", "size"])
+    )
 
 
 def _as_stored_npz(path):
@@ -456,7 +537,14 @@ def _as_npy(path):
 
 def _as_hdf5(path):
     with h5py.File(path, "w") as file:
-        file.create_dataset("images", data=IMAGES, chunks=(5, 3, 5, 1), compression="gzip", shuffle=True, fletcher32=True)
+        file.create_dataset(
+            "images",
+            data=IMAGES,
+            chunks=(5, 3, 5, 1),
+            compression="gzip",
+            shuffle=True,
+            fletcher32=True,
+        )
         file["labels/classes"], file["factor_names"] = LABELS, ["colour", "size"]
         file["factors"] = h5py.SoftLink("/labels/classes")
 
@@ -473,11 +561,25 @@ def _as_matlab(path):
 
 def _as_newer_hdf5(path):
     with h5py.File(path, "w", libver="latest") as file:
-        file.create_dataset("images", data=IMAGES, chunks=(5, 3, 5, 1), maxshape=(None, 6, None, 3), compression="gzip", shuffle=True)
+        file.create_dataset(
+            "images",
+            data=IMAGES,
+            chunks=(5, 3, 5, 1),
+            maxshape=(None, 6, None, 3),
+            compression="gzip",
+            shuffle=True,
+        )
         file.create_dataset("labels", data=LABELS.astype("f4"), chunks=(3, 2))
 
 
-FORMATS = {"f.h5": _as_newer_hdf5, "a.npz": _as_npz, "b.npz": _as_stored_npz, "c.npy": _as_npy, "d.h5": _as_hdf5, "e.mat": _as_matlab}
+FORMATS = {
+    "f.h5": _as_newer_hdf5,
+    "a.npz": _as_npz,
+    "b.npz": _as_stored_npz,
+    "c.npy": _as_npy,
+    "d.h5": _as_hdf5,
+    "e.mat": _as_matlab,
+}
 
 
 def mutated(content, random):
@@ -498,11 +600,13 @@ def mutated(content, random):
 
 
 def read_or_refuse(path, sizes=None):
-    """Whether a file is read, to its last image; anything but a ValueError of one line passes through."""
+    """Whether a file is read, to its last image; anything but a ValueError of one line passes
+    through.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            table = read_table(path, sizes=sizes)
+            table = read_images(path, sizes=sizes)
             table.images(torch.arange(len(table)))
         except ValueError as error:
             says = str(error)
@@ -536,7 +640,7 @@ def test_an_npz_that_is_read_despite_damage_is_right(tmp_path, name):
     for _ in range(200):
         path.write_bytes(mutated(whole, random))
         if read_or_refuse(path) and "images" in np.load(path).files:
-            assert np.array_equal(read_table(path).images(torch.arange(12)).numpy(), IMAGES)
+            assert np.array_equal(read_images(path).images(torch.arange(12)).numpy(), IMAGES)
 
 
 # folders of pictures
@@ -567,19 +671,22 @@ def test_links_in_a_folder_lead_nowhere(tmp_path, secret):
     folder = write_folder(tmp_path / "mine")
     (folder / "003.png").unlink()
     (folder / "003.png").symlink_to(secret / "fifo")
-    with pytest.raises(ValueError, match=r"has '003\.png', which is a link or no plain file; put the file itself there"):
-        read_table(folder)
+    with pytest.raises(
+        ValueError,
+        match=r"has '003\.png', which is a link or no plain file; put the file itself there",
+    ):
+        read_images(folder)
     (folder / "003.png").unlink()
     os.mkfifo(folder / "003.png")
     with pytest.raises(ValueError, match=r"has '003\.png', which is a link or no plain file"):
-        read_table(folder)
+        read_images(folder)
 
 
 def test_a_picture_that_is_something_else_is_not_run(tmp_path):
     folder = write_folder(tmp_path / "mine")
     (folder / "003.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n")
     with pytest.raises(ValueError, match=r"003\.png is a damaged picture"):
-        read_table(folder)
+        read_images(folder)
 
 
 def test_a_picture_of_absurd_size_is_not_decoded(tmp_path):
@@ -588,8 +695,11 @@ def test_a_picture_of_absurd_size_is_not_decoded(tmp_path):
     struct.pack_into(">II", content, 16, 8_000, 8_000)
     struct.pack_into(">I", content, 29, zlib.crc32(content[12:29]))
     (folder / "000.png").write_bytes(content)
-    with pytest.raises(ValueError, match=r"has images of the shape \(8000, 8000, 4\) in '000\.png', 256 MB each; at most 67\.1 MB each"):
-        read_table(folder)
+    with pytest.raises(
+        ValueError,
+        match=r"has images of the shape \(8000, 8000, 4\) in '000\.png', 256 MB each; at most 67\.1 MB each",
+    ):
+        read_images(folder)
 
 
 # what is no file of arrays at all
@@ -599,7 +709,7 @@ def test_a_fifo_or_a_device_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "mine.npz")
     for path in (tmp_path / "mine.npz", "/dev/zero"):
         with pytest.raises(ValueError, match="is neither a plain file nor a folder"):
-            read_table(path)
+            read_images(path)
 
 
 def test_the_command_says_one_sentence_and_no_escapes(tmp_path, capsys):

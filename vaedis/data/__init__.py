@@ -9,18 +9,18 @@ from typing import Any
 import torch
 
 from vaedis import _check
-from vaedis.data import _prepare
-from vaedis.data._benchmarks import BENCHMARKS
-from vaedis.data._disk import DataError
-from vaedis.data._prepare import StandInWarning
-from vaedis.data._stored import Stored
 from vaedis.data.base import FactorData, NoDevice, resolve_device
 from vaedis.data.coordinates import Coordinates
 from vaedis.data.dsprites import DSprites
-from vaedis.data.files import read_table
+from vaedis.data.files import read_images
+from vaedis.data.images import LabelledImages
+from vaedis.data.originals import prepare
+from vaedis.data.originals.catalog import BENCHMARKS
+from vaedis.data.originals.converted import Stored
+from vaedis.data.originals.disk import DataError
+from vaedis.data.originals.prepare import StandInWarning
 from vaedis.data.relabelled import Relabelled
 from vaedis.data.shapes3d import Shapes3D
-from vaedis.data.table import Table
 from vaedis.data.xyobject import XYObject, XYObjectShaded
 from vaedis.data.xysquares import XYSquares
 
@@ -42,33 +42,36 @@ __all__ = [
     "DSprites",
     "DataError",
     "FactorData",
+    "LabelledImages",
     "NoDevice",
     "Relabelled",
     "Shapes3D",
     "StandInWarning",
     "Stored",
-    "Table",
     "XYObject",
     "XYObjectShaded",
     "XYSquares",
     "as_data",
     "load",
-    "read_table",
+    "read_images",
     "resolve_device",
 ]
 
 
-def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu", **options: Any) -> FactorData:
+def load(
+    name: str, *, origin: str = "auto", device: str | torch.device = "cpu", **options: Any
+) -> FactorData:
     """Return a data set by name.
 
     Parameters
     ----------
     name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "xyobject-shaded", "coordinates"}
     origin : {"auto", "original", "rendered", "stand-in", "generated"}
-        Where the images come from; each data set has some of these. "auto" takes the original if it has been prepared (`vaedis data
-        prepare`, or ``origin="original"``). Otherwise dSprites and 3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless
-        ``VAEDIS_OFFLINE=1``; where that cannot be done, a stand-in of the same factors takes their place, with a `StandInWarning`.
-        "original" insists. `FactorData.origin` tells what it came to.
+        Where the images come from; each data set has some of these. "auto" takes the original if it
+        has been prepared (`vaedis data prepare`, or ``origin="original"``). Otherwise dSprites and
+        3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless ``VAEDIS_OFFLINE=1``;
+        where that cannot be done, a stand-in of the same factors takes their place, with a
+        `StandInWarning`. "original" insists. `FactorData.origin` tells what it came to.
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options
@@ -77,9 +80,11 @@ def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu",
     Raises
     ------
     ValueError
-        If there is no such data set, origin or option (the message lists those that exist), or an option's value does not fit.
+        If there is no such data set, origin or option (the message lists those that exist), or an
+        option's value does not fit.
     DataError
-        If the original is insisted on and cannot be had, or the cache cannot be written to; a RuntimeError.
+        If the original is insisted on and cannot be had, or the cache cannot be written to; a
+        RuntimeError.
     ImportError
         If something must be downloaded or converted and the extra ``data`` is not installed.
     RuntimeError
@@ -87,18 +92,21 @@ def load(name: str, *, origin: str = "auto", device: str | torch.device = "cpu",
     """
     origins = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
     _check.one_of(f"origin of data set {name!r}", origin, ("auto", *origins))
-    # with "auto", options of any of the origins do, so that a call means the same whatever is on disk
+    # with "auto", options of any of the origins do, so that a call means the same whatever is on
+    # disk
     asked = list(origins.values()) if origin == "auto" else [origins[origin]]
-    _check.options("data set", name, options, dict.fromkeys(o for cls in asked for o in cls.OPTIONS))  # type: ignore[attr-defined]
+    _check.options(
+        "data set", name, options, dict.fromkeys(o for cls in asked for o in cls.OPTIONS)
+    )  # type: ignore[attr-defined]
     place = resolve_device(device)
     if origin == "auto":
-        origin = _prepare.best_origin(name, origins) if name in BENCHMARKS else next(iter(origins))
+        origin = prepare.best_origin(name, origins) if name in BENCHMARKS else next(iter(origins))
     cls = origins[origin]
     options = {key: value for key, value in options.items() if key in cls.OPTIONS}  # type: ignore[attr-defined]
     if cls is not Stored:
         return cls(**options).to(place)
-    _prepare.prepare(name, origin)
-    return Stored(BENCHMARKS[name], _prepare.stored_path(name, origin), **options).to(place)
+    prepare.prepare(name, origin)
+    return Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(place)
 
 
 def as_data(data: Any) -> Any:
@@ -107,8 +115,9 @@ def as_data(data: Any) -> Any:
     Parameters
     ----------
     data : FactorData, tuple, str or path
-        A data set, which is returned as it is; ``(images, labels)`` or ``(images, labels, names)``, see `Table`; the name of a data set,
-        see `load`; or the path of a file or of a folder of pictures, see `read_table`.
+        A data set, which is returned as it is; ``(images, labels)`` or ``(images, labels, names)``,
+        see `LabelledImages`; the name of a data set, see `load`; or the path of a file or of a
+        folder of pictures, see `read_images`.
 
     Returns
     -------
@@ -123,13 +132,15 @@ def as_data(data: Any) -> Any:
     if hasattr(data, "factors") and (hasattr(data, "observations") or hasattr(data, "images")):
         return data
     if isinstance(data, tuple | list) and len(data) in (2, 3):
-        return Table(*data)
+        return LabelledImages(*data)
     if isinstance(data, str) and data in DATA_SETS:
         return load(data)
     if isinstance(data, str | os.PathLike):
         if not os.path.exists(data):
-            raise ValueError(f"{os.fspath(data)!r} is neither a file, a folder nor a data set; the data sets are: {', '.join(DATA_SETS)}.")
-        return read_table(data)
+            raise ValueError(
+                f"{os.fspath(data)!r} is neither a file, a folder nor a data set; the data sets are: {', '.join(DATA_SETS)}."
+            )
+        return read_images(data)
     raise ValueError(
         f"a data set must be one of vaedis.data, (images, labels), a name or the path of a file or folder, not {type(data).__name__}; "
         "give (images, labels), or vaedis.Table(images, sizes=...) if the images are in order and have no labels."

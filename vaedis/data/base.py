@@ -1,4 +1,6 @@
-"""What all data sets share: factors, images by index, and the normalisation that the paper trains with."""
+"""What all data sets share: factors, images by index, and the normalisation that the paper trains
+with.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,19 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"Unknown device {device!r}; choose 'auto', 'cpu', 'cuda' or 'cuda:N'.") from None
+        raise ValueError(
+            f"Unknown device {device!r}; choose 'auto', 'cpu', 'cuda' or 'cuda:N'."
+        ) from None
     if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"Device {str(device)!r} is not supported, since nothing was ever tested on one; choose 'auto', 'cpu' or 'cuda'.")
+        raise ValueError(
+            f"Device {str(device)!r} is not supported, since nothing was ever tested on one; choose 'auto', 'cpu' or 'cuda'."
+        )
     if found.type == "cuda":
         have = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (found.index or 0) >= have:
-            raise NoDevice(f"Device {device!r} was asked for, but torch sees {have} CUDA devices; use device='auto' or 'cpu'.")
+            raise NoDevice(
+                f"Device {device!r} was asked for, but torch sees {have} CUDA devices; use device='auto' or 'cpu'."
+            )
     return found
 
 
@@ -61,16 +69,18 @@ class FactorData:
     shape : (int, int, int)
         Height, width and channels of an image.
     mean, std : tuple of float
-        Of each channel, in [0, 1] or the unit of floats: the mean over the data set, and the mean over
-        images of each image's unbiased std over its pixels
-        (Table A2; the authors' ``disent/dataset/util/stats.py``).
+        Of each channel, in [0, 1] or the unit of floats: the mean over the data set, and the mean
+        over images of each image's unbiased std over its pixels (Table A2; the authors'
+        ``disent/dataset/util/stats.py``).
     origin : {"generated", "original", "rendered", "stand-in"}
         Where the images come from.
     channel_factors : tuple of tuple of int, or None
-        For each channel, the positions of the only factors that it depends on, if the channels depend on different factors: distances
-        that are means over channels are then exact from far fewer images.
+        For each channel, the positions of the only factors that it depends on, if the channels
+        depend on different factors: distances that are means over channels are then exact from far
+        fewer images.
     grid : bool
-        Whether each combination of factor values belongs to exactly one image, whose index follows from them. Only a `Table` may be none.
+        Whether each combination of factor values belongs to exactly one image, whose index follows
+        from them. Only a `LabelledImages` may be none.
     dtype : torch.dtype
         Of images: uint8, or float32 for numbers that are measured as they are.
     pixel_range : (float, float)
@@ -97,7 +107,9 @@ class FactorData:
         return self.factors.size
 
     def __repr__(self) -> str:
-        grid = ", ".join(f"{n} {s}" for n, s in zip(self.factors.names, self.factors.sizes, strict=True))
+        grid = ", ".join(
+            f"{n} {s}" for n, s in zip(self.factors.names, self.factors.sizes, strict=True)
+        )
         return f"{type(self).__name__}({len(self):,} images of {'×'.join(map(str, self.shape))}; {grid}; {self.origin}; on {self.device})"
 
     def images(self, index: Tensor) -> Tensor:
@@ -124,16 +136,24 @@ class FactorData:
         return self.factors.check_index(index)
 
     def to_factors(self, index: Tensor) -> Tensor:
-        """Return the factor values of observations, as codes from 0: Tensor of int64, shape (..., F)."""
+        """Return the factor values of observations, as codes from 0: Tensor of int64, shape (...,
+        F).
+        """
         return self.factors.to_factors(index)
 
     def draw(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw observations uniformly and independently, with replacement: indices of int64, shape (n,), on the generator's device."""
+        """Draw observations uniformly and independently, with replacement: indices of int64, shape
+        (n,), on the generator's device.
+        """
         device = generator.device if generator is not None else "cpu"
-        return torch.randint(len(self), (_check.count("n", n, 0),), generator=generator, device=device)
+        return torch.randint(
+            len(self), (_check.count("n", n, 0),), generator=generator, device=device
+        )
 
-    def need_grid(self, what: str) -> None:
-        """Raise a ValueError that says what cannot be done if this is no grid, where factor values do not lead to an image."""
+    def require_full_grid(self, what: str) -> None:
+        """Raise a ValueError that says what cannot be done if this is no grid, where factor values
+        do not lead to an image.
+        """
         if not self.grid:
             raise ValueError(
                 f"{what} cannot be had of {self.name!r}, whose {len(self):,} images do not hold each of the {self.factors.size:,} "
@@ -143,46 +163,62 @@ class FactorData:
     def need_change(self) -> None:
         """Raise a ValueError if no factor has two values, so that there is nothing to compare."""
         if max(self.factors.sizes) < 2:
-            raise ValueError(f"no factor of {self.name!r} has more than one value, so there is nothing to compare; give data that varies.")
+            raise ValueError(
+                f"no factor of {self.name!r} has more than one value, so there is nothing to compare; give data that varies."
+            )
 
     def _images(self, index: Tensor) -> Tensor:
-        raise TypeError(f"{type(self).__name__} does not say how to make its images: implement _images(index).")
+        raise TypeError(
+            f"{type(self).__name__} does not say how to make its images: implement _images(index)."
+        )
 
-    def observations(self, index: Tensor, *, standardise: bool = True, channels_last: bool = False) -> Tensor:
+    def observations(
+        self, index: Tensor, *, normalize: bool = True, channels_last: bool = False
+    ) -> Tensor:
         """Return images as a network takes them.
 
         Parameters
         ----------
         index : Tensor of int, shape (B,)
-        standardise : bool
-            Subtract each channel's mean and divide by its std, as in all the paper's runs; otherwise values lie in [0, 1], and floats are
-            as they are.
+        normalize : bool
+            Subtract each channel's mean and divide by its std, as in all the paper's runs;
+            otherwise values lie in [0, 1], and floats are as they are.
         channels_last : bool
-            Lay the numbers out pixel by pixel in memory, which convolutions are faster with. The shape is the same.
+            Lay the numbers out pixel by pixel in memory, which convolutions are faster with. The
+            shape is the same.
 
         Returns
         -------
         Tensor of float32, shape (B, C, H, W), on `device`
         """
-        return self._observations(flat(self.check_index(index)).to(self.device), standardise, channels_last)
+        return self._observations(
+            flat(self.check_index(index)).to(self.device), normalize, channels_last
+        )
 
-    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
         x = as_floats(self._images(index).permute(0, 3, 1, 2))
-        x = self.standardise(x) if standardise else x
-        return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        x = self.normalize(x) if normalize else x
+        return x.contiguous(
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format
+        )
 
-    def standardise(self, x: Tensor) -> Tensor:
-        """Map images in [0, 1] or of floats, shape (..., C, H, W), to the standardised ones that the paper trains on."""
+    def normalize(self, x: Tensor) -> Tensor:
+        """Map images in [0, 1] or of floats, shape (..., C, H, W), to the normalized ones that the
+        paper trains on.
+        """
         mean, std = self._constants(x)
         return (x - mean) / std
 
-    def unstandardise(self, x: Tensor) -> Tensor:
-        """Map standardised images, shape (..., C, H, W), back to [0, 1]; values outside are left as they are."""
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Map normalized images, shape (..., C, H, W), back to [0, 1]; values outside are left as
+        they are.
+        """
         mean, std = self._constants(x)
         return x * std + mean
 
     def for_display(self, images: Tensor) -> Tensor:
-        """Return images to look at: bytes as they are, and floats with `pixel_range` spread over 0 … 255.
+        """Return images to look at: bytes as they are, and floats with `pixel_range` spread over 0 …
+        255.
 
         Parameters
         ----------
@@ -205,24 +241,27 @@ class FactorData:
         return x.new_tensor(self.mean)[:, None, None], x.new_tensor(self.std)[:, None, None]
 
     def exact_bases(self, factor: str | int, *, channelwise: bool = True) -> Tensor:
-        """Return bases of traversals of a factor whose average equals that over all traversals of the data set.
+        """Return bases of traversals of a factor whose average equals that over all traversals of the
+        data set.
 
         Parameters
         ----------
         factor : str or int
         channelwise : bool
-            Whether what is averaged is a mean over channels (`losses.Loss.channelwise`). Then factors that no channel shares with `factor`
-            do not matter, and stay at 0.
+            Whether what is averaged is a mean over channels (`losses.Loss.channelwise`). Then
+            factors that no channel shares with `factor` do not matter, and stay at 0.
 
         Returns
         -------
         Tensor of int64, shape (number of traversals,)
         """
-        self.need_grid("every traversal of a factor")
+        self.require_full_grid("every traversal of a factor")
         f = self.factors.position(factor)
         vary = None
         if channelwise and self.channel_factors is not None:
-            vary = sorted({other for group in self.channel_factors if f in group for other in group})
+            vary = sorted(
+                {other for group in self.channel_factors if f in group for other in group}
+            )
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
 
     def to(self: Self, device: str | torch.device) -> Self:
@@ -237,9 +276,16 @@ class FactorData:
 
 
 def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> tuple[int, int, int]:
-    """Return sizes and spacing as Python's integers; raise a ValueError unless they are whole pixels and a square fits into the image."""
-    image_size, square_size = _check.count("image_size", image_size), _check.count("square_size", square_size)
+    """Return sizes and spacing as Python's integers; raise a ValueError unless they are whole
+    pixels and a square fits into the image.
+    """
+    image_size, square_size = (
+        _check.count("image_size", image_size),
+        _check.count("square_size", square_size),
+    )
     grid_spacing = _check.count("grid_spacing", grid_spacing)
     if square_size > image_size:
-        raise ValueError(f"square_size must be at most image_size = {image_size}, not {square_size}.")
+        raise ValueError(
+            f"square_size must be at most image_size = {image_size}, not {square_size}."
+        )
     return image_size, square_size, grid_spacing

@@ -1,8 +1,10 @@
-"""dSprites, rendered: white sprites on black, drawn from their outlines instead of downloaded; nothing is stored.
+"""dSprites, rendered: white sprites on black, drawn from their outlines instead of downloaded; nothing
+is stored.
 
-Every row of a sprite is one or two spans of pixels, which end where the row's centre line crosses the outline. For each outline and row
-position the edges that do so are found once; what is left for an image is to interpolate four columns in each of its rows. All of that is
-integer arithmetic on vertices rounded to 1/256 pixel, so images are the same bits on every device.
+Every row of a sprite is one or two spans of pixels, which end where the row's centre line crosses
+the outline. For each outline and row position the edges that do so are found once; what is left for
+an image is to interpolate four columns in each of its rows. All of that is integer arithmetic on
+vertices rounded to 1/256 pixel, so images are the same bits on every device.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from vaedis.data.base import FactorData
 from vaedis.factors import FactorSpace
 
 _SIDE = 64
-# vertices are rounded to 1/256 of a pixel, as rasterisers do; coordinates count in that unit from here on
+# vertices are rounded to 1/256 of a pixel, as rasterisers do; coordinates count in that unit from
+# here on
 _UNIT = 256
 _SCALES = tuple(0.5 + 0.1 * k for k in range(6))
 # the first and the last of 40 orientations are a whole turn apart: the same image
@@ -38,14 +41,16 @@ _packed_sets: weakref.WeakValueDictionary[torch.device, Tensor] = weakref.WeakVa
 class DSprites(FactorData):
     """dSprites, rendered; 99.986 % of the originals that could be checked are bit-identical.
 
-    737,280 images of 64×64 pixels, 0 or 255: a square, an ellipse or a heart in 6 sizes, 40 orientations, of which the first and the last
-    are the same, and 32×32 positions. Of 64,834 originals 9 differ from what this geometry gives, by one pixel each.
+    737,280 images of 64×64 pixels, 0 or 255: a square, an ellipse or a heart in 6 sizes, 40
+    orientations, of which the first and the last are the same, and 32×32 positions. Of 64,834
+    originals 9 differ from what this geometry gives, by one pixel each.
 
     Parameters
     ----------
     packed : bool, optional
-        Keep all images in memory, as bits: 377 MB, made in seconds, after which batches are several times as fast. True does so at the
-        first batch, False never; by default it is done once as many images have been rendered as there are.
+        Keep all images in memory, as bits: 377 MB, made in seconds, after which batches are several
+        times as fast. True does so at the first batch, False never; by default it is done once as
+        many images have been rendered as there are.
 
     Raises
     ------
@@ -54,15 +59,16 @@ class DSprites(FactorData):
 
     References
     ----------
-    Matthey, Higgins, Hassabis and Lerchner (2017), *dSprites: Disentanglement testing Sprites dataset*. Normalisation as in Table A2 of
-    Michlo, Klein and James (2023).
+    Matthey, Higgins, Hassabis and Lerchner (2017), *dSprites: Disentanglement testing Sprites
+    dataset*. Normalisation as in Table A2 of Michlo, Klein and James (2023).
     """
 
     OPTIONS = ("packed",)
     name = "dsprites"
     origin = "rendered"
     factors = FactorSpace(
-        ("shape", "scale", "orientation", "position_x", "position_y"), (3, len(_SCALES), _TURNS + 1, _POSITIONS, _POSITIONS)
+        ("shape", "scale", "orientation", "position_x", "position_y"),
+        (3, len(_SCALES), _TURNS + 1, _POSITIONS, _POSITIONS),
     )
     shape = (_SIDE, _SIDE, 1)
     mean = (0.042494423521889584,)
@@ -110,17 +116,29 @@ class DSprites(FactorData):
     def _images(self, index: Tensor) -> Tensor:
         return self._unpack(self._packed(index), None).view(torch.uint8).view(-1, *self.shape)
 
-    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
-        levels = ((0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0]) if standardise else (0.0, 1.0)
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
+        levels = (
+            ((0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0])
+            if normalize
+            else (0.0, 1.0)
+        )
         # with one channel both layouts are the same numbers in the same order
         x = self._unpack(self._packed(index), levels).view(-1, 1, _SIDE, _SIDE)
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
     def _unpack(self, packed: Tensor, levels: tuple[float, float] | None) -> Tensor:
-        """Look up the eight pixels of each byte: as float32 of two levels, or, without, as uint8 that are seen as one int64."""
+        """Look up the eight pixels of each byte: as float32 of two levels, or, without, as uint8
+        that are seen as one int64.
+        """
         if levels not in self._lookups:
-            bits = torch.from_numpy(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)).to(self.device)
-            table = (bits * 255).view(torch.int64)[:, 0] if levels is None else torch.where(bits > 0, levels[1], levels[0]).float()
+            bits = torch.from_numpy(
+                np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+            ).to(self.device)
+            table = (
+                (bits * 255).view(torch.int64)[:, 0]
+                if levels is None
+                else torch.where(bits > 0, levels[1], levels[0]).float()
+            )
             self._lookups[levels] = table
         return self._lookups[levels].index_select(0, packed.flatten().int())
 
@@ -131,9 +149,10 @@ class DSprites(FactorData):
 class _Edges(NamedTuple):
     """Which edges of each outline cross which rows.
 
-    `x` is int16, (outlines · x positions, vertices): the columns of the vertices, the first one repeated at the end. `top` is int64,
-    (outlines · y positions,): the first of the 32 rows that `crossings` is about. That is int16, (outlines · y positions, 3, 32 · 4): the
-    first vertex of an edge, how far the row lies below it, and how far the edge's other vertex does.
+    `x` is int16, (outlines · x positions, vertices): the columns of the vertices, the first one
+    repeated at the end. `top` is int64, (outlines · y positions,): the first of the 32 rows that
+    `crossings` is about. That is int16, (outlines · y positions, 3, 32 · 4): the first vertex of an
+    edge, how far the row lies below it, and how far the edge's other vertex does.
     """
 
     x: Tensor
@@ -142,7 +161,9 @@ class _Edges(NamedTuple):
 
 
 def _outline(shape: int) -> np.ndarray:
-    """Vertices of a sprite of scale 1, unturned, as (x to the right, y up) in pixels: float64, shape (vertices, 2)."""
+    """Vertices of a sprite of scale 1, unturned, as (x to the right, y up) in pixels: float64,
+    shape (vertices, 2).
+    """
     if shape == 0:
         points = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     elif shape == 1:
@@ -173,16 +194,26 @@ def _edges(device: torch.device) -> _Edges:
         closed = np.concatenate([points, points[:1]])
         for scale in _SCALES:
             turned = scale * np.einsum("tij,vj->itv", rotation, closed)
-            x, y = np.rint(_UNIT * (centre[:, None] + turned[:, :, None])).astype(np.int16).reshape(2, -1, len(closed))
-            # a row that is crossed less often ends in edges that lie right of the image, between two vertices kept for this purpose
-            x = np.pad(x, ((0, 0), (0, most + 2 - len(closed))), constant_values=_SIDE * _UNIT + _UNIT // 2)
+            x, y = (
+                np.rint(_UNIT * (centre[:, None] + turned[:, :, None]))
+                .astype(np.int16)
+                .reshape(2, -1, len(closed))
+            )
+            # a row that is crossed less often ends in edges that lie right of the image, between
+            # two vertices kept for this purpose
+            x = np.pad(
+                x, ((0, 0), (0, most + 2 - len(closed))), constant_values=_SIDE * _UNIT + _UNIT // 2
+            )
             found.append((x, *_crossings(y, nowhere=most)))
     return _Edges(*(torch.from_numpy(np.concatenate(parts)) for parts in zip(*found, strict=True)))
 
 
 def _crossings(y: np.ndarray, nowhere: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return `top` and `crossings` of `_Edges`, of outlines whose vertices lie in the rows `y`: int16, shape (outlines, vertices + 1)."""
-    # for each vertex the last row whose centre is not below it: an edge crosses what follows its upper end's, up to its lower end's
+    """Return `top` and `crossings` of `_Edges`, of outlines whose vertices lie in the rows `y`:
+    int16, shape (outlines, vertices + 1).
+    """
+    # for each vertex the last row whose centre is not below it: an edge crosses what follows its
+    # upper end's, up to its lower end's
     last = (y - _UNIT // 2) // _UNIT
     upper, lower = np.minimum(last[:, 1:], last[:, :-1]), np.maximum(last[:, 1:], last[:, :-1])
     outline, edge = np.nonzero(lower > upper)
@@ -210,7 +241,9 @@ def _counted(groups: np.ndarray) -> np.ndarray:
 def _pack(device: torch.device) -> Tensor:
     """Return all images as `_render` does: int64, shape (737280, 64)."""
     rows = torch.empty(DSprites.factors.size, _SIDE, dtype=torch.int64, device=device)
-    for part, index in zip(rows.split(_BLOCK), torch.arange(len(rows), device=device).split(_BLOCK), strict=True):
+    for part, index in zip(
+        rows.split(_BLOCK), torch.arange(len(rows), device=device).split(_BLOCK), strict=True
+    ):
         part.copy_(_render(index))
     return rows
 
@@ -231,14 +264,20 @@ def _render(index: Tensor) -> Tensor:
     over = (first - _UNIT // 2) * height + below * (second - first)
     start = -torch.div(-over, height.int() * _UNIT, rounding_mode="floor")
     # each crossing turns over all pixels right of it
-    words = _right_of(index.device).index_select(0, start.flatten()).view(len(index), _ROWS, _CROSSINGS)
+    words = (
+        _right_of(index.device).index_select(0, start.flatten()).view(len(index), _ROWS, _CROSSINGS)
+    )
     words = words[..., 0] ^ words[..., 1] ^ words[..., 2] ^ words[..., 3]
     row = edges.top.index_select(0, place)[:, None] + torch.arange(_ROWS, device=index.device)
-    return torch.zeros(len(index), _SIDE, dtype=torch.int64, device=index.device).scatter_(1, row, words)
+    return torch.zeros(len(index), _SIDE, dtype=torch.int64, device=index.device).scatter_(
+        1, row, words
+    )
 
 
 @functools.cache
 def _right_of(device: torch.device) -> Tensor:
     """For each column from 0 to 64, a row that is set from there on: int64, shape (65,)."""
     column = np.arange(_SIDE)
-    return torch.from_numpy(np.packbits(column >= np.arange(_SIDE + 1)[:, None], axis=1).view(np.int64)[:, 0]).to(device)
+    return torch.from_numpy(
+        np.packbits(column >= np.arange(_SIDE + 1)[:, None], axis=1).view(np.int64)[:, 0]
+    ).to(device)

@@ -1,4 +1,6 @@
-"""Read a reader's own images and labels: .npz and HDF5 files, folders of pictures, and arrays of images whose order is known."""
+"""Read a reader's own images and labels: .npz and HDF5 files, folders of pictures, and arrays of
+images whose order is known.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from vaedis import _check
-from vaedis.data import _pictures
-from vaedis.data._hdf5 import Hdf5, is_hdf5
-from vaedis.data._npz import Npy, Npz
-from vaedis.data._own import MOST_KEYS, MOST_LABELS, MOST_NAMES, Refused, Source, keys_of, shown
-from vaedis.data.table import Table
+from vaedis.data.images import LabelledImages
+from vaedis.data.own import pictures as _pictures
+from vaedis.data.own.hdf5 import Hdf5, is_hdf5
+from vaedis.data.own.npz import Npy, Npz
+from vaedis.data.own.sources import (
+    MOST_KEYS,
+    MOST_LABELS,
+    MOST_NAMES,
+    Refused,
+    Source,
+    keys_of,
+    shown,
+)
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "latents/classes", "y")
@@ -34,33 +44,36 @@ _KINDS = (
 )
 
 
-def read_table(
+def read_images(
     path: str | os.PathLike[str],
     *,
     images: str | None = None,
     labels: str | Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     sizes: Sequence[int] | None = None,
-) -> Table:
+) -> LabelledImages:
     """Return the images and labels of a file or a folder.
 
     Parameters
     ----------
     path : path
-        An .npz file; an HDF5 file, also of MATLAB 7.3; an .npy file of images, with `sizes`; or a folder of pictures, with a .csv file
-        that has a row for each, or an .npy file of labels in the order of their names. A .csv file may name the pictures in a column.
+        An .npz file; an HDF5 file, also of MATLAB 7.3; an .npy file of images, with `sizes`; or a
+        folder of pictures, with a .csv file that has a row for each, or an .npy file of labels in
+        the order of their names. A .csv file may name the pictures in a column.
     images : str, optional
-        The array's name in the file, or its path there, as ``train/images``; by default the first that exists of ``images``, ``imgs``,
-        ``image``, ``x``.
+        The array's name in the file, or its path there, as ``train/images``; by default the first
+        that exists of ``images``, ``imgs``, ``image``, ``x``.
     labels : str or sequence of str, optional
-        The array of labels, or one array for each factor, also with commas between their names; in a folder, the file. By default the
-        first that exists of ``factors``, ``labels``, ``latents_classes``, ``latents/classes``, ``y``, or else all arrays of one value
-        for each image.
+        The array of labels, or one array for each factor, also with commas between their names; in
+        a folder, the file. By default the first that exists of ``factors``, ``labels``,
+        ``latents_classes``, ``latents/classes``, ``y``, or else all arrays of one value for each
+        image.
     names : sequence of str, optional
-        Of the factors; by default those of the arrays, fields or columns, or the file's array of text ``factor_names`` or ``names``.
+        Of the factors; by default those of the arrays, fields or columns, or the file's array of
+        text ``factor_names`` or ``names``.
     sizes : sequence of int, optional
-        How many values each factor has, if the file has all their combinations in order and no labels: the last factor changes from
-        each image to the next.
+        How many values each factor has, if the file has all their combinations in order and no
+        labels: the last factor changes from each image to the next.
 
     Returns
     -------
@@ -69,39 +82,47 @@ def read_table(
     Raises
     ------
     ValueError
-        If the path is something else, lacks an array, is damaged, would take much memory, or refers to other files or to objects, which
-        are never followed or unpickled.
+        If the path is something else, lacks an array, is damaged, would take much memory, or refers
+        to other files or to objects, which are never followed or unpickled.
     OSError
         If it cannot be read.
     """
     path = Path(path)
     if sizes is not None and labels is not None:
-        raise ValueError("Give labels or sizes, not both: sizes stand for labels that a file lacks.")
+        raise ValueError(
+            "Give labels or sizes, not both: sizes stand for labels that a file lacks."
+        )
     name = path.absolute().stem
     if stat.S_ISDIR(path.stat().st_mode):
         wanted = _listed(labels)
         if len(wanted) > 1 or images is not None:
-            raise ValueError(f"{shown(path)} is a folder; labels must name one file in it, and images need no name.")
-        pictures, values, columns = _pictures.read(path, wanted[0] if wanted else None, needed=sizes is None)
+            raise ValueError(
+                f"{shown(path)} is a folder; labels must name one file in it, and images need no name."
+            )
+        pictures, values, columns = _pictures.read(
+            path, wanted[0] if wanted else None, needed=sizes is None
+        )
         values = values if sizes is None else _in_order(path, len(pictures), sizes)
-        return Table(pictures, values, names if names is not None else columns, name=name)
+        return LabelledImages(pictures, values, names if names is not None else columns, name=name)
     source = _open(path)
     image_key = _image_key(source, images)
     if sizes is not None:
         n = math.prod(_check.count("a size", size) for size in sizes)
         pictures = source.rows(image_key, n)
-        return Table(pictures, _in_order(path, len(pictures), sizes), names, name=name)
+        return LabelledImages(pictures, _in_order(path, len(pictures), sizes), names, name=name)
     label_keys = _listed(labels)
     if len(label_keys) == 1 and not source.has(label_keys[0]):
         label_keys = label_keys[0].split(",")
     for key in label_keys:
         if not source.has(key):
-            raise Refused(f"{shown(path)} has no array {shown(key)!r}; it has: {keys_of(source.keys)}.")
+            raise Refused(
+                f"{shown(path)} has no array {shown(key)!r}; it has: {keys_of(source.keys)}."
+            )
     label_keys = label_keys or _label_keys(source, image_key)
     n = _n_images(source, image_key, label_keys)
     values, columns = _labels(source, label_keys, n)
     names = names if names is not None else columns or _names(source, values)
-    return Table(source.rows(image_key, n), values, names, name=name)
+    return LabelledImages(source.rows(image_key, n), values, names, name=name)
 
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:
@@ -119,14 +140,21 @@ def _open(path: Path) -> Source:
         return Hdf5(path)
     if start.startswith(b"\x93NUMPY"):
         return Npy(path)
-    kind = next((f"{kind}; it is " for first, kind in _KINDS if start.startswith(first)), "" if start else "empty; it is ")
-    raise Refused(f"{shown(path)} is {kind}neither an .npz nor an HDF5 file; save images and labels with numpy.savez or h5py.")
+    kind = next(
+        (f"{kind}; it is " for first, kind in _KINDS if start.startswith(first)),
+        "" if start else "empty; it is ",
+    )
+    raise Refused(
+        f"{shown(path)} is {kind}neither an .npz nor an HDF5 file; save images and labels with numpy.savez or h5py."
+    )
 
 
 def _image_key(source: Source, key: str | None) -> str:
     if key is not None:
         if not source.has(key):
-            raise Refused(f"{shown(source.path)} has no array {shown(key)!r}; it has: {keys_of(source.keys)}.")
+            raise Refused(
+                f"{shown(source.path)} has no array {shown(key)!r}; it has: {keys_of(source.keys)}."
+            )
         return key
     found = _known(source, IMAGE_KEYS)
     # an array of one value for each image may be a position that is called x
@@ -143,7 +171,9 @@ def _image_key(source: Source, key: str | None) -> str:
 def _known(source: Source, known: Sequence[str]) -> list[str]:
     """Arrays of known names: those at the top in the order of `known`, or else those in groups."""
     if len(source.keys) > MOST_KEYS:
-        raise Refused(f"{shown(source.path)} has more than {MOST_KEYS:,} arrays; name those of images and labels, or give sizes.")
+        raise Refused(
+            f"{shown(source.path)} has more than {MOST_KEYS:,} arrays; name those of images and labels, or give sizes."
+        )
     top = [key for key in known if key in source.keys]
     return top or [key for name in known for key in source.keys if key.endswith(f"/{name}")]
 
@@ -153,7 +183,11 @@ def _counts(source: Source, image_key: str) -> set[int]:
     shape = source.header(image_key)[0]
     if not shape:
         return set()
-    return {shape[0], shape[-1]} if isinstance(source, Hdf5) and source.reversed(image_key) else {shape[0]}
+    return (
+        {shape[0], shape[-1]}
+        if isinstance(source, Hdf5) and source.reversed(image_key)
+        else {shape[0]}
+    )
 
 
 def _label_keys(source: Source, image_key: str) -> list[str]:
@@ -195,7 +229,11 @@ def _label_keys(source: Source, image_key: str) -> list[str]:
 def _columns(source: Source, image_key: str, folder: str) -> list[str]:
     """The arrays beside the images that have one value for each."""
     counts = _counts(source, image_key)
-    beside = [key for key in source.keys if key.rpartition("/")[0] == folder and key != image_key and _last(key) not in NAME_KEYS]
+    beside = [
+        key
+        for key in source.keys
+        if key.rpartition("/")[0] == folder and key != image_key and _last(key) not in NAME_KEYS
+    ]
     found = []
     for key in beside if len(beside) <= _MOST_COLUMNS else []:
         try:
@@ -220,9 +258,13 @@ def _n_images(source: Source, image_key: str, label_keys: Sequence[str]) -> int:
     fitting = sorted(counts & lengths)
     if len(fitting) == 1 or not shape or not counts:
         return fitting[0] if fitting else 0
-    images, rows = (" or ".join(f"{length:,}" for length in sorted(found)) for found in (counts, lengths))
+    images, rows = (
+        " or ".join(f"{length:,}" for length in sorted(found)) for found in (counts, lengths)
+    )
     if not fitting:
-        raise Refused(f"There must be one row of labels for each of the {images} images, not {rows}.")
+        raise Refused(
+            f"There must be one row of labels for each of the {images} images, not {rows}."
+        )
     raise Refused(
         f"{shown(source.path)} is a MATLAB file, whose arrays come turned round, and its images may be {images}; save it by h5py or "
         "numpy.savez."
@@ -234,17 +276,31 @@ def _labels(source: Source, keys: Sequence[str], n: int) -> tuple[np.ndarray, li
     if len(keys) == 1:
         values = source.read(keys[0])
         if values.dtype.names:
-            return _stacked(source.path, {field: values[field] for field in values.dtype.names}), list(values.dtype.names)
-        if isinstance(source, Hdf5) and source.reversed(keys[0]) and values.ndim == 2 and values.shape[0] != n:
+            return _stacked(
+                source.path, {field: values[field] for field in values.dtype.names}
+            ), list(values.dtype.names)
+        if (
+            isinstance(source, Hdf5)
+            and source.reversed(keys[0])
+            and values.ndim == 2
+            and values.shape[0] != n
+        ):
             values = values.T
         alone = values.ndim == 1 and _last(keys[0]) not in (*LABEL_KEYS, "classes")
         return values, [_named(keys[0])] if alone else None
     if sum(math.prod(source.header(key)[0]) for key in keys) > MOST_LABELS:
-        raise Refused(f"{shown(source.path)} has more than {MOST_LABELS:,} labels in {keys_of(keys)}; at most so many are read.")
+        raise Refused(
+            f"{shown(source.path)} has more than {MOST_LABELS:,} labels in {keys_of(keys)}; at most so many are read."
+        )
     columns = {_named(key): source.read(key) for key in keys}
-    wrong = next((key for key in keys if columns[_named(key)].size != n or columns[_named(key)].dtype.names), None)
+    wrong = next(
+        (key for key in keys if columns[_named(key)].size != n or columns[_named(key)].dtype.names),
+        None,
+    )
     if wrong is not None or len(columns) < len(keys):
-        raise Refused(f"{shown(source.path)} must have one value for each of {n:,} images in {shown(wrong or keys_of(keys))!r}.")
+        raise Refused(
+            f"{shown(source.path)} must have one value for each of {n:,} images in {shown(wrong or keys_of(keys))!r}."
+        )
     return _stacked(source.path, columns), list(columns)
 
 
@@ -253,10 +309,14 @@ def _named(key: str) -> str:
 
 
 def _stacked(path: Path, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Return columns as one array: numbers where all are, and otherwise objects, which keep the kind of each."""
+    """Return columns as one array: numbers where all are, and otherwise objects, which keep the
+    kind of each.
+    """
     for name, column in columns.items():
         if column.ndim > 1 and column.size != max(column.shape):
-            raise Refused(f"{shown(path)} must have one value for each image in {shown(name)!r}, not {column.shape[1:]}.")
+            raise Refused(
+                f"{shown(path)} must have one value for each image in {shown(name)!r}, not {column.shape[1:]}."
+            )
     flat = [column.ravel() for column in columns.values()]
     same = len({column.dtype.kind for column in flat}) == 1
     return np.stack([column if same else column.astype(object) for column in flat], 1)
@@ -272,9 +332,14 @@ def _names(source: Source, values: np.ndarray) -> list[str] | None:
     if n_names == len(values) != n_factors if values.ndim else False:
         return None
     if dtype.kind not in "USO" or n_names > MOST_NAMES:
-        raise Refused(f"{shown(source.path)} must have text in {shown(key)!r}, a name for each of {n_factors} factors; or give names.")
+        raise Refused(
+            f"{shown(source.path)} must have text in {shown(key)!r}, a name for each of {n_factors} factors; or give names."
+        )
     listed = np.atleast_1d(source.read(key)).ravel().tolist()
-    return [name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name) for name in listed]
+    return [
+        name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+        for name in listed
+    ]
 
 
 def _in_order(path: Path, n: int, sizes: Sequence[int]) -> np.ndarray:
@@ -282,7 +347,11 @@ def _in_order(path: Path, n: int, sizes: Sequence[int]) -> np.ndarray:
     sizes = [_check.count("a size", size) for size in sizes]
     if math.prod(sizes) != n:
         product = "×".join(str(size) for size in sizes)
-        raise Refused(f"sizes {product} make {math.prod(sizes):,} images, but {shown(path)} has {n:,}; the last factor changes fastest.")
+        raise Refused(
+            f"sizes {product} make {math.prod(sizes):,} images, but {shown(path)} has {n:,}; the last factor changes fastest."
+        )
     if n * len(sizes) > MOST_LABELS:
-        raise Refused(f"{shown(path)} would have {n * len(sizes):,} labels; at most {MOST_LABELS:,} are read.")
+        raise Refused(
+            f"{shown(path)} would have {n * len(sizes):,} labels; at most {MOST_LABELS:,} are read."
+        )
     return np.stack(np.unravel_index(np.arange(n), sizes), 1)

@@ -1,4 +1,6 @@
-"""The same images under other ground-truth factors: what counts as a factor is a choice (section 7)."""
+"""The same images under other ground-truth factors: what counts as a factor is a choice (section
+7).
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,16 @@ class Relabelled(FactorData):
     data : FactorData
         Where the images come from. Its normalisation is kept.
     columns : mapping of str to Tensor of int, shape (n,)
-        For each new factor, slowest first, its value for each image, counted from 0. Every combination of values must belong to exactly
-        one image.
+        For each new factor, slowest first, its value for each image, counted from 0. Every
+        combination of values must belong to exactly one image.
     index : Tensor of int, shape (n,), optional
         Which images of `data`, if not all of them in their order.
 
     Raises
     ------
     ValueError
-        If the columns are not of one length with the images, or the images do not fill the grid of the new factors.
+        If the columns are not of one length with the images, or the images do not fill the grid of
+        the new factors.
 
     Examples
     --------
@@ -37,7 +40,9 @@ class Relabelled(FactorData):
     >>> data = Relabelled(load("xysquares", num_squares=1), {"position": torch.arange(64)})
     """
 
-    def __init__(self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None):
+    def __init__(
+        self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None
+    ):
         from vaedis.data import as_data
 
         data = as_data(data)
@@ -48,7 +53,9 @@ class Relabelled(FactorData):
                 raise ValueError(
                     f"factor {name!r} needs one value of at least 0 for each of {len(index)} images, not {tuple(column.shape)}."
                 )
-        self.factors = FactorSpace(list(columns), [int(column.max()) + 1 for column in columns.values()])
+        self.factors = FactorSpace(
+            list(columns), [int(column.max()) + 1 for column in columns.values()]
+        )
         where = self.factors.to_index(torch.stack(list(columns.values()), -1).cpu())
         if not len(where) == len(where.unique()) == self.factors.size:
             grid = "×".join(map(str, self.factors.sizes))
@@ -65,8 +72,8 @@ class Relabelled(FactorData):
     def _images(self, index: Tensor) -> Tensor:
         return self.source._images(self._order[index])
 
-    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
-        return self.source._observations(self._order[index], standardise, channels_last)
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
+        return self.source._observations(self._order[index], normalize, channels_last)
 
     def need_unit_range(self, loss: str) -> None:
         """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
@@ -81,5 +88,7 @@ def _codes(name: str, column: Any) -> Tensor:
     try:
         values = torch.as_tensor(column, dtype=None if len(column) else torch.int64)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"the values of factor {name!r} must be whole numbers, counted from 0.") from None
+        raise ValueError(
+            f"the values of factor {name!r} must be whole numbers, counted from 0."
+        ) from None
     return integers(f"the values of factor {name!r}", values).cpu()

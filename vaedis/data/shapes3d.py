@@ -1,8 +1,10 @@
-"""3D Shapes, rendered: an object in a room, from a geometry that was fitted to original images. Nothing is downloaded.
+"""3D Shapes, rendered: an object in a room, from a geometry that was fitted to original images.
+Nothing is downloaded.
 
-The 480,000 images are 480 geometries (8 scales, 4 shapes, 15 orientations) in 1,000 colourings (floor, wall and object
-hue, 10 each). An image is the sum of one row of a table for each of floor, wall, object and sky. The table is a file of
-the package; ``tools/draw_shapes3d.py`` made it by ray casting.
+The 480,000 images are 480 geometries (8 scales, 4 shapes, 15 orientations) in 1,000 colourings
+(floor, wall and object hue, 10 each). An image is the sum of one row of a table for each of floor,
+wall, object and sky. The table is a file of the package; ``tools/draw_shapes3d.py`` made it by ray
+casting.
 """
 
 from __future__ import annotations
@@ -24,33 +26,40 @@ SCALES, YAWS = 8, 15
 """How many sizes of the object and directions of the camera there are."""
 SIZE = 64
 GEOMETRIES = SCALES * len(SHAPES) * YAWS
-# the channels of all 10 hues are multiples of a fifth: six tones, in which overexposed pixels are exact, do for all colours
+# the channels of all 10 hues are multiples of a fifth: six tones, in which overexposed pixels are
+# exact, do for all colours
 TONES = tuple(k / 5 for k in range(6))
-_TONE_OF_HUE = torch.tensor([[round(5 * c) for c in colorsys.hsv_to_rgb(k / 10, 1, 1)] for k in range(10)])
+_TONE_OF_HUE = torch.tensor(
+    [[round(5 * c) for c in colorsys.hsv_to_rgb(k / 10, 1, 1)] for k in range(10)]
+)
 SURFACES = 3
 
 
 class Shapes3D(FactorData):
-    """3D Shapes, rendered; 2.6 % of a channel's range off the 25 originals that it was fitted to (root mean square over their pixels).
+    """3D Shapes, rendered; 2.6 % of a channel's range off the 25 originals that it was fitted to (root
+    mean square over their pixels).
 
-    An object stands in a room under the sky, and a camera looks at it from -30° to 30°. Geometry, lights and colours are the originals' as
-    far as they can be measured. What differs: the faint tiles on floor and walls are left out (3 % of brightness, and a dark blot here and
-    there); curved objects have no facets; outlines and shadows are off by fractions of a pixel.
+    An object stands in a room under the sky, and a camera looks at it from -30° to 30°. Geometry,
+    lights and colours are the originals' as far as they can be measured. What differs: the faint
+    tiles on floor and walls are left out (3 % of brightness, and a dark blot here and there);
+    curved objects have no facets; outlines and shadows are off by fractions of a pixel.
 
     Attributes
     ----------
     mean, std
-        The originals', as published, which the paper's runs are standardised with. Those of the images rendered differ by less than 0.001.
+        The originals', as published, which the paper's runs are normalized with. Those of the
+        images rendered differ by less than 0.001.
 
     Notes
     -----
-    What was known of the originals' order is kept: factors, shapes (cube, cylinder, sphere, capsule) and hues (0, 0.1, ... 0.9). That the
-    first orientation looks from the left was decided by Figure 3, which fits it slightly better than the other way round.
+    What was known of the originals' order is kept: factors, shapes (cube, cylinder, sphere,
+    capsule) and hues (0, 0.1, ... 0.9). That the first orientation looks from the left was decided
+    by Figure 3, which fits it slightly better than the other way round.
 
     References
     ----------
-    Burgess and Kim (2018), *3D Shapes Dataset*, https://github.com/google-deepmind/3d-shapes. Michlo, Klein and James (2023), Figure 3 and
-    Tables A1 and A2.
+    Burgess and Kim (2018), *3D Shapes Dataset*, https://github.com/google-deepmind/3d-shapes.
+    Michlo, Klein and James (2023), Figure 3 and Tables A1 and A2.
     """
 
     name = "shapes3d"
@@ -61,7 +70,8 @@ class Shapes3D(FactorData):
 
     def __init__(self) -> None:
         self.factors = FactorSpace(
-            ["floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation"], [10, 10, 10, SCALES, len(SHAPES), YAWS]
+            ["floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation"],
+            [10, 10, 10, SCALES, len(SHAPES), YAWS],
         )
 
     def _channels_first(self, index: Tensor) -> Tensor:
@@ -69,7 +79,9 @@ class Shapes3D(FactorData):
         table, tone_of_hue = _table(self.device)
         geometry, colours = (index % GEOMETRIES)[:, None], index // GEOMETRIES
         channels = torch.arange(3, device=self.device)
-        x = table.index_select(0, ((SURFACES * len(TONES) + channels) * GEOMETRIES + geometry).flatten())
+        x = table.index_select(
+            0, ((SURFACES * len(TONES) + channels) * GEOMETRIES + geometry).flatten()
+        )
         for surface, step in enumerate((100, 10, 1)):
             tone = surface * len(TONES) + tone_of_hue[colours // step % 10]
             x += table.index_select(0, (tone * GEOMETRIES + geometry).flatten())
@@ -79,10 +91,14 @@ class Shapes3D(FactorData):
         # twice as fast as permuting
         return torch.stack(self._channels_first(index).unbind(1), -1)
 
-    def _observations(self, index: Tensor, standardise: bool, channels_last: bool = False) -> Tensor:
-        x = self._images(index).permute(0, 3, 1, 2) if channels_last else self._channels_first(index)
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
+        x = (
+            self._images(index).permute(0, 3, 1, 2)
+            if channels_last
+            else self._channels_first(index)
+        )
         x = x.float().div_(255)
-        if standardise:
+        if normalize:
             mean, std = self._constants(x)
             x.sub_(mean).div_(std)
         return x
@@ -90,10 +106,11 @@ class Shapes3D(FactorData):
 
 @functools.cache
 def _table(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Every geometry on a device, uint8 of shape (21 * 480, H * W), and the tones of each hue, shape (10, 3).
+    """Every geometry on a device, uint8 of shape (21 * 480, H * W), and the tones of each hue, shape
+    (10, 3).
 
-    Of the 21 blocks of 480 rows, block 6 s + k is surface s in tone k, and the last three are the sky in red, green and blue: an image's
-    channel is the sum of four rows.
+    Of the 21 blocks of 480 rows, block 6 s + k is surface s in tone k, and the last three are the
+    sky in red, green and blue: an image's channel is the sum of four rows.
     """
     packed = resources.files("vaedis.data").joinpath("assets/shapes3d.xz").read_bytes()
     rows = np.frombuffer(bytearray(lzma.decompress(packed)), np.uint8).reshape(-1, SIZE * SIZE)

@@ -1,7 +1,7 @@
 """Scores of disentanglement: functions of codes and factors, or of an encoder and a FactorSpace.
 
-They know nothing of data sets or models, but for `evaluate`, which applies the published protocols. Each returns a small frozen result
-whose ``float()`` is the headline score.
+They know nothing of data sets or models, but for `evaluate`, which applies the published protocols.
+Each returns a small frozen result whose ``float()`` is the headline score.
 """
 
 from vaedis.metrics._dci import DCIScore as DCIScore, dci as dci
@@ -14,7 +14,10 @@ from vaedis.metrics._modularity import (
     explicitness as explicitness,
     modularity as modularity,
 )
-from vaedis.metrics._rank_correlations import RankCorrelations as RankCorrelations, rank_correlations as rank_correlations
+from vaedis.metrics._rank_correlations import (
+    RankCorrelations as RankCorrelations,
+    rank_correlations as rank_correlations,
+)
 from vaedis.metrics._sap import SAPScore as SAPScore, sap as sap
 from vaedis.metrics._scores import Score as Score
 from vaedis.metrics._traversals import (

@@ -1,10 +1,11 @@
-"""Gradient-boosted trees as scikit-learn grows them by default, for all factors at once, and only as much as DCI needs.
+"""Gradient-boosted trees as scikit-learn grows them by default, for all factors at once, and only as
+much as DCI needs.
 
-The rule is that of `sklearn.ensemble.GradientBoostingClassifier` 1.9 with default arguments: log class frequencies to
-begin with; 100 rounds, each with one tree for each class (one in all for two classes); trees of depth 3 on the
-residuals, with exact splits that lower the squared error most and a random order of features at ties; one Newton step
-in each leaf, times (K - 1) / K for K > 2 classes, times 0.1. A feature's importance is its share of the summed drops in
-squared error.
+The rule is that of `sklearn.ensemble.GradientBoostingClassifier` 1.9 with default arguments: log
+class frequencies to begin with; 100 rounds, each with one tree for each class (one in all for two
+classes); trees of depth 3 on the residuals, with exact splits that lower the squared error most and
+a random order of features at ties; one Newton step in each leaf, times (K - 1) / K for K > 2
+classes, times 0.1. A feature's importance is its share of the summed drops in squared error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vaedis._cpus import usable_cpus
+from vaedis._support.cpus import usable_cpus
 
 ROUNDS = 100
 BLOCK = 512
@@ -26,21 +27,30 @@ SAME_VALUE = np.float32(1e-7)
 
 @dataclass(frozen=True)
 class Boosted:
-    """Importances (z, f), and the accuracy on the training and test samples of each factor's classifier, both (f,)."""
+    """Importances (z, f), and the accuracy on the training and test samples of each factor's
+    classifier, both (f,).
+    """
 
     importance: np.ndarray
     train_accuracy: np.ndarray
     test_accuracy: np.ndarray
 
 
-def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_labels: np.ndarray, seed: int) -> Boosted:
+def boost(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    test_codes: np.ndarray,
+    test_labels: np.ndarray,
+    seed: int,
+) -> Boosted:
     """Fit one classifier for each factor.
 
     Parameters
     ----------
     codes, test_codes : ndarray of shape (n, z), (m, z), float32
     labels, test_labels : ndarray of shape (n, f), (m, f)
-        Classes 0 ... K - 1 of each factor, all of them present in `labels`; -1 in `test_labels` is never right.
+        Classes 0 ... K - 1 of each factor, all of them present in `labels`; -1 in `test_labels` is
+        never right.
     seed : int
 
     Raises
@@ -48,7 +58,7 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
     ImportError
         If numba is not installed.
     """
-    from vaedis.metrics import _boosting_kernel as kernel
+    from vaedis.metrics import _boosting_kernel
 
     n, n_latents = codes.shape
     n_factors = labels.shape[1]
@@ -68,14 +78,17 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
     inverse = np.concatenate([[0.0], 1.0 / np.arange(1, n + 1)])
 
     start = _prior_predictions(factor_labels, n_classes)
-    raw, raw_test = np.repeat(start[:, None], n, axis=1), np.repeat(start[:, None], len(test_codes), axis=1)
+    raw, raw_test = (
+        np.repeat(start[:, None], n, axis=1),
+        np.repeat(start[:, None], len(test_codes), axis=1),
+    )
     residual, tree_importance = np.empty_like(raw), np.zeros((len(tree_scale), len(features)))
 
     n_workers = min(_n_cores(), len(tree_scale))
     workspaces = [
         (
-            np.empty((kernel.DEPTH - 1, *order.shape), np.uint32),
-            np.empty((kernel.DEPTH - 1, *order.shape), np.float32),
+            np.empty((_boosting_kernel.DEPTH - 1, *order.shape), np.uint32),
+            np.empty((_boosting_kernel.DEPTH - 1, *order.shape), np.float32),
             np.empty(n, np.uint8),
         )
         for _ in range(n_workers)
@@ -86,14 +99,16 @@ def boost(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_la
     def set_residuals(worker: int) -> None:
         for low in range(cuts[worker], cuts[worker + 1], BLOCK):
             high = min(low + BLOCK, cuts[worker + 1])
-            kernel.residuals(low, high, first_tree, n_classes, factor_labels, raw, residual)
+            _boosting_kernel.residuals(
+                low, high, first_tree, n_classes, factor_labels, raw, residual
+            )
 
     with ThreadPoolExecutor(n_workers) as pool:
         for round_seed in round_seeds if len(features) else ():
             list(pool.map(set_residuals, range(n_workers)))
 
             def grow(worker: int, round_seed: np.uint64 = round_seed) -> None:
-                kernel.grow_round(
+                _boosting_kernel.grow_round(
                     worker, n_workers, order, values, test_columns, inverse, tree_scale, round_seed,
                     residual, raw, raw_test, tree_importance, *workspaces[worker],
                 )  # fmt: skip
@@ -124,8 +139,9 @@ def _n_cores() -> int:
 def _canonical_features(codes: np.ndarray) -> np.ndarray:
     """Columns that vary, in an order that depends on their ranks alone.
 
-    The random order of features at ties then follows the content of a latent and not its position, so that neither
-    permuting latents, nor stretching one, nor adding a constant one can change what is drawn for the others.
+    The random order of features at ties then follows the content of a latent and not its position,
+    so that neither permuting latents, nor stretching one, nor adding a constant one can change what
+    is drawn for the others.
     """
     keys = {}
     for j in range(codes.shape[1]):
@@ -136,7 +152,9 @@ def _canonical_features(codes: np.ndarray) -> np.ndarray:
 
 
 def _prior_predictions(labels: np.ndarray, n_classes: np.ndarray) -> np.ndarray:
-    """Raw prediction that each tree starts from: log odds for two classes, else centred log frequencies."""
+    """Raw prediction that each tree starts from: log odds for two classes, else centred log
+    frequencies.
+    """
     start = []
     for y, k in zip(labels, n_classes, strict=True):
         log_prior = np.log(np.bincount(y, minlength=k) / len(y))
@@ -144,7 +162,9 @@ def _prior_predictions(labels: np.ndarray, n_classes: np.ndarray) -> np.ndarray:
     return np.concatenate(start)
 
 
-def _accuracy(raw: np.ndarray, first_tree: np.ndarray, n_classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _accuracy(
+    raw: np.ndarray, first_tree: np.ndarray, n_classes: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
     right = []
     for factor, k in enumerate(n_classes):
         predictions = raw[first_tree[factor] : first_tree[factor + 1]]

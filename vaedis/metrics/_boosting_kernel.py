@@ -1,8 +1,9 @@
-"""Compiled parts of `_boosting`: one round grows one tree for each (factor, class), then the residuals are made anew.
+"""Compiled parts of `_boosting`: one round grows one tree for each (factor, class), then the residuals
+are made anew.
 
-Imported only where numba is installed. Every function releases the GIL and writes only to the rows or columns that its
-caller assigned to it, so that plain threads can share a round. Randomness is a hash of (seed, tree, node), hence the
-result does not depend on the number of threads.
+Imported only where numba is installed. Every function releases the GIL and writes only to the rows
+or columns that its caller assigned to it, so that plain threads can share a round. Randomness is a
+hash of (seed, tree, node), hence the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def _shuffle(rank, state):  # type: ignore
 def _best_split(order, values, start, stop, residual, total, inverse, rank, split):  # type: ignore
     """Find the split of samples `start` to `stop` with the largest drop in squared error.
 
-    Returns the sum over both children of (sum of residuals)^2 / count, -inf if no feature varies. `split` gets the
-    feature and the size of the left child. Of features that tie, the one with the lower `rank` wins, and within a
-    feature the first split.
+    Returns the sum over both children of (sum of residuals)^2 / count, -inf if no feature varies.
+    `split` gets the feature and the size of the left child. Of features that tie, the one with the
+    lower `rank` wins, and within a feature the first split.
     """
     best, n = -np.inf, stop - start
     for feature in range(len(order)):
@@ -79,7 +80,9 @@ def _best_split(order, values, start, stop, residual, total, inverse, rank, spli
 
 @_compile
 def _partition(order, values, start, middle, stop, goes_right, next_order, next_values):  # type: ignore
-    """Copy samples `start` to `stop`, those that go left first, each side in the order it had in each feature."""
+    """Copy samples `start` to `stop`, those that go left first, each side in the order it had in
+    each feature.
+    """
     for feature in range(len(order)):
         samples, ordered = order[feature], values[feature]
         next_samples, next_ordered = next_order[feature], next_values[feature]
@@ -99,9 +102,10 @@ def _grow_tree(  # type: ignore
 ):  # fmt: skip
     """Grow one regression tree on `residual`, level by level, and move `raw` by its leaves.
 
-    Node i has children 2 i + 1 and 2 i + 2. `feature` and `threshold` (N_INNER,) and `leaf` (N_INNER + 1,) get the tree
-    at full depth: a leaf higher up is a chain of nodes whose samples all go left. `importance` gains each feature's
-    drop in squared error. `next_order` and `next_values`, both (2, z, n), and `goes_right` (n,) are workspace.
+    Node i has children 2 i + 1 and 2 i + 2. `feature` and `threshold` (N_INNER,) and `leaf`
+    (N_INNER + 1,) get the tree at full depth: a leaf higher up is a chain of nodes whose samples
+    all go left. `importance` gains each feature's drop in squared error. `next_order` and
+    `next_values`, both (2, z, n), and `goes_right` (n,) are workspace.
     """
     n_features, n = order.shape
     start, stop = np.zeros(2 * N_INNER + 1, np.int64), np.zeros(2 * N_INNER + 1, np.int64)
@@ -113,7 +117,8 @@ def _grow_tree(  # type: ignore
             a, b = start[node], stop[node]
             if a == b:
                 continue
-            # The deepest samples were not moved: those on one side of a split are neighbours in its feature's order.
+            # The deepest samples were not moved: those on one side of a split are neighbours in its
+            # feature's order.
             samples = order[feature[(node - 1) // 2] if level == DEPTH else 0, a:b]
             total, squares, hessian = 0.0, 0.0, 0.0
             for sample in samples:
@@ -146,7 +151,9 @@ def _grow_tree(  # type: ignore
                     continue
                 for i in range(a, b):
                     goes_right[order[feature[node], i]] = i >= middle
-                _partition(order, values, a, middle, b, goes_right, next_order[level], next_values[level])
+                _partition(
+                    order, values, a, middle, b, goes_right, next_order[level], next_values[level]
+                )
             order, values = next_order[level], next_values[level]
 
 
@@ -155,7 +162,8 @@ def grow_round(  # type: ignore
     first, step, order, values, test_columns, inverse, tree_scale, seed,
     residual, raw, raw_test, importance, next_order, next_values, goes_right,
 ):  # fmt: skip
-    """Grow the trees number first, first + step, ... of one round, and move the raw predictions by each.
+    """Grow the trees number first, first + step, ... of one round, and move the raw predictions by
+    each.
 
     Parameters
     ----------
@@ -188,7 +196,9 @@ def grow_round(  # type: ignore
 
 @_compile
 def residuals(start, stop, first_tree, n_classes, labels, raw, residual):  # type: ignore
-    """Set the residuals, label minus probability, of samples `start` to `stop` for the trees of all factors."""
+    """Set the residuals, label minus probability, of samples `start` to `stop` for the trees of all
+    factors.
+    """
     top, norm = np.empty(stop - start), np.empty(stop - start)
     for factor in range(len(n_classes)):
         first = first_tree[factor]
@@ -208,4 +218,6 @@ def residuals(start, stop, first_tree, n_classes, labels, raw, residual):  # typ
                 norm[i - start] += residual[tree, i]
         for tree in range(first, first + n_classes[factor]):
             for i in range(start, stop):
-                residual[tree, i] = (labels[factor, i] == tree - first) - residual[tree, i] / norm[i - start]
+                residual[tree, i] = (labels[factor, i] == tree - first) - residual[tree, i] / norm[
+                    i - start
+                ]

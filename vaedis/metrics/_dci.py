@@ -14,7 +14,8 @@ from vaedis.metrics._inputs import live_factors, require, split_samples, varies
 from vaedis.metrics._scores import Score
 
 ESTIMATORS = ("exact", "sklearn")
-# Share of a latent's neighbouring values that scikit-learn's trees may take for one value before ranks replace them.
+# Share of a latent's neighbouring values that scikit-learn's trees may take for one value before
+# ranks replace them.
 _MERGED = 0.1
 _warned_of_fallback = False
 
@@ -26,7 +27,8 @@ class DCIScore(Score):
     Attributes
     ----------
     score, disentanglement : float
-        Mean over latents, weighted by their importance, of 1 - entropy of the latent's importance over factors.
+        Mean over latents, weighted by their importance, of 1 - entropy of the latent's importance
+        over factors.
     completeness : float
         The same with the two sides exchanged.
     informativeness, informativeness_train : float
@@ -64,7 +66,8 @@ def dci(
 ) -> DCIScore:
     """Disentanglement, completeness and informativeness, by gradient-boosted trees as published.
 
-    One classifier for each factor is fitted to the codes; its importances are a column of the importance matrix.
+    One classifier for each factor is fitted to the codes; its importances are a column of the
+    importance matrix.
 
     Parameters
     ----------
@@ -75,12 +78,13 @@ def dci(
     test : (codes, factors), optional
         Samples that informativeness is measured on. All of `codes` then train.
     n_test : int, optional
-        Without `test`: how many of the samples, drawn at random, are kept for it; a third by default.
+        Without `test`: how many of the samples, drawn at random, are kept for it; a third by
+        default.
     seed : int
         Seed of that draw and of the trees.
     estimator : {"exact", "sklearn"}
-        "exact" is compiled code that grows trees by scikit-learn's rule, many times faster; it falls back to "sklearn",
-        with one warning, if numba is not installed. "sklearn" is
+        "exact" is compiled code that grows trees by scikit-learn's rule, many times faster; it
+        falls back to "sklearn", with one warning, if numba is not installed. "sklearn" is
         `sklearn.ensemble.GradientBoostingClassifier` itself, which the published scores used.
 
     Returns
@@ -89,32 +93,40 @@ def dci(
 
     Notes
     -----
-    Trees ask for the order of a latent's values alone, so that its unit does not matter. scikit-learn takes values closer than 1e-7 for
-    one; where that merges more than a tenth of a latent's values, as in one of tiny range, ranks stand for them.
+    Trees ask for the order of a latent's values alone, so that its unit does not matter.
+    scikit-learn takes values closer than 1e-7 for one; where that merges more than a tenth of a
+    latent's values, as in one of tiny range, ranks stand for them.
 
-    The work is shared among as many threads as the process may use (`torch.get_num_threads`, ``OMP_NUM_THREADS`` and
-    ``NUMBA_NUM_THREADS`` limit them); numbers do not depend on how many.
+    The work is shared among as many threads as the process may use (`torch.get_num_threads`,
+    ``OMP_NUM_THREADS`` and ``NUMBA_NUM_THREADS`` limit them); numbers do not depend on how many.
 
-    With few samples of each class, about ten, the published rule is unstable for either estimator: leaves take steps far too long, and
-    importances may be those of noise. Disentanglement then hangs on the draw of the samples.
+    With few samples of each class, about ten, the published rule is unstable for either estimator:
+    leaves take steps far too long, and importances may be those of noise. Disentanglement then
+    hangs on the draw of the samples.
 
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two
+        samples a value.
     ImportError
         If the estimator's package is not installed.
 
     References
     ----------
-    Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled Representations", 2018;
-    with boosted trees as in Locatello et al., "Challenging Common Assumptions in the Unsupervised Learning of
-    Disentangled Representations", 2019.
+    Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled
+    Representations", 2018; with boosted trees as in Locatello et al., "Challenging Common
+    Assumptions in the Unsupervised Learning of Disentangled Representations", 2019.
     """
     _check.one_of("estimator", estimator, ESTIMATORS), _check.count("seed", seed, 0)
-    train_codes, train_factors, test_codes, test_factors = split_samples(codes, factors, test, n_test, seed)
+    train_codes, train_factors, test_codes, test_factors = split_samples(
+        codes, factors, test, n_test, seed
+    )
     live, left_out = live_factors(train_factors)
-    labels, test_labels = np.empty((len(train_codes), len(live)), int), np.empty((len(test_codes), len(live)), int)
+    labels, test_labels = (
+        np.empty((len(train_codes), len(live)), int),
+        np.empty((len(test_codes), len(live)), int),
+    )
     for i, column in enumerate(live):
         # The test samples may hold values that the training samples lack.
         known, labels[:, i] = np.unique(train_factors[:, column], return_inverse=True)
@@ -123,7 +135,10 @@ def dci(
 
     columns, test_columns = _columns(train_codes, test_codes)
     fitted, used = _fit(estimator, columns, labels, test_columns, test_labels, seed)
-    per_latent, per_factor = _one_minus_entropy(fitted.importance), _one_minus_entropy(fitted.importance.T)
+    per_latent, per_factor = (
+        _one_minus_entropy(fitted.importance),
+        _one_minus_entropy(fitted.importance.T),
+    )
     disentanglement = float(np.sum(per_latent * _shares(fitted.importance.sum(axis=1))))
     return DCIScore(
         score=disentanglement,
@@ -158,7 +173,13 @@ def _fit(estimator: str, *arrays_and_seed: Any) -> tuple[Boosted, str]:
     return _boost_sklearn(*arrays_and_seed), "sklearn"
 
 
-def _boost_sklearn(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_labels: np.ndarray, seed: int) -> Boosted:
+def _boost_sklearn(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    test_codes: np.ndarray,
+    test_labels: np.ndarray,
+    seed: int,
+) -> Boosted:
     ensemble = require("sklearn.ensemble", "dci(estimator='sklearn')")
     seeds = np.random.SeedSequence(seed).generate_state(labels.shape[1])
     columns, train_accuracy, test_accuracy = [], [], []
@@ -171,7 +192,9 @@ def _boost_sklearn(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray
 
 
 def _columns(codes: np.ndarray, test_codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return training and test codes in float32, in units in which scikit-learn's trees tell a latent's values apart."""
+    """Return training and test codes in float32, in units in which scikit-learn's trees tell a
+    latent's values apart.
+    """
     single, test_single = codes.astype(np.float32), test_codes.astype(np.float32)
     for j in np.flatnonzero(varies(codes)):
         values, place = _distinct(codes[:, j])
@@ -184,7 +207,9 @@ def _columns(codes: np.ndarray, test_codes: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct values of a latent in order, and their ranks; values as close as rounding error share one."""
+    """Return the distinct values of a latent in order, and their ranks; values as close as rounding
+    error share one.
+    """
     values = np.unique(latent).astype(np.float64)
     error = 4 * float(np.finfo(latent.dtype).eps) * np.abs(values).max()
     steps = np.floor((values - values[0]) / max(error, np.finfo(np.float64).smallest_subnormal))
@@ -192,7 +217,8 @@ def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one_minus_entropy(importance: np.ndarray) -> np.ndarray:
-    """1 - entropy of each row in units of its largest possible value; a single column leaves nothing to mix: 1.
+    """1 - entropy of each row in units of its largest possible value; a single column leaves nothing
+    to mix: 1.
 
     A row of zeros, as a constant latent has, is worth exactly 0.
     """
@@ -202,7 +228,9 @@ def _one_minus_entropy(importance: np.ndarray) -> np.ndarray:
     # The offset is as published.
     shares = importance + 1e-11
     shares = shares / shares.sum(axis=1, keepdims=True)
-    scores = np.clip(1 + (shares * np.log(shares)).sum(axis=1) / np.log(importance.shape[1]), 0.0, 1.0)
+    scores = np.clip(
+        1 + (shares * np.log(shares)).sum(axis=1) / np.log(importance.shape[1]), 0.0, 1.0
+    )
     return np.where(nothing, 0.0, scores)
 
 

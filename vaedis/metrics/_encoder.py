@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vaedis import _check
-from vaedis._fingerprint import around
+from vaedis.losses.fingerprint import around
 
 CPU_BATCH, CUDA_BATCH = 256, 4096
 _MOST_PARTS = 10_000
 
 
 def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[Tensor], Tensor]:
-    """Return a function from observation indices (n,) to posterior means (n, z) on the CPU, encoded in batches.
+    """Return a function from observation indices (n,) to posterior means (n, z) on the CPU, encoded in
+    batches.
 
     Repeated indices are encoded once. Networks are in evaluation mode meanwhile.
     """
@@ -36,7 +37,9 @@ def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[T
             "or score codes that you have with their labels, as in vaedis.metrics.mig(codes, factors)."
         )
     networks = _networks(model, encode)
-    tensors = itertools.chain.from_iterable((*network.parameters(), *network.buffers()) for network in networks)
+    tensors = itertools.chain.from_iterable(
+        (*network.parameters(), *network.buffers()) for network in networks
+    )
     example = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     if batch_size is None:
         batch_size = CUDA_BATCH if example is not None and example.is_cuda else CPU_BATCH
@@ -58,15 +61,18 @@ def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[T
 def observer(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     """Return a function from indices to observations as the model sees them.
 
-    A network that `fit` trained on images in [0, 1] says so by ``standardise = False``; all others are given what the data set gives.
+    A network that `fit` trained on images in [0, 1] says so by ``normalize = False``; all others
+    are given what the data set gives.
     """
-    if getattr(getattr(model, "__self__", model), "standardise", True) is False:
-        return lambda index: data.observations(index, standardise=False)
+    if getattr(getattr(model, "__self__", model), "normalize", True) is False:
+        return lambda index: data.observations(index, normalize=False)
     return data.observations
 
 
 def _networks(model: Any, encode: Callable[..., Any]) -> list[nn.Module]:
-    """Return the networks that a model is, holds or, if it is a function, refers to, however deep they lie."""
+    """Return the networks that a model is, holds or, if it is a function, refers to, however deep
+    they lie.
+    """
     networks: list[nn.Module] = []
     waiting = collections.deque([model, encode])
     known: dict[int, Any] = {}
@@ -84,20 +90,30 @@ def _networks(model: Any, encode: Callable[..., Any]) -> list[nn.Module]:
 
 
 def _parts(thing: Any) -> list[Any]:
-    """Return what a function, a collection or an object holds; of modules, classes and arrays nothing, for they hold no network."""
+    """Return what a function, a collection or an object holds; of modules, classes and arrays
+    nothing, for they hold no network.
+    """
     if isinstance(thing, types.MethodType):
         return [thing.__self__]
     if isinstance(thing, functools.partial):
         return [thing.func, *thing.args, *thing.keywords.values()]
     if inspect.isfunction(thing):
-        return [*around(thing).values(), *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+        return [
+            *around(thing).values(),
+            *(thing.__defaults__ or ()),
+            *(thing.__kwdefaults__ or {}).values(),
+        ]
     if isinstance(thing, Mapping):
         return [*thing.values()]
     if isinstance(thing, list | tuple | set):
         return [*thing][:_MOST_PARTS]
     if isinstance(thing, type | types.ModuleType | Tensor | np.ndarray):
         return []
-    slots = [getattr(thing, name, None) for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
+    slots = [
+        getattr(thing, name, None)
+        for cls in type(thing).__mro__
+        for name in getattr(cls, "__slots__", ())
+    ]
     return [*getattr(thing, "__dict__", {}).values(), *slots]
 
 
@@ -115,10 +131,14 @@ def _evaluating(networks: list[nn.Module]) -> Iterator[None]:
 
 
 def _means(output: Any, n: int) -> Tensor:
-    """Return the means (n, z) that are in what a model returned for n observations, on the CPU, in float32 or more."""
+    """Return the means (n, z) that are in what a model returned for n observations, on the CPU, in
+    float32 or more.
+    """
     means = _mean_of(output)
     if means is None or means.ndim != 2 or len(means) != n:
-        got = f"a {type(output).__name__}" + ("" if means is None else f" with an array of shape {tuple(means.shape)}")
+        got = f"a {type(output).__name__}" + (
+            "" if means is None else f" with an array of shape {tuple(means.shape)}"
+        )
         raise ValueError(
             f"encode(x) must return the means of {n} observations as an array of shape ({n}, latents), by itself, as the first of a tuple, "
             f"as `embedding`, or as a torch Distribution, but it returned {got}."
@@ -138,7 +158,11 @@ def _mean_of(output: Any) -> Tensor | None:
         return _mean_of(output.get("embedding"))
     if hasattr(output, "embedding"):
         return _mean_of(output.embedding)
-    if isinstance(output, tuple | list) and output and not isinstance(output[0], int | float | list):
+    if (
+        isinstance(output, tuple | list)
+        and output
+        and not isinstance(output[0], int | float | list)
+    ):
         return _mean_of(output[0])
     # numpy's own arrays, those of other packages that numpy can read, and lists of numbers
     array = np.asarray(output)

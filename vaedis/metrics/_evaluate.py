@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.data import Table, as_data
+from vaedis.data import LabelledImages, as_data
 from vaedis.metrics._dci import dci
 from vaedis.metrics._encoder import encoder, observer
 from vaedis.metrics._factor_vae import factor_vae
@@ -39,7 +39,9 @@ class _OfSamples:
 
 @dataclass(frozen=True)
 class _OfEncoder:
-    """A score of an encoder and a FactorSpace, its options in each protocol, and how many observations it then encodes."""
+    """A score of an encoder and a FactorSpace, its options in each protocol, and how many
+    observations it then encodes.
+    """
 
     call: Callable[..., Score]
     draws: Callable[..., int]
@@ -73,8 +75,12 @@ ENCODER_METRICS = {
         {"n_train": 700, "n_eval": 350, "n_variance": 1_000},
     ),
     "flatness": _OfEncoder(flatness, _path_draws, {"repeats": 1024}, {"repeats": 128}),
-    "factored_components": _OfEncoder(factored_components, _path_draws, {"repeats": 1024}, {"repeats": 128}),
-    "rank_correlations": _OfEncoder(rank_correlations, _path_draws, {"repeats": 1024}, {"repeats": 128}),
+    "factored_components": _OfEncoder(
+        factored_components, _path_draws, {"repeats": 1024}, {"repeats": 128}
+    ),
+    "rank_correlations": _OfEncoder(
+        rank_correlations, _path_draws, {"repeats": 1024}, {"repeats": 128}
+    ),
 }
 
 
@@ -89,26 +95,32 @@ def evaluate(
 ) -> dict[str, Score]:
     """Score a model's representation of a data set.
 
-    Observations are drawn uniformly with replacement, as published, and encoded once for all metrics; the posterior mean is the
-    representation. Of a `data.Table`, and of any data of fewer than 15,000 images, each is drawn once at most, so that no image is tested
-    on that was trained on; samples are then as many as there are, shared between training and test as in the protocol. For metrics
-    that draw batches with fixed factors or traversals, a data set of moderate size is encoded as a whole instead.
+    Observations are drawn uniformly with replacement, as published, and encoded once for all
+    metrics; the posterior mean is the representation. Of a `data.LabelledImages`, and of any data
+    of fewer than 15,000 images, each is drawn once at most, so that no image is tested on that was
+    trained on; samples are then as many as there are, shared between training and test as in the
+    protocol. For metrics that draw batches with fixed factors or traversals, a data set of moderate
+    size is encoded as a whole instead.
 
     Parameters
     ----------
     model : object or callable
-        With ``encode(x)``, or itself such a function. It returns means of shape (B, z): by themselves, as the first of a tuple such as
-        ``(mean, logvar)``, as ``embedding`` of an object or a mapping, or as a torch Distribution. Networks, also those that a function
-        refers to, are put into evaluation mode and back, and are given observations on their device and in their precision. One that `fit`
-        trained sees images as it did in training, standardised or not.
+        With ``encode(x)``, or itself such a function. It returns means of shape (B, z): by
+        themselves, as the first of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
+        object or a mapping, or as a torch Distribution. Networks, also those that a function refers
+        to, are put into evaluation mode and back, and are given observations on their device and in
+        their precision. One that `fit` trained sees images as it did in training, normalized or
+        not.
     data : object
-        With ``factors``, a `FactorSpace`, and ``observations(index) -> (B, C, H, W)``. Of a `data.Table` that is no grid, images are
-        drawn as they are listed, with their labels.
+        With ``factors``, a `FactorSpace`, and ``observations(index) -> (B, C, H, W)``. Of a
+        `data.LabelledImages` that is no grid, images are drawn as they are listed, with their
+        labels.
     metrics : iterable of str
-        Any of mig, mig_quantile, dci, sap, modularity, explicitness, factor_vae, flatness, factored_components, rank_correlations.
+        Any of mig, mig_quantile, dci, sap, modularity, explicitness, factor_vae, flatness,
+        factored_components, rank_correlations.
     protocol : {"full", "fast"}
-        Published numbers of samples: "full" is 10,000 for MIG, and 10,000 to train and 5,000 to test for DCI; "fast" is 2,000, and 1,000
-        and 500. Scores of the two are not comparable.
+        Published numbers of samples: "full" is 10,000 for MIG, and 10,000 to train and 5,000 to
+        test for DCI; "fast" is 2,000, and 1,000 and 500. Scores of the two are not comparable.
     seed : int
         Seed of the draw and of each score.
     batch_size : int, optional
@@ -121,9 +133,10 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a metric or the protocol is unknown, the codes are not finite, the model returns something else, there are fewer than two
-        images to train on for each value of a factor, or a metric that draws batches with fixed factors or traversals is asked for of data
-        that is no grid.
+        If a metric or the protocol is unknown, the codes are not finite, the model returns
+        something else, there are fewer than two images to train on for each value of a factor, or a
+        metric that draws batches with fixed factors or traversals is asked for of data that is no
+        grid.
     TypeError
         If the model can encode nothing, or the data is no data set.
 
@@ -135,15 +148,20 @@ def evaluate(
     names = _check.listed(metrics)
     for name in names:
         _check.one_of("metric", name, (*SAMPLE_METRICS, *ENCODER_METRICS))
-        if name in ENCODER_METRICS and hasattr(data, "need_grid"):
-            data.need_grid(f"the score {name!r}")
+        if name in ENCODER_METRICS and hasattr(data, "require_full_grid"):
+            data.require_full_grid(f"the score {name!r}")
     _check.one_of("protocol", protocol, PROTOCOLS), _check.count("seed", seed, 0)
     if not hasattr(data, "factors"):
-        raise TypeError(f"data must be a data set, not a {type(data).__name__}: pass vaedis.Table(images, labels).")
+        raise TypeError(
+            f"data must be a data set, not a {type(data).__name__}: pass vaedis.Table(images, labels)."
+        )
     space, encode = data.factors, encoder(model, data, batch_size)
     of_encoder = {name: ENCODER_METRICS[name] for name in names if name in ENCODER_METRICS}
     of_samples = {name: SAMPLE_METRICS[name] for name in names if name in SAMPLE_METRICS}
-    if sum(metric.draws(space, **getattr(metric, protocol)) for metric in of_encoder.values()) >= space.size:
+    if (
+        sum(metric.draws(space, **getattr(metric, protocol)) for metric in of_encoder.values())
+        >= space.size
+    ):
         encode = _tabulate(encode, space)
 
     scores = _score_samples(of_samples, encode, data, protocol, seed) if of_samples else {}
@@ -154,7 +172,11 @@ def evaluate(
 
 
 def _score_samples(
-    of_samples: dict[str, _OfSamples], encode: Callable[[Tensor], Tensor], data: Any, protocol: str, seed: int
+    of_samples: dict[str, _OfSamples],
+    encode: Callable[[Tensor], Tensor],
+    data: Any,
+    protocol: str,
+    seed: int,
 ) -> dict[str, Score]:
     """Encode one draw of observations and compute scores of codes and factors from it."""
     # Of images that are no grid, an index is a row, and factors are what its labels say.
@@ -162,26 +184,35 @@ def _score_samples(
     n_images = len(data) if listed else data.factors.size
     counts = {name: getattr(metric, protocol) for name, metric in of_samples.items()}
     generator = torch.Generator().manual_seed(seed)
-    if listed or n_images < EACH_ONCE or isinstance(data, Table):
-        counts = {name: _share(name, count, n_images, data.factors) for name, count in counts.items()}
+    if listed or n_images < EACH_ONCE or isinstance(data, LabelledImages):
+        counts = {
+            name: _share(name, count, n_images, data.factors) for name, count in counts.items()
+        }
         drawn = torch.randperm(n_images, generator=generator)
     else:
-        # The draw is the same whatever is asked for, so that a score does not depend on which others are computed beside it.
+        # The draw is the same whatever is asked for, so that a score does not depend on which
+        # others are computed beside it.
         most = max(sum(getattr(metric, protocol)) for metric in SAMPLE_METRICS.values())
         drawn = data.factors.sample_index(most, generator=generator)
     drawn = drawn[: max(sum(count) for count in counts.values())]
-    codes, factors = encode(drawn), data.to_factors(drawn) if listed else data.factors.to_factors(drawn)
+    codes, factors = (
+        encode(drawn),
+        data.to_factors(drawn) if listed else data.factors.to_factors(drawn),
+    )
 
     scores: dict[str, Score] = {}
     for name, (n_train, n_test) in counts.items():
         held = slice(n_train, n_train + n_test)
         options = {"test": (codes[held], factors[held])} if n_test else {}
-        scores[name] = of_samples[name].call(codes[:n_train], factors[:n_train], **options, seed=seed)
+        scores[name] = of_samples[name].call(
+            codes[:n_train], factors[:n_train], **options, seed=seed
+        )
     return scores
 
 
 def _share(name: str, most: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
-    """Return how many of the images to train and to test on, in the protocol's proportion and at most as many.
+    """Return how many of the images to train and to test on, in the protocol's proportion and at most
+    as many.
 
     Raises
     ------
@@ -207,7 +238,8 @@ def _share(name: str, most: tuple[int, int], n_images: int, space: Any) -> tuple
 def _tabulate(encode: Callable[[Tensor], Tensor], space: Any) -> Callable[[Tensor], Tensor]:
     """Encode every observation once and look codes up from then on, if they fit into `TABLE_BYTES`.
 
-    The published vote on fixed factors alone draws 960,000 observations, more than most data sets have.
+    The published vote on fixed factors alone draws 960,000 observations, more than most data sets
+    have.
     """
     first = encode(torch.zeros(1, dtype=torch.int64))
     if space.size * first.shape[1] * first.element_size() > TABLE_BYTES:

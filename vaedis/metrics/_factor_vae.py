@@ -24,11 +24,13 @@ class FactorVAEScore(Score):
     Attributes
     ----------
     score : float
-        Accuracy of the majority vote on the evaluation batches; 1 / f is chance. 0 if no latent varies.
+        Accuracy of the majority vote on the evaluation batches; 1 / f is chance. 0 if no latent
+        varies.
     train_accuracy : float
         Its accuracy on the batches that it was made from.
     votes : ndarray of shape (f, z)
-        How many training batches with each factor fixed had the smallest relative variance in each latent.
+        How many training batches with each factor fixed had the smallest relative variance in each
+        latent.
     variances : ndarray of shape (z,)
         Variance of each latent over random observations.
     active : tuple of int
@@ -53,7 +55,8 @@ def factor_vae(
     seed: int = 0,
     chunk: int = CHUNK,
 ) -> FactorVAEScore:
-    """FactorVAE score: a vote on which factor was fixed in a batch, by the latent of least relative variance.
+    """FactorVAE score: a vote on which factor was fixed in a batch, by the latent of least relative
+    variance.
 
     Parameters
     ----------
@@ -62,14 +65,15 @@ def factor_vae(
     space : FactorSpace
         Of the observations.
     n_train, n_eval : int
-        Batches that the vote is made from and judged on. The published fast protocol has 700 and 350.
+        Batches that the vote is made from and judged on. The published fast protocol has 700 and
+        350.
     n_variance : int
         Observations that the variances are measured on, at least 2; 1,000 in the fast protocol.
     batch : int
         Observations in a batch, at least 2.
     prune : float
-        Latents whose standard deviation is at most this never win; 0, as in the authors' code, leaves out constant latents only.
-        Locatello et al. (2019) have 0.05.
+        Latents whose standard deviation is at most this never win; 0, as in the authors' code,
+        leaves out constant latents only. Locatello et al. (2019) have 0.05.
     seed : int
         Seed of all draws.
     chunk : int
@@ -88,7 +92,12 @@ def factor_vae(
     ----------
     Kim and Mnih, "Disentangling by Factorising", 2018.
     """
-    for name, value, least in (("n_train", n_train, 1), ("n_eval", n_eval, 1), ("n_variance", n_variance, 2), ("batch", batch, 2)):
+    for name, value, least in (
+        ("n_train", n_train, 1),
+        ("n_eval", n_eval, 1),
+        ("n_variance", n_variance, 2),
+        ("batch", batch, 2),
+    ):
         _check.count(name, value, least)
     _check.count("chunk", chunk), _check.count("seed", seed, 0), _check.non_negative("prune", prune)
     live, left_out = live_factors_of(space, least=2)
@@ -106,7 +115,17 @@ def factor_vae(
             continue
         per_chunk = max(chunk // batch, 1)
         for start in range(0, n, per_chunk):
-            fixed, lowest = _vote(encode, space, live, min(per_chunk, n - start), batch, chunk, variances, active, generator)
+            fixed, lowest = _vote(
+                encode,
+                space,
+                live,
+                min(per_chunk, n - start),
+                batch,
+                chunk,
+                variances,
+                active,
+                generator,
+            )
             np.add.at(votes[part], (fixed, lowest), 1)
     guess = votes["train"].argmax(axis=0), np.arange(codes.shape[1])
     return FactorVAEScore(
@@ -131,7 +150,9 @@ def _vote(
     active: np.ndarray,
     generator: torch.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n batches: the position in `live` of the factor fixed in each, and the latent of least relative variance."""
+    """Draw n batches: the position in `live` of the factor fixed in each, and the latent of least
+    relative variance.
+    """
     fixed = torch.randint(len(live), (n,), generator=generator)
     factors = space.sample(n * batch, generator=generator).reshape(n, batch, len(space))
     column = torch.tensor(live)[fixed][:, None, None].expand(n, batch, 1)

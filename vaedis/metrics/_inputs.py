@@ -14,18 +14,25 @@ from vaedis import _check
 
 # Trees work in float32, and squares of larger numbers leave float64 soon.
 _LARGEST_CODE = float(np.finfo(np.float32).max)
-# Fewer samples of each value say next to nothing about it, and a memory of each sample passes for a score.
+# Fewer samples of each value say next to nothing about it, and a memory of each sample passes for a
+# score.
 _SAMPLES_PER_VALUE = 2
 _TRAINING = ("codes", "factors")
 
 
 def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
-    """Return codes as a finite float array of shape (n, z); float32 stays float32, all else becomes float64."""
+    """Return codes as a finite float array of shape (n, z); float32 stays float32, all else becomes
+    float64.
+    """
     array = _to_numpy(codes)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}, but (samples, latents) is expected: pass a 2-D array.")
+        raise ValueError(
+            f"{name} has shape {array.shape}, but (samples, latents) is expected: pass a 2-D array."
+        )
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}, but real numbers are expected: convert it to float32.")
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, but real numbers are expected: convert it to float32."
+        )
     if array.dtype != np.float32:
         array = array.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
@@ -44,10 +51,14 @@ def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
 
 
 def encoded(encode: Callable[[Any], Any], index: Any) -> np.ndarray:
-    """Return the codes (n, z) that `encode` makes of observation indices (n,), checked as by `as_codes`."""
+    """Return the codes (n, z) that `encode` makes of observation indices (n,), checked as by
+    `as_codes`.
+    """
     codes = as_codes(encode(index))
     if len(codes) != len(index):
-        raise ValueError(f"encode returned codes of shape {codes.shape} for {len(index)} observations: return one row for each of them.")
+        raise ValueError(
+            f"encode returned codes of shape {codes.shape} for {len(index)} observations: return one row for each of them."
+        )
     return codes
 
 
@@ -58,7 +69,9 @@ def as_factors(factors: Any, name: str = "factors") -> np.ndarray:
         # A DataFrame whose columns differ in type comes as Python objects.
         array = np.stack([_numbers(column) for column in array.T], axis=1)
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}, but (samples, factors) is expected: pass a 2-D array.")
+        raise ValueError(
+            f"{name} has shape {array.shape}, but (samples, factors) is expected: pass a 2-D array."
+        )
     if array.dtype.kind in "iub":
         return array.astype(np.int64, copy=False)
     if array.dtype.kind != "f":
@@ -78,12 +91,16 @@ def as_factors(factors: Any, name: str = "factors") -> np.ndarray:
 
 
 def _numbers(column: np.ndarray) -> np.ndarray:
-    """Return a column of Python objects as numbers if it holds nothing else, and as it is otherwise."""
+    """Return a column of Python objects as numbers if it holds nothing else, and as it is
+    otherwise.
+    """
     typed = np.array(column.tolist())
     return typed if typed.dtype.kind in "iubf" and typed.ndim == 1 else column
 
 
-def as_pair(codes: Any, factors: Any, names: tuple[str, str] = _TRAINING) -> tuple[np.ndarray, np.ndarray]:
+def as_pair(
+    codes: Any, factors: Any, names: tuple[str, str] = _TRAINING
+) -> tuple[np.ndarray, np.ndarray]:
     """Check codes and factors one by one and against each other."""
     code_array, factor_array = as_codes(codes, names[0]), as_factors(factors, names[1])
     n, n_latents = code_array.shape
@@ -91,7 +108,11 @@ def as_pair(codes: Any, factors: Any, names: tuple[str, str] = _TRAINING) -> tup
         transposed = n_latents == len(factor_array) or n == factor_array.shape[1]
         raise ValueError(
             f"{names[0]} has {n} rows and {names[1]} has {len(factor_array)}, but row i of both must describe sample i: "
-            + ("one of them has samples as columns, so pass its transpose." if transposed else "pass arrays of the same length.")
+            + (
+                "one of them has samples as columns, so pass its transpose."
+                if transposed
+                else "pass arrays of the same length."
+            )
         )
     # Test samples may be few; training samples may not.
     if n_latents > n and names == _TRAINING:
@@ -109,11 +130,18 @@ def split_samples(
     code_array, factor_array = as_pair(codes, factors)
     if test is not None:
         if not isinstance(test, tuple | list) or len(test) != 2:
-            raise ValueError(f"test must be a pair (codes, factors), not {type(test).__name__}: pass both arrays in a tuple.")
+            raise ValueError(
+                f"test must be a pair (codes, factors), not {type(test).__name__}: pass both arrays in a tuple."
+            )
         if n_test is not None:
-            raise ValueError("test and n_test were both given, but one says it all: leave one of them out.")
+            raise ValueError(
+                "test and n_test were both given, but one says it all: leave one of them out."
+            )
         test_codes, test_factors = as_pair(*test, names=("test codes", "test factors"))
-        for name, a, b in (("latents", test_codes, code_array), ("factors", test_factors, factor_array)):
+        for name, a, b in (
+            ("latents", test_codes, code_array),
+            ("factors", test_factors, factor_array),
+        ):
             if a.shape[1] != b.shape[1]:
                 raise ValueError(
                     f"the test samples have {a.shape[1]} {name} and the training samples {b.shape[1]}: encode both with one model."
@@ -122,15 +150,19 @@ def split_samples(
     n = len(code_array)
     n_test = max(n // 3, 1) if n_test is None else _check.count("n_test", n_test)
     if n_test >= n:
-        raise ValueError(f"n_test is {n_test} of {n} samples, which leaves none to train on: lower it or add samples.")
-    # Samples may come in the order of a grid, so a cut without a shuffle would test on values never trained on.
+        raise ValueError(
+            f"n_test is {n_test} of {n} samples, which leaves none to train on: lower it or add samples."
+        )
+    # Samples may come in the order of a grid, so a cut without a shuffle would test on values never
+    # trained on.
     order = np.random.Generator(np.random.PCG64(seed)).permutation(n)
     train, held = np.sort(order[n_test:]), np.sort(order[:n_test])
     return code_array[train], factor_array[train], code_array[held], factor_array[held]
 
 
 def live_factors(factors: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
-    """Split factor columns into those that vary and those left out, with a warning that names the latter.
+    """Split factor columns into those that vary and those left out, with a warning that names the
+    latter.
 
     Raises
     ------
@@ -150,7 +182,9 @@ def live_factors(factors: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
             )
         live.append(column)
     if not live:
-        raise ValueError("every factor has one single value in these samples, but a score needs one that varies: draw more samples.")
+        raise ValueError(
+            "every factor has one single value in these samples, but a score needs one that varies: draw more samples."
+        )
     _warn_left_out(left_out)
     return live, tuple(left_out)
 
@@ -169,7 +203,9 @@ def live_factors_of(space: Any, least: int = 1) -> tuple[list[int], tuple[int, .
         )
     live = [column for column, size in enumerate(space.sizes) if size > 1]
     if len(live) < least:
-        raise ValueError(f"{len(live)} factors of the space have more than one value, but this score needs at least {least}.")
+        raise ValueError(
+            f"{len(live)} factors of the space have more than one value, but this score needs at least {least}."
+        )
     left_out = tuple(column for column, size in enumerate(space.sizes) if size == 1)
     _warn_left_out(left_out)
     return live, left_out
@@ -179,7 +215,11 @@ def _warn_left_out(columns: Sequence[int]) -> None:
     """Say which factors no score can use."""
     if columns:
         # Blame the line that asked for the score, or one near it.
-        warnings.warn(f"factors {list(columns)} have one single value and are left out of the score.", UserWarning, stacklevel=4)
+        warnings.warn(
+            f"factors {list(columns)} have one single value and are left out of the score.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def varies(codes: np.ndarray) -> np.ndarray:
@@ -204,7 +244,9 @@ def require(module: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         package = {"sklearn": "scikit-learn"}.get(module.split(".")[0], module.split(".")[0])
-        raise ImportError(f"{purpose} needs {package}, which is not installed: pip install vaedis[metrics]") from error
+        raise ImportError(
+            f"{purpose} needs {package}, which is not installed: pip install vaedis[metrics]"
+        ) from error
 
 
 def _to_numpy(values: Any) -> np.ndarray:
@@ -215,5 +257,7 @@ def _to_numpy(values: Any) -> np.ndarray:
             values = values.float()
         values = values.numpy()
     if np.ma.is_masked(values):
-        raise ValueError("some values are masked, but a score needs all of them: drop those samples.")
+        raise ValueError(
+            "some values are masked, but a score needs all of them: drop those samples."
+        )
     return np.asarray(values)

@@ -30,8 +30,9 @@ class MIGScore(Score):
     mutual_information : ndarray of shape (z, f)
         Mutual information in nats of each binned latent with each factor.
     noise_floor : float
-        Mean score of the same codes with their rows shuffled, so that they know nothing of the factors. A score
-        of this size at this number of samples means nothing; NaN if ``floor_repeats=0``.
+        Mean score of the same codes with their rows shuffled, so that they know nothing of the
+        factors. A score of this size at this number of samples means nothing; NaN if
+        ``floor_repeats=0``.
     n_samples, bins : int
         Number of samples and of bins.
     """
@@ -43,12 +44,15 @@ class MIGScore(Score):
     bins: int
 
 
-def mig(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeats: int = 4) -> MIGScore:
+def mig(
+    codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeats: int = 4
+) -> MIGScore:
     """Mutual information gap, with equal-width bins as published.
 
-    Each latent is cut into `bins` equal-width bins between its smallest and largest value. For each factor, the
-    gap between the two largest mutual informations is divided by the factor's entropy in the samples. A single
-    latent is compared with 0. One extreme value of a latent empties most of its bins; see `mig_quantile`.
+    Each latent is cut into `bins` equal-width bins between its smallest and largest value. For each
+    factor, the gap between the two largest mutual informations is divided by the factor's entropy
+    in the samples. A single latent is compared with 0. One extreme value of a latent empties most
+    of its bins; see `mig_quantile`.
 
     Parameters
     ----------
@@ -68,20 +72,26 @@ def mig(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeat
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two
+        samples a value.
 
     References
     ----------
-    Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational Autoencoders", 2018.
+    Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
+    Autoencoders", 2018.
     """
     return _mig(codes, factors, bins, seed, floor_repeats, equal_width_bins)
 
 
-def mig_quantile(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeats: int = 4) -> MIGScore:
-    """Mutual information gap with bins of equal counts, which an extreme value of a latent cannot upset.
+def mig_quantile(
+    codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, floor_repeats: int = 4
+) -> MIGScore:
+    """Mutual information gap with bins of equal counts, which an extreme value of a latent cannot
+    upset.
 
-    The same as `mig`, but each latent is cut at its quantiles. Equal values always share a bin, so a latent with
-    few distinct values may fill fewer bins. Values are not comparable with published MIG scores.
+    The same as `mig`, but each latent is cut at its quantiles. Equal values always share a bin, so
+    a latent with few distinct values may fill fewer bins. Values are not comparable with published
+    MIG scores.
 
     Parameters, returns, errors and references are those of `mig`.
     """
@@ -89,16 +99,21 @@ def mig_quantile(codes: Any, factors: Any, *, bins: int = 20, seed: int = 0, flo
 
 
 def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
-    """Equal-width bin of each code of (n, z), as (z, n): digitised on left edges, the largest value into the last."""
+    """Equal-width bin of each code of (n, z), as (z, n): digitised on left edges, the largest value
+    into the last.
+    """
     binned = np.zeros(codes.shape[::-1], np.int16 if bins <= 2**15 else np.int64)
     # A constant latent falls into one bin, the first.
     for j in np.flatnonzero(varies(codes)):
         latent, edges = _edges(codes[:, j], bins)
         low, high = float(latent.min()), float(latent.max())
         # In float64: the number of a bin, in float32, overflows for a latent of tiny range.
-        guess = ((latent - latent.dtype.type(low)).astype(np.float64) * (bins / (high - low))).astype(np.int64)
+        guess = (
+            (latent - latent.dtype.type(low)).astype(np.float64) * (bins / (high - low))
+        ).astype(np.int64)
         np.minimum(guess, bins - 1, out=guess)
-        # The product may be off by one at an edge; the comparison with the edges themselves decides, but for the first and the last.
+        # The product may be off by one at an edge; the comparison with the edges themselves
+        # decides, but for the first and the last.
         edges[0], edges[-1] = -np.inf, np.inf
         guess -= latent < edges.take(guess)
         guess += latent >= edges.take(guess + 1)
@@ -107,7 +122,8 @@ def equal_width_bins(codes: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _edges(latent: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a latent (n,) that varies and the edges of its bins (bins + 1,), in a unit in which each bin has a width.
+    """Return a latent (n,) that varies and the edges of its bins (bins + 1,), in a unit in which each
+    bin has a width.
 
     Edges have the precision of the codes, as published, unless it cannot hold them.
     """
@@ -117,7 +133,8 @@ def _edges(latent: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
         edges = np.linspace(low, high, bins + 1, dtype=latent.dtype)
         if (np.diff(edges) > 0).all():
             return latent.copy(), edges
-    # The difference of two near numbers is exact, and the power of two keeps it so; then no range is too small.
+    # The difference of two near numbers is exact, and the power of two keeps it so; then no range
+    # is too small.
     latent = np.ldexp(latent.astype(np.float64) - float(low), -int(np.frexp(span)[1]))
     return latent, np.linspace(0, latent.max(), bins + 1)
 
@@ -125,11 +142,14 @@ def _edges(latent: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
 def quantile_bins(codes: np.ndarray, bins: int) -> np.ndarray:
     """Equal-count bin of each code of (n, z), as (z, n); equal values share a bin."""
     cuts = np.quantile(codes, np.arange(1, bins) / bins, axis=0, method="inverted_cdf")
-    return np.stack([np.searchsorted(cuts[:, j], codes[:, j], side="left") for j in range(codes.shape[1])])
+    return np.stack(
+        [np.searchsorted(cuts[:, j], codes[:, j], side="left") for j in range(codes.shape[1])]
+    )
 
 
 def information_matrix(binned: np.ndarray, bins: int, labels: list[np.ndarray]) -> np.ndarray:
-    """Mutual information in nats of each row of `binned` (z, n) with each array of labels (n,): (z, number of arrays).
+    """Mutual information in nats of each row of `binned` (z, n) with each array of labels (n,): (z,
+    number of arrays).
 
     Bins and labels are whole numbers from 0.
     """
@@ -137,7 +157,9 @@ def information_matrix(binned: np.ndarray, bins: int, labels: list[np.ndarray]) 
 
 
 def _informations(binned: np.ndarray, bins: int, arrangements: np.ndarray) -> np.ndarray:
-    """Mutual information in nats of each row of `binned` (z, n) with each row of `arrangements` (r, n), all of the same labels: (r, z)."""
+    """Mutual information in nats of each row of `binned` (z, n) with each row of `arrangements` (r,
+    n), all of the same labels: (r, z).
+    """
     n, n_labels = arrangements.shape[1], int(arrangements[0].max()) + 1
     logs = np.arange(n + 1, dtype=float)
     logs[1:] *= np.log(logs[1:])
@@ -150,10 +172,13 @@ def _informations(binned: np.ndarray, bins: int, arrangements: np.ndarray) -> np
         for j, latent in enumerate(binned[part]):
             first = np.multiply(latent, n_labels, dtype=np.int64)
             for row, labels in enumerate(arrangements):
-                counts[row, j] = np.bincount(first + labels, minlength=bins * n_labels).reshape(bins, n_labels)
+                counts[row, j] = np.bincount(first + labels, minlength=bins * n_labels).reshape(
+                    bins, n_labels
+                )
         informations[0, part] = _information(counts[0])
         if len(informations) > 1:
-            # Another order changes neither how full bins are nor how frequent labels, so the joint entropy alone.
+            # Another order changes neither how full bins are nor how frequent labels, so the joint
+            # entropy alone.
             sums = logs[counts].sum(axis=(2, 3))
             informations[1:, part] = informations[0, part] + (sums[1:] - sums[0]) / n
     return informations
@@ -166,14 +191,26 @@ def _information(counts: np.ndarray) -> np.ndarray:
     ratio = np.divide(joint, product, out=np.ones_like(joint), where=joint > 0)
     # Never negative in exact arithmetic; rounding could make it so for independent variables.
     information = np.maximum((joint * np.log(ratio)).sum(axis=(1, 2)), 0.0)
-    # Whole numbers say exactly whether a latent is independent of the factor, as a constant one is; rounding would leave it 1e-16.
+    # Whole numbers say exactly whether a latent is independent of the factor, as a constant one is;
+    # rounding would leave it 1e-16.
     expected = counts.sum(axis=2, keepdims=True) * counts[0].sum(axis=0)
     return np.where((counts * counts[0].sum() == expected).all(axis=(1, 2)), 0.0, information)
 
 
-def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, binning: Callable[[np.ndarray, int], np.ndarray]) -> MIGScore:
+def _mig(
+    codes: Any,
+    factors: Any,
+    bins: int,
+    seed: int,
+    floor_repeats: int,
+    binning: Callable[[np.ndarray, int], np.ndarray],
+) -> MIGScore:
     code_array, factor_array = as_pair(codes, factors)
-    _check.count("bins", bins, 2), _check.count("seed", seed, 0), _check.count("floor_repeats", floor_repeats, 0)
+    (
+        _check.count("bins", bins, 2),
+        _check.count("seed", seed, 0),
+        _check.count("floor_repeats", floor_repeats, 0),
+    )
     live, left_out = live_factors(factor_array)
     labels = [classes(factor_array[:, column]) for column in live]
     entropies = np.array([_entropy(y) for y in labels])
@@ -183,7 +220,13 @@ def _mig(codes: Any, factors: Any, bins: int, seed: int, floor_repeats: int, bin
     generator = np.random.Generator(np.random.PCG64(seed))
     orders = [generator.permutation(n) for _ in range(floor_repeats)]
     # the first as it is, then shuffled
-    informations = np.stack([_informations(binned, bins, np.stack([y, *(y[order] for order in orders)])) for y in labels], axis=2)
+    informations = np.stack(
+        [
+            _informations(binned, bins, np.stack([y, *(y[order] for order in orders)]))
+            for y in labels
+        ],
+        axis=2,
+    )
     gaps = np.stack([_gaps(information) for information in informations]) / entropies
     return MIGScore(
         score=float(np.mean(gaps[0])),

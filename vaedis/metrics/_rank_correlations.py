@@ -22,9 +22,10 @@ PAIR_CHUNK = 256
 class RankCorrelations(Score):
     """Agreement of distances.
 
-    Keys are ``"<measure>_<distance>_<distance>"``. Measures: ``rsame``, the share of triplets whose two distances are ordered alike
-    (<, =, >) by both; ``rcorr``, Spearman's correlation; ``lcorr``, Pearson's. Distances: ``ground``, ``latent_l1``, ``latent_l2``, and
-    ``data`` if observations were given. A correlation is NaN where one of the distances is constant, since none is defined.
+    Keys are ``"<measure>_<distance>_<distance>"``. Measures: ``rsame``, the share of triplets whose
+    two distances are ordered alike (<, =, >) by both; ``rcorr``, Spearman's correlation; ``lcorr``,
+    Pearson's. Distances: ``ground``, ``latent_l1``, ``latent_l2``, and ``data`` if observations
+    were given. A correlation is NaN where one of the distances is constant, since none is defined.
 
     Attributes
     ----------
@@ -64,7 +65,8 @@ def rank_correlations(
     encode, space
         As in `factor_vae`.
     observe : callable, optional
-        From indices to observations of shape (n, ...). Without it, distances between observations are left out.
+        From indices to observations of shape (n, ...). Without it, distances between observations
+        are left out.
     distance : callable, optional
         From two tensors of n observations to their n distances; the mean squared error by default.
     repeats : int
@@ -74,10 +76,12 @@ def rank_correlations(
     batch : int
         Observations in a random batch, at least 2.
     self_pairs : bool
-        Whether an anchor may be paired with itself, as in the authors' code. Distance 0 of such pairs can be all that a correlation sees:
-        without them, a factor along which all distances are equal has no correlation.
+        Whether an anchor may be paired with itself, as in the authors' code. Distance 0 of such
+        pairs can be all that a correlation sees: without them, a factor along which all distances
+        are equal has no correlation.
     pool : {"arithmetic", "geometric"}
-        Mean over factors. The authors' code has the geometric one, which is NaN if a factor's correlation is negative.
+        Mean over factors. The authors' code has the geometric one, which is NaN if a factor's
+        correlation is negative.
     seed : int
         Seed of all draws.
     chunk : int
@@ -94,9 +98,15 @@ def rank_correlations(
 
     References
     ----------
-    Michlo's ``disent/metrics/_factored_components.py``; not in the paper, but for the comparison of distances of section 4.
+    Michlo's ``disent/metrics/_factored_components.py``; not in the paper, but for the comparison of
+    distances of section 4.
     """
-    for name, value, least in (("repeats", repeats, 1), ("triplets", triplets, 1), ("batch", batch, 2), ("chunk", chunk, 1)):
+    for name, value, least in (
+        ("repeats", repeats, 1),
+        ("triplets", triplets, 1),
+        ("batch", batch, 2),
+        ("chunk", chunk, 1),
+    ):
         _check.count(name, value, least)
     _check.count("seed", seed, 0), _check.one_of("pool", pool, ("arithmetic", "geometric"))
     live, left_out = live_factors_of(space)
@@ -106,8 +116,12 @@ def rank_correlations(
         parts = []
         for part in index.split(max(chunk // index.shape[1], 1)):
             left, right = _draw_pairs(len(part), part.shape[1], triplets, self_pairs, generator)
-            parts.append(_distances(encode, space, observe, distance or _mse, part.flatten(), left, right))
-        return _compare({name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]})
+            parts.append(
+                _distances(encode, space, observe, distance or _mse, part.flatten(), left, right)
+            )
+        return _compare(
+            {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+        )
 
     def sample(n: int) -> Tensor:
         return space.to_index(space.sample(n, generator=generator))
@@ -125,8 +139,12 @@ def rank_correlations(
     )
 
 
-def _draw_pairs(groups: int, size: int, triplets: int, self_pairs: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw triplets within each group of `size` neighbours; positions of anchor and other, both (2, groups * triplets)."""
+def _draw_pairs(
+    groups: int, size: int, triplets: int, self_pairs: bool, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw triplets within each group of `size` neighbours; positions of anchor and other, both (2,
+    groups * triplets).
+    """
     anchor = torch.randint(size, (1, groups, triplets), generator=generator)
     if self_pairs:
         other = torch.randint(size, (2, groups, triplets), generator=generator)
@@ -145,10 +163,13 @@ def _distances(
     left: Tensor,
     right: Tensor,
 ) -> dict[str, np.ndarray]:
-    """Return each kind of distance between the observations at positions `left` and `right` of `index`, all (2, n)."""
+    """Return each kind of distance between the observations at positions `left` and `right` of
+    `index`, all (2, n).
+    """
     codes = encoded(encode, index).astype(np.float64)
     factors = space.to_factors(index).numpy()
-    # Sorted, so that the order of latents cannot change a sum's rounding and with it what ties with what.
+    # Sorted, so that the order of latents cannot change a sum's rounding and with it what ties with
+    # what.
     gap = np.sort(np.abs(codes[left] - codes[right]), axis=-1)
     found = {
         "ground": np.abs(factors[left] - factors[right]).sum(axis=-1).astype(np.float64),
@@ -158,8 +179,12 @@ def _distances(
     if observe is not None:
         with torch.no_grad():
             x = observe(index)
-            pairs = zip(left.flatten().split(PAIR_CHUNK), right.flatten().split(PAIR_CHUNK), strict=True)
-            flat = torch.cat([distance(x[a.to(x.device)], x[b.to(x.device)]).double().cpu() for a, b in pairs])
+            pairs = zip(
+                left.flatten().split(PAIR_CHUNK), right.flatten().split(PAIR_CHUNK), strict=True
+            )
+            flat = torch.cat(
+                [distance(x[a.to(x.device)], x[b.to(x.device)]).double().cpu() for a, b in pairs]
+            )
         found["data"] = flat.reshape(left.shape).numpy()
     return found
 

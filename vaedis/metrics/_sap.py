@@ -1,4 +1,6 @@
-"""Separated attribute predictability: how much better the best latent predicts a factor than the second best."""
+"""Separated attribute predictability: how much better the best latent predicts a factor than the
+second best.
+"""
 
 from __future__ import annotations
 
@@ -41,20 +43,30 @@ class SAPScore(Score):
     n_test: int
 
 
-def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test: int | None = None, seed: int = 0) -> SAPScore:
-    """Separated attribute predictability, by linear support vector machines on single latents as published.
+def sap(
+    codes: Any,
+    factors: Any,
+    *,
+    test: tuple[Any, Any] | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+) -> SAPScore:
+    """Separated attribute predictability, by linear support vector machines on single latents as
+    published.
 
-    The machine is that of ``sklearn.svm.LinearSVC(C=0.01, class_weight="balanced")``: one-versus-rest, squared hinge
-    loss, a penalised intercept. On one latent it has two unknowns, which Newton's method finds to rounding error, so
-    nothing is drawn and no package is needed.
+    The machine is that of ``sklearn.svm.LinearSVC(C=0.01, class_weight="balanced")``:
+    one-versus-rest, squared hinge loss, a penalised intercept. On one latent it has two unknowns,
+    which Newton's method finds to rounding error, so nothing is drawn and no package is needed.
 
-    As published, the machines have a penalty on their slope and intercept, so that the score depends on the unit and the origin of a
-    latent: one of small spread or far from 0 predicts less than its order would let it.
+    As published, the machines have a penalty on their slope and intercept, so that the score
+    depends on the unit and the origin of a latent: one of small spread or far from 0 predicts less
+    than its order would let it.
 
     Parameters
     ----------
     codes, factors, test, n_test, seed
-        As in `dci`; there are at least two latents, accuracy is measured on the test samples, and the seed is that of the draw alone.
+        As in `dci`; there are at least two latents, accuracy is measured on the test samples, and
+        the seed is that of the draw alone.
 
     Returns
     -------
@@ -63,18 +75,22 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
     Raises
     ------
     ValueError, TypeError
-        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two samples a value, or there
-        is one latent only.
+        If lengths differ, a code is not finite, a factor is not an integer or has fewer than two
+        samples a value, or there is one latent only.
 
     References
     ----------
-    Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled
-    Observations", 2018, section 3.
+    Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from
+    Unlabeled Observations", 2018, section 3.
     """
     _check.count("seed", seed, 0)
-    train_codes, train_factors, test_codes, test_factors = split_samples(codes, factors, test, n_test, seed)
+    train_codes, train_factors, test_codes, test_factors = split_samples(
+        codes, factors, test, n_test, seed
+    )
     if train_codes.shape[1] < 2:
-        raise ValueError("codes has one latent, but sap compares the two best: pass at least two latents.")
+        raise ValueError(
+            "codes has one latent, but sap compares the two best: pass at least two latents."
+        )
     live, left_out = live_factors(train_factors)
     _warn_of_penalty(train_codes)
     accuracy = np.empty((train_codes.shape[1], len(live)))
@@ -82,7 +98,9 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
         values, labels = np.unique(train_factors[:, column]), classes(train_factors[:, column])
         for latent in range(train_codes.shape[1]):
             slope, intercept = _fit(train_codes[:, latent].astype(np.float64), labels, len(values))
-            accuracy[latent, i] = np.mean(values[_predict(test_codes[:, latent], slope, intercept)] == test_factors[:, column])
+            accuracy[latent, i] = np.mean(
+                values[_predict(test_codes[:, latent], slope, intercept)] == test_factors[:, column]
+            )
     top = np.sort(accuracy, axis=0)[-2:]
     return SAPScore(
         score=float(np.mean(top[1] - top[0])),
@@ -96,14 +114,18 @@ def sap(codes: Any, factors: Any, *, test: tuple[Any, Any] | None = None, n_test
 
 
 def _warn_of_penalty(codes: np.ndarray) -> None:
-    """Say so if the slope and the intercept that every latent needs cost more than all errors: it varies little, or lies far from 0."""
+    """Say so if the slope and the intercept that every latent needs cost more than all errors: it
+    varies little, or lies far from 0.
+    """
     varying = codes[:, varies(codes)].astype(np.float64)
     # what a slope of 1 for a standard deviation, and the intercept that goes with it, cost
-    cost = (1 + varying.mean(axis=0) ** 2) / np.maximum(varying.var(axis=0), np.finfo(np.float64).tiny)
+    cost = (1 + varying.mean(axis=0) ** 2) / np.maximum(
+        varying.var(axis=0), np.finfo(np.float64).tiny
+    )
     if cost.size and PENALTY * len(codes) < _HIDDEN * cost.min():
         warnings.warn(
             f"latents, of standard deviations up to {varying.std(axis=0).max():.1g}, vary so little or lie so far from 0 that the penalty "
-            "of SAP's machines may hide what they tell: standardise the codes.",
+            "of SAP's machines may hide what they tell: normalize the codes.",
             UserWarning,
             stacklevel=3,
         )
@@ -116,7 +138,9 @@ def _predict(x: np.ndarray, slope: np.ndarray, intercept: np.ndarray) -> np.ndar
 
 
 def _fit(x: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and intercept of each class against the rest, both (K,), or of class 1 against class 0, both (1,)."""
+    """Slope and intercept of each class against the rest, both (K,), or of class 1 against class 0,
+    both (1,).
+    """
     weight = len(x) / (n_classes * np.bincount(labels, minlength=n_classes))
     positive = np.arange(1, 2) if n_classes == 2 else np.arange(n_classes)
     slopes, intercepts = np.empty(len(positive)), np.empty(len(positive))
@@ -125,17 +149,22 @@ def _fit(x: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple[np.ndarray,
     for start in range(0, len(positive), group):
         chosen = positive[start : start + group]
         own = labels == chosen[:, None]
-        # liblinear (linear.cpp, train) weights the class itself, and the rest only if there are just two classes.
+        # liblinear (linear.cpp, train) weights the class itself, and the rest only if there are
+        # just two classes.
         rest = weight[0] if n_classes == 2 else 1.0
         cost = PENALTY * np.where(own, weight[chosen][:, None], rest)
-        slopes[start : start + group], intercepts[start : start + group] = _newton(x, np.where(own, 1.0, -1.0), cost)
+        slopes[start : start + group], intercepts[start : start + group] = _newton(
+            x, np.where(own, 1.0, -1.0), cost
+        )
     return slopes, intercepts
 
 
 def _newton(x: np.ndarray, side: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise (w^2 + b^2) / 2 + sum_i cost_i max(0, 1 - side_i (w x_i + b))^2 for each row of `side` and `cost`.
+    """Minimise (w^2 + b^2) / 2 + sum_i cost_i max(0, 1 - side_i (w x_i + b))^2 for each row of `side`
+    and `cost`.
 
-    The objective is strictly convex and piecewise quadratic: Newton's method with step halving ends at the minimum.
+    The objective is strictly convex and piecewise quadratic: Newton's method with step halving ends
+    at the minimum.
     """
     k = len(side)
     w, b = np.zeros(k), np.zeros(k)
@@ -156,7 +185,8 @@ def _newton(x: np.ndarray, side: np.ndarray, cost: np.ndarray) -> tuple[np.ndarr
         determinant = h_ww * h_bb - h_wb**2
         step_w = (h_bb * gradient_w - h_wb * gradient_b) / determinant
         step_b = (h_ww * gradient_b - h_wb * gradient_w) / determinant
-        # Half of this is the drop that the quadratic promises; below rounding error of the value there is none left.
+        # Half of this is the drop that the quadratic promises; below rounding error of the value
+        # there is none left.
         promise = step_w * gradient_w + step_b * gradient_b
         moving = promise > 1e-14 * np.maximum(value, 1.0)
         if not moving.any():

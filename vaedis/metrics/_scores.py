@@ -40,4 +40,8 @@ class Score:
     def summary(self) -> dict[str, Any]:
         """Return the fields that are plain numbers or words, ready to be a row of a table."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+        return {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, bool | int | float | str)
+        }

@@ -1,0 +1,1 @@
+"""What every room uses: text, output files, processors, interrupts, arithmetic."""

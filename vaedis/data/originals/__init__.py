@@ -1,0 +1,1 @@
+"""The benchmark data sets as published: fetched, verified and converted."""

@@ -1,0 +1,1 @@
+"""Pictures that stand in for data sets of photographs, drawn here."""

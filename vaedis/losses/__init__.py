@@ -1,0 +1,33 @@
+"""Reconstruction losses, each usable both to train a VAE and as a distance between observations.
+
+The paper's *perceived distance* of two observations is the reconstruction loss between them, as if
+the decoder were perfect (section 3). So one object serves for both: ``loss(prediction, target)``
+for training, where the prediction is what the decoder puts out, and ``loss.distance(a, b)`` for
+observations. All are means over the elements of an observation, as in the paper's appendix B.1.
+"""
+
+from vaedis.losses.functions import (
+    BCE,
+    LOSSES,
+    MAE,
+    MSE,
+    BoxBlur,
+    Loss,
+    Pyramid,
+    get,
+    kl_to_prior,
+    symmetric_kl,
+)
+
+__all__ = [
+    "BCE",
+    "LOSSES",
+    "MAE",
+    "MSE",
+    "BoxBlur",
+    "Loss",
+    "Pyramid",
+    "get",
+    "kl_to_prior",
+    "symmetric_kl",
+]

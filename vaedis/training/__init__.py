@@ -1,0 +1,1 @@
+"""Training a VAE, and what can be seen inside one."""

@@ -1,0 +1,116 @@
+"""The convolutions of the network in forms that are faster on a CPU: same parameters, same results but
+for rounding.
+
+Two things are slow in the library's own on a CPU. The gradient of a transposed convolution's bias
+takes up to half as long again as that of its weights, though it is a plain sum; so the bias is
+added apart. And a transposed convolution to as few channels as an image has leaves most of each
+vector unused; it is the same as a convolution to four times as many channels, one for each pixel of
+a 2×2 cell, which are then put side by side (Shi et al. 2016, "sub-pixel" convolution).
+``benchmarks/layers.py`` measures both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
+
+_VECTOR = 8  # numbers of float32 that most CPUs treat at once
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution whose bias is added apart on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of images, shape (B, C, H, W)."""
+        if x.device.type != "cpu" or self.bias is None:
+            return super().forward(x)
+        y = self._conv_forward(x, self.weight, None)
+        return y.add_(self.bias.to(y.dtype)[:, None, None])
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution whose bias is added apart on a CPU, and which is done by `subpixel`
+    forward if its channels are few.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return the transposed convolution of images, shape (B, C, H, W)."""
+        if x.device.type != "cpu" or self.bias is None or output_size is not None:
+            return super().forward(x, output_size)
+        doubles = (self.kernel_size, self.stride, self.padding) == ((4, 4), (2, 2), (1, 1))
+        if doubles and self.out_channels < _VECTOR:
+            return _SubPixel.apply(x, self.weight, self.bias)
+        y = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)  # type: ignore[arg-type]
+        return y.add_(self.bias.to(y.dtype)[:, None, None])
+
+
+def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return ``conv_transpose2d(x, weight, bias, stride=2, padding=1)`` for kernels of 4×4.
+
+    Parameters
+    ----------
+    x : Tensor of float, shape (B, I, H, W)
+    weight : Tensor of float, shape (I, O, 4, 4)
+    bias : Tensor of float, shape (O,)
+
+    Returns
+    -------
+    Tensor of float, shape (B, O, 2 * H, 2 * W)
+
+    Notes
+    -----
+    Row ``2i - 1 + s`` of the result, for s of 0 and 1, takes row ``i - 1`` of `x` through row ``2 +
+    s`` of the kernel, and row ``i`` through row ``s``. So one window of 2×2 pixels serves a 2×2
+    cell of the result; the outermost cells reach one pixel beyond it.
+    """
+    (inputs, outputs), (batch, _, height, width) = weight.shape[:2], x.shape
+    cells = weight.view(inputs, outputs, 2, 2, 2, 2).flip(
+        2, 4
+    )  # (I, O, window row, cell row, window column, cell column)
+    kernel = cells.permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)
+    unused = (
+        -4 * outputs % _VECTOR
+    )  # whole vectors are faster, though part of the last is thrown away
+    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, unused)).contiguous(
+        memory_format=torch.channels_last
+    )
+    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, unused)), padding=1).permute(0, 2, 3, 1)[
+        ..., : 4 * outputs
+    ]
+    y = (
+        y.reshape(batch, height + 1, width + 1, 2, 2 * outputs)
+        .transpose(2, 3)
+        .reshape(batch, 2 * height + 2, 2 * width + 2, outputs)
+    )
+    return y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+
+
+class _SubPixel(torch.autograd.Function):
+    """`subpixel` forward; backward is that of the transposed convolution, a plain convolution, for
+    which few channels are no trouble.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, weight)
+        return subpixel(x, weight, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        # autocast, which made the gradient's type, does not reach here
+        for_x = (
+            F.conv2d(grad, weight.to(grad.dtype), None, 2, 1).to(x.dtype)
+            if ctx.needs_input_grad[0]
+            else None
+        )
+        for_weight = (
+            conv2d_weight(grad, weight.shape, x.to(grad.dtype), 2, 1).to(weight.dtype)
+            if ctx.needs_input_grad[1]
+            else None
+        )
+        return for_x, for_weight, grad.sum((0, 2, 3), dtype=weight.dtype)

@@ -1,0 +1,198 @@
+"""The networks: the convolutional VAE of Table A3, and a small multi-layer perceptron.
+
+Both have ``encode(x) -> (mean, logvar)`` and ``decode(z) -> prediction``. Initial weights are drawn
+on the CPU from the seed alone, so that they are the same on every device.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vaedis import _check
+from vaedis.training.layers import Conv2d, ConvTranspose2d
+
+# whatever a program's default is: the initial weights are drawn in it
+_Linear = functools.partial(nn.Linear, dtype=torch.float32)
+_Conv2d = functools.partial(Conv2d, dtype=torch.float32)
+_ConvTranspose2d = functools.partial(ConvTranspose2d, dtype=torch.float32)
+
+
+class VAE(nn.Module):
+    """An encoder whose one last layer gives means and log-variances, and a decoder.
+
+    Parameters
+    ----------
+    encoder, decoder : nn.Module
+        From images, shape (B, C, H, W), to (B, 2 * latents), and from (B, latents) back to images.
+    latents : int
+    seed : int
+        Of the initial weights: Xavier-normal with gain 1; biases are zero.
+
+    Attributes
+    ----------
+    normalize : bool
+        Whether it takes normalized images; `fit` sets it.
+
+    Notes
+    -----
+    Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors'
+    code. Under Xavier's rule that makes its initial weights smaller than those of two layers of
+    `latents` outputs.
+    """
+
+    normalize: bool = True
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latents: int, *, seed: int = 0):
+        super().__init__()
+        self.encoder, self.decoder, self.latents = encoder, decoder, latents
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.xavier_normal_(module.weight, generator=generator)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the posterior, each of shape (B, latents), for images of
+        shape (B, C, H, W).
+        """
+        mean, logvar = self.encoder(x).chunk(2, -1)
+        return mean, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the decoder's output, shape (B, C, H, W), for latents of shape (B, latents); see
+        `losses.Loss.output`.
+        """
+        return self.decoder(z)
+
+
+def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, padding: int = 2) -> VAE:
+    """Return the convolutional VAE of Table A3 for images of 64×64 pixels.
+
+    Parameters
+    ----------
+    shape : (H, W, C)
+        H and W must be 64.
+    latents : int
+    seed : int
+        Of the initial weights.
+    padding : {1, 2}
+        Of the encoder's convolutions. Table A3 is silent about it; the authors' code has 2, so that
+        1600 features reach the first linear layer. With 1, as in most other implementations, they
+        are 1024.
+
+    References
+    ----------
+    Michlo, Klein and James (2023), Table A3. The authors' ``disent/model/ae/_vae_conv64.py``.
+    """
+    height, width, channels = shape
+    if (height, width) != (64, 64):
+        raise ValueError(
+            f"The convolutional VAE takes images of 64×64 pixels, not {height}×{width}; use model='mlp' for other sizes."
+        )
+    _check.count("latents", latents)
+    if padding not in (1, 2):
+        raise ValueError(f"padding must be 1 or 2, not {padding!r}.")
+    side = 64
+    for _ in range(4):
+        side = (side + 2 * padding - 4) // 2 + 1
+    encoder = nn.Sequential(
+        _Conv2d(channels, 32, 4, 2, padding),
+        nn.ReLU(inplace=True),
+        _Conv2d(32, 32, 4, 2, padding),
+        nn.ReLU(inplace=True),
+        _Conv2d(32, 64, 4, 2, padding),
+        nn.ReLU(inplace=True),
+        _Conv2d(64, 64, 4, 2, padding),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        _Linear(64 * side * side, 256),
+        nn.ReLU(inplace=True),
+        _Linear(256, 2 * latents),
+    )
+    decoder = nn.Sequential(
+        _Linear(latents, 256),
+        nn.ReLU(inplace=True),
+        _Linear(256, 1024),
+        nn.ReLU(inplace=True),
+        nn.Unflatten(1, (64, 4, 4)),
+        _ConvTranspose2d(64, 64, 4, 2, 1),
+        nn.ReLU(inplace=True),
+        _ConvTranspose2d(64, 32, 4, 2, 1),
+        nn.ReLU(inplace=True),
+        _ConvTranspose2d(32, 32, 4, 2, 1),
+        nn.ReLU(inplace=True),
+        _ConvTranspose2d(32, channels, 4, 2, 1),
+    )
+    return VAE(encoder, decoder, latents, seed=seed)
+
+
+def mlp_vae(
+    shape: tuple[int, int, int], latents: int, *, seed: int = 0, hidden: Sequence[int] = (256, 256)
+) -> VAE:
+    """Return a VAE of fully connected layers, for images of any size or for coordinates.
+
+    Parameters
+    ----------
+    shape : (H, W, C)
+    latents : int
+    seed : int
+        Of the initial weights.
+    hidden : sequence of int
+        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    """
+    height, width, channels = shape
+    _check.count("latents", latents)
+    widths = [_check.count("a hidden width", h) for h in hidden]
+    n = math.prod(shape)
+    encoder = nn.Sequential(nn.Flatten(), *_layers([n, *widths, 2 * latents]))
+    decoder = nn.Sequential(
+        *_layers([latents, *reversed(widths), n]), nn.Unflatten(1, (channels, height, width))
+    )
+    return VAE(encoder, decoder, latents, seed=seed)
+
+
+def _layers(widths: Sequence[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [_Linear(before, after), nn.ReLU(inplace=True)]
+    return layers[:-1]
+
+
+MODELS: dict[str, Callable[..., VAE]] = {"conv": conv_vae, "mlp": mlp_vae}
+
+
+def build(
+    model: str, shape: tuple[int, int, int], latents: int, *, seed: int = 0, **options
+) -> VAE:
+    """Return a network by name.
+
+    Parameters
+    ----------
+    model : {"conv", "mlp"}
+    shape : (H, W, C)
+    latents, seed : int
+    **options
+        ``padding`` of "conv", ``hidden`` of "mlp".
+
+    Raises
+    ------
+    ValueError
+        If there is no such model or option; the message lists those that exist.
+    """
+    make = MODELS[_check.one_of("model", model, MODELS)]
+    _check.options("model", model, options, {"conv": ["padding"], "mlp": ["hidden"]}[model])
+    # layers draw weights from the global generator as they are made, before ours replace them;
+    # leave it as it was
+    with torch.random.fork_rng(devices=[]):
+        return make(shape, latents, seed=seed, **options)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many trainable numbers a network has."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
