@@ -1,6 +1,7 @@
 """What this book adds to Sphinx.
 
-MathJax from an installed package, the paper's figure numbers, and runs that are never stale.
+MathJax from an installed package, the paper's figure numbers, links to the API reference, and runs
+that are never stale.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.errors import ExtensionError
+from sphinx.util.nodes import make_refnode
 
 from vaedis_companion import grids
 from vaedis_companion.book import executions, stored
@@ -26,6 +29,9 @@ MATHJAX_PARTS = (
 )
 # every extension in one file; MathJax loads the single ones by itself when a formula needs them
 MATHJAX_BUNDLE = "all-packages.js"
+
+# a name of the library, as in `vd.fit` or `vd.metrics.mig(codes, factors)`
+LIBRARY_NAME = re.compile(r"(?:(?:vd|vaedis)\.)?([A-Za-z][\w.]*)(?:\(.*\))?", re.DOTALL)
 
 PAPER_LABEL = re.compile(r"(?:fig|table)-([a-z]?\d+[a-z]?)$")
 
@@ -135,6 +141,18 @@ def number_like_the_paper(app, env):
     return []
 
 
+def link_names(app, doctree, docname):
+    """Link names of the library in the text to the API reference."""
+    objects = app.env.get_domain("py").objects
+    # backticks are literals in Markdown, and title references in docstrings
+    for node in [*doctree.findall(nodes.literal), *doctree.findall(nodes.title_reference)]:
+        match = LIBRARY_NAME.fullmatch(node.astext())
+        entry = objects.get(f"vaedis.{match[1]}") if match else None
+        if entry is not None and not isinstance(node.parent, nodes.reference):
+            link = make_refnode(app.builder, docname, entry.docname, entry.node_id, node.deepcopy())
+            node.replace_self(link)
+
+
 def show_how_it_was_run(app, pagename, templatename, context, doctree):
     """Close each notebook's page with a line on the run that made its figures."""
     facts = app.vaedis_facts.get(pagename)
@@ -170,6 +188,7 @@ def setup(app):
     app.connect("env-updated", record_runs)
     # after Sphinx's own numbering, which is connected to the same event
     app.connect("env-get-updated", number_like_the_paper, priority=900)
+    app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", show_how_it_was_run)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

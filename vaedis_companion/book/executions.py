@@ -69,7 +69,10 @@ def check_contents(root: Path) -> None:
     pages(root)
     copy = root / "book" / "_toc.yml"
     if not copy.is_file() or copy.read_bytes() != (root / "_toc.yml").read_bytes():
-        warn("book/_toc.yml differs from _toc.yml, which is the one that counts; copy it to book/.")
+        warn(
+            "book/_toc.yml differs from _toc.yml, which is the one that counts; "
+            "copy _toc.yml to book/."
+        )
 
 
 def pages(root: Path) -> list[str]:
