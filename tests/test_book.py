@@ -1,6 +1,7 @@
 """The chapters keep to the conventions; runs are current or gone; the built pages stand alone."""
 
 import codecs
+import importlib
 import importlib.util
 import os
 import re
@@ -881,6 +882,24 @@ def test_every_page_is_built(pages):
         "genindex",
         "404",
     }
+
+
+PUBLIC = ("", ".data", ".distances", ".losses", ".metrics", ".plots")
+
+
+@pytest.mark.parametrize("module", [f"vaedis{name}" for name in PUBLIC])
+def test_every_public_name_is_in_the_reference(pages, module):
+    from sphinx.util.inventory import InventoryFile
+
+    with (HTML / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    entries = {name for kind in inventory if kind.startswith("py:") for name in inventory[kind]}
+    names = getattr(importlib.import_module(module), "__all__", [])
+    described = {f"{module}.{name}" for name in names} & entries
+    # what is the package's own is described there; modules and constants have pages and prose
+    described |= {f"{module}.{name}" for name in names if f"vaedis.{name}" in entries}
+    callables = {name for name in names if callable(getattr(importlib.import_module(module), name))}
+    assert {f"{module}.{name}" for name in callables} <= described
 
 
 def test_nothing_is_loaded_from_elsewhere(pages):

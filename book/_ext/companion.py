@@ -127,7 +127,7 @@ def record_runs(app, env):
 
 
 def number_like_the_paper(app, env):
-    """Give figures and tables the number in their label (`fig-5`, `table-a1`); others S1, S2, ..."""
+    """Number figures and tables by their label (`fig-5`, `table-a1`); others are S1, S2, ..."""
     n_extra = {"figure": 0, "table": 0}
     for name in executions.pages(app.vaedis_root):
         numbers = env.toc_fignumbers.get(name, {})
