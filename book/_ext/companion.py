@@ -141,6 +141,11 @@ def number_like_the_paper(app, env):
     return []
 
 
+def keep_bars(app, what, name, obj, options, lines):
+    """Keep |i - j| in docstrings, which reStructuredText takes for a substitution."""
+    lines[:] = [line.replace("|", r"\|") for line in lines]
+
+
 def link_names(app, doctree, docname):
     """Link names of the library in the text to the API reference."""
     objects = app.env.get_domain("py").objects
@@ -188,6 +193,8 @@ def setup(app):
     app.connect("env-updated", record_runs)
     # after Sphinx's own numbering, which is connected to the same event
     app.connect("env-get-updated", number_like_the_paper, priority=900)
+    # after numpydoc, which reads the docstring as it is
+    app.connect("autodoc-process-docstring", keep_bars, priority=900)
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", show_how_it_was_run)
     app.connect("build-finished", copy_mathjax)
