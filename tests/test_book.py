@@ -183,6 +183,25 @@ def cached(root: Path, name: str) -> str | None:
     )
 
 
+def execute(small: Path, folder: Path, profile: str = "smoke", workers: int = 1) -> None:
+    """Run the notebook "one" by itself; its outputs go into a folder."""
+    source = folder / "one.ipynb"
+    notebooks.write(notebooks.from_markdown(small, "one"), source)
+    notebooks.execute(source, folder / "run.ipynb", small / "book", profile, {}, workers, 0)
+
+
+def fake_run(monkeypatch, module, *, code: int = 0, out: str = "", err: str = "") -> list[tuple]:
+    """Replace the processes that a module starts; return the list of commands and environments."""
+    calls = []
+
+    def run(command, env, **_):
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+    return calls
+
+
 def test_figures_appear_whatever_the_surroundings_say(small, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     draw = "import matplotlib.pyplot as plt\n\n_ = plt.subplots()"
@@ -300,26 +319,19 @@ def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("profile", "said", "expected"),
+    ("profile", "setting", "expected"),
     [("smoke", None, "1"), ("smoke", "0", "0"), ("laptop", None, None)],
 )
-def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profile, said, expected):
-    if said is None:
-        monkeypatch.delenv("VAEDIS_OFFLINE")
-    else:
-        monkeypatch.setenv("VAEDIS_OFFLINE", said)
-    seen = []
-
-    def run(command, env, **_):
-        seen.append(env.get("VAEDIS_OFFLINE"))
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    notebooks.execute(
-        tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", profile, {}, 1, 0
-    )
-    assert seen == [expected]
+def test_the_smoke_profile_downloads_nothing(
+    small, monkeypatch, tmp_path, profile, setting, expected
+):
+    monkeypatch.delenv("VAEDIS_OFFLINE")
+    if setting is not None:
+        monkeypatch.setenv("VAEDIS_OFFLINE", setting)
+    calls = fake_run(monkeypatch, notebooks)
+    execute(small, tmp_path, profile)
+    [(_, environment)] = calls
+    assert environment.get("VAEDIS_OFFLINE") == expected
 
 
 def test_a_run_in_another_profile_is_current_unless_one_is_asked_for(small, monkeypatch):
@@ -646,19 +658,10 @@ def test_without_a_home_folder_the_build_says_what_to_set(small, monkeypatch):
 
 def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path):
     """The very command of a notebook, but asked for papermill's version only."""
-    commands = []
-
-    def run(command, **options):
-        commands.append((command, options["env"]))
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    notebooks.execute(
-        tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0
-    )
-    monkeypatch.undo()
-    [(command, environment)] = commands
+    with monkeypatch.context() as patch:
+        calls = fake_run(patch, notebooks)
+        execute(small, tmp_path)
+    [(command, environment)] = calls
     for name in ("papermill", "psutil", "yaml", "nbformat", "click"):
         (tmp_path / f"{name}.py").write_text("import os\nos._exit(9)\n")
     words = [*command[: command.index(str(tmp_path / "one.ipynb"))], "--version"]
@@ -672,12 +675,7 @@ def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path)
 
 
 def test_what_jupyter_book_says_cannot_command_the_terminal(small, monkeypatch, capsys):
-    def run(command, **_):
-        return subprocess.CompletedProcess(
-            command, 1, "\x1b[91mred\x1b[39;49;00m", "\x1b]0;title\x07"
-        )
-
-    monkeypatch.setattr(book.subprocess, "run", run)
+    fake_run(monkeypatch, book, code=1, out="\x1b[91mred\x1b[39;49;00m", err="\x1b]0;title\x07")
     assert book.build_html(small) == 1
     assert capsys.readouterr().err.startswith("red\\x1b]0;title\\x07\n")
 
@@ -750,34 +748,22 @@ def test_what_a_build_that_was_killed_has_left_goes(tmp_path):
 def test_what_a_failed_notebook_says_is_harmless_and_a_part_of_its_file_is_no_reason(
     small, monkeypatch, tmp_path
 ):
-    def run(command, **_):
-        (tmp_path / "run.ipynb").write_text("")
-        return subprocess.CompletedProcess(command, 1, "", "log\nOSError: no room for \x1b[2J\n")
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    fake_run(monkeypatch, notebooks, code=1, err="log\nOSError: no room for \x1b[2J\n")
+    (tmp_path / "run.ipynb").write_text("")
     with pytest.raises(notebooks.NotebookError, match=r"^OSError: no room for \\x1b\[2J$"):
-        notebooks.execute(
-            tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0
-        )
+        execute(small, tmp_path)
 
 
-def test_notebooks_share_the_processors_that_may_be_used(small, monkeypatch, tmp_path):
-    shares = []
-
-    def run(command, env, **_):
-        shares.append(env["OMP_NUM_THREADS"])
-        return subprocess.CompletedProcess(command, 0)
-
+@pytest.mark.parametrize(("workers", "share"), [(2, "3"), (12, "1")])
+def test_notebooks_share_the_processors_that_may_be_used(
+    small, monkeypatch, tmp_path, workers, share
+):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
     monkeypatch.setattr(notebooks.cpus, "usable_cpus", lambda: 6)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    for workers in (2, 12):
-        notebooks.execute(
-            tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, workers, 0
-        )
-    assert shares == ["3", "1"]
+    calls = fake_run(monkeypatch, notebooks)
+    execute(small, tmp_path, workers=workers)
+    [(_, environment)] = calls
+    assert environment["OMP_NUM_THREADS"] == share
     assert executions.machine()["device"] != ""
 
 
