@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+import vaedis
 from vaedis_companion import store
 from vaedis_companion.book import build as book, executions, notebooks, runner, stored
 
@@ -870,7 +871,7 @@ def test_every_page_is_built(pages):
     }
 
 
-PUBLIC = ("", ".data", ".distances", ".losses", ".metrics", ".plots")
+PUBLIC = ("", *(f".{name}" for name in vaedis._MODULES))
 
 
 @pytest.mark.parametrize("module", [f"vaedis{name}" for name in PUBLIC])
