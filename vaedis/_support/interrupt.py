@@ -1,5 +1,6 @@
-"""End the command with one line if it is interrupted while its libraries are still loaded; imported
-before all of them.
+"""End the command with one line if it is interrupted while libraries are still loading.
+
+This module is imported before all of them.
 """
 
 from __future__ import annotations
@@ -23,16 +24,13 @@ def loaded() -> None:
 
 
 def _is_the_command() -> bool:
-    """Tell whether this process is ``vaedis`` or ``python -m vaedis``; a program that imports the
-    package decides itself.
-    """
-    started = sys.argv[0] if sys.argv else ""
-    # Python says -m until it has found what to run, for which it imports the package
-    return Path(started).stem == "vaedis" or (
-        started == "-m" and bool({"vaedis", "vaedis_companion"} & set(sys.orig_argv))
-    )
+    """Tell whether this process is ``vaedis`` or ``python -m`` one of its packages."""
+    program = sys.argv[0] if sys.argv else ""
+    if program == "-m":  # until Python knows the module's file
+        return bool({"vaedis", "vaedis_companion"} & set(sys.orig_argv))
+    return Path(program).stem == "vaedis"
 
 
-# unless whoever started this process wants interrupts to be ignored
+# another handler means that whoever started this process has decided otherwise
 if _is_the_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)
