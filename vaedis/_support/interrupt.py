@@ -25,10 +25,13 @@ def loaded() -> None:
 
 def _is_the_command() -> bool:
     """Tell whether this process is ``vaedis`` or ``python -m`` one of its packages."""
-    program = sys.argv[0] if sys.argv else ""
-    if program == "-m":  # until Python knows the module's file
-        return bool({"vaedis", "vaedis_companion"} & set(sys.orig_argv))
-    return Path(program).stem == "vaedis"
+    packages = {"vaedis", "vaedis_companion"}
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.name == "-m":  # until Python knows the file of the module
+        return bool(packages & set(sys.orig_argv))
+    if program.name == "__main__.py":
+        return program.parent.name in packages
+    return program.stem == "vaedis"
 
 
 # another handler means that whoever started this process has decided otherwise
