@@ -182,8 +182,6 @@ class Stored(FactorData):
     tensor([3, 1], dtype=torch.uint8)
     """
 
-    OPTIONS: tuple[str, ...] = ()
-
     def __init__(self, benchmark: Benchmark, path: Path):
         facts = read_facts(path)
         if facts is None or tuple(facts["shape"]) != benchmark.stored_shape:
