@@ -161,7 +161,7 @@ def locked(folder: Path, *, silent: bool = False) -> Iterator[None]:
     It says so once if that takes long, unless `silent`. A ValueError says that the lock file is a
     link or a folder.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock, Timeout  # torch depends on it
 
     path = folder / ".lock"
     if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -117,58 +117,21 @@ def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="say which factors of a data set a VAE can find under a loss",
         description="Say which factors of a data set a VAE can find under a loss, without training "
-        "anything. The exit status is 0 if every factor was measured, 3 if there is a report but "
-        "some factor was not measured, and 2 for a mistake.",
+        "anything. --loss and --blur may be repeated. The exit status is 0 if every factor was "
+        "measured, 3 if there is a report but some factor was not measured, and 2 for a mistake.",
     )
     add = parser.add_argument
-    add(
-        "data",
-        help="an .npz or HDF5 file of images and factor labels, a folder of pictures, "
-        "or the name of a data set",
-    )
-    add(
-        "--loss",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="mse (default), bce or mae; may be repeated",
-    )
-    add(
-        "--blur",
-        action="append",
-        default=[],
-        type=int,
-        metavar="RADIUS",
-        help="box blur of this radius; may be repeated",
-    )
+    add("data", help="a file or folder of images and factor labels, or the name of a data set")
+    add("--loss", action="append", default=[], metavar="NAME", help="mse (default), bce or mae")
+    add("--blur", action="append", default=[], type=int, metavar="RADIUS", help="box blur")
     add("--images", metavar="KEY", help="the array of images in the file")
-    add(
-        "--labels",
-        metavar="KEY[,KEY...]",
-        help="the array of factor labels in the file, or one for each factor",
-    )
+    add("--labels", metavar="KEY[,KEY...]", help="the array of labels, or one for each factor")
     add("--names", metavar="A,B,...", help="the factors' names")
-    add(
-        "--sizes",
-        type=_sizes,
-        metavar="N,N,...",
-        help="values of each factor, if images are in order and have no labels",
-    )
-    add(
-        "--traversals",
-        type=int,
-        default=2_000,
-        metavar="N",
-        help="random traversals of each factor (default: 2000)",
-    )
+    add("--sizes", type=_sizes, metavar="N,N,...", help="values of each factor, without labels")
+    add("--traversals", type=int, default=2_000, metavar="N", help="random ones of each factor")
     add("--exact", action="store_true", help="measure all traversals, however many there are")
     add("--seed", type=int, default=0)
-    add(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help="write the report as one self-contained page; streams such as /dev/stdout too",
-    )
+    add("--html", type=Path, metavar="FILE", help="write the report as a page of one file")
     add("--json", type=Path, metavar="FILE", help="write it as JSON")
     parser.set_defaults(run=_diagnose)
 
@@ -251,38 +214,19 @@ def _add_data(commands: Any, common: argparse.ArgumentParser) -> None:
     actions = data.add_subparsers(required=True, metavar="action")
 
     status = actions.add_parser(
-        "status",
-        parents=[common],
-        help="list each data set: what is on disk, its origin, size and hash",
+        "status", parents=[common], help="list what is on disk, with origin, size and hash"
     )
-    status.add_argument(
-        "--verify", action="store_true", help="read the images on disk again and compare their hash"
-    )
+    status.add_argument("--verify", action="store_true", help="read images and compare their hash")
     status.set_defaults(run=_data_status)
 
     prepare = actions.add_parser(
         "prepare", parents=[common], help="download, verify and convert originals"
     )
-    prepare.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="cars3d, dsprites, shapes3d, smallnorb (default: all of them)",
-    )
-    prepare.add_argument(
-        "--from",
-        dest="source",
-        metavar="FOLDER",
-        help="take the original files from this folder or URL alone",
-    )
-    prepare.add_argument(
-        "--origin",
-        default="original",
-        help="original (default), or stand-in for cars3d and smallnorb",
-    )
-    prepare.add_argument(
-        "--force", action="store_true", help="verify the files and convert them again"
-    )
+    add = prepare.add_argument
+    add("names", nargs="*", metavar="NAME", help="cars3d, dsprites, shapes3d, smallnorb")
+    add("--from", dest="source", metavar="FOLDER", help="take the files from this folder or URL")
+    add("--origin", default="original", help="original (default), or stand-in")
+    add("--force", action="store_true", help="verify the files and convert them again")
     prepare.set_defaults(run=_data_prepare)
 
 
