@@ -106,7 +106,7 @@ def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file, whoever may have changed it.
+    """Return the arrays of an .npz file, which others may have changed.
 
     A ValueError names a file that is damaged, holds Python objects, or would unpack to more than
     256 MB; an OSError one that cannot be opened.

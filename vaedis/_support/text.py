@@ -9,12 +9,12 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def plain(text: str, longest: int | None = None) -> str:
-    """Replace what a terminal, a log or a page could obey by escapes; newlines and tabs stay.
+    r"""Replace what a terminal, a log or a page could obey by escapes; newlines and tabs stay.
 
     Text of more than `longest` letters is cut and ends with an ellipsis.
 
-    >>> plain("a\\x1b[31mred")
-    'a\\\\x1b[31mred'
+    >>> plain("a\x1b[31mred")
+    'a\\x1b[31mred'
     >>> plain("long name", longest=5)
     'long…'
     """

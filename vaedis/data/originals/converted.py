@@ -215,7 +215,7 @@ class Stored(FactorData):
         self._cache = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy, or another process, maps the file itself
+        """Leave out the images: a copy, or another process, maps the file itself."""
         return self.__dict__ | {"_mapped": None, "_cache": None}
 
 

@@ -41,7 +41,7 @@ def addresses(original: Original, source: str | os.PathLike[str] | None = None) 
 
 
 def source_url(source: str | os.PathLike[str]) -> str:
-    """Return a folder or the URL of one as a URL; a ValueError does not repeat what was given.
+    """Return a folder or the URL of one as a URL; a ValueError does not repeat the address.
 
     >>> source_url("https://example.org/files")
     'https://example.org/files'
