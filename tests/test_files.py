@@ -91,7 +91,8 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
         read_images(path, images="pics")
     np.savez(path, images=np.array([{}, {}], object), factors=np.arange(2))
     with pytest.raises(
-        ValueError, match="holds Python objects or references in 'images', which are never unpickled"
+        ValueError,
+        match="holds Python objects or references in 'images', which are never unpickled",
     ):
         read_images(path)
     np.savez(path, images=pictures(GRID), factors=GRID)
@@ -208,9 +209,13 @@ def test_images_in_order_need_sizes_only(tmp_path, name):
     assert (data.factors.sizes, data.grid) == ((2, 3, 4), True)
     assert data.codes.tolist() == np.stack([SHAPE, X, Y], 1).tolist()
     assert data.images(torch.tensor([7]))[0, 0, 0, 0] == 21
-    with pytest.raises(ValueError, match="sizes must multiply to the number of images, 24, but 2×3×5 is 30"):
+    with pytest.raises(
+        ValueError, match="sizes must multiply to the number of images, 24, but 2×3×5 is 30"
+    ):
         read_images(path, sizes=(2, 3, 5))
-    with pytest.raises(ValueError, match="each of sizes must be a whole number of at least 1, not 0"):
+    with pytest.raises(
+        ValueError, match="each of sizes must be a whole number of at least 1, not 0"
+    ):
         read_images(path, sizes=(2, 0))
     with pytest.raises(ValueError, match="labels or sizes, not both"):
         read_images(path, sizes=(2, 3, 4), labels="y")
@@ -221,7 +226,7 @@ def test_images_in_order_need_sizes_only(tmp_path, name):
         else "no array for labels .* with labels= "
     )
     with pytest.raises(
-        ValueError, match=rf"{lacking}.* or give sizes= \(--sizes\) if the images are in order"
+        ValueError, match=rf"{lacking}.* or give sizes= \(--sizes\) for images in order"
     ):
         read_images(path)
 

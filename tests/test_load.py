@@ -122,7 +122,7 @@ def test_a_page_is_run_again_once_an_original_is_there(cache, source):
 def test_a_stand_in_is_drawn_anew_when_its_drawing_has_changed(cache, monkeypatch):
     vd.load("toy", origin="stand-in")
     before = prepare.stored_path("toy", "stand-in").stat().st_ino
-    monkeypatch.setattr(vd.data.standins.scenes, "VERSION", 2)
+    monkeypatch.setattr(sys.modules["vaedis.data.standins.scenes"], "VERSION", 2)
     assert prepare.stored_facts("toy", "stand-in") is None
     assert origin_of(vd.load("toy", origin="stand-in")) == "stand-in"
     assert prepare.stored_facts("toy", "stand-in")["drawing"] == 2

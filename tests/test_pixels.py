@@ -302,7 +302,7 @@ def test_floats_that_float32_cannot_hold_are_refused_with_advice_that_mends_it(s
         (BYTES[:1], "There is one image, so there is nothing to compare"),
         (
             [BYTES[0], BYTES[1][:4], *BYTES[2:]],
-            "images must all have the same shape; crop or resize them first",
+            "images must all have the same shape; resize them first",
         ),
         ([torch.zeros(2, 2), torch.zeros(2, 3)], "images must all have the same shape"),
         ([*BYTES[:6], *FLOATS[6:]], "images must all have the same type, not uint8, float32"),

@@ -184,7 +184,7 @@ def test_constants_are_those_of_the_paper():
         (
             np.zeros((3, 2, 2), np.uint8),
             np.array([{}, 1, 2], object),
-            "labels must be numbers or text",
+            "labels must be numbers, text or dates",
         ),
         (
             np.zeros((3, 2, 2), np.uint8),

@@ -102,7 +102,8 @@ def test_pickles_are_never_opened(tmp_path, key):
     members = {"images": IMAGES, "labels": LABELS}
     members[key] = npy(np.array([Command()] * 12, object))
     with pytest.raises(
-        ValueError, match=f"holds Python objects or references in '{key}', which are never unpickled"
+        ValueError,
+        match=f"holds Python objects or references in '{key}', which are never unpickled",
     ):
         read_images(write_npz(tmp_path / "mine.npz", **members))
     assert not opened.exists()
@@ -121,7 +122,7 @@ def test_what_inflates_without_a_bound_is_not_inflated(tmp_path, method, called)
         archive.writestr("labels.npy", npy(LABELS))
     with pytest.raises(
         ValueError,
-        match=f"'images' compressed by {called}, whose size cannot be bounded; save it by numpy.savez_comp",
+        match=f"'images' compressed by {called}, whose size cannot be bounded",
     ):
         read_images(path)
 
@@ -220,9 +221,7 @@ def test_an_encrypted_zip_is_one_sentence(tmp_path):
     for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(magic) + offset] |= 1
     path.write_bytes(content)
-    with pytest.raises(
-        ValueError, match="has the array 'images' under a password; save it without one"
-    ):
+    with pytest.raises(ValueError, match="has the array 'images' under a password"):
         read_images(path)
 
 
@@ -406,7 +405,7 @@ def _other_filter(file):
 
 
 HDF5 = {
-    _dangling: "has nothing at 'images': the path or a link in it leads nowhere",
+    _dangling: "has nothing at 'images': the path or a link leads nowhere",
     _circle: "has links at 'images' that lead round in a circle",
     _group: "has no array at 'images', but a group or a type",
     _committed_type: "has no array at 'images', but a group or a type",
@@ -416,7 +415,7 @@ HDF5 = {
     _nothing: "has nothing in 'images'",
     _never_written: "has the array 'images', which was not written in full; save it again",
     _chunks_never_written: "has the array 'images', which was not written in full; save it again",
-    _chunks_of_gigabytes: r"'images' in chunks of 3\.22 GB; at most 134 MB are read: save it with chunks of one image",
+    _chunks_of_gigabytes: r"'images' in chunks of 3\.22 GB; at most 134 MB are read",
     _other_filter: "'images' compressed by HDF5's filter 32015, which is not installed; import hdf5plugin",
 }
 
@@ -673,12 +672,12 @@ def test_links_in_a_folder_lead_nowhere(tmp_path, secret):
     (folder / "003.png").symlink_to(secret / "fifo")
     with pytest.raises(
         ValueError,
-        match=r"has '003\.png', which is a link or no plain file; put the file itself there",
+        match=r"has '003\.png', which is no plain file",
     ):
         read_images(folder)
     (folder / "003.png").unlink()
     os.mkfifo(folder / "003.png")
-    with pytest.raises(ValueError, match=r"has '003\.png', which is a link or no plain file"):
+    with pytest.raises(ValueError, match=r"has '003\.png', which is no plain file"):
         read_images(folder)
 
 

@@ -101,8 +101,7 @@ def read_images(
     """
     path = Path(path)
     if sizes is not None and labels is not None:
-        problem = "Give labels or sizes, not both"
-        raise ValueError(f"{problem}: sizes stand for labels that a file lacks.")
+        raise ValueError("Give labels or sizes, not both.")
     label_keys = [] if labels is None else _check.listed(labels)
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
@@ -148,8 +147,10 @@ def _read_file(
 def _read_array(path: Path, sizes: Sequence[int] | None) -> np.ndarray:
     """Return the images of an .npy file."""
     if sizes is None:
-        advice = "save both in one file with numpy.savez, or give sizes= (--sizes)"
-        raise refused(path, f"holds images and no labels; {advice} if the images are in order.")
+        advice = (
+            "save both in one file with numpy.savez, or give sizes= (--sizes) for images in order"
+        )
+        raise refused(path, f"holds images and no labels; {advice}.")
     images = read_npy(path)
     check_images(path, path.name, images.shape, images.dtype)
     return images
@@ -217,9 +218,7 @@ def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str
         return _all_or_one(source, known[0], columns)
     columns = [key for key in columns if _last_part(key).startswith(_PREFIX)] or columns
     if not columns:
-        advice = (
-            "; name it with labels= (--labels), or give sizes= (--sizes) if the images are in order"
-        )
+        advice = "; name it with labels= (--labels), or give sizes= (--sizes) for images in order"
         raise _no_array(source, f"for labels (one of {', '.join(LABEL_KEYS)})", advice)
     return columns
 
@@ -306,8 +305,7 @@ def _stacked(source: Npz | Hdf5, columns: dict[str, np.ndarray]) -> np.ndarray:
     """Return columns as one array, of objects where they are of several types."""
     for name, column in columns.items():
         if column.ndim > 1 and column.size != max(column.shape):
-            problem = f"must have one value for each image in {shown(name)!r}"
-            raise refused(source.path, f"{problem}, not {column.shape[1:]}.")
+            raise refused(source.path, f"must have one value for each image in {shown(name)!r}.")
     flat = [column.ravel() for column in columns.values()]
     if len({column.dtype.kind for column in flat}) > 1:
         flat = [column.astype(object) for column in flat]
@@ -325,7 +323,7 @@ def _names(source: Npz | Hdf5, labels: np.ndarray) -> list[str] | None:
     if labels.ndim and n_names == len(labels) != n_factors:
         return None
     if dtype.kind not in "USO" or n_names > MAX_NAMES:
-        problem = f"must have text in {shown(keys[0])!r}, a name for each of {n_factors} factors"
-        raise refused(source.path, f"{problem}; or give names.")
+        names = f"names of {n_factors} factors"
+        raise refused(source.path, f"must have text in {shown(keys[0])!r}, the {names}.")
     names = np.atleast_1d(source.read(keys[0])).ravel()
     return [decoded(name) for name in names.tolist()]

@@ -137,8 +137,7 @@ class LabelledImages(FactorData):
         self.constant = tuple(factor.name for factor in factors if len(factor.values) < 2)
         factors = [factor for factor in factors if len(factor.values) > 1]
         if not factors:
-            problem = "Every factor has one value only, so there is nothing to tell apart"
-            raise ValueError(f"{problem}; give labels that vary.")
+            raise ValueError("Every factor has one value only; give labels that vary.")
         self.values = {factor.name: factor.values for factor in factors}
         self.alphabetical = tuple(factor.name for factor in factors if factor.alphabetical)
         names = [factor.name for factor in factors]

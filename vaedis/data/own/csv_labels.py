@@ -82,15 +82,12 @@ def _rows(file: Path) -> list[list[str]]:
 
 def _check_row(file: Path, k: int, row: list[str], width: int, names: list[str] | None) -> None:
     if len(row) != width:
-        problem = f"has {len(row)} columns in row {k}, and {width} in its first"
-        raise refused(file, f"{problem}; save it again.")
+        raise refused(file, f"has {len(row)} columns in row {k}, and {width} in its first.")
     if "" in row:
         column = names[row.index("")] if names else str(row.index("") + 1)
-        problem = f"has no value in row {k}, column {shown(column)}"
-        raise refused(file, f"{problem}; fill it, or leave the picture out.")
+        raise refused(file, f"has no value in row {k}, column {shown(column)}; fill it in.")
     if max(map(len, row)) > MAX_TEXT:
-        problem = f"has text of more than {MAX_TEXT:,} characters in row {k}"
-        raise refused(file, f"{problem}; use short labels.")
+        raise refused(file, f"has text of more than {MAX_TEXT:,} characters in row {k}.")
 
 
 def is_number(cell: str) -> bool:

@@ -69,7 +69,7 @@ class Hdf5:
     def has(self, key: str) -> bool:
         """Whether a path begins in this file; `header` and `read` look where it leads."""
         parts = _parts(key)
-        return bool(parts) and self._file.get(parts[0], getlink=True) is not None
+        return bool(parts) and _link(self._file, parts[0])[0] is not None
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
         """Return an array's shape and type, without reading it; MATLAB's own shape."""
@@ -157,11 +157,8 @@ class Hdf5:
         """Refuse an array that was not written in full, and chunks that take much memory."""
         chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
         if chunk_bytes > _MAX_CHUNK_BYTES:
-            limit = f"at most {size(_MAX_CHUNK_BYTES)} are read: save it with chunks of one image"
-            raise refused(
-                self.path,
-                f"has the array {shown(key)!r} in chunks of {size(chunk_bytes)}; {limit}.",
-            )
+            chunks = f"chunks of {size(chunk_bytes)}; at most {size(_MAX_CHUNK_BYTES)} are read"
+            raise refused(self.path, f"has the array {shown(key)!r} in {chunks}.")
         chunks: list[Any] = []
         dataset.id.chunk_iter(chunks.append)
         n_chunks = math.prod(
@@ -189,8 +186,7 @@ class Hdf5:
         if dataset.dtype.kind == "S":
             return np.char.decode(dataset[()], errors="backslashreplace")
         if dataset.ndim > 2:
-            problem = f"has text of the shape {dataset.shape} in {shown(key)!r}"
-            raise refused(self.path, f"{problem}, which is no list of labels.")
+            raise refused(self.path, f"has text of the shape {dataset.shape} in {shown(key)!r}.")
         row_bytes = self.path.stat().st_size * max(1, math.prod(dataset.shape[1:]))
         step = max(1, IN_MEMORY // row_bytes)
         selections: list[Any] = [()]
@@ -240,6 +236,18 @@ def outside(path: Path, key: str) -> Refused:
     return refused(path, f"{problem}; save the array itself.")
 
 
+def _link(group: Any, name: str | bytes) -> tuple[int | None, str]:
+    """Return a link's type and a soft link's target; `Group.get` would open other files."""
+    import h5py
+
+    links = group.id.links
+    encoded = name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
+    kind = links.get_info(encoded).type if links.exists(encoded) else None
+    if kind != h5py.h5l.TYPE_SOFT:
+        return kind, ""
+    return kind, links.get_val(encoded).decode(errors="surrogateescape")
+
+
 def _keys(file: Any) -> Iterator[str]:
     """Yield the paths of arrays and links, those of a group before those of its subgroups.
 
@@ -253,7 +261,7 @@ def _keys(file: Any) -> Iterator[str]:
             # h5py gives a name that is no UTF-8 as bytes
             is_bytes = isinstance(name, bytes)
             path = prefix + (name.decode(errors="surrogateescape") if is_bytes else name)
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            if _link(group, name)[0] != h5py.h5l.TYPE_HARD:
                 yield path
                 continue
             # not `get(name, getclass=True)`, which ends the process on some damaged files
@@ -275,19 +283,17 @@ def _target(path: Path, file: Any, key: str) -> str:
             return done
         group = file[done]
         name = parts.pop(0)
-        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
-        if link is None:
-            problem = f"has nothing at {shown(key)!r}: the path or a link in it leads nowhere"
-            raise refused(path, f"{problem}; save the array itself.")
-        if isinstance(link, h5py.HardLink):
+        kind, target = _link(group, name) if isinstance(group, h5py.Group) else (None, "")
+        if kind is None:
+            raise refused(path, f"has nothing at {shown(key)!r}: the path or a link leads nowhere.")
+        if kind == h5py.h5l.TYPE_HARD:
             done = f"{done.rstrip('/')}/{name}"
-        elif isinstance(link, h5py.SoftLink):
-            parts = _parts(link.path) + parts
-            done = "/" if link.path.startswith("/") else done
+        elif kind == h5py.h5l.TYPE_SOFT:
+            parts = _parts(target) + parts
+            done = "/" if target.startswith("/") else done
         else:
             raise outside(path, key)
-    problem = f"has links at {shown(key)!r} that lead round in a circle"
-    raise refused(path, f"{problem}; save the array itself.")
+    raise refused(path, f"has links at {shown(key)!r} that lead round in a circle.")
 
 
 def _parts(key: str) -> list[str]:

@@ -110,11 +110,11 @@ def _columns(labels: Any, n: int) -> tuple[list[str] | None, list[Any]]:
 
 def _check_rows(shape: tuple[int, ...], n: int, transposed: str) -> None:
     if shape[0] != n and shape[1] == n:
-        problem = f"labels have the shape {shape} for {n} images"
-        raise ValueError(f"{problem}; turn them round with {transposed}.")
+        raise ValueError(f"labels have the shape {shape} for {n} images; give {transposed}.")
     if shape[0] != n:
-        rows = f"each of the {n} images, not {shape[0]}"
-        raise ValueError(f"There must be one row of labels for {rows}.")
+        raise ValueError(
+            f"There must be one row of labels for each of the {n} images, not {shape[0]}."
+        )
 
 
 def _flattened(columns: dict[str, Any], n: int) -> tuple[list[str], list[Any]]:
@@ -151,8 +151,7 @@ def _array(labels: Any) -> np.ndarray:
     except (ValueError, RuntimeError):
         array = None
     if array is None or (array.ndim == 1 and any(map(_is_row, array))):
-        problem = "labels must have as many values in each row"
-        raise ValueError(f"{problem}; give one row for each image.")
+        raise ValueError("labels must have as many values in each row, one row for each image.")
     return array
 
 
@@ -213,14 +212,12 @@ def _positions(values: np.ndarray, order: Sequence[Any], label: str) -> np.ndarr
     try:
         ranks = {value: k for k, value in enumerate(listed)}
     except TypeError:
-        problem = f"order must list the values of {label}, each by itself"
-        raise ValueError(f"{problem}, not lists of them.") from None
+        raise ValueError(f"order must list the values of {label}, not lists of them.") from None
     if len(ranks) < len(listed):
         raise ValueError(f"order names a value of {label} twice; name each once.")
     for value in values.tolist():
         if value not in ranks:
-            problem = f"order lacks the value {_shown(value)} of {label}"
-            raise ValueError(f"{problem}; name all of its values.")
+            raise ValueError(f"order lacks the value {_shown(value)} of {label}.")
     return np.argsort([ranks[value] for value in values.tolist()])
 
 
@@ -236,9 +233,7 @@ def _checked(array: np.ndarray, label: str) -> np.ndarray:
     elif kind == "f":
         _check_rows_are(np.isfinite(array), array, label, "be finite")
     elif kind not in "iub":
-        raise ValueError(
-            f"labels must be numbers or text (or dates), but {label} holds {array.dtype}."
-        )
+        raise ValueError(f"labels must be numbers, text or dates, but {label} holds {array.dtype}.")
     return array
 
 
@@ -259,7 +254,7 @@ def _of_objects(column: np.ndarray, label: str) -> np.ndarray:
     values = np.empty(len(column), object)
     values[:] = [_plain_value(value, row, label) for row, value in enumerate(column)]
     have_order = np.array([isinstance(value, _ORDERED) for value in values])
-    _check_rows_are(have_order, values, label, "be numbers or text (or dates)")
+    _check_rows_are(have_order, values, label, "be numbers, text or dates")
     if all(isinstance(value, numbers.Real) for value in values):
         return _numbers(values, label)
     if all(isinstance(value, str) for value in values):
@@ -284,8 +279,7 @@ def _plain_value(value: Any, row: int, label: str) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            problem = f"row {row}, {label} holds bytes that are no UTF-8 text"
-            raise ValueError(f"{problem}; decode them first.") from None
+            raise ValueError(f"row {row}, {label} holds bytes that are no UTF-8 text.") from None
     if isinstance(value, np.bool_):
         return bool(value)
     return value.item() if isinstance(value, np.ndarray | Tensor) and value.ndim == 0 else value

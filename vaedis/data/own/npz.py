@@ -91,13 +91,11 @@ class Npz:
         with damage(self.path, f"array {shown(key)!r}"), zipfile.ZipFile(self.path) as archive:
             member = archive.getinfo(f"{key}.npy")
             if member.flag_bits & _ENCRYPTED:
-                problem = "under a password; save it without one"
-                raise refused(self.path, f"has the array {shown(key)!r} {problem}.")
+                raise refused(self.path, f"has the array {shown(key)!r} under a password.")
             if member.compress_type not in _METHODS:
                 method = _UNBOUNDED.get(member.compress_type, f"method {member.compress_type}")
                 problem = f"compressed by {method}, whose size cannot be bounded"
-                advice = "save it by numpy.savez_compressed"
-                raise refused(self.path, f"has the array {shown(key)!r} {problem}; {advice}.")
+                raise refused(self.path, f"has the array {shown(key)!r} {problem}.")
             with archive.open(member) as file:
                 header = _read_header(self.path, key, file, member.file_size)
                 yield file, header, member.compress_size

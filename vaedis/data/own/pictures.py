@@ -42,9 +42,7 @@ def read(folder: Path, label_file: str | None, *, needs_labels: bool) -> Folder:
     files = _files(folder)
     pictures = sorted(name for name in files if _suffix(name) in PICTURE_FORMATS)
     if not pictures:
-        formats = ", ".join(PICTURE_FORMATS)
-        problem = f"is a folder without pictures ({formats})"
-        raise refused(folder, f"{problem}; subfolders are not looked into.")
+        raise refused(folder, f"is a folder without pictures ({', '.join(PICTURE_FORMATS)}).")
     if not needs_labels:
         _check_order(folder, pictures)
         return Folder(_images(folder, pictures), None, None)
@@ -98,8 +96,7 @@ def _files(folder: Path) -> list[str]:
             ):
                 continue
             if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-                problem = f"has {shown(entry.name)!r}, which is a link or no plain file"
-                raise refused(folder, f"{problem}; put the file itself there.")
+                raise refused(folder, f"has {shown(entry.name)!r}, which is no plain file.")
             names.append(entry.name)
     return names
 
@@ -150,8 +147,7 @@ def _images(folder: Path, pictures: list[str]) -> np.ndarray:
         image = _picture(folder / name)
         if image.shape != first.shape or image.dtype != first.dtype:
             shapes = f"{shown(pictures[0])} is {first.shape}, {shown(name)} {image.shape}"
-            problem = f"has pictures of different sizes or kinds: {shapes}"
-            raise refused(folder, f"{problem}; give them one.")
+            raise refused(folder, f"has pictures of different sizes or kinds: {shapes}.")
         images[k] = image
     return images
 

@@ -158,10 +158,8 @@ def _as_array(images: Any) -> Any:
     if isinstance(images, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(images)
         if mask.any():
-            problem = f"Image {np.argwhere(mask)[0][0]} has masked pixels"
-            raise ValueError(
-                f"{problem}; leave such images out, or fill them with images.filled(0)."
-            )
+            image = np.argwhere(mask)[0][0]
+            raise ValueError(f"Image {image} has masked pixels; use images.filled(0).")
         return np.asarray(images)
     dtype = getattr(images, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
@@ -176,19 +174,16 @@ def _as_array(images: Any) -> Any:
             return np.stack([np.asarray(row) for row in rows])
         return np.asarray(rows if is_list else images)
     except (ValueError, RuntimeError, TypeError):
-        problem = "images must all have the same shape"
-        raise ValueError(f"{problem}; crop or resize them first.") from None
+        raise ValueError("images must all have the same shape; resize them first.") from None
 
 
 def _check_one_kind(rows: list[Any]) -> None:
     """Refuse palettes, and mixed types: 1 is black as a byte, and white as a float."""
     types = {str(row.dtype): None for row in rows if hasattr(row, "dtype")}
     if len(types) > 1:
-        problem = f"images must all have the same type, not {', '.join(types)}"
-        raise ValueError(f"{problem}; convert them first.")
+        raise ValueError(f"images must all have the same type, not {', '.join(types)}.")
     if any(getattr(row, "mode", None) in ("P", "PA") for row in rows):
-        problem = "images hold places in a palette, not colours"
-        raise ValueError(f"{problem}; convert each of them first, with image.convert('RGB').")
+        raise ValueError("images hold places in a palette; use image.convert('RGB') first.")
 
 
 def _layout(shape: tuple[int, ...], is_tensor: bool) -> tuple[tuple[int, int, int], bool]:
@@ -230,5 +225,4 @@ def _check_finite(block: np.ndarray, rows: np.ndarray) -> None:
     if not finite.all():
         image, *pixel = np.argwhere(~finite)[0]
         kind = "NaN" if np.isnan(block[(image, *pixel)]) else "infinite"
-        problem = f"Image {rows[image]} has {kind} pixels"
-        raise ValueError(f"{problem}; leave such images out, or fill the pixels in.")
+        raise ValueError(f"Image {rows[image]} has {kind} pixels; leave it out, or fill them in.")
