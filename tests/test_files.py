@@ -291,7 +291,9 @@ def test_soft_links_inside_a_file_are_followed(tmp_path):
 @pytest.mark.parametrize("channels", [(), (3,)])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("chunks", [None, True])
-def test_matlab_files_are_turned_round(tmp_path, channels, last, chunks):
+@pytest.mark.parametrize("memory", [2**28, 100])
+def test_matlab_files_are_turned_round(tmp_path, monkeypatch, channels, last, chunks, memory):
+    monkeypatch.setattr("vaedis.data.own.hdf5.IN_MEMORY", memory)
     images = np.random.default_rng(0).integers(0, 256, (12, 6, 5, *channels)).astype(np.uint8)
     matlabs_own = np.moveaxis(images, 0, -1) if last else images
     path = tmp_path / "mine.mat"

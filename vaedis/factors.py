@@ -116,9 +116,8 @@ class FactorSpace:
         if outside.any():
             first = tuple(outside.nonzero()[0].tolist())
             name, size = self.names[first[-1]], self.sizes[first[-1]]
-            raise ValueError(
-                f"factor {name!r} is {int(factors[first])}; it runs from 0 to {size - 1}."
-            )
+            value = int(factors[first])
+            raise ValueError(f"factor {name!r} is {value}; it runs from 0 to {size - 1}.")
         return (factors * torch.tensor(self.strides, device=factors.device)).sum(-1)
 
     def to_factors(self, index: Index) -> Tensor:
@@ -150,10 +149,7 @@ class FactorSpace:
         return self._to_factors(self.sample_index(n, generator=generator))
 
     def sample_index(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw indices, int64 of shape (n,), uniformly and independently, with replacement.
-
-        The generator fixes the draw, and with it the device.
-        """
+        """Draw indices, int64 of shape (n,), with replacement, on the generator's device."""
         return sample_index(self.size, n, generator)
 
     def traversal(self, factor: str | int, base: Index) -> Tensor:
@@ -215,9 +211,8 @@ class FactorSpace:
     ) -> Tensor:
         """Draw bases of traversals, int64 of shape (n,), spread evenly over all other factors.
 
-        Each base is uniformly distributed, so averages over them are unbiased. They avoid each
-        other, so averages vary less than those of independent draws. Owen (1997), *Scrambled net
-        variance for integrals of smooth functions*.
+        Each is uniformly distributed, and they avoid each other, so averages are unbiased and vary
+        less. Owen (1997), *Scrambled net variance for integrals of smooth functions*.
         """
         f = self.position(factor)
         device = _device_of(generator)

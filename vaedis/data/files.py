@@ -147,9 +147,7 @@ def _read_file(
 def _read_array(path: Path, sizes: Sequence[int] | None) -> np.ndarray:
     """Return the images of an .npy file."""
     if sizes is None:
-        advice = (
-            "save both in one file with numpy.savez, or give sizes= (--sizes) for images in order"
-        )
+        advice = "save both in one file, or give sizes= (--sizes) for images in order"
         raise refused(path, f"holds images and no labels; {advice}.")
     images = read_npy(path)
     check_images(path, path.name, images.shape, images.dtype)
@@ -323,7 +321,7 @@ def _names(source: Npz | Hdf5, labels: np.ndarray) -> list[str] | None:
     if labels.ndim and n_names == len(labels) != n_factors:
         return None
     if dtype.kind not in "USO" or n_names > MAX_NAMES:
-        names = f"names of {n_factors} factors"
-        raise refused(source.path, f"must have text in {shown(keys[0])!r}, the {names}.")
+        expected = f"text in {shown(keys[0])!r}, the names of {n_factors} factors"
+        raise refused(source.path, f"must have {expected}.")
     names = np.atleast_1d(source.read(keys[0])).ravel()
     return [decoded(name) for name in names.tolist()]

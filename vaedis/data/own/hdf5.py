@@ -81,9 +81,9 @@ class Hdf5:
     def lengths(self, key: str) -> set[int]:
         """Return how many rows an array may have: MATLAB's images come first or last."""
         shape, _ = self.header(key)
-        return (
-            {shape[0], shape[-1]} if shape and self._is_matlab(self._dataset(key)) else {*shape[:1]}
-        )
+        if self._is_matlab(self._dataset(key)):
+            return {*shape[:1], *shape[-1:]}
+        return {*shape[:1]}
 
     def read(self, key: str) -> np.ndarray:
         """Return labels or names."""
@@ -157,8 +157,8 @@ class Hdf5:
         """Refuse an array that was not written in full, and chunks that take much memory."""
         chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
         if chunk_bytes > _MAX_CHUNK_BYTES:
-            chunks = f"chunks of {size(chunk_bytes)}; at most {size(_MAX_CHUNK_BYTES)} are read"
-            raise refused(self.path, f"has the array {shown(key)!r} in {chunks}.")
+            sizes = f"{size(chunk_bytes)}; at most {size(_MAX_CHUNK_BYTES)} are read"
+            raise refused(self.path, f"has the array {shown(key)!r} in chunks of {sizes}.")
         chunks: list[Any] = []
         dataset.id.chunk_iter(chunks.append)
         n_chunks = math.prod(
@@ -223,8 +223,8 @@ class Hdf5:
 
     def _contiguous(self, dataset: Any, n_bytes: int) -> np.ndarray:
         offset = dataset.id.get_offset()
-        mapped = offset is not None and not self._file.userblock_size
-        if n_bytes <= IN_MEMORY or not mapped or not hdf5_chunks.is_stored_as_numpy(dataset):
+        can_be_mapped = offset is not None and hdf5_chunks.is_stored_as_numpy(dataset)
+        if n_bytes <= IN_MEMORY or not can_be_mapped:
             return np.asarray(dataset[()])
         return np.memmap(self.path, dataset.dtype, "r", offset, tuple(dataset.shape))
 
