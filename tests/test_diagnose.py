@@ -274,7 +274,7 @@ def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
     [
         (
             ["none.npz"],
-            "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject, xyobject-shaded.\n",
+            "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject.\n",
         ),
         (
             ["coordinates"],
