@@ -278,7 +278,6 @@ def test_each_image_is_embedded_once():
 
 @pytest.mark.parametrize("loss", [Brightest(), BrightestSquares()])
 def test_a_loss_that_mixes_channels_is_averaged_over_all_traversals(loss):
-    assert loss.channelwise  # inherited, and wrong
     data = vd.load(
         "xysquares", image_size=16, square_size=8, grid_spacing=2, num_squares=3, grid_size=3
     )
