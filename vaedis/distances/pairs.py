@@ -284,12 +284,15 @@ def random_pairs(
     if parts is not None:
         return _of_parts(data, kernel, parts, pairs, seed)
     sample = np.sort(pair_distances(data, None, loss, n=pairs, seed=seed, normalize=normalize))
-    exact_mean = exact_mean and isinstance(kernel, Gram)
-    mean = _mean_of_all_pairs(data, kernel) if exact_mean else float(sample.mean())
+    mean = float(sample.mean())
+    is_exact = False
+    if exact_mean and isinstance(kernel, Gram):
+        mean = _mean_of_all_pairs(data, kernel)
+        is_exact = True
     sd = math.sqrt(((sample - mean) ** 2).mean())
     fourth = float(((sample - mean) ** 4).mean())
     mean_error, sd_error = RandomPairs(mean, sd, 0.0, 0.0, fourth, sample).standard_errors(pairs)
-    return RandomPairs(mean, sd, 0.0 if exact_mean else mean_error, sd_error, fourth, sample)
+    return RandomPairs(mean, sd, 0.0 if is_exact else mean_error, sd_error, fourth, sample)
 
 
 def _mean_of_all_pairs(data: FactorData, kernel: Gram) -> float:

@@ -81,7 +81,7 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
 
 def rank_losses(
     data: Any,
-    candidates: Mapping[str, str | Loss] | Iterable[str | Loss],
+    candidates: Mapping[Any, str | Loss] | Iterable[str | Loss],
     *,
     factors: Iterable[str] | None = None,
     traversals: int | None = None,
@@ -116,13 +116,15 @@ def rank_losses(
     Examples
     --------
     >>> import vaedis as vd
-    >>> data = vd.load("xysquares", num_squares=1)
-    >>> [ranked.name for ranked in vd.distances.rank_losses(data, ["mse", "box-blur"])]
-    ['box-blur', 'mse']
+    >>> data = vd.load("xysquares", image_size=32, square_size=4, num_squares=1)
+    >>> candidates = {"mse": "mse", **vd.distances.family("box-blur", radius=[15])}
+    >>> [ranked.name for ranked in vd.distances.rank_losses(data, candidates)]
+    ['box-blur radius=15', 'mse']
     """
+    if isinstance(candidates, str):
+        candidates = [candidates]
     if not isinstance(candidates, Mapping):
-        names = _check.listed(candidates)
-        candidates = dict(zip(names, names, strict=True))
+        candidates = {candidate: candidate for candidate in candidates}
     if not candidates:
         raise ValueError("there must be at least one loss to rank.")
     names = None if factors is None else _check.listed(factors)

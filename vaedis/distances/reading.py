@@ -150,10 +150,9 @@ def blocks_of(groups: Groups, size: int, *, most: int | None = None, seed: int =
     errors told from blocks are upper bounds, as those of a sample of them would be right.
     """
     index = groups.index.cpu().numpy()
-    values = groups.values
+    values = groups.values.cpu().numpy()
     if size > MOST_VALUES:
         values = values * MOST_VALUES // size
-    values = values.cpu().numpy()
     ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
     rng = np.random.default_rng(seed)
     blocks: list[np.ndarray] = []
