@@ -12,8 +12,8 @@ import vaedis as vd
 from vaedis import distances, losses
 from vaedis.data import LabelledImages
 from vaedis.data.images import Groups
-from vaedis.distances.blocks import MOST_IMAGES, MOST_VALUES, blocks_of
-from vaedis.distances.within import rank_within
+from vaedis.distances.agreement import rank_within
+from vaedis.distances.reading import MOST_IMAGES, MOST_VALUES, blocks_of
 
 
 class Product(losses.Loss):

@@ -23,7 +23,7 @@ from vaedis.diagnosis.report import FAINT, UNMEASURED, Advice, Diagnosis, Factor
 from vaedis.distances import FactorDistances, factor_distances, perceived
 from vaedis.distances.agreement import EQUAL, compare
 from vaedis.distances.kernels import kernel_for
-from vaedis.distances.within import WithinRank
+from vaedis.distances.result import WithinRank
 from vaedis.losses import BoxBlur, Loss, properties
 
 # A rank correlation within traversals: XYSquares at spacing 4, whose distances stop growing after
@@ -331,17 +331,11 @@ def _along(
         name for name, size in zip(space.names, space.sizes, strict=True) if size > 1
     ]
     if isinstance(data, LabelledImages) and not data.grid:
-        groups = {
-            name: data.groups(name, None if exact else traversals, seed=seed) for name in names
-        }
-        paired = {name: one for name, one in groups.items() if len(one)}
-        found = (
-            factor_distances(
-                data, loss, index=paired, traversals=None if exact else traversals, seed=seed
-            )
-            if paired
-            else {}
-        )
+        most = None if exact else traversals
+        paired = [name for name in names if len(data.groups(name, most, seed=seed))]
+        found = {}
+        if paired:
+            found = factor_distances(data, loss, factors=paired, traversals=most, seed=seed)
         return found, {name: _why_unpaired(data, name) for name in names if name not in paired}
     if exact is None:
         channelwise = kernel_for(data, loss).channelwise

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vaedis._support.output import check_outputs, write_output
-from vaedis.distances.within import WithinRank
+from vaedis.distances.result import WithinRank
 
 # A factor whose mean distance is less than this share of that of random pairs is learned late, or
 # lost to a large beta.
