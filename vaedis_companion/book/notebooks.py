@@ -126,7 +126,7 @@ def execute(
     threads = str(max(1, cpus.usable_cpus() // workers))
     environment = {
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads),
-        # what `_step.keep_memory` sets, of kernels too
+        # what `vaedis._support.memory.keep_memory` sets, of kernels too
         **{
             "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
             "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
