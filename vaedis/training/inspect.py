@@ -50,10 +50,11 @@ def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str,
     Examples
     --------
     >>> import vaedis as vd
-    >>> spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", latents=2, steps=5)
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
     >>> matrices = level_matrices(vd.fit(spec, device="cpu"), "x_R", traversals=2)
     >>> matrices["z"].shape
-    (8, 8)
+    (3, 3)
     """
     data = run.data
     data.require_full_grid("distances along a factor inside a VAE")
@@ -105,7 +106,8 @@ def factor_learning(run: Run) -> dict[str, dict[str, float]]:
     Examples
     --------
     >>> import vaedis as vd
-    >>> spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", latents=2, steps=5)
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
     >>> sorted(factor_learning(vd.fit(spec, device="cpu")))
     ['reconstructed', 'separation']
     """
@@ -212,9 +214,10 @@ def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
     Examples
     --------
     >>> import vaedis as vd
-    >>> spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", latents=2, steps=5)
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
     >>> posterior_map(vd.fit(spec, device="cpu"), focus=4)["decoded"].shape
-    (5, 64, 64, 3)
+    (5, 8, 8, 3)
     """
     index = torch.arange(len(run.data), device=run.data.device)
     mean, logvar = run.posterior(index)
@@ -250,10 +253,11 @@ def latent_agreement(run: Run, a: Tensor, b: Tensor) -> Agreement:
     Examples
     --------
     >>> import vaedis as vd
-    >>> spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", latents=2, steps=5)
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
     >>> run = vd.fit(spec, device="cpu")
     >>> latent_agreement(run, torch.tensor([0, 1, 2]), torch.tensor([3, 5, 8])).adversarial
-    False
+    True
     """
     a, b = torch.as_tensor(a), torch.as_tensor(b)
     mean, _ = run.posterior(torch.cat([a, b]))

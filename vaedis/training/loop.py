@@ -120,7 +120,8 @@ def fit(
 
     Examples
     --------
-    >>> spec = RunSpec(data_options={"num_squares": 1}, model="mlp", latents=2, steps=5)
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
     >>> fit(spec, device="cpu").steps_taken
     5
     >>> [run.spec.seed for run in fit([spec, spec.replace(seed=1)], device="cpu")]
@@ -213,15 +214,16 @@ def _train(
     else:
         precision = resolve_precision(precision, device, specs[0].model)
     runs = _untrained(specs, device, data, precision)
-    step: NetworkStep | PopulationStep
-    step = PopulationStep(runs) if stacked else NetworkStep(runs[0])
     files = None
     if checkpoint is not None:
         named = specs if stacked else specs[0]
         files = Checkpoints(checkpoint, named, runs[0].data, precision)
-    progress = Progress(runs, step, files)
-    with on_device(device), arithmetic(precision), _ctrl_c_waits(files is not None) as interrupted:
-        _take_steps(progress, interrupted, **options)
+    with on_device(device), arithmetic(precision):
+        step: NetworkStep | PopulationStep
+        step = PopulationStep(runs) if stacked else NetworkStep(runs[0])
+        progress = Progress(runs, step, files)
+        with _ctrl_c_waits(files is not None) as interrupted:
+            _take_steps(progress, interrupted, **options)
     return progress.finished()
 
 
@@ -229,7 +231,7 @@ def _untrained(
     specs: list[RunSpec], device: torch.device, data: FactorData | None, precision: str
 ) -> list[Run]:
     """Return runs with their data, losses and new networks; equal data sets are made once."""
-    named = {}
+    named: dict[str, Any] = {}
     if data is not None:
         data = data.to(device)
         images = fingerprint_of(data)
@@ -244,7 +246,8 @@ def _untrained(
             spec.model, source.shape, spec.latents, seed=spec.seed, **spec.model_options
         ).to(device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        run = Run(spec.replace(**named), source, network, loss, precision)
+        run_spec = spec.replace(**named) if named else spec
+        run = Run(run_spec, source, network, loss, precision)
         network.normalize = run.normalize
         if properties.is_own(loss):
             index = torch.arange(min(len(source), 2), device=device)

@@ -66,7 +66,7 @@ def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | 
     >>> from vaedis.training import model
     >>> network = model.build("mlp", (4, 4, 1), latents=2)
     >>> x, noise = torch.zeros(5, 1, 4, 4), torch.zeros(5, 2)
-    >>> float(beta_vae(network, x, noise, loss=losses.MSE(), beta=0.1).loss)
+    >>> beta_vae(network, x, noise, loss=losses.MSE(), beta=0.1).loss.item()
     0.0
     """
     mean, logvar = model.encode(x)
@@ -174,7 +174,7 @@ def ada_gvae(
     >>> from vaedis.training import model
     >>> network = model.build("mlp", (4, 4, 1), latents=2)
     >>> x, noise = torch.zeros(6, 1, 4, 4), torch.zeros(6, 2)
-    >>> float(ada_gvae(network, x, noise, loss=losses.MSE(), beta=0.1).loss)
+    >>> ada_gvae(network, x, noise, loss=losses.MSE(), beta=0.1).loss.item()
     0.0
     """
     mean, logvar = average_pairs(*model.encode(x), average=average)

@@ -111,7 +111,8 @@ class Run:
     Examples
     --------
     >>> import vaedis as vd
-    >>> spec = vd.RunSpec(data_options={"num_squares": 1}, model="mlp", latents=2, steps=5)
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
     >>> run = vd.fit(spec, device="cpu")
     >>> run.history["loss"].shape
     (5,)
@@ -119,7 +120,7 @@ class Run:
     >>> mean.shape
     torch.Size([2, 2])
     >>> run.decode_images(mean).shape
-    torch.Size([2, 64, 64, 3])
+    torch.Size([2, 8, 8, 3])
     """
 
     spec: RunSpec
