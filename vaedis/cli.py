@@ -184,6 +184,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     from vaedis._support.text import plain
     from vaedis.data import DATA_SETS, load, read_images
     from vaedis.data.originals.disk import cache_folder
+    from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
 
     outputs = [file for file in (args.html, args.json) if file is not None]
@@ -220,7 +221,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         data, chosen or "mse", traversals=args.traversals, exact=args.exact or None, seed=args.seed
     )
     try:
-        found.save(html=args.html, json_file=args.json)
+        save(found, html=args.html, json_file=args.json)
     finally:
         # where a report goes to standard output, nothing else is mixed with it
         print(found, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
