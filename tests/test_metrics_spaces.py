@@ -191,8 +191,7 @@ def test_rank_correlations_are_those_of_scipy():
 
     generator = np.random.Generator(np.random.PCG64(6))
     a, b = generator.integers(0, 6, 300).astype(float), generator.standard_normal(300)
-    distances = {"ground": a.reshape(2, -1), "latent_l1": (a + b).reshape(2, -1)}
-    scores = _rank_correlations._compare({**distances, "latent_l2": b.reshape(2, -1)})
+    scores = _rank_correlations._compare(np.stack([a, a + b, b]).reshape(3, 2, -1))
     spearman = stats.spearmanr(a, a + b).statistic
     assert scores["rcorr_ground_latent_l1"] == pytest.approx(spearman, abs=1e-12)
     assert scores["lcorr_ground_latent_l2"] == pytest.approx(stats.pearsonr(a, b)[0], abs=1e-12)

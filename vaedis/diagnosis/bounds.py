@@ -44,9 +44,8 @@ def largest_beta(
     loss : str or losses.Loss
         A quadratic form.
     samples : int
-        How many images to use; all if there are no more. A sample gives too high a bound where the
-        variance is spread over many directions: for XYSquares, with 189 of them, by a half at 4,000
-        images. Use `data.Coordinates` there, which are small enough to use all.
+        How many images to use; all if there are no more. A sample gives too high a bound: for the
+        189 directions of XYSquares by a half. All of its `data.Coordinates` fit into memory.
     seed : int
         Seed of the sample.
     index : Tensor of int64, shape (n,), optional
@@ -57,9 +56,8 @@ def largest_beta(
     Returns
     -------
     float
-        For a loss that is a mean over pixels and a KL divergence that is a mean over latents
-        (`RunSpec.beta`). Networks with hidden layers may stop learning below it; one that learnt a
-        code at a smaller beta may keep it above, up to `rate_distortion_beta`.
+        For means over pixels and latents (`RunSpec.beta`). Networks with hidden layers may stop
+        learning below it, or keep a code from a smaller beta up to `rate_distortion_beta`.
 
     Raises
     ------
@@ -148,8 +146,7 @@ def rate_distortion_beta(
         A quadratic form. For `data.Coordinates`, "mse" stands for the loss they were made with.
     samples : int
         How many images to use of each group of factors whose distances add up, such as those of one
-        square of XYSquares; all if there are no more. A sample gives too high a result, since n
-        images take ``ln n`` nats at most.
+        square of XYSquares; all if there are no more. A sample gives too high a result.
     seed : int
         Seed of the sample.
     normalize : bool
@@ -158,8 +155,7 @@ def rate_distortion_beta(
     Returns
     -------
     float
-        Normalised, as `RunSpec.beta`. The best of several ascents, each of which can only give too
-        low a result.
+        Normalised, as `RunSpec.beta`. The best of several ascents; each can be too low only.
 
     Raises
     ------

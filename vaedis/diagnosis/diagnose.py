@@ -63,7 +63,7 @@ def diagnose(
         Radii of box blur to try for factors that the first loss does not order; those that do not
         fit into the image are left out.
     seed : int
-        Seed of all that is drawn.
+        Seed of all random draws.
 
     Returns
     -------

@@ -43,10 +43,9 @@ class FactorReport:
     Attributes
     ----------
     factor : str
-    values : int
-        How many values the matrix tells apart: all of them, or bins of neighbours.
-    distinct : int
-        How many values the factor has.
+    values, distinct : int
+        How many values the matrix tells apart, which may be bins of neighbours, and how many the
+        factor has.
     traversals : int
         Groups of images that differ in this factor only, or random parts of large groups.
     exact : bool
@@ -65,12 +64,10 @@ class FactorReport:
     adversarial : bool
         Whether all distances are equal.
     learning_order : int
-        Position, from 1, in the order in which a VAE is expected to learn the factors; without
-        meaning for an invisible factor.
-    verdict : {"ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible", \
-"not measured"}
-    reason : str
-        Why the verdict is so, in a sentence.
+        Position, from 1, in the order in which a VAE is expected to learn the factors.
+    verdict, reason : str
+        "ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible" or "not
+        measured", and why, in a sentence.
     matrix : ndarray of float64, shape (values, values)
         Mean perceived distances.
     """
@@ -132,18 +129,15 @@ class LossReport:
     Attributes
     ----------
     loss : str
-    random_mean : float
-        Mean distance of random pairs.
-    random_rank : float or None
-        Over the same pairs, the rank correlation with the sum of the factors' differences.
+    random_mean, random_rank : float, float or None
+        Mean distance of random pairs, and its rank correlation with the factors' differences.
     factors : tuple of FactorReport
         In the order of the data set.
     why_unpaired : dict of str to str
         Factors in which alone no two images differ, so that nothing can be said, and why.
     largest_beta : float or None
-        Above this beta, a VAE that starts from nothing learns nothing, to first order
-        (`bounds.largest_beta`). It weighs the KL divergence summed over latents against the loss
-        summed over pixels. None if the loss is not a quadratic form.
+        `bounds.largest_beta`, for a KL divergence summed over latents and a loss summed over
+        pixels. None if the loss is not a quadratic form.
     """
 
     loss: str

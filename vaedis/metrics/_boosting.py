@@ -84,6 +84,7 @@ def boost(
     workspaces = [_workspace(order.shape, kernel.DEPTH) for _ in range(n_workers)]
     cuts = np.linspace(0, n, n_workers + 1).astype(int)
 
+    # Each worker owns a part of the samples while residuals are made, and every n-th tree otherwise.
     def set_residuals(worker: int) -> None:
         for low in range(cuts[worker], cuts[worker + 1], BLOCK):
             high = min(low + BLOCK, cuts[worker + 1])
@@ -95,9 +96,10 @@ def boost(
             residual, raw, raw_test, gains, *workspaces[worker],
         )  # fmt: skip
 
-    round_seeds = np.random.SeedSequence(seed).generate_state(ROUNDS, np.uint64)
+    # Without a latent that varies, there is nothing to grow.
+    n_rounds = ROUNDS if len(features) else 0
     with ThreadPoolExecutor(n_workers) as pool:
-        for round_seed in round_seeds if len(features) else ():
+        for round_seed in np.random.SeedSequence(seed).generate_state(n_rounds, np.uint64):
             list(pool.map(set_residuals, range(n_workers)))
             list(pool.map(grow, range(n_workers), [round_seed] * n_workers))
 
@@ -133,7 +135,7 @@ def _canonical_features(codes: np.ndarray) -> np.ndarray:
     """Return the columns that vary, in an order that depends on their ranks only.
 
     The random order at ties then follows a latent's content, not its position: neither permuting
-    latents, nor stretching one, nor adding a constant one changes what is drawn for the others.
+    latents, nor stretching one, nor adding a constant one changes the random numbers of the others.
     """
     keys: dict[int, Any] = {}
     for j in range(codes.shape[1]):

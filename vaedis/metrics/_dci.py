@@ -21,17 +21,14 @@ class DCIScore(Score):
 
     Attributes
     ----------
-    score, disentanglement : float
-        Mean over latents, weighted by their importance, of 1 - entropy of the latent's importance
-        over factors.
-    completeness : float
-        The same with the two sides exchanged.
+    score, disentanglement, completeness : float
+        Mean of `per_latent` (twice) and of `per_factor`, weighted by importance.
     informativeness, informativeness_train : float
         Mean accuracy with which the factors are predicted from the test and training codes.
     importance : ndarray of shape (z, f)
         Importance of each latent for each factor; a column sums to 1, or to 0 if no latent varies.
     per_latent, per_factor : ndarray of shape (z,), (f,)
-        Disentanglement of each latent and completeness of each factor.
+        1 - entropy of each latent's importance over factors, and of each factor's over latents.
     n_train, n_test : int
         Number of samples.
     """
@@ -58,8 +55,7 @@ def dci(
     """Compute disentanglement, completeness and informativeness by boosted trees, as published.
 
     For each factor, a classifier is fitted to the codes; its importances are a column of the
-    importance matrix. The classifier grows trees by the rule of
-    ``sklearn.ensemble.GradientBoostingClassifier``, many times faster.
+    importance matrix. It follows ``sklearn.ensemble.GradientBoostingClassifier``, but is faster.
 
     Parameters
     ----------
@@ -89,14 +85,11 @@ def dci(
     Notes
     -----
     Trees use only the order of a latent's values, so its unit does not matter. scikit-learn takes
-    values closer than 1e-7 for one; where that merges more than a tenth of a latent's values, they
-    are replaced by their ranks.
+    values closer than 1e-7 for one; if that merges more than a tenth of them, ranks are used.
 
-    It uses as many threads as the process may (`torch.get_num_threads`, ``OMP_NUM_THREADS``,
-    ``NUMBA_NUM_THREADS``); the result does not depend on how many.
-
-    With about ten samples of each class or fewer, the published rule is unstable: leaves take far
-    too long steps, importances may be those of noise, and the result depends on the draw.
+    The number of threads (`torch.get_num_threads`, ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``)
+    does not change the result. With about ten samples of each class or fewer, the published rule
+    is unstable: importances may be those of noise, and depend on the draw.
 
     References
     ----------

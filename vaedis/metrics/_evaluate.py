@@ -51,9 +51,9 @@ def score(
     Parameters
     ----------
     codes, factors
-        As in `dci`. A score that is tested on samples draws a third of them.
+        As in `dci`. Scores with test samples draw a third for it.
     metrics : iterable of str
-        All of them by default: mig, mig_quantile, dci, sap, modularity and explicitness.
+        By default all: mig, mig_quantile, dci, sap, modularity and explicitness.
     seed : int
         Seed of each score.
 
@@ -99,9 +99,9 @@ def evaluate(
     model : object or callable
         With ``encode(x)``, or itself such a function. It returns means of shape (B, z): by
         themselves, as the first of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
-        object or a mapping, or as a torch Distribution. Networks, also those that a function refers
-        to, are put into evaluation mode and back, and get observations on their device and in their
-        precision. A network that `fit` trained gets images as in training, normalized or not.
+        object or a mapping, or as a torch Distribution. Networks that it is or refers to are put
+        into evaluation mode meanwhile, and get observations on their device and in their precision,
+        normalized as `fit` normalized them.
     data : FactorData, (images, labels) or object
         Whatever `data.as_data` takes, or an object with ``factors``, a `FactorSpace`, and
         ``observations(index) -> (B, C, H, W)``.

@@ -20,8 +20,7 @@ class ExplicitnessScore(Score):
     score : float
         Mean of `per_factor`; 0.5 is chance.
     per_factor : ndarray of shape (f,)
-        Mean over the factor's values of the area under the ROC curve of each value against the
-        others, on test samples.
+        Mean area under the ROC curves of the factor's values, each against the others.
     n_train, n_test : int
         Number of samples.
     """
@@ -47,7 +46,7 @@ def explicitness(
     Parameters
     ----------
     codes, factors, test, n_test, seed
-        As in `dci`; areas are those of the test samples, and only their draw is random.
+        As in `dci`; only the draw of test samples is random.
 
     Returns
     -------
@@ -88,10 +87,7 @@ def explicitness(
             if positive.any() and not positive.all():
                 areas.append(_area(probability[:, k], positive))
         if not areas:
-            raise ValueError(
-                f"the test samples have one single value, or none trained on, of "
-                f"factors[:, {column}]: draw more samples."
-            )
+            raise ValueError(f"the test samples of factors[:, {column}] are too few: draw more.")
         per_factor.append(np.mean(areas))
     return ExplicitnessScore(
         score=float(np.mean(per_factor)),

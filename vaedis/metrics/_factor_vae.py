@@ -25,14 +25,10 @@ class FactorVAEScore(Score):
 
     Attributes
     ----------
-    score : float
-        Accuracy of the majority vote on the evaluation batches; 1 / f is chance. 0 if no latent
-        varies.
-    train_accuracy : float
-        Its accuracy on the batches that it was made from.
+    score, train_accuracy : float
+        Accuracy of the vote on evaluation and training batches; 1 / f is chance, 0 if none varies.
     votes : ndarray of int, shape (f, z)
-        How many training batches with each factor fixed had the smallest relative variance in each
-        latent.
+        Training batches by the fixed factor and the latent of smallest relative variance.
     variances : ndarray of shape (z,)
         Variance of each latent over random observations.
     active : tuple of int
@@ -56,8 +52,8 @@ def factor_vae(
 ) -> FactorVAEScore:
     """Compute the FactorVAE score: predict which factor was fixed in a batch of 64 observations.
 
-    The prediction is a majority vote over the factors, given the latent of least variance relative
-    to its variance over all observations.
+    The prediction is a majority vote, given the latent of smallest variance in the batch relative
+    to its variance over random observations.
 
     Parameters
     ----------
@@ -83,8 +79,7 @@ def factor_vae(
 
     References
     ----------
-    Kim and Mnih, "Disentangling by Factorising", 2018. Like the authors' code, it leaves out
-    constant latents only.
+    Kim and Mnih, "Disentangling by Factorising", 2018.
 
     Examples
     --------
@@ -110,9 +105,12 @@ def factor_vae(
     active = np.flatnonzero((variances > 0) & varies(codes))
 
     def count_votes(n: int) -> np.ndarray:
+        """Count n batches by the fixed factor and the latent of smallest relative variance."""
         votes = np.zeros((len(varying), codes.shape[1]), np.int64)
+        if not len(active):
+            return votes
         step = CHUNK // BATCH
-        for start in range(0, n, step) if len(active) else ():
+        for start in range(0, n, step):
             fixed, index = _fixed_batches(space, varying, min(step, n - start), generator)
             batches = _encode(encode, index).reshape(len(fixed), BATCH, -1)[:, :, active]
             relative = np.var(batches, axis=1, ddof=1, dtype=np.float64) / variances[active]

@@ -33,10 +33,9 @@ class MIGScore(Score):
     mutual_information : ndarray of shape (z, f)
         Mutual information in nats of each binned latent with each factor.
     noise_floor : float
-        Mean score of the same codes in shuffled order, which know nothing of the factors: a score
-        of this size means nothing. NaN if ``floor_repeats=0``.
+        Mean score of the same codes in random order: what a score is worth that means nothing. NaN
+        if ``floor_repeats=0``.
     n_samples : int
-        Number of samples.
     """
 
     per_factor: np.ndarray
@@ -95,10 +94,8 @@ def mig(codes: Any, factors: Any, *, seed: int = 0, floor_repeats: int = 4) -> M
 def mig_quantile(codes: Any, factors: Any, *, seed: int = 0, floor_repeats: int = 4) -> MIGScore:
     """Compute the mutual information gap with bins of equal counts, robust to extreme values.
 
-    It is `mig` with each latent cut at its quantiles. Equal values share a bin, so a latent with
-    few distinct values may fill fewer bins. Do not compare it with published MIG scores.
-
-    Parameters, result, errors and source are those of `mig`.
+    It is `mig` with each latent cut at its quantiles, and has the same parameters, result, errors
+    and source. Equal values share a bin. Do not compare it with published MIG scores.
 
     Examples
     --------

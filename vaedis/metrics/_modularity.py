@@ -43,7 +43,7 @@ def modularity(codes: Any, factors: Any, *, seed: int = 0) -> ModularityScore:
     codes, factors
         As in `mig`; at least two factors vary.
     seed : int
-        Accepted as by every score; nothing is drawn.
+        Accepted as by every score, but nothing is random.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from vaedis.metrics._scores import Score
 
 TRIPLETS = 64
 BATCH = 32
-# Most observations encoded and kept at a time, though always a whole traversal.
+# Most observations encoded at a time, though always a whole traversal.
 CHUNK = 1024
 
 
@@ -74,8 +74,8 @@ def rank_correlations(
 
     References
     ----------
-    Michlo's ``disent/metrics/_factored_components.py``; not in the paper. Its mean over factors is
-    geometric, which is NaN if a factor's correlation is negative; this one is arithmetic.
+    Michlo's ``disent/metrics/_factored_components.py``, where the mean over factors is geometric
+    and so NaN if a correlation is negative; not in the paper.
 
     Examples
     --------
@@ -90,17 +90,13 @@ def rank_correlations(
     varying, constant = varying_factors_of(space)
     generator = torch.Generator().manual_seed(seed)
 
-    def measure(index: Tensor) -> dict[str, float]:
-        parts = [
-            _distances(encode, space, part, generator)
-            for part in index.split(max(CHUNK // index.shape[1], 1))
-        ]
-        return _compare(
-            {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-        )
-
     def sample(n: int) -> Tensor:
         return space.to_index(space.sample(n, generator=generator))
+
+    def measure(index: Tensor) -> dict[str, float]:
+        step = max(CHUNK // index.shape[1], 1)
+        parts = [_distances(encode, space, part, generator) for part in index.split(step)]
+        return _compare(np.concatenate(parts, axis=2))
 
     scores = [measure(space.traversal(factor, sample(repeats))) for factor in varying]
     per_factor = {name: np.array([score[name] for score in scores]) for name in scores[0]}
@@ -117,19 +113,16 @@ def rank_correlations(
 
 def _distances(
     encode: Callable[[Tensor], Any], space: Any, index: Tensor, generator: torch.Generator
-) -> dict[str, np.ndarray]:
-    """Draw triplets within each row of `index` and return each kind of their distances: (2, n)."""
+) -> np.ndarray:
+    """Draw triplets within each row of `index` and return their ground, L1 and L2 distances."""
     anchor, other = _draw_pairs(len(index), index.shape[1], generator)
     flat = index.flatten()
     codes = encoded(encode, flat).astype(np.float64)
     factors = space.to_factors(flat).numpy()
     # Sorted, so that the order of latents cannot change rounding, and with it which pairs tie.
     gaps = np.sort(np.abs(codes[anchor] - codes[other]), axis=-1)
-    return {
-        "ground": np.abs(factors[anchor] - factors[other]).sum(axis=-1).astype(np.float64),
-        "latent_l1": gaps.sum(axis=-1),
-        "latent_l2": np.sqrt((gaps**2).sum(axis=-1)),
-    }
+    ground = np.abs(factors[anchor] - factors[other]).sum(axis=-1)
+    return np.stack([ground, gaps.sum(axis=-1), np.sqrt((gaps**2).sum(axis=-1))])
 
 
 def _draw_pairs(groups: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -140,17 +133,17 @@ def _draw_pairs(groups: int, size: int, generator: torch.Generator) -> tuple[Ten
     return (anchor + offset).expand(2, -1, -1).flatten(1), (other + offset).flatten(1)
 
 
-def _compare(distances: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return every measure of the ground-truth distances with those of codes."""
+def _compare(distances: np.ndarray) -> dict[str, float]:
+    """Return the agreement of ground-truth distances with those of codes, of (3, 2, n)."""
     stats = require("scipy.stats", "rank_correlations")
-    order = {name: np.sign(values[0] - values[1]) for name, values in distances.items()}
-    flat = {name: values.ravel() for name, values in distances.items()}
-    ranks = {name: stats.rankdata(values) for name, values in flat.items()}
+    order = np.sign(distances[:, 0] - distances[:, 1])
+    flat = distances.reshape(3, -1)
+    ranks = stats.rankdata(flat, axis=1)
     scores = {}
-    for name in ("latent_l1", "latent_l2"):
-        scores[f"rsame_ground_{name}"] = float(np.mean(order["ground"] == order[name]))
-        scores[f"rcorr_ground_{name}"] = _correlation(ranks["ground"], ranks[name])
-        scores[f"lcorr_ground_{name}"] = _correlation(flat["ground"], flat[name])
+    for row, name in ((1, "latent_l1"), (2, "latent_l2")):
+        scores[f"rsame_ground_{name}"] = float(np.mean(order[0] == order[row]))
+        scores[f"rcorr_ground_{name}"] = _correlation(ranks[0], ranks[row])
+        scores[f"lcorr_ground_{name}"] = _correlation(flat[0], flat[row])
     return scores
 
 

@@ -28,10 +28,8 @@ class SAPScore(Score):
     ----------
     score : float
         Mean of `per_factor`.
-    per_factor : ndarray of shape (f,)
-        Gap between the two best accuracies of each factor.
-    accuracy : ndarray of shape (z, f)
-        Test accuracy with which each latent alone predicts each factor.
+    accuracy, per_factor : ndarray of shape (z, f), (f,)
+        Test accuracy with which each latent predicts each factor, and the gap between the two best.
     n_train, n_test : int
         Number of samples.
     """
@@ -52,16 +50,14 @@ def sap(
 ) -> SAPScore:
     """Compute separated attribute predictability, by linear support vector machines as published.
 
-    Each machine sees one latent. It is that of ``sklearn.svm.LinearSVC(C=0.01,
-    class_weight="balanced")``, solved by Newton's method to rounding error. The penalty on slope
-    and intercept makes the score depend on the unit and origin of a latent: one of small spread,
-    or far from 0, predicts less than its order would allow.
+    Each machine sees one latent. It is ``sklearn.svm.LinearSVC(C=0.01, class_weight="balanced")``,
+    solved to rounding error. Its penalty on slope and intercept makes the score depend on the unit
+    and origin of a latent: one of small spread, or far from 0, predicts less than it could.
 
     Parameters
     ----------
     codes, factors, test, n_test, seed
-        As in `dci`; at least two latents. Accuracy is that of the test samples, and only their
-        draw is random.
+        As in `dci`; at least two latents. Only the draw of test samples is random.
 
     Returns
     -------
@@ -130,9 +126,8 @@ def _warn_of_penalty(codes: np.ndarray) -> None:
 
 def _predict(x: np.ndarray, slope: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     """Return the class of each sample."""
-    if len(slope) == 1:
-        return (slope[0] * x + intercept[0] > 0).astype(int)
-    return np.argmax(slope * x[:, None] + intercept, axis=1)
+    margin = slope * x[:, None] + intercept
+    return (margin[:, 0] > 0).astype(int) if len(slope) == 1 else margin.argmax(axis=1)
 
 
 def _fit(x: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -153,10 +148,9 @@ def _fit(x: np.ndarray, labels: np.ndarray, n_classes: int) -> tuple[np.ndarray,
 
 
 def _newton(x: np.ndarray, side: np.ndarray, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise (w² + b²) / 2 + sum_i cost_i max(0, 1 - side_i (w x_i + b))², row by row.
+    """Minimise (w² + b²) / 2 + sum_i cost_i max(0, 1 - side_i (w x_i + b))² for each row.
 
-    The objective is strictly convex and piecewise quadratic: Newton's method with step halving ends
-    at the minimum.
+    It is strictly convex and piecewise quadratic, so Newton's method with step halving ends there.
     """
     w = np.zeros(len(side))
     b = np.zeros(len(side))

@@ -32,8 +32,7 @@ class FlatnessScore(Score):
     per_factor : ndarray of shape (f,)
         L2 width over L1 length of each factor's paths; 0 if they do not move.
     flatness_l1, flatness_l2 : float
-        The same with width and length both measured by L1, or both by L2, which asks for straight
-        lines in any direction.
+        The same with both by L1, or both by L2, which asks for straight lines of any direction.
     """
 
     per_factor: np.ndarray
@@ -57,8 +56,7 @@ class FactoredComponents(Score):
     axis_alignment : float
         Ratio of the two, path by path.
     axis_ratio_average : float
-        Axis ratio of the variances averaged over paths: lower if a factor uses different latents in
-        different paths.
+        Axis ratio of the mean variances: lower if a factor uses other latents in other paths.
     per_factor : dict of str to ndarray of shape (f,)
         All four before the mean over factors.
     """
