@@ -305,6 +305,15 @@ def test_a_name_is_text_and_nothing_else(tmp_path, capsys, monkeypatch, name):
         assert str(markupsafe.escape(name)) in page
 
 
+def test_a_page_without_jinja2_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(
+        ImportError, match=r"needs jinja2, which is not installed: pip install vaedis\[plots\]"
+    ):
+        save(diagnose(LabelledImages(*small())), html=tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
 def test_long_names_stay_apart(tmp_path):
     images, labels = small()
     found = diagnose(LabelledImages(images, labels, ["n" * 100, "n" * 101]))

@@ -23,8 +23,6 @@ from vaedis.metrics._inputs import require
 ROUNDS = 100
 # Samples whose residuals are made at a time, which then stay in the cache.
 BLOCK = 512
-# scikit-learn takes two code values this close for one (sklearn/tree/_partitioner.pyx).
-SAME_VALUE = np.float32(1e-7)
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def boost(
     workspaces = [_workspace(order.shape, kernel.DEPTH) for _ in range(n_workers)]
     cuts = np.linspace(0, n, n_workers + 1).astype(int)
 
-    # Each worker owns a part of the samples while residuals are made, and every n-th tree otherwise.
+    # A worker owns a part of the samples while residuals are made, and every n-th tree otherwise.
     def set_residuals(worker: int) -> None:
         for low in range(cuts[worker], cuts[worker + 1], BLOCK):
             high = min(low + BLOCK, cuts[worker + 1])

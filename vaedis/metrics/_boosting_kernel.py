@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from vaedis.metrics._boosting import SAME_VALUE
+from vaedis.metrics._inputs import SAME_VALUE
 
 DEPTH = 3
 LEARNING_RATE = 0.1

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vaedis.metrics._boosting import SAME_VALUE, boost
-from vaedis.metrics._inputs import split_samples, varies, varying_factors
+from vaedis.metrics._boosting import boost
+from vaedis.metrics._inputs import SAME_VALUE, split_samples, varies, varying_factors
 from vaedis.metrics._scores import Score
 
 # If trees would take more than this share of a latent's neighbouring values for one, use ranks.

@@ -1,4 +1,4 @@
-"""Explicitness: can a linear classifier read each factor value from the codes?"""
+"""Explicitness: how well a linear classifier reads each factor value from the codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The FactorVAE score: does the latent that varies least tell which factor was fixed?"""
+"""The FactorVAE score: how often the latent that varies least tells which factor was fixed."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from vaedis import _check
 
 # Trees work in float32, and squares of larger numbers soon exceed float64.
 _LARGEST_CODE = float(np.finfo(np.float32).max)
+# scikit-learn's trees take two values this close for one (sklearn/tree/_partitioner.pyx).
+SAME_VALUE = np.float32(1e-7)
 # With fewer samples of each value, a score of codes that memorise samples looks like a good one.
 _SAMPLES_PER_VALUE = 2
 _TRAINING = ("codes", "factors")
@@ -220,7 +222,7 @@ def varies(codes: np.ndarray) -> np.ndarray:
 
 
 def classes(values: np.ndarray) -> np.ndarray:
-    """Number the distinct values of an integer array (n,) from 0, in ascending order."""
+    """Return each value of an integer array (n,) as its number among the distinct ones, from 0."""
     # In Python's integers, since the difference of two large ones may overflow.
     if int(values.max()) - int(values.min()) > 4 * len(values):
         return np.unique(values, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""Modularity: does each latent inform about one factor only?"""
+"""Modularity: how far each latent informs about one factor only."""
 
 from __future__ import annotations
 

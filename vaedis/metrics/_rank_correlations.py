@@ -1,4 +1,4 @@
-"""Do distances between factors and distances between codes order pairs alike?"""
+"""Rank correlations: how alike distances between factors and between codes order pairs."""
 
 from __future__ import annotations
 

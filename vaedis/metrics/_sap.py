@@ -1,4 +1,4 @@
-"""Separated attribute predictability: how much better than the second is the best latent?"""
+"""Separated attribute predictability: how much better than the second the best latent is."""
 
 from __future__ import annotations
 

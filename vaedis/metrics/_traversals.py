@@ -1,4 +1,4 @@
-"""Scores of the path of a code along one factor: is it straight, is it parallel to an axis?"""
+"""Flatness, linearity and axis alignment of the path of a code along one factor."""
 
 from __future__ import annotations
 
