@@ -225,12 +225,11 @@ def _measure(
     names = list(names) or [name for name, size in sizes.items() if size > 1]
     if isinstance(data, LabelledImages) and not data.grid:
         most = None if exact else traversals
-        groups = {name: data.groups(name, most, seed=seed) for name in names}
-        paired = {name: group for name, group in groups.items() if len(group)}
+        paired = [name for name in names if len(data.groups(name, most, seed=seed))]
         unpaired = {name: _why_unpaired(data, name) for name in names if name not in paired}
         if not paired:
             return {}, unpaired
-        return factor_distances(data, loss, index=paired, traversals=most, seed=seed), unpaired
+        return factor_distances(data, loss, factors=paired, traversals=most, seed=seed), unpaired
     if exact is None:
         channelwise = kernel_for(data, loss).channelwise
         n_bases = {name: len(data.exact_bases(name, channelwise=channelwise)) for name in names}

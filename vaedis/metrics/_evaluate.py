@@ -148,8 +148,9 @@ def evaluate(
         raise TypeError(
             f"data must be a data set, not a {type(data).__name__}: pass (images, labels)."
         )
-    counts = {name: getattr(PROTOCOLS[name], protocol) for name in names}
-    index, counts = _draw(counts, data, protocol, seed)
+    if not names:
+        return {}
+    index, counts = _draw(names, data, protocol, seed)
     codes = encoder(model, data)(index)
     factors = _space_of(data).to_factors(index)
     scores = {}
@@ -176,9 +177,10 @@ def _space_of(data: Any) -> Any:
 
 
 def _draw(
-    counts: dict[str, tuple[int, int]], data: Any, protocol: str, seed: int
+    names: list[str], data: Any, protocol: str, seed: int
 ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
     """Return the indices to encode, and how many of them each score trains and tests on."""
+    counts = {name: getattr(PROTOCOLS[name], protocol) for name in names}
     generator = torch.Generator().manual_seed(seed)
     is_grid = getattr(data, "grid", True)
     n_images = data.factors.size if is_grid else len(data)
@@ -190,7 +192,7 @@ def _draw(
         # computed beside it.
         largest = max(sum(getattr(metric, protocol)) for metric in PROTOCOLS.values())
         index = data.factors.sample_index(largest, generator=generator)
-    return index[: max((sum(count) for count in counts.values()), default=0)], counts
+    return index[: max(sum(count) for count in counts.values())], counts
 
 
 def _share(name: str, most: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
