@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaedis.diagnosis.names import replace_names, short_names
-from vaedis.distances import WithinRank
+from vaedis.distances.result import WithinRank
 
 # A factor of a smaller share of random pairs' distance is learned late, or lost to a large beta.
 FAINT = 0.05
