@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from vaedis.diagnosis.report import FAINT, UNMEASURED
-from vaedis.distances import FactorDistances, WithinRank
+from vaedis.distances import FactorDistances
+from vaedis.distances.result import WithinRank
 from vaedis.distances.agreement import EQUAL
 
 # Rank correlations within traversals. XYSquares at spacing 4, whose distances stop growing after
