@@ -24,7 +24,7 @@ from typing import Any
 
 from vaedis import _files
 from vaedis._support import cpus
-from vaedis_companion import store
+from vaedis_companion import project
 
 LAST = "provenance"
 """The notebook that tells how the others were run, and is therefore run after them."""
@@ -400,7 +400,7 @@ def machine() -> dict[str, str]:
 
 
 def commit(root: Path | None = None) -> str:
-    """Return `vaedis_companion.store.commit` of what a page is made of: the package, the chapters
+    """Return `vaedis_companion.project.commit` of what a page is made of: the package, the chapters
     and the stored results.
     """
-    return store.commit("vaedis", "vaedis_companion", "book", "results", top=root)
+    return project.commit("vaedis", "vaedis_companion", "book", "results", top=root)
