@@ -122,6 +122,11 @@ class RunTable:
         rows = self.where(**columns).rows
         return np.array([row[column] for row in rows if is_number(row[column])], float)
 
+    def by_seed(self, column: str, **columns: Any) -> dict[int, float]:
+        """Return the finite numbers of a column by seed, of the runs that match, as for `where`."""
+        rows = self.where(**columns).rows
+        return {row["seed"]: row[column] for row in rows if is_number(row[column])}
+
     def describe(self) -> str:
         """Return one phrase for a caption: profile, number of runs, steps and batch."""
         if not self.rows:
