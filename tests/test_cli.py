@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vaedis import cli as library
 from vaedis._support import interrupt as _interrupt
 from vaedis_companion import cli
 from vaedis_companion.book import build as book, notebooks
@@ -224,9 +225,9 @@ def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys):
         raise BrokenPipeError(32, "a worker is gone")
 
     monkeypatch.setattr(
-        cli,
+        library,
         "_parser",
-        lambda: argparse.Namespace(
+        lambda add_commands: argparse.Namespace(
             parse_args=lambda argv: argparse.Namespace(run=broken, debug=False)
         ),
     )

@@ -32,14 +32,7 @@ _PROFILES = f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; see `vaedis.cli.main`.
-
-    Examples
-    --------
-    >>> main(["results", "--experiment", "fig11"])  # doctest: +ELLIPSIS
-    fig11, coordinates profile: 20 finished, 0 failed
-    ...
-    """
+    """Run the command line and return the exit code; see `vaedis.cli.main`."""
     return library.main(argv, _add_commands)
 
 
@@ -119,18 +112,7 @@ def _add_results(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def parse_param(text: str) -> tuple[str, Any]:
-    """Split ``name=value``; the value is a Python literal where it reads as one, or else text.
-
-    Raises
-    ------
-    ValueError
-        If there is no name or no equals sign.
-
-    Examples
-    --------
-    >>> parse_param("beta=1e-3"), parse_param("device=cuda:0")
-    (('beta', 0.001), ('device', 'cuda:0'))
-    """
+    """Split ``name=value``; the value is a Python literal where it reads as one, or else text."""
     name, equals, value = text.partition("=")
     is_parameter = name.isidentifier() and not keyword.iskeyword(name)
     # Python reads some forms of a letter as one, and would give the parameter another name
@@ -143,13 +125,7 @@ def parse_param(text: str) -> tuple[str, Any]:
 
 
 def parse_time(text: str) -> float:
-    """Return the seconds of a time like ``90``, ``90s``, ``25m`` or ``1.5h``; else a ValueError.
-
-    Examples
-    --------
-    >>> parse_time("1.5h")
-    5400.0
-    """
+    """Return the seconds of a time like ``90``, ``90s``, ``25m`` or ``1.5h``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not match or not float(match[1]):
         raise ValueError(f"A budget is a time above 0 like 90s, 25m or 2h, not {text!r}.")
@@ -157,16 +133,10 @@ def parse_time(text: str) -> float:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Return (i, n) of ``i/n``; else a ValueError.
-
-    Examples
-    --------
-    >>> parse_shard("2/8")
-    (2, 8)
-    """
+    """Return (i, n) of ``i/n``."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError(f"A shard is i/n with i from 1 to n, as in 2/8, not {text!r}.")
+    if not match:
+        raise ValueError(f"A shard is i/n, as in 2/8, not {text!r}.")
     return int(match[1]), int(match[2])
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "PROFILES",
     "Profile",
     "grid",
-    "home",
     "profile",
     "without_pixels",
 ]
@@ -339,13 +338,7 @@ def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
 
 
 def home(experiment: str, spec: RunSpec, profile: Profile) -> str:
-    """Return the experiment whose table a run belongs in: `plan` has no table of its own.
-
-    Examples
-    --------
-    >>> home("plan", grid("fig11", "laptop")[0], PROFILES["laptop"])
-    'fig11'
-    """
+    """Return the experiment whose table a run belongs in: `plan` has no table of its own."""
     if experiment != "plan":
         return experiment
     names = ("fig9", "fig11", "low_beta", "averaging")

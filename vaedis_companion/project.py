@@ -9,36 +9,15 @@ from types import ModuleType
 
 
 def checkout() -> Path | None:
-    """Return the project's folder; None if the package is installed outside of it.
-
-    Examples
-    --------
-    >>> (checkout() / "results" / "published").is_dir()
-    True
-    """
+    """Return the project's folder; None if the package is installed outside of it."""
     folder = Path(__file__).resolve().parent.parent
     return folder if (folder / "_config.yml").exists() else None
 
 
 def commit(*folders: str, top: Path | None = None) -> str:
-    """Return the project's commit, with "+" if tracked files differ from it.
+    """Return the commit of the project in `top`, 12 digits; "unknown" outside a git checkout of it.
 
-    Parameters
-    ----------
-    *folders : str
-        Folders of the project whose differences count; the two packages unless given.
-    top : Path, optional
-        The project's folder; `checkout` unless given.
-
-    Returns
-    -------
-    str
-        12 hexadecimal digits and maybe "+"; "unknown" outside a git checkout of the project.
-
-    Examples
-    --------
-    >>> commit(top=Path("no/such/folder"))
-    'unknown'
+    A "+" follows if tracked files in `folders`, by default both packages, differ from it.
     """
     top = top or checkout()
     if top is None:

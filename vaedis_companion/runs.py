@@ -32,17 +32,7 @@ Outcome = tuple[Row, dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Job:
-    """What all runs of a sweep share.
-
-    Attributes
-    ----------
-    experiment : str
-    profile : Profile
-    device, precision : str
-        As for `fit`; resolved where a run is trained.
-    checkpoints : Path
-        A folder that all workers see.
-    """
+    """What all runs of a sweep share; device and precision are resolved where a run is trained."""
 
     experiment: str
     profile: Profile
@@ -76,29 +66,9 @@ def run_one(
     checkpoint: Path | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:
-    """Train and score one run.
+    """Train and score one run; `stop` is the `deadline` of `fit`, which raises TrainingStopped.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    experiment : str
-    profile : Profile
-    device, precision, checkpoint
-        As for `fit`.
-    stop : callable, optional
-        The `deadline` of `fit`.
-
-    Returns
-    -------
-    row : dict
-        As from `store.make_row`; if the loss became NaN or infinite, its status says so.
-    arrays : dict of str to ndarray
-        As from `row_of`.
-
-    Raises
-    ------
-    TrainingStopped
-        If `stop` said so before the run was trained.
+    If the loss becomes NaN or infinite, the row says so and there are no arrays.
     """
     started = time.perf_counter()
     device = resolve_device(device)
@@ -132,25 +102,10 @@ def row_of(
     started: float,
     evaluations: Evaluations | None = None,
 ) -> Outcome:
-    """Score a trained run.
+    """Score a run whose training began at `started` (``time.perf_counter``).
 
-    Parameters
-    ----------
-    run : Run
-    experiment : str
-    profile : Profile
-    started : float
-        When its training began, by ``time.perf_counter``.
-    evaluations : Evaluations, optional
-        Of the same run.
-
-    Returns
-    -------
-    row : dict
-        As from `store.make_row`.
-    arrays : dict of str to ndarray
-        As from `summarise` and `Evaluations.arrays`; of coordinates, cycles for seed 0 only. Empty
-        if the run failed.
+    Its arrays are those of `summarise` and `Evaluations.arrays`; of coordinates, cycles are stored
+    for seed 0 only.
     """
     if run.failure is not None:
         facts = _facts(profile, run.data.device, run.precision, started)

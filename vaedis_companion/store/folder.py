@@ -48,8 +48,8 @@ class Store:
     Examples
     --------
     >>> runs = Store().best("fig9")
-    >>> runs.describe()
-    'laptop profile: 80 runs of 2,000 steps, batch 64'
+    >>> runs.profile
+    'laptop'
     >>> Store().arrays(runs.rows[0])["z/x_R"].shape
     (8, 8)
     """
@@ -170,15 +170,7 @@ class Store:
             return {}
 
     def check_writable(self, experiment: str, profile: str) -> None:
-        """Make the folder, and raise what `add` would raise there, before hours are spent.
-
-        Raises
-        ------
-        ValueError
-            If the store is no folder, or its lock is no plain file.
-        OSError
-            If nothing can be written into it, or the table cannot be read.
-        """
+        """Make the folder, and raise what `add` would raise there, before hours are spent."""
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root} is no folder to store results in; name another one.")
         try:

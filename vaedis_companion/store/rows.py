@@ -111,12 +111,12 @@ def make_row(
     >>> from vaedis.spec import RunSpec
     >>> row = make_row(RunSpec(seed=3), "fig9", "laptop", scores={"mig": 0.5})
     >>> row["key"], row["status"], row["seed"], row["mig"]
-    ('d9ea1dc1a0c1b1c0', 'finished', 3, 0.5)
+    ('3173fd106e46d181', 'finished', 3, 0.5)
     """
     if spec.data.startswith(GIVEN) or not isinstance(spec.loss, str):
         raise ValueError(
-            f"A run on {spec.data} with the loss {spec.loss!r} cannot be stored; "
-            "only data sets and losses that vaedis knows by a name can."
+            f"a run on {spec.data} with the loss {spec.loss!r} cannot be stored, as a row must "
+            "name both; only data sets and losses that vaedis knows by a name can."
         )
     scores = scores or {}
     _check.options("row", spec.key, scores, SCORE_COLUMNS)

@@ -32,15 +32,7 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
-    """Connect to a scheduler, or to a cluster that is started here; yield a Dask client.
-
-    Raises
-    ------
-    ImportError
-        If Dask, or what makes its certificates, is not installed.
-    RuntimeError
-        If the scheduler does not answer.
-    """
+    """Connect to a scheduler, or to a cluster that is started here; yield a Dask client."""
     try:
         import distributed
     except ImportError:

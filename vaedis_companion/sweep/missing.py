@@ -46,7 +46,7 @@ def missing(
     """
     part, parts = shard
     if not 1 <= part <= parts:
-        raise ValueError(f"A shard is i/n with i from 1 to n, not {part}/{parts}.")
+        raise ValueError(f"A shard is i/n with i from 1 to n, as in 2/8, not {part}/{parts}.")
     specs = grids.grid(experiment, profile)
     if not specs:
         raise ValueError(

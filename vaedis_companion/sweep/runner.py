@@ -62,6 +62,12 @@ class Sweep:
         How many runs are stored, how many of these failed, and how many have a checkpoint.
     asked_to_stop : bool
         Set it, from a signal handler for instance, to stop cleanly.
+
+    Examples
+    --------
+    >>> from vaedis_companion.grids import PROFILES
+    >>> Sweep("fig11", PROFILES["laptop"], Store()).run()
+    0
     """
 
     experiment: str
