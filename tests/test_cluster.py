@@ -208,7 +208,7 @@ def test_a_checkpoint_is_said_to_be_kept_only_if_it_is(tmp_path, specs, monkeypa
 
     monkeypatch.setattr(results.Store, "add_all", full)
     with pytest.raises(OSError, match=says):
-        run._store([(row, {})])
+        run._store(specs[:1], [(row, {})])
 
 
 def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(
@@ -299,7 +299,7 @@ def test_a_signal_stops_a_sweep_without_pixels_with_a_checkpoint_and_one_line(tm
     process.send_signal(number)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert ended(process).splitlines() == [
-        f"fig9: {how}; 0 runs stored, 2 left; the same command goes on."
+        f"fig9: {how}; 0 runs stored, 2 left, 2 of them with a checkpoint; the same command goes on."
     ]
     assert process.returncode == 128 + number
     assert list((tmp_path / "out" / "checkpoints").glob("*.safetensors"))

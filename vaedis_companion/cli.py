@@ -302,8 +302,8 @@ def _results(args: argparse.Namespace) -> int:
     for experiment in args.experiment or GRIDS:
         if experiment in GRIDS:
             counts = describe_missing(experiment, store=store).items()
-            cells = [f"{name} {stored} of {total} stored" for name, (stored, total) in counts]
-            print(f"  {experiment:8s} " + "  ".join(cells))
+            words = [f"{name} {stored} of {total} stored" for name, (stored, total) in counts]
+            print(f"  {experiment:8s} " + "  ".join(words))
     return 0
 
 

@@ -122,7 +122,7 @@ class Store:
         return {row["key"] for row in rows if failed or row["status"] == "finished"}
 
     def best(self, experiment: str) -> RunTable | None:
-        """Return the runs of the largest profile of which each cell was run.
+        """Return the runs of the largest profile of which each setting was run.
 
         Without such a profile, those of the largest with a finished run, where the smoke profile,
         whose runs mean nothing, comes last. None if there is nothing.
@@ -134,10 +134,10 @@ class Store:
             if not runs.rows:
                 continue
             specs = grid(experiment, profile) if experiment in GRIDS else []
-            cells = {spec.key: spec.replace(seed=0).key for spec in specs}
+            settings = {spec.key: spec.replace(seed=0).key for spec in specs}
             # a run that failed was run
-            stored = {cells.get(row["key"]) for row in (*runs.rows, *runs.failed)}
-            if profile != smallest and stored >= set(cells.values()):
+            stored = {settings.get(row["key"]) for row in (*runs.rows, *runs.failed)}
+            if profile != smallest and stored >= set(settings.values()):
                 return runs
             begun = begun or runs
         return begun

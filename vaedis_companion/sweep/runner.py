@@ -137,9 +137,9 @@ class Sweep:
         try:
             for specs, outcomes in ended:
                 if outcomes is None:
-                    self.stopped += sum(self._has_checkpoint(spec.key) for spec in specs)
+                    self.stopped += len(specs) if self._has_checkpoint(specs) else 0
                     continue
-                self._store(outcomes)
+                self._store(specs, outcomes)
                 self._forget(specs)
                 self._report(outcomes, len(todo))
         finally:
@@ -223,16 +223,16 @@ class Sweep:
             for spec, outcome in cluster.run(client, todo, self._job(), threads, self._is_over):
                 yield [spec], None if outcome is None else [outcome]
 
-    def _store(self, outcomes: list[Outcome]) -> None:
+    def _store(self, specs: list[RunSpec], outcomes: list[Outcome]) -> None:
         try:
             self.store.add_all(outcomes)
         except OSError as problem:
-            row = outcomes[0][0]
-            lost = "it has no checkpoint and is lost"
-            checkpoints = "its checkpoint is kept" if self._has_checkpoint(row["key"]) else lost
+            state = "it has no checkpoint and is lost"
+            if self._has_checkpoint(specs):
+                state = "its checkpoint is kept"
             raise OSError(
-                f"A run ended and could not be stored in {self.store.root} ({problem}); "
-                f"{checkpoints}: make room, and start the sweep again. The run: {brief(row)}"
+                f"A run ended and could not be stored in {self.store.root} ({problem}); {state}: "
+                f"make room, and start the sweep again. The run: {brief(outcomes[0][0])}"
             ) from problem
 
     def _report(self, outcomes: list[Outcome], total: int) -> None:
@@ -248,8 +248,11 @@ class Sweep:
                     tqdm.write(line, file=sys.stderr)
             self._bar.update(n_images(spec_of(row)))
 
-    def _has_checkpoint(self, key: str) -> bool:
-        return any((self.checkpoints / key).glob("*.safetensors"))
+    def _has_checkpoint(self, specs: list[RunSpec]) -> bool:
+        """Whether one run, or a population, has a checkpoint."""
+        if self.profile.coordinates:
+            return any(self.checkpoints.glob(f"{checkpoint.key_of(specs)}-*.safetensors"))
+        return any((self.checkpoints / specs[0].key).glob("*.safetensors"))
 
     def _steps_taken(self) -> set[str]:
         """Return the names of checkpoints in which at least one step was taken."""
