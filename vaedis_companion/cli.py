@@ -184,7 +184,7 @@ def _notebooks(args: argparse.Namespace) -> int:
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from vaedis.training.step import keep_memory
+    from vaedis._support.memory import keep_memory
     from vaedis_companion.runs import describe
 
     keep_memory()

@@ -14,8 +14,7 @@ import numpy as np
 
 from vaedis import _files
 from vaedis.spec import RunSpec
-from vaedis.training import inspect
-from vaedis.training.fit import Run
+from vaedis.training import Run, inspect
 
 # scores during training; the authors scored 24 times by MIG and 8 times by DCI
 _N_SCORES = 8

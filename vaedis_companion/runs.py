@@ -15,8 +15,7 @@ from vaedis import losses
 from vaedis._support.text import plain
 from vaedis.data import Coordinates, resolve_device
 from vaedis.spec import RunSpec
-from vaedis.training import checkpoint
-from vaedis.training.fit import Run, TrainingFailed, TrainingStopped, fit
+from vaedis.training import Run, TrainingFailed, TrainingStopped, checkpoint, fit
 from vaedis.training.step import resolve_precision
 from vaedis_companion.evaluations import Evaluations, level_distances
 from vaedis_companion.grids import Profile, home

@@ -205,24 +205,24 @@ class Store:
 
     def add_all(self, runs: Iterable[tuple[Row, Arrays | None]]) -> None:
         """Store runs of one experiment and profile at once: all of their rows, or none."""
-        runs = [(row, arrays, self._arrays_path(row)) for row, arrays in runs]
-        if not runs:
+        entries = [(row, arrays, self._arrays_path(row)) for row, arrays in runs]
+        if not entries:
             return
-        tables = {(row["experiment"], row["profile"]) for row, _, _ in runs}
+        tables = {(row["experiment"], row["profile"]) for row, _, _ in entries}
         if len(tables) > 1:
             raise ValueError(f"Runs stored at once must be of one table, not of {sorted(tables)}.")
         ((experiment, profile),) = tables
         self.root.mkdir(parents=True, exist_ok=True)
         with _files.locked(self.root):
             self._remove_half_written(experiment, profile)
-            for _, arrays, path in runs:
+            for _, arrays, path in entries:
                 if arrays:
                     _files.make_folder(path.parent)
                     _files.write_atomically(path, _files.npz(arrays))
             table = self._read(experiment, profile)
-            table.replace(row for row, _, _ in runs)
+            table.replace(row for row, _, _ in entries)
             _files.write_atomically(table.path, table.to_bytes())
-            for _, arrays, path in runs:
+            for _, arrays, path in entries:
                 if not arrays:
                     path.unlink(missing_ok=True)  # those of a replaced row
 

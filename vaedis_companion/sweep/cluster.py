@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
+from vaedis._support.memory import keep_memory
 from vaedis._support.text import plain
 from vaedis.data import NoDevice
 from vaedis.spec import RunSpec
-from vaedis.training.step import keep_memory
 from vaedis_companion import grids
 from vaedis_companion.runs import Job, Outcome
 from vaedis_companion.store import make_row
