@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 import vaedis
-from vaedis_companion import store
+from vaedis_companion import project
 from vaedis_companion.book import build as book, executions, notebooks, runner, stored
 
 # A kernel that starts beside other work can take its time.
@@ -781,10 +781,10 @@ def test_the_commit_is_that_of_the_project_itself(small, monkeypatch, tmp_path_f
     # A copy in a repository of something else, tracked there or not.
     git(small.parent, "init", "-q", ".")
     git(small.parent, "commit", "-q", "--allow-empty", "-m", "thesis")
-    assert executions.commit(small) == store.commit(top=small) == "unknown"
+    assert executions.commit(small) == project.commit(top=small) == "unknown"
     git(small.parent, "add", ".")
     git(small.parent, "commit", "-q", "-m", "with a copy")
-    assert executions.commit(small) == store.commit(top=small) == "unknown"
+    assert executions.commit(small) == project.commit(top=small) == "unknown"
     shutil.rmtree(small.parent / ".git")
     # Its files lie at the top of another repository, which does not know them.
     git(small, "init", "-q", ".")
@@ -793,20 +793,20 @@ def test_the_commit_is_that_of_the_project_itself(small, monkeypatch, tmp_path_f
     git(small, "add", ".")
     git(small, "commit", "-q", "-m", "first")
     head = git(small, "rev-parse", "--short=12", "HEAD")
-    assert executions.commit(small) == store.commit(top=small) == head
+    assert executions.commit(small) == project.commit(top=small) == head
     # What tools leave is no difference; a changed chapter is one for the pages, and none for a
     # training run.
     (small / "uv.lock").write_text("")
     (small / "book" / "note.txt").write_text("")
     assert executions.commit(small) == head
     (small / "book" / "one.md").write_text("changed")
-    assert (executions.commit(small), store.commit(top=small)) == (f"{head}+", head)
+    assert (executions.commit(small), project.commit(top=small)) == (f"{head}+", head)
     # A hook of another repository runs the command.
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q", ".")
     git(other, "commit", "-q", "--allow-empty", "-m", "other")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert store.commit(top=small) == head
+    assert project.commit(top=small) == head
 
 
 # The built pages.

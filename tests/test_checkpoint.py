@@ -18,7 +18,7 @@ import torch
 import vaedis as vd
 from vaedis.spec import RunSpec
 from vaedis.training import Run, checkpoint, forget
-from vaedis_companion import runs as scoring
+from vaedis_companion import evaluations, runs as scoring
 from vaedis_companion.grids import Profile
 
 SPEC = RunSpec(
@@ -382,9 +382,9 @@ def test_other_threads_or_another_torch_are_told_and_stay_told(tmp_path, monkeyp
     for run in [done] if specs is SPEC else done:
         assert [made.rpartition(", ")[2] for made in run.made_with][-1] == "77 threads"
         assert len(run.made_with) == 2
-        row = scoring.taken_up(run)
+        row = scoring.resume_note(run)
         assert row == {"torch": f"{torch.__version__} (begun with {run.made_with[0]})"}
-    assert scoring.taken_up(fit()) == {}
+    assert scoring.resume_note(fit()) == {}
 
 
 def test_the_row_of_a_run_that_went_on_with_other_threads_says_so(tmp_path, monkeypatch):
@@ -483,10 +483,10 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
     size = lambda run: float(next(run.model.parameters()).detach().abs().mean())  # noqa: E731
     monkeypatch.setattr(Run, "scores", lambda run, **_: {"mig": size(run), "dci": -size(run)})
     monkeypatch.setattr(
-        scoring.inspect, "factor_learning", lambda run: {"separation": {"x": size(run)}}
+        evaluations.inspect, "factor_learning", lambda run: {"separation": {"x": size(run)}}
     )
     whole, arrays = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32")
-    real = scoring._Looks.__call__
+    real = evaluations.Evaluations.__call__
 
     class Killed(BaseException):
         pass
@@ -496,10 +496,10 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
             raise Killed
         real(self, step, run)
 
-    monkeypatch.setattr(scoring._Looks, "__call__", die)
+    monkeypatch.setattr(evaluations.Evaluations, "__call__", die)
     with pytest.raises(Killed):
         scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
-    monkeypatch.setattr(scoring._Looks, "__call__", real)
+    monkeypatch.setattr(evaluations.Evaluations, "__call__", real)
     assert newest(tmp_path).stem.endswith("-000000020")
     row, again = scoring.run_one(
         spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path

@@ -14,7 +14,7 @@ import torch
 import vaedis as vd
 from vaedis import distances
 from vaedis.spec import RunSpec
-from vaedis_companion import claims, grids, measured, no_pixels, published, store as results
+from vaedis_companion import claims, grids, measured, project, published, store as results
 from vaedis_companion.claims import base, scores as _scores, tables_a, whole_data_sets
 from vaedis_companion.grids import profile
 from vaedis_companion.importances import Importance
@@ -71,7 +71,7 @@ def _store(
 def _one_commit():
     """Asking git for every made-up row would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "commit", lambda: "made up")
+        patch.setattr(project, "commit", lambda: "made up")
         yield
 
 
@@ -466,7 +466,7 @@ def test_runs_that_were_not_watched_say_nothing_of_the_order():
 
 
 def _coordinates(experiment, score_of, store=None):
-    grid = [spec for spec in no_pixels.grid(experiment) if spec.seed < 3]
+    grid = [spec for spec in grids.grid(experiment, grids.COORDINATES) if spec.seed < 3]
     return _store(experiment, score_of, grid=grid, scale="coordinates", store=store)
 
 

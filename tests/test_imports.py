@@ -97,6 +97,8 @@ except ModuleNotFoundError:
             "metrics",
         ),
         ("import vaedis.plots", "plots"),
+        ("import vaedis_companion as vc; vc.published.table('fig9_scores')", "plots"),
+        ("import vaedis_companion as vc; vc.store.Store().best('fig9').frame", "plots"),
         ("import vaedis as vd; vd.load('cars3d', origin='original')", "data"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from vaedis.data import load
 from vaedis.diagnosis import bounds
-from vaedis_companion import intervals, no_pixels
+from vaedis_companion import intervals
 from vaedis_companion.claims.base import FRAMEWORKS, SCORES, Claim, number, scale, subset, verdict
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
@@ -24,7 +24,7 @@ _BETA_PAGE = "05b_smaller_beta"
 def no_pixels_9(store: Store) -> Iterator[Claim]:
     """Figure 9's ranges, judged by networks that see coordinates."""
     yield from spacing_claims(
-        no_pixels.stored("fig9", store),
+        store.runs("fig9", "coordinates"),
         "Figure 9, no pixels",
         "06b_no_pixels#spacing-without-pixels",
         beyond=True,
@@ -35,7 +35,7 @@ def no_pixels_order(store: Store) -> Iterator[Claim]:
     """Whether constant distances leave an order among latents, judged by networks that see
     coordinates.
     """
-    found = no_pixels.stored("fig9", store)
+    found = store.runs("fig9", "coordinates")
     yield from order_claims(
         store,
         found,
@@ -47,7 +47,7 @@ def no_pixels_order(store: Store) -> Iterator[Claim]:
 
 def no_pixels_11(store: Store) -> Iterator[Claim]:
     """Figure 11's ranges, judged by networks that see coordinates."""
-    found = no_pixels.stored("fig11", store)
+    found = store.runs("fig11", "coordinates")
     yield from loss_claims(
         found,
         "Figure 11, no pixels",
@@ -66,7 +66,7 @@ def largest_beta(store: Store) -> Iterator[Claim]:
         images, "beta-vae", "Section 5.3, bound", f"{_BETA_PAGE}#the-same-with-images"
     )
     for framework in FRAMEWORKS:
-        found = no_pixels.stored("beta", store)
+        found = store.runs("beta", "coordinates")
         yield from _smaller_beta(
             found, framework, "Section 5.3, no pixels", f"{_BETA_PAGE}#where-learning-ends"
         )
@@ -80,7 +80,7 @@ def warm_up(store: Store) -> Iterator[Claim]:
     kinds += [
         (
             "No pixels",
-            no_pixels.stored("warmup", store),
+            store.runs("warmup", "coordinates"),
             list(FRAMEWORKS),
             f"{_BETA_PAGE}#found-or-held",
         )
@@ -98,7 +98,7 @@ def limits(store: Store) -> Iterator[Claim]:
     network learns beyond that.
     """
     where = "Section 5.3, limit"
-    found = no_pixels.stored("limits", store)
+    found = store.runs("limits", "coordinates")
     for spacing in (2, 4, 6):
         runs = subset(found, grid_spacing=spacing)
         for title, kept, foretold in (
@@ -123,7 +123,7 @@ def limits(store: Store) -> Iterator[Claim]:
         _no_code_pays,
     )
     studies = ("beta", "warmup", "limits")
-    yield _none_learns("No pixels", [no_pixels.stored(name, store) for name in studies], where)
+    yield _none_learns("No pixels", [store.runs(name, "coordinates") for name in studies], where)
     yield _none_learns("Images", [store.best(name) for name in studies], where)
 
 
@@ -243,7 +243,7 @@ def averaging(store: Store) -> Iterator[Claim]:
     comparable = both if both and second and both.profile == second.profile else None
     yield from _falls(comparable, second if comparable else None, "Images")
     yield from _falls(
-        no_pixels.stored("fig9", store), no_pixels.stored("averaging", store), "No pixels"
+        store.runs("fig9", "coordinates"), store.runs("averaging", "coordinates"), "No pixels"
     )
 
 

@@ -26,7 +26,7 @@ from vaedis_companion import measured as kept
 from vaedis_companion.claims.base import NOT_THE_DATA_SET
 from vaedis_companion.importances import Importance, importances
 from vaedis_companion.published import matrices as published_matrices, table as published
-from vaedis_companion.store import commit
+from vaedis_companion.project import commit
 
 # images along each factor, and random pairs, where not all are taken
 _ALONG, _PAIRS = 60_000, 50_000
