@@ -83,6 +83,7 @@ class Distances:
         sample = f"{self.pairs:,} random pairs"
         return sample if self.random.mean_error else f"mean exact, sd of {sample}"
 
+
 def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _PAIRS) -> Distances:
     """Return a data set's perceived distances and constants, stored or measured now.
 
