@@ -65,6 +65,13 @@ def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
     sweep_commands.add_parsers(commands, common)
 
+    measure = commands.add_parser(
+        "measure", parents=[common], help="measure and store the distances of whole data sets"
+    )
+    measure.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
+    measure.add_argument("--force", action="store_true", help="measure again what is stored")
+    measure.set_defaults(run=_measure)
+
     convert = commands.add_parser(
         "notebooks", parents=[common], help="write the chapters as .ipynb files"
     )
@@ -120,6 +127,13 @@ def _end(number: int, _: Any) -> None:
     """End with the code that a shell gives to a signal, after all that runs was ended."""
     print(f"vaedis: ended by {signal.Signals(number).name}", file=sys.stderr)
     raise SystemExit(128 + number)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from vaedis_companion import measured
+
+    measured.measure_data_sets(args.names, force=args.force)
+    return 0
 
 
 def _notebooks(args: argparse.Namespace) -> int:

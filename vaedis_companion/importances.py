@@ -141,7 +141,7 @@ def printed_rows(name: str) -> dict[str, tuple[float, float]]:
 
 
 def matrix_correlations(name: str, matrices: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """Return how well the matrices of factors agree with the paper's Figure 3, read from its colours.
+    """Return how well matrices agree with the panels of Figure 3, read from their colours.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Perceived distances and channel constants of whole data sets, stored or measured now.
 
-Measuring a whole data set takes minutes. ``vaedis measure`` does it once and writes one file for each
-data set and origin of its images to ``results/distances``; everything else reads these files.
+Measuring a whole data set takes minutes. ``vaedis measure`` does it once and writes one file for
+each data set and origin of its images to ``results/distances``; all else reads these files.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def panels(
 
 
 def two_factor_colours(factors: np.ndarray) -> np.ndarray:
-    """Return a colour for each pair of factors: red grows with the first and blue with the second."""
+    """Return a colour for each pair of factors: red grows with the first, blue with the second."""
     share = factors / np.maximum(factors.max(0), 1)
     green = np.full(len(share), 0.35)
     return np.stack([0.15 + 0.8 * share[:, 0], green, 0.15 + 0.8 * share[:, 1]], -1)

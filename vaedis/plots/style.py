@@ -95,7 +95,7 @@ def as_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def draw_matrix(
     ax: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None
 ) -> None:
-    """Draw a matrix in colours that reach from its smallest to its largest entry, or over `span`."""
+    """Draw a matrix in colours from its smallest to its largest entry, or over `span`."""
     low, high = span or (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
     top = high if high > low else low + 1
     ax.imshow(matrix, cmap=cmap, vmin=low, vmax=top, interpolation="nearest")

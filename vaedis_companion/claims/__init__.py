@@ -16,7 +16,9 @@ from collections.abc import Iterable
 
 from vaedis import _check
 from vaedis._files import DamagedFile
-from vaedis_companion.claims import (  # noqa: F401: they register their claims
+
+# these modules register their claims
+from vaedis_companion.claims import (  # noqa: F401
     benchmarks,
     beyond,
     figure6,
@@ -88,7 +90,8 @@ def all_claims(
     unknown = wanted - set(PLACES)
     if unknown:
         raise ValueError(
-            f"no claims are made about {', '.join(sorted(unknown))}; choose from {', '.join(PLACES)}."
+            f"no claims are made about {', '.join(sorted(unknown))}; choose from "
+            f"{', '.join(PLACES)}."
         )
     store = store or Store()
     claims = []

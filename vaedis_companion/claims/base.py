@@ -185,7 +185,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Maker:
-    """A function that makes the claims of some places, and the step of the argument they support."""
+    """A function that makes the claims of some places, and the step that they support."""
 
     make: Callable[[Store], Iterator[Claim]]
     places: tuple[str, ...]

@@ -85,11 +85,13 @@ def figure3(store: Store) -> Iterator[Claim]:
             published=Value("rank {rank:.2f}", {"rank": panel_rank}),
             ours=ours,
             provenance=method_of(data, factor),
-            tolerance=f"correlation of the matrices at least {_SAME_MATRIX}; in direction: rank correlation within {_SAME_ORDER} of the panel's",
+            tolerance=f"correlation of the matrices at least {_SAME_MATRIX}; in direction: rank "
+            f"correlation within {_SAME_ORDER} of the panel's",
             within=within,
             direction=direction,
             anchor=_PAGE,
-            why="the panels' colours, read back, are means of 256 traversals, so that neither is exact; rank is that with |i − j|",
+            why="the panels' colours, read back, are means of 256 traversals, so that neither is "
+            "exact; rank is that with |i − j|",
         )
 
 
@@ -108,7 +110,8 @@ def _mostly(
     ours = Value("{ordered} of {factors} factors", {"ordered": ordered, "factors": len(ranks)})
     return Claim(
         where="Figure 3",
-        statement="On the benchmark data sets perceived distances mostly follow the ground-truth factors.",
+        statement="On the benchmark data sets perceived distances mostly follow the ground-truth "
+        "factors.",
         published="mostly",
         ours=ours if ranks else NOTHING,
         provenance=Provenance(f"{', '.join(titles.values())}: exact means")
@@ -128,12 +131,15 @@ def figure_a1(store: Store) -> Iterator[Claim]:
         data = measured.benchmark(name)
         constant = name == "xysquares"
         spreads = [f.sd / f.mean for f in data.factors.values()] if data else []
-        rule = max(spreads) < _EQUAL if constant else min(spreads, default=0.0) > _SPREAD
+        low = min(spreads, default=0.0)
+        high = max(spreads, default=0.0)
+        rule = high < _EQUAL if constant else low > _SPREAD
         title = title_of(name, data)
-        numbers = {"low": min(spreads, default=None), "high": max(spreads, default=None)}
+        numbers = {"low": low, "high": high}
         yield Claim(
             where="Figure A1",
-            statement=f"{title}: distances along each factor {'have one value' if constant else 'are spread out'}",
+            statement=f"{title}: distances along each factor "
+            f"{'have one value' if constant else 'are spread out'}",
             published="one vertical step" if constant else "curves with a slope",
             ours=Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
             if data
@@ -146,5 +152,6 @@ def figure_a1(store: Store) -> Iterator[Claim]:
             anchor="A_dataset_distances#figure-a1-the-whole-distribution",
             why="equal but for rounding"
             if constant
-            else f"the paper shows curves; {_SPREAD} of the mean is our line between a slope and a step",
+            else f"the paper shows curves; {_SPREAD} of the mean is our line between a slope and "
+            "a step",
         )

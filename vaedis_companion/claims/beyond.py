@@ -92,7 +92,8 @@ def _smaller_beta(
         published="smaller",
         ours=Value(template, {"far": Range(far), "near": Range(near)}) if tested else NOTHING,
         provenance=provenance(of_spacing[8], note) if tested else NO_RUNS,
-        tolerance=f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in every run; in direction: in the median",
+        tolerance=f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in "
+        "every run; in direction: in the median",
         within=max(far) < min(near) if tested else None,
         direction=tested and bool(np.median(far) < np.median(near)),
         anchor=anchor,
@@ -153,11 +154,13 @@ def _none_learns(title: str, studies: list[RunTable | None], where: str) -> Clai
         statement=f"{title}: no network learns at a β at which no code pays.",
         ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond else NOTHING,
         provenance=Provenance(f"{n} runs, of every study of β on this page") if beyond else NO_RUNS,
-        tolerance=f"no run beyond the limit has a KL above {ALIVE} nats a latent; in direction: one in ten at most",
+        tolerance=f"no run beyond the limit has a KL above {ALIVE} nats a latent; in direction: "
+        "one in ten at most",
         within=not alive if beyond else None,
         direction=alive <= n / 10,
         anchor=f"{_PAGE}#where-no-code-pays",
-        why="the limit holds for every network at the minimum of its loss, but not for one that is still on its way there",
+        why="the limit holds for every network at the minimum of its loss, but not for one that "
+        "is still on its way there",
         beyond=True,
     )
 
@@ -213,14 +216,17 @@ def _bound(
     rule = "what no code can pay for" if predicted is _no_code_pays else "linear theory"
     return Claim(
         where=where,
-        statement=f"{name}, spacing {spacing}: learning ends at the β that perceived distances foretell.",
+        statement=f"{name}, spacing {spacing}: learning ends at the β that perceived distances "
+        "foretell.",
         ours=ours,
         provenance=provenance(runs) if ends else NO_RUNS,
-        tolerance=f"in every run the bound of {rule} lies between the last β that learns and the next one; in direction: to a factor of 2",
+        tolerance=f"in every run the bound of {rule} lies between the last β that learns and the "
+        "next one; in direction: to a factor of 2",
         within=within,
         direction=direction,
         anchor=anchor,
-        why="the betas are a factor of 3 apart, as in Table A4, or of 1.8; how exact a bound is for deep networks is what is asked",
+        why="the betas are a factor of 3 apart, as in Table A4, or of 1.8; how exact a bound is "
+        "for deep networks is what is asked",
         beyond=True,
     )
 
@@ -230,15 +236,16 @@ def averaging(store: Store) -> Iterator[Claim]:
     """Whether the paper's conclusion, that scores fall with spacing, depends on how Ada-GVAE
     averages.
     """
-    both, second = store.best("fig9"), store.best("averaging")
+    both, second = subset(store.best("fig9")), subset(store.best("averaging"))
     # runs of different lengths say nothing about the average
-    comparable = both and second and both.profile == second.profile
-    yield from _falls(both if comparable else None, second if comparable else None, "Images")
-    both, second = no_pixels.stored("fig9", store), no_pixels.stored("averaging", store)
-    yield from _falls(both, second, "No pixels")
+    if both.profile != second.profile:
+        both, second = subset(None), subset(None)
+    yield from _falls(both, second, "Images")
+    both = subset(no_pixels.stored("fig9", store))
+    yield from _falls(both, subset(no_pixels.stored("averaging", store)), "No pixels")
 
 
-def _falls(both: RunTable | None, second: RunTable | None, title: str) -> Iterator[Claim]:
+def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
     both, second = subset(both, framework="ada-gvae"), subset(second, framework="ada-gvae")
     near, second_near = subset(both, grid_spacing=1), subset(second, grid_spacing=1)
     far, second_far = subset(both, grid_spacing=8), subset(second, grid_spacing=8)
@@ -263,7 +270,8 @@ def _falls(both: RunTable | None, second: RunTable | None, title: str) -> Iterat
         missing = Provenance("no runs of both averages stored")
         yield Claim(
             where="Averaging",
-            statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from spacing 1 to 8.",
+            statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from "
+            "spacing 1 to 8.",
             published="falls",
             ours=ours,
             provenance=provenance(near, note) if tested else missing,
@@ -271,7 +279,8 @@ def _falls(both: RunTable | None, second: RunTable | None, title: str) -> Iterat
             within=within,
             direction=direction,
             anchor="06c_averaging#what-it-does-to-the-scores",
-            why="the paper's conclusion is the fall, not its size; the published runs most likely took the second image's mean",
+            why="the paper's conclusion is the fall, not its size; the published runs most likely "
+            "took the second image's mean",
             beyond=True,
         )
 

@@ -101,7 +101,8 @@ def _ranges(
                 statement=f"{title}, {name}: {score.upper()}",
                 provenance=provenance(picked) if picked.rows else missing,
                 anchor=_PAGE,
-                why=f"{WHY_SCORES}; the range spans sixteen settings of β and z, so that one which begins near 0 tests little",
+                why=f"{WHY_SCORES}; the range spans sixteen settings of β and z, so that one "
+                "which begins near 0 tests little",
             )
 
 
@@ -142,7 +143,8 @@ def _above_xysquares(
             within=above(value, hardest, SCORE_TOLERANCE),
             direction=direction,
             anchor=_PAGE,
-            why="the comparison that the paper makes: of Figure 6 it says that only the maximum matters; same settings on both data sets",
+            why="the comparison that the paper makes: of Figure 6 it says that only the maximum "
+            "matters; same settings on both data sets",
             beyond=stand_in,
         )
 

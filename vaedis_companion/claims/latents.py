@@ -87,7 +87,8 @@ def _same_at_every_level(
         statement=f"{title}: a β-VAE takes over the order of perceived distances at every level",
         ours=Value(template, means) if means else NOTHING,
         provenance=provenance(runs) if means else missing,
-        tolerance=f"mean rank correlation with the observations' distances above {ORDERED} at each level; in direction: above 0",
+        tolerance=f"mean rank correlation with the observations' distances above {ORDERED} at "
+        "each level; in direction: above 0",
         within=smallest > ORDERED if means else None,
         direction=smallest > 0,
         anchor="04_benchmarks#at-every-level-of-a-network",
@@ -97,9 +98,7 @@ def _same_at_every_level(
 
 
 def _mean_rank(arrays: Mapping[str, np.ndarray], level: str, factors: list[str]) -> float:
-    """Return the mean over factors of the rank correlation with the observations' distances, 0 for a
-    factor whose distances do not vary.
-    """
+    """Return the mean over factors of the rank correlation with the observations' distances."""
     agreements = [
         distances.agreement(arrays[f"{level}/{factor}"], truth=arrays[f"x/{factor}"])
         for factor in factors
@@ -162,10 +161,12 @@ def order_claims(store: Store, runs: RunTable | None, **fields: Any) -> Iterator
             published="no order",
             ours=ours,
             provenance=provenance(far) if len(far_ranks) else missing,
-            tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1, the interval of the difference excluding 0",
+            tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing "
+            "1, the interval of the difference excluding 0",
             within=within,
             direction=direction,
-            why=f"a mean over factors, runs drawn anew; {_NO_ORDER} is a twenty-fifth of the variation, the most that we still call none",
+            why=f"a mean over factors, runs drawn anew; {_NO_ORDER} is a twenty-fifth of the "
+            "variation, the most that we still call none",
             **fields,
         )
 

@@ -24,8 +24,10 @@ from vaedis_companion.store import RunTable, Store
 
 _NO_ORDER_RECORDED = Provenance("runs in which no order was recorded")
 _WHY = (
-    "a factor is learnt once reconstructions have half of the distance of the images. The rule that was fixed first, posteriors of two "
-    f"values 1 nat apart, says nothing: networks pass it at once in all factors. {ORDERED} is our line between words; factors are few, so "
+    "a factor is learnt once reconstructions have half of the distance of the images. The rule "
+    "that was fixed first, posteriors of two "
+    f"values 1 nat apart, says nothing: networks pass it at once in all factors. {ORDERED} is our "
+    "line between words; factors are few, so "
     "that one swap moves much"
 )
 
@@ -44,7 +46,7 @@ def order_of_learning(arrays: Mapping[str, np.ndarray]) -> float | None:
 
 @claim("Appendix A", "Appendix A, stand-ins")
 def appendix_a(store: Store) -> Iterator[Claim]:
-    """Whether factors are learnt in the order of Table A1's distances, for each benchmark data set."""
+    """Whether factors are learnt in the order of Table A1's distances."""
     runs = store.best("fig6")
     for data in BENCHMARKS:
         picked, origin = on_data(runs, data)
@@ -82,10 +84,12 @@ def _learnt_in_order(
         without = _NO_ORDER_RECORDED if picked.rows else missing
         template = "rank correlation {mean:.2f} with earliness"
         yield Claim(
-            statement=f"{title}: {name} draws factors in the order of their mean perceived distance",
+            statement=f"{title}: {name} draws factors in the order of their mean perceived "
+            "distance",
             ours=Value(template, {"mean": mean}) if known else NOTHING,
             provenance=provenance(picked, note) if known else without,
-            tolerance=f"mean rank correlation with earliness above {ORDERED}; in direction: above 0",
+            tolerance=f"mean rank correlation with earliness above {ORDERED}; in direction: above "
+            "0",
             within=mean > ORDERED if known else None,
             direction=mean > 0,
             anchor="04b_learning_order#watching-it",

@@ -10,50 +10,62 @@ from jinja2 import Environment
 from vaedis_companion.claims.base import NOTHING, VERDICTS, Claim, Value
 
 _COLOURS = dict(zip(VERDICTS, ("#2e8b57", "#c98a00", "#c0392b", "#8a8f98"), strict=True))
-_TEMPLATES = """
+_MACROS = """
 {% macro table(columns) %}
-<table class="claims" style="table-layout: fixed; width: 100%">
-<colgroup>{% for width in columns.values() %}<col style="width: {{ width }}%">{% endfor %}</colgroup>
-<thead><tr>{% for name in columns %}<th style="text-align: left">{{ name }}</th>{% endfor %}</tr></thead>
+<table class="claims" style="table-layout: fixed; width: 100%"><colgroup>
+{% for width in columns.values() %}<col style="width: {{ width }}%">{% endfor %}</colgroup><thead>
+<tr>{% for name in columns %}<th style="text-align: left">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{{ caller() }}</tbody></table>
 {% endmacro %}
-{% macro cell(style="") %}<td style="text-align: left; vertical-align: top; white-space: normal;
-overflow-wrap: break-word; border-bottom: 1px solid rgb(128 128 128 / 25%);{{ style }}">{{ caller() }}</td>{% endmacro %}
-{% macro small(text) %}{% if text %}<small style="opacity: 0.75">{{ text }}</small>{% endif %}{% endmacro %}
+{% macro cell(style="") %}
+<td style="text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word;
+ border-bottom: 1px solid rgb(128 128 128 / 25%);{{ style }}">{{ caller() }}</td>
+{% endmacro %}
+{% macro small(text) %}
+{% if text %}<small style="opacity: 0.75">{{ text }}</small>{% endif %}
+{% endmacro %}
 """
 _CLAIMS = """
 {% call table({"claim": 35, "published": 22, "here": 27, "verdict": 16}) %}
 {% for claim, basis, tolerance, letter in rows %}<tr>
 {% call cell() %}{{ claim.statement }}{% endcall %}
 {% call cell() %}{{ claim.published }}{% if letter %} <sup>{{ letter }}</sup>{% endif %}
-{%- if tolerance %}<br>{{ small(tolerance) }}{% endif %}{% endcall %}
+{% if tolerance %}<br>{{ small(tolerance) }}{% endif %}{% endcall %}
 {% call cell() %}{{ claim.ours }}{% if basis %}<br>{{ small(basis) }}{% endif %}{% endcall %}
-{% call cell("border-left: 4px solid " ~ colours[claim.verdict] ~ "; padding-left: 0.5rem") -%}
-<a href="{{ claim.chapter }}.html#{{ claim.anchor.partition('#')[2] }}" title="to the cells that compute it">
-{{- claim.verdict }}</a>{% endcall %}
+{% call cell("border-left: 4px solid " ~ colours[claim.verdict] ~ "; padding-left: 0.5rem") %}
+<a href="{{ claim.chapter }}.html#{{ claim.anchor.partition('#')[2] }}"
+ title="to the cells that compute it">{{ claim.verdict }}</a>{% endcall %}
 </tr>{% endfor %}
 {% endcall %}
 {% if usual or notes %}<p style="font-size: 0.85em; text-align: left">
 {% if usual %}<b>Basis</b> unless a row says otherwise: {{ usual }}.<br>{% endif %}
-{% for note, letter in notes.items() %}<b>Tolerance{% if letter %} ({{ letter }}){% endif %}:</b> {{ note }}.<br>{% endfor %}
+{% for note, letter in notes.items() %}
+<b>Tolerance{% if letter %} ({{ letter }}){% endif %}:</b> {{ note }}.<br>
+{% endfor %}
 </p>{% endif %}
 """
 _SCOREBOARD = """
 {% call table({"claim": 40, "verdicts here": 33, "judged by": 27}) %}
 {% for title, claims, counts, verdicts, judged in rows %}<tr>
 {% call cell() %}<a href="{{ claims[0].chapter }}.html">{{ title }}</a>{% endcall %}
-{% call cell() %}<span aria-hidden="true" style="display: flex; height: 0.6rem; margin: 0.3rem 0 0.15rem">
-{%- for verdict, n in counts.items() %}<span style="flex: {{ n }}; background: {{ colours[verdict] }}"></span>{% endfor -%}
+{% call cell() %}
+<span aria-hidden="true" style="display: flex; height: 0.6rem; margin: 0.3rem 0 0.15rem">
+{% for verdict, n in counts.items() %}
+<span style="flex: {{ n }}; background: {{ colours[verdict] }}"></span>
+{% endfor %}
 </span>{{ small(verdicts) }}{% endcall %}
 {% call cell() %}{{ small(judged) }}{% endcall %}
 </tr>{% endfor %}
 {% endcall %}
 {% if failed %}<div style="font-size: 0.85em; text-align: left">Not reproduced:<ul>
-{% for claim in failed %}<li>{{ claim.statement.rstrip(".") }}: {% if claim.published != nothing %}published {{ claim.published }}, {% endif %}here {{ claim.ours }}</li>{% endfor %}
+{% for claim in failed %}
+<li>{{ claim.statement.rstrip(".") }}: {% if claim.published != nothing %}
+published {{ claim.published }}, {% endif %}here {{ claim.ours }}</li>
+{% endfor %}
 </ul></div>{% endif %}
 """
 _NONE = "<p>No claims of this kind can be made yet.</p>"
-_ENVIRONMENT = Environment(autoescape=True, trim_blocks=True)
+_ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def html_table(claims: Iterable[Claim]) -> str:
@@ -129,7 +141,7 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
 
 
 def _render(template: str, **names: object) -> str:
-    return _ENVIRONMENT.from_string(_TEMPLATES + template).render(colours=_COLOURS, **names)
+    return _ENVIRONMENT.from_string(_MACROS + template).render(colours=_COLOURS, **names)
 
 
 def _judged_by(claims: list[Claim]) -> str:

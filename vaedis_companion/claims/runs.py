@@ -14,7 +14,10 @@ from vaedis_companion.store import Row, RunTable, matches
 # read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
 # one set of seeds to another
 SCORE_TOLERANCE = 0.05
-WHY_SCORES = "scores were read off pictures to 0.015, and the median of a few runs moves by some hundredths between sets of seeds"
+WHY_SCORES = (
+    "scores were read off pictures to 0.015, and the median of a few runs moves by some hundredths "
+    "between sets of seeds"
+)
 IN_RANGE = f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most"
 NOT_THE_DATA_SET = "a stand-in, not the data set"
 NO_RUNS = Provenance("no runs stored")
@@ -62,9 +65,7 @@ def origin_of(row: Row) -> str | None:
 
 
 def on_data(runs: RunTable | None, data: str) -> tuple[RunTable, str | None]:
-    """Return the runs on a data set of the paper, and the origin of their images: originals if there
-    are any, never a stand-in.
-    """
+    """Return the runs on the best images of a data set, and their origin; never a stand-in."""
     picked = subset(runs, data=data)
     origins = {origin_of(row) for row in picked.rows}
     best = next((origin for origin in _ORIGINS if origin in origins), None)
@@ -115,8 +116,9 @@ def score_value(value: float | None) -> Value | str:
 
 
 def in_range(value: float, low: float, high: float) -> bool:
-    """Return whether a score is in a published range widened by the tolerance; below, by no more than
-    half of where the range starts, as a range that starts near 0 would take in scores at chance.
+    """Return whether a score is in a published range widened by the tolerance.
+
+    Below, by half of where the range starts at most, or it would take in scores at chance.
     """
     return low - min(SCORE_TOLERANCE, low / 2) <= value <= high + SCORE_TOLERANCE
 

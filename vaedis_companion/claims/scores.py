@@ -64,11 +64,13 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     template = ", ".join(f"{TITLES[data]} up to {{{data}:g}}" for data in largest)
     yield Claim(
         where="Section 5.3",
-        statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other data sets bear.",
+        statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other "
+        "data sets bear.",
         published="smaller",
         ours=NOTHING if within is None else Value(template, largest),
         provenance=Provenance(missing) if within is None else provenance(runs),
-        tolerance=f"largest β with a KL above {ALIVE} nats a latent is below that of every other data set; in direction: of their median",
+        tolerance=f"largest β with a KL above {ALIVE} nats a latent is below that of every other "
+        "data set; in direction: of their median",
         within=within,
         direction=direction,
         anchor="05_adversarial_data#scores-on-adversarial-data",
@@ -102,7 +104,7 @@ def spacing_claims(runs: RunTable | None, **fields: Any) -> Iterator[Claim]:
 
 
 def _falls_with_spacing(runs: RunTable, score: str) -> bool | None:
-    """Return whether the median at the smallest spacing that was run is above that at the largest."""
+    """Return whether the median at the smallest spacing is above that at the largest."""
     spacings = sorted({row["data_options"]["grid_spacing"] for row in runs.rows})
     if len(spacings) < 2:
         return None
@@ -112,7 +114,7 @@ def _falls_with_spacing(runs: RunTable, score: str) -> bool | None:
 
 @claim("Figure 9, longer", step=CLOSER)
 def figure9_longer(store: Store) -> Iterator[Claim]:
-    """Whether scores of Ada-GVAE at a middle spacing leave the bottom with four times the steps."""
+    """Whether Ada-GVAE at a middle spacing leaves the bottom with four times the steps."""
     runs = subset(store.best("longer"), latents=9)
     far = subset(store.best("fig9"), framework="ada-gvae", grid_spacing=8)
     for line in published.table("fig9_scores"):
@@ -122,7 +124,8 @@ def figure9_longer(store: Store) -> Iterator[Claim]:
                 runs,
                 score,
                 (line["lowest"], line["highest"]),
-                rule=f"; in direction: more than {SCORE_TOLERANCE} above the median of Figure 9 at spacing 8",
+                rule=f"; in direction: more than {SCORE_TOLERANCE} above the median of Figure 9 "
+                "at spacing 8",
                 direction=above(median(runs, score), median(far, score), SCORE_TOLERANCE),
                 where="Figure 9, longer",
                 statement=f"Ada-GVAE, spacing 4: {score.upper()}",
@@ -222,10 +225,12 @@ def _raises(
                 published="higher",
                 ours=Value("{gap:+.2f}", {"gap": gap}) if gap else NOTHING,
                 provenance=provenance(one, note) if gap else NO_RUNS,
-                tolerance="95 % interval of the difference of medians above 0; in direction: difference above 0",
+                tolerance="95 % interval of the difference of medians above 0; in direction: "
+                "difference above 0",
                 within=gap.low > 0 if gap else None,
                 direction=gap is not None and gap.value > 0,
-                why="a difference that the bootstrap over runs does not settle is a direction and no more. β is the one that suits each "
+                why="a difference that the bootstrap over runs does not settle is a direction and "
+                "no more. β is the one that suits each "
                 "loss, and for β-VAE each spacing, as in the paper",
                 **fields,
             )

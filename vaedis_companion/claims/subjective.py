@@ -22,12 +22,14 @@ _APART = 0.2
 def section_7(store: Store) -> Iterator[Claim]:
     """Whether the order of a description decides how well distances agree with it."""
     yield _depends(
-        "A position as column and row fits the distances better than by its digits (64 places, spacing 1).",
+        "A position as column and row fits the distances better than by its digits (64 places, "
+        "spacing 1).",
         "the-same-distances-judged-six-times",
         _positions(),
     )
     yield _depends(
-        "A colour as red, green and blue fits the distances otherwise than as hue and intensity (24 colours of XYObject).",
+        "A colour as red, green and blue fits the distances otherwise than as hue and intensity "
+        "(24 colours of XYObject).",
         "colours",
         _colours(),
     )
@@ -48,7 +50,8 @@ def _depends(statement: str, heading: str, ranks: dict[str, float]) -> Claim:
         within=one - other >= _APART,
         direction=one > other,
         anchor=f"07_subjective_factors#{heading}",
-        why=f"the paper prints no number; {_APART} is our line for a difference that would change what one says of the images",
+        why=f"the paper prints no number; {_APART} is our line for a difference that would change "
+        "what one says of the images",
     )
 
 

@@ -18,8 +18,10 @@ _ERRORS = 4
 # how near the mean distances of a rendering should come, fixed when the renderings were planned
 _NEAR = 0.25
 _WHY_A1 = (
-    f"{_ERRORS} standard errors and the rounding to four digits: the paper sampled 50,000 pairs from few traversals, and the error of that "
-    f"follows from the distribution here; ours is added where we sampled too. In direction: a mean within {_NEAR:.0%}, which is what was "
+    f"{_ERRORS} standard errors and the rounding to four digits: the paper sampled 50,000 pairs "
+    "from few traversals, and the error of that "
+    "follows from the distribution here; ours is added where we sampled too. In direction: a mean "
+    f"within {_NEAR:.0%}, which is what was "
     "asked of renderings"
 )
 # of Table A2: what the renderings were asked to keep; XYSquares is computed; originals are counted
@@ -82,12 +84,14 @@ def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
         published=" > ".join(factors).replace("_", " "),
         ours=" > ".join(ours).replace("_", " ") or NOTHING,
         provenance=method_of(data, ours[0]) if ours else NO_IMAGES,
-        tolerance=f"the same order; in direction: the same first and last. Factors whose published means differ by less than {_ERRORS} standard "
+        tolerance="the same order; in direction: the same first and last. Factors whose published "
+        f"means differ by less than {_ERRORS} standard "
         "errors may swap",
         within=in_order(rows) if is_the_data_set(data) else None,
         direction=same_ends,
         anchor=_PAGE_A1,
-        why="a difference smaller than that may be the luck of the paper's sample, as that of dSprites' two positions",
+        why="a difference smaller than that may be the luck of the paper's sample, as that of "
+        "dSprites' two positions",
     )
 
 
@@ -133,5 +137,6 @@ def table_a2(store: Store) -> Iterator[Claim]:
                 tolerance=Value("± {limit:g}", {"limit": limit}),
                 within=within,
                 anchor="A_dataset_distances#table-a2-what-the-images-are-divided-by",
-                why="fixed when each data set was planned: XYSquares is computed, dSprites drawn to the bit, 3D Shapes drawn alike",
+                why="fixed when each data set was planned: XYSquares is computed, dSprites drawn "
+                "to the bit, 3D Shapes drawn alike",
             )

@@ -58,7 +58,8 @@ def figure8(store: Store) -> Iterator[Claim]:
     template = "linear correlation {far:.2f} at spacing 8, {near:.2f} at spacing 1"
     yield Claim(
         where="Figure 8",
-        statement="The closer the squares, the better perceived distances agree with the ground truth.",
+        statement="The closer the squares, the better perceived distances agree with the ground "
+        "truth.",
         published="rising from spacing 8 to 1",
         ours=Value(template, {"far": linear[-1], "near": linear[0]}),
         provenance=EXACT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -131,13 +132,8 @@ def learning(
     return figure
 
 
-def _add_factors(ax: Axes, colours: Mapping[str, np.ndarray]) -> None:
-    legend = ax.legend(
-        [plt.Line2D([], [], color=colour) for colour in colours.values()],
-        list(colours),
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.28),
-        fontsize=8,
-        title="most important first",
-    )
-    legend.get_title().set_fontsize(8)
+def _add_factors(ax: Axes, colours: Mapping[str, Any]) -> None:
+    handles = [plt.Line2D([], [], color=colour) for colour in colours.values()]
+    position: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.28)}
+    title = "most important first"
+    ax.legend(handles, list(colours), title=title, fontsize=8, title_fontsize=8, **position)

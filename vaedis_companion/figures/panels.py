@@ -60,7 +60,7 @@ def distance_matrices(
 
     Parameters
     ----------
-    groups : mapping of str to (mapping of str to (ndarray of float, ndarray of float), shape (f, f))
+    groups : mapping of str to (mapping of str to (ndarray, ndarray)), shape (f, f)
         Titles of data sets, then factors, then the two matrices. Each panel spans its own range of
         colours, as in the paper.
     labels : mapping of (data set, factor) to str, optional
@@ -208,7 +208,12 @@ def _draw_latents(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> None
     reach = float(np.abs(mean).max() + 2 * std.max())
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="latent 1", ylabel="latent 2")
     ax.set_aspect("equal")
-    ring = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black", "zorder": 4}
+    ring: Any = {
+        "markersize": 9,
+        "markerfacecolor": "none",
+        "markeredgecolor": "black",
+        "zorder": 4,
+    }
     ax.plot(*mean[focus], "o", **ring)
 
 
@@ -220,15 +225,14 @@ def _draw_confusion(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> An
     image = ax.imshow(share.T, cmap="Purples", vmin=0, interpolation="nearest")
     ax.set(title="what its samples are taken for", xticks=[], yticks=[])
     ax.set(xlabel="column of the square", ylabel="row of the square")
-    square = {"markersize": 15, "markerfacecolor": "none", "markeredgecolor": "black"}
+    square: Any = {"markersize": 15, "markerfacecolor": "none", "markeredgecolor": "black"}
     ax.plot(*factors[focus], marker="s", **square)
     return image
 
 
 @styled
 def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "", seed: int = 777) -> Figure:
-    """Draw the paper's argument: what the loss compares, the distances that follow, and the scores of
-    networks trained with them.
+    """Draw the paper's argument: what the loss compares, the distances that follow, and scores.
 
     Parameters
     ----------

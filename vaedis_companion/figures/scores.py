@@ -192,7 +192,7 @@ def scores_by_group(
 
     Parameters
     ----------
-    groups : mapping of str to (mapping of str to (mapping of "mig", "dci" to ndarray of float, shape (runs,)))
+    groups : mapping of str to (mapping of str to (mapping of str to ndarray, shape (runs,)))
         Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run
         is a point; the bar is the median. A violin is drawn from ten runs on, as smoothing fewer
         would invent a shape.
