@@ -23,7 +23,7 @@ from vaedis_companion import (
     published,
     store as results,
 )
-from vaedis_companion.claims import base, beyond, runs, tables_a
+from vaedis_companion.claims import base, beyond, stored as runs, tables_a
 from vaedis_companion.grids import profile
 from vaedis_companion.importances import Importance
 

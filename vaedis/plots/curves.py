@@ -111,8 +111,8 @@ def bars(
     Examples
     --------
     >>> figure = bars(["0", "1"], {"code": [0.25, 0.75]}, xlabel="factors", ylabel="share")
-    >>> [bar.get_height() for bar in figure.axes[0].patches]
-    [0.25, 0.75]
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.25', '0.75']
     >>> plt.close(figure)
     """
     figure, ax = plt.subplots(figsize=(6.8, 3.2))
@@ -134,7 +134,6 @@ def panels(
     curves: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     xlabel: str,
-    columns: int = 3,
     ticks: Sequence[float] = (),
 ) -> Figure:
     """Draw small panels, each with the same few curves between 0 and 1 over a common axis.
@@ -145,19 +144,17 @@ def panels(
     curves : mapping of str to (mapping of str to sequence of float)
         Each panel's title, then each curve's name.
     xlabel : str
-    columns : int
-        Panels in a row.
     ticks : sequence of float, optional
         Where to mark the common axis.
 
     Examples
     --------
-    >>> figure = panels([0, 90], {"MIG": {"thin": [1, 0]}}, xlabel="angle", columns=1)
+    >>> figure = panels([0, 90], {"MIG": {"thin": [1, 0]}}, xlabel="angle")
     >>> figure.axes[0].get_title()
     'MIG'
     >>> plt.close(figure)
     """
-    figure, axes = panel_grid(len(curves), columns, 2.9, 2.2, sharex=True, sharey=True)
+    figure, axes = panel_grid(len(curves), 3, 2.9, 2.2, sharex=True, sharey=True)
     for ax, (title, of_panel) in zip(axes.flat, curves.items(), strict=False):
         for k, (name, y) in enumerate(of_panel.items()):
             ax.plot(x, y, _MARKERS[k % 4] + "-", label=name, markersize=3, color=CURVES[k % 4])

@@ -152,7 +152,6 @@ def distance_matrices(
 def matrices(
     rows: Mapping[str, Mapping[str, np.ndarray]],
     *,
-    labels: Mapping[tuple[str, str], str] | None = None,
     cmaps: Mapping[str, str] | None = None,
     note: str = "",
 ) -> Figure:
@@ -162,8 +161,6 @@ def matrices(
     ----------
     rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
         Rows, then columns, which are the same in each row.
-    labels : mapping of (row, column) to str, optional
-        A line to write below a panel.
     cmaps : mapping of str to str, optional
         The colours of a column, by matplotlib's names; "Purples" by default.
     note : str
@@ -182,7 +179,6 @@ def matrices(
     for r, (row, panels) in enumerate(rows.items()):
         for c, column in enumerate(columns):
             draw_matrix(axes[r, c], panels[column], (cmaps or {}).get(column, "Purples"))
-            axes[r, c].set_xlabel((labels or {}).get((row, column), ""), fontsize=8.5)
         axes[r, 0].set_ylabel(row)
     for ax, column in zip(axes[0], columns, strict=True):
         ax.set_title(column, fontsize=9)

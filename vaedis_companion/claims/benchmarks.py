@@ -8,6 +8,7 @@ import numpy as np
 
 from vaedis import distances
 from vaedis_companion import measured, published
+from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     FOLLOW,
     NOTHING,
@@ -18,7 +19,6 @@ from vaedis_companion.claims.base import (
     Value,
     claim,
 )
-from vaedis_companion.claims.runs import NOT_THE_DATA_SET, titled
 from vaedis_companion.importances import matrix_correlations
 from vaedis_companion.measured import Distances
 from vaedis_companion.store import Store
@@ -41,7 +41,7 @@ def is_the_data_set(data: Distances | None) -> bool:
 
 def title_of(name: str, data: Distances | None) -> str:
     """Return a data set's title, with how the images on this machine were made."""
-    return titled(name, data.origin if data else None)
+    return stored.titled(name, data.origin if data else None)
 
 
 def method_of(data: Distances | None, row: str) -> Provenance:
@@ -55,7 +55,7 @@ def method_of(data: Distances | None, row: str) -> Provenance:
     else:
         factor = data.factors[row]
         method = "exact" if factor.exact else f"{factor.traversals:,} random traversals"
-    return Provenance(method if is_the_data_set(data) else f"{NOT_THE_DATA_SET}; {method}")
+    return Provenance(method if is_the_data_set(data) else f"{stored.NOT_THE_DATA_SET}; {method}")
 
 
 @claim("Figure 3", step=FOLLOW)
@@ -85,13 +85,11 @@ def figure3(store: Store) -> Iterator[Claim]:
             published=Value("rank {rank:.2f}", {"rank": panel_rank}),
             ours=ours,
             provenance=method_of(data, factor),
-            tolerance=f"correlation of the matrices at least {_SAME_MATRIX}; in direction: rank "
-            f"correlation within {_SAME_ORDER} of the panel's",
+            tolerance=f"matrices correlate by {_SAME_MATRIX}; in direction: ranks ± {_SAME_ORDER}",
             within=within,
             direction=direction,
             anchor=_PAGE,
-            why="the panels' colours, read back, are means of 256 traversals, so that neither is "
-            "exact; rank is that with |i − j|",
+            why="the panels' colours are means of 256 traversals; rank is that with |i − j|",
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from vaedis.data import load
 from vaedis.diagnosis import bounds
 from vaedis_companion import intervals, no_pixels
+from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     NO_PIXELS,
     NOTHING,
@@ -21,7 +22,6 @@ from vaedis_companion.claims.base import (
     claim,
 )
 from vaedis_companion.claims.latents import order_claims
-from vaedis_companion.claims.runs import FRAMEWORKS, NO_RUNS, SCORES, provenance, subset
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
 from vaedis_companion.onsets import ALIVE, where_learning_ends
 from vaedis_companion.store import RunTable, Store, is_number
@@ -70,7 +70,7 @@ def figure11_no_pixels(store: Store) -> Iterator[Claim]:
 def largest_beta(store: Store) -> Iterator[Claim]:
     """Up to which beta networks learn anything, and whether that is where linear theory puts it."""
     yield from _smaller_beta(store.best("beta"), "beta-vae", "Section 5.3, bound", _IMAGES)
-    for framework in FRAMEWORKS:
+    for framework in stored.FRAMEWORKS:
         runs = no_pixels.stored("beta", store)
         anchor = f"{_PAGE}#where-learning-ends"
         yield from _smaller_beta(runs, framework, "Section 5.3, no pixels", anchor)
@@ -79,8 +79,8 @@ def largest_beta(store: Store) -> Iterator[Claim]:
 def _smaller_beta(
     runs: RunTable | None, framework: str, where: str, anchor: str
 ) -> Iterator[Claim]:
-    name = FRAMEWORKS[framework]
-    of_spacing = {s: subset(runs, framework=framework, grid_spacing=s) for s in (1, 8)}
+    name = stored.FRAMEWORKS[framework]
+    of_spacing = {s: stored.subset(runs, framework=framework, grid_spacing=s) for s in (1, 8)}
     near = [last for last, _ in where_learning_ends(of_spacing[1].rows)]
     far = [last for last, _ in where_learning_ends(of_spacing[8].rows)]
     tested = bool(near and far)
@@ -91,13 +91,12 @@ def _smaller_beta(
         statement=f"{name} needs a smaller β on XYSquares than where squares overlap.",
         published="smaller",
         ours=Value(template, {"far": Range(far), "near": Range(near)}) if tested else NOTHING,
-        provenance=provenance(of_spacing[8], note) if tested else NO_RUNS,
-        tolerance=f"largest β with a KL above {ALIVE} nats a latent is smaller at spacing 8 in "
-        "every run; in direction: in the median",
+        provenance=stored.provenance(of_spacing[8], note) if tested else stored.NO_RUNS,
+        tolerance="the largest β is smaller at spacing 8 in every run; in direction: in the median",
         within=max(far) < min(near) if tested else None,
         direction=tested and bool(np.median(far) < np.median(near)),
         anchor=anchor,
-        why="where the KL divergence is nothing, posteriors are the prior and hold nothing",
+        why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
         beyond=True,
     )
     for spacing, picked in of_spacing.items():
@@ -109,14 +108,17 @@ def warm_up(store: Store) -> Iterator[Claim]:
     """Whether networks hold what they learned while beta was still growing, up to the beta where
     linear theory puts it.
     """
-    studies = [("Images", store.best("warmup"), "beta-vae", _IMAGES)]
-    runs = no_pixels.stored("warmup", store)
-    studies += [("No pixels", runs, f, f"{_PAGE}#found-or-held") for f in FRAMEWORKS]
-    for title, runs, framework, anchor in studies:
-        for spacing in (1, 8):
-            picked = subset(runs, framework=framework, grid_spacing=spacing)
-            name = f"{title}, with warm-up: {FRAMEWORKS[framework]}"
-            yield _bound(picked, spacing, name, "Section 5.3, warm-up", anchor)
+    yield from _warm_up("Images", store.best("warmup"), "beta-vae", _IMAGES)
+    for framework in stored.FRAMEWORKS:
+        runs = no_pixels.stored("warmup", store)
+        yield from _warm_up("No pixels", runs, framework, f"{_PAGE}#found-or-held")
+
+
+def _warm_up(title: str, runs: RunTable | None, framework: str, anchor: str) -> Iterator[Claim]:
+    for spacing in (1, 8):
+        picked = stored.subset(runs, framework=framework, grid_spacing=spacing)
+        name = f"{title}, with warm-up: {stored.FRAMEWORKS[framework]}"
+        yield _bound(picked, spacing, name, "Section 5.3, warm-up", anchor)
 
 
 @claim("Section 5.3, limit")
@@ -128,12 +130,12 @@ def limits(store: Store) -> Iterator[Claim]:
     anchor = f"{_PAGE}#where-no-code-pays"
     runs = no_pixels.stored("limits", store)
     for spacing in (2, 4, 6):
-        of_spacing = subset(runs, grid_spacing=spacing)
-        constant = subset(of_spacing, lambda row: not row["warmup"])
-        growing = subset(of_spacing, lambda row: bool(row["warmup"]))
+        of_spacing = stored.subset(runs, grid_spacing=spacing)
+        constant = stored.subset(of_spacing, lambda row: not row["warmup"])
+        growing = stored.subset(of_spacing, lambda row: bool(row["warmup"]))
         yield _bound(constant, spacing, "No pixels, constant β", where, anchor)
         yield _bound(growing, spacing, "No pixels, β that grows", where, anchor, _no_code_pays)
-    images = subset(store.best("limits"), grid_spacing=8)
+    images = stored.subset(store.best("limits"), grid_spacing=8)
     yield _bound(images, 8, "Images, β that grows for long", where, _IMAGES, _no_code_pays)
     studies = ("beta", "warmup", "limits")
     yield _none_learns("No pixels", [no_pixels.stored(name, store) for name in studies], where)
@@ -144,7 +146,7 @@ def _none_learns(title: str, studies: list[RunTable | None], where: str) -> Clai
     beyond = [
         row
         for runs in studies
-        for row in subset(runs).rows
+        for row in stored.subset(runs).rows
         if row["beta"] > _no_code_pays(row["data_options"]["grid_spacing"], row["latents"])
     ]
     alive = sum(row["final_kl"] > ALIVE for row in beyond)
@@ -153,14 +155,14 @@ def _none_learns(title: str, studies: list[RunTable | None], where: str) -> Clai
         where=where,
         statement=f"{title}: no network learns at a β at which no code pays.",
         ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond else NOTHING,
-        provenance=Provenance(f"{n} runs, of every study of β on this page") if beyond else NO_RUNS,
-        tolerance=f"no run beyond the limit has a KL above {ALIVE} nats a latent; in direction: "
-        "one in ten at most",
+        provenance=Provenance(f"{n} runs, of every study of β on this page")
+        if beyond
+        else stored.NO_RUNS,
+        tolerance=f"no KL above {ALIVE} nats per latent; in direction: one in ten at most",
         within=not alive if beyond else None,
         direction=alive <= n / 10,
         anchor=f"{_PAGE}#where-no-code-pays",
-        why="the limit holds for every network at the minimum of its loss, but not for one that "
-        "is still on its way there",
+        why="the limit holds at the minimum of the loss, not for networks on their way there",
         beyond=True,
     )
 
@@ -213,20 +215,18 @@ def _bound(
         if all(first < float("inf") or last > bound for last, first in ends):
             within = all(last <= bound < first for last, first in ends)
             direction = all(last / 2 <= bound < first * 2 for last, first in ends)
-    rule = "what no code can pay for" if predicted is _no_code_pays else "linear theory"
+    rule = "the limit of codes" if predicted is _no_code_pays else "the bound of linear theory"
     return Claim(
         where=where,
         statement=f"{name}, spacing {spacing}: learning ends at the β that perceived distances "
         "foretell.",
         ours=ours,
-        provenance=provenance(runs) if ends else NO_RUNS,
-        tolerance=f"in every run the bound of {rule} lies between the last β that learns and the "
-        "next one; in direction: to a factor of 2",
+        provenance=stored.provenance(runs) if ends else stored.NO_RUNS,
+        tolerance=f"{rule} between the last β that learns and the next; in direction: to a factor of 2",
         within=within,
         direction=direction,
         anchor=anchor,
-        why="the betas are a factor of 3 apart, as in Table A4, or of 1.8; how exact a bound is "
-        "for deep networks is what is asked",
+        why="betas are a factor of 3 apart, as in Table A4, or of 1.8",
         beyond=True,
     )
 
@@ -236,22 +236,25 @@ def averaging(store: Store) -> Iterator[Claim]:
     """Whether the paper's conclusion, that scores fall with spacing, depends on how Ada-GVAE
     averages.
     """
-    both, second = subset(store.best("fig9")), subset(store.best("averaging"))
+    both, second = stored.subset(store.best("fig9")), stored.subset(store.best("averaging"))
     # runs of different lengths say nothing about the average
     if both.profile != second.profile:
-        both, second = subset(None), subset(None)
+        both, second = stored.subset(None), stored.subset(None)
     yield from _falls(both, second, "Images")
-    both = subset(no_pixels.stored("fig9", store))
-    yield from _falls(both, subset(no_pixels.stored("averaging", store)), "No pixels")
+    both = stored.subset(no_pixels.stored("fig9", store))
+    yield from _falls(both, stored.subset(no_pixels.stored("averaging", store)), "No pixels")
 
 
 def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
-    both, second = subset(both, framework="ada-gvae"), subset(second, framework="ada-gvae")
-    near, second_near = subset(both, grid_spacing=1), subset(second, grid_spacing=1)
-    far, second_far = subset(both, grid_spacing=8), subset(second, grid_spacing=8)
+    both, second = (
+        stored.subset(both, framework="ada-gvae"),
+        stored.subset(second, framework="ada-gvae"),
+    )
+    near, second_near = stored.subset(both, grid_spacing=1), stored.subset(second, grid_spacing=1)
+    far, second_far = stored.subset(both, grid_spacing=8), stored.subset(second, grid_spacing=8)
     tested = all(runs.rows for runs in (near, far, second_near, second_far))
     note = f" at spacing 1, {len(far.rows)} at 8 with the mean of both"
-    for score in SCORES:
+    for score in stored.SCORES:
         ours: Value | str = NOTHING
         within = None
         direction = None
@@ -274,13 +277,12 @@ def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
             "spacing 1 to 8.",
             published="falls",
             ours=ours,
-            provenance=provenance(near, note) if tested else missing,
+            provenance=stored.provenance(near, note) if tested else missing,
             tolerance="95 % intervals of both falls above 0; in direction: both medians fall",
             within=within,
             direction=direction,
             anchor="06c_averaging#what-it-does-to-the-scores",
-            why="the paper's conclusion is the fall, not its size; the published runs most likely "
-            "took the second image's mean",
+            why="the paper concludes that scores fall, not by how much",
             beyond=True,
         )
 

@@ -5,26 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vaedis_companion import published
+from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import FAIL, NOTHING, Claim, Provenance, Value, claim
-from vaedis_companion.claims.runs import (
-    BENCHMARKS,
-    FRAMEWORKS,
-    NO_RUNS,
-    ONLY_STAND_INS,
-    SCORE_TOLERANCE,
-    SCORES,
-    WHY_SCORES,
-    above,
-    best,
-    median,
-    on_data,
-    on_stand_in,
-    provenance,
-    range_claim,
-    score_value,
-    subset,
-    titled,
-)
 from vaedis_companion.grids import PROFILES
 from vaedis_companion.store import RunTable, Store
 
@@ -44,21 +26,21 @@ def figure6_xysquares(store: Store) -> Iterator[Claim]:
     """The best scores on XYSquares."""
     ranges = _figure6_ranges()
     runs = _at_spacing_8(store)
-    for framework, name in FRAMEWORKS.items():
-        for score in SCORES:
+    for framework, name in stored.FRAMEWORKS.items():
+        for score in stored.SCORES:
             _, largest = ranges["xysquares", framework, score]
-            picked = subset(runs, framework=framework)
-            value = best(picked, score)
+            picked = stored.subset(runs, framework=framework)
+            value = stored.best(picked, score)
             yield Claim(
                 where="Figure 6",
                 statement=f"XYSquares: {name}'s best {score.upper()}",
                 published=Value("at most {largest:.3f}", {"largest": largest}),
-                ours=score_value(value),
-                provenance=provenance(picked),
-                tolerance=f"at most {SCORE_TOLERANCE} above",
-                within=None if value is None else value <= largest + SCORE_TOLERANCE,
+                ours=stored.score_value(value),
+                provenance=stored.provenance(picked),
+                tolerance=f"at most {stored.SCORE_TOLERANCE} above",
+                within=None if value is None else value <= largest + stored.SCORE_TOLERANCE,
                 anchor=_PAGE,
-                why=WHY_SCORES,
+                why=stored.WHY_SCORES,
             )
 
 
@@ -69,40 +51,39 @@ def figure6(store: Store) -> Iterator[Claim]:
     squares = _at_spacing_8(store)
     # runs on XYSquares of another profile are not comparable
     if runs is None or runs.profile != squares.profile:
-        squares = subset(runs, data="xysquares")
-    for data in BENCHMARKS:
-        picked, origin = on_data(runs, data)
-        missing = ONLY_STAND_INS if on_stand_in(runs, data).rows else NO_RUNS
-        yield from _ranges(data, picked, titled(data, origin), squares, missing)
-        yield from _above_xysquares(data, picked, titled(data, origin), squares, missing)
-    for data in BENCHMARKS:
-        picked = on_stand_in(runs, data)
+        squares = stored.subset(runs, data="xysquares")
+    for data in stored.BENCHMARKS:
+        picked, origin = stored.on_data(runs, data)
+        missing = stored.ONLY_STAND_INS if stored.on_stand_in(runs, data).rows else stored.NO_RUNS
+        yield from _ranges(data, picked, stored.titled(data, origin), squares, missing)
+        yield from _above_xysquares(data, picked, stored.titled(data, origin), squares, missing)
+    for data in stored.BENCHMARKS:
+        picked = stored.on_stand_in(runs, data)
         # the published range is one of the data set: nothing that a stand-in could reproduce
         if picked.rows:
-            title = titled(data, "stand-in")
-            yield from _above_xysquares(data, picked, title, squares, NO_RUNS, stand_in=True)
+            title = stored.titled(data, "stand-in")
+            yield from _above_xysquares(data, picked, title, squares, stored.NO_RUNS, stand_in=True)
 
 
 def _ranges(
     data: str, runs: RunTable, title: str, squares: RunTable, missing: Provenance
 ) -> Iterator[Claim]:
     ranges = _figure6_ranges()
-    for framework, name in FRAMEWORKS.items():
-        for score in SCORES:
-            picked = subset(runs, framework=framework)
-            hardest = best(subset(squares, framework=framework), score)
-            yield range_claim(
+    for framework, name in stored.FRAMEWORKS.items():
+        for score in stored.SCORES:
+            picked = stored.subset(runs, framework=framework)
+            hardest = stored.best(stored.subset(squares, framework=framework), score)
+            yield stored.range_claim(
                 picked,
                 score,
                 ranges[data, framework, score],
                 rule="; in direction: above the best on XYSquares",
-                direction=above(median(picked, score), hardest),
+                direction=stored.above(stored.median(picked, score), hardest),
                 where="Figure 6",
                 statement=f"{title}, {name}: {score.upper()}",
-                provenance=provenance(picked) if picked.rows else missing,
+                provenance=stored.provenance(picked) if picked.rows else missing,
                 anchor=_PAGE,
-                why=f"{WHY_SCORES}; the range spans sixteen settings of β and z, so that one "
-                "which begins near 0 tests little",
+                why=f"{stored.WHY_SCORES}; a range of sixteen settings from near 0 on tests little",
             )
 
 
@@ -116,16 +97,16 @@ def _above_xysquares(
     stand_in: bool = False,
 ) -> Iterator[Claim]:
     ranges = _figure6_ranges()
-    for score in SCORES:
-        value = best(runs, score)
-        hardest = best(squares, score)
-        direction = above(value, hardest)
+    for score in stored.SCORES:
+        value = stored.best(runs, score)
+        hardest = stored.best(squares, score)
+        direction = stored.above(value, hardest)
         ours = Value(
             f"{{best:.3f}}, {'above' if direction else 'not above'} {{xysquares:.3f}}",
             {"best": value, "xysquares": hardest},
         )
         largest = {
-            name: max(ranges[name, framework, score][1] for framework in FRAMEWORKS)
+            name: max(ranges[name, framework, score][1] for framework in stored.FRAMEWORKS)
             for name in (data, "xysquares")
         }
         paper = Value(
@@ -138,26 +119,23 @@ def _above_xysquares(
             statement=f"{title}: the best {score.upper()} is above the best on XYSquares",
             published=NOTHING if stand_in else paper,
             ours=NOTHING if direction is None else ours,
-            provenance=provenance(runs, note) if runs.rows else missing,
-            tolerance=f"by more than {SCORE_TOLERANCE}; in direction: by less",
-            within=above(value, hardest, SCORE_TOLERANCE),
+            provenance=stored.provenance(runs, note) if runs.rows else missing,
+            tolerance=f"by more than {stored.SCORE_TOLERANCE}; in direction: by less",
+            within=stored.above(value, hardest, stored.SCORE_TOLERANCE),
             direction=direction,
             anchor=_PAGE,
-            why="the comparison that the paper makes: of Figure 6 it says that only the maximum "
-            "matters; same settings on both data sets",
+            why="the paper says that only the maximum of Figure 6 matters",
             beyond=stand_in,
         )
 
 
 def _at_spacing_8(store: Store) -> RunTable:
-    """Return all runs on XYSquares at spacing 8, of Figures 6 and 9, in the larger of their profiles;
-    each once.
-    """
-    figure9_runs = subset(store.best("fig9"), grid_spacing=8, data="xysquares")
-    tables = [figure9_runs, subset(store.best("fig6"), data="xysquares")]
+    """Return the runs on XYSquares at spacing 8 of Figures 6 and 9, of the larger profile, once."""
+    figure9_runs = stored.subset(store.best("fig9"), grid_spacing=8, data="xysquares")
+    tables = [figure9_runs, stored.subset(store.best("fig6"), data="xysquares")]
     tables = [runs for runs in tables if runs.rows]
     if not tables:
-        return subset(None)
+        return stored.subset(None)
     profile = max((runs.profile for runs in tables), key=list(PROFILES).index)
     tables = [runs for runs in tables if runs.profile == profile]
     rows = {row["key"]: row for runs in tables for row in runs.rows}

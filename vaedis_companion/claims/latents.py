@@ -9,6 +9,7 @@ import numpy as np
 
 from vaedis import distances
 from vaedis_companion import intervals
+from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     NOTHING,
     ORDERED,
@@ -17,16 +18,6 @@ from vaedis_companion.claims.base import (
     Provenance,
     Value,
     claim,
-)
-from vaedis_companion.claims.runs import (
-    FRAMEWORKS,
-    NO_RUNS,
-    ONLY_STAND_INS,
-    on_data,
-    on_stand_in,
-    provenance,
-    subset,
-    titled,
 )
 from vaedis_companion.store import Row, RunTable, Store
 
@@ -40,30 +31,30 @@ _NO_ORDER = 0.2
 @claim("Figure 4", "Figure 4, other data")
 def figure4(store: Store) -> Iterator[Claim]:
     """Whether the order of observations is passed on to latents, posteriors and reconstructions."""
-    runs = subset(store.best("fig6"), framework="beta-vae")
-    cars, origin = on_data(runs, "cars3d")
-    stand_ins = on_stand_in(runs, "cars3d")
-    missing = ONLY_STAND_INS if stand_ins.rows else NO_RUNS
+    runs = stored.subset(store.best("fig6"), framework="beta-vae")
+    cars, origin = stored.on_data(runs, "cars3d")
+    stand_ins = stored.on_stand_in(runs, "cars3d")
+    missing = stored.ONLY_STAND_INS if stand_ins.rows else stored.NO_RUNS
     yield _same_at_every_level(
         store,
         cars,
-        titled("cars3d", origin),
+        stored.titled("cars3d", origin),
         missing,
         where="Figure 4",
         published="the same order",
     )
     others = {}
     for data in ("dsprites", "shapes3d"):
-        picked, origin = on_data(runs, data)
-        others[titled(data, origin)] = picked
+        picked, origin = stored.on_data(runs, data)
+        others[stored.titled(data, origin)] = picked
     if stand_ins.rows:
-        others[titled("cars3d", "stand-in")] = stand_ins
+        others[stored.titled("cars3d", "stand-in")] = stand_ins
     for title, picked in others.items():
         yield _same_at_every_level(
             store,
             picked,
             title,
-            NO_RUNS,
+            stored.NO_RUNS,
             where="Figure 4, other data",
             published=NOTHING,
             beyond=True,
@@ -86,9 +77,8 @@ def _same_at_every_level(
     return Claim(
         statement=f"{title}: a β-VAE takes over the order of perceived distances at every level",
         ours=Value(template, means) if means else NOTHING,
-        provenance=provenance(runs) if means else missing,
-        tolerance=f"mean rank correlation with the observations' distances above {ORDERED} at "
-        "each level; in direction: above 0",
+        provenance=stored.provenance(runs) if means else missing,
+        tolerance=f"mean rank correlation above {ORDERED} at each level; in direction: above 0",
         within=smallest > ORDERED if means else None,
         direction=smallest > 0,
         anchor="04_benchmarks#at-every-level-of-a-network",
@@ -134,9 +124,9 @@ def order_at_spacing_8(store: Store) -> Iterator[Claim]:
 
 def order_claims(store: Store, runs: RunTable | None, **fields: Any) -> Iterator[Claim]:
     """Yield the claims that constant distances leave latents without order."""
-    for framework, title in FRAMEWORKS.items():
-        far = subset(runs, framework=framework, grid_spacing=8)
-        near = subset(runs, framework=framework, grid_spacing=1)
+    for framework, title in stored.FRAMEWORKS.items():
+        far = stored.subset(runs, framework=framework, grid_spacing=8)
+        near = stored.subset(runs, framework=framework, grid_spacing=1)
         far_ranks = _orders(store, far.rows)
         near_ranks = _orders(store, near.rows)
         ours: Value | str = NOTHING
@@ -155,18 +145,16 @@ def order_claims(store: Store, runs: RunTable | None, **fields: Any) -> Iterator
                 gap = intervals.difference(near_ranks.mean(1), far_ranks.mean(1), statistic=np.mean)
                 direction = gap.low > 0
             ours = Value(template, numbers)
-        missing = NO_DISTANCES if far.rows else NO_RUNS
+        missing = NO_DISTANCES if far.rows else stored.NO_RUNS
         yield Claim(
             statement=f"{title}: on XYSquares latent distances do not follow the factors.",
             published="no order",
             ours=ours,
-            provenance=provenance(far) if len(far_ranks) else missing,
-            tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing "
-            "1, the interval of the difference excluding 0",
+            provenance=stored.provenance(far) if len(far_ranks) else missing,
+            tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
             within=within,
             direction=direction,
-            why=f"a mean over factors, runs drawn anew; {_NO_ORDER} is a twenty-fifth of the "
-            "variation, the most that we still call none",
+            why=f"{_NO_ORDER} is a twenty-fifth of the variation, the most that we call none",
             **fields,
         )
 
@@ -175,7 +163,7 @@ def order_claims(store: Store, runs: RunTable | None, **fields: Any) -> Iterator
 def figure10(store: Store) -> Iterator[Claim]:
     """Whether latent distances are ordered with box blur and not without."""
     for loss, expected in (("box-blur", "ordered"), ("mse", "without order")):
-        runs = subset(store.best("fig11"), loss=loss, framework="beta-vae")
+        runs = stored.subset(store.best("fig11"), loss=loss, framework="beta-vae")
         ranks = _orders(store, runs.rows)
         mean = float(ranks.mean()) if len(ranks) else None
         within = None
@@ -186,7 +174,7 @@ def figure10(store: Store) -> Iterator[Claim]:
             statement=f"Latent distances along a factor of a β-VAE with {loss} are {expected}.",
             published=expected,
             ours=NOTHING if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
-            provenance=provenance(runs) if len(ranks) else NO_RUNS,
+            provenance=stored.provenance(runs) if len(ranks) else stored.NO_RUNS,
             tolerance=f"above {ORDERED} if ordered, below if not",
             within=within,
             anchor="06_changing_the_loss#what-the-networks-take-over",

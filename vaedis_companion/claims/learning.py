@@ -7,18 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NOTHING, ORDERED, Claim, Provenance, Value, claim
-from vaedis_companion.claims.runs import (
-    BENCHMARKS,
-    FRAMEWORKS,
-    NO_RUNS,
-    ONLY_STAND_INS,
-    on_data,
-    on_stand_in,
-    provenance,
-    subset,
-    titled,
-)
 from vaedis_companion.onsets import Learning
 from vaedis_companion.store import RunTable, Store
 
@@ -48,14 +38,14 @@ def order_of_learning(arrays: Mapping[str, np.ndarray]) -> float | None:
 def appendix_a(store: Store) -> Iterator[Claim]:
     """Whether factors are learnt in the order of Table A1's distances."""
     runs = store.best("fig6")
-    for data in BENCHMARKS:
-        picked, origin = on_data(runs, data)
-        stand_ins = on_stand_in(runs, data)
-        missing = ONLY_STAND_INS if stand_ins.rows else NO_RUNS
+    for data in stored.BENCHMARKS:
+        picked, origin = stored.on_data(runs, data)
+        stand_ins = stored.on_stand_in(runs, data)
+        missing = stored.ONLY_STAND_INS if stand_ins.rows else stored.NO_RUNS
         yield from _learnt_in_order(
             store,
             picked,
-            titled(data, origin),
+            stored.titled(data, origin),
             missing,
             where="Appendix A",
             published="larger ones first",
@@ -64,8 +54,8 @@ def appendix_a(store: Store) -> Iterator[Claim]:
             yield from _learnt_in_order(
                 store,
                 stand_ins,
-                titled(data, "stand-in"),
-                NO_RUNS,
+                stored.titled(data, "stand-in"),
+                stored.NO_RUNS,
                 where="Appendix A, stand-ins",
                 published=NOTHING,
                 beyond=True,
@@ -75,8 +65,8 @@ def appendix_a(store: Store) -> Iterator[Claim]:
 def _learnt_in_order(
     store: Store, runs: RunTable, title: str, missing: Provenance, **fields: Any
 ) -> Iterator[Claim]:
-    for framework, name in FRAMEWORKS.items():
-        picked = subset(runs, framework=framework)
+    for framework, name in stored.FRAMEWORKS.items():
+        picked = stored.subset(runs, framework=framework)
         orders = [order_of_learning(store.arrays(row)) for row in picked.rows]
         known = [order for order in orders if order is not None]
         mean = float(np.mean(known)) if known else 0.0
@@ -87,9 +77,8 @@ def _learnt_in_order(
             statement=f"{title}: {name} draws factors in the order of their mean perceived "
             "distance",
             ours=Value(template, {"mean": mean}) if known else NOTHING,
-            provenance=provenance(picked, note) if known else without,
-            tolerance=f"mean rank correlation with earliness above {ORDERED}; in direction: above "
-            "0",
+            provenance=stored.provenance(picked, note) if known else without,
+            tolerance=f"mean rank correlation above {ORDERED}; in direction: above 0",
             within=mean > ORDERED if known else None,
             direction=mean > 0,
             anchor="04b_learning_order#watching-it",

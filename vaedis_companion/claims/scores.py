@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis_companion import intervals, published
+from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     BLUR,
     CLOSER,
@@ -16,20 +17,6 @@ from vaedis_companion.claims.base import (
     Provenance,
     Value,
     claim,
-)
-from vaedis_companion.claims.runs import (
-    BENCHMARKS,
-    FRAMEWORKS,
-    NO_RUNS,
-    SCORE_TOLERANCE,
-    SCORES,
-    TITLES,
-    above,
-    median,
-    on_data,
-    provenance,
-    range_claim,
-    subset,
 )
 from vaedis_companion.onsets import ALIVE
 from vaedis_companion.store import RunTable, Store
@@ -41,11 +28,11 @@ _LOSSES = {"loss": "box-blur"}, {"loss": "mse"}
 @claim("Section 5.3")
 def smaller_beta(store: Store) -> Iterator[Claim]:
     """The largest β at which anything is learnt, from the sweep over β of Figure 6."""
-    runs = subset(store.best("fig6"), framework="beta-vae")
+    runs = stored.subset(store.best("fig6"), framework="beta-vae")
     largest: dict[str, float] = {}
     betas: set[float] = set()
-    for data in ("xysquares", *BENCHMARKS):
-        rows = on_data(runs, data)[0].rows
+    for data in ("xysquares", *stored.BENCHMARKS):
+        rows = stored.on_data(runs, data)[0].rows
         tried = {row["beta"] for row in rows}
         betas |= tried
         if len(tried) > 1:
@@ -61,20 +48,19 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     if "xysquares" in largest and others:
         within = largest["xysquares"] < min(others)
         direction = bool(largest["xysquares"] < np.median(others))
-    template = ", ".join(f"{TITLES[data]} up to {{{data}:g}}" for data in largest)
+    template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)
     yield Claim(
         where="Section 5.3",
         statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other "
         "data sets bear.",
         published="smaller",
         ours=NOTHING if within is None else Value(template, largest),
-        provenance=Provenance(missing) if within is None else provenance(runs),
-        tolerance=f"largest β with a KL above {ALIVE} nats a latent is below that of every other "
-        "data set; in direction: of their median",
+        provenance=Provenance(missing) if within is None else stored.provenance(runs),
+        tolerance="largest β below that of every other data set; in direction: of their median",
         within=within,
         direction=direction,
         anchor="05_adversarial_data#scores-on-adversarial-data",
-        why="where the KL divergence is nothing, posteriors are the prior and hold nothing",
+        why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
     )
 
 
@@ -92,13 +78,13 @@ def spacing_claims(runs: RunTable | None, **fields: Any) -> Iterator[Claim]:
     """Yield Figure 9's ranges, judged by the given runs."""
     for line in published.table("fig9_scores"):
         framework, score, spacing = line["framework"], line["metric"], int(line["grid_spacing"])
-        yield range_claim(
-            subset(runs, framework=framework, grid_spacing=spacing),
+        yield stored.range_claim(
+            stored.subset(runs, framework=framework, grid_spacing=spacing),
             score,
             (line["lowest"], line["highest"]),
             rule="; in direction: medians fall from the smallest to the largest spacing",
-            direction=_falls_with_spacing(subset(runs, framework=framework), score),
-            statement=f"{FRAMEWORKS[framework]}, spacing {spacing}: {score.upper()}",
+            direction=_falls_with_spacing(stored.subset(runs, framework=framework), score),
+            statement=f"{stored.FRAMEWORKS[framework]}, spacing {spacing}: {score.upper()}",
             **fields,
         )
 
@@ -108,25 +94,29 @@ def _falls_with_spacing(runs: RunTable, score: str) -> bool | None:
     spacings = sorted({row["data_options"]["grid_spacing"] for row in runs.rows})
     if len(spacings) < 2:
         return None
-    near, far = (median(subset(runs, grid_spacing=s), score) for s in (spacings[0], spacings[-1]))
-    return above(near, far)
+    near, far = (
+        stored.median(stored.subset(runs, grid_spacing=s), score)
+        for s in (spacings[0], spacings[-1])
+    )
+    return stored.above(near, far)
 
 
 @claim("Figure 9, longer", step=CLOSER)
 def figure9_longer(store: Store) -> Iterator[Claim]:
     """Whether Ada-GVAE at a middle spacing leaves the bottom with four times the steps."""
-    runs = subset(store.best("longer"), latents=9)
-    far = subset(store.best("fig9"), framework="ada-gvae", grid_spacing=8)
+    runs = stored.subset(store.best("longer"), latents=9)
+    far = stored.subset(store.best("fig9"), framework="ada-gvae", grid_spacing=8)
     for line in published.table("fig9_scores"):
         score = line["metric"]
         if (line["framework"], line["grid_spacing"]) == ("ada-gvae", 4):
-            yield range_claim(
+            yield stored.range_claim(
                 runs,
                 score,
                 (line["lowest"], line["highest"]),
-                rule=f"; in direction: more than {SCORE_TOLERANCE} above the median of Figure 9 "
-                "at spacing 8",
-                direction=above(median(runs, score), median(far, score), SCORE_TOLERANCE),
+                rule=f"; in direction: more than {stored.SCORE_TOLERANCE} above spacing 8",
+                direction=stored.above(
+                    stored.median(runs, score), stored.median(far, score), stored.SCORE_TOLERANCE
+                ),
                 where="Figure 9, longer",
                 statement=f"Ada-GVAE, spacing 4: {score.upper()}",
                 anchor="05_adversarial_data#a-middle-spacing-for-longer",
@@ -147,7 +137,7 @@ def figure11(store: Store) -> Iterator[Claim]:
 @claim("Figure 11, longer", step=BLUR)
 def figure11_longer(store: Store) -> Iterator[Claim]:
     """The same ranges, judged by runs of four times the steps."""
-    runs = subset(store.best("longer"), latents=25)
+    runs = stored.subset(store.best("longer"), latents=25)
     fields: dict[str, Any] = {
         "where": "Figure 11, longer",
         "anchor": "06_changing_the_loss#with-four-times-the-steps",
@@ -162,19 +152,19 @@ def loss_claims(runs: RunTable | None, *, column: str = "loss", **fields: Any) -
     for line in published.table("fig11_scores"):
         loss = {"boxblur": "box-blur", "mse": "mse"}[line["reconstruction_loss"]]
         framework, score = line["framework"], line["metric"]
-        of_framework = subset(runs, framework=framework)
-        blurred = median(subset(of_framework, None, **{column: "box-blur"}), score)
-        plain = median(subset(of_framework, None, **{column: "mse"}), score)
-        raised = above(blurred, plain)
-        yield range_claim(
-            subset(of_framework, None, **{column: loss}),
+        of_framework = stored.subset(runs, framework=framework)
+        blurred = stored.median(stored.subset(of_framework, None, **{column: "box-blur"}), score)
+        plain = stored.median(stored.subset(of_framework, None, **{column: "mse"}), score)
+        raised = stored.above(blurred, plain)
+        yield stored.range_claim(
+            stored.subset(of_framework, None, **{column: loss}),
             score,
             (line["min"], line["max"]),
             rule=", and with box blur above that without; in direction: blur raises the median",
             direction=raised,
             # some ranges of box blur start near chance
             also=loss == "mse" or raised is not False,
-            statement=f"{FRAMEWORKS[framework]} with {loss}: {score.upper()}",
+            statement=f"{stored.FRAMEWORKS[framework]} with {loss}: {score.upper()}",
             **fields,
         )
 
@@ -212,10 +202,10 @@ def _raises(
     **fields: Any,
 ) -> Iterator[Claim]:
     """Yield the claims that a change raises scores, for each framework and score."""
-    for framework, name in FRAMEWORKS.items():
-        one = subset(runs, framework=framework, **changed)
-        other = subset(runs, framework=framework, **plain)
-        for score in SCORES:
+    for framework, name in stored.FRAMEWORKS.items():
+        one = stored.subset(runs, framework=framework, **changed)
+        other = stored.subset(runs, framework=framework, **plain)
+        for score in stored.SCORES:
             gap = None
             if one.rows and other.rows:
                 gap = intervals.difference(one.values(score), other.values(score))
@@ -224,13 +214,10 @@ def _raises(
                 statement=f"{sentence} {name}'s {score.upper()}.",
                 published="higher",
                 ours=Value("{gap:+.2f}", {"gap": gap}) if gap else NOTHING,
-                provenance=provenance(one, note) if gap else NO_RUNS,
-                tolerance="95 % interval of the difference of medians above 0; in direction: "
-                "difference above 0",
+                provenance=stored.provenance(one, note) if gap else stored.NO_RUNS,
+                tolerance="95 % interval of the difference above 0; in direction: the difference",
                 within=gap.low > 0 if gap else None,
                 direction=gap is not None and gap.value > 0,
-                why="a difference that the bootstrap over runs does not settle is a direction and "
-                "no more. β is the one that suits each "
-                "loss, and for β-VAE each spacing, as in the paper",
+                why="β is as in the paper the one that suits each loss, and for β-VAE each spacing",
                 **fields,
             )

@@ -50,8 +50,7 @@ def _depends(statement: str, heading: str, ranks: dict[str, float]) -> Claim:
         within=one - other >= _APART,
         direction=one > other,
         anchor=f"07_subjective_factors#{heading}",
-        why=f"the paper prints no number; {_APART} is our line for a difference that would change "
-        "what one says of the images",
+        why=f"the paper prints no number; {_APART} is our line for a difference that matters",
     )
 
 

@@ -84,14 +84,12 @@ def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
         published=" > ".join(factors).replace("_", " "),
         ours=" > ".join(ours).replace("_", " ") or NOTHING,
         provenance=method_of(data, ours[0]) if ours else NO_IMAGES,
-        tolerance="the same order; in direction: the same first and last. Factors whose published "
-        f"means differ by less than {_ERRORS} standard "
-        "errors may swap",
+        tolerance=f"the same order, but for published means less than {_ERRORS} standard errors "
+        "apart; in direction: the same first and last",
         within=in_order(rows) if is_the_data_set(data) else None,
         direction=same_ends,
         anchor=_PAGE_A1,
-        why="a difference smaller than that may be the luck of the paper's sample, as that of "
-        "dSprites' two positions",
+        why="a smaller difference may be the luck of the paper's sample",
     )
 
 
@@ -137,6 +135,5 @@ def table_a2(store: Store) -> Iterator[Claim]:
                 tolerance=Value("± {limit:g}", {"limit": limit}),
                 within=within,
                 anchor="A_dataset_distances#table-a2-what-the-images-are-divided-by",
-                why="fixed when each data set was planned: XYSquares is computed, dSprites drawn "
-                "to the bit, 3D Shapes drawn alike",
+                why="fixed when the data sets were planned: XYSquares computed, dSprites exact",
             )

@@ -13,7 +13,7 @@ from vaedis import plots
 from vaedis.plots.curves import draw_cumulative, two_factor_colours
 from vaedis.plots.images import draw_distances, draw_traversals
 from vaedis.plots.style import Axes, Figure, draw_image, panel_grid, plt, styled, write_note
-from vaedis_companion.figures.style import LEVEL_NAMES, NAMES, draw_median, draw_runs
+from vaedis_companion.figures.style import LEVEL_NAMES, NAMES, SEED, draw_median, draw_runs
 
 
 def _strips(groups: Mapping[str, Any], width: float, height: float) -> tuple[Figure, list[Any]]:
@@ -84,24 +84,22 @@ def distance_matrices(
 
 
 @styled
-def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]], *, columns: int = 2) -> Figure:
+def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw the cumulative distributions of distances of several data sets: Figure A1.
 
     Parameters
     ----------
     groups : mapping of str to (mapping of str to ndarray of float, shape (n,))
         Titles of data sets, then factors or "random", then distances.
-    columns : int
-        Panels in a row.
 
     Examples
     --------
-    >>> figure = cumulative({"toy": {"x": np.array([0.1, 0.3])}}, columns=1)
+    >>> figure = cumulative({"toy": {"x": np.array([0.1, 0.3])}})
     >>> figure.axes[0].get_title()
     'toy'
     >>> plt.close(figure)
     """
-    figure, axes = panel_grid(len(groups), columns, 4.6, 2.9)
+    figure, axes = panel_grid(len(groups), 2, 4.6, 2.9)
     for ax, (title, curves) in zip(axes.flat, groups.items(), strict=False):
         draw_cumulative(ax, curves)
         ax.set(title=title, xlabel="perceived distance")
@@ -231,7 +229,7 @@ def _draw_confusion(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> An
 
 
 @styled
-def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "", seed: int = 777) -> Figure:
+def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "") -> Figure:
     """Draw the paper's argument: what the loss compares, the distances that follow, and scores.
 
     Parameters
@@ -243,8 +241,6 @@ def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "", seed: in
         of float, one for each run, which may be empty.
     note : str
         Which runs these are, to be written below.
-    seed : int
-        Of the points' horizontal jitter.
 
     Examples
     --------
@@ -257,7 +253,7 @@ def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "", seed: in
     size = (2.3 * len(cases), 5.9)
     heights = [1.25, 1, 1]
     figure, axes = plt.subplots(3, len(cases), figsize=size, squeeze=False, height_ratios=heights)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     for (image, distance, score), (title, case) in zip(axes.T, cases.items(), strict=True):
         one, other = case["images"]
         overlap = np.stack([one, 0.25 * np.minimum(one, other), other], -1)

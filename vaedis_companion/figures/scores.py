@@ -12,6 +12,7 @@ from vaedis_companion.figures.style import (
     COLOURS,
     NAMES,
     SCORES,
+    SEED,
     add_legend,
     draw_median,
     draw_range,
@@ -23,9 +24,7 @@ _FRAMEWORKS = ("ada-gvae", "beta-vae")
 
 
 @styled
-def scores_by_spacing(
-    runs: RunTable, *, published: Sequence[Mapping[str, Any]] = (), seed: int = 777
-) -> Figure:
+def scores_by_spacing(runs: RunTable, *, published: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw MIG and DCI against grid spacing: Figure 9.
 
     Parameters
@@ -37,19 +36,18 @@ def scores_by_spacing(
     published : sequence of mapping, optional
         ``published.table("fig9_scores")``: the lowest and highest score that the paper's picture
         shows are drawn as bars.
-    seed : int
-        Of the bootstrap and of the points' horizontal jitter.
 
     Examples
     --------
     >>> from vaedis_companion.store import Store
-    >>> figure = scores_by_spacing(Store().best("fig9"))
+    >>> rows = Store().best("fig9").rows[:4]
+    >>> figure = scores_by_spacing(RunTable("fig9", "laptop", rows, []))
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['MIG', 'DCI disentanglement']
     >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     for ax, (score, label) in zip(axes, SCORES.items(), strict=True):
         for framework, offset in zip(_FRAMEWORKS, (-0.16, 0.16), strict=True):
             for line in published:
@@ -186,7 +184,6 @@ def scores_by_group(
     published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
     xlabel: str = "",
     note: str = "",
-    seed: int = 777,
 ) -> Figure:
     """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
 
@@ -202,8 +199,6 @@ def scores_by_group(
         What the groups are, if their names do not say it.
     note : str
         Which runs these are, to be written below.
-    seed : int
-        Of the points' horizontal jitter.
 
     Examples
     --------
@@ -214,7 +209,7 @@ def scores_by_group(
     >>> plt.close(figure)
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     handles: dict[str, Any] = {}
     width = 1 if len(groups) < 6 else 0.6
     for ax, (score, label) in zip(axes, SCORES.items(), strict=True):

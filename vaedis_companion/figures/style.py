@@ -32,6 +32,8 @@ NAMES = {
     "mean": "mean of both",
     "published": "second image's mean",
 }
+SEED = 777
+"""Of the jitter of points and of bootstraps."""
 SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
 LEVEL_NAMES = {
     "factors": "factors\n|i − j|",
