@@ -222,11 +222,11 @@ def _bound(
         "foretell.",
         ours=ours,
         provenance=stored.provenance(runs) if ends else stored.NO_RUNS,
-        tolerance=f"{rule} between the last β that learns and the next; in direction: to a factor of 2",
+        tolerance=f"{rule} is where learning ends; in direction: to a factor of 2",
         within=within,
         direction=direction,
         anchor=anchor,
-        why="betas are a factor of 3 apart, as in Table A4, or of 1.8",
+        why="it ends between two betas a factor of 3 apart, as in Table A4, or of 1.8",
         beyond=True,
     )
 
