@@ -8,8 +8,6 @@ from scipy import stats
 from vaedis import distances, losses
 from vaedis.data import DSprites, FactorData, Shapes3D, XYSquares
 from vaedis.factors import FactorSpace
-from vaedis_companion import importances
-from vaedis_companion.published import matrices as published_matrices
 
 
 def test_losses_are_ranked_by_how_well_their_distances_agree():
@@ -28,9 +26,9 @@ def test_losses_are_ranked_by_how_well_their_distances_agree():
     assert found[0].random is None
 
 
-def test_losses_may_be_ranked_by_random_pairs_and_rank_correlation_too():
+def test_losses_may_be_judged_by_random_pairs_too():
     data = XYSquares(image_size=16, square_size=4, grid_spacing=3, grid_size=4)
-    (only,) = distances.rank_losses(data, ["mae"], traversals=20, pairs=300, by="rank", seed=3)
+    (only,) = distances.rank_losses(data, ["mae"], traversals=20, pairs=300, seed=3)
     assert only.random == distances.pair_agreement(data, None, "mae", n=300, seed=3)
     assert only.rank == pytest.approx(np.mean([a.rank for a in only.factors.values()]))
 
@@ -92,7 +90,6 @@ class Wheel(FactorData):
 
 def test_the_better_of_line_and_circle_is_named():
     found = distances.factor_distances(Wheel())
-    assert found["angle"].best_shape == "circle"
     assert found["angle"].agreement("circle").rank > 0.95 > found["angle"].agreement().rank + 0.2
     assert (
         found["angle"]
@@ -110,15 +107,12 @@ def test_the_better_of_line_and_circle_is_named():
         )
     )
     squares = distances.factor_distances(XYSquares(), factors=["x_R"])["x_R"]
-    assert squares.best_shape is None
     assert (
         squares.verdict()
         == "x_R is adversarial: all distances along it are equal (0.0104), so that they carry no order."
     )
-    assert (
-        distances.factor_distances(XYSquares(grid_spacing=1), factors=["x_R"])["x_R"].best_shape
-        == "line"
-    )
+    close = distances.factor_distances(XYSquares(grid_spacing=1), factors=["x_R"])["x_R"]
+    assert close.verdict().startswith("x_R is best described by a line: ")
 
 
 # linear and rank correlation with ground-truth distances as the authors logged them, self-pairs
@@ -177,49 +171,10 @@ def test_correlations_are_those_that_the_authors_logged(name, loss):
     )
 
 
-def test_table_a1_compares_within_what_sampling_allows():
-    data = XYSquares()
-    rows = importances.importances(
-        "xysquares", distances.factor_distances(data), distances.random_pairs(data)
-    )
-    assert [row.factor for row in rows] == ["random", "x_R", "y_R", "x_G", "y_G", "x_B", "y_B"]
-    assert all(row.agrees for row in rows)
-    random = rows[0]
-    assert (random.published_mean, random.published_sd) == (0.0308, 0.0022)
-    assert random.mean_error == pytest.approx(random.sd / np.sqrt(50_000))
-    assert rows[1].mean_error == rows[1].sd_error == 0
-    wider = importances.importances(
-        "xysquares",
-        distances.factor_distances(XYSquares(grid_spacing=7)),
-        distances.random_pairs(data),
-    )
-    assert not any(row.agrees for row in wider if row.factor != "random")
-    assert (
-        importances.importances(
-            "else", distances.factor_distances(data, factors=["x_R"]), distances.random_pairs(data)
-        )[1].agrees
-        is None
-    )
-
-
-def test_figure_3_is_correlated_with_its_panels():
-    theirs = published_matrices()["dsprites", "scale"]
-    found = importances.matrix_correlations(
-        "dsprites", {"scale": 7 * theirs, "shape": np.ones((3, 3)), "position_x": np.ones((8, 8))}
-    )
-    assert found == {"scale": pytest.approx(1), "shape": None}
-    sample = distances.traversal_matrices(DSprites(packed=False), factors=["scale"], traversals=40)
-    assert importances.matrix_correlations("dsprites", sample)["scale"] > 0.99
-
-
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda d: distances.rank_losses(d, []), "there must be at least one loss to rank"),
-        (
-            lambda d: distances.rank_losses(d, ["mse"], by="x"),
-            "Unknown correlation 'x'; choose one of: linear, rank",
-        ),
         (lambda d: distances.rank_losses(d, ["x"]), "Unknown loss 'x'"),
         (
             lambda d: distances.family("mse", radius=[1]),

@@ -209,7 +209,7 @@ def _measure(data: FactorData, traversals: int | None, pairs: int) -> Distances:
         data.name,
         data.origin,
         {factor: factors[factor] for factor in names},
-        random_pairs(data, pairs=pairs, whole=not sampled),
+        random_pairs(data, pairs=pairs, exact_mean=not sampled),
         pairs,
         *_constants(data, whole=traversals is None),
     )

@@ -90,7 +90,7 @@ def _smaller_beta(
         where=where,
         statement=f"{name} needs a smaller β on XYSquares than where squares overlap.",
         published="smaller",
-        ours=Value(template, {"far": Range(far), "near": Range(near)}) if tested else NOTHING,
+        ours=Value(template, {"far": _Range(far), "near": _Range(near)}) if tested else NOTHING,
         provenance=stored.provenance(of_spacing[8], note) if tested else stored.NO_RUNS,
         tolerance="the largest β is smaller at spacing 8 in every run; in direction: in the median",
         within=max(far) < min(near) if tested else None,
@@ -167,10 +167,10 @@ def _none_learns(title: str, studies: list[RunTable | None], where: str) -> Clai
     )
 
 
-class Range(tuple):
+class _Range(tuple):
     """The smallest and largest of some betas; 0 reads "none"."""
 
-    def __new__(cls, values: list[float]) -> Range:
+    def __new__(cls, values: list[float]) -> _Range:
         return super().__new__(cls, (min(values), max(values)) if values else ())
 
     def __format__(self, spec: str) -> str:
@@ -208,8 +208,8 @@ def _bound(
         template = "bound {bound:.3f}; learns at {alive}, no more at {dead}"
         if max(dead) == float("inf"):
             template = "bound {bound:.3f}; learns at {alive}, and no larger β was tried"
-        alive = Range([last for last, _ in ends])
-        ours = Value(template, {"bound": bound, "alive": alive, "dead": Range(dead)})
+        alive = _Range([last for last, _ in ends])
+        ours = Value(template, {"bound": bound, "alive": alive, "dead": _Range(dead)})
         # a run that still learns at the largest β that was tried, and below the bound, does not
         # show where learning ends
         if all(first < float("inf") or last > bound for last, first in ends):
