@@ -40,6 +40,24 @@ def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     _add_book(commands, common)
     _add_sweep(commands, common)
     _add_results(commands, common)
+
+    measure = commands.add_parser(
+        "measure", parents=[common], help="measure and store the distances of whole data sets"
+    )
+    measure.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
+    measure.add_argument("--force", action="store_true", help="measure again what is stored")
+    measure.set_defaults(run=_measure)
+
+    check = commands.add_parser(
+        "check",
+        parents=[common],
+        help="compare what the figures of the built book draw with codecheck.yml",
+    )
+    check.add_argument("names", nargs="*", metavar="CHAPTER", help="chapters (default: all)")
+    check.add_argument("--profile", help=_PROFILES)
+    check.add_argument("--write", action="store_true", help="write the manifest anew")
+    check.set_defaults(run=_check_figures)
+
     convert = commands.add_parser(
         "notebooks", parents=[common], help="write the chapters as .ipynb files"
     )
@@ -173,6 +191,20 @@ def _end(number: int, _: Any) -> None:
     """End with the code that a shell gives to a signal, after all that runs was ended."""
     print(f"vaedis: ended by {signal.Signals(number).name}", file=sys.stderr)
     raise SystemExit(128 + number)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from vaedis_companion import measured
+
+    measured.measure_data_sets(args.names, force=args.force)
+    return 0
+
+
+def _check_figures(args: argparse.Namespace) -> int:
+    from vaedis_companion.book import executions, receipts
+
+    root = executions.find_root()
+    return receipts.check(root, profile(args.profile).name, args.names, write=args.write)
 
 
 def _notebooks(args: argparse.Namespace) -> int:
