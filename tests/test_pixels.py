@@ -375,7 +375,7 @@ def test_the_report_says_what_was_made_of_pixels_and_words(tmp_path):
     range_note, order_note = report.notes
     assert range_note == f"Pixels are floats of {low} to {high}, measured as they are."
     assert order_note.startswith("The values of side are words in the order of the alphabet")
-    report.save(html=tmp_path / "report.html", json_file=tmp_path / "report.json")
+    vd.diagnosis.save(report, html=tmp_path / "report.html", json_file=tmp_path / "report.json")
     for text in (
         str(report),
         (tmp_path / "report.html").read_text(),

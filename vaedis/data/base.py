@@ -230,7 +230,7 @@ class FactorData:
         ----------
         factor : str or int
         channelwise : bool
-            Whether what is averaged is a mean over channels (`losses.Loss.channelwise`). Then
+            Whether what is averaged is a mean over channels. Then
             factors that no channel shares with `factor` do not matter, and stay at 0.
 
         Returns
