@@ -27,7 +27,7 @@ from machine import about, cell, load, ratio
 from population import Trained, Way, alone, check, mapped, measure, precision_on, steps, wait
 
 import vaedis as vd
-from vaedis.training import batches, fit, model, population, step as _step
+from vaedis.training import model, population, step as _step
 
 
 def grouped(specs: list[vd.RunSpec], data: vd.FactorData, layout: torch.memory_format) -> Trained:
@@ -73,28 +73,18 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
             "conv", data.shape, spec.latents, seed=spec.seed, **spec.model_options
         ).to(data.device)
         network, loss = network.to(memory_format=torch.channels_last), vd.losses.get(spec.loss)
-        normalize, optimiser = fit._normalize(spec, loss), _step.adam(network, spec)
-        take = _step.Step(
-            spec,
-            network,
-            optimiser,
-            data,
-            loss,
-            normalize=normalize,
-            precision=precision_on(data.device.type),
-        )
+        take = _step.NetworkStep(vd.Run(spec, data, network, loss, precision_on(data.device.type)))
         recorded = torch.zeros(spec.steps, 3, device=data.device)
-        members.append((torch.cuda.Stream(), batches.Draws(spec, data), take, recorded))
+        members.append((torch.cuda.Stream(), take, recorded))
     wait(data)
     started = time.perf_counter()
     for step in range(specs[0].steps):
         if step == before:
             wait(data)
             started = time.perf_counter()
-        for stream, draws, take, recorded in members:
+        for stream, take, recorded in members:
             with torch.cuda.stream(stream):
-                index = draws.index()
-                recorded[step] = take(index, draws.noise(len(index)))
+                recorded[step] = take(step)[0]
     wait(data)
     seconds = time.perf_counter() - started
     counted = specs[0].steps - before if specs[0].steps > before else specs[0].steps

@@ -116,7 +116,7 @@ def steps(
     """Train on stacked batches, (K, B, C, H, W), and noise, (K, B, z); `terms_of` gives each
     member's loss and its parts, (K, 3).
     """
-    draws = [batches.Draws(s, data) for s in specs]
+    draws = [batches.BatchSampler(s, data) for s in specs]
     wait(data)
     started = time.perf_counter()
     for _ in range(specs[0].steps):

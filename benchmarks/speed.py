@@ -53,7 +53,7 @@ def our_data(framework: str, seconds: float) -> float:
     """Images a second that are ready for the network: drawn, paired, rendered, normalised, float32."""
     data = vd.load("xysquares", grid_spacing=8)
     spec = vd.RunSpec(framework=framework, data_options={"grid_spacing": 8})
-    draws = batches.Draws(spec, data)
+    draws = batches.BatchSampler(spec, data)
     for _ in range(5):
         data.observations(draws.index())
     started, images = time.perf_counter(), 0

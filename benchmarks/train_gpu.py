@@ -46,6 +46,7 @@ def check() -> None:
                     data.observations(index.to(device)),
                     noise.to(device),
                     losses.get("mse"),
+                    spec.beta,
                 )
                 gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
             found.append((terms.loss.item(), [g.cpu() for g in gradients]))

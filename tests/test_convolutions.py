@@ -69,7 +69,7 @@ def test_in_bfloat16_loss_and_gradients_are_near_those_of_float32_and_layers_sta
     x = draw(6, 3, 64, 64, seed=1, dtype=torch.float32)
     expected, others = loss_and_gradients(network, x, framework)
     kinds.clear()
-    half = step._Half(network)
+    half = step._Bfloat16(network)
     half.parameters = network.parameters
     loss, gradients = loss_and_gradients(half, x, framework)
     assert set(kinds) == {torch.bfloat16}
@@ -100,7 +100,9 @@ def test_sub_pixels_are_a_transposed_convolution(channels, height, width):
 def test_a_step_in_bfloat16_gives_gradients_in_the_types_of_its_weights():
     network = model.build("conv", (64, 64, 3), 9).to(memory_format=torch.channels_last)
     x, noise = draw(4, 3, 64, 64, dtype=torch.float32), draw(4, 9, dtype=torch.float32)
-    loss = objectives.beta_vae(step._Half(network), x, noise, loss=losses.get("mse"), beta=0.1).loss
+    loss = objectives.beta_vae(
+        step._Bfloat16(network), x, noise, loss=losses.get("mse"), beta=0.1
+    ).loss
     assert {g.dtype for g in torch.autograd.grad(loss, list(network.parameters()))} == {
         torch.float32
     }

@@ -142,10 +142,7 @@ def test_ground_truth_takes_lists_and_arrays_as_well(kind):
 
 
 def test_numbers_of_pairs_may_be_small_integers_of_numpy(small):
-    for sampling in distances.SAMPLINGS:
-        assert (
-            len(distances.pair_distances(small, "x_R", n=np.uint8(250), sampling=sampling)) == 250
-        )
+    assert len(distances.pair_distances(small, "x_R", n=np.uint8(250))) == 250
     assert distances.published_traversals(np.uint8(183)) == 41
 
 
@@ -331,10 +328,10 @@ def run():
 
 
 def test_levels_are_the_distances_of_inputs_means_posteriors_and_reconstructions(run):
-    found = inspect.level_matrices(run, "y_R", traversals=4, seed=2)
+    found = inspect.level_matrices(run, "y_R", traversals=4)
     assert list(found) == ["factors", "x", "z", "kl", "reconstruction"]
     space = run.data.factors
-    bases = space.sample_index(4, generator=torch.Generator().manual_seed(2))
+    bases = space.sample_index(4, generator=torch.Generator().manual_seed(7777))
     expected = {level: np.zeros((3, 3)) for level in found if level != "factors"}
     for base in bases:
         index = space.traversal("y_R", base)

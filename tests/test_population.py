@@ -169,6 +169,8 @@ def test_a_member_has_its_share_of_the_time():
 def test_members_that_cannot_be_stacked_are_refused_before_the_first_step(
     monkeypatch, changes, says
 ):
-    monkeypatch.setattr(population._Kept, "batch", lambda *a, **k: pytest.fail("a step was made"))
+    monkeypatch.setattr(
+        population.PopulationStep, "__call__", lambda *a, **k: pytest.fail("a step was made")
+    )
     with pytest.raises(ValueError, match=says):
         fit([TINY, TINY.replace(**changes)])

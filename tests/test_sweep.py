@@ -8,8 +8,7 @@ import torch
 
 from vaedis import metrics, spec as experiments
 from vaedis.spec import RunSpec
-from vaedis.training import step as _step
-from vaedis.training.fit import TrainingStopped, fit
+from vaedis.training import TrainingStopped, fit, step as _step
 from vaedis_companion import grids, runs, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vaedis.diagnosis.report import Diagnosis
     from vaedis.factors import FactorSpace
     from vaedis.spec import RunSpec
-    from vaedis.training.fit import Run, TrainingFailed, TrainingStopped, fit
+    from vaedis.training import Run, TrainingFailed, TrainingStopped, fit
 
 __version__ = "0.1.0"
 
@@ -54,17 +54,17 @@ _HOMES = {
     "FactorSpace": "vaedis.factors",
     "LabelledImages": "vaedis.data",
     "Relabelled": "vaedis.data",
-    "Run": "vaedis.training.fit",
+    "Run": "vaedis.training",
     "RunSpec": "vaedis.spec",
-    "TrainingFailed": "vaedis.training.fit",
-    "TrainingStopped": "vaedis.training.fit",
+    "TrainingFailed": "vaedis.training",
+    "TrainingStopped": "vaedis.training",
     "diagnose": "vaedis.diagnosis.diagnose",
-    "fit": "vaedis.training.fit",
+    "fit": "vaedis.training",
     "load": "vaedis.data",
     "read_images": "vaedis.data",
 }
 # names that changed; the old ones work for now
-_RENAMED = {"Table": "LabelledImages", "read_images": "read_images"}
+_RENAMED = {"Table": "LabelledImages", "read_table": "read_images"}
 
 
 def __getattr__(name: str) -> Any:

@@ -149,6 +149,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
     from vaedis._support.output import check_outputs, is_stdout
     from vaedis.data.originals.disk import cache_folder
+    from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
 
     outputs = [file for file in (args.html, args.json) if file is not None]
@@ -163,7 +164,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     try:
-        report.save(html=args.html, json_file=args.json)
+        save(report, html=args.html, json_file=args.json)
     finally:
         # standard output is the report's alone, if it is written there
         print(report, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)

@@ -19,8 +19,11 @@ MODELS = ("conv", "mlp")
 # raised whenever a change of the package changes what a specification trains, so that stored runs
 # are never taken for new ones
 MEANING = 1
-# what the name of a data set begins with in the spec of a run whose data were given to `fit`
+# how the `data` of a run begins whose data set was passed to `fit`
 GIVEN = "given: "
+_OPTIONS = ("data_options", "loss_options", "model_options")
+_SMALLEST = {"latents": 1, "steps": 1, "batch": 1, "seed": 0, "warmup": 0}
+# fields of earlier versions, which stored runs and checkpoints still use
 _EARLIER_NAMES = {"standardise": "normalize"}
 
 
@@ -33,12 +36,11 @@ class RunSpec:
     data : str
         Name of the data set, as for `vaedis.load`.
     data_options : mapping
-        Its options, for instance ``{"grid_spacing": 1}``.
+        Options of the data set, for instance ``{"grid_spacing": 1}``.
     framework : {"beta-vae", "ada-gvae"}
     beta : float
-        Weight of the mean over batch and latents of the KL divergence, beside the mean over all
-        pixels of the reconstruction loss (the normalised beta of the paper's appendix B.1).
-        `beta_sum` converts it.
+        Weight of the KL divergence, averaged over batch and latents, against the reconstruction
+        loss, averaged over batch and pixels (normalized beta, appendix B.1). See `beta_sum`.
     latents : int
         Size of the latent space, z.
     loss : str
@@ -47,40 +49,52 @@ class RunSpec:
     steps : int
         Optimiser steps.
     batch : int
-        Images a step for beta-VAE, *pairs* a step for Ada-GVAE.
+        Images per step for beta-VAE, *pairs* per step for Ada-GVAE.
     lr : float
         Adam's learning rate.
     warmup : int
-        Over how many steps beta grows from 0 to its value, in a straight line; with 0, as in the
-        paper, it is constant.
+        Steps over which beta grows linearly from 0. The paper has none.
     average : {"mean", "published"}
-        Ada-GVAE only: how the posteriors of shared latents are averaged; ``"published"`` is the
-        variant that the published runs almost certainly used, in which both images take the second
-        image's mean.
+        Ada-GVAE only: how posteriors of shared latents are averaged; see
+        `training.objectives.average_shared`.
     pairs : {"paper-code", "paper-text"}
-        Ada-GVAE only: how the second image is drawn (`FactorSpace.sample_pairs`).
+        Ada-GVAE only: how the second image is drawn; see `FactorSpace.sample_pairs`.
     model : {"conv", "mlp"}
         The network of Table A3, or a small multi-layer perceptron.
     model_options : mapping
     normalize : bool
-        Train on images normalized by the data set's mean and std (Table A2), as in the paper, or on
-        [0, 1].
+        Whether images are normalized by the data set's mean and std (Table A2), as in the paper,
+        or lie in [0, 1].
     seed : int
-        Decides the initial weights, the order of the images, the pairs and the sampling noise.
+        Decides initial weights, batches, pairs and noise.
+
+    Raises
+    ------
+    ValueError
+        If a value does not exist or does not fit.
 
     References
     ----------
     Michlo, Klein and James (2023), appendix B and Table A4. Warm-up: Bowman et al. (2016), section
     3.1; Sønderby et al. (2016).
+
+    Examples
+    --------
+    >>> spec = RunSpec(data_options={"grid_spacing": 1}, steps=2_000, batch=64)
+    >>> spec.replace(seed=1).seed
+    1
+    >>> RunSpec(steps=0)
+    Traceback (most recent call last):
+    ValueError: steps must be a whole number of at least 1, not 0.
     """
 
     data: str = "xysquares"
-    data_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     framework: str = "beta-vae"
     beta: float = 0.001
     latents: int = 9
     loss: str = "mse"
-    loss_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 57_600
     batch: int = 256
     lr: float = 1e-3
@@ -88,128 +102,143 @@ class RunSpec:
     average: str = "mean"
     pairs: str = "paper-code"
     model: str = "conv"
-    model_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    model_options: Mapping[str, Any] = field(default_factory=dict)
     normalize: bool = True
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("data_options", "loss_options", "model_options"):
-            object.__setattr__(self, name, _options(name, getattr(self, name)))
+        for name in _OPTIONS:
+            options = getattr(self, name)
+            if not isinstance(options, Mapping):
+                raise ValueError(f"{name} must be a mapping from names to values, not {options!r}.")
+            object.__setattr__(self, name, _frozen(options, name))
         if not (isinstance(self.loss, str) or hasattr(self.loss, "distance")):
             raise ValueError(f"loss must be the name of a loss or a Loss, not {self.loss!r}.")
         if not isinstance(self.normalize, bool):
             raise ValueError(f"normalize must be True or False, not {self.normalize!r}.")
         if not isinstance(self.data, str):
             raise ValueError(
-                f"data must be the name of a data set, not a {type(self.data).__name__}; give your own as in fit(spec, data=mine)."
+                f"data must be the name of a data set, not a {type(self.data).__name__}; "
+                "give your own as in fit(spec, data=mine)."
             )
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)
         _check.one_of("model", self.model, MODELS)
-        # plain numbers, so that specifications that are equal have one key: 1 and 1.0, and numpy's
-        # numbers and Python's
-        object.__setattr__(self, "beta", abs(_check.non_negative("beta", self.beta)))  # -0.0 is 0
+        # Python's own numbers, so that equal specifications have one key: 1 and 1.0, 0.0 and -0.0
+        object.__setattr__(self, "beta", abs(_check.non_negative("beta", self.beta)))
         object.__setattr__(self, "lr", _check.positive("lr", self.lr))
-        for name, least in {"latents": 1, "steps": 1, "batch": 1, "seed": 0, "warmup": 0}.items():
-            object.__setattr__(self, name, _check.count(name, getattr(self, name), least))
+        for name, smallest in _SMALLEST.items():
+            object.__setattr__(self, name, _check.count(name, getattr(self, name), smallest))
         if self.warmup > self.steps:
             raise ValueError(
-                f"warmup must be at most steps = {self.steps}, not {self.warmup}, or beta never reaches its value."
+                f"warmup must be at most steps = {self.steps}, not {self.warmup}, "
+                "or beta never reaches its value."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a plain dict that JSON can hold, with options that may be changed
-        without changing these.
+        """Return the fields as a dict of plain dicts, lists and numbers, for JSON.
+
+        Examples
+        --------
+        >>> RunSpec(seed=3).to_dict()["seed"]
+        3
         """
         return {f.name: _thawed(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> RunSpec:
-        """Return the specification that `to_dict` was called on; fields may have the names of
-        earlier versions.
+        """Return the specification of a dict from `to_dict`, of this version or an earlier one.
+
+        Examples
+        --------
+        >>> RunSpec.from_dict({"standardise": False}).normalize
+        False
         """
         return cls(**{_EARLIER_NAMES.get(name, name): value for name, value in fields.items()})
 
     @property
     def key(self) -> str:
-        """A hash of 16 hexadecimal digits, shared only by specifications that train the same, under
-        the same meaning of the code.
+        """Hash of 16 hexadecimal digits that names a stored run.
+
+        It is equal for specifications that train the same, and for no others.
 
         Raises
         ------
         ValueError
-            If an option or a loss holds something that no key can follow from.
+            If an option or a loss holds something that cannot be hashed.
+
+        Examples
+        --------
+        >>> RunSpec().key
+        'cbf62e4384d74986'
         """
-        decides = {"meaning": MEANING, **self.to_dict(), **self._plain_options()}
+        fields = {"meaning": MEANING, **self.to_dict()}
+        for name in _OPTIONS:
+            fields[name] = _with_integers(fields[name])
+        # runs that were stored before there was a warm-up have no such field
         if not self.warmup or not self.beta:
-            del decides[
-                "warmup"
-            ]  # as it is in the keys of runs that were stored before there was one
-        # what cannot matter has its default
+            del fields["warmup"]
+        # fields that have no effect get their default
         if self.framework == "beta-vae":
-            decides |= {"average": "mean", "pairs": "paper-code"}
+            fields |= {"average": "mean", "pairs": "paper-code"}
         if self.loss == "bce":
-            decides["normalize"] = True
-        # the field's first name: stored runs are found by it
-        decides["standardise"] = decides.pop("normalize")
-        text = json.dumps(decides, sort_keys=True, default=_identity)
+            fields["normalize"] = True
+        # stored runs have the earlier name
+        fields["standardise"] = fields.pop("normalize")
+        text = json.dumps(fields, sort_keys=True, default=_fingerprint)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _plain_options(self) -> dict[str, dict[str, Any]]:
-        """The options with each whole number as an int, however it was given."""
-
-        def plain(value: Any) -> Any:
-            whole = (
-                isinstance(value, numbers.Real) and not isinstance(value, bool) and value % 1 == 0
-            )
-            if isinstance(value, Mapping):
-                return {key: plain(inner) for key, inner in value.items()}
-            return (
-                int(value)
-                if whole
-                else [plain(v) for v in value]
-                if isinstance(value, list | tuple)
-                else value
-            )
-
-        names = ("data_options", "loss_options", "model_options")
-        return {
-            name: {key: plain(value) for key, value in getattr(self, name).items()}
-            for name in names
-        }
-
     def replace(self, **changes: Any) -> RunSpec:
-        """Return a copy with some fields changed."""
+        """Return a copy with some fields changed.
+
+        Examples
+        --------
+        >>> RunSpec().replace(beta=0.1).beta
+        0.1
+        """
         return dataclasses.replace(self, **changes)
 
     def beta_at(self, step: int) -> float:
-        """Return beta at a step, counted from 0."""
+        """Return beta at a step, counted from 0.
+
+        Examples
+        --------
+        >>> RunSpec(beta=0.5, warmup=100).beta_at(50)
+        0.25
+        """
         return self.beta if step >= self.warmup else self.beta * step / self.warmup
 
     def beta_sum(self, shape: tuple[int, int, int]) -> float:
-        """Return the beta that weighs *summed* KL against *summed* squared error, as most of the
-        literature states it.
+        """Return beta as the weight of *summed* KL divergence against *summed* squared error.
+
+        Most of the literature states it so.
 
         Parameters
         ----------
         shape : (H, W, C)
-            Shape of one observation.
+            Shape of one image.
 
         References
         ----------
         Higgins et al. (2017), appendix A.6: ``beta = beta_sum * z / (H * W * C)``.
+
+        Examples
+        --------
+        >>> round(RunSpec(beta=0.01, latents=9).beta_sum((64, 64, 3)), 2)
+        13.65
         """
         height, width, channels = shape
         return self.beta * height * width * channels / self.latents
 
 
 class _Options(dict):
-    """A dict that cannot be changed, and nothing in it: what a key follows from must stay as it is."""
+    """A read-only dict, so that the key of a specification cannot change."""
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
-            "the options of a RunSpec cannot be changed; make another by replace, as in spec.replace(data_options={...})."
+            "the options of a RunSpec cannot be changed; make another by replace, "
+            "as in spec.replace(data_options={...})."
         )
 
     __setitem__ = __delitem__ = __ior__ = _refuse
@@ -218,62 +247,48 @@ class _Options(dict):
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
-    def __copy__(self) -> _Options:
-        return self
-
-    def __deepcopy__(self, _: Any) -> _Options:
-        return self
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _Options, (dict(self),)
 
 
-def _options(name: str, options: Any) -> _Options:
-    """Options of a specification that cannot be changed."""
-    if not isinstance(options, Mapping):
-        raise ValueError(f"{name} must be a mapping from names to values, not {options!r}.")
-    frozen = _frozen(options)
-    _need_names(name, frozen)
-    return frozen
-
-
-def _need_names(where: str, value: Any) -> None:
-    """Raise a ValueError if a mapping in options has a key that is no text, which JSON would make
-    one.
-    """
-    for inner in (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
-    ):
-        _need_names(where, inner)
-    strange = (
-        [key for key in value if not isinstance(key, str)] if isinstance(value, Mapping) else []
-    )
-    if strange:
-        raise ValueError(f"the names in {where} must be text, not {strange[0]!r}.")
-
-
-def _frozen(value: Any) -> Any:
-    """An option as JSON can hold it, that cannot be changed: numpy's numbers and arrays become
-    Python's.
-    """
+def _frozen(value: Any, field_name: str) -> Any:
+    """Return a read-only copy of an option, with Python's numbers and lists instead of numpy's."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return _Options((key, _frozen(inner)) for key, inner in value.items())
-    return tuple(_frozen(inner) for inner in value) if isinstance(value, list | tuple) else value
+        for name in value:
+            if not isinstance(name, str):
+                raise ValueError(f"the names in {field_name} must be text, not {name!r}.")
+        return _Options((name, _frozen(inner, field_name)) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(inner, field_name) for inner in value)
+    return value
 
 
 def _thawed(value: Any) -> Any:
-    """An option in dicts and lists of its own."""
+    """Return an option as dicts and lists that may be changed."""
     if isinstance(value, Mapping):
-        return {key: _thawed(inner) for key, inner in value.items()}
-    return [_thawed(inner) for inner in value] if isinstance(value, tuple) else value
+        return {name: _thawed(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_thawed(inner) for inner in value]
+    return value
 
 
-def _identity(value: Any) -> str:
-    """Text for what JSON cannot hold, from which the value follows."""
+def _with_integers(value: Any) -> Any:
+    """Return an option with 1.0 as 1, so that both have one key."""
+    if isinstance(value, Mapping):
+        return {name: _with_integers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(inner) for inner in value]
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return int(value) if is_number and value % 1 == 0 else value
+
+
+def _fingerprint(value: Any) -> str:
+    """Return text that stands for what JSON cannot hold."""
     if hasattr(value, "fingerprint"):
         return value.fingerprint()
     raise ValueError(
-        f"a key cannot follow from {value!r}; give options as numbers, text, lists and mappings, and losses as a Loss."
+        f"a key cannot follow from {value!r}; "
+        "give options as numbers, text, lists and mappings, and losses as a Loss."
     )

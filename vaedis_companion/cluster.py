@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaedis._support.memory import keep_memory
 from vaedis._support.text import plain
 from vaedis.data import NoDevice
 from vaedis.spec import RunSpec
-from vaedis.training import checkpoint
-from vaedis.training.fit import TrainingStopped
-from vaedis.training.step import keep_memory
+from vaedis.training import TrainingStopped, checkpoint
 from vaedis_companion import grids, store
 from vaedis_companion.grids import Profile
 from vaedis_companion.runs import run_one

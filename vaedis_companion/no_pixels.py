@@ -20,8 +20,7 @@ import torch
 from vaedis import _check
 from vaedis.data import Coordinates, resolve_device
 from vaedis.spec import RunSpec
-from vaedis.training import checkpoint
-from vaedis.training.fit import Run, TrainingStopped, fit, forget
+from vaedis.training import Run, TrainingStopped, checkpoint, fit, forget
 from vaedis_companion import grids, runs, store as results
 from vaedis_companion.grids import Profile
 from vaedis_companion.store import Row, RunTable, Store

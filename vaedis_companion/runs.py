@@ -19,8 +19,7 @@ import torch
 from vaedis import _files, losses
 from vaedis.data import resolve_device
 from vaedis.spec import RunSpec
-from vaedis.training import inspect
-from vaedis.training.fit import Run, TrainingFailed, fit
+from vaedis.training import Run, TrainingFailed, fit, inspect
 from vaedis.training.step import resolve_precision
 from vaedis_companion import grids, store
 from vaedis_companion.grids import Profile

@@ -15,8 +15,7 @@ from vaedis import _check, _files
 from vaedis._support.cpus import usable_cpus
 from vaedis.data import resolve_device
 from vaedis.spec import RunSpec
-from vaedis.training import checkpoint
-from vaedis.training.fit import TrainingStopped
+from vaedis.training import TrainingStopped, checkpoint
 from vaedis.training.step import resolve_precision
 from vaedis_companion import cluster, grids
 from vaedis_companion.grids import Profile

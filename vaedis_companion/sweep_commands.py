@@ -143,7 +143,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis import _check
-    from vaedis.training.step import PRECISIONS, keep_memory
+    from vaedis._support.memory import keep_memory
+    from vaedis.training.step import PRECISIONS
     from vaedis_companion.store import Store
     from vaedis_companion.sweep import Sweep
 

@@ -1,37 +1,39 @@
-"""Distances inside a trained VAE: at every level, and how its posteriors overlap."""
+"""Inspection of a trained VAE: distances at every level, and how its posteriors overlap."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaedis import _check, losses
-from vaedis.distances.agreement import Agreement, compare
+from vaedis.distances.agreement import Agreement, compare, ground_truth_matrix
 from vaedis.distances.kernels import pair_by_pair
 from vaedis.distances.pairs import perceived
-from vaedis.distances.truth import ground_truth_matrix
 from vaedis.losses import properties
+from vaedis.training.run import Run
 
 LEVELS = ("factors", "x", "z", "kl", "reconstruction")
-# what differences of losses in float32 may lose, as a share of them
+# of random traversals, as in the authors' code
+_SEED = 7777
+# images of a factor's traversals that `factor_learning` uses, about
+_IMAGES = 256
+# share of a difference of float32 losses that may be rounding
 _ROUNDING = 1e-6
 
 
 @torch.no_grad()
-def level_matrices(
-    run, factor: str, *, traversals: int = 100, seed: int = 7777
-) -> dict[str, np.ndarray]:
+def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str, np.ndarray]:
     """Return the distances along a factor at every level of a trained VAE (Figures 4 and 10).
 
     Parameters
     ----------
-    run : train.Run
+    run : Run
     factor : str
     traversals : int
         How many random traversals to average over.
-    seed : int
-        Of the random traversals; the authors' is 7777.
 
     Returns
     -------
@@ -43,53 +45,53 @@ def level_matrices(
     References
     ----------
     The authors' ``_callback_vis_dists.py``.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> matrices = level_matrices(vd.fit(spec, device="cpu"), "x_R", traversals=2)
+    >>> matrices["z"].shape
+    (3, 3)
     """
-    data, loss = run.data, run.loss
+    data = run.data
     data.require_full_grid("distances along a factor inside a VAE")
     space = data.factors
     size = space.sizes[space.position(factor)]
-    generator = torch.Generator(data.device).manual_seed(seed)
+    generator = torch.Generator(data.device).manual_seed(_SEED)
     bases = space.sample_index(_check.count("traversals", traversals), generator=generator)
-    dtype = properties.precision_of(loss, data)
+    dtype = properties.precision_of(run.loss, data)
     totals = {
         level: torch.zeros(size, size, dtype=torch.float64, device=data.device)
         for level in LEVELS[1:]
     }
-    for part in bases.split(max(1, 512 // size)):
-        index = space.traversal(factor, part)
-        x = data.observations(index.flatten(), normalize=run.normalize)
-        mean, logvar = (
-            v.unflatten(0, index.shape).double() for v in run.posterior(index.flatten())
-        )
-        decoded = run.decode(mean.flatten(0, 1).float())
-        x, decoded = (v.unflatten(0, index.shape).to(dtype) for v in (x, decoded))
-        totals["x"] += pair_by_pair(loss, x).sum(0)
-        totals["reconstruction"] += pair_by_pair(loss, decoded).sum(0)
+    for some_bases in bases.split(max(1, 512 // size)):
+        index = space.traversal(factor, some_bases)
+        x = run.observations(index.flatten())
+        mean, logvar = run.posterior(index.flatten())
+        mean, logvar = mean.double(), logvar.double()
+        decoded = run.decode(mean.float())
+        totals["x"] += pair_by_pair(run.loss, x.unflatten(0, index.shape).to(dtype)).sum(0)
+        decoded = decoded.unflatten(0, index.shape).to(dtype)
+        totals["reconstruction"] += pair_by_pair(run.loss, decoded).sum(0)
+        mean, logvar = mean.unflatten(0, index.shape), logvar.unflatten(0, index.shape)
         for i in range(size):
-            one = slice(i, i + 1)
-            totals["z"][i] += (mean[:, one] - mean).square().sum(-1).sqrt().sum(0)
-            totals["kl"][i] += (
-                losses.symmetric_kl(mean[:, one], logvar[:, one], mean, logvar).mean(-1).sum(0)
-            )
-    found = {level: (total / len(bases)).cpu().numpy() for level, total in totals.items()}
-    return {"factors": ground_truth_matrix(size), **found}
+            one_mean, one_logvar = mean[:, i : i + 1], logvar[:, i : i + 1]
+            totals["z"][i] += (one_mean - mean).square().sum(-1).sqrt().sum(0)
+            divergence = losses.symmetric_kl(one_mean, one_logvar, mean, logvar)
+            totals["kl"][i] += divergence.mean(-1).sum(0)
+    matrices = {level: (total / len(bases)).cpu().numpy() for level, total in totals.items()}
+    return {"factors": ground_truth_matrix(size), **matrices}
 
 
 @torch.no_grad()
-def factor_learning(run, *, images: int = 256, seed: int = 7777) -> dict[str, dict[str, float]]:
-    """Return what a VAE makes of each factor: how far its posteriors tell the values apart, and how
-    much of them it draws again.
+def factor_learning(run: Run) -> dict[str, dict[str, float]]:
+    """Return how far a VAE's posteriors separate the values of each factor, and how much of their
+    difference it reconstructs.
 
     Both are 0 as long as a network ignores a factor. Followed over training, they show when each
-    factor is learnt.
-
-    Parameters
-    ----------
-    run : train.Run
-    images : int
-        About how many to look at for each factor: random traversals of it, at least two.
-    seed : int
-        Of the random traversals.
+    factor is learnt. They are measured on about 256 images of random traversals for each factor.
 
     Returns
     -------
@@ -97,50 +99,64 @@ def factor_learning(run, *, images: int = 256, seed: int = 7777) -> dict[str, di
         For each factor, over pairs of images that differ in that factor only: ``"separation"``, the
         mean symmetric KL divergence of their posteriors in nats, *summed* over latents; and
         ``"reconstructed"``, the mean distance of what is decoded from their posterior means, as a
-        share of the mean distance of the images; both distances are the run's loss, less that of
+        share of the mean distance of the images. Both distances are the run's loss, less that of
         the target from itself.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> sorted(factor_learning(vd.fit(spec, device="cpu")))
+    ['reconstructed', 'separation']
     """
     data = run.data
     data.require_full_grid("what a VAE makes of each factor")
-    found: dict[str, dict[str, float]] = {"separation": {}, "reconstructed": {}}
+    separation: dict[str, float] = {}
+    reconstructed: dict[str, float] = {}
     for factor, size in zip(data.factors.names, data.factors.sizes, strict=True):
         if size < 2:
             continue
-        generator = torch.Generator(data.device).manual_seed(seed)
-        bases = data.factors.sample_index(
-            max(2, _check.count("images", images) // size), generator=generator
-        )
-        nats = seen = drawn = floor = 0.0
+        generator = torch.Generator(data.device).manual_seed(_SEED)
+        bases = data.factors.sample_index(max(2, _IMAGES // size), generator=generator)
+        nats = of_images = of_decoded = smallest = 0.0
         for index in data.factors.traversal(factor, bases):
             mean, logvar = run.posterior(index)
-            x, decoded = data.observations(index, normalize=run.normalize), run.decode(mean)
-            # of an image as its own reconstruction: 0, but for cross-entropy, where it is the
-            # image's entropy
-            own, own_decoded = run.loss.distance(x, x), run.loss.distance(decoded, decoded)
-            for i in range(size):
-                one = slice(i, i + 1)
-                nats += float(
-                    losses.symmetric_kl(
-                        mean[one].double(), logvar[one].double(), mean.double(), logvar.double()
-                    ).sum()
-                )
-                seen += float((run.loss.distance(x[one].expand_as(x), x) - own).double().sum())
-                drawn += float(
-                    (run.loss.distance(decoded[one].expand_as(decoded), decoded) - own_decoded)
-                    .double()
-                    .sum()
-                )
-            floor += _ROUNDING * size * float(own.double().sum())
-        found["separation"][factor] = nats / (len(bases) * size * (size - 1))
-        found["reconstructed"][factor] = max(drawn, 0.0) / seen if seen > floor else 0.0
-    return found
+            x = data.observations(index, normalize=run.normalize)
+            decoded = run.decode(mean)
+            for divergence in _divergences(mean.double(), logvar.double()):
+                nats += divergence
+            for distance in _distances_beyond_own(run.loss, x):
+                of_images += distance
+            for distance in _distances_beyond_own(run.loss, decoded):
+                of_decoded += distance
+            smallest += _ROUNDING * size * float(run.loss.distance(x, x).double().sum())
+        separation[factor] = nats / (len(bases) * size * (size - 1))
+        reconstructed[factor] = max(of_decoded, 0.0) / of_images if of_images > smallest else 0.0
+    return {"separation": separation, "reconstructed": reconstructed}
+
+
+def _divergences(mean: Tensor, logvar: Tensor) -> Iterator[float]:
+    """Yield the sum of each posterior's symmetric KL divergences from all, over all latents."""
+    for one_mean, one_logvar in zip(mean.split(1), logvar.split(1), strict=True):
+        yield float(losses.symmetric_kl(one_mean, one_logvar, mean, logvar).sum())
+
+
+def _distances_beyond_own(loss: losses.Loss, x: Tensor) -> Iterator[float]:
+    """Yield the sum of each image's distances from all, less those of all from themselves.
+
+    The latter are 0, but for cross-entropy, where they are the images' entropies.
+    """
+    own = loss.distance(x, x)
+    for one in x.split(1):
+        yield float((loss.distance(one.expand_as(x), x) - own).double().sum())
 
 
 def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -> Tensor:
-    """Return how often a sample from one observation's posterior is most probable under another's.
+    """Return how often a sample from one image's posterior is most probable under another's.
 
-    It is what the paper's argument starts from: a decoder sees a sample only, and cannot tell apart
-    observations whose posteriors overlap.
+    The paper's argument starts from it: a decoder sees a sample only, and cannot tell apart images
+    whose posteriors overlap.
 
     Parameters
     ----------
@@ -155,76 +171,96 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
     -------
     Tensor of float32, shape (n, n)
         Row i, column j: the share of samples of i that are most probable under j. Rows sum to 1.
+
+    Examples
+    --------
+    >>> confusion(torch.tensor([[-9.0], [9.0]]), torch.ones(2, 1))
+    tensor([[1., 0.],
+            [0., 1.]])
     """
     generator = torch.Generator(mean.device).manual_seed(seed)
+    _check.count("samples", samples)
     n, latents = mean.shape
     shares = torch.zeros(n, n, device=mean.device)
     for i in range(n):
-        z = mean[i] + std[i] * torch.randn(
-            _check.count("samples", samples), latents, generator=generator, device=mean.device
-        )
+        noise = torch.randn(samples, latents, generator=generator, device=mean.device)
+        z = mean[i] + std[i] * noise
         log_density = -0.5 * ((z[:, None] - mean) / std).square().sum(-1) - std.log().sum(-1)
         shares[i] = torch.bincount(log_density.argmax(-1), minlength=n) / samples
     return shares
 
 
-def posterior_map(run, focus: int, *, decoded: int = 5, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return where a small data set lies in the latent space of a VAE, and what becomes of one
-    observation (Figure 1).
+def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
+    """Return where a small data set lies in the latent space, and what becomes of one image.
+
+    Figure 1 draws it.
 
     Parameters
     ----------
-    run : train.Run
-        On a data set of a few hundred observations at most: every pair of posteriors is compared.
+    run : Run
+        On a data set of a few hundred images at most: all pairs of posteriors are compared.
     focus : int
-        Index of the observation that is followed.
-    decoded : int
-        How many samples of its posterior to decode.
-    seed : int
-        Of all samples.
+        Index of the image that is followed.
 
     Returns
     -------
     dict of str to ndarray
         ``"mean"`` and ``"std"``, float32, shape (n, z), of all posteriors; ``"factors"``, int64,
         shape (n, F); ``"confusion"``, float32, shape (n, n), as from `confusion`; ``"image"``,
-        uint8, shape (H, W, C); ``"decoded"``, uint8, shape (decoded, H, W, C).
+        uint8, shape (H, W, C); ``"decoded"``, uint8, shape (5, H, W, C), of five samples of the
+        image's posterior.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> posterior_map(vd.fit(spec, device="cpu"), focus=4)["decoded"].shape
+    (5, 8, 8, 3)
     """
     index = torch.arange(len(run.data), device=run.data.device)
     mean, logvar = run.posterior(index)
     std = (0.5 * logvar).exp()
-    generator = torch.Generator(mean.device).manual_seed(seed)
-    noise = torch.randn(
-        _check.count("decoded", decoded), mean.shape[-1], generator=generator, device=mean.device
-    )
-    found = {
+    generator = torch.Generator(mean.device).manual_seed(0)
+    noise = torch.randn(5, mean.shape[-1], generator=generator, device=mean.device)
+    arrays = {
         "mean": mean,
         "std": std,
         "factors": run.data.to_factors(index),
-        "confusion": confusion(mean, std, seed=seed),
+        "confusion": confusion(mean, std),
         "image": run.data.for_display(run.data.images(index[focus : focus + 1])[0]),
         "decoded": run.decode_images(mean[focus] + std[focus] * noise),
     }
-    return {name: value.cpu().numpy() for name, value in found.items()}
+    return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
-def latent_agreement(run, a: Tensor, b: Tensor) -> Agreement:
-    """Compare how far apart a VAE puts observations with how far apart its loss perceives them.
+def latent_agreement(run: Run, a: Tensor, b: Tensor) -> Agreement:
+    """Compare how far apart a VAE puts images with how far apart its loss perceives them.
 
     Parameters
     ----------
-    run : train.Run
+    run : Run
     a, b : Tensor of int, shape (n,)
-        Indices of the pairs, of different observations.
+        Indices of the pairs, of different images.
 
     Returns
     -------
     Agreement
         ``linear`` and ``rank`` correlate the L2 distances of posterior means with the run's loss
         between its inputs; ``adversarial`` and ``mean`` describe the latter.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> run = vd.fit(spec, device="cpu")
+    >>> latent_agreement(run, torch.tensor([0, 1, 2]), torch.tensor([3, 5, 8])).adversarial
+    True
     """
     a, b = torch.as_tensor(a), torch.as_tensor(b)
-    mean = run.posterior(torch.cat([a, b]))[0].double()
-    apart = (mean[: len(a)] - mean[len(a) :]).norm(dim=-1).cpu().numpy()
-    seen = perceived(run.data, a, b, loss=run.loss, normalize=run.normalize).cpu().numpy()
-    return compare(seen, apart, seen)
+    mean, _ = run.posterior(torch.cat([a, b]))
+    first, second = mean.double().split([len(a), len(b)])
+    latent = (first - second).norm(dim=-1).cpu().numpy()
+    distances = perceived(run.data, a, b, loss=run.loss, normalize=run.normalize).cpu().numpy()
+    return compare(distances, latent, distances)

@@ -1,12 +1,10 @@
-"""The convolutions of the network in forms that are faster on a CPU: same parameters, same results but
-for rounding.
+"""Convolutions that are faster on a CPU, with torch's parameters and its results up to rounding.
 
-Two things are slow in the library's own on a CPU. The gradient of a transposed convolution's bias
-takes up to half as long again as that of its weights, though it is a plain sum; so the bias is
-added apart. And a transposed convolution to as few channels as an image has leaves most of each
-vector unused; it is the same as a convolution to four times as many channels, one for each pixel of
-a 2×2 cell, which are then put side by side (Shi et al. 2016, "sub-pixel" convolution).
-``benchmarks/layers.py`` measures both.
+Two things are slow in torch's own on a CPU, as ``benchmarks/layers.py`` measures. The gradient of a
+transposed convolution's bias takes up to half as long as that of its weights, though it is a plain
+sum; so the bias is added separately. And a transposed convolution to the few channels of an image
+leaves most of each vector register unused; it equals a convolution to four times as many channels,
+one for each pixel of a 2×2 cell ("sub-pixel" convolution, Shi et al. 2016).
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-_VECTOR = 8  # numbers of float32 that most CPUs treat at once
+_VECTOR = 8  # float32 numbers in a vector register of most CPUs
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution whose bias is added apart on a CPU."""
+    """A convolution whose bias is added separately on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of images, shape (B, C, H, W)."""
@@ -31,8 +29,8 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution whose bias is added apart on a CPU, and which is done by `subpixel`
-    forward if its channels are few.
+    """A transposed convolution that on a CPU adds its bias separately, and is done by `subpixel` if
+    it has few channels.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -49,48 +47,29 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return ``conv_transpose2d(x, weight, bias, stride=2, padding=1)`` for kernels of 4×4.
 
-    Parameters
-    ----------
-    x : Tensor of float, shape (B, I, H, W)
-    weight : Tensor of float, shape (I, O, 4, 4)
-    bias : Tensor of float, shape (O,)
-
-    Returns
-    -------
-    Tensor of float, shape (B, O, 2 * H, 2 * W)
-
-    Notes
-    -----
-    Row ``2i - 1 + s`` of the result, for s of 0 and 1, takes row ``i - 1`` of `x` through row ``2 +
-    s`` of the kernel, and row ``i`` through row ``s``. So one window of 2×2 pixels serves a 2×2
-    cell of the result; the outermost cells reach one pixel beyond it.
+    Row ``2i - 1 + s`` of the result, for s of 0 and 1, takes row ``i - 1`` of `x` through row
+    ``2 + s`` of the kernel, and row ``i`` through row ``s``. So one window of 2×2 pixels serves a
+    2×2 cell of the result; the outermost cells reach one pixel beyond it.
     """
-    (inputs, outputs), (batch, _, height, width) = weight.shape[:2], x.shape
-    cells = weight.view(inputs, outputs, 2, 2, 2, 2).flip(
-        2, 4
-    )  # (I, O, window row, cell row, window column, cell column)
+    batch, _, height, width = x.shape
+    inputs, outputs = weight.shape[:2]
+    # (I, O, window row, cell row, window column, cell column)
+    cells = weight.view(inputs, outputs, 2, 2, 2, 2).flip(2, 4)
     kernel = cells.permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)
-    unused = (
-        -4 * outputs % _VECTOR
-    )  # whole vectors are faster, though part of the last is thrown away
-    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, unused)).contiguous(
-        memory_format=torch.channels_last
-    )
-    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, unused)), padding=1).permute(0, 2, 3, 1)[
-        ..., : 4 * outputs
-    ]
-    y = (
-        y.reshape(batch, height + 1, width + 1, 2, 2 * outputs)
-        .transpose(2, 3)
-        .reshape(batch, 2 * height + 2, 2 * width + 2, outputs)
-    )
+    # whole vectors are faster, though part of the last one is thrown away
+    unused = -4 * outputs % _VECTOR
+    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, unused))
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, unused)), padding=1)
+    y = y.permute(0, 2, 3, 1)[..., : 4 * outputs]
+    # put the pixels of each cell beside and below each other, and cut off what reaches beyond
+    y = y.reshape(batch, height + 1, width + 1, 2, 2 * outputs).transpose(2, 3)
+    y = y.reshape(batch, 2 * height + 2, 2 * width + 2, outputs)
     return y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
 
 
 class _SubPixel(torch.autograd.Function):
-    """`subpixel` forward; backward is that of the transposed convolution, a plain convolution, for
-    which few channels are no trouble.
-    """
+    """`subpixel`, whose backward is a plain convolution, for which few channels are no trouble."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
@@ -102,15 +81,10 @@ class _SubPixel(torch.autograd.Function):
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        # autocast, which made the gradient's type, does not reach here
-        for_x = (
-            F.conv2d(grad, weight.to(grad.dtype), None, 2, 1).to(x.dtype)
-            if ctx.needs_input_grad[0]
-            else None
-        )
-        for_weight = (
-            conv2d_weight(grad, weight.shape, x.to(grad.dtype), 2, 1).to(weight.dtype)
-            if ctx.needs_input_grad[1]
-            else None
-        )
+        # autocast, which decided the gradient's type, does not reach here
+        for_x = for_weight = None
+        if ctx.needs_input_grad[0]:
+            for_x = F.conv2d(grad, weight.to(grad.dtype), None, 2, 1).to(x.dtype)
+        if ctx.needs_input_grad[1]:
+            for_weight = conv2d_weight(grad, weight.shape, x.to(grad.dtype), 2, 1).to(weight.dtype)
         return for_x, for_weight, grad.sum((0, 2, 3), dtype=weight.dtype)

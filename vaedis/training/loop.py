@@ -1,222 +1,321 @@
-"""The training loop, from the first step to the last or to whatever ends it before."""
+"""`fit`, and the one training loop behind it, for a single run and for a population.
+
+Images are made on the device that trains, pairs are drawn there, and losses stay there until they
+are checked: there is no data loader.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, overload
 
 import torch
-from torch import Tensor
 
-from vaedis import _check
-from vaedis.spec import RunSpec
-from vaedis.training import checkpoint as _checkpoint, step as _step
-from vaedis.training.batches import Draws
+from vaedis import _check, data as data_sets, losses
+from vaedis.data import FactorData
+from vaedis.losses import properties
+from vaedis.spec import GIVEN, RunSpec
+from vaedis.training import model, population
+from vaedis.training.checkpoint import Checkpoints, fingerprint_of
+from vaedis.training.population import PopulationStep
+from vaedis.training.progress import Progress
+from vaedis.training.run import Run, TrainingStopped
+from vaedis.training.step import (
+    PRECISIONS,
+    NetworkStep,
+    arithmetic,
+    on_device,
+    resolve_precision,
+    undisturbed,
+)
 
-if TYPE_CHECKING:
-    from vaedis.training.fit import Run
+Callback = Callable[[int, Run], None]
 
-# the authors' runs were ended when the loss passed this (pytorch-lightning's terminate_on_nan, and
-# their own limit)
-_LARGEST_LOSS = 1e20
-_LOOK_EVERY = 50
-
-
-class TrainingFailed(RuntimeError):
-    """A run whose loss became NaN, infinite or absurdly large.
-
-    Attributes
-    ----------
-    spec : RunSpec
-    step : int
-        The first step, counted from 1, whose loss was not finite.
-    last_finite : float or None
-        The loss of the step before it.
-    """
-
-    def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
-        self.spec, self.step, self.last_finite = spec, step, last_finite
-        before = (
-            "there was no finite loss before it"
-            if last_finite is None
-            else f"the last finite loss was {last_finite:.6g}"
-        )
-        super().__init__(
-            f"The loss became {value} at step {step} of {spec.steps} ({before}); lower beta or lr. The run: {spec}."
-        )
+# steps between checks of the loss, each of which waits for the device
+_CHECK_EVERY = 50
 
 
-class TrainingStopped(Exception):
-    """A run, or a population, that was ended between two steps because its time was up.
-
-    Attributes
-    ----------
-    spec : RunSpec
-        Of a population, that of its first member.
-    step : int
-        How many steps were taken.
-    checkpoint : Path or None
-        Where the run can be taken up again; None if no checkpoint was asked for, or it could not be
-        written.
-    runs : list of Run
-        Of a sequence that is trained one after the other, the runs that had ended before, in its
-        order.
-    """
-
-    def __init__(self, spec: RunSpec, step: int, checkpoint: Path | None, members: int = 1):
-        self.spec, self.step, self.checkpoint = spec, step, checkpoint
-        self.runs: list[Run] = []
-        kept = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
-        what = "The run" if members == 1 else f"The first of {members} runs"
-        super().__init__(
-            f"Stopped at step {step} of {spec.steps}, since the time was up; {kept}. {what}: {spec}."
-        )
-
-
-class Kept:
-    """What changes from step to step, and its checkpoints.
+@overload
+def fit(spec: RunSpec, **options: Any) -> Run: ...
+@overload
+def fit(spec: Sequence[RunSpec], **options: Any) -> list[Run]: ...
+@undisturbed()  # type: ignore[misc]
+def fit(
+    spec: RunSpec | Sequence[RunSpec],
+    *,
+    device: str | torch.device = "auto",
+    data: Any = None,
+    precision: str = "auto",
+    callback: Callback | None = None,
+    every: int = 0,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    deadline: Callable[[], bool] | None = None,
+) -> Run | list[Run]:
+    """Train a VAE.
 
     Parameters
     ----------
-    run : Run
-    spec : RunSpec
-        As it was given, which checkpoints are named by.
-    folder : path or None
-        Of checkpoints; if there is one of this run, it is taken up from there.
+    spec : RunSpec or sequence of RunSpec
+        A sequence of multi-layer perceptrons (``model="mlp"``) trains at once, as one population:
+        their seed, beta, warm-up, learning rate, loss, averaging, pair rule and data may differ,
+        but not the sizes of layers and batches. Other sequences train one after the other. In both
+        the failure of one run ends no other.
+    device : str or torch.device
+        "auto" is CUDA if there is a GPU, and the CPU otherwise.
+    data : FactorData, (images, labels), name or path, optional
+        A data set of your own, instead of the one that `spec` names. Anything that `data.as_data`
+        takes. `Run.spec` then names it, and has a key of its own.
+    precision : {"auto", "float32", "tf32", "bf16"}
+        Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
+        CPU, "bf16" for the convolutional network if the CPU has instructions for it (AVX-512 BF16
+        or AMX), and "float32" otherwise. Populations of perceptrons are float32.
+    callback : callable, optional
+        Called as ``callback(step, run)`` after each `every` steps, with the run so far and its
+        network in evaluation mode.
+    every : int
+        At least 1 if there is a callback.
+    checkpoint : path, optional
+        Folder for checkpoints of the run, or of the whole population. If it holds one of the same
+        specifications, training continues from there and, on the same device, ends with the same
+        bits as if it had never stopped; with other threads or another torch it continues with a
+        warning. Ctrl-C ends the step, writes a checkpoint, and raises KeyboardInterrupt. The last
+        two are kept; `forget` removes them. Needs safetensors.
+    checkpoint_every : int
+        Steps between checkpoints; there is one at the end too.
+    deadline : callable, optional
+        Asked before each step: training stops, with a checkpoint, as soon as it returns true.
+
+    Returns
+    -------
+    Run, or list of Run
+
+    Raises
+    ------
+    TrainingFailed
+        If the loss becomes NaN or infinite. In a sequence there is a warning instead; see
+        `Run.failure`.
+    TrainingStopped
+        If `deadline` returned true.
+    ValueError
+        If a name or an option does not exist, a value does not fit, or members of a population
+        cannot be stacked.
+    RuntimeError
+        If CUDA is asked for and absent.
+    ImportError
+        If checkpoints are asked for and safetensors is not installed.
+
+    Notes
+    -----
+    Adam with a rate of `spec.lr`, moments .9 and .999, no decay, no schedule and no clipping, as in
+    the paper's runs. Every image comes once per epoch, in a new order. The same specification,
+    device, precision, thread count and version of torch give the same bits.
+
+    Examples
+    --------
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> fit(spec, device="cpu").steps_taken
+    5
+    >>> [run.spec.seed for run in fit([spec, spec.replace(seed=1)], device="cpu")]
+    [0, 1]
     """
-
-    def __init__(self, run: Run, spec: RunSpec, folder: str | Path | None):
-        self.run, self.optimiser, self.draws = (
-            run,
-            _step.adam(run.model, run.spec),
-            Draws(run.spec, run.data),
+    _check.one_of("precision", precision, PRECISIONS)
+    _check.count("checkpoint_every", checkpoint_every)
+    if _check.count("every", every, 0) == 0 and callback is not None:
+        raise ValueError(
+            "There is a callback, but every is 0; "
+            "say after how many steps it is to be called, for instance every=100."
         )
-        self.recorded = torch.zeros(run.spec.steps, 3, dtype=torch.float32, device=run.data.device)
-        self.step = self.looked = 0
-        self.checkpoints = None
-        if folder is not None:
-            self.checkpoints = _checkpoint.Checkpoints(folder, spec, run.data, run.precision)
-            if (found := self.checkpoints.load(self._expected)) is not None:
-                self.step, state = found
-                run.seconds = float(state.pop("seconds"))
-                _checkpoint.unpack(state, run.model, self.optimiser, self.draws, self.recorded)
-                self.looked = self.step
-            run.made_with = tuple(self.checkpoints.made_with)
-
-    def _expected(self, step: int) -> dict[str, Tensor]:
-        """Tensors as a checkpoint of this run holds them at a step."""
-        state = _checkpoint.pack(self.run.model, self.optimiser, self.draws, self.recorded[:step])
-        moments = _checkpoint.moments(dict(self.run.model.named_parameters())) if step else {}
-        return {**state, **moments, "seconds": torch.zeros((), dtype=torch.float64)}
-
-    def look(self) -> None:
-        """Wait for the device, and stop the run if a loss since the last look is not finite."""
-        _stop_if_not_finite(self.run.spec, self.recorded[: self.step, 0], self.looked)
-        self.looked = self.step
-
-    def report(self, last: int | None = None) -> None:
-        """Write the history up to a step, by default the one that was taken last, into the run."""
-        seen = self.recorded[: self.step if last is None else last]
-        self.run.history = dict(
-            zip(("loss", "recon", "kl"), seen.T.cpu().numpy().copy(), strict=True)
+    if deadline is not None and not callable(deadline):
+        raise ValueError(
+            f"deadline must be a function that returns true when to stop, not {deadline!r}."
         )
-        self.run.taken = self.step
-
-    def save(self) -> Path | None:
-        """Write a checkpoint if they were asked for, and return where it is."""
-        if self.checkpoints is None:
-            return None
-        state = _checkpoint.pack(
-            self.run.model, self.optimiser, self.draws, self.recorded[: self.step]
-        )
-        return self.checkpoints.save(
-            self.step, {**state, "seconds": torch.tensor(self.run.seconds, dtype=torch.float64)}
-        )
-
-
-def train(
-    run: Run,
-    kept: Kept,
-    time_is_up: Callable[[], bool],
-    callback,
-    every: int,
-    checkpoint_every: int,
-) -> None:
-    """Take the steps that are left; see `vaedis.fit` for the arguments."""
-    clock = _Clock(run)
-    try:
-        with ctrl_c_waits(kept.checkpoints is not None) as interrupted:
-            _take_steps(
-                run, kept, time_is_up, interrupted, clock, callback, every, checkpoint_every
+    specs = [spec] if isinstance(spec, RunSpec) else _sequence(spec)
+    train = functools.partial(
+        _train,
+        device=device,
+        data=None if data is None else data_sets.as_data(data),
+        precision=precision,
+        callback=callback,
+        every=every,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        deadline=deadline,
+    )
+    if isinstance(spec, RunSpec):
+        (run,) = train(specs, stacked=False)
+        if run.failure is not None:
+            raise run.failure
+        return run
+    runs: list[Run] = []
+    if any(one.model == "mlp" for one in specs):
+        runs = train(specs, stacked=True)
+    else:
+        try:
+            for one in specs:
+                runs += train([one], stacked=False)
+        except TrainingStopped as stopped:
+            stopped.runs = runs
+            raise
+    for run in runs:
+        if run.failure is not None:
+            warnings.warn(
+                f"One of {len(runs)} runs stopped, the others went on: {run.failure}",
+                RuntimeWarning,
+                stacklevel=3,
             )
-    except TrainingFailed as failure:
-        clock.pause()
-        kept.report(failure.step)
-        raise
+    return runs
+
+
+def _sequence(specs: Any) -> list[RunSpec]:
+    """Return specifications as a list, or raise a TypeError."""
+    if not isinstance(specs, Iterable):
+        raise TypeError(
+            f"fit takes a RunSpec or a sequence of them, not a {type(specs).__name__}; "
+            "a data set of your own goes as in fit(RunSpec(...), data=mine)."
+        )
+    specs = list(specs)
+    for spec in specs:
+        if not isinstance(spec, RunSpec):
+            raise TypeError(
+                f"fit takes a RunSpec or a sequence of them, not one that holds {spec!r}."
+            )
+    return specs
+
+
+def _train(
+    specs: list[RunSpec],
+    *,
+    stacked: bool,
+    device: str | torch.device,
+    data: FactorData | None,
+    precision: str,
+    checkpoint: str | Path | None,
+    **options: Any,
+) -> list[Run]:
+    """Train one run, or a population if `stacked`; runs that failed have their `failure` set."""
+    device = data_sets.resolve_device(device)
+    if stacked:
+        population.check_shared(specs)
+        if precision not in ("auto", "float32"):
+            raise ValueError(
+                f"A population of perceptrons is trained in float32, not {precision!r}; "
+                "use 'auto', or train one by one."
+            )
+        precision = "float32"
+    else:
+        precision = resolve_precision(precision, device, specs[0].model)
+    runs = _untrained(specs, device, data, precision)
+    files = None
+    if checkpoint is not None:
+        named = specs if stacked else specs[0]
+        files = Checkpoints(checkpoint, named, runs[0].data, precision)
+    with on_device(device), arithmetic(precision):
+        step: NetworkStep | PopulationStep
+        step = PopulationStep(runs) if stacked else NetworkStep(runs[0])
+        progress = Progress(runs, step, files)
+        with _ctrl_c_waits(files is not None) as interrupted:
+            _take_steps(progress, interrupted, **options)
+    return progress.finished()
+
+
+def _untrained(
+    specs: list[RunSpec], device: torch.device, data: FactorData | None, precision: str
+) -> list[Run]:
+    """Return runs with their data, losses and new networks; equal data sets are made once."""
+    named: dict[str, Any] = {}
+    if data is not None:
+        data = data.to(device)
+        images = fingerprint_of(data)
+        named = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
+    runs: list[Run] = []
+    for spec in specs:
+        loss = losses.get(spec.loss, **spec.loss_options)
+        source = _data_of(spec, device, runs) if data is None else data
+        if loss.unit_range:
+            source.need_unit_range(loss.name)
+        network = model.build(
+            spec.model, source.shape, spec.latents, seed=spec.seed, **spec.model_options
+        ).to(device)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        run_spec = spec.replace(**named) if named else spec
+        run = Run(run_spec, source, network, loss, precision)
+        network.normalize = run.normalize
+        if properties.is_own(loss):
+            index = torch.arange(min(len(source), 2), device=device)
+            properties.need_repeatable(loss, run.observations(index))
+        runs.append(run)
+    return runs
+
+
+def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData:
+    """Return the data set that a specification names, of a run that has it already or new."""
+    for run in runs:
+        if (run.spec.data, run.spec.data_options) == (spec.data, spec.data_options):
+            return run.data
+    return data_sets.load(spec.data, device=device, **spec.data_options)
 
 
 def _take_steps(
-    run: Run,
-    kept: Kept,
-    time_is_up: Callable[[], bool],
+    progress: Progress,
     interrupted: Callable[[], bool],
-    clock: _Clock,
-    callback,
+    *,
+    callback: Callback | None,
     every: int,
     checkpoint_every: int,
+    deadline: Callable[[], bool] | None,
 ) -> None:
-    spec = run.spec
-    take = _step.Step(
-        spec,
-        run.model,
-        kept.optimiser,
-        run.data,
-        run.loss,
-        normalize=run.normalize,
-        precision=run.precision,
+    """Take the steps that are left, until the last, a stop, or the failure of all members."""
+    started = time.perf_counter()
+    while not progress.has_ended():
+        by_hand = interrupted()
+        if by_hand or (deadline is not None and deadline()):
+            progress.check_finite()
+            progress.seconds += time.perf_counter() - started
+            if progress.training:
+                _stop(progress, by_hand)
+            return
+        progress.take_step()
+        step = progress.steps_taken
+        calls = every > 0 and step % every == 0
+        saves = step % checkpoint_every == 0 or step == progress.last_step
+        if not (calls or saves or step % _CHECK_EVERY == 0):
+            continue
+        progress.check_finite()
+        if calls or saves or not progress.training:
+            progress.seconds += time.perf_counter() - started
+            if callback is not None and calls:
+                progress.call(callback)
+            # after the callback: a run that is killed between the two resumes before it
+            if saves and progress.training:
+                progress.save()
+            started = time.perf_counter()
+
+
+def _stop(progress: Progress, by_hand: bool) -> None:
+    """Write a checkpoint, and raise what ends training early."""
+    reason = "by Ctrl-C" if by_hand else "since the time was up"
+    stopped = TrainingStopped(
+        progress.runs[0].spec,
+        progress.steps_taken,
+        progress.save(),
+        len(progress.runs),
+        reason,
     )
-    while kept.step < spec.steps:
-        if (by_hand := interrupted()) or time_is_up():
-            kept.look()
-            clock.pause()
-            stopped = TrainingStopped(spec, kept.step, kept.save())
-            raise (
-                KeyboardInterrupt(str(stopped).replace("since the time was up", "by Ctrl-C"))
-                if by_hand
-                else stopped
-            )
-        index = kept.draws.index()
-        kept.recorded[kept.step] = take(
-            index, kept.draws.noise(len(index)), spec.beta_at(kept.step)
-        )
-        kept.step += 1
-        last = kept.step == spec.steps
-        calls = callback is not None and kept.step % every == 0
-        saves = kept.step % checkpoint_every == 0 or last
-        if calls or saves or kept.step % _LOOK_EVERY == 0:
-            kept.look()
-        if calls or saves:
-            clock.pause()
-            if calls:
-                kept.report()
-                run.model.eval()
-                callback(kept.step, run)
-                run.model.train()
-            if saves:  # after the callback: a run that is killed between the two resumes before it and calls it again
-                kept.save()
-            clock.go_on()
-    kept.report()
+    raise KeyboardInterrupt(str(stopped)) if by_hand else stopped
 
 
 @contextlib.contextmanager
-def ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait until a step has ended, so that what follows it can be written; the
-    second one acts at once.
+def _ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait until a step has ended; the second one acts at once.
 
     Yields a function that says whether it came. Programs with a handler of their own, and threads,
     are left alone.
@@ -238,38 +337,3 @@ def ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if came.is_set():  # in the last step
         raise KeyboardInterrupt
-
-
-class _Clock:
-    """Adds the wall time of the steps to a run, without that of checkpoints and callbacks."""
-
-    def __init__(self, run: Run):
-        self.run = run
-        self.go_on()
-
-    def go_on(self) -> None:
-        self.started = time.perf_counter()
-
-    def pause(self) -> None:
-        self.run.seconds += time.perf_counter() - self.started
-
-
-def time_is_up(deadline: float | Callable[[], bool] | None) -> Callable[[], bool]:
-    """Return a function that says whether the deadline of `vaedis.fit` is reached; seconds count
-    from now.
-    """
-    if deadline is None:
-        return lambda: False
-    if callable(deadline):
-        return deadline
-    end = time.monotonic() + _check.non_negative("deadline", deadline)
-    return lambda: time.monotonic() >= end
-
-
-def _stop_if_not_finite(spec: RunSpec, recorded: Tensor, looked: int) -> None:
-    new = recorded[looked:].cpu()
-    bad = ~(new.abs() < _LARGEST_LOSS)  # catches NaN as well
-    if bad.any():
-        at = int(bad.nonzero()[0])
-        before = float(recorded[looked + at - 1]) if looked + at else None
-        raise TrainingFailed(spec, looked + at + 1, float(new[at]), before)

@@ -1,7 +1,6 @@
 """The networks: the convolutional VAE of Table A3, and a small multi-layer perceptron.
 
-Both have ``encode(x) -> (mean, logvar)`` and ``decode(z) -> prediction``. Initial weights are drawn
-on the CPU from the seed alone, so that they are the same on every device.
+Initial weights are drawn on the CPU from the seed alone, so that they are the same on every device.
 """
 
 from __future__ import annotations
@@ -17,14 +16,18 @@ from torch import Tensor, nn
 from vaedis import _check
 from vaedis.training.layers import Conv2d, ConvTranspose2d
 
-# whatever a program's default is: the initial weights are drawn in it
+# float32 whatever a program's default is
 _Linear = functools.partial(nn.Linear, dtype=torch.float32)
 _Conv2d = functools.partial(Conv2d, dtype=torch.float32)
 _ConvTranspose2d = functools.partial(ConvTranspose2d, dtype=torch.float32)
 
 
 class VAE(nn.Module):
-    """An encoder whose one last layer gives means and log-variances, and a decoder.
+    """An encoder and a decoder.
+
+    Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors'
+    code. Under Xavier's rule its initial weights are smaller than those of two layers of `latents`
+    outputs each.
 
     Parameters
     ----------
@@ -38,19 +41,15 @@ class VAE(nn.Module):
     ----------
     normalize : bool
         Whether it takes normalized images; `fit` sets it.
-
-    Notes
-    -----
-    Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors'
-    code. Under Xavier's rule that makes its initial weights smaller than those of two layers of
-    `latents` outputs.
     """
 
     normalize: bool = True
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latents: int, *, seed: int = 0):
         super().__init__()
-        self.encoder, self.decoder, self.latents = encoder, decoder, latents
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latents = latents
         generator = torch.Generator().manual_seed(seed)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -58,42 +57,30 @@ class VAE(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of the posterior, each of shape (B, latents), for images of
-        shape (B, C, H, W).
-        """
+        """Return mean and log-variance of the posterior, each of shape (B, latents), of images."""
         mean, logvar = self.encoder(x).chunk(2, -1)
         return mean, logvar
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the decoder's output, shape (B, C, H, W), for latents of shape (B, latents); see
-        `losses.Loss.output`.
+        """Return the decoder's output, shape (B, C, H, W), for latents of shape (B, latents).
+
+        `Loss.output` makes images of it.
         """
         return self.decoder(z)
 
 
 def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, padding: int = 2) -> VAE:
-    """Return the convolutional VAE of Table A3 for images of 64×64 pixels.
+    """Return the convolutional VAE of Table A3, for images of 64×64 pixels.
 
-    Parameters
-    ----------
-    shape : (H, W, C)
-        H and W must be 64.
-    latents : int
-    seed : int
-        Of the initial weights.
-    padding : {1, 2}
-        Of the encoder's convolutions. Table A3 is silent about it; the authors' code has 2, so that
-        1600 features reach the first linear layer. With 1, as in most other implementations, they
-        are 1024.
-
-    References
-    ----------
-    Michlo, Klein and James (2023), Table A3. The authors' ``disent/model/ae/_vae_conv64.py``.
+    `padding` is that of the encoder's convolutions. Table A3 is silent about it; the authors' code
+    (``disent/model/ae/_vae_conv64.py``) has 2, so that 1600 features reach the first linear layer.
+    With 1, as in most other implementations, they are 1024.
     """
     height, width, channels = shape
     if (height, width) != (64, 64):
         raise ValueError(
-            f"The convolutional VAE takes images of 64×64 pixels, not {height}×{width}; use model='mlp' for other sizes."
+            f"The convolutional VAE takes images of 64×64 pixels, not {height}×{width}; "
+            "use model='mlp' for other sizes."
         )
     _check.count("latents", latents)
     if padding not in (1, 2):
@@ -137,14 +124,7 @@ def mlp_vae(
 ) -> VAE:
     """Return a VAE of fully connected layers, for images of any size or for coordinates.
 
-    Parameters
-    ----------
-    shape : (H, W, C)
-    latents : int
-    seed : int
-        Of the initial weights.
-    hidden : sequence of int
-        Widths of the encoder's hidden layers; the decoder has them in reverse.
+    `hidden` holds the widths of the encoder's hidden layers; the decoder has them in reverse.
     """
     height, width, channels = shape
     _check.count("latents", latents)
@@ -159,12 +139,13 @@ def mlp_vae(
 
 def _layers(widths: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(widths):
-        layers += [_Linear(before, after), nn.ReLU(inplace=True)]
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [_Linear(inputs, outputs), nn.ReLU(inplace=True)]
     return layers[:-1]
 
 
-MODELS: dict[str, Callable[..., VAE]] = {"conv": conv_vae, "mlp": mlp_vae}
+_MODELS: dict[str, Callable[..., VAE]] = {"conv": conv_vae, "mlp": mlp_vae}
+_MODEL_OPTIONS = {"conv": ["padding"], "mlp": ["hidden"]}
 
 
 def build(
@@ -175,24 +156,46 @@ def build(
     Parameters
     ----------
     model : {"conv", "mlp"}
+        The network of Table A3, for images of 64×64 pixels; or fully connected layers.
     shape : (H, W, C)
-    latents, seed : int
+        Shape of one image.
+    latents : int
+    seed : int
+        Of the initial weights.
     **options
-        ``padding`` of "conv", ``hidden`` of "mlp".
+        ``padding`` of "conv", 1 or 2; ``hidden`` of "mlp", the widths of hidden layers.
 
     Raises
     ------
     ValueError
-        If there is no such model or option; the message lists those that exist.
+        If there is no such model or option (the message lists those that exist), or a value does
+        not fit.
+
+    References
+    ----------
+    Michlo, Klein and James (2023), Table A3. The authors' ``disent/model/ae/_vae_conv64.py``.
+
+    Examples
+    --------
+    >>> network = build("mlp", (8, 8, 1), latents=2, hidden=[16])
+    >>> mean, logvar = network.encode(torch.zeros(5, 1, 8, 8))
+    >>> mean.shape, network.decode(mean).shape
+    (torch.Size([5, 2]), torch.Size([5, 1, 8, 8]))
     """
-    make = MODELS[_check.one_of("model", model, MODELS)]
-    _check.options("model", model, options, {"conv": ["padding"], "mlp": ["hidden"]}[model])
-    # layers draw weights from the global generator as they are made, before ours replace them;
-    # leave it as it was
+    make = _MODELS[_check.one_of("model", model, _MODELS)]
+    _check.options("model", model, options, _MODEL_OPTIONS[model])
+    # layers draw weights from the global generator as they are made, before the seed's replace
+    # them; leave it as it was
     with torch.random.fork_rng(devices=[]):
         return make(shape, latents, seed=seed, **options)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many trainable numbers a network has."""
+    """Return how many trainable numbers a network has.
+
+    Examples
+    --------
+    >>> count_parameters(build("conv", (64, 64, 3), latents=9))
+    912981
+    """
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

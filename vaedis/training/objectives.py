@@ -1,12 +1,12 @@
-"""The objectives: beta-VAE and Ada-GVAE as functions from a batch, a network and noise to a loss.
+"""The objectives of beta-VAE and Ada-GVAE, as pure functions of network, batch and noise.
 
-Both are means, never sums: the reconstruction loss is a mean over batch, channels and pixels, the
-KL divergence a mean over batch and latents (paper, appendix B.1). Noise is an argument, so that the
-functions are pure.
+The reconstruction loss is a mean over batch, channels and pixels, the KL divergence a mean over
+batch and latents; nothing is summed (paper, appendix B.1).
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -27,8 +27,17 @@ class Terms(NamedTuple):
 
 
 def reparameterise(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-    """Return ``mean + noise * std``: a sample of the posterior, shape (B, z), from standard normal
-    noise of that shape.
+    """Return ``mean + noise * std``, a sample of the posterior.
+
+    Parameters
+    ----------
+    mean, logvar, noise : Tensor of float, shape (B, z)
+        `noise` is standard normal.
+
+    Examples
+    --------
+    >>> reparameterise(torch.tensor([1.0]), torch.zeros(1), torch.tensor([-0.5]))
+    tensor([0.5000])
     """
     return mean + noise * torch.exp(0.5 * logvar)
 
@@ -45,16 +54,23 @@ def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | 
         Standard normal.
     loss : Loss
     beta : float or Tensor of one number
-        Normalised; see `experiments.RunSpec.beta_sum`.
+        Normalized; see `RunSpec.beta_sum`.
 
     References
     ----------
     Higgins et al. (2017); paper, appendix B.1.
+
+    Examples
+    --------
+    >>> from vaedis import losses
+    >>> from vaedis.training import model
+    >>> network = model.build("mlp", (4, 4, 1), latents=2)
+    >>> x, noise = torch.zeros(5, 1, 4, 4), torch.zeros(5, 2)
+    >>> beta_vae(network, x, noise, loss=losses.MSE(), beta=0.1).loss.item()
+    0.0
     """
     mean, logvar = model.encode(x)
-    recon = loss(model.decode(reparameterise(mean, logvar, noise)), x).mean()
-    kl = kl_to_prior(mean, logvar).mean()
-    return Terms(recon + beta * kl, recon, kl)
+    return _terms(model, x, mean, logvar, noise, loss, beta)
 
 
 def shared_latents(mean0: Tensor, logvar0: Tensor, mean1: Tensor, logvar1: Tensor) -> Tensor:
@@ -76,6 +92,12 @@ def shared_latents(mean0: Tensor, logvar0: Tensor, mean1: Tensor, logvar1: Tenso
     ----------
     Locatello et al. (2020), section 4; paper, appendix B.3. The authors'
     ``_weaklysupervised__adavae.py``.
+
+    Examples
+    --------
+    >>> zero = torch.zeros(1, 3)
+    >>> shared_latents(zero, zero, torch.tensor([[1.0, 4.9, 7.0]]), zero)
+    tensor([[ True,  True, False]])
     """
     delta = symmetric_kl(mean0, logvar0, mean1, logvar1)
     threshold = 0.5 * (delta.amin(-1, keepdim=True) + delta.amax(-1, keepdim=True))
@@ -91,21 +113,28 @@ def average_shared(
     ----------
     mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
     average : {"mean", "published"}
-        ``"mean"``: mean of the means and mean of the *variances*, as Locatello et al. define the
-        GVAE. ``"published"``: the same variances, but both take the second image's mean. The
-        released code did so from October 2021 to June 2022, which covers the paper's runs (disent
-        issue 32).
+        ``"mean"``: the mean of the means and the mean of the *variances*, as Locatello et al.
+        define the GVAE. ``"published"``: the same variances, but both images take the second one's
+        mean. The released code did so from October 2021 to June 2022, which covers the paper's runs
+        (disent issue 32).
 
     Returns
     -------
     mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
+
+    Examples
+    --------
+    >>> mean0, mean1, logvar = torch.zeros(1, 2), torch.tensor([[1.0, 4.0]]), torch.zeros(1, 2)
+    >>> average_shared(mean0, logvar, mean1, logvar)[0]
+    tensor([[0.5000, 0.0000]])
+    >>> average_shared(mean0, logvar, mean1, logvar, average="published")[0]
+    tensor([[1., 0.]])
     """
     _check.one_of("average", average, AVERAGES)
     shared = shared_latents(mean0, logvar0, mean1, logvar1)
     mean = 0.5 * (mean0 + mean1) if average == "mean" else mean1
-    logvar = (
-        torch.logaddexp(logvar0, logvar1) - 0.6931471805599453
-    )  # the log of the mean of the variances
+    # log of the mean of the variances
+    logvar = torch.logaddexp(logvar0, logvar1) - math.log(2)
     return (
         torch.where(shared, mean, mean0),
         torch.where(shared, logvar, logvar0),
@@ -119,33 +148,58 @@ def ada_gvae(
 ) -> Terms:
     """Return the loss of Ada-GVAE on a batch of pairs.
 
+    Both parts are means over the pair, on the scale of one image. The KL divergence is that of the
+    posteriors after averaging.
+
     Parameters
     ----------
     model : VAE
     x : Tensor of float, shape (2 * B, C, H, W)
-        The B first images of the pairs, then the B second ones: one pass through the network serves
-        both.
+        The B first images of the pairs, then the B second ones.
     noise : Tensor of float, shape (2 * B, z)
         Standard normal; independent for both images, in shared latents too.
     loss : Loss
     beta : float or Tensor of one number
-        Normalised; see `experiments.RunSpec.beta_sum`.
+        Normalized; see `RunSpec.beta_sum`.
     average : {"mean", "published"}
         See `average_shared`.
-
-    Notes
-    -----
-    Both losses are means over the pair, so they are on the scale of one image. The KL divergence is
-    that of the posteriors after averaging.
 
     References
     ----------
     Locatello et al. (2020); paper, appendix B.2 and B.3.
+
+    Examples
+    --------
+    >>> from vaedis import losses
+    >>> from vaedis.training import model
+    >>> network = model.build("mlp", (4, 4, 1), latents=2)
+    >>> x, noise = torch.zeros(6, 1, 4, 4), torch.zeros(6, 2)
+    >>> ada_gvae(network, x, noise, loss=losses.MSE(), beta=0.1).loss.item()
+    0.0
     """
-    mean, logvar = model.encode(x)
-    (mean0, mean1), (logvar0, logvar1) = mean.chunk(2), logvar.chunk(2)
+    mean, logvar = average_pairs(*model.encode(x), average=average)
+    return _terms(model, x, mean, logvar, noise, loss, beta)
+
+
+def average_pairs(
+    mean: Tensor, logvar: Tensor, *, average: str, dim: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return `average_shared` for first and second images that follow each other along `dim`."""
+    mean0, mean1 = mean.chunk(2, dim)
+    logvar0, logvar1 = logvar.chunk(2, dim)
     mean0, logvar0, mean1, logvar1 = average_shared(mean0, logvar0, mean1, logvar1, average=average)
-    mean, logvar = torch.cat([mean0, mean1]), torch.cat([logvar0, logvar1])
+    return torch.cat([mean0, mean1], dim), torch.cat([logvar0, logvar1], dim)
+
+
+def _terms(
+    model: VAE,
+    x: Tensor,
+    mean: Tensor,
+    logvar: Tensor,
+    noise: Tensor,
+    loss: Loss,
+    beta: float | Tensor,
+) -> Terms:
     recon = loss(model.decode(reparameterise(mean, logvar, noise)), x).mean()
     kl = kl_to_prior(mean, logvar).mean()
     return Terms(recon + beta * kl, recon, kl)

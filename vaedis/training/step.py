@@ -1,50 +1,43 @@
-"""One optimiser step, in the form that is fastest on its device: a batch in parts on a CPU, a
-captured graph on a GPU.
+"""One optimiser step of one network, in the form that is fastest on its device.
+
+On a CPU a batch goes through the network in parts; on a GPU a step is captured as a graph.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
-import platform
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaedis import _check
 from vaedis._support import arithmetic as _arithmetic
-from vaedis.data import FactorData
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
 from vaedis.training import objectives
+from vaedis.training.batches import BatchSampler
 from vaedis.training.model import VAE
+from vaedis.training.run import Run
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
-# Images that go through the network at once on a CPU. The activations of 64 fit the cache of a CPU,
-# or nearly so; above all no tensor is as large as 32 MiB, from where on the allocator asks the
-# system for fresh pages, all to be zeroed, in every step. In bfloat16 twice as many take the same
-# room.
+# Images that go through the network at once on a CPU. The activations of 64 nearly fit its cache;
+# above all no tensor reaches 32 MiB, from where on the allocator asks the system for fresh pages in
+# every step, all to be zeroed. In bfloat16 twice as many take the same room.
 _PART = {"float32": 64, "bf16": 128}
 _WARM_UP = 3
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
 def resolve_precision(precision: str, device: torch.device, model: str = "conv") -> str:
-    """Return "float32", "tf32" or "bf16".
+    """Return "float32", "tf32" or "bf16"; "auto" is the fastest that a device is good at.
 
-    "auto" is "tf32" on a GPU; on a CPU it is "bf16" for convolutions if the CPU has instructions
-    for it, and "float32" otherwise. Without those instructions bfloat16 is emulated, far slower
-    than float32; and a small perceptron gains nothing.
-
-    Raises
-    ------
-    ValueError
-        If there is no such precision, or the device does not have it.
+    Without instructions for it a CPU emulates bfloat16, far slower than float32, and a small
+    perceptron gains nothing from it. Raises a ValueError if the device lacks a precision.
     """
     _check.one_of("precision", precision, PRECISIONS)
     if precision == "auto":
@@ -59,65 +52,35 @@ def resolve_precision(precision: str, device: torch.device, model: str = "conv")
 
 
 def cpu_has_bf16() -> bool:
-    """Return whether this CPU multiplies bfloat16 numbers by instructions of its own, and torch
-    knows it.
-    """
-    # torch says so in private functions only; where one is missing, float32 is the answer that is
-    # never wrong
-    asked = (
-        getattr(torch.cpu, name, None)
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-    return any(bool(ask()) for ask in asked if ask is not None)
+    """Return whether this CPU has instructions for bfloat16, and torch knows it."""
+    # torch has private functions only; where one is missing, float32 is never wrong
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    questions = [getattr(torch.cpu, name, None) for name in names]
+    return any(bool(question()) for question in questions if question is not None)
 
 
-def keep_memory() -> None:
-    """Let the allocator of this process keep the memory that a step gives back, up to 256 MiB, for the
-    next step to use.
-
-    glibc's gives the end of its heap back to the system as soon as some megabytes lie free there,
-    which a step with activations of that size does again and again; every page of it must then be
-    zeroed anew, for up to a third of the time. Heaps of other threads do so more often still, so
-    that all threads share one. The settings are the process's, so that only programs of the
-    package's own ask for this, and no function of its library. Other allocators are left alone.
-    """
-    mallopt = (
-        getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
-    )
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
-        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
-        mallopt(_M_ARENA_MAX, 1)
-
-
-def on_device(place: torch.device) -> contextlib.AbstractContextManager:
-    """Make a GPU the current one, whose streams and graphs are meant when none is named; nothing on
-    a CPU.
-    """
-    return torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
+def on_device(device: torch.device) -> contextlib.AbstractContextManager:
+    """Make a GPU the current one, whose streams and graphs torch uses by default."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Train the same whatever surrounds the call: no gradients, autocast, or another default
-    device.
-    """
+    """Train the same in a program that turned gradients off, autocast on, or changed the device."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        if (
-            torch.get_default_device().type != "cpu"
-        ):  # entered only where it is needed, since it takes time in every call of torch
+        # only where it is needed, since it slows down every call of torch
+        if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
 
 
 def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
-    """Set how a GPU multiplies, and keep to cuDNN's repeatable convolutions; put back what was set
-    before.
+    """Set how a GPU multiplies, with cuDNN's repeatable convolutions, while the block runs.
 
     The other convolutions add up in an order that changes from run to run, and gain a fifth at
     most.
@@ -126,145 +89,126 @@ def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
     return _arithmetic.held(conv=wanted, matmul=wanted, deterministic=True)
 
 
-def adam(network: VAE, spec: RunSpec) -> torch.optim.Adam:
-    """Return the optimiser of a run: one pass over all weights a step."""
-    place = next(network.parameters()).device
-    return torch.optim.Adam(
-        network.parameters(), lr=spec.lr, fused=True, capturable=place.type == "cuda"
-    )
+def adam(parameters: Iterable[Any], **options: Any) -> torch.optim.Adam:
+    """Return Adam with moments from the start, so that each checkpoint holds them."""
+    optimizer = torch.optim.Adam(parameters, fused=True, **options)
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            optimizer.state[weight] = {
+                "step": torch.zeros((), dtype=torch.float32, device=weight.device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+    return optimizer
 
 
-class Step:
-    """Take optimiser steps; nothing in them waits for the device.
+class NetworkStep:
+    """Takes the optimiser steps of one run; nothing in them waits for the device."""
 
-    Parameters
-    ----------
-    spec : RunSpec
-    network : VAE
-        Changed by each step.
-    optimiser : torch.optim.Optimizer
-    data : FactorData
-    loss : Loss
-    normalize : bool
-        Whether the network sees normalized images.
-    precision : {"float32", "tf32", "bf16"}
-    """
+    stacked = False
 
-    def __init__(
-        self,
-        spec: RunSpec,
-        network: VAE,
-        optimiser: torch.optim.Optimizer,
-        data: FactorData,
-        loss: Loss,
-        *,
-        normalize: bool,
-        precision: str,
-    ):
-        self.spec, self.optimiser, self.data, self.loss, self.normalize = (
-            spec,
-            optimiser,
-            data,
-            loss,
-            normalize,
-        )
-        self.part = _PART["bf16" if precision == "bf16" else "float32"]
-        self.network = _Half(network) if precision == "bf16" else network
-        self.weights = list(network.parameters())
-        # in float32 one part after the other, each on all cores, is as fast, and takes less memory
-        self.side_by_side = (
-            _SideBySide() if precision == "bf16" and data.device.type == "cpu" else None
-        )
-        # a pair must not be torn apart
-        self._pairs = 2 if spec.framework == "ada-gvae" else 1
-        self._graph: _Graph | None = None
-        if data.device.type == "cuda":
-            self._graph = _Graph(self._whole, min(spec.batch, len(data)) * self._pairs)
+    def __init__(self, run: Run):
+        self.run = run
+        self.spec = run.spec
+        on_gpu = run.data.device.type == "cuda"
+        self.optimizer = adam(run.model.parameters(), lr=run.spec.lr, capturable=on_gpu)
+        self.sampler = BatchSampler(run.spec, run.data)
+        in_bfloat16 = run.precision == "bf16"
+        self._network = _Bfloat16(run.model) if in_bfloat16 else run.model
+        self._parameters = list(run.model.parameters())
+        # a pair must not be split
+        self._images_per_draw = 2 if run.spec.framework == "ada-gvae" else 1
+        self._part = _PART["bf16" if in_bfloat16 else "float32"]
+        # in float32 one part after the other, each on all cores, is as fast and takes less memory
+        self._map = _Threads().map if in_bfloat16 and not on_gpu else _one_by_one
+        self._graph = None
+        if on_gpu:
+            length = min(run.spec.batch, len(run.data)) * self._images_per_draw
+            self._graph = _Graph(self._whole, length)
 
-    def __call__(self, index: Tensor, noise: Tensor, beta: float | None = None) -> Tensor:
-        """Take one step.
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights by their names in a checkpoint."""
+        return {f"model.{name}": weight for name, weight in self.run.model.named_parameters()}
 
-        Parameters
-        ----------
-        index : Tensor of int64, shape (B,) or (2 * B,)
-            As `Draws.index` gives it.
-        noise : Tensor of float32, shape (len(index), z)
-        beta : float, optional
-            By default that of `spec` after its warm-up.
+    def members(self) -> list[tuple[str, dict[str, Tensor], BatchSampler]]:
+        """Return prefix in a checkpoint, weights and sampler of the one member."""
+        return [("", dict(self.run.model.named_parameters()), self.sampler)]
+
+    def train_only(self, members: list[int]) -> None:
+        """Do nothing: training of a single network ends when it fails."""
+
+    def write_back(self) -> None:
+        """Do nothing: the network itself is trained."""
+
+    def __call__(self, step: int) -> Tensor:
+        """Take a step, counted from 0.
 
         Returns
         -------
-        Tensor of float32, shape (3,)
+        Tensor of float32, shape (1, 3)
             Loss, reconstruction loss and KL divergence before the step.
         """
-        beta = self.spec.beta if beta is None else beta
+        index = self.sampler.index()
+        noise = self.sampler.noise(len(index))
+        beta = self.spec.beta_at(step)
         if self._graph is not None:
-            return self._graph(self._observe(index), noise, noise.new_full((), beta))
-        return self._in_parts(index, noise, beta)
+            return self._graph(self._observe(index), noise, noise.new_full((), beta))[None]
+        return self._in_parts(index, noise, beta)[None]
 
     def _observe(self, index: Tensor) -> Tensor:
         # convolutions are faster with channels last, on CPUs and on tensor cores alike
-        return self.data._observations(index, self.normalize, channels_last=True)
+        return self.run.data._observations(index, self.run.normalize, channels_last=True)
 
     def _in_parts(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
-        """A step whose gradients are added up over parts of the batch: the same but for rounding,
-        and kinder to the cache.
-        """
-        # the activations of a perceptron are few, and its weights, whose gradients must be added
-        # up, many
-        parts = math.ceil(len(index) / self.part) if self.spec.model == "conv" else 1
-        columns = torch.arange(len(index)).view(self._pairs, -1).tensor_split(parts, dim=1)
-        # images are read by one thread: not all data are safe with several
-        work = (
+        """Take a step whose gradients are sums over parts of the batch, which fit the cache."""
+        # a perceptron has few activations, and many weights whose gradients must be added up
+        n_parts = math.ceil(len(index) / self._part) if self.spec.model == "conv" else 1
+        columns = torch.arange(len(index)).view(self._images_per_draw, -1)
+        parts = [part.flatten() for part in columns.tensor_split(n_parts, dim=1)]
+        # one thread makes the images: not all data sets are safe with several
+        arguments = (
             (self._observe(index[part]), noise[part], beta, len(part) / len(index))
-            for part in (c.flatten() for c in columns)
+            for part in parts
         )
-        done = (
-            self.side_by_side(self._gradients, work, parts)
-            if self.side_by_side
-            else (self._gradients(*one) for one in work)
-        )
-        total, gradients = next(done)
-        for terms, more in done:  # in their order, so that the sum does not depend on who was first
+        results = self._map(self._gradients, arguments, n_parts)
+        total, gradients = next(results)
+        # added in their order, so that the sum does not depend on which thread was first
+        for terms, more in results:
             total += terms
             torch._foreach_add_(gradients, more)
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
-        self.optimiser.step()
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
         return total
 
     def _gradients(
         self, x: Tensor, noise: Tensor, beta: float, share: float
     ) -> tuple[Tensor, list[Tensor]]:
-        """The terms of a part of the batch, and the gradient of its loss with respect to each
-        weight, times its share.
-        """
-        terms = objective(self.spec, self.network, x, noise, self.loss, beta)
-        gradients = torch.autograd.grad(terms.loss * share, self.weights)
+        """Return the terms of a part of the batch and its gradients, times its share."""
+        terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
+        gradients = torch.autograd.grad(terms.loss * share, self._parameters)
         return torch.stack(terms).detach() * share, list(gradients)
 
     def _whole(self, x: Tensor, noise: Tensor, beta: Tensor) -> Tensor:
-        self.optimiser.zero_grad(set_to_none=True)
-        terms = objective(self.spec, self.network, x, noise, self.loss, beta)
+        """Take a step on a whole batch."""
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
         terms.loss.backward()
-        self.optimiser.step()
+        self.optimizer.step()
         return torch.stack(terms).detach()
 
 
 def objective(
-    spec: RunSpec, network, x: Tensor, noise: Tensor, loss: Loss, beta: float | Tensor | None = None
+    spec: RunSpec, network, x: Tensor, noise: Tensor, loss: Loss, beta: float | Tensor
 ) -> objectives.Terms:
-    """Return the loss of a batch and its parts, by the framework that `spec` names; with its beta,
-    unless another is given.
-    """
-    beta = spec.beta if beta is None else beta
+    """Return the loss of a batch and its parts, by the framework that `spec` names."""
     if spec.framework == "beta-vae":
         return objectives.beta_vae(network, x, noise, loss=loss, beta=beta)
     return objectives.ada_gvae(network, x, noise, loss=loss, beta=beta, average=spec.average)
 
 
-class _Half:
-    """A network that computes in bfloat16; its weights, and what it gives to the loss, are float32."""
+class _Bfloat16:
+    """A network that computes in bfloat16; its weights and outputs are float32."""
 
     def __init__(self, network: VAE):
         self.network = network
@@ -280,85 +224,90 @@ class _Half:
         return x.float()
 
 
-class _SideBySide:
-    """Calls a function many times at once, in threads that share torch's among them.
+def _one_by_one(function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
+    return (function(*one) for one in arguments)
 
-    What a step does between convolutions keeps one core busy at a time; with several parts under
-    way the others need not wait for it.
+
+class _Threads:
+    """A pool of threads that share torch's threads.
+
+    What a step does between convolutions uses one core; with several parts at work the other cores
+    need not wait for it.
     """
 
     def __init__(self) -> None:
         self.pool: ThreadPoolExecutor | None = None
-        self.threads = 0
+        self.size = 0
 
-    def __call__(self, function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
-        """Return what `function` gives for each of `length` tuples of arguments, in their order;
-        these are made by the calling thread.
-        """
-        threads = min(length, torch.get_num_threads())
-        if threads < 2:
-            return (function(*one) for one in arguments)
-        if threads != self.threads:
-            self._hire(threads)
-        return self.pool.map(lambda one: function(*one), arguments)  # type: ignore[union-attr]
+    def map(self, function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
+        """Return the results of `function` in order; this thread makes the `length` arguments."""
+        size = min(length, torch.get_num_threads())
+        if size < 2:
+            return _one_by_one(function, arguments, length)
+        if self.pool is None or size != self.size:
+            self.pool = self._start(size)
+            self.size = size
+        return self.pool.map(lambda one: function(*one), arguments)
 
-    def _hire(self, threads: int) -> None:
-        all_of_them = torch.get_num_threads()
+    def _start(self, size: int) -> ThreadPoolExecutor:
+        torch_threads = torch.get_num_threads()
 
-        def begin() -> None:
+        def initialize() -> None:
             torch.get_num_threads()  # a thread's first question sets its number to the process's
-            torch.set_num_threads(all_of_them // threads)
+            torch.set_num_threads(torch_threads // size)
 
-        self.pool, self.threads = ThreadPoolExecutor(threads, initializer=begin), threads
-        started = threading.Barrier(threads + 1)
-        for _ in range(threads):
-            self.pool.submit(started.wait)
-        started.wait()
-        # a number is its thread's own, but the last one set is also that of threads to come
-        torch.set_num_threads(all_of_them)
+        pool = ThreadPoolExecutor(size, initializer=initialize)
+        all_started = threading.Barrier(size + 1)
+        for _ in range(size):
+            pool.submit(all_started.wait)
+        all_started.wait()
+        # the number is each thread's own, but the last one set is also that of threads to come
+        torch.set_num_threads(torch_threads)
+        return pool
 
 
 class _Graph:
-    """A step captured as a CUDA graph and replayed: one launch in place of about a hundred, each of
-    which takes longer than its work.
+    """A step that is captured as a CUDA graph and replayed.
 
-    The first steps, and the last of an epoch if its batch is shorter, are taken one launch at a
-    time.
+    That is one launch instead of about a hundred, each of which takes longer than its work. The
+    first steps, and the last of an epoch if its batch is shorter, are taken launch by launch.
     """
 
     def __init__(self, step: Callable[[Tensor, Tensor, Tensor], Tensor], length: int):
-        self.step, self.length, self.taken = step, length, 0
+        self.step = step
+        self.length = length
+        self.steps_taken = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, *given: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """Take the step on images, noise and beta."""
-        if self.taken < _WARM_UP:
-            return self._warm_up(given)
-        if len(given[0]) != self.length:
-            return self.step(*given)
+        if self.steps_taken < _WARM_UP:
+            return self._warm_up(*inputs)
+        if len(inputs[0]) != self.length:
+            return self.step(*inputs)
         if self.graph is None:
-            self._capture(given)
-        for kept, new in zip(self.given, given, strict=True):
-            kept.copy_(new)
-        self.graph.replay()  # type: ignore[union-attr]
+            self.graph = self._capture(*inputs)
+        for static, new in zip(self.inputs, inputs, strict=True):
+            static.copy_(new)
+        self.graph.replay()
         return self.terms
 
-    def _warm_up(self, given: Sequence[Tensor]) -> Tensor:
-        # libraries set themselves up at their first call, which must not happen while a graph is
-        # captured
+    def _warm_up(self, *inputs: Tensor) -> Tensor:
+        # libraries set themselves up at their first call, which must not happen during capture
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            terms = self.step(*given)
+            terms = self.step(*inputs)
         torch.cuda.current_stream().wait_stream(self.stream)
-        for tensor in (*given, terms):
+        for tensor in (*inputs, terms):
             tensor.record_stream(self.stream)
-        self.taken += 1
+        self.steps_taken += 1
         return terms
 
-    def _capture(self, given: Sequence[Tensor]) -> None:
-        self.given = [tensor.clone() for tensor in given]
-        self.graph = torch.cuda.CUDAGraph()
-        # by default it would be a stream of whichever device came first in this process
-        with torch.cuda.graph(self.graph, stream=self.stream):
-            self.terms = self.step(*self.given)
+    def _capture(self, *inputs: Tensor) -> torch.cuda.CUDAGraph:
+        self.inputs = [tensor.clone() for tensor in inputs]
+        graph = torch.cuda.CUDAGraph()
+        # the default would be a stream of whichever device came first in this process
+        with torch.cuda.graph(graph, stream=self.stream):
+            self.terms = self.step(*self.inputs)
+        return graph

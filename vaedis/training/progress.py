@@ -1,0 +1,136 @@
+"""Training under way: what was measured so far, and its checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaedis.training.checkpoint import Checkpoints
+from vaedis.training.population import PopulationStep
+from vaedis.training.run import Run, TrainingFailed
+from vaedis.training.step import NetworkStep
+
+# the authors' runs ended when the loss passed this (pytorch-lightning's terminate_on_nan, and their
+# own limit)
+_LARGEST_LOSS = 1e20
+
+
+class Progress:
+    """One run, or the members of a population, on their way.
+
+    `runs` are without a history. If there is a checkpoint, training continues from it.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], step: NetworkStep | PopulationStep, files: Checkpoints | None
+    ):
+        self.runs = runs
+        self.last_step = runs[0].spec.steps
+        self.steps_taken = 0
+        self.seconds = 0.0
+        # of members that train on
+        self.training = list(range(len(runs)))
+        self._step = step
+        self._files = files
+        self._failures: dict[int, TrainingFailed] = {}
+        self._losses = torch.zeros(
+            len(runs), self.last_step, 3, dtype=torch.float32, device=runs[0].data.device
+        )
+        self._checked = 0
+        stored = None if files is None else files.load(self._state)
+        if stored is not None:
+            self._resume(*stored)
+
+    def has_ended(self) -> bool:
+        """Return whether all steps are taken, or no member trains any more."""
+        return self.steps_taken == self.last_step or not self.training
+
+    def take_step(self) -> None:
+        """Take a step of all members."""
+        self._losses[:, self.steps_taken] = self._step(self.steps_taken)
+        self.steps_taken += 1
+
+    def check_finite(self) -> None:
+        """Wait for the device, and take out members with a loss that is not finite."""
+        new = self._losses[:, self._checked : self.steps_taken, 0].cpu()
+        bad = ~(new.abs() < _LARGEST_LOSS)  # NaN is bad as well
+        for k in list(self.training):
+            if bad[k].any():
+                step = self._checked + int(bad[k].nonzero()[0])
+                value = float(self._losses[k, step, 0])
+                before = float(self._losses[k, step - 1, 0]) if step else None
+                self._failures[k] = TrainingFailed(self.runs[k].spec, step + 1, value, before)
+                self.training.remove(k)
+        self._step.train_only(self.training)
+        self._checked = self.steps_taken
+
+    def call(self, callback: Callable[[int, Run], None]) -> None:
+        """Call back with each run that trains on."""
+        self._step.write_back()
+        for k in self.training:
+            run = self._run(k)
+            run.model.eval()
+            callback(self.steps_taken, run)
+            run.model.train()
+
+    def finished(self) -> list[Run]:
+        """Return the runs with what was measured."""
+        self._step.write_back()
+        for run in self.runs:
+            run.model.eval()
+        return [self._run(k) for k in range(len(self.runs))]
+
+    def _run(self, k: int) -> Run:
+        """Return a run as it is now, up to its failure."""
+        failure = self._failures.get(k)
+        last = self.steps_taken if failure is None else failure.step
+        terms = self._losses[k, :last].T.cpu().numpy().copy()
+        return dataclasses.replace(
+            self.runs[k],
+            history=dict(zip(("loss", "recon", "kl"), terms, strict=True)),
+            seconds=self.seconds / len(self.runs),
+            steps_taken=self.steps_taken,
+            failure=failure,
+            made_with=tuple(self._files.made_with) if self._files else (),
+        )
+
+    def save(self) -> Path | None:
+        """Write a checkpoint if they were asked for, and return its path."""
+        if self._files is None:
+            return None
+        return self._files.save(self.steps_taken, self._state(self.steps_taken))
+
+    def _state(self, steps: int) -> dict[str, Tensor]:
+        """Return all that the next step depends on, by names in a checkpoint."""
+        losses = self._losses[:, :steps]
+        return {
+            **_tensors(self._step),
+            "recorded": losses if self._step.stacked else losses[0],
+            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
+        }
+
+    @torch.no_grad()
+    def _resume(self, steps: int, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._state(steps).items():
+            tensor.copy_(state[name])
+        for prefix, _, sampler in self._step.members():
+            sampler.restore({name: state[f"{prefix}draws.{name}"] for name in sampler.state()})
+        self.steps_taken = steps
+        self.seconds = float(state["seconds"])
+        self.check_finite()  # members that had failed fail again
+
+
+def _tensors(step: NetworkStep | PopulationStep) -> dict[str, Tensor]:
+    """Return weights, Adam's moments and random streams by their names in a checkpoint."""
+    tensors = step.weights()
+    for prefix, weights, sampler in step.members():
+        for name, weight in weights.items():
+            for moment, tensor in step.optimizer.state[weight].items():
+                tensors[f"{prefix}adam.{name}.{moment}"] = tensor
+        for stream, tensor in sampler.state().items():
+            tensors[f"{prefix}draws.{stream}"] = tensor
+    return tensors

@@ -1,0 +1,208 @@
+"""What training gives: a `Run`, or one of two exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaedis.data import FactorData
+from vaedis.losses import Loss
+from vaedis.spec import RunSpec
+from vaedis.training.model import VAE
+
+if TYPE_CHECKING:
+    from vaedis.metrics import Score
+
+_ENCODE_BATCH = 1024
+
+
+class TrainingFailed(RuntimeError):
+    """A loss that became NaN, infinite or larger than 1e20.
+
+    Attributes
+    ----------
+    spec : RunSpec
+    step : int
+        The first step, counted from 1, with such a loss.
+    last_finite : float or None
+        The loss of the step before it.
+    """
+
+    def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
+        self.spec = spec
+        self.step = step
+        self.last_finite = last_finite
+        before = "there was no finite loss before it"
+        if last_finite is not None:
+            before = f"the last finite loss was {last_finite:.6g}"
+        super().__init__(
+            f"The loss became {value} at step {step} of {spec.steps} ({before}); "
+            f"lower beta or lr. The run: {spec}."
+        )
+
+
+class TrainingStopped(Exception):
+    """Training that ended between two steps because its `deadline` came.
+
+    Attributes
+    ----------
+    spec : RunSpec
+        Of a population, that of its first member.
+    step : int
+        How many steps were taken.
+    checkpoint : Path or None
+        Where training can continue; None if no checkpoint was asked for or none could be written.
+    runs : list of Run
+        In a sequence that is trained one after the other, the runs that ended before.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        step: int,
+        checkpoint: Path | None,
+        members: int = 1,
+        reason: str = "since the time was up",
+    ):
+        self.spec = spec
+        self.step = step
+        self.checkpoint = checkpoint
+        self.runs: list[Run] = []
+        where = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
+        which = "The run" if members == 1 else f"The first of {members} runs"
+        super().__init__(
+            f"Stopped at step {step} of {spec.steps}, {reason}; {where}. {which}: {spec}."
+        )
+
+
+@dataclass
+class Run:
+    """A trained network with everything that is needed to judge it.
+
+    Attributes
+    ----------
+    spec : RunSpec
+        If a data set was passed to `fit`, it names that, as in ``data="given: mine"``.
+    data : FactorData
+    model : VAE
+        In evaluation mode.
+    loss : Loss
+    precision : {"float32", "tf32", "bf16"}
+        Of the arithmetic.
+    history : dict of str to ndarray of float32, shape (steps taken,)
+        ``"loss"``, ``"recon"`` and ``"kl"`` of each step's batch.
+    seconds : float
+        Wall time of the training steps, including those before a checkpoint; a member of a
+        population has its share.
+    steps_taken : int
+        Steps in `seconds`. A failure is noticed some steps after the last one in `history`.
+    failure : TrainingFailed or None
+        In a sequence of runs, why this one stopped early; its network is then of no use.
+    made_with : tuple of str
+        With checkpoints, the torch and, on a CPU, the number of threads that took the steps; more
+        than one if a checkpoint of others was continued.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> run = vd.fit(spec, device="cpu")
+    >>> run.history["loss"].shape
+    (5,)
+    >>> mean, logvar = run.posterior([0, 4])
+    >>> mean.shape
+    torch.Size([2, 2])
+    >>> run.decode_images(mean).shape
+    torch.Size([2, 8, 8, 3])
+    """
+
+    spec: RunSpec
+    data: FactorData
+    model: VAE
+    loss: Loss
+    precision: str = "float32"
+    history: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
+    steps_taken: int = 0
+    failure: TrainingFailed | None = None
+    made_with: tuple[str, ...] = ()
+
+    @property
+    def normalize(self) -> bool:
+        """Whether the network sees normalized images; a loss on probabilities needs [0, 1]."""
+        return self.spec.normalize and not self.loss.unit_range
+
+    @property
+    def images_per_second(self) -> float:
+        """Images that went forward and backward so far per second; a pair counts as two."""
+        batch = self.spec.batch
+        n = len(self.data)
+        batches_per_epoch = -(-n // batch)
+        epochs, batches = divmod(self.steps_taken, batches_per_epoch)
+        # the last batch of an epoch may be shorter
+        images = epochs * n + min(batches * batch, n)
+        if self.spec.framework == "ada-gvae":
+            images *= 2
+        return images / self.seconds
+
+    def observations(self, index: Tensor) -> Tensor:
+        """Return images as the network sees them: Tensor of float32, shape (B, C, H, W)."""
+        return self.data.observations(torch.as_tensor(index), normalize=self.normalize)
+
+    def scores(
+        self, metrics: Iterable[str] = ("mig", "dci"), *, protocol: str = "full", seed: int = 0
+    ) -> dict[str, Score]:
+        """Score the representation; see `metrics.evaluate` for arguments and result."""
+        from vaedis.metrics import evaluate
+
+        return evaluate(self.model, self.data, metrics=metrics, protocol=protocol, seed=seed)
+
+    @torch.no_grad()
+    def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior's mean and log-variance of images.
+
+        Parameters
+        ----------
+        index : Tensor of int, shape (n,)
+            Or a list or array of these.
+
+        Returns
+        -------
+        mean, logvar : Tensor of float32, shape (n, z)
+        """
+        batches = torch.as_tensor(index).split(_ENCODE_BATCH)
+        posteriors = [self.model.encode(self.observations(batch)) for batch in batches]
+        mean = torch.cat([mean for mean, _ in posteriors])
+        logvar = torch.cat([logvar for _, logvar in posteriors])
+        return mean, logvar
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return decoded latents as the network sees images: float32, shape (n, C, H, W)."""
+        z = torch.as_tensor(z, dtype=torch.float32, device=self.data.device)
+        outputs = [self.model.decode(batch) for batch in z.split(_ENCODE_BATCH)]
+        return torch.cat([self.loss.output(output) for output in outputs])
+
+    def decode_images(self, z: Tensor) -> Tensor:
+        """Return decoded latents as images to look at.
+
+        Parameters
+        ----------
+        z : Tensor of float, shape (n, z)
+
+        Returns
+        -------
+        Tensor of uint8, shape (n, H, W, C)
+            Clipped to 0 … 255; see `FactorData.for_display`.
+        """
+        x = self.decode(z)
+        if self.normalize:
+            x = self.data.denormalize(x)
+        return self.data.for_display(x).permute(0, 2, 3, 1)
