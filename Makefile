@@ -14,7 +14,8 @@ PYTEST_ARGS ?=
 book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
 
-# Two processes; the tests of one file stay together, since some share what is slow to make.
+# The tests, and the examples in the docstrings. Two processes; the tests of one file stay together,
+# since some share what is slow to make.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
@@ -22,6 +23,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	rm -rf _build/lint
 	$(BIN)/vaedis notebooks _build/lint
 	$(BIN)/ruff check _build/lint/*.ipynb

@@ -72,7 +72,7 @@ def distances(data: FactorData, traversals: int | None) -> None:
         print(
             f"| {name} | {ours.mean:.4f} | {mean:.4f} | {ours.mean / mean:.3f} | {ours.sd:.4f} | {sd:.4f} | {correlation:.4f} |"
         )
-    pairs, theirs = random_pairs(data, pairs=20_000, whole=traversals is None), table["random"]
+    pairs, theirs = random_pairs(data, pairs=20_000, exact_mean=traversals is None), table["random"]
     mean, sd = float(theirs["mean_distance"]), float(theirs["distance_std"])
     print(
         f"| random pairs | {pairs.mean:.4f} | {mean:.4f} | {pairs.mean / mean:.3f} | {pairs.sd:.4f} | {sd:.4f} | |"

@@ -15,7 +15,7 @@ settings.load_profile("vaedis")
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch, tmp_path_factory):
     """Neither a reader's environment nor a network must decide what a test sees."""
-    for name in ("VAEDIS_PROFILE", "VAEDIS_RESULTS", "VAEDIS_DATA_SOURCE"):
+    for name in ("VAEDIS_PROFILE", "VAEDIS_RESULTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VAEDIS_OFFLINE", "1")
     monkeypatch.setenv("VAEDIS_DATA", str(tmp_path_factory.getbasetemp() / "data"))

@@ -34,6 +34,13 @@ MIG_SETS = (
 GRID = (10, 12, 9)
 
 
+def summary(score) -> dict:
+    """The fields of a score that are plain numbers or words, to compare two scores by."""
+    return {
+        name: value for name, value in vars(score).items() if isinstance(value, int | float | str)
+    }
+
+
 def draw_factors(n: int, sizes: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     return np.stack([generator.integers(0, size, n) for size in sizes], axis=1)
 

@@ -84,19 +84,21 @@ def factored_components(reference: dict) -> Pairs:
 
 
 def rank_correlations(reference: dict) -> Pairs:
-    options = {"observe": lambda index: FACTORS[index].float(), "repeats": 128, "pool": "geometric"}
     ours = [
-        metrics.rank_correlations(CURVED.__getitem__, SPACE, **options, seed=seed) for seed in SEEDS
+        metrics.rank_correlations(CURVED.__getitem__, SPACE, repeats=128, seed=seed)
+        for seed in SEEDS
     ]
     for key, theirs in reference["factored_components"].items():
-        if key.startswith("distances."):
-            _, measure, *norm, kind = key.split(".")
-            name = measure.replace("_latent", f"_latent_{norm[0]}") if norm else measure
-            yield (
-                key,
-                theirs,
-                [(run.along_factors if kind == "factor" else run.overall)[name] for run in ours],
-            )
+        # Distances between observations are those of `distances`, not of this score.
+        if key.startswith("distances.") and "data" not in key:
+            _, measure, norm, kind = key.split(".")
+            name = measure.replace("_latent", f"_latent_{norm}")
+            if kind == "factor":
+                # disent takes the geometric mean over factors.
+                values = [np.exp(np.log(run.per_factor[name]).mean()) for run in ours]
+            else:
+                values = [run.overall[name] for run in ours]
+            yield key, theirs, values
 
 
 DRAWN = (factor_vae, flatness, factored_components, rank_correlations)

@@ -13,6 +13,7 @@ from scipy import stats
 import vaedis as vd
 from vaedis import distances, losses
 from vaedis.data import FactorData, LabelledImages, XYSquares
+from vaedis.distances import reading
 from vaedis.distances.accumulator import Accumulator
 from vaedis.distances.factor_distances import spread_sets
 from vaedis.factors import FactorSpace
@@ -131,10 +132,8 @@ def test_squared_differences_of_bytes_are_exact_whole_numbers():
     data = Noise((2, 3), (64, 64, 3))
     x = data.x.long().flatten(1)
     whole = (x[3:, None] - x[None, 3:]).square().sum(-1).numpy()
-    index = torch.tensor([[3, 4, 5]])
-    assert (
-        distances.factor_distances(data, index={"b": index})["b"].matrix == whole / (255**2 * 12288)
-    ).all()
+    three = LabelledImages(data.x[3:], np.arange(3), ["b"])
+    assert (distances.traversal_matrices(three)["b"] == whole / (255**2 * 12288)).all()
 
 
 def shorter(way):
@@ -188,13 +187,13 @@ def test_distances_can_be_taken_while_a_network_trains_in_a_shorter_format():
     assert seen == [distances.factor_distances(XYSquares(num_squares=1))["x_R"].mean]
 
 
-def test_blocks_change_no_result_and_each_image_is_read_once():
+def test_blocks_change_no_result_and_each_image_is_read_once(monkeypatch):
     data = Noise((4, 3, 2, 5), (4, 4, 1))
     whole = distances.factor_distances(data)
     assert set(data.reads.values()) == {1}
     data.reads.clear()
-    least = 5 * 16 * 12
-    parts = distances.factor_distances(data, memory=least)
+    monkeypatch.setattr(reading, "MEMORY", 5 * 16 * 12)
+    parts = distances.factor_distances(data)
     # 15 images fit at a time: those along two factors, and along the others one by one
     assert max(data.reads.values()) <= 4
     for name in "abcd":
@@ -204,32 +203,31 @@ def test_blocks_change_no_result_and_each_image_is_read_once():
 
 
 @pytest.mark.parametrize("loss", ["mse", "bce", "mae", "box-blur"])
-def test_a_traversal_that_does_not_fit_into_memory_is_compared_part_by_part(loss):
+def test_a_traversal_that_does_not_fit_into_memory_is_compared_part_by_part(loss, monkeypatch):
     data = Noise((4, 3, 2, 5), (4, 4, 1))
-    whole, parts = (
-        distances.factor_distances(data, loss),
-        distances.factor_distances(data, loss, memory=1),
-    )
+    whole = distances.factor_distances(data, loss)
+    monkeypatch.setattr(reading, "MEMORY", 1)
+    parts = distances.factor_distances(data, loss)
     for name in "abcd":
         np.testing.assert_allclose(parts[name].matrix, whole[name].matrix, rtol=1e-12)
         assert (parts[name].pairs == whole[name].pairs).all()
 
 
 def test_traversals_may_have_gaps_where_data_is_no_grid():
-    data = Noise((6,))
-    index = torch.tensor([[0, 1, -1], [2, -1, 3], [4, 5, 1], [2, -1, -1]])
-    found = distances.factor_distances(data, "bce", index={"size": index})["size"]
+    data = Noise((8,))
+    index = torch.tensor([[0, 1, -1], [2, -1, 3], [4, 5, 6]])
+    labels = np.append((index >= 0).nonzero().numpy(), [[3, 0]], 0)
+    table = LabelledImages(data.x, labels, ["other", "size"])
+    found = distances.factor_distances(table, "bce", factors=["size"])["size"]
     x = data.x.movedim(-1, 1).double() / 255
-    seen = np.full((4, 3, 3), np.nan)
-    for t, i, j in itertools.product(range(4), range(3), range(3)):
+    seen = np.full((3, 3, 3), np.nan)
+    for t, i, j in itertools.product(range(3), range(3), range(3)):
         if index[t, i] >= 0 and index[t, j] >= 0:
             seen[t, i, j] = losses.BCE().distance(x[index[t, i]], x[index[t, j]])
     np.testing.assert_allclose(found.matrix, np.nanmean(seen, 0), rtol=1e-12)
     assert (found.pairs == np.isfinite(seen).sum(0)).all()
     off = seen[:, ~np.eye(3, dtype=bool)]
     assert (found.mean, found.sd) == pytest.approx((np.nanmean(off), np.nanstd(off)), rel=1e-12)
-    with pytest.raises(ValueError, match="no two observations differ in factor 'size' alone"):
-        distances.factor_distances(data, index={"size": torch.tensor([[0, -1], [-1, 1]])})
 
 
 def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(listed):
@@ -270,7 +268,7 @@ def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
         assert found.mean == pytest.approx(wanted.mean, rel=1e-12)
         assert found.sd == pytest.approx(wanted.sd, rel=0.02)
         # of more images, only a sample
-        monkeypatch.setattr("vaedis.distances.random_pairs._ALL_PAIRS", 10)
+        monkeypatch.setattr("vaedis.distances.pairs._ALL_PAIRS", 10)
     found, wanted = distances.pair_agreement(table), distances.pair_agreement(data)
     assert (found.rank, found.mean) == pytest.approx((wanted.rank, wanted.mean), abs=0.01)
 
@@ -280,16 +278,14 @@ def test_a_lone_name_is_one_name():
     data.factors = FactorSpace(("long", "name"), (2, 3))
     assert list(distances.factor_distances(data, factors="name")) == ["name"]
     assert list(distances.traversal_matrices(data, factors="name")) == ["name"]
-    index = {"name": torch.tensor([[0, 1, 2]])}
-    assert list(distances.factor_distances(data, factors="name", index=index)) == ["name"]
 
 
 def test_a_histogram_widens_as_distances_grow():
-    tally = Accumulator(2, True, torch.device("cpu"))
+    total = Accumulator(2, True, torch.device("cpu"))
     sizes = [0.0, 1.0, 3.0, 40.0, 1e4]
     for size in sizes:
-        tally.add(torch.tensor([[[0.0, size], [size, 0.0]]], dtype=torch.float64))
-    found = tally.result("x", True)
+        total.add(torch.tensor([[[0.0, size], [size, 0.0]]], dtype=torch.float64))
+    found = total.result("x", True)
     assert found.counts[0].tolist()[0] == 10
     assert found.counts[1].sum() == 10
     assert found.largest / found.width > 1600
@@ -334,12 +330,12 @@ def test_the_mean_over_random_pairs_has_a_closed_form(
 ):
     data = Noise((3, 2, 2), black_and_white=black_and_white)
     expected = distances.random_pairs(data, loss, normalize=normalize)
-    monkeypatch.setattr("vaedis.distances.random_pairs._ALL_PAIRS", 0)
+    monkeypatch.setattr("vaedis.distances.pairs._ALL_PAIRS", 0)
     found = distances.random_pairs(data, loss, normalize=normalize, pairs=2_000)
     assert found.mean == pytest.approx(expected.mean, rel=1e-12)
     assert found.mean_error == 0
     assert abs(found.sd - expected.sd) < 4 * found.sd_error
-    sampled = distances.random_pairs(data, loss, normalize=normalize, pairs=2_000, whole=False)
+    sampled = distances.random_pairs(data, loss, normalize=normalize, pairs=2_000, exact_mean=False)
     assert abs(sampled.mean - expected.mean) < 4 * sampled.mean_error
 
 
@@ -426,44 +422,25 @@ def test_a_sample_is_fixed_by_its_seed(sampling):
     assert not np.array_equal(first, other)
 
 
+def as_for_table_a1(data, factor, n, seed):
+    """Distances of pairs as the authors drew them: int(f * sqrt(f) / 2) of each traversal."""
+    generator = torch.Generator().manual_seed(seed)
+    bases = data.factors.sample_index(n, generator=generator)
+    lines = data.factors.traversal(factor, bases)
+    size = lines.shape[1]
+    shape = (2, n, int(size * size**0.5 / 2))
+    i, j = torch.randint(size, shape, generator=generator)
+    a, b = lines.gather(1, i)[i != j], lines.gather(1, j)[i != j]
+    return distances.perceived(data, a[:n], b[:n]).numpy()
+
+
 def test_pairs_drawn_as_for_table_a1_have_the_standard_error_that_is_predicted():
     data = Noise((40, 9), (3, 3, 1), seed=2)
     exact = distances.factor_distances(data, factors=["b"])["b"]
-    drawn = [
-        distances.pair_distances(data, "b", n=240, seed=seed, sampling="table-a1")
-        for seed in range(150)
-    ]
+    drawn = [as_for_table_a1(data, "b", 240, seed) for seed in range(150)]
     predicted = exact.standard_errors(distances.published_traversals(9, 240), 240)
     assert np.std([d.mean() for d in drawn]) == pytest.approx(predicted[0], rel=0.24)
     assert np.std([d.std() for d in drawn]) == pytest.approx(predicted[1], rel=0.24)
-
-
-def test_published_samples_are_drawn_as_the_authors_drew_them(monkeypatch):
-    data, pairs = Noise((10, 9, 2)), []
-    monkeypatch.setattr(
-        "vaedis.distances.pairs.perceived",
-        lambda data, a, b, **_: pairs.append((a, b)) or torch.zeros(len(a)),
-    )
-    assert len(distances.pair_distances(data, "b", n=100, sampling="table-a1")) == 100
-    assert len(distances.pair_distances(data, "b", n=100, sampling="figure-a1")) == 100
-    assert len(distances.pair_distances(data, None, n=200, sampling="figure-a1")) == 200
-    for a, b in pairs[:2]:
-        fa, fb = data.factors.to_factors(a), data.factors.to_factors(b)
-        assert ((fa != fb).sum(1) == torch.tensor(1)).all()
-        assert (fa[:, 1] != fb[:, 1]).all()
-    assert len(distances.pair_distances(XYSquares(), None, n=6_300, sampling="figure-a1")) == 6_300
-    ends = pairs.pop()[1].view(100, 63)
-    assert len(ends[0].unique()) == 63
-    # 13 pairs of a traversal, less those of an image with itself
-    lines = [tuple(f[[0, 2]].tolist()) for f in data.factors.to_factors(pairs[0][0])]
-    assert max(len(list(same)) for _, same in itertools.groupby(lines)) <= 2 * 13
-    # each of 9 values comes before the next, in 8 pairs
-    a, b = (x[:96].view(12, 8) for x in pairs[1])
-    assert torch.equal(a[:, 1:], b[:, :-1])
-    assert all(len({*x.tolist(), y[-1].item()}) == 9 for x, y in zip(a, b, strict=True))
-    a, b = (x[:189].view(3, 63) for x in pairs[2])
-    assert torch.equal(a[:, 1:], b[:, :-1])
-    assert all(len({*x.tolist(), y[-1].item()}) == 64 for x, y in zip(a, b, strict=True))
 
 
 def test_cars_types_rest_on_about_41_traversals():
@@ -480,30 +457,12 @@ def test_cars_types_rest_on_about_41_traversals():
             "factor 'b' has one value only, so there are no distances along it; leave it out",
         ),
         (
-            lambda d: distances.factor_distances(d, memory=0),
-            "memory must be a whole number of at least 1, not 0",
-        ),
-        (
-            lambda d: distances.factor_distances(
-                d, factors=["z"], index={"a": torch.tensor([[0, 1]])}
-            ),
-            "Unknown factor 'z'; choose one of: a",
-        ),
-        (
             lambda d: distances.random_pairs(d, pairs=1),
             "pairs must be a whole number of at least 2, not 1",
         ),
         (
             lambda d: distances.random_pairs(d, "bce", normalize=True),
             r"'bce' compares images in \[0, 1\]",
-        ),
-        (
-            lambda d: distances.pair_distances(d, "a", sampling="x"),
-            "Unknown sampling 'x'; choose one of: independent, table-a1, figure-a1",
-        ),
-        (
-            lambda d: distances.pair_distances(d, sampling="figure-a1"),
-            "'figure-a1' needs 64 observations",
         ),
     ],
 )

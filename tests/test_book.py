@@ -1,6 +1,7 @@
 """The chapters keep to the conventions; runs are current or gone; the built pages stand alone."""
 
 import codecs
+import importlib
 import importlib.util
 import os
 import re
@@ -17,8 +18,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+import vaedis
 from vaedis_companion import store
-from vaedis_companion.book import build as book, executions, notebooks
+from vaedis_companion.book import build as book, executions, notebooks, runner, stored
 
 # A kernel that starts beside other work can take its time.
 pytestmark = pytest.mark.timeout(600)
@@ -102,16 +104,6 @@ def test_each_figure_has_a_number_of_its_own():
     assert [name for name in ours if not re.fullmatch(r"(fig|table)(-[a-z]+)+", name)] == []
 
 
-def test_code_cells_are_those_that_jupytext_sees():
-    for name in NOTEBOOKS:
-        seen = [
-            c.source.strip()
-            for c in notebooks.from_markdown(ROOT, name).cells
-            if c.cell_type == "code"
-        ]
-        assert executions.code_cells((BOOK / f"{name}.md").read_text()) == seen
-
-
 def test_references_are_used_and_not_doubled():
     keys = re.findall(r"^@\w+\{([^,\s]+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
     assert len(set(keys)) == len(keys)
@@ -192,17 +184,36 @@ def cached(root: Path, name: str) -> str | None:
     )
 
 
+def execute(small: Path, folder: Path, profile: str = "smoke", workers: int = 1) -> None:
+    """Run the notebook "one" by itself; its outputs go into a folder."""
+    source = folder / "one.ipynb"
+    notebooks.write(notebooks.from_markdown(small, "one"), source)
+    notebooks.execute(source, folder / "run.ipynb", small / "book", profile, {}, workers, 0)
+
+
+def fake_run(monkeypatch, module, *, code: int = 0, out: str = "", err: str = "") -> list[tuple]:
+    """Replace the processes that a module starts; return the list of commands and environments."""
+    calls = []
+
+    def run(command, env, **_):
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+    return calls
+
+
 def test_figures_appear_whatever_the_surroundings_say(small, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     draw = "import matplotlib.pyplot as plt\n\n_ = plt.subplots()"
     (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=draw))
-    assert book.run_notebooks(small, "smoke", only=["one"]) == []
+    assert runner.run_notebooks(small, "smoke", only=["one"]) == []
     run = notebooks.read(small / "_build" / "notebooks" / "smoke" / "one.ipynb")
     assert "image/png" in notebooks.own_code_cells(run)[1].outputs[0].data
 
 
 def test_runs_are_kept_and_shown(small, capsys):
-    assert book.run_notebooks(small, "smoke", params={"seed": 3}) == []
+    assert runner.run_notebooks(small, "smoke", params={"seed": 3}) == []
     assert cached(small, "one") == "smoke 3 book\n"
     assert capsys.readouterr().err.startswith("2 notebooks: 2 run, 0 current, 0 failed")
     facts = {entry["chapter"]: entry for entry in book.provenance(small)}
@@ -214,19 +225,19 @@ def test_runs_are_kept_and_shown(small, capsys):
     # The same again is current; words may change, code may not.
     path = small / "book" / "one.md"
     path.write_text(path.read_text().replace("## Section", "## Another section"))
-    book.run_notebooks(small, "smoke", params={"seed": 3})
+    runner.run_notebooks(small, "smoke", params={"seed": 3})
     assert "0 run, 2 current" in capsys.readouterr().err
-    assert book.drop_stale(small) == []
+    assert stored.drop_stale(small) == []
 
     # What a plain build must not show any more.
     (small / "results" / "runs.csv").write_text("a\n1\n")
-    assert book.drop_stale(small) == ["one", "two"]
+    assert stored.drop_stale(small) == ["one", "two"]
     assert cached(small, "one") is None
     assert book.provenance(small) == []
 
 
 def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
-    assert book.run_notebooks(small, "smoke") == []
+    assert runner.run_notebooks(small, "smoke") == []
     path = small / "book" / "one.md"
     path.write_text(path.read_text().replace("import os", "1 / 0\nimport os"))
     capsys.readouterr()
@@ -243,7 +254,7 @@ def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
 def test_a_kernel_that_dies_names_its_cell(small, capsys):
     path = small / "book" / "one.md"
     path.write_text(path.read_text().replace("print(profile", "os._exit(3)\nprint(profile"))
-    assert book.run_notebooks(small, "smoke", only=["one"]) == ["one"]
+    assert runner.run_notebooks(small, "smoke", only=["one"]) == ["one"]
     assert "code cell 2 (import os): the kernel died" in capsys.readouterr().err
 
 
@@ -251,17 +262,17 @@ def test_a_run_that_is_killed_names_its_cell(small):
     notebook = notebooks.from_markdown(small, "one")
     own = notebooks.own_code_cells(notebook)
     assert (
-        notebooks.what_stopped(notebook, 1, "log\nNoSuchKernel: python3\n")
+        notebooks.why_stopped(notebook, 1, "log\nNoSuchKernel: python3\n")
         == "NoSuchKernel: python3"
     )
     for cell in own[:2]:
         cell.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
     first = own[1].source.splitlines()[0]
-    assert notebooks.what_stopped(notebook, -9, "log").startswith(
+    assert notebooks.why_stopped(notebook, -9, "log").startswith(
         f"code cell 2 ({first}): killed by signal 9"
     )
-    assert notebooks.what_stopped(notebook, 1, "a\nOSError: disk full") == "OSError: disk full"
-    assert notebooks.what_stopped(None, 1, "") == "papermill ended with exit code 1"
+    assert notebooks.why_stopped(notebook, 1, "a\nOSError: disk full") == "OSError: disk full"
+    assert notebooks.why_stopped(None, 1, "") == "papermill ended with exit code 1"
 
 
 def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
@@ -269,9 +280,9 @@ def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
     (small / "book" / "two.md").write_text(NOTEBOOK.format(name="Two", code=write))
     count = "import pathlib\n\nprint(len(list(pathlib.Path('../results').iterdir())))"
     (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=count))
-    assert book.run_notebooks(small, "smoke", workers=1) == []
+    assert runner.run_notebooks(small, "smoke", workers=1) == []
     assert cached(small, "one") == "1\n"
-    assert book.drop_stale(small) == []
+    assert stored.drop_stale(small) == []
     assert "2 notebooks: 2 run" in capsys.readouterr().err
 
 
@@ -285,7 +296,7 @@ def test_bad_requests_change_nothing(small):
         "workers must be at least 1": {"workers": 0},
     }.items():
         with pytest.raises(ValueError, match=re.escape(error)):
-            book.run_notebooks(small, "smoke", **options)
+            runner.run_notebooks(small, "smoke", **options)
     with pytest.raises(ValueError, match="smoke, laptop, settings, long, paper"):
         book.build("huge", root=small)
     assert not (small / "_build").exists()
@@ -309,26 +320,19 @@ def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("profile", "said", "expected"),
+    ("profile", "setting", "expected"),
     [("smoke", None, "1"), ("smoke", "0", "0"), ("laptop", None, None)],
 )
-def test_the_smoke_profile_downloads_nothing(small, monkeypatch, tmp_path, profile, said, expected):
-    if said is None:
-        monkeypatch.delenv("VAEDIS_OFFLINE")
-    else:
-        monkeypatch.setenv("VAEDIS_OFFLINE", said)
-    seen = []
-
-    def run(command, env, **_):
-        seen.append(env.get("VAEDIS_OFFLINE"))
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    notebooks.execute(
-        tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", profile, {}, 1, 0
-    )
-    assert seen == [expected]
+def test_the_smoke_profile_downloads_nothing(
+    small, monkeypatch, tmp_path, profile, setting, expected
+):
+    monkeypatch.delenv("VAEDIS_OFFLINE")
+    if setting is not None:
+        monkeypatch.setenv("VAEDIS_OFFLINE", setting)
+    calls = fake_run(monkeypatch, notebooks)
+    execute(small, tmp_path, profile)
+    [(_, environment)] = calls
+    assert environment.get("VAEDIS_OFFLINE") == expected
 
 
 def test_a_run_in_another_profile_is_current_unless_one_is_asked_for(small, monkeypatch):
@@ -362,7 +366,7 @@ def test_absent_tools_are_one_sentence(small, monkeypatch):
 
 
 FACTS = {
-    **{name: "text" for name in ("key", *executions.TOLD)},
+    **{name: "text" for name in ("key", *executions.SHOWN)},
     "params": {},
     "seconds": 1.5,
     "date": "2026-01-01T00:00:00+00:00",
@@ -407,15 +411,14 @@ def pretend(
         nbformat.v4.new_output("stream", name=stream, text=text)
     ]
     facts = executions.make_facts(
-        root,
         executions.run_key(root, name, profile, {}),
         profile,
         {},
         1.0,
         dict.fromkeys(("device", "python", *executions.VERSIONED), "-"),
     )
-    book._keep(root, profile, name, run, facts)
-    book._publish(root, root / "_build", name, run)
+    stored.store(root, profile, name, run, facts)
+    stored.publish(root, root / "_build", name, run)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +438,7 @@ def test_outputs_and_facts_of_a_run_stay_together(small, capsys, remove):
     else:
         (cache / "global.db").write_bytes(b"\0" * 50 + (cache / "global.db").read_bytes()[50:])
     (small / "_build" / "notebooks" / "smoke" / "two.ipynb").unlink()
-    stale = book.drop_stale(small)
+    stale = stored.drop_stale(small)
     assert cached(small, "one") == "from laptop\n"
     assert book.provenance(small)[0]["profile"] == "laptop"
     # What is nowhere any more is executed again, and nothing is said about it before.
@@ -453,7 +456,7 @@ def test_a_cache_whose_database_lacks_a_page_is_made_again(small, capsys):
         content = bytearray(database.read_bytes())
         content[start : start + 4096] = bytes(len(content[start : start + 4096]))
         database.write_bytes(content)
-        assert book.drop_stale(small) == ["two"]
+        assert stored.drop_stale(small) == ["two"]
         assert cached(small, "one") == "from smoke\n"
     assert capsys.readouterr().err.count("is damaged") == len(range(0, size, 4096))
 
@@ -470,9 +473,7 @@ def test_a_damaged_kept_run_is_named_and_run_again(small, capsys, damage):
         "empty": b"",
     }
     path.write_bytes(changed[damage])
-    assert not book._reuse(
-        small, "one", "smoke", executions.run_key(small, "one", "smoke", {}), quiet_only=False
-    )
+    assert stored.read(small, "smoke", "one") is None
     assert (
         f"{path} is damaged and was removed; the notebook is run again." in capsys.readouterr().err
     )
@@ -485,9 +486,9 @@ def test_pages_that_are_built_elsewhere_show_the_kept_runs_and_write_nothing_her
     pretend(small, "one", "from laptop\n", "laptop")
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    assert book.drop_stale(small, elsewhere) == ["two"]
-    assert notebooks.is_remembered(small, elsewhere, "one")
-    assert not notebooks.is_remembered(small, elsewhere, "two")
+    assert stored.drop_stale(small, elsewhere) == ["two"]
+    assert notebooks.cached_run(small, elsewhere, "one")
+    assert not notebooks.cached_run(small, elsewhere, "two")
     assert {name: facts["profile"] for name, facts in executions.read_facts(elsewhere).items()} == {
         "one": "laptop"
     }
@@ -509,33 +510,33 @@ def test_what_a_run_wrote_to_standard_error_is_told_and_strict_runs_it_again(
         notebooks.write(run, target)
 
     monkeypatch.setattr(notebooks, "execute", execute)
-    assert book.run_notebooks(small, "smoke", only=["one"], strict=True) == []
+    assert runner.run_notebooks(small, "smoke", only=["one"], strict=True) == []
     error = capsys.readouterr().err
     assert "one wrote to standard error" in error
     assert "--strict" in error
     assert r"code cell 2: one \x1b[31mbad" in error
     # Without --strict it is current; with it, it is run once more, and the cause is gone.
-    book.run_notebooks(small, "smoke", only=["one"])
+    runner.run_notebooks(small, "smoke", only=["one"])
     assert "0 run, 1 current" in capsys.readouterr().err
-    book.run_notebooks(small, "smoke", only=["one"], strict=True)
+    runner.run_notebooks(small, "smoke", only=["one"], strict=True)
     error = capsys.readouterr().err
     assert "1 run, 0 current" in error
     assert "standard error" not in error
-    book.run_notebooks(small, "smoke", only=["one"], strict=True)
+    runner.run_notebooks(small, "smoke", only=["one"], strict=True)
     assert "0 run, 1 current" in capsys.readouterr().err
 
 
 def test_parameters_reach_the_notebooks_that_have_them(small):
     sources = {name: notebooks.from_markdown(small, name) for name in ("one", "two")}
     sources["two"].cells[1].source = "profile = None"
-    assert book._parameters_of_each(sources, {"seed": 1}) == {"one": {"seed": 1}, "two": {}}
-    assert book._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
+    assert runner._parameters_of_each(sources, {"seed": 1}) == {"one": {"seed": 1}, "two": {}}
+    assert runner._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
 
 
 @pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}])
 def test_a_parameter_that_no_cell_can_hold_is_refused(small, value):
     with pytest.raises(ValueError, match=r"Parameter 'seed' cannot be .*; give a number"):
-        book.run_notebooks(small, "smoke", params={"seed": value})
+        runner.run_notebooks(small, "smoke", params={"seed": value})
     assert not (small / "_build").exists()
 
 
@@ -563,34 +564,27 @@ def test_the_parameter_that_the_readme_sets_exists():
 def test_a_broken_table_of_contents_is_told_before_a_notebook_runs(small, content):
     (small / "_toc.yml").write_text(content)
     with pytest.raises(ValueError, match=r"_toc.yml .*restore it: git checkout"):
-        book.run_notebooks(small, "smoke")
+        runner.run_notebooks(small, "smoke")
     assert not (small / "_build").exists()
 
 
 def test_pages_may_be_named_with_their_suffix_and_begin_with_a_mark(small):
-    names, cells = (
-        executions.notebooks(small),
-        executions.code_cells((small / "book" / "one.md").read_text()),
-    )
+    names, cells = executions.notebooks(small), executions.code_cells(small, "one")
     (small / "_toc.yml").write_text((small / "_toc.yml").read_text().replace("one", "one.md"))
     (small / "book" / "one.md").write_bytes(
         codecs.BOM_UTF8 + (small / "book" / "one.md").read_bytes()
     )
     assert executions.notebooks(small) == names
-    assert [
-        cell.source
-        for cell in notebooks.from_markdown(small, "one").cells
-        if cell.cell_type == "code"
-    ] == cells
+    assert executions.code_cells(small, "one") == cells
 
 
 def test_a_page_that_is_no_text_is_named(small):
     with (small / "book" / "one.md").open("ab") as page:
         page.write(b"\xff")
     with pytest.raises(
-        ValueError, match=r"^book/one.md is no text in UTF-8; .* git checkout book/one.md\.$"
+        ValueError, match=r"^book/one.md is not text in UTF-8; .* git checkout book/one.md\.$"
     ):
-        book.run_notebooks(small, "smoke")
+        runner.run_notebooks(small, "smoke")
 
 
 def test_a_copy_of_the_table_of_contents_that_differs_is_told(small, capsys):
@@ -619,7 +613,7 @@ def test_jupyter_book_reads_the_one_table_of_contents_and_refuses_another_folder
     ):
         companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small), config)
     (small / "_toc.yml").write_text("../_toc.yml")
-    with pytest.raises(SystemExit, match=r"^vaedis: _toc.yml lists no pages"):
+    with pytest.raises(SystemExit, match=r"^vaedis: _toc.yml is not a table"):
         companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small / "book"), config)
 
 
@@ -634,7 +628,7 @@ def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
         with executions.locked(tmp_path):
             order.append("second")
 
-    monkeypatch.setattr(executions, "say", say)
+    monkeypatch.setattr(executions, "warn", say)
     thread = threading.Thread(target=second)
     with executions.locked(tmp_path):
         thread.start()
@@ -651,7 +645,7 @@ def test_a_build_that_cannot_be_written_is_one_sentence_before_a_notebook_runs(s
     with pytest.raises(
         OSError, match=r"^Runs and pages cannot be written to .*_build \(.*\); build in a copy"
     ):
-        book.run_notebooks(small, "smoke")
+        runner.run_notebooks(small, "smoke")
 
 
 def test_without_a_home_folder_the_build_says_what_to_set(small, monkeypatch):
@@ -665,19 +659,10 @@ def test_without_a_home_folder_the_build_says_what_to_set(small, monkeypatch):
 
 def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path):
     """The very command of a notebook, but asked for papermill's version only."""
-    commands = []
-
-    def run(command, **options):
-        commands.append((command, options["env"]))
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    notebooks.execute(
-        tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0
-    )
-    monkeypatch.undo()
-    [(command, environment)] = commands
+    with monkeypatch.context() as patch:
+        calls = fake_run(patch, notebooks)
+        execute(small, tmp_path)
+    [(command, environment)] = calls
     for name in ("papermill", "psutil", "yaml", "nbformat", "click"):
         (tmp_path / f"{name}.py").write_text("import os\nos._exit(9)\n")
     words = [*command[: command.index(str(tmp_path / "one.ipynb"))], "--version"]
@@ -691,12 +676,7 @@ def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path)
 
 
 def test_what_jupyter_book_says_cannot_command_the_terminal(small, monkeypatch, capsys):
-    def run(command, **_):
-        return subprocess.CompletedProcess(
-            command, 1, "\x1b[91mred\x1b[39;49;00m", "\x1b]0;title\x07"
-        )
-
-    monkeypatch.setattr(book.subprocess, "run", run)
+    fake_run(monkeypatch, book, code=1, out="\x1b[91mred\x1b[39;49;00m", err="\x1b]0;title\x07")
     assert book.build_html(small) == 1
     assert capsys.readouterr().err.startswith("red\\x1b]0;title\\x07\n")
 
@@ -761,7 +741,7 @@ def is_running(process: int) -> bool:
 def test_what_a_build_that_was_killed_has_left_goes(tmp_path):
     (tmp_path / "running").mkdir()
     (tmp_path / "running" / "old.ipynb").write_text("")
-    with book._scratch(tmp_path) as folder:
+    with runner._scratch(tmp_path) as folder:
         assert list(folder.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -769,34 +749,22 @@ def test_what_a_build_that_was_killed_has_left_goes(tmp_path):
 def test_what_a_failed_notebook_says_is_harmless_and_a_part_of_its_file_is_no_reason(
     small, monkeypatch, tmp_path
 ):
-    def run(command, **_):
-        (tmp_path / "run.ipynb").write_text("")
-        return subprocess.CompletedProcess(command, 1, "", "log\nOSError: no room for \x1b[2J\n")
-
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
+    fake_run(monkeypatch, notebooks, code=1, err="log\nOSError: no room for \x1b[2J\n")
+    (tmp_path / "run.ipynb").write_text("")
     with pytest.raises(notebooks.NotebookError, match=r"^OSError: no room for \\x1b\[2J$"):
-        notebooks.execute(
-            tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, 1, 0
-        )
+        execute(small, tmp_path)
 
 
-def test_notebooks_share_the_processors_that_may_be_used(small, monkeypatch, tmp_path):
-    shares = []
-
-    def run(command, env, **_):
-        shares.append(env["OMP_NUM_THREADS"])
-        return subprocess.CompletedProcess(command, 0)
-
+@pytest.mark.parametrize(("workers", "share"), [(2, "3"), (12, "1")])
+def test_notebooks_share_the_processors_that_may_be_used(
+    small, monkeypatch, tmp_path, workers, share
+):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(notebooks.subprocess, "run", run)
-    monkeypatch.setattr(notebooks._cpus, "usable_cpus", lambda: 6)
-    notebooks.write(notebooks.from_markdown(small, "one"), tmp_path / "one.ipynb")
-    for workers in (2, 12):
-        notebooks.execute(
-            tmp_path / "one.ipynb", tmp_path / "run.ipynb", small / "book", "smoke", {}, workers, 0
-        )
-    assert shares == ["3", "1"]
+    monkeypatch.setattr(notebooks.cpus, "usable_cpus", lambda: 6)
+    calls = fake_run(monkeypatch, notebooks)
+    execute(small, tmp_path, workers=workers)
+    [(_, environment)] = calls
+    assert environment["OMP_NUM_THREADS"] == share
     assert executions.machine()["device"] != ""
 
 
@@ -901,6 +869,24 @@ def test_every_page_is_built(pages):
         "genindex",
         "404",
     }
+
+
+PUBLIC = ("", *(f".{name}" for name in vaedis._MODULES))
+
+
+@pytest.mark.parametrize("module", [f"vaedis{name}" for name in PUBLIC])
+def test_every_public_name_is_in_the_reference(pages, module):
+    from sphinx.util.inventory import InventoryFile
+
+    with (HTML / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    entries = {name for kind in inventory if kind.startswith("py:") for name in inventory[kind]}
+    names = getattr(importlib.import_module(module), "__all__", [])
+    described = {f"{module}.{name}" for name in names} & entries
+    # what is the package's own is described there; modules and constants have pages and prose
+    described |= {f"{module}.{name}" for name in names if f"vaedis.{name}" in entries}
+    callables = {name for name in names if callable(getattr(importlib.import_module(module), name))}
+    assert {f"{module}.{name}" for name in callables} <= described
 
 
 def test_nothing_is_loaded_from_elsewhere(pages):

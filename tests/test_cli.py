@@ -1,6 +1,5 @@
 """The command line: what it asks for reaches the book, and what makes no sense is one line."""
 
-import argparse
 import os
 import select
 import signal
@@ -223,12 +222,6 @@ def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys):
     def broken(*_):
         raise BrokenPipeError(32, "a worker is gone")
 
-    monkeypatch.setattr(
-        cli,
-        "_parser",
-        lambda: argparse.Namespace(
-            parse_args=lambda argv: argparse.Namespace(run=broken, debug=False)
-        ),
-    )
-    assert cli.main([]) == 1
+    monkeypatch.setattr("vaedis.cli._data_status", broken)
+    assert cli.main(["data", "status"]) == 1
     assert "a worker is gone" in capsys.readouterr().err

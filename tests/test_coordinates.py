@@ -177,7 +177,7 @@ def test_a_network_learns_from_coordinates_and_can_be_looked_at():
         (
             lambda: Coordinates(Grey(), grid_spacing=8),
             ValueError,
-            "go with a data set's name, not with a data set that is already made",
+            "go with a data set's name, not with a data set",
         ),
         (
             lambda: Coordinates(Grey()).images(torch.tensor([0])),

@@ -13,6 +13,7 @@ import torch
 
 import vaedis as vd
 from vaedis.data import LabelledImages, XYSquares
+from vaedis.diagnosis import save
 from vaedis.diagnosis.diagnose import diagnose
 from vaedis_companion import cli
 
@@ -144,7 +145,7 @@ def test_the_larger_distance_is_learned_first_and_equal_ones_together():
             images, data.factors.to_factors(torch.arange(625)).numpy(), data.factors.names
         )
     ).losses[0]
-    assert [f.place for f in report.factors] == [1, 1, 3, 3]
+    assert [f.learning_order for f in report.factors] == [1, 1, 3, 3]
     assert "expect it late" in report.factors[2].reason
     assert report.factors[2].share < 0.05 < report.factors[0].share
 
@@ -226,7 +227,7 @@ def test_the_page_asks_for_nothing_from_outside_and_the_json_has_no_nan(tmp_path
     table = as_table(data, torch.tensor([0, 1, 7, 12, 13]))
     table.name = "<mine> & yours"
     found = diagnose(table, ["mse", "mae"])
-    found.save(html=tmp_path / "a.html", json_file=tmp_path / "a.json")
+    save(found, html=tmp_path / "a.html", json_file=tmp_path / "a.json")
     text = (tmp_path / "a.html").read_text()
     seen = Outside()
     seen.feed(text)
@@ -274,7 +275,7 @@ def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
     [
         (
             ["none.npz"],
-            "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject, xyobject-shaded.\n",
+            "the data sets are: xysquares, dsprites, shapes3d, cars3d, smallnorb, xyobject.\n",
         ),
         (
             ["coordinates"],
@@ -433,7 +434,7 @@ def test_a_factor_that_changes_no_pixel_is_invisible_whatever_its_number_of_valu
             in str(found)
         )
         assert "never" in str(found)
-    found.save(html=tmp_path / "a.html", json_file=tmp_path / "a.json")
+    save(found, html=tmp_path / "a.html", json_file=tmp_path / "a.json")
     assert '<td class="bad">invisible</td>' in (tmp_path / "a.html").read_text()
     assert (
         json.loads((tmp_path / "a.json").read_text())["losses"][0]["factors"][1]["verdict"]
@@ -443,14 +444,14 @@ def test_a_factor_that_changes_no_pixel_is_invisible_whatever_its_number_of_valu
 
 def test_images_that_are_all_alike_and_radii_of_any_integer_type_can_be_written(tmp_path):
     blank = diagnose(LabelledImages(np.zeros((4, 3, 3)), np.arange(4)))
-    blank.save(json_file=tmp_path / "a.json", html=tmp_path / "a.html")
+    save(blank, json_file=tmp_path / "a.json", html=tmp_path / "a.html")
     (factor,) = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)["losses"][
         0
     ]["factors"]
     assert (factor["verdict"], factor["share"], factor["importance"]) == ("invisible", None, 0.0)
     assert "nan" not in str(blank)
     found = diagnose(squares(4), radii=np.array([2, 8], np.uint8))
-    found.save(json_file=tmp_path / "b.json")
+    save(found, json_file=tmp_path / "b.json")
     plain = json.loads((tmp_path / "b.json").read_text())
     assert list(plain["advice"][0]["ranks"]["x_R"]) == ["2", "8"]
     assert plain["advice"][0]["radius"] == found.advice[0].radius

@@ -3,7 +3,6 @@ there, and without commands in names.
 """
 
 import contextlib
-import html
 import io
 import json
 import os
@@ -11,11 +10,13 @@ import stat
 import sys
 import threading
 
+import markupsafe
 import numpy as np
 import pytest
 
 from vaedis._support import output as _output
 from vaedis.data import LabelledImages
+from vaedis.diagnosis import save
 from vaedis.diagnosis.diagnose import diagnose
 from vaedis_companion import cli
 
@@ -301,13 +302,22 @@ def test_a_name_is_text_and_nothing_else(tmp_path, capsys, monkeypatch, name):
     assert "<script" not in page
     assert "onload=alert(1) x='" not in page
     if len(name) < 60 and name.isprintable():
-        assert html.escape(name) in page
+        assert str(markupsafe.escape(name)) in page
+
+
+def test_a_page_without_jinja2_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(
+        ImportError, match=r"needs jinja2, which is not installed: pip install vaedis\[plots\]"
+    ):
+        save(diagnose(LabelledImages(*small())), html=tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_long_names_stay_apart(tmp_path):
     images, labels = small()
     found = diagnose(LabelledImages(images, labels, ["n" * 100, "n" * 101]))
-    found.save(html=tmp_path / "r.html")
+    save(found, html=tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     first = "n" * 59 + "…"
     assert f"<td>{first}</td>" in page
@@ -325,9 +335,8 @@ def test_many_factors_are_drawn_in_several_pictures(tmp_path, monkeypatch):
     bits = np.eye(46, 45, dtype=int)
     images = np.zeros((46, 8, 8), np.uint8)
     images[:, 0, 0] = bits @ np.arange(45)
-    diagnose(LabelledImages(images, bits, [f"f{k}" for k in range(45)])).save(
-        html=tmp_path / "r.html"
-    )
+    found = diagnose(LabelledImages(images, bits, [f"f{k}" for k in range(45)]))
+    save(found, html=tmp_path / "r.html")
     # one picture of all of them would be wider than a picture can be
     assert [len(names) for names in drawn] == [20, 20, 5]
     assert [name for names in drawn for name in names] == [f"f{k}" for k in range(45)]
@@ -335,7 +344,7 @@ def test_many_factors_are_drawn_in_several_pictures(tmp_path, monkeypatch):
 
 
 def test_the_page_forbids_whatever_it_does_not_hold(tmp_path):
-    diagnose(LabelledImages(*small())).save(html=tmp_path / "r.html")
+    save(diagnose(LabelledImages(*small())), html=tmp_path / "r.html")
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert (
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -13,8 +13,8 @@ import pytest
 import toy_data
 from toy_data import CONTENT, FILE, SHA256, original
 
-from vaedis.data import DataError, commands
-from vaedis.data.originals import disk, fetch as download
+from vaedis.data import DataError
+from vaedis.data.originals import commands, disk, fetch as download
 from vaedis_companion import cli
 
 CERTIFICATE = Path(__file__).parent / "self_signed.pem"
@@ -71,25 +71,20 @@ def test_a_damaged_file_in_the_cache_is_replaced(server, tmp_path):
     assert arrived(tmp_path)
 
 
-def test_what_breaks_off_starts_anew(server, tmp_path):
-    fetch(tmp_path, server.url("once_truncated"))
-    assert arrived(tmp_path)
-    assert [ranges for _, ranges in server.asked] == [None, None]
-
-
-def test_a_body_that_is_always_truncated(server, tmp_path):
-    assert "the connection broke" in fails(tmp_path, server.url("truncated"))
-    assert server.count("truncated") == 3
-
-
-def test_an_impatient_download_asks_once(server, tmp_path):
-    fails(tmp_path, server.url("broken"), patient=False)
-    assert server.count("broken") == 1
-
-
-def test_a_wrong_sum_leaves_nothing(server, tmp_path):
-    assert "another sha256 sum" in fails(tmp_path, server.url("wrong"))
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("wrong", "another sha256 sum"),
+        ("page", "another sha256 sum"),
+        ("truncated", "no complete answer"),
+        ("missing", "404"),
+        ("broken", "500"),
+        ("partial", "206"),
+    ],
+)
+def test_what_is_not_the_file_is_asked_for_once_and_leaves_nothing(server, tmp_path, how, why):
+    assert why in fails(tmp_path, server.url(how))
+    assert server.count(how) == 1
 
 
 @pytest.mark.parametrize("bad", ["wrong", "missing", "broken", "truncated", "page", *toy_data.SLOW])
@@ -98,40 +93,16 @@ def test_a_bad_mirror_and_then_a_good_one(server, tmp_path, bad):
     assert arrived(tmp_path)
 
 
-def test_what_does_not_exist_is_asked_for_once(server, tmp_path):
-    assert "404" in fails(tmp_path, server.url("missing"))
-    assert server.count("missing") == 1
-
-
-def test_a_server_that_recovers(server, tmp_path):
-    fetch(tmp_path, server.url("twice_broken"))
-    assert arrived(tmp_path)
-
-
-def test_a_server_that_stays_broken(server, tmp_path):
-    assert "500" in fails(tmp_path, server.url("broken"))
-    assert server.count("broken") == 3
-
-
 @pytest.mark.parametrize("how", toy_data.SLOW)
 def test_a_server_that_is_silent_or_slow_is_left_and_not_asked_again(server, tmp_path, how):
     assert " in 0.3 s" in fails(tmp_path, server.url(how))
     assert server.count(how) <= 1
 
 
-def test_a_server_that_never_has_the_whole_file_is_asked_three_times_at_most(server, tmp_path):
-    assert "416" in fails(tmp_path, server.url("out_of_range"))
-    assert server.count("out_of_range") <= 3
-
-
-def test_a_part_that_nobody_asked_for_is_not_taken(server, tmp_path):
-    assert "206" in fails(tmp_path, server.url("partial"))
-
-
 @pytest.mark.parametrize("size", [None, len(CONTENT)])
 def test_a_body_that_does_not_end(server, tmp_path, monkeypatch, size):
     monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
-    with pytest.raises(DataError, match=f"more than {size or 1_000_000:,} bytes arrived"):
+    with pytest.raises(DataError, match=f"has more than {size or 1_000_000:,} bytes"):
         download.fetch(original(server.url("endless"), size=size), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -141,9 +112,7 @@ def test_a_local_file_that_is_absurdly_large_is_not_copied(tmp_path):
     source.mkdir()
     with (source / FILE).open("wb") as file:
         file.truncate(10**12)
-    with pytest.raises(
-        DataError, match=r"has 1,000,000,000,000 bytes, and the original at most 1,000,000,000"
-    ):
+    with pytest.raises(DataError, match=r"has more than 1,000,000,000 bytes"):
         download.fetch(original(size=None), tmp_path / "cache", source=source)
 
 
@@ -163,21 +132,6 @@ def test_a_redirection_is_followed_and_its_body_is_not_read(server, tmp_path):
 )
 def test_a_redirection_to_nowhere(server, tmp_path, how, why):
     assert why in fails(tmp_path, server.url(how))
-
-
-def test_a_part_left_by_a_killed_process_is_not_gone_on_with(server, tmp_path):
-    (tmp_path / f"{FILE}.part").write_bytes(b"?" * 1000)
-    fetch(tmp_path, server.url("good"))
-    assert arrived(tmp_path)
-
-
-def test_a_link_in_the_place_of_the_part_is_not_followed(server, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / f"{FILE}.part").symlink_to(tmp_path / "mine.txt")
-    fetch(tmp_path / "cache", server.url("good"))
-    assert arrived(tmp_path / "cache")
-    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 @pytest.fixture
@@ -206,9 +160,9 @@ def test_http_where_tls_is_expected_is_called_that(server, tmp_path):
 @pytest.mark.parametrize(
     "answer", [b"\x15\x03\x03\x00\x02\x02\x46", b"SSH-2.0-server\r\n", b"x" * 100_000]
 )
-def test_what_is_no_http_is_called_that(server, tmp_path, answer):
+def test_what_is_no_http_is_no_answer(server, tmp_path, answer):
     server.no_http = lambda request: request.wfile.write(answer)
-    assert "it does not answer in HTTP" in fails(tmp_path, server.url("no_http"))
+    assert "no complete answer" in fails(tmp_path, server.url("no_http"))
     assert server.count("no_http") == 1
 
 
@@ -239,7 +193,7 @@ def test_a_password_is_not_part_of_the_plan(server, tmp_path, monkeypatch, capsy
     assert commands.run_prepare(["toy"], source=source) == 0
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err
-    assert "from http://127.0.0.1" in said.out
+    assert ": http://127.0.0.1" in said.out
     assert SECRET not in (tmp_path / "toy" / "original.json").read_text()
 
 
@@ -248,13 +202,13 @@ def test_a_password_is_not_part_of_the_plan(server, tmp_path, monkeypatch, capsy
     [
         ("", "is empty"),
         ("  ", "is empty"),
-        (f"ftp://someone:{SECRET}@somewhere", "not 'ftp://somewhere'"),
-        (f"http://someone:{SECRET}", "no valid host and port"),
-        (f"http://someone:{SECRET}/x@somewhere", "no valid host and port"),
+        (f"ftp://someone:{SECRET}@somewhere", "must be a folder, or a file://"),
+        (f"http://someone:{SECRET}", "with a host"),
+        (f"http://someone:{SECRET}/x@somewhere", "with a host"),
         (f"http://someone:{SECRET}@", "with a host"),
         (f"http://somewhere?{SECRET}", "without '?' and '#'"),
         ("http://", "with a host"),
-        ("http://[::1", "no valid host and port"),
+        ("http://[::1", "with a host"),
     ],
 )
 def test_a_source_that_makes_no_sense_is_one_sentence_without_a_password(
@@ -270,7 +224,7 @@ def test_a_source_that_makes_no_sense_is_one_sentence_without_a_password(
 
 def test_a_file_of_the_users_in_the_caches_own_folder_stays(tmp_path):
     (tmp_path / FILE).write_bytes(b"mine")
-    with pytest.raises(DataError, match="the file there has"):
+    with pytest.raises(DataError, match="another sha256 sum"):
         fetch(tmp_path, source=tmp_path)
     assert (tmp_path / FILE).read_bytes() == b"mine"
     assert len(list(tmp_path.iterdir())) == 1
@@ -286,19 +240,13 @@ def test_a_source_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):
         return real(path, mode, **options)
 
     monkeypatch.setattr(Path, "open", denied)
-    assert "toy.bin cannot be read there (Permission denied)" in fails(
-        tmp_path / "cache", source=tmp_path
-    )
+    assert "it cannot be read (Permission denied)" in fails(tmp_path / "cache", source=tmp_path)
 
 
 def test_nobody_listens(server, tmp_path):
     url = server.url("good")
     server.close()
-    assert "no connection" in fails(tmp_path, url)
-
-
-def test_a_page_in_the_place_of_a_file_is_not_read(server, tmp_path):
-    assert f"26 bytes and not {len(CONTENT):,}" in fails(tmp_path, server.url("page"))
+    assert "no complete answer (Connection" in fails(tmp_path, url)
 
 
 def test_a_compressed_file_stays_compressed(server, tmp_path):
@@ -317,7 +265,6 @@ def test_md5_counts_where_no_sha256_is_known(server, tmp_path):
 def test_offline_never_asks(server, tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_OFFLINE", "1")
     assert "VAEDIS_OFFLINE" in fails(tmp_path, server.url("good"))
-    assert download.remote_size(original(server.url("good"), size=None)) is None
     assert server.asked == []
 
 
@@ -334,39 +281,13 @@ def test_a_folder_as_the_source_works_offline(tmp_path, monkeypatch, as_source):
 
 def test_a_given_source_is_the_only_one(server, tmp_path):
     message = fails(tmp_path, server.url("good"), source=tmp_path / "nowhere")
-    assert f"there is no {tmp_path / 'nowhere' / FILE}" in message
+    assert f"{(tmp_path / 'nowhere' / FILE).as_uri()}: there is no such file" in message
     assert server.asked == []
 
 
 def test_a_given_folder_without_the_file_has_nothing_to_do_with_the_network(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_OFFLINE", "1")
     assert "VAEDIS_OFFLINE" not in fails(tmp_path, source=tmp_path / "nowhere")
-
-
-def test_the_source_of_the_environment_comes_first(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("VAEDIS_DATA_SOURCE", str(tmp_path / "source"))
-    fetch(tmp_path / "cache", server.url("good"))
-    assert len(server.asked) == 1
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / FILE).write_bytes(CONTENT)
-    assert (
-        fetch(tmp_path / "other", server.url("good"))["url"]
-        == (tmp_path / "source" / FILE).as_uri()
-    )
-    assert len(server.asked) == 1
-
-
-def test_a_source_that_is_none():
-    with pytest.raises(ValueError, match=r"file://, http:// or https://.*'ftp://somewhere'"):
-        download.places(original(), "ftp://somewhere")
-
-
-def test_sizes_are_known_and_no_server_is_asked(server, tmp_path):
-    assert download.remote_size(original(server.url("good"))) == len(CONTENT)
-    assert download.remote_size(original(server.url("good"), size=None)) is None
-    assert server.asked == []
-    (tmp_path / FILE).write_bytes(b"12345")
-    assert download.remote_size(original(size=None), tmp_path) == 5
 
 
 @pytest.mark.parametrize(
@@ -410,7 +331,7 @@ def test_a_full_disk_is_one_sentence(server, tmp_path, monkeypatch, code):
 
     monkeypatch.setattr(download.os, "fsync", full)
     message = fails(tmp_path, server.url("good"))
-    assert "the disk is full or a quota is used up" in message
+    assert os.strerror(code) in message
     assert "VAEDIS_DATA" in message
     monkeypatch.undo()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -422,7 +343,8 @@ def test_a_full_disk_is_one_sentence(server, tmp_path, monkeypatch, code):
 def test_a_cache_that_is_no_folder_is_one_sentence(server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
-        DataError, match=r"Could not write toy\.bin.*Not a directory; set VAEDIS_DATA to a folder"
+        DataError,
+        match=r"Could not write toy\.bin.*Not a directory; .* set VAEDIS_DATA to another folder",
     ):
         fetch(tmp_path / "file" / "cache", server.url("good"))
 

@@ -162,7 +162,7 @@ def test_options_that_do_not_exist_or_fit_are_one_clear_sentence():
         vd.load("dsprites", packed="yes")
     with pytest.raises(
         ValueError,
-        match="Unknown option 'visibility' of data set 'dsprites'; it takes: in_memory, packed",
+        match="Unknown option 'visibility' of data set 'dsprites'; it takes: packed",
     ):
         vd.load("dsprites", visibility=1)
     with pytest.raises(

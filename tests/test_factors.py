@@ -307,20 +307,36 @@ def test_factors_to_run_over_may_be_named_as_well_as_numbered():
             space.traversal_bases("r", vary=wrong)
 
 
-@pytest.mark.parametrize("shape", [(), (2, 2)])
-def test_an_index_of_another_shape_than_a_list_is_refused_in_one_sentence(shape, tiny, listed):
-    index = torch.zeros(shape, dtype=torch.int64)
-    mended = r"index\.flatten\(\)" if shape else r"a list of it, \[index\]"
-    says = rf"an index must be one list, of shape \(n,\), not of shape .*; give {mended}\."
-    for data in (tiny, *listed, Coordinates(tiny)):
-        calls = (
-            [data.observations]
-            if isinstance(data, Coordinates)
-            else [data.images, data.observations]
-        )
-        for call in calls:
-            with pytest.raises(ValueError, match=says):
-                call(index)
-    with pytest.raises(ValueError, match=says):
-        tiny.factors.sample_pairs(index)
+def test_an_index_of_several_axes_is_refused_in_one_sentence(tiny, listed):
+    index = torch.zeros((2, 2), dtype=torch.int64)
+    says = r"an index must be one list, not of shape \(2, 2\); give index\.flatten\(\)\."
+    coordinates = Coordinates(tiny)
+    calls = [call for data in (tiny, *listed) for call in (data.images, data.observations)]
+    for call in (*calls, coordinates.observations, tiny.factors.sample_pairs):
+        with pytest.raises(ValueError, match=says):
+            call(index)
     assert tiny.images(torch.zeros(0, dtype=torch.int64)).shape == (0, 16, 16, 3)
+
+
+def test_an_index_is_a_tensor_a_list_a_range_or_one_integer(tiny, listed):
+    for data in (tiny, *listed):
+        images = data.images(torch.tensor([3, 4, 5]))
+        for index in ([3, 4, 5], range(3, 6), np.arange(3, 6)):
+            assert torch.equal(data.images(index), images)
+            assert torch.equal(data[index], images)
+        assert torch.equal(data[3:6], images)
+        for one in (data.images(3), data.images(torch.tensor(3)), data[3], data[3 - len(data)]):
+            assert torch.equal(one, images[0])
+        assert torch.equal(data.observations(3), data.observations([3])[0])
+        assert torch.equal(data.to_factors(3), data.to_factors([3])[0])
+        assert len(list(data)) == len(data)
+        with pytest.raises(IndexError):
+            data[len(data)]
+
+
+def test_traversals_are_all_or_drawn(tiny):
+    space = tiny.factors
+    every = tiny.traversals("x_R")
+    assert torch.equal(every, space.traversal("x_R", space.traversal_bases("x_R")))
+    drawn = tiny.traversals("x_R", 5, generator=seeded(1))
+    assert torch.equal(drawn, space.traversal("x_R", space.sample_index(5, generator=seeded(1))))

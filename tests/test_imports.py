@@ -98,10 +98,6 @@ except ModuleNotFoundError:
         ),
         ("import vaedis.plots", "plots"),
         ("import vaedis as vd; vd.load('cars3d', origin='original')", "data"),
-        (
-            "import numpy as np; from vaedis.data.originals.readers import resize; resize(np.zeros((1, 96, 96, 1), np.uint8))",
-            "data",
-        ),
     ],
 )
 def test_what_is_missing_is_named_with_its_extra(code, extra):

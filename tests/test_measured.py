@@ -16,6 +16,7 @@ from vaedis import losses
 from vaedis.diagnosis.bounds import largest_beta, rate_distortion_beta
 from vaedis.distances.kernels import Kernel, Vectors, kernel_for
 from vaedis.losses import properties
+from vaedis.training import inspect
 
 SQUARES = vd.load("xysquares", image_size=16, square_size=8, grid_spacing=1, num_squares=3)
 GREY = vd.load("xysquares", image_size=16, square_size=4, grid_size=4, rgb=False, num_squares=1)
@@ -254,10 +255,8 @@ def test_networks_with_weights_in_float32_need_no_cast(loss, kernel):
 
 def test_distances_inside_a_run_take_such_a_network_too():
     run = vd.fit(dataclasses.replace(SPEC, loss=PlainNetwork(), steps=2), data=GREY, device="cpu")
-    levels = vd.training.inspect.level_matrices(run, "x_R", traversals=16)
-    right = vd.training.inspect.level_matrices(
-        dataclasses.replace(run, loss=Features()), "x_R", traversals=16
-    )
+    levels = inspect.level_matrices(run, "x_R", traversals=16)
+    right = inspect.level_matrices(dataclasses.replace(run, loss=Features()), "x_R", traversals=16)
     np.testing.assert_allclose(levels["x"], right["x"], rtol=1e-5, atol=1e-8)
 
 
@@ -278,7 +277,6 @@ def test_each_image_is_embedded_once():
 
 @pytest.mark.parametrize("loss", [Brightest(), BrightestSquares()])
 def test_a_loss_that_mixes_channels_is_averaged_over_all_traversals(loss):
-    assert loss.channelwise  # inherited, and wrong
     data = vd.load(
         "xysquares", image_size=16, square_size=8, grid_spacing=2, num_squares=3, grid_size=3
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metric_codes import draw_factors, mixed_codes
+from metric_codes import draw_factors, mixed_codes, summary
 
 from vaedis import metrics
-from vaedis.metrics import _dci, _inputs
+from vaedis.metrics import _inputs
 
 SIZES = (4, 3, 5)
 
@@ -221,7 +221,7 @@ def test_a_factor_with_one_value_is_left_out_and_said_so(score):
     padded = np.insert(factors, 1, 5, axis=1)
     with pytest.warns(UserWarning, match=r"\[1\] have one single value"):
         result = score(codes, padded)
-    assert result.left_out == (1,)
+    assert result.constant == (1,)
     assert result.columns == (0, 2)
     assert float(result) == float(score(codes, factors))
     with pytest.raises(ValueError, match="every factor has one single value"):
@@ -299,10 +299,6 @@ def test_bad_input(score, name):
 
 def test_bad_options():
     codes, factors = mixed_codes(60, (2, 2), 2, 0.1, 0.1)
-    with pytest.raises(
-        ValueError, match=r"Unknown estimator 'forest'; choose one of: exact, sklearn"
-    ):
-        metrics.dci(codes, factors, estimator="forest")
     with pytest.raises(ValueError, match="n_test is 60 of 60"):
         metrics.dci(codes, factors, n_test=60)
     with pytest.raises(ValueError, match="leave one of them out"):
@@ -313,8 +309,8 @@ def test_bad_options():
         metrics.dci(codes * 1e300, factors)
     with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
         metrics.dci(codes, factors, seed=-1)
-    with pytest.raises(ValueError, match="bins must be a whole number of at least 2, not 1"):
-        metrics.mig(codes, factors, bins=1)
+    with pytest.raises(ValueError, match="floor_repeats must be a whole number of at least 0"):
+        metrics.mig(codes, factors, floor_repeats=-1)
     with pytest.raises(ValueError, match="at least two latents"):
         metrics.sap(codes[:, :1], factors)
 
@@ -325,7 +321,7 @@ def test_a_factor_that_varies_in_the_test_samples_only_is_left_out(score):
     stuck = factors * [1, 0]
     with pytest.warns(UserWarning, match=r"\[1\] have one single value"):
         result = score(codes, stuck, test=(codes, factors))
-    assert (result.columns, result.left_out) == ((0,), (1,))
+    assert (result.columns, result.constant) == ((0,), (1,))
 
 
 def test_test_samples_may_hold_values_that_training_lacked():
@@ -336,30 +332,32 @@ def test_test_samples_may_hold_values_that_training_lacked():
     assert result.informativeness_train > 0.99
 
 
-def test_without_numba_scikit_learn_takes_over_with_one_warning(monkeypatch):
-    codes, factors = mixed_codes(90, (2, 2), 2, 0.1, 0.1)
-    monkeypatch.setitem(sys.modules, "vaedis.metrics._boosting_kernel", None)
-    monkeypatch.delattr("vaedis.metrics._boosting_kernel", raising=False)
-    monkeypatch.setattr(_dci, "_warned_of_fallback", False)
-    with pytest.warns(
-        RuntimeWarning, match=r"numba cannot be imported.*pip install vaedis\[metrics\]"
-    ):
-        first = metrics.dci(codes, factors)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        second = metrics.dci(codes, factors)
-    assert first.estimator == second.estimator == "sklearn"
-    assert float(first) == float(second) == float(metrics.dci(codes, factors, estimator="sklearn"))
-
-
-def test_an_absent_package_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+@pytest.mark.parametrize(
+    ("score", "module", "package"),
+    [
+        (metrics.dci, "numba", "numba"),
+        (metrics.explicitness, "sklearn.linear_model", "scikit-learn"),
+    ],
+)
+def test_an_absent_package_names_the_extra(score, module, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
     codes, factors = mixed_codes(90, (2, 2), 2, 0.1, 0.1)
     with pytest.raises(
         ImportError,
-        match=r"needs scikit-learn, which is not installed: pip install vaedis\[metrics\]",
+        match=rf"needs {package}, which is not installed: pip install vaedis\[metrics\]",
     ):
-        metrics.dci(codes, factors, estimator="sklearn")
+        score(codes, factors)
+
+
+def test_several_scores_of_one_call_are_those_of_their_own():
+    codes, factors = mixed_codes(200, (3, 2), 3, 0.1, 0.1)
+    scores = metrics.score(codes, factors, seed=2)
+    assert list(scores) == ["mig", "mig_quantile", "dci", "sap", "modularity", "explicitness"]
+    for name, result in scores.items():
+        assert summary(result) == summary(getattr(metrics, name)(codes, factors, seed=2))
+    assert list(metrics.score(codes, factors, metrics="mig")) == ["mig"]
+    with pytest.raises(ValueError, match="Unknown metric 'mog'"):
+        metrics.score(codes, factors, metrics=["mog"])
 
 
 def test_importing_metrics_imports_nothing_heavy():
@@ -375,9 +373,7 @@ def test_importing_metrics_imports_nothing_heavy():
 def test_results_are_frozen_and_summarised():
     codes, factors = mixed_codes(200, (3, 2), 3, 0.1, 0.1)
     result = metrics.dci(codes, factors)
-    assert {"score", "completeness", "informativeness", "estimator", "n_train", "n_test"} <= set(
-        result.summary()
-    )
+    assert {"score", "completeness", "informativeness", "n_train", "n_test"} <= set(summary(result))
     assert (result.n_train, result.n_test) == (134, 66)
     with pytest.raises(ValueError, match="read-only"):
         result.importance[0, 0] = 1
@@ -433,7 +429,7 @@ def test_the_number_of_threads_does_not_matter(monkeypatch):
     codes, factors = mixed_codes(300, SIZES, 4, 0.2, 0.2)
     results = []
     for cores in (1, 3, 7):
-        monkeypatch.setattr("vaedis.metrics._boosting._n_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("vaedis.metrics._boosting._n_threads", lambda cores=cores: cores)
         results.append(metrics.dci(codes, factors))
     for other in results[1:]:
         np.testing.assert_array_equal(other.importance, results[0].importance)

@@ -248,7 +248,7 @@ def test_distances_along_factors_are_those_of_table_a1_and_in_its_order(data, me
     for name, mean in table.items():
         assert measured[name].mean == pytest.approx(mean, rel=0.10), name
     assert sorted(table, key=lambda n: -table[n]) == sorted(table, key=lambda n: -measured[n].mean)
-    assert random_pairs(data, pairs=2_000, whole=False).mean == pytest.approx(random, rel=0.05)
+    assert random_pairs(data, pairs=2_000, exact_mean=False).mean == pytest.approx(random, rel=0.05)
 
 
 @pytest.mark.parametrize("factor", Shapes3D().factors.names)

@@ -1,19 +1,17 @@
-"""The stand-ins: drawn once, in the originals' formats, with the structure that the paper reads off
-the originals.
-"""
+"""The stand-ins: drawn in the originals' order, with the structure that the paper reads off them."""
 
+import dataclasses
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
-import torch
 
-from vaedis.data.originals.readers import NORB_TRAINING, READERS, SIZES, resize
-from vaedis.data.standins import scenes
+from vaedis.data.originals.catalog import BENCHMARKS
+from vaedis.data.originals.readers import resize
+from vaedis.data.standins import objects, scenes
 
-pytest.importorskip("scipy.io")
+pytest.importorskip("PIL")
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +64,15 @@ def test_elevation_is_ordered(car):
         assert (np.diff(apart[i, i::-1]) > 0).all()
 
 
-def test_a_car_depends_on_its_number_and_seed_alone(car):
+def test_a_car_depends_on_its_number_alone(car):
     np.testing.assert_array_equal(
-        scenes.car(np.random.default_rng([0, 0]))[1], scenes.car(np.random.default_rng([0, 0]))[1]
+        objects.car(np.random.default_rng([0, 0]))[1], objects.car(np.random.default_rng([0, 0]))[1]
     )
     np.testing.assert_array_equal(scenes.car_images(0), car)
 
 
 def test_183_cars_differ_in_shape_and_colour():
-    cars = [scenes.car(np.random.default_rng([0, number])) for number in range(183)]
+    cars = [objects.car(np.random.default_rng([0, number])) for number in range(183)]
     assert len({tuple(solids[1].pose.flatten().tolist()) for solids, _ in cars}) == 183
     assert len({tuple(colours[0].tolist()) for _, colours in cars}) == 183
 
@@ -89,7 +87,7 @@ def test_a_toy_under_six_lightings(truck):
 @pytest.mark.parametrize("category", range(5))
 def test_what_is_mirrored_is_what_would_be_drawn(category):
     """Toys are their own mirror images, and a mirrored one takes the light of the other lamp."""
-    solids = scenes.toy(scenes.CATEGORIES[category], np.random.default_rng(0))
+    solids = objects.toy(category, np.random.default_rng(0))
     coverage, lit = scenes._toy_view(solids, 40, 60)
     other_coverage, other_lit = scenes._toy_view(solids, 40, -60)
     # up to rounding where a ray grazes an edge
@@ -110,99 +108,61 @@ def test_rotation_has_a_second_minimum_half_a_turn_away(truck):
 
 
 def test_every_toy_fits_into_the_picture():
-    for category, instance in itertools.product(range(5), NORB_TRAINING):
-        solids = scenes.toy(
-            scenes.CATEGORIES[category], np.random.default_rng([0, 1000 + 10 * category + instance])
-        )
+    for category, instance in itertools.product(range(5), scenes.INSTANCES):
+        solids = objects.toy(category, np.random.default_rng([0, 1000 + 10 * category + instance]))
         for elevation, azimuth in itertools.product((70,), (0, 80, 180)):
             toy = scenes._toy_view(solids, elevation, azimuth)[0][0]
             border = max(float(edge.max()) for edge in (toy[0], toy[-1], toy[:, 0], toy[:, -1]))
             assert border == 0, (category, instance, elevation, azimuth)
 
 
-def test_written_cars_are_read_back_in_order(tmp_path, monkeypatch):
-    drawn = []
+def with_sizes(monkeypatch, name, *sizes):
+    """Make a benchmark smaller."""
+    factors = dict(zip(BENCHMARKS[name].factors, sizes, strict=True))
+    monkeypatch.setitem(BENCHMARKS, name, dataclasses.replace(BENCHMARKS[name], factors=factors))
 
-    def car_images(number, seed):
-        drawn.append(number)
-        return np.full((128, 128, 3, 24, 4), number + 10 * seed, np.uint8)
 
-    monkeypatch.setitem(SIZES, "cars3d", (4, 24, 3))
+def test_cars_are_in_the_order_of_the_factors(monkeypatch):
+    def car_images(number):
+        images = np.full((128, 128, 3, 24, 4), number, np.uint8)
+        images[:, :, 1] = np.arange(24)[:, None]
+        images[:, :, 2] = np.arange(4)
+        return images
+
+    with_sizes(monkeypatch, "cars3d", 4, 24, 3)
     monkeypatch.setattr(scenes, "car_images", car_images)
-    told = []
-    [path] = scenes.write(
-        "cars3d", tmp_path / "new", progress=lambda done, total: told.append((done, total))
-    )
-    images = np.concatenate(list(READERS["cars3d"](path, sizes=(4, 24, 3))))
-    assert images[:6, 0, 0, 0].tolist() == [0, 1, 2, 0, 1, 2]
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    # they are there: nothing is drawn again
-    assert scenes.write("cars3d", tmp_path / "new") == (path,)
-    assert drawn == [0, 1, 2]
-    [other] = scenes.write("cars3d", tmp_path / "new", seed=1)
-    assert other != path
-    assert drawn == [0, 1, 2] * 2
+    steps = []
+    images = scenes.draw("cars3d", steps.append)
+    assert images.shape == (288, 64, 64, 3)
+    expected = [(c, a, e) for e, a, c in itertools.product(range(4), range(24), range(3))]
+    np.testing.assert_array_equal(images[:, 5, 7], expected)
+    assert steps == [1, 1, 1]
 
 
-def test_written_toys_are_read_back_in_order(tmp_path, monkeypatch):
-    sizes = (2, 2, 2, 3, 2)
+def test_toys_are_in_the_order_of_the_factors(monkeypatch):
     rng = np.random.default_rng(0)
     toys = {
-        which: rng.integers(0, 256, (2, 3, 2, 96, 96), np.uint8)
-        for which in itertools.product(range(2), (4, 6))
+        toy: rng.integers(0, 256, (2, 3, 2, 96, 96), np.uint8)
+        for toy in itertools.product(range(2), (4, 6))
     }
-    monkeypatch.setitem(SIZES, "smallnorb", sizes)
-    monkeypatch.setattr(
-        scenes, "toy_images", lambda category, instance, seed: toys[category, instance]
-    )
-    paths = scenes.write("smallnorb", tmp_path)
-    assert [path.name.split("-")[-1] for path in paths] == [
-        "dat.mat.gz",
-        "cat.mat.gz",
-        "info.mat.gz",
-    ]
-    images = np.concatenate(list(READERS["smallnorb"](*paths, sizes=sizes)))
-    expected = np.concatenate([toys[which].reshape(-1, 96, 96, 1) for which in sorted(toys)])
-    np.testing.assert_array_equal(images, resize(expected))
+    with_sizes(monkeypatch, "smallnorb", 2, 2, 2, 3, 2)
+    monkeypatch.setattr(scenes, "toy_images", lambda *toy: toys[toy])
+    expected = np.concatenate([toys[toy].reshape(-1, 96, 96, 1) for toy in sorted(toys)])
+    np.testing.assert_array_equal(scenes.draw("smallnorb"), resize(expected))
 
 
-def test_the_second_camera_sees_a_shifted_scene():
-    image = np.arange(96 * 96, dtype=np.uint8).reshape(96, 96)
-    first, second = scenes._pair(image)
-    np.testing.assert_array_equal(first, image)
-    np.testing.assert_array_equal(second[:, :92], image[:, 4:])
-    assert (second[:, 92:] == image[:, -1:]).all()
+def test_an_object_that_cannot_be_drawn_ends_the_others(monkeypatch):
+    drawn = []
 
-
-def test_an_unknown_stand_in():
-    with pytest.raises(ValueError, match="choose one of: cars3d, smallnorb"):
-        scenes.write("dsprites", ".")
-
-
-def test_objects_are_drawn_side_by_side_in_order_and_only_a_few_ahead():
-    started = []
-
-    def draw(first, second):
-        started.append(first)
-        time.sleep(0.001 * (5 - first % 5))
-        return np.array([first, second])
-
-    threads = torch.get_num_threads()
-    drawn = scenes._side_by_side(draw, [(k, -k) for k in range(40)])
-    assert [next(drawn).tolist() for _ in range(3)] == [[0, 0], [1, -1], [2, -2]]
-    assert len(started) <= 3 + 2 * threads + 1
-    assert [one.tolist() for one in drawn] == [[k, -k] for k in range(3, 40)]
-
-
-def test_an_object_that_cannot_be_drawn_ends_the_others():
-    def draw(number):
+    def car_images(number):
         if number == 1:
             raise OSError("no")
-        return np.array(number)
+        drawn.append(number)
+        return np.zeros((128, 128, 3, 24, 4), np.uint8)
 
+    monkeypatch.setattr(scenes, "car_images", car_images)
     before = threading.active_count()
-    drawn = scenes._side_by_side(draw, [(k,) for k in range(1000)])
-    assert next(drawn) == 0
     with pytest.raises(OSError, match="no"):
-        next(drawn)
+        scenes.draw("cars3d")
+    assert len(drawn) < 100
     assert threading.active_count() == before

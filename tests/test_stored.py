@@ -14,7 +14,7 @@ from toy_data import IMAGES
 from vaedis.data import DataError, Stored
 from vaedis.data.originals import converted
 from vaedis.data.originals.catalog import BENCHMARKS
-from vaedis.data.originals.readers import CHANNELS, SIDE, SIZES
+from vaedis.data.originals.readers import READERS, SIDE
 
 TOY = toy_data.benchmark()
 
@@ -44,19 +44,11 @@ def test_images_come_back_by_index(path):
         data.images(torch.tensor([256]))
 
 
-def test_images_in_memory_are_the_same(path):
-    index = torch.randperm(256, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(
-        Stored(TOY, path, in_memory=True).images(index), Stored(TOY, path).images(index)
-    )
-
-
 def test_nothing_reaches_the_file(path):
     before = path.read_bytes()
-    for in_memory in (False, True):
-        data = Stored(TOY, path, in_memory=in_memory)
-        data.images(torch.arange(256)).zero_()
-        assert data.images(torch.arange(256)).any()
+    data = Stored(TOY, path)
+    data.images(torch.arange(256)).zero_()
+    assert data.images(torch.arange(256)).any()
     assert path.read_bytes() == before
 
 
@@ -102,7 +94,7 @@ def test_an_original_has_the_published_constants_and_a_stand_in_its_own(tmp_path
 
 
 def test_a_copy_for_another_process_carries_no_images(path):
-    data = Stored(TOY, path, in_memory=True)
+    data = Stored(TOY, path)
     index = torch.tensor([7, 5])
     expected = data.images(index)
     dumped = pickle.dumps(data)
@@ -112,13 +104,14 @@ def test_a_copy_for_another_process_carries_no_images(path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("in_memory", [None, False, True])
-def test_on_a_gpu_they_are_the_same(path, in_memory):
-    data = Stored(TOY, path, in_memory=in_memory).to("cuda")
-    found = data.images(torch.tensor([255, 3, 3, 0]))
-    assert found.device.type == "cuda"
-    np.testing.assert_array_equal(found.cpu().numpy(), IMAGES[[255, 3, 3, 0]])
-    assert (data._kept is not None) == (in_memory is not False)
+@pytest.mark.parametrize("cached", [True, False])
+def test_on_a_gpu_they_are_the_same(path, monkeypatch, cached):
+    monkeypatch.setattr(converted, "CACHE_BYTES", 2**30 if cached else 0)
+    data = Stored(TOY, path).to("cuda")
+    images = data.images(torch.tensor([255, 3, 3, 0]))
+    assert images.device.type == "cuda"
+    np.testing.assert_array_equal(images.cpu().numpy(), IMAGES[[255, 3, 3, 0]])
+    assert (data._cache is not None) == cached
 
 
 @pytest.mark.parametrize(
@@ -233,18 +226,13 @@ def test_what_is_not_the_data_set_is_not_written(tmp_path, images, message):
     assert list((tmp_path / "toy").iterdir()) == []
 
 
-def test_options_that_do_not_fit(path):
-    with pytest.raises(ValueError, match="in_memory must be True, False or None, not 3"):
-        Stored(TOY, path, in_memory=3)
-
-
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_the_registry_agrees_with_the_readers(name):
+def test_the_catalogue_is_consistent(name):
     benchmark = BENCHMARKS[name]
-    assert tuple(benchmark.factors.values()) == SIZES[name]
-    assert benchmark.shape == (SIDE, SIDE, CHANNELS[name])
-    assert len(benchmark.mean) == len(benchmark.std) == CHANNELS[name]
-    for original in (o for group in benchmark.originals for o in group):
+    assert name in READERS
+    assert benchmark.shape[:2] == (SIDE, SIDE)
+    assert len(benchmark.mean) == len(benchmark.std) == benchmark.shape[2]
+    for original in benchmark.originals:
         algorithm, _, digest = original.digest.partition(":")
         assert len(bytes.fromhex(digest)) == {"sha256": 32, "md5": 16}[algorithm]
         assert all(url.endswith(original.file) for url in original.urls)

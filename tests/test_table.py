@@ -8,6 +8,7 @@ import torch
 
 import vaedis as vd
 from vaedis.data import LabelledImages
+from vaedis.training import inspect
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
 GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)
@@ -44,7 +45,7 @@ def test_without_a_grid_groups_differ_in_one_factor_only():
     assert data.traversals("colour").tolist() == [[0, 3, -1], [2, -1, 5]]
     assert data.images(torch.tensor([4, 6]))[:, 0, 0, 0].tolist() == [12, 1]
     assert len(data.traversals("size", 1)) == 1
-    with pytest.raises(ValueError, match="Rows run from 0 to 6, not 7"):
+    with pytest.raises(ValueError, match="index 7 is out of range; there are 7 observations"):
         data.images(torch.tensor([7]))
 
 
@@ -87,7 +88,7 @@ def test_labels_may_be_python_objects_of_one_kind_for_each_factor():
     assert data.codes.tolist() == [[1, 1, 0], [0, 0, 1], [2, 0, 0]]
     with pytest.raises(
         ValueError,
-        match=r"each factor's all of one kind, but one holds 3, a number, in row 1, column 0 \(factor_0\)",
+        match=r"each factor's all of one kind, but column 0 \(factor_0\) holds str, int",
     ):
         LabelledImages(np.zeros((3, 2, 2)), np.array(["a", 3, "b"], object))
 
@@ -113,7 +114,7 @@ def test_bytes_of_0_and_1_are_truth_values_as_in_the_files_of_dsprites(n):
 
 def test_other_bytes_among_truth_values_are_refused_where_they_are_met():
     x = np.ones((5_000, 2, 2), np.uint8)
-    sampled = LabelledImages(x, np.arange(5_000))._sampled().tolist()
+    sampled = LabelledImages(x, np.arange(5_000))._sample().tolist()
     missed = next(k for k in range(5_000) if k not in sampled)
     x[missed] = 7
     data = LabelledImages(x, np.arange(5_000))
@@ -183,7 +184,7 @@ def test_constants_are_those_of_the_paper():
         (
             np.zeros((3, 2, 2), np.uint8),
             np.array([{}, 1, 2], object),
-            "labels must be numbers or text",
+            "labels must be numbers, text or dates",
         ),
         (
             np.zeros((3, 2, 2), np.uint8),
@@ -221,7 +222,7 @@ def test_without_a_grid_an_index_is_a_row_for_networks_too(listed):
     assert set(table.draw(5_000, generator=torch.Generator().manual_seed(0)).tolist()) == set(
         range(128)
     )
-    with pytest.raises(ValueError, match="Rows run from 0 to 127, not 0 to 128"):
+    with pytest.raises(ValueError, match="index 128 is out of range; there are 128 observations"):
         table.observations(torch.tensor([0, 128]))
     for call in (table.images, table.observations, table.to_factors):
         with pytest.raises(ValueError, match="an index must be of an integer type"):
@@ -246,8 +247,8 @@ def test_what_needs_every_combination_is_refused_without_it(listed):
     for call in (
         lambda: table.exact_bases("x_R"),
         lambda: vd.data.Coordinates(table),
-        lambda: vd.training.inspect.level_matrices(run, "x_R"),
-        lambda: vd.training.inspect.factor_learning(run),
+        lambda: inspect.level_matrices(run, "x_R"),
+        lambda: inspect.factor_learning(run),
         lambda: vd.distances.pair_distances(table, "x_R"),
         lambda: vd.distances.pair_agreement(table, "x_R"),
     ):

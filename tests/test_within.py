@@ -12,8 +12,8 @@ import vaedis as vd
 from vaedis import distances, losses
 from vaedis.data import LabelledImages
 from vaedis.data.images import Groups
-from vaedis.distances.blocks import MOST_IMAGES, MOST_VALUES, blocks_of
-from vaedis.distances.within import rank_within
+from vaedis.distances.agreement import rank_within
+from vaedis.distances.reading import MOST_IMAGES, MOST_VALUES, blocks_of
 
 
 class Product(losses.Loss):
@@ -123,7 +123,7 @@ def test_the_sentence_on_dsprites_agrees_with_its_table(monkeypatch):
     ).losses[0]
     verdicts = {f.factor: f.verdict for f in report.factors}
     assert verdicts["position_x"] == verdicts["position_y"] == "ordered"
-    places = sorted(report.factors, key=lambda f: f.place)
+    places = sorted(report.factors, key=lambda f: f.learning_order)
     assert {f.factor for f in places[:2]} == {"position_x", "position_y"}
     assert f"learned in the order {', '.join(f.factor for f in places)}." in report.verdict
     assert "every" not in report.verdict

@@ -29,19 +29,19 @@ def original(
 
 def benchmark(*urls: str) -> Benchmark:
     return Benchmark(
-        "toy", {"row": 16, "column": 16}, (32, 32, 1), (0.25,), (0.5,), ((original(*urls),),)
+        "toy", {"row": 16, "column": 16}, (32, 32, 1), (0.25,), (0.5,), (original(*urls),)
     )
 
 
-def read(path: Path, *, block: int = 64, wait_for: Path | None = None):
+def read(path: Path, *, wait_for: Path | None = None):
     """Read the toy's file as the readers of `vaedis.data.originals.readers` do; after the first
     block, wait for a file to appear.
     """
     images = np.frombuffer(Path(path).read_bytes(), np.uint8).reshape(IMAGES.shape)
-    for start in range(0, len(images), block):
+    for start in range(0, len(images), 64):
         while start and wait_for is not None and not wait_for.exists():
             time.sleep(0.01)
-        yield images[start : start + block]
+        yield images[start : start + 64]
 
 
 @contextlib.contextmanager
@@ -49,15 +49,14 @@ def serving(monkeypatch):
     """Start a server, allow the network, and wait for no server that is slow on purpose; for the
     others as long as it takes.
     """
-    attempt = fetch._attempt
+    copy = fetch._copy
 
     def known(url, *args):
         slow = any(f"/{how}/" in url for how in SLOW)
         monkeypatch.setattr(fetch, "WINDOW_SECONDS", 0.3 if slow else 600)
-        attempt(url, *args)
+        copy(url, *args)
 
-    monkeypatch.setattr(fetch, "_attempt", known)
-    monkeypatch.setattr(fetch, "PAUSES", (0, 0))
+    monkeypatch.setattr(fetch, "_copy", known)
     monkeypatch.setenv("VAEDIS_OFFLINE", "0")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
@@ -74,7 +73,7 @@ def install(monkeypatch, folder: Path, *urls: str, **options):
     monkeypatch.setenv("VAEDIS_DATA", str(folder))
     monkeypatch.setitem(catalog.BENCHMARKS, "toy", benchmark(*urls))
     monkeypatch.setitem(prepare.STORED_ORIGINS, "toy", ("original",))
-    monkeypatch.setitem(readers.READERS, "toy", lambda path: read(path, **options))
+    monkeypatch.setitem(readers.READERS, "toy", lambda paths, sizes: read(*paths, **options))
 
 
 class Server:
@@ -83,18 +82,18 @@ class Server:
 
     Attributes
     ----------
-    asked : list of (str, str or None)
-        Path and Range header of each request.
+    asked : list of str
+        The path of each request.
     """
 
     def __init__(self):
-        self.asked: list[tuple[str, str | None]] = []
+        self.asked: list[str] = []
         self.let_go = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                outer.asked.append((self.path, self.headers["Range"]))
+                outer.asked.append(self.path)
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     getattr(outer, self.path.split("/")[1])(self)
 
@@ -111,7 +110,7 @@ class Server:
         return f"http://127.0.0.1:{self.http.server_port}/{how}/{FILE}"
 
     def count(self, how: str) -> int:
-        return sum(path.startswith(f"/{how}/") for path, _ in self.asked)
+        return sum(path.startswith(f"/{how}/") for path in self.asked)
 
     def close(self):
         self.let_go.set()
@@ -153,9 +152,6 @@ class Server:
     def truncated(self, request):
         self.send(request, CONTENT[: len(CONTENT) // 2], promised=len(CONTENT))
 
-    def once_truncated(self, request):
-        self.truncated(request) if self.count("once_truncated") == 1 else self.good(request)
-
     def wrong(self, request):
         self.send(request, bytes(len(CONTENT)))
 
@@ -168,9 +164,6 @@ class Server:
 
     def broken(self, request):
         request.send_error(500)
-
-    def twice_broken(self, request):
-        self.broken(request) if self.count("twice_broken") <= 2 else self.good(request)
 
     def stalled(self, request):
         """Sends half of the file, and then nothing until the test ends."""
@@ -201,13 +194,6 @@ class Server:
         request.send_response(200)
         request.end_headers()
         self.keep_sending(request, bytes(1 << 16))
-
-    def out_of_range(self, request):
-        """Answers every second request with 416, and else sends a part only."""
-        if self.count("out_of_range") % 2:
-            self.truncated(request)
-        else:
-            self.send(request, b"", status=416, Content_Range=f"bytes */{len(CONTENT)}")
 
     def partial(self, request):
         """Sends a part that nobody asked for, and does not say which."""

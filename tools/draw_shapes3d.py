@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vaedis.data.shapes3d import SHAPES, SIZE, SURFACES, TONES
-from vaedis.data.standins import raycast
+from vaedis.data.standins import raycast, solids
 
 ASSET = Path(__file__).resolve().parents[1] / "vaedis" / "data" / "assets" / "shapes3d.xz"
 SCALES = torch.linspace(0.75, 1.25, 8)
@@ -52,7 +52,7 @@ _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
 
 
 def draw_table(device: str | torch.device = "cpu") -> Tensor:
-    """Return every geometry: uint8 of shape (21 * 480, H * W), as `vaedis.data.shapes3d` reads it."""
+    """Return every geometry, uint8 of shape (21 * 480, H * W); `vaedis.data.shapes3d` reads it."""
     rows = torch.zeros(
         len(SCALES),
         len(SHAPES),
@@ -94,15 +94,15 @@ def geometry(
 
     Returns
     -------
-    _raycast.Maps
+    raycast.Maps
         Of floor, walls and object, in tones of 0, 1/5, ..., 1.
     """
     scale, yaw = scale.to(device), yaw.to(device)
     nothing, here = torch.zeros_like(yaw), torch.eye(4)
-    floor = raycast.polyhedron(0, here, [[0, 0, 1, _FLOOR]], shadow=False, gloss=0.0)
+    floor = solids.polyhedron(0, here, [[0, 0, 1, _FLOOR]], shadow=False, gloss=0.0)
     inward = ([0, -1, 0], [1, 0, 0], [-1, 0, 0])
     walls = [
-        raycast.polyhedron(1, here, [[*normal, -1], [0, 0, 1, _WALL_TOP]], shadow=False, gloss=0.0)
+        solids.polyhedron(1, here, [[*normal, -1], [0, 0, 1, _WALL_TOP]], shadow=False, gloss=0.0)
         for normal in inward
     ]
     behind = torch.stack([yaw.sin(), -yaw.cos(), nothing], -1)
@@ -126,7 +126,7 @@ def geometry(
     )
 
 
-def _object(shape: str, scale: Tensor) -> list[raycast.Solid]:
+def _object(shape: str, scale: Tensor) -> list[solids.Solid]:
     """The object on the floor, in the middle of the room."""
 
     def standing(half_height: Tensor) -> Tensor:
@@ -136,15 +136,15 @@ def _object(shape: str, scale: Tensor) -> list[raycast.Solid]:
 
     if shape == "capsule":
         radius, half_length = (scale * size for size in _CAPSULE)
-        return raycast.capsule(2, standing(radius + half_length), radius, half_length)
+        return solids.capsule(2, standing(radius + half_length), radius, half_length)
     half = {
         "cube": (_HALF_SIDE,) * 3,
         "sphere": (_BALL,) * 3,
         "cylinder": (_CYLINDER[0], _CYLINDER[0], _CYLINDER[1]),
     }[shape]
-    make = {"cube": raycast.box, "sphere": raycast.ellipsoid, "cylinder": raycast.cylinder}[shape]
+    make = {"cube": solids.box, "sphere": solids.ellipsoid, "cylinder": solids.cylinder}[shape]
     return [
-        make(2, raycast.place(standing(scale * half[2]), scale[:, None] * scale.new_tensor(half)))
+        make(2, solids.place(standing(scale * half[2]), scale[:, None] * scale.new_tensor(half)))
     ]
 
 

@@ -64,7 +64,7 @@ _HOMES = {
     "read_images": "vaedis.data",
 }
 # names that changed; the old ones work for now
-_RENAMED = {"Table": "LabelledImages", "read_images": "read_images"}
+_RENAMED = {"Table": "LabelledImages", "read_table": "read_images"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Checks of arguments, worded alike everywhere: what was wrong, what was expected, what to do."""
+"""Check arguments with one wording: what was wrong, and what is expected."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ from typing import Any
 
 
 def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
-    """Return `name` if it is one of `known`; otherwise raise a ValueError that lists what exists.
+    """Return `name` if it is one of `known`; otherwise raise a ValueError that lists them.
 
-    Parameters
-    ----------
-    kind : str
-        What is being chosen, for the message ("data set", "loss", ...).
-    name : Any
-        What was asked for.
-    known : iterable of str
-        The names that exist.
+    >>> one_of("loss", "mse", ["mse", "bce"])
+    'mse'
     """
     known = list(known)
     if name not in known:
@@ -26,43 +20,36 @@ def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> list[str]:
-    """Return names as a list; text is one name, not letters."""
+    """Wrap a single string in a list; convert any other iterable to a list."""
     return [names] if isinstance(names, str) else list(names)
 
 
-def options(kind: str, name: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise a ValueError that lists what exists if `given` has a key that is not in `known`."""
+def options(kind: str, name: str, requested: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise a ValueError that lists `known` if `requested` has another key."""
     known = list(known)
-    for key in given:
+    for key in requested:
         if key not in known:
-            has = f"it takes: {', '.join(known)}" if known else "it takes none"
-            raise ValueError(f"Unknown option {key!r} of {kind} {name!r}; {has}.")
+            takes = f"it takes: {', '.join(known)}" if known else "it takes none"
+            raise ValueError(f"Unknown option {key!r} of {kind} {name!r}; {takes}.")
 
 
 def count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`; otherwise raise a
-    ValueError.
-    """
+    """Return a whole number of at least `least` as an int; raise a ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
 
 
 def non_negative(name: str, value: Any) -> float:
-    """Return `value` as a float if it is a finite number of at least 0; otherwise raise a
-    ValueError.
-    """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not 0 <= float(value) < float("inf")
-    ):
+    """Return a finite number of at least 0 as a float; raise a ValueError for anything else."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= float(value) < float("inf"):
         raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}.")
     return float(value)
 
 
 def positive(name: str, value: Any) -> float:
-    """Return `value` as a float if it is a finite number above 0; otherwise raise a ValueError."""
+    """Return a finite number above 0 as a float; raise a ValueError for anything else."""
     if non_negative(name, value) == 0:
         raise ValueError(f"{name} must be above 0, not {value!r}.")
     return float(value)

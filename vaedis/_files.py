@@ -1,16 +1,14 @@
-"""Files that are whole or not there: written beside their place, made to last, and then renamed."""
+"""Write files that are complete or not there, and read those that others may have changed."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import math
 import os
 import secrets
 import stat
 import sys
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,53 +16,61 @@ from typing import IO
 
 import numpy as np
 
-# of the arrays of one file, unpacked; those of a run take less than 1 MB
-_LARGEST_NPZ = 256 * 1024**2
-# how long a lock is waited for before a line says so
-_QUIET_SECONDS = 5.0
-_POLL_SECONDS = 0.02
+_LARGEST_NPZ = 256 * 1024**2  # unpacked; the arrays of a run take less than 1 MB
+_QUIET_SECONDS = 5.0  # how long to wait for a lock before saying so
 
 
 class DamagedFile(UserWarning):
     """A file of results that cannot be read; what it holds counts as missing."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that, whatever happens, either the old or the whole new content is there.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of `path` when the block ends without an error.
 
-    A file that is replaced keeps its mode; a new one has the mode that the process gives its files.
+    A file that is replaced passes on its mode and, where that is permitted, its owner. A new one
+    has the mode that the process gives its files.
     """
-    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    replaced = path.stat() if path.is_file() else None
+    # until it is complete, nobody may read more of it than of the file that it replaces
+    mode = 0o666 if replaced is None else 0o600
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(temporary, flags, mode)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.is_file():
-            os.chmod(name, stat.S_IMODE(path.stat().st_mode))
-        os.replace(name, path)
+        if replaced is not None:
+            if hasattr(os, "chown"):
+                with contextlib.suppress(PermissionError):
+                    os.chown(temporary, replaced.st_uid, replaced.st_gid)
+            os.chmod(temporary, stat.S_IMODE(replaced.st_mode))
+        os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
 
 
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file by `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file by `write_atomically`, in a folder that is made if need be."""
+    """Write a text file by `replacing`, and make its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """Return what a plain file holds, nothing if there is none; pipes and devices, which may never
-    end, are not opened.
+    """Return the content of a plain file, empty if there is none.
 
-    Raises
-    ------
-    OSError
-        If it is no plain file, takes more than `most` bytes, or cannot be read; the message names
-        it.
+    An OSError names a file that is not plain (a pipe may never end), is larger than `most` bytes,
+    or cannot be read.
     """
     if not os.path.lexists(path):
         return b""
@@ -79,146 +85,98 @@ def read_plain(path: Path, most: int) -> bytes:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder in one that exists, unless it is there, open to whom that one is: a store may
-    belong to two users.
-    """
+    """Make a folder with the mode of its parent, since two users may share a store."""
     with contextlib.suppress(FileExistsError):
         path.mkdir()
         path.chmod(stat.S_IMODE(path.parent.stat().st_mode))
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of an .npz file: compressed as far as zlib goes, and the same for the same
-    arrays, whatever the clock says.
-    """
+    """Return the bytes of an .npz file: the same for the same arrays at any time."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            # as in `ZipFile.writestr`, but for the date
             entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
             archive.writestr(entry, member.getvalue(), compresslevel=9)
     return buffer.getvalue()
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file that `npz` wrote, whoever may have changed it since.
+    """Return the arrays of an .npz file, which others may have changed.
 
-    Raises
-    ------
-    ValueError
-        If it is none, is damaged, or would unpack to more than 256 MB.
-    OSError
-        If it cannot be read.
+    A ValueError names a file that is damaged, holds Python objects, or would unpack to more than
+    256 MB; an OSError one that cannot be opened.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            # other methods unpack without a bound
-            if any(
-                m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members
-            ):
-                raise ValueError("its compression is none that numpy writes")
-            if sum(m.file_size for m in members) > _LARGEST_NPZ:
-                raise ValueError(f"its arrays take more than {_LARGEST_NPZ // 1024**2} MB")
+            _check_members(members)
             arrays = {}
             for member in members:
                 with archive.open(member) as file:
-                    arrays[member.filename.removesuffix(".npy")] = _read_array(
-                        file, member.file_size
-                    )
+                    # a bound, since more may be packed than is stated
+                    content = file.read(member.file_size + 1)
+                arrays[member.filename.removesuffix(".npy")] = _read_array(content)
             return arrays
     except OSError:
         raise
     except Exception as problem:  # damaged bytes raise a dozen kinds, from BadZipFile to TokenError
-        raise ValueError(
-            f"{path} cannot be read ({str(problem).strip() or type(problem).__name__})"
-        ) from None
+        reason = str(problem).strip() or type(problem).__name__
+        raise ValueError(f"{path} cannot be read ({reason})") from None
 
 
-def _read_array(file: IO[bytes], size: int) -> np.ndarray:
-    """Return an array in numpy's own format, if it takes as many bytes as its header says; numpy
-    makes room before it reads them.
-    """
-    content = file.read(size + 1)
-    header = io.BytesIO(content)
-    version = np.lib.format.read_magic(header)
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    """Refuse what would unpack without a bound, or to too much."""
+    for member in members:
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("its compression is none that numpy writes")
+    if sum(member.file_size for member in members) > _LARGEST_NPZ:
+        raise ValueError(f"its arrays take more than {_LARGEST_NPZ // 1024**2} MB")
+
+
+def _read_array(content: bytes) -> np.ndarray:
+    """Read an array in numpy's format, whose header must state as many bytes as there are."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
-    shape, _, dtype = read_header(header)
+    shape, _, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not loaded")
-    if math.prod(shape) * dtype.itemsize != len(content) - header.tell():
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError("an array is shorter or longer than its header says")
     return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same from a folder; say so, once, where that takes long.
+def locked(folder: Path, *, silent: bool = False) -> Iterator[None]:
+    """Hold the exclusive lock of a folder, which ends with the process.
 
-    Raises
-    ------
-    ValueError
-        If the lock in the folder is no plain file.
+    It says so once if that takes long, unless `silent`. A ValueError says that the lock file is a
+    link or a folder.
     """
+    from filelock import FileLock, Timeout  # torch depends on it
+
+    path = folder / ".lock"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ValueError(
+            f"{path} keeps two processes from writing at once and must be a plain file; delete it."
+        )
+    # any user who may write to the folder may take the lock
+    lock = FileLock(path, mode=0o666)
     try:
-        import fcntl
-    except ImportError:  # no such locks on Windows, where one process at a time must do
-        yield
-        return
-    handle = _open_lock(folder / ".lock")
+        lock.acquire(timeout=_QUIET_SECONDS)
+    except Timeout:
+        if not silent:
+            print(f"vaedis: waiting until another process has written to {folder}", file=sys.stderr)
+        lock.acquire()
     try:
-        start = time.monotonic()
-        while not _take(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if time.monotonic() - start > _QUIET_SECONDS:
-                print(
-                    f"vaedis: waiting until another process has written to {folder}",
-                    file=sys.stderr,
-                )
-                _take(handle, fcntl.LOCK_EX)
-                break
-            time.sleep(_POLL_SECONDS)
         yield
     finally:
-        os.close(handle)
-
-
-def _take(handle: int, how: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(handle, how)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _open_lock(path: Path) -> int:
-    """Open a lock without following a link, changing what it holds, or needing to write to it: its
-    owner may be another user.
-    """
-    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        try:
-            handle = os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:
-            handle = os.open(path, flags | os.O_RDONLY)
-    except OSError as problem:
-        if problem.errno == errno.ELOOP or path.is_dir():
-            raise _no_lock(path) from None
-        raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise _no_lock(path)
-    return handle
-
-
-def _no_lock(path: Path) -> ValueError:
-    return ValueError(
-        f"{path} keeps two processes from writing at once and must be a plain file, not a link or a folder; delete it."
-    )
+        lock.release()

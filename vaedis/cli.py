@@ -1,5 +1,6 @@
-"""The commands of the library: ``diagnose`` and ``data``. Whatever is heavy is imported by the
-command that needs it.
+"""The commands of the library: ``diagnose`` and ``data``.
+
+What takes long to import is imported by the command that needs it.
 """
 
 from __future__ import annotations
@@ -22,31 +23,36 @@ def main(
     argv: Sequence[str] | None = None,
     add_commands: Callable[[Any, argparse.ArgumentParser], None] | None = None,
 ) -> int:
-    """Run the command line and return the exit code.
+    """Run the command line.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The arguments; by default those of the process.
     add_commands : callable, optional
-        Adds further commands; called with what `ArgumentParser.add_subparsers` returned and a
-        parser of the options that all have.
+        Adds further commands to what `ArgumentParser.add_subparsers` returned; its second argument
+        is a parser of the options that all commands have.
 
     Returns
     -------
     int
-        0 when all went well, 1 when a run or a build failed, 2 when the request makes no sense, 130
-        after an interrupt.
+        The exit code: 0 when all went well, 1 when something failed, 2 when the request makes no
+        sense, 130 after an interrupt. Errors are one line on standard error.
+
+    Examples
+    --------
+    >>> main(["diagnose", "xysquares", "--images", "mine"])
+    2
     """
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # what an encoding lacks is printed as an escape, and ends no command
+        # a letter that the encoding lacks is printed as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
     args = _parser(add_commands).parse_args(argv)
     try:
         interrupt.loaded()
         code = args.run(args)
-        if sys.stdout is not None:  # as it is where the process was started without one
+        if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -56,9 +62,8 @@ def main(
         print("vaedis: there is not enough memory for this.", file=sys.stderr)
         return 1
     except (ValueError, RuntimeError, ImportError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            # who read it has seen enough, as in `vaedis results | head`; what is still to be
-            # flushed goes nowhere
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            # as in `vaedis results | head`; what is still to be flushed is not wanted
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         if args.debug:
@@ -68,26 +73,25 @@ def main(
 
 
 def _open_closed_streams() -> None:
-    """Put what leads nowhere in the place of streams that were closed: files that are opened later
-    would take their numbers.
-    """
+    """Replace closed streams, since files that are opened later would take their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-def _nobody_reads() -> bool:
-    """Whether the other end of standard output was closed."""
+def _reader_is_gone() -> bool:
+    """Tell whether the other end of standard output was closed."""
     try:
-        watch = select.poll()
-        watch.register(sys.stdout.fileno(), select.POLLOUT)
-    except (OSError, ValueError, AttributeError):
-        return False  # no descriptor, or a system without this
-    return any(event & select.POLLERR for _, event in watch.poll(0))
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError, AttributeError):  # no descriptor, or a system without poll
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _parser(
@@ -107,65 +111,28 @@ def _parser(
     return parser
 
 
-def _add_diagnose(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
-    """Add the command to the command line."""
+def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "diagnose",
         parents=[common],
         help="say which factors of a data set a VAE can find under a loss",
-        description="Say which factors of a data set a VAE can find under a loss, without training anything. The exit status is 0 if "
-        "every factor was measured, 3 if there is a report but some factor was not measured, and 2 for a mistake.",
+        description="Say which factors of a data set a VAE can find under a loss, without training "
+        "anything. --loss and --blur may be repeated. The exit status is 0 if every factor was "
+        "measured, 3 if there is a report but some factor was not measured, and 2 for a mistake.",
     )
-    parser.add_argument(
-        "data",
-        help="an .npz or HDF5 file of images and factor labels, a folder of pictures, or the name of a data set",
-    )
-    parser.add_argument(
-        "--loss",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="mse (default), bce or mae; may be repeated",
-    )
-    parser.add_argument(
-        "--blur",
-        action="append",
-        default=[],
-        type=int,
-        metavar="RADIUS",
-        help="box blur of this radius; may be repeated",
-    )
-    parser.add_argument("--images", metavar="KEY", help="the array of images in the file")
-    parser.add_argument(
-        "--labels",
-        metavar="KEY[,KEY...]",
-        help="the array of factor labels in the file, or one for each factor",
-    )
-    parser.add_argument("--names", metavar="A,B,...", help="the factors' names")
-    parser.add_argument(
-        "--sizes",
-        type=_sizes,
-        metavar="N,N,...",
-        help="values of each factor, if images are in order and have no labels",
-    )
-    parser.add_argument(
-        "--traversals",
-        type=int,
-        default=2_000,
-        metavar="N",
-        help="random traversals of each factor (default: 2000)",
-    )
-    parser.add_argument(
-        "--exact", action="store_true", help="look at all traversals, however many there are"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help="write the report as one self-contained page; streams such as /dev/stdout too",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON")
+    add = parser.add_argument
+    add("data", help="a file or folder of images and factor labels, or the name of a data set")
+    add("--loss", action="append", default=[], metavar="NAME", help="mse (default), bce or mae")
+    add("--blur", action="append", default=[], type=int, metavar="RADIUS", help="box blur")
+    add("--images", metavar="KEY", help="the array of images in the file")
+    add("--labels", metavar="KEY[,KEY...]", help="the array of labels, or one for each factor")
+    add("--names", metavar="A,B,...", help="the factors' names")
+    add("--sizes", type=_sizes, metavar="N,N,...", help="values of each factor, without labels")
+    add("--traversals", type=int, default=2_000, metavar="N", help="random ones of each factor")
+    add("--exact", action="store_true", help="measure all traversals, however many there are")
+    add("--seed", type=int, default=0)
+    add("--html", type=Path, metavar="FILE", help="write the report as a page of one file")
+    add("--json", type=Path, metavar="FILE", help="write it as JSON")
     parser.set_defaults(run=_diagnose)
 
 
@@ -181,97 +148,86 @@ def _sizes(text: str) -> list[int]:
 def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
     from vaedis._support.output import check_outputs, is_stdout
-    from vaedis._support.text import plain
-    from vaedis.data import DATA_SETS, load, read_images
     from vaedis.data.originals.disk import cache_folder
+    from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
 
     outputs = [file for file in (args.html, args.json) if file is not None]
     check_outputs(outputs, [Path(args.data), cache_folder()])
-    chosen = [losses.get(name) for name in args.loss] + [
-        losses.get("box-blur", radius=radius) for radius in args.blur
-    ]
+    chosen = [losses.get(name) for name in args.loss]
+    chosen += [losses.get("box-blur", radius=radius) for radius in args.blur]
+    report = diagnose(
+        _data_to_diagnose(args),
+        chosen or "mse",
+        traversals=args.traversals,
+        exact=args.exact or None,
+        seed=args.seed,
+    )
+    try:
+        save(report, html=args.html, json_file=args.json)
+    finally:
+        # standard output is the report's alone, if it is written there
+        print(report, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
+    for file in outputs:
+        print(f"written: {plain(str(file))}", file=sys.stderr)
+    return 0 if report.measured else 3
+
+
+def _data_to_diagnose(args: argparse.Namespace) -> Any:
+    from vaedis.data import DATA_SETS, load, read_images
+
     if args.data == "coordinates":
         raise ValueError(
-            "coordinates have no pixels to diagnose; name the data set whose distances they keep, such as xysquares."
+            "coordinates have no pixels to diagnose; name the data set whose distances they keep, "
+            "such as xysquares."
         )
-    known = [name for name in DATA_SETS if name != "coordinates"]
-    if args.data in known:
-        given = [
+    names = [name for name in DATA_SETS if name != "coordinates"]
+    if args.data in names:
+        options = [
             f"--{option}"
             for option in ("images", "labels", "names", "sizes")
             if getattr(args, option) is not None
         ]
-        if given:
+        if options:
             raise ValueError(
-                f"{args.data} is a data set with factors of its own; leave {', '.join(given)} out, or name a file."
+                f"{args.data} is a data set with factors of its own; "
+                f"leave {', '.join(options)} out, or name a file."
             )
-        data = load(args.data)
-    elif Path(args.data).exists():
-        names = args.names.split(",") if args.names else None
-        data = read_images(
-            args.data, images=args.images, labels=args.labels, names=names, sizes=args.sizes
-        )
-    else:
+        return load(args.data)
+    if not Path(args.data).exists():
         raise ValueError(
-            f"{args.data!r} is neither a file, a folder nor a data set; the data sets are: {', '.join(known)}."
+            f"{args.data!r} is neither a file, a folder nor a data set; "
+            f"the data sets are: {', '.join(names)}."
         )
-    found = diagnose(
-        data, chosen or "mse", traversals=args.traversals, exact=args.exact or None, seed=args.seed
+    return read_images(
+        args.data,
+        images=args.images,
+        labels=args.labels,
+        names=args.names.split(",") if args.names else None,
+        sizes=args.sizes,
     )
-    try:
-        found.save(html=args.html, json_file=args.json)
-    finally:
-        # where a report goes to standard output, nothing else is mixed with it
-        print(found, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
-    for file in (args.html, args.json):
-        if file is not None:
-            print(f"written: {plain(str(file))}", file=sys.stderr)
-    return 0 if found.measured else 3
 
 
 def _add_data(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command ``data`` and its own commands to the parser of ``vaedis``."""
     data = commands.add_parser(
         "data", help="the benchmark data sets: what is on disk, and preparing the originals"
     )
     actions = data.add_subparsers(required=True, metavar="action")
 
     status = actions.add_parser(
-        "status",
-        parents=[common],
-        help="list each data set: what is on disk, its origin, size and hash",
+        "status", parents=[common], help="list what is on disk, with origin, size and hash"
     )
-    status.add_argument(
-        "--verify", action="store_true", help="read the images on disk again and compare their hash"
-    )
+    status.add_argument("--verify", action="store_true", help="read images and compare their hash")
     status.set_defaults(run=_data_status)
 
     prepare = actions.add_parser(
         "prepare", parents=[common], help="download, verify and convert originals"
     )
-    prepare.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="cars3d, dsprites, shapes3d, smallnorb (default: all of them)",
-    )
-    prepare.add_argument(
-        "--from",
-        dest="source",
-        metavar="FOLDER",
-        help="take the original files from this folder or URL, and ask nobody else",
-    )
-    prepare.add_argument(
-        "--origin",
-        default="original",
-        help="original (default), or stand-in for cars3d and smallnorb",
-    )
-    prepare.add_argument(
-        "--force",
-        action="store_true",
-        help="verify the files again and convert them anew, even where that has been done",
-    )
+    add = prepare.add_argument
+    add("names", nargs="*", metavar="NAME", help="cars3d, dsprites, shapes3d, smallnorb")
+    add("--from", dest="source", metavar="FOLDER", help="take the files from this folder or URL")
+    add("--origin", default="original", help="original (default), or stand-in")
+    add("--force", action="store_true", help="verify the files and convert them again")
     prepare.set_defaults(run=_data_prepare)
 
 

@@ -1,5 +1,4 @@
-"""Ground-truth factors: names, sizes, index arithmetic, and how observations and pairs of them are
-drawn.
+"""Ground-truth factors: names, sizes, index arithmetic, and random draws.
 
 A data set with factors of sizes ``(f_1, ..., f_F)`` holds one observation for each combination.
 Observations are numbered in C-order: the first factor changes slowest, the last one fastest.
@@ -18,6 +17,9 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.spec import PAIR_RULES
 
+Index = Tensor | Sequence[int] | int
+"""One index or several: a tensor of integers, a list, a range, or one integer."""
+
 
 @dataclass(frozen=True)
 class FactorSpace:
@@ -28,15 +30,27 @@ class FactorSpace:
     names : sequence of str
         The factors' names, slowest first.
     sizes : sequence of int
-        How many values each factor has, at least 1 each.
+        How many values each factor has, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If names and sizes do not fit each other, or two names are the same.
 
     Examples
     --------
     >>> space = FactorSpace(("x", "y"), (3, 4))
+    >>> space.size, space.strides
+    (12, (4, 1))
     >>> space.to_index(torch.tensor([[2, 1]]))
     tensor([9])
-    >>> space.traversal("x", torch.tensor(1))
+    >>> space.to_factors([9, 10])
+    tensor([[2, 1],
+            [2, 2]])
+    >>> space.traversal("x", 1)
     tensor([1, 5, 9])
+    >>> space.sample_index(3, generator=torch.Generator().manual_seed(0))
+    tensor([8, 3, 5])
     """
 
     names: tuple[str, ...]
@@ -44,20 +58,16 @@ class FactorSpace:
 
     def __init__(self, names: Sequence[str], sizes: Sequence[int]):
         if len(names) != len(sizes) or not names:
-            raise ValueError(
-                f"names and sizes must have the same length of at least 1, not {len(names)} and {len(sizes)}."
-            )
+            lengths = f"not {len(names)} and {len(sizes)}"
+            raise ValueError(f"names and sizes must have the same length of at least 1, {lengths}.")
         if len(set(names)) != len(names):
             raise ValueError(f"factor names must differ from each other, not {tuple(names)}.")
+        checked = [
+            _check.count(f"the size of factor {name!r}", size)
+            for name, size in zip(names, sizes, strict=True)
+        ]
         object.__setattr__(self, "names", tuple(names))
-        object.__setattr__(
-            self,
-            "sizes",
-            tuple(
-                _check.count(f"the size of factor {n!r}", s)
-                for n, s in zip(names, sizes, strict=True)
-            ),
-        )
+        object.__setattr__(self, "sizes", tuple(checked))
 
     def __len__(self) -> int:
         """How many factors there are."""
@@ -70,17 +80,16 @@ class FactorSpace:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """How far apart, in index, two observations are that differ by one step of each factor."""
+        """By how much the index grows with one step of each factor."""
         return tuple(math.prod(self.sizes[i + 1 :]) for i in range(len(self)))
 
     def position(self, factor: str | int) -> int:
-        """Return the position of a factor given by name or position; a ValueError lists the names."""
+        """Return a factor's position, given its name or position; a ValueError lists the names."""
         if isinstance(factor, str):
             return self.names.index(_check.one_of("factor", factor, self.names))
         if factor not in range(len(self)):
-            raise ValueError(
-                f"Factor {factor} is out of range; there are {len(self)}: {', '.join(self.names)}."
-            )
+            known = f"there are {len(self)}: {', '.join(self.names)}"
+            raise ValueError(f"Factor {factor} is out of range; {known}.")
         return int(factor)
 
     def to_index(self, factors: Tensor) -> Tensor:
@@ -97,45 +106,26 @@ class FactorSpace:
         Raises
         ------
         ValueError
-            If a value lies outside its factor's range or is not of an integer type, or the last
-            axis is not F long.
+            If a value is out of its factor's range or no integer, or the last axis is not F long.
         """
         factors = integers("factors", factors)
         if factors.ndim == 0 or factors.shape[-1] != len(self):
-            raise ValueError(
-                f"factors must have {len(self)} columns ({', '.join(self.names)}), not the shape {tuple(factors.shape)}."
-            )
-        sizes = torch.tensor(self.sizes, device=factors.device)
-        bad = (factors < 0) | (factors >= sizes)
-        if bad.any():
-            where = bad.nonzero()[0]
-            f = int(where[-1])
-            value = factors[tuple(where.tolist())].item()
-            raise ValueError(
-                f"factor {self.names[f]!r} is {value}; it runs from 0 to {self.sizes[f] - 1}."
-            )
-        return self._to_index(factors)
+            columns = f"{len(self)} columns ({', '.join(self.names)})"
+            raise ValueError(f"factors must have {columns}, not the shape {tuple(factors.shape)}.")
+        outside = (factors < 0) | (factors >= torch.tensor(self.sizes, device=factors.device))
+        if outside.any():
+            first = tuple(outside.nonzero()[0].tolist())
+            name, size = self.names[first[-1]], self.sizes[first[-1]]
+            value = int(factors[first])
+            raise ValueError(f"factor {name!r} is {value}; it runs from 0 to {size - 1}.")
+        return (factors * torch.tensor(self.strides, device=factors.device)).sum(-1)
 
-    def _to_index(self, factors: Tensor) -> Tensor:
-        strides = torch.tensor(self.strides, device=factors.device)
-        return (factors.long() * strides).sum(-1)
-
-    def check_index(self, index: Tensor) -> Tensor:
-        """Return `index` as an int64 tensor; raise a ValueError if one lies outside 0 … size - 1."""
-        index = integers("an index", index)
-        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= self.size):
-            bad = index[(index < 0) | (index >= self.size)].flatten()[0].item()
-            raise ValueError(
-                f"index {bad} is out of range; there are {self.size} observations, numbered from 0."
-            )
-        return index
-
-    def to_factors(self, index: Tensor) -> Tensor:
+    def to_factors(self, index: Index) -> Tensor:
         """Return the factor values of each index: the inverse of `to_index`.
 
         Parameters
         ----------
-        index : Tensor of int, shape (...)
+        index : Tensor of int, list, range or int; shape (...)
 
         Returns
         -------
@@ -144,33 +134,26 @@ class FactorSpace:
         return self._to_factors(self.check_index(index))
 
     def _to_factors(self, index: Tensor) -> Tensor:
+        """Do it without a check, which would wait for the GPU."""
         columns = [
             (index // stride) % size for stride, size in zip(self.strides, self.sizes, strict=True)
         ]
         return torch.stack(columns, -1)
 
+    def check_index(self, index: Index) -> Tensor:
+        """Return an index as an int64 tensor; raise a ValueError outside of 0 … size - 1."""
+        return check_index(index, self.size)
+
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw factor values uniformly and independently, with replacement.
-
-        Parameters
-        ----------
-        n : int
-        generator : torch.Generator, optional
-            Fixes the draw, and with it the device.
-
-        Returns
-        -------
-        Tensor of int64, shape (n, F)
-        """
+        """Draw factor values, int64 of shape (n, F), as `sample_index` draws indices."""
         return self._to_factors(self.sample_index(n, generator=generator))
 
     def sample_index(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw indices uniformly and independently, with replacement: Tensor of int64, shape (n,)."""
-        _check.count("n", n, 0)
-        return torch.randint(self.size, (n,), generator=generator, device=_device_of(generator))
+        """Draw indices, int64 of shape (n,), with replacement, on the generator's device."""
+        return sample_index(self.size, n, generator)
 
-    def traversal(self, factor: str | int, base: Tensor | int) -> Tensor:
-        """Return the indices that vary one factor over all its values and keep the others of `base`.
+    def traversal(self, factor: str | int, base: Index) -> Tensor:
+        """Return the indices that vary one factor over all values and keep the others of `base`.
 
         Parameters
         ----------
@@ -183,7 +166,7 @@ class FactorSpace:
         """
         f = self.position(factor)
         stride, size = self.strides[f], self.sizes[f]
-        base = self.check_index(torch.as_tensor(base))
+        base = self.check_index(base)
         start = base - (base // stride) % size * stride
         return start[..., None] + torch.arange(size, device=base.device) * stride
 
@@ -191,29 +174,34 @@ class FactorSpace:
         self,
         factor: str | int,
         *,
-        vary: Sequence[str | int] | None = None,
+        vary: str | Sequence[str | int] | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Return one index for each traversal of a factor, those where the factor is 0.
+        """Return one index for each traversal of a factor, that where the factor is 0.
 
         Parameters
         ----------
         factor : str or int
         vary : sequence of (str or int), optional
-            Names or positions of the other factors to run over; the rest stay at 0. By default all
-            of them: every traversal of the data set.
+            The other factors to run over; the rest stay at 0. By default all of them: every
+            traversal of the data set.
         device : torch.device or str
 
         Returns
         -------
         Tensor of int64, shape (number of traversals,)
+
+        Examples
+        --------
+        >>> space = FactorSpace(("x", "y", "colour"), (2, 3, 4))
+        >>> space.traversal_bases("x", vary=["y"])
+        tensor([0, 4, 8])
         """
-        f = self.position(factor)
         vary = [vary] if isinstance(vary, str) else vary
         names = range(len(self)) if vary is None else vary
-        others = sorted({self.position(name) for name in names} - {f})
+        positions = {self.position(name) for name in names}
         base = torch.zeros(1, dtype=torch.int64, device=device)
-        for i in others:
+        for i in sorted(positions - {self.position(factor)}):
             steps = torch.arange(self.sizes[i], device=device) * self.strides[i]
             base = (base[:, None] + steps).flatten()
         return base
@@ -221,58 +209,37 @@ class FactorSpace:
     def spread_bases(
         self, factor: str | int, n: int, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw bases of traversals that are spread evenly over the values of all other factors:
-        randomised quasi-Monte Carlo.
+        """Draw bases of traversals, int64 of shape (n,), spread evenly over all other factors.
 
-        Each is uniformly distributed, so that averages over them are unbiased, but they are not
-        independent: they avoid each other, and averages vary less, far less if one or two factors
-        matter most.
-
-        Parameters
-        ----------
-        factor : str or int
-            The factor of the traversals; it is 0 in all of them.
-        n : int
-        generator : torch.Generator, optional
-            Fixes the draw, and with it the device.
-
-        Returns
-        -------
-        Tensor of int64, shape (n,)
-
-        References
-        ----------
-        Owen (1997), *Scrambled net variance for integrals of smooth functions*. The points are
-        `torch.quasirandom.SobolEngine`'s.
+        Each is uniformly distributed, and they avoid each other, so averages are unbiased and vary
+        less. Owen (1997), *Scrambled net variance for integrals of smooth functions*.
         """
-        f, device = self.position(factor), _device_of(generator)
+        f = self.position(factor)
+        device = _device_of(generator)
         others = [i for i in range(len(self)) if i != f]
         seed = int(torch.randint(2**31, (), generator=generator, device=device))
         base = torch.zeros(_check.count("n", n, 0), dtype=torch.int64)
         if others and n:
-            points = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed).draw(
-                n, dtype=torch.float64
-            )
+            engine = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed)
+            points = engine.draw(n, dtype=torch.float64)
             for i, u in zip(others, points.T, strict=True):
                 base += (u * self.sizes[i]).long() * self.strides[i]
         return base.to(device)
 
     def sample_pairs(
-        self, first: Tensor, *, rule: str = "paper-code", generator: torch.Generator | None = None
+        self, first: Index, *, rule: str = "paper-code", generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw, for each index, a second one that shares some of its factors: the weak supervision of
-        Ada-GVAE.
+        """Draw, for each index, a second one that shares some factors: Ada-GVAE's supervision.
 
         Parameters
         ----------
-        first : Tensor of int64, shape (n,)
+        first : Tensor of int, shape (n,)
             Indices of the pairs' first images.
         rule : {"paper-code", "paper-text"}
-            ``"paper-code"``, what the published runs did: draw k' uniformly from 1 … F-1, take k =
-            1 or k = k' with probability one half each, choose k factors, and draw each of them anew
-            over *all* its values, so that it may stay what it was. ``"paper-text"``, what the
-            paper's appendix B.3 says: k uniform in 1 … F, and each of the k chosen factors really
-            changes.
+            ``"paper-code"``, what the published runs did: draw k' uniformly from 1 … F-1, take
+            k = 1 or k = k' with probability one half each, choose k factors, and draw each of them
+            anew over *all* its values, so that it may stay the same. ``"paper-text"``, what the
+            paper's appendix B.3 says: k uniform in 1 … F, and each of the k chosen factors changes.
         generator : torch.Generator, optional
 
         Returns
@@ -282,24 +249,32 @@ class FactorSpace:
         Raises
         ------
         ValueError
-            If there is no such rule, an index is out of range, or `first` is not one list of them.
+            If there is no such rule, an index is out of range, or `first` is not one list.
 
         References
         ----------
         Michlo, Klein and James (2023), appendix B.3; Locatello et al. (2020), section 5. The
         authors' code: ``disent/dataset/sampling/_groundtruth__pair_orig.py``.
+
+        Examples
+        --------
+        >>> space = FactorSpace(("x", "y", "colour"), (8, 8, 8))
+        >>> seeded = torch.Generator().manual_seed(0)
+        >>> space.to_factors(space.sample_pairs([0, 0], generator=seeded))
+        tensor([[6, 0, 0],
+                [0, 2, 0]])
         """
         _check.one_of("pair rule", rule, PAIR_RULES)
         return self._sample_pairs(flat(self.check_index(first)), rule, generator)
 
     def _sample_pairs(self, first: Tensor, rule: str, generator: torch.Generator | None) -> Tensor:
+        """Do it without a check, which would wait for the GPU."""
         n, F, device = len(first), len(self), first.device
         sizes = torch.tensor(self.sizes, device=device)
         if rule == "paper-code":
             k = torch.randint(1, max(F, 2), (n,), generator=generator, device=device)
-            k = torch.where(
-                torch.rand(n, generator=generator, device=device, dtype=torch.float32) < 0.5, 1, k
-            )
+            coin = torch.rand(n, generator=generator, device=device, dtype=torch.float32)
+            k = torch.where(coin < 0.5, 1, k)
         else:
             k = torch.randint(1, F + 1, (n,), generator=generator, device=device)
         # the k factors with the lowest random keys are a uniform choice of k out of F
@@ -307,42 +282,36 @@ class FactorSpace:
         chosen = keys.argsort(-1).argsort(-1) < k[:, None]
         uniform = torch.rand(n, F, generator=generator, device=device, dtype=torch.float64)
         factors = self._to_factors(first)
-        # anew over all values; or a step of 1 … f-1, so that the value differs, which a factor of
-        # one value cannot
-        stepped = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
-        drawn = (uniform * sizes).long() if rule == "paper-code" else stepped
-        return self._to_index(torch.where(chosen, drawn, factors))
+        if rule == "paper-code":
+            changed = (uniform * sizes).long()
+        else:
+            # a step of 1 … f-1 gives another value, unless the factor has only one
+            changed = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
+        second = torch.where(chosen, changed, factors)
+        return (second * torch.tensor(self.strides, device=device)).sum(-1)
 
     def sample_traversal_pairs(
         self, factor: str | int, n: int, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw pairs of different observations from random traversals of one factor.
+        """Draw n pairs of different observations from random traversals of one factor.
 
-        Parameters
-        ----------
-        factor : str or int
-            A factor with at least two values.
-        n : int
-        generator : torch.Generator, optional
-
-        Returns
-        -------
-        pair of Tensor of int64, shape (n,)
+        Raises a ValueError if the factor has one value only.
         """
         f = self.position(factor)
         size, stride = self.sizes[f], self.strides[f]
         if size < 2:
-            raise ValueError(
-                f"factor {self.names[f]!r} has one value only, so no two observations differ in it."
-            )
+            problem = f"factor {self.names[f]!r} has one value only"
+            raise ValueError(f"{problem}, so no two observations differ in it.")
         first = self.sample_index(n, generator=generator)
         value = (first // stride) % size
         step = torch.randint(1, size, (n,), generator=generator, device=first.device)
         return first, first + ((value + step) % size - value) * stride
 
 
-def integers(what: str, values: Tensor) -> Tensor:
-    """Return values as an int64 tensor; raise a ValueError if they are not of an integer type."""
+def integers(what: str, values: Index) -> Tensor:
+    """Return values as an int64 tensor; raise a ValueError if they are no integers."""
+    if isinstance(values, range):
+        return torch.arange(values.start, values.stop, values.step)
     if isinstance(values, list | tuple) and not values:
         return torch.zeros(0, dtype=torch.int64)
     values = torch.as_tensor(values)
@@ -351,14 +320,28 @@ def integers(what: str, values: Tensor) -> Tensor:
     return values.long()
 
 
-def flat(index: Tensor) -> Tensor:
-    """Return an index as it is; raise a ValueError if its shape is not (n,)."""
-    if index.ndim != 1:
-        mended = "index.flatten()" if index.ndim else "a list of it, [index]"
-        raise ValueError(
-            f"an index must be one list, of shape (n,), not of shape {tuple(index.shape)}; give {mended}."
-        )
+def check_index(index: Index, n: int) -> Tensor:
+    """Return an index as an int64 tensor; raise a ValueError outside of 0 … n - 1."""
+    index = integers("an index", index)
+    outside = (index < 0) | (index >= n)
+    if outside.any():
+        problem = f"index {int(index[outside][0])} is out of range"
+        raise ValueError(f"{problem}; there are {n} observations, numbered from 0.")
     return index
+
+
+def flat(index: Tensor) -> Tensor:
+    """Return an index of shape (n,) or () as (n,); raise a ValueError for any other shape."""
+    if index.ndim > 1:
+        problem = f"an index must be one list, not of shape {tuple(index.shape)}"
+        raise ValueError(f"{problem}; give index.flatten().")
+    return index.reshape(-1)
+
+
+def sample_index(size: int, n: int, generator: torch.Generator | None) -> Tensor:
+    """Draw n of the numbers 0 … size - 1, with replacement, on the generator's device."""
+    n = _check.count("n", n, 0)
+    return torch.randint(size, (n,), generator=generator, device=_device_of(generator))
 
 
 def _device_of(generator: torch.Generator | None) -> torch.device:

@@ -103,7 +103,7 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = 5
     found = (factor_distances(data, factors=few) if few else {}) | (
         factor_distances(data, factors=many, traversals=traversals) if many else {}
     )
-    random = random_pairs(data, pairs=pairs, whole=not many)
+    random = random_pairs(data, pairs=pairs, exact_mean=not many)
     return Distances({factor: found[factor] for factor in data.factors.names}, random, pairs)
 
 

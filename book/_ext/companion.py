@@ -1,5 +1,7 @@
-"""What this book adds to Sphinx: MathJax from an installed package, the paper's figure numbers, and
-runs that are never stale.
+"""What this book adds to Sphinx.
+
+MathJax from an installed package, the paper's figure numbers, links to the API reference, and runs
+that are never stale.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.errors import ExtensionError
+from sphinx.util.nodes import make_refnode
 
-from vaedis_companion.book import build, executions
+from vaedis_companion import grids
+from vaedis_companion.book import executions, stored
 
 MATHJAX = "sphinx-mathjax-offline"
 MATHJAX_PARTS = (
@@ -22,40 +27,40 @@ MATHJAX_PARTS = (
     "output/chtml/fonts/woff-v2/*.woff",
     "input/tex/extensions/*.js",
 )
-# Every extension in one file; MathJax loads the single ones by itself when a formula needs them.
-MATHJAX_LEFT_OUT = {"all-packages.js"}
+# every extension in one file; MathJax loads the single ones by itself when a formula needs them
+MATHJAX_BUNDLE = "all-packages.js"
+
+# a name of the library, as in `vd.fit` or `vd.metrics.mig(codes, factors)`
+LIBRARY_NAME = re.compile(r"(?:(?:vd|vaedis)\.)?([A-Za-z][\w.]*)(?:\(.*\))?", re.DOTALL)
 
 PAPER_LABEL = re.compile(r"(?:fig|table)-([a-z]?\d+[a-z]?)$")
 
 
 def copy_mathjax(app, exception):
-    """Copy the few files of MathJax that the pages need beside them, so that a reader without a
-    network sees the formulas.
-    """
+    """Copy the files of MathJax that the pages need, so that they show formulas offline."""
     if exception is not None or app.builder.format != "html":
         return
     spec = importlib.util.find_spec(MATHJAX)
     if spec is None or not spec.submodule_search_locations:
         raise ExtensionError(
-            f"The formulas need {MATHJAX}; install it with: pip install -c constraints.txt {MATHJAX}."
+            f"The formulas need {MATHJAX}; install it with: "
+            f"pip install -c constraints.txt {MATHJAX}."
         )
     source = Path(spec.submodule_search_locations[0], "static", "mathjax")
     target = Path(app.outdir, "_static", "mathjax")
     for part in MATHJAX_PARTS:
         for path in source.glob(part):
             copy = target / path.relative_to(source)
-            if path.name not in MATHJAX_LEFT_OUT and not copy.exists():
+            if path.name != MATHJAX_BUNDLE and not copy.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
 
 
 def use_the_one_table_of_contents(app, config):
-    """Read the table of contents beside _config.yml, of which Jupyter Book wants a copy in book/;
-    refuse another source folder.
-    """
+    """Read the _toc.yml beside _config.yml, not its copy; refuse another source folder."""
     root = executions.find_root(app.srcdir)
     if Path(app.srcdir).resolve() != (root / "book").resolve():
-        # not an ExtensionError, whose sentence Jupyter Book hides above a traceback of its own
+        # Jupyter Book hides the sentence of an ExtensionError above a traceback of its own
         raise SystemExit("vaedis: the chapters are in book/; run: jupyter-book build book/")
     if "external_toc_path" in config:
         try:
@@ -66,128 +71,131 @@ def use_the_one_table_of_contents(app, config):
 
 
 def drop_stale_runs(app):
-    """Before anything is read, take runs out of the cache that the package, the results or the
-    profile have left behind.
-    """
+    """Before anything is read, withdraw the runs that are not current."""
     app.vaedis_root = executions.find_root(app.srcdir)
-    # With --path-output this is not the folder beside book/, which may be one that cannot be
-    # written to.
+    # with --path-output not the folder beside book/, which may be read-only
     app.vaedis_build = Path(app.env.mystnb_config.execution_cache_path).parent
     if "VAEDIS_EXECUTE" not in os.environ:
-        # Held until the process ends; `vaedis book`, which sets this variable, holds it itself.
+        # held until the process ends; `vaedis book`, which sets this variable, holds it itself
         app.vaedis_lock = executions.locked(app.vaedis_build)
         app.vaedis_lock.__enter__()
     try:
-        build.get_profile()
+        grids.profile(None)
     except ValueError as problem:
         raise ExtensionError(
             f"{problem} It comes from the environment variable VAEDIS_PROFILE."
         ) from None
-    build.drop_stale(app.vaedis_root, app.vaedis_build)
+    stored.drop_stale(app.vaedis_root, app.vaedis_build)
+    app.vaedis_notebooks = executions.notebooks(app.vaedis_root)
     app.vaedis_facts = executions.read_facts(app.vaedis_build)
     if os.environ.get("VAEDIS_EXECUTE") == "no":
-        left_out = [
-            f"book/{name}.md"
-            for name in executions.notebooks(app.vaedis_root)
-            if name not in app.vaedis_facts
-        ]
-        app.env.mystnb_config = app.env.mystnb_config.copy(execution_excludepatterns=left_out)
+        not_run = [name for name in app.vaedis_notebooks if name not in app.vaedis_facts]
+        patterns = [f"book/{name}.md" for name in not_run]
+        app.env.mystnb_config = app.env.mystnb_config.copy(execution_excludepatterns=patterns)
 
 
 def outdated_pages(app, env, added, changed, removed):
-    """Name the pages whose run is not the one that they were built from; Sphinx itself looks at the
-    page's text only.
-    """
-    known = getattr(env, "vaedis_run_dates", {})
-    dates = {
-        name: app.vaedis_facts.get(name, {}).get("date")
-        for name in executions.notebooks(app.vaedis_root)
-    }
-    return [
-        name
-        for name, date in dates.items()
-        if name in env.all_docs and (date is None or known.get(name) != date)
-    ]
+    """Return the pages whose run is not the one they were built from; Sphinx compares text only."""
+    built_from = getattr(env, "vaedis_run_dates", {})
+    outdated = []
+    for name in app.vaedis_notebooks:
+        date = app.vaedis_facts.get(name, {}).get("date")
+        if name in env.all_docs and (date is None or built_from.get(name) != date):
+            outdated.append(name)
+    return outdated
 
 
 def record_runs(app, env):
     """After reading, store the facts of the notebooks that Jupyter Book has executed itself."""
-    root, facts, executed = app.vaedis_root, app.vaedis_facts, []
-    for name in executions.notebooks(root):
+    facts = app.vaedis_facts
+    executed = {}
+    for name in app.vaedis_notebooks:
         data = env.nb_metadata.get(name, {}).get("exec_data")
         if name not in facts and data and data["succeeded"]:
-            executed.append((name, data["runtime"] or 0.0))
+            executed[name] = data["runtime"] or 0.0
     if executed:
-        profile = build.get_profile().name
-        machine, digest = executions.machine(), executions.project_digest(root)
-        # The page that tells of the others comes last, since its key depends on their dates.
-        for name, seconds in sorted(executed, key=lambda item: item[0] == executions.LAST):
-            key = executions.run_key(root, name, profile, {}, digest, app.vaedis_build)
-            facts[name] = executions.make_facts(root, key, profile, {}, seconds, machine)
+        profile = grids.profile(None).name
+        machine = executions.machine()
+        digest = executions.project_digest(app.vaedis_root)
+        # the page that lists the others comes last: its key depends on their dates
+        for name in sorted(executed, key=lambda name: name == executions.LAST):
+            key = executions.run_key(app.vaedis_root, name, profile, {}, digest, app.vaedis_build)
+            facts[name] = executions.make_facts(key, profile, {}, executed[name], machine)
             executions.write_facts(app.vaedis_build, facts)
     env.vaedis_run_dates = {name: entry["date"] for name, entry in facts.items()}
     return []
 
 
 def number_like_the_paper(app, env):
-    """Give figures and tables their number in the paper, which their label names (`fig-5`,
-    `table-a1`); others are S1, S2, ...
-    """
-    extra = {"figure": 0, "table": 0}
-    for docname in _reading_order(env):
-        for kind in extra:
-            for label in env.toc_fignumbers.get(docname, {}).get(kind, {}):
+    """Number figures and tables by their label (`fig-5`, `table-a1`); others are S1, S2, ..."""
+    n_extra = {"figure": 0, "table": 0}
+    for name in executions.pages(app.vaedis_root):
+        numbers = env.toc_fignumbers.get(name, {})
+        for kind in n_extra:
+            for label in numbers.get(kind, {}):
                 match = PAPER_LABEL.match(label)
                 if match is None:
-                    extra[kind] += 1
-                number = match[1].capitalize() if match else f"S{extra[kind]}"
-                env.toc_fignumbers[docname][kind][label] = (number,)
+                    n_extra[kind] += 1
+                number = match[1].capitalize() if match else f"S{n_extra[kind]}"
+                numbers[kind][label] = (number,)
     return []
 
 
-def _reading_order(env):
-    """Return the pages in the order of the table of contents."""
-    return [
-        name for name in executions.pages(executions.find_root(env.srcdir)) if name in env.all_docs
-    ]
+def keep_bars(app, what, name, obj, options, lines):
+    """Keep |i - j| in docstrings, which reStructuredText takes for a substitution."""
+    lines[:] = [line.replace("|", r"\|") for line in lines]
 
 
-def tell_how_it_was_run(app, pagename, templatename, context, doctree):
+def link_names(app, doctree, docname):
+    """Link names of the library in the text to the API reference."""
+    objects = app.env.get_domain("py").objects
+    # backticks are literals in Markdown, and title references in docstrings
+    for node in [*doctree.findall(nodes.literal), *doctree.findall(nodes.title_reference)]:
+        match = LIBRARY_NAME.fullmatch(node.astext())
+        entry = objects.get(f"vaedis.{match[1]}") if match else None
+        if entry is not None and not isinstance(node.parent, nodes.reference):
+            link = make_refnode(app.builder, docname, entry.docname, entry.node_id, node.deepcopy())
+            node.replace_self(link)
+
+
+def show_how_it_was_run(app, pagename, templatename, context, doctree):
     """Close each notebook's page with a line on the run that made its figures."""
     facts = app.vaedis_facts.get(pagename)
-    if facts is None and pagename in executions.notebooks(app.vaedis_root):
-        context["body"] += '<p class="run-facts">This page was not run: it shows no outputs.</p>'
-    elif facts and "body" in context:
+    if pagename not in app.vaedis_notebooks or "body" not in context:
+        return
+    line = "This page was not run: it shows no outputs."
+    if facts is not None:
         day = datetime.fromisoformat(facts["date"]).astimezone(UTC).date().isoformat()
-        parts = [
+        parts = (
             f"profile {facts['profile']}",
             f"{facts['seconds']:.0f} s",
             facts["device"],
             f"torch {facts['torch']}",
-        ]
-        parts += [f"commit {facts['commit']}", day]
-        context["body"] += (
-            f'<p class="run-facts">How this page was run: {escape(" · ".join(parts))}</p>'
+            f"commit {facts['commit']}",
+            day,
         )
+        line = f"How this page was run: {escape(' · '.join(parts))}"
+    context["body"] += f'<p class="run-facts">{line}</p>'
 
 
 def setup(app):
     """Connect all of it."""
-    # Set for scripts without a display, it would keep every figure out of the notebooks that
-    # Jupyter Book executes.
+    # set for scripts without a display, it would keep every figure out of the notebooks
     os.environ.pop("MPLBACKEND", None)
-    # Jupyter Book executes in the smoke profile unless another is asked for, and that one downloads
-    # nothing.
+    # Jupyter Book executes in the smoke profile by default, and that one downloads nothing
     if os.environ.get("VAEDIS_PROFILE", "") in ("", "smoke"):
         os.environ.setdefault("VAEDIS_OFFLINE", "1")
-    # Before sphinx_external_toc reads it.
+    # before sphinx_external_toc reads it
     app.connect("config-inited", use_the_one_table_of_contents, priority=1)
-    # After myst_nb has set itself up on the same event.
+    # after myst_nb has set itself up on the same event
     app.connect("builder-inited", drop_stale_runs, priority=900)
     app.connect("env-get-outdated", outdated_pages)
     app.connect("env-updated", record_runs)
-    # After Sphinx's own numbering, which is connected to the same event.
+    # after Sphinx's own numbering, which is connected to the same event
     app.connect("env-get-updated", number_like_the_paper, priority=900)
-    app.connect("html-page-context", tell_how_it_was_run)
+    # after numpydoc, which reads the docstring as it is
+    app.connect("autodoc-process-docstring", keep_bars, priority=900)
+    app.connect("doctree-resolved", link_names)
+    app.connect("html-page-context", show_how_it_was_run)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,6 +1,4 @@
-"""How torch multiplies: settings of the whole process, held for as long as something needs them and
-then put back.
-"""
+"""Set how torch multiplies in this process, and restore what was set before."""
 
 from __future__ import annotations
 
@@ -12,36 +10,30 @@ from typing import Any
 import torch
 
 _lock = threading.Lock()
-_wishes: list[dict[str, Any]] = []
+_requests: list[dict[str, Any]] = []
 _before: dict[str, Any] = {}
 
 
 @contextlib.contextmanager
-def held(**wish: Any) -> Iterator[None]:
-    """Hold settings while the block runs; what was set before returns when the last block of all
-    threads has ended.
+def held(**request: Any) -> Iterator[None]:
+    """Hold settings while the block runs: of blocks that overlap, the latest decides.
 
-    Blocks of several threads, or within each other, may overlap: the one that began last decides
-    while it runs.
-
-    Parameters
-    ----------
-    **wish
-        Any of ``conv``, ``matmul`` and ``cpu_matmul``, the precision of float32 in cuDNN's
-        convolutions, in products on a GPU and in products on a CPU, and ``deterministic``, of
-        cuDNN.
+    What was set before returns when the last block of all threads has ended. Settings are the
+    precision of float32 in cuDNN's convolutions (``conv``), in products on a GPU (``matmul``) and
+    on a CPU (``cpu_matmul``), and ``deterministic``, of cuDNN.
     """
     with _lock:
-        if not _wishes:
+        if not _requests:
             _before.update(_read())
-        _wishes.append(wish)
+        _requests.append(request)
         _write()
     try:
         yield
     finally:
         with _lock:
-            # by identity: two blocks may wish the same
-            del _wishes[next(k for k, other in enumerate(_wishes) if other is wish)]
+            # by identity, since two blocks may ask for equal settings
+            position = next(k for k, other in enumerate(_requests) if other is request)
+            del _requests[position]
             _write()
 
 
@@ -54,20 +46,20 @@ def _backends() -> dict[str, Any]:
 
 
 def _read() -> dict[str, Any]:
-    # torch refuses to read the one setting for all devices once theirs have been set
-    everywhere = getattr(torch.backends, "fp32_precision", None)
-    # what a device has taken over from the setting for everything must follow that again afterwards
-    precisions = {
-        name: "none" if (own := of.fp32_precision) == everywhere else own
-        for name, of in _backends().items()
-    }
-    return {**precisions, "deterministic": torch.backends.cudnn.deterministic}
+    settings: dict[str, Any] = {"deterministic": torch.backends.cudnn.deterministic}
+    # torch refuses to read the setting of all devices once one of them has its own
+    common = getattr(torch.backends, "fp32_precision", None)
+    for name, backend in _backends().items():
+        precision = backend.fp32_precision
+        # "none" lets the backend follow the common setting again
+        settings[name] = "none" if precision == common else precision
+    return settings
 
 
 def _write() -> None:
     settings = dict(_before)
-    for wish in _wishes:
-        settings |= wish
+    for request in _requests:
+        settings |= request
     torch.backends.cudnn.deterministic = settings.pop("deterministic")
     backends = _backends()
     for name, precision in settings.items():

@@ -1,5 +1,6 @@
-"""End the command with one line if it is interrupted while its libraries are still loaded; imported
-before all of them.
+"""End the command with one line if it is interrupted while libraries are still loading.
+
+This module is imported before all of them.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ def loaded() -> None:
 
 
 def _is_the_command() -> bool:
-    """Tell whether this process is ``vaedis`` or ``python -m vaedis``; a program that imports the
-    package decides itself.
-    """
-    started = sys.argv[0] if sys.argv else ""
-    # Python says -m until it has found what to run, for which it imports the package
-    return Path(started).stem == "vaedis" or (
-        started == "-m" and bool({"vaedis", "vaedis_companion"} & set(sys.orig_argv))
-    )
+    """Tell whether this process is ``vaedis`` or ``python -m`` one of its packages."""
+    packages = {"vaedis", "vaedis_companion"}
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program.name == "-m":  # until Python knows the file of the module
+        return bool(packages & set(sys.orig_argv))
+    if program.name == "__main__.py":
+        return program.parent.name in packages
+    return program.stem == "vaedis"
 
 
-# unless whoever started this process wants interrupts to be ignored
+# another handler means that whoever started this process has decided otherwise
 if _is_the_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)

@@ -1,75 +1,54 @@
-"""Write reports where a user asks for them, without harm to what lies there."""
+"""Write reports where a user asks for them, without harm to what is there."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from vaedis._files import write_atomically
 from vaedis._support.text import plain
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Sequence[Path] = ()) -> None:
-    """Refuse places that no report can be written to, before any work begins.
+    """Raise a ValueError if a path cannot take a report, is an input, or is named twice.
 
-    Parameters
-    ----------
-    outputs : iterable of Path
-        Plain files, new or to be replaced; or streams: devices such as ``/dev/null`` and
-        ``/dev/stdout``, and FIFOs.
-    inputs : sequence of Path
-        Files and folders that are read, of which none may be written to.
-
-    Raises
-    ------
-    ValueError
-        If a folder is missing, a place is neither a plain file nor a stream, is an input, or is
-        named twice.
+    An output is a plain file, new or to be replaced, or a stream: a FIFO, or a device such as
+    ``/dev/stdout``. An input is a file or a folder that is read.
     """
     targets: list[Path] = []
     for output in outputs:
         target = _target(output)
-        if _is_within(target or Path(os.path.realpath(output)), inputs):
+        if _is_input(target or Path(os.path.realpath(output)), inputs):
             raise ValueError(
-                f"{_shown(output)} is read, and would be overwritten by the report; name another file."
+                f"{_shown(output)} is read, and would be overwritten by the report; "
+                "name another file."
             )
-        if target is None:
-            continue
         if target in targets:
-            raise ValueError(
-                f"{_shown(output)} is named for two reports; name another file for one of them."
-            )
-        targets.append(target)
+            raise ValueError(f"{_shown(output)} is named for two reports; name two files.")
+        if target is not None:
+            targets.append(target)
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write a report to a stream, or as a plain file that is either the old one or the whole new one.
+    """Write a report to a stream, or as a file that is complete or not there.
 
-    A file that is replaced keeps its mode and, where that is permitted, its owner; a new one gets
-    the mode that the umask leaves.
-
-    Parameters
-    ----------
-    path : Path
-        A link is followed to the file that it names.
-    content : bytes
-
-    Raises
-    ------
-    ValueError
-        As `check_outputs` does.
-    OSError
-        If it cannot be written.
+    A link is followed to the file that it names. A ValueError is that of `check_outputs`; an
+    OSError names the path that cannot be written to.
     """
     target = _target(path)
-    if target is None:
-        _stream(path, content)
-    else:
-        _replace(target, content)
+    try:
+        if target is None:
+            _write_stream(path, content)
+        else:
+            write_atomically(target, content)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(target or path)) from problem
 
 
 def is_stdout(path: Path) -> bool:
@@ -78,12 +57,10 @@ def is_stdout(path: Path) -> bool:
 
 
 def _target(path: Path) -> Path | None:
-    """The plain file that a path names, which need not exist; None for a stream."""
+    """Return the plain file that a path names, which need not exist; None for a stream."""
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ValueError(
-            f"There is no folder {_shown(folder)} to write {_shown(Path(path.name))} into; make it first."
-        )
+        raise ValueError(f"There is no folder {_shown(folder)} to write a report into; make it.")
     if _descriptor(path) is not None:
         return None
     try:
@@ -91,31 +68,26 @@ def _target(path: Path) -> Path | None:
     except FileNotFoundError:
         if path.is_symlink():
             raise ValueError(
-                f"{_shown(path)} is a link to a file that is not there; remove it or name another file."
+                f"{_shown(path)} is a link to a file that is not there; name another file."
             ) from None
-        target = folder.resolve() / path.name
+        mode = stat.S_IFREG
     except OSError as problem:
         raise ValueError(
             f"{_shown(path)} cannot be written to ({problem.strerror}); name another file."
         ) from None
-    else:
-        if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
-            return None
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "neither a plain file nor a stream"
-            raise ValueError(f"{_shown(path)} is {kind}; name a file to write the report to.")
-        target = path.resolve()
+    if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
+        return None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "neither a plain file nor a stream"
+        raise ValueError(f"{_shown(path)} is {kind}; name a file to write the report to.")
+    target = path.resolve()
     if not os.access(target.parent, os.W_OK):
-        raise ValueError(
-            f"{_shown(target.parent)} may not be written into; name a file in another folder."
-        )
+        raise ValueError(f"{_shown(target.parent)} may not be written into; name another folder.")
     return target
 
 
 def _descriptor(path: Path) -> int | None:
-    """Which of this process's outputs a path is another name of: 1, 2 or None. Devices, which can
-    be opened anew, are none.
-    """
+    """Return 1 or 2 if a path names that output of this process, and it is no device."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
             status = path.stat()
@@ -124,70 +96,33 @@ def _descriptor(path: Path) -> int | None:
     return None
 
 
-def _is_within(target: Path, inputs: Sequence[Path]) -> bool:
-    """Whether an existing file is one of the inputs, by whatever name, or lies in a folder among
-    them.
-    """
+def _is_input(target: Path, inputs: Sequence[Path]) -> bool:
+    """Tell whether an existing file is an input, by whatever name, or in a folder of inputs."""
     if not target.exists():
         return False
-    for given in inputs:
-        if not os.path.exists(given):
-            continue
-        if target.samefile(given) or (given.is_dir() and target.is_relative_to(given.resolve())):
+    for path in filter(os.path.exists, inputs):
+        if target.samefile(path) or (path.is_dir() and target.is_relative_to(path.resolve())):
             return True
     return False
 
 
-def _stream(path: Path, content: bytes) -> None:
+def _write_stream(path: Path, content: bytes) -> None:
     descriptor = _descriptor(path)
-    try:
-        if descriptor is None:
-            with path.open("wb", buffering=0) as file:
-                _write_all(file.fileno(), content)
-            return
-        # not opened anew, since that would begin at the start of a file that this process writes to
-        # already
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        _write_all(descriptor, content)
-    except BrokenPipeError:
-        raise
-    except OSError as problem:
-        raise OSError(problem.errno, problem.strerror, str(path)) from problem
+    if descriptor is None:
+        with path.open("wb", buffering=0) as file:
+            _write_all(file.fileno(), content)
+        return
+    # by its descriptor: a file that is opened anew would be overwritten from its start
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    _write_all(descriptor, content)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _replace(target: Path, content: bytes) -> None:
-    old = target.stat() if target.exists() else None
-    temporary = target.with_name(f".vaedis-{secrets.token_hex(8)}.tmp")
-    try:
-        # nobody reads more of it than of the old one, at no time
-        with open(
-            os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if old is None else 0o600
-            ),
-            "wb",
-        ) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if old is not None:
-            if hasattr(os, "chown"):
-                with contextlib.suppress(PermissionError):
-                    os.chown(temporary, old.st_uid, old.st_gid)
-            temporary.chmod(stat.S_IMODE(old.st_mode))
-        temporary.replace(target)
-    except OSError as problem:
-        raise OSError(problem.errno, problem.strerror, str(target)) from problem
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    remaining = memoryview(content)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
 
 
 def _shown(path: Path) -> str:

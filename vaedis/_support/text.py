@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import unicodedata
 
-# Cc: control characters; Cf: invisible formatting, among it what reverses the direction of text;
-# Cs: lone surrogates; Zl, Zp: line breaks
+# control characters, invisible formatting (some of it reverses text), lone surrogates, line breaks
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def plain(text: str, longest: int | None = None) -> str:
-    """Return text without anything that a terminal, a log or a page could take for a command.
+    r"""Replace what a terminal, a log or a page could obey by escapes; newlines and tabs stay.
 
-    Parameters
-    ----------
-    text : str
-    longest : int, optional
-        Cut text that is longer, and end it with an ellipsis.
+    Text of more than `longest` letters is cut and ends with an ellipsis.
 
-    Returns
-    -------
-    str
-        Control characters, invisible formatting and lone surrogates as escapes such as ``\\x1b``;
-        newlines and tabs stay.
-
-    Examples
-    --------
-    >>> plain("a\\x1b[31mred")
-    'a\\\\x1b[31mred'
+    >>> plain("a\x1b[31mred")
+    'a\\x1b[31mred'
     >>> plain("long name", longest=5)
     'long…'
     """
     if longest is not None and len(text) > longest:
         text = text[: longest - 1] + "…"
-    return "".join(_escaped(letter) for letter in text)
+    return "".join(map(_escaped, text))
 
 
 def _escaped(letter: str) -> str:

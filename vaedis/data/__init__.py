@@ -21,7 +21,7 @@ from vaedis.data.originals.disk import DataError
 from vaedis.data.originals.prepare import StandInWarning
 from vaedis.data.relabelled import Relabelled
 from vaedis.data.shapes3d import Shapes3D
-from vaedis.data.xyobject import XYObject, XYObjectShaded
+from vaedis.data.xyobject import XYObject
 from vaedis.data.xysquares import XYSquares
 
 # for each data set, where its images can come from, the preferred origin first
@@ -32,7 +32,6 @@ DATA_SETS: dict[str, dict[str, Callable[..., FactorData]]] = {
     "cars3d": {"original": Stored, "stand-in": Stored},
     "smallnorb": {"original": Stored, "stand-in": Stored},
     "xyobject": {"generated": XYObject},
-    "xyobject-shaded": {"generated": XYObjectShaded},
     "coordinates": {"generated": Coordinates},
 }
 
@@ -49,7 +48,6 @@ __all__ = [
     "StandInWarning",
     "Stored",
     "XYObject",
-    "XYObjectShaded",
     "XYSquares",
     "as_data",
     "load",
@@ -65,13 +63,13 @@ def load(
 
     Parameters
     ----------
-    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "xyobject-shaded", "coordinates"}
+    name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "coordinates"}
     origin : {"auto", "original", "rendered", "stand-in", "generated"}
         Where the images come from; each data set has some of these. "auto" takes the original if it
         has been prepared (`vaedis data prepare`, or ``origin="original"``). Otherwise dSprites and
         3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless ``VAEDIS_OFFLINE=1``;
-        where that cannot be done, a stand-in of the same factors takes their place, with a
-        `StandInWarning`. "original" insists. `FactorData.origin` tells what it came to.
+        where that fails, a stand-in of the same factors takes their place, with a `StandInWarning`.
+        "original" accepts nothing else. `FactorData.origin` says where the images came from.
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options
@@ -83,34 +81,38 @@ def load(
         If there is no such data set, origin or option (the message lists those that exist), or an
         option's value does not fit.
     DataError
-        If the original is insisted on and cannot be had, or the cache cannot be written to; a
+        If the original is required and cannot be had, or the cache cannot be written to; a
         RuntimeError.
     ImportError
         If something must be downloaded or converted and the extra ``data`` is not installed.
     RuntimeError
         If CUDA is asked for and absent.
+
+    Examples
+    --------
+    >>> load("xysquares", grid_spacing=4, num_squares=1)
+    XYSquares(64 images of 64×64×3; x_R 8, y_R 8; generated; on cpu)
     """
-    origins = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
-    _check.one_of(f"origin of data set {name!r}", origin, ("auto", *origins))
-    # with "auto", options of any of the origins do, so that a call means the same whatever is on
+    classes: dict[str, Any] = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
+    _check.one_of(f"origin of data set {name!r}", origin, ("auto", *classes))
+    # with "auto", options of all origins are accepted, so that a call means the same whatever is on
     # disk
-    asked = list(origins.values()) if origin == "auto" else [origins[origin]]
-    _check.options(
-        "data set", name, options, dict.fromkeys(o for cls in asked for o in cls.OPTIONS)
-    )  # type: ignore[attr-defined]
-    place = resolve_device(device)
+    accepted = classes.values() if origin == "auto" else [classes[origin]]
+    known = dict.fromkeys(option for cls in accepted for option in cls.OPTIONS)
+    _check.options("data set", name, options, known)
+    device = resolve_device(device)
     if origin == "auto":
-        origin = prepare.best_origin(name, origins) if name in BENCHMARKS else next(iter(origins))
-    cls = origins[origin]
-    options = {key: value for key, value in options.items() if key in cls.OPTIONS}  # type: ignore[attr-defined]
-    if cls is not Stored:
-        return cls(**options).to(place)
-    prepare.prepare(name, origin)
-    return Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(place)
+        origin = prepare.best_origin(name, classes) if name in BENCHMARKS else next(iter(classes))
+    cls = classes[origin]
+    options = {key: value for key, value in options.items() if key in cls.OPTIONS}
+    if cls is Stored:
+        prepare.prepare(name, origin)
+        return Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
+    return cls(**options).to(device)
 
 
 def as_data(data: Any) -> Any:
-    """Return a data set made of whatever stands for one.
+    """Return the data set that something stands for.
 
     Parameters
     ----------
@@ -128,6 +130,11 @@ def as_data(data: Any) -> Any:
     ------
     ValueError
         If it is none of these.
+
+    Examples
+    --------
+    >>> as_data((torch.arange(4).view(4, 1, 1) * 60, ["a", "b", "c", "d"]))
+    LabelledImages(4 images of 1×1×1; factor_0 4; original; on cpu)
     """
     if hasattr(data, "factors") and (hasattr(data, "observations") or hasattr(data, "images")):
         return data
@@ -137,11 +144,11 @@ def as_data(data: Any) -> Any:
         return load(data)
     if isinstance(data, str | os.PathLike):
         if not os.path.exists(data):
-            raise ValueError(
-                f"{os.fspath(data)!r} is neither a file, a folder nor a data set; the data sets are: {', '.join(DATA_SETS)}."
-            )
+            problem = f"{os.fspath(data)!r} is neither a file, a folder nor a data set"
+            raise ValueError(f"{problem}; the data sets are: {', '.join(DATA_SETS)}.")
         return read_images(data)
     raise ValueError(
-        f"a data set must be one of vaedis.data, (images, labels), a name or the path of a file or folder, not {type(data).__name__}; "
-        "give (images, labels), or vaedis.Table(images, sizes=...) if the images are in order and have no labels."
+        "a data set must be one of vaedis.data, (images, labels), a name or the path of a file or "
+        f"folder, not {type(data).__name__}; give (images, labels), or "
+        "vaedis.LabelledImages(images, sizes=...) if the images are in order and have no labels."
     )

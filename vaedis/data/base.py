@@ -1,19 +1,16 @@
-"""What all data sets share: factors, images by index, and the normalisation that the paper trains
-with.
-"""
+"""What all data sets share: factors, images by index, and the paper's normalisation."""
 
 from __future__ import annotations
 
 import copy
-from typing import ClassVar, TypeVar
+import numbers
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from vaedis import _check
-from vaedis.factors import FactorSpace, flat
+from vaedis.factors import FactorSpace, Index, check_index, flat, sample_index
 
-ORIGINS = ("generated", "original", "rendered", "stand-in")
 Self = TypeVar("Self", bound="FactorData")
 
 
@@ -30,26 +27,28 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         If CUDA is asked for and absent.
     ValueError
         If there is no such device, or it is neither a CPU nor an NVIDIA GPU.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        found = torch.device(device)
+        resolved = torch.device(device)
     except RuntimeError:
-        raise ValueError(
-            f"Unknown device {device!r}; choose 'auto', 'cpu', 'cuda' or 'cuda:N'."
-        ) from None
-    if found.type not in ("cpu", "cuda"):
-        raise ValueError(
-            f"Device {str(device)!r} is not supported, since nothing was ever tested on one; choose 'auto', 'cpu' or 'cuda'."
-        )
-    if found.type == "cuda":
-        have = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (found.index or 0) >= have:
-            raise NoDevice(
-                f"Device {device!r} was asked for, but torch sees {have} CUDA devices; use device='auto' or 'cpu'."
-            )
-    return found
+        choices = "'auto', 'cpu' or 'cuda'"
+        raise ValueError(f"Unknown device {device!r}; choose {choices}.") from None
+    if resolved.type not in ("cpu", "cuda"):
+        problem = f"Device {str(device)!r} is not supported, since nothing was ever tested on one"
+        raise ValueError(f"{problem}; choose 'auto', 'cpu' or 'cuda'.")
+    if resolved.type == "cuda":
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (resolved.index or 0) >= n_devices:
+            problem = f"Device {device!r} was asked for, but torch sees {n_devices} CUDA devices"
+            raise NoDevice(f"{problem}; use device='auto' or 'cpu'.")
+    return resolved
 
 
 def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -57,10 +56,18 @@ def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return images.to(dtype) if images.is_floating_point() else images.to(dtype) / 255
 
 
+def laid_out(x: Tensor, channels_last: bool) -> Tensor:
+    """Return a batch whose numbers lie pixel by pixel in memory, or channel by channel."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return x.contiguous(memory_format=layout)
+
+
 class FactorData:
     """A data set that holds one image for each combination of ground-truth factors.
 
-    A subclass sets the attributes and implements `images`; everything else follows.
+    A subclass sets the attributes and implements ``_images(index)``, which makes images of a tensor
+    of valid indices, shape (B,); everything else follows. It may implement ``_observations`` and
+    ``_move`` as well.
 
     Attributes
     ----------
@@ -76,16 +83,33 @@ class FactorData:
         Where the images come from.
     channel_factors : tuple of tuple of int, or None
         For each channel, the positions of the only factors that it depends on, if the channels
-        depend on different factors: distances that are means over channels are then exact from far
+        depend on different factors. Distances that are means over channels are then exact from far
         fewer images.
     grid : bool
-        Whether each combination of factor values belongs to exactly one image, whose index follows
-        from them. Only a `LabelledImages` may be none.
+        Whether the data set is a full factorial design: each combination of factor values belongs
+        to one image, whose index follows from them. Only `LabelledImages` can be False.
     dtype : torch.dtype
         Of images: uint8, or float32 for numbers that are measured as they are.
     pixel_range : (float, float)
-        Of what a loss compares; what `for_display` shows as black and white.
+        Of what a loss compares; `for_display` shows these values as black and white.
     device : torch.device
+
+    Examples
+    --------
+    >>> class Bars(FactorData):
+    ...     name, origin, shape, mean, std = "bars", "generated", (8, 8, 1), (0.5,), (0.5,)
+    ...     factors = FactorSpace(("height",), (8,))
+    ...
+    ...     def _images(self, index):
+    ...         row = torch.arange(8)[:, None, None]
+    ...         return ((row < index[:, None, None, None]) * 255).byte().expand(-1, 8, 8, 1)
+    >>> data = Bars()
+    >>> data
+    Bars(8 images of 8×8×1; height 8; generated; on cpu)
+    >>> data.images([0, 3]).shape, data[3].shape, len(data[2:5])
+    (torch.Size([2, 8, 8, 1]), torch.Size([8, 8, 1]), 3)
+    >>> data.observations([0, 3]).unique()
+    tensor([-1.,  1.])
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
@@ -103,25 +127,33 @@ class FactorData:
     device: torch.device = torch.device("cpu")
 
     def __len__(self) -> int:
-        """How many observations there are."""
+        """How many images there are."""
         return self.factors.size
 
-    def __repr__(self) -> str:
-        grid = ", ".join(
-            f"{n} {s}" for n, s in zip(self.factors.names, self.factors.sizes, strict=True)
-        )
-        return f"{type(self).__name__}({len(self):,} images of {'×'.join(map(str, self.shape))}; {grid}; {self.origin}; on {self.device})"
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return one image, or those of a slice, a list or a tensor; see `images`."""
+        if isinstance(index, slice):
+            return self.images(range(len(self))[index])
+        if isinstance(index, numbers.Integral):
+            return self.images(range(len(self))[int(index)])
+        return self.images(index)
 
-    def images(self, index: Tensor) -> Tensor:
+    def __repr__(self) -> str:
+        sizes = zip(self.factors.names, self.factors.sizes, strict=True)
+        factors = ", ".join(f"{name} {size}" for name, size in sizes)
+        images = f"{len(self):,} images of {'×'.join(map(str, self.shape))}"
+        return f"{type(self).__name__}({images}; {factors}; {self.origin}; on {self.device})"
+
+    def images(self, index: Index) -> Tensor:
         """Return images.
 
         Parameters
         ----------
-        index : Tensor of int, shape (B,)
+        index : Tensor of int, list, range or int; shape (B,) or ()
 
         Returns
         -------
-        Tensor of `dtype`, shape (B, H, W, C), on `device`
+        Tensor of `dtype`, shape (B, H, W, C) or (H, W, C), on `device`
             Pixel values of 0 to 255, or floats as they are.
 
         Raises
@@ -129,126 +161,76 @@ class FactorData:
         ValueError
             If an index is out of range, or they are not one list.
         """
-        return self._images(flat(self.check_index(index)).to(self.device))
-
-    def check_index(self, index: Tensor) -> Tensor:
-        """Return `index` as an int64 tensor; raise a ValueError if there is no such observation."""
-        return self.factors.check_index(index)
-
-    def to_factors(self, index: Tensor) -> Tensor:
-        """Return the factor values of observations, as codes from 0: Tensor of int64, shape (...,
-        F).
-        """
-        return self.factors.to_factors(index)
-
-    def draw(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw observations uniformly and independently, with replacement: indices of int64, shape
-        (n,), on the generator's device.
-        """
-        device = generator.device if generator is not None else "cpu"
-        return torch.randint(
-            len(self), (_check.count("n", n, 0),), generator=generator, device=device
-        )
-
-    def require_full_grid(self, what: str) -> None:
-        """Raise a ValueError that says what cannot be done if this is no grid, where factor values
-        do not lead to an image.
-        """
-        if not self.grid:
-            raise ValueError(
-                f"{what} cannot be had of {self.name!r}, whose {len(self):,} images do not hold each of the {self.factors.size:,} "
-                "combinations of factor values exactly once; use a part of them that does."
-            )
-
-    def need_change(self) -> None:
-        """Raise a ValueError if no factor has two values, so that there is nothing to compare."""
-        if max(self.factors.sizes) < 2:
-            raise ValueError(
-                f"no factor of {self.name!r} has more than one value, so there is nothing to compare; give data that varies."
-            )
-
-    def _images(self, index: Tensor) -> Tensor:
-        raise TypeError(
-            f"{type(self).__name__} does not say how to make its images: implement _images(index)."
-        )
+        index = self.check_index(index)
+        images = self._images(flat(index).to(self.device))
+        return images if index.ndim else images[0]
 
     def observations(
-        self, index: Tensor, *, normalize: bool = True, channels_last: bool = False
+        self, index: Index, *, normalize: bool = True, channels_last: bool = False
     ) -> Tensor:
         """Return images as a network takes them.
 
         Parameters
         ----------
-        index : Tensor of int, shape (B,)
+        index : Tensor of int, list, range or int; shape (B,) or ()
         normalize : bool
-            Subtract each channel's mean and divide by its std, as in all the paper's runs;
-            otherwise values lie in [0, 1], and floats are as they are.
+            Subtract each channel's mean and divide by its std, as in all the paper's runs.
+            Otherwise values lie in [0, 1], and floats are as they are.
         channels_last : bool
-            Lay the numbers out pixel by pixel in memory, which convolutions are faster with. The
+            Lay the numbers out pixel by pixel in memory, which is faster for convolutions. The
             shape is the same.
 
         Returns
         -------
-        Tensor of float32, shape (B, C, H, W), on `device`
+        Tensor of float32, shape (B, C, H, W) or (C, H, W), on `device`
         """
-        return self._observations(
-            flat(self.check_index(index)).to(self.device), normalize, channels_last
-        )
+        index = self.check_index(index)
+        x = self._observations(flat(index).to(self.device), normalize, channels_last)
+        return x if index.ndim else x[0]
 
-    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        x = as_floats(self._images(index).permute(0, 3, 1, 2))
-        x = self.normalize(x) if normalize else x
-        return x.contiguous(
-            memory_format=torch.channels_last if channels_last else torch.contiguous_format
-        )
+    def check_index(self, index: Index) -> Tensor:
+        """Return `index` as an int64 tensor; raise a ValueError if there is no such image."""
+        return check_index(index, len(self))
 
-    def normalize(self, x: Tensor) -> Tensor:
-        """Map images in [0, 1] or of floats, shape (..., C, H, W), to the normalized ones that the
-        paper trains on.
-        """
-        mean, std = self._constants(x)
-        return (x - mean) / std
+    def to_factors(self, index: Index) -> Tensor:
+        """Return factor values of images as codes from 0: int64 of shape (..., F)."""
+        return self.factors.to_factors(index)
 
-    def denormalize(self, x: Tensor) -> Tensor:
-        """Map normalized images, shape (..., C, H, W), back to [0, 1]; values outside are left as
-        they are.
-        """
-        mean, std = self._constants(x)
-        return x * std + mean
+    def draw(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw indices of images, (n,), with replacement, on the generator's device."""
+        return sample_index(len(self), n, generator)
 
-    def for_display(self, images: Tensor) -> Tensor:
-        """Return images to look at: bytes as they are, and floats with `pixel_range` spread over 0 …
-        255.
+    def traversals(
+        self, factor: str | int, n: int | None = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the indices of traversals, which vary one factor and keep the others.
 
         Parameters
         ----------
-        images : Tensor of uint8 or float, any shape
+        factor : str or int
+        n : int, optional
+            Draw so many with replacement; by default return all that there are.
+        generator : torch.Generator, optional
+            Fixes the draw, and with it the device.
 
         Returns
         -------
-        Tensor of uint8, same shape
+        Tensor of int64, shape (T, f)
         """
-        if not images.is_floating_point():
-            return images
-        low, high = self.pixel_range
-        shares = (images - low) / (high - low or 1.0)
-        return (shares.clamp(0, 1) * 255).round().to(torch.uint8)
-
-    def need_unit_range(self, loss: str) -> None:
-        """Raise a ValueError that names `loss`, which needs pixels in [0, 1], if some lie outside."""
-
-    def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.new_tensor(self.mean)[:, None, None], x.new_tensor(self.std)[:, None, None]
+        if n is None:
+            bases = self.factors.traversal_bases(factor, device=self.device)
+        else:
+            bases = self.factors.sample_index(n, generator=generator)
+        return self.factors.traversal(factor, bases)
 
     def exact_bases(self, factor: str | int, *, channelwise: bool = True) -> Tensor:
-        """Return bases of traversals of a factor whose average equals that over all traversals of the
-        data set.
+        """Return bases of traversals whose average equals that over all traversals of a factor.
 
         Parameters
         ----------
         factor : str or int
         channelwise : bool
-            Whether what is averaged is a mean over channels (`losses.Loss.channelwise`). Then
+            Whether what is averaged is a mean over channels. Then
             factors that no channel shares with `factor` do not matter, and stay at 0.
 
         Returns
@@ -259,10 +241,45 @@ class FactorData:
         f = self.factors.position(factor)
         vary = None
         if channelwise and self.channel_factors is not None:
-            vary = sorted(
-                {other for group in self.channel_factors if f in group for other in group}
-            )
+            sharing = [group for group in self.channel_factors if f in group]
+            vary = sorted({other for group in sharing for other in group})
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
+
+    def require_full_grid(self, what: str) -> None:
+        """Raise a ValueError that says what cannot be done without an image of each combination."""
+        if not self.grid:
+            images = f"whose {len(self):,} images do not hold each of the {self.factors.size:,}"
+            raise ValueError(
+                f"{what} cannot be had of {self.name!r}, {images} combinations of factor values "
+                "exactly once; use a part of them that does."
+            )
+
+    def need_change(self) -> None:
+        """Raise a ValueError if no factor has two values, so that there is nothing to compare."""
+        if max(self.factors.sizes) < 2:
+            problem = f"no factor of {self.name!r} has more than one value"
+            raise ValueError(f"{problem}, so there is nothing to compare; give data that varies.")
+
+    def need_unit_range(self, loss: str) -> None:
+        """Raise a ValueError if a loss needs pixels in [0, 1] and some lie outside."""
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Map images in [0, 1] or of floats, (..., C, H, W), to those that networks train on."""
+        mean, std = self._constants(x)
+        return (x - mean) / std
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Map normalized images, (..., C, H, W), back; values outside [0, 1] stay as they are."""
+        mean, std = self._constants(x)
+        return x * std + mean
+
+    def for_display(self, images: Tensor) -> Tensor:
+        """Return images as bytes; floats with `pixel_range` spread over 0 … 255."""
+        if not images.is_floating_point():
+            return images
+        low, high = self.pixel_range
+        shares = (images - low) / (high - low or 1.0)
+        return (shares.clamp(0, 1) * 255).round().to(torch.uint8)
 
     def to(self: Self, device: str | torch.device) -> Self:
         """Return this data set on another device; "auto" as in `resolve_device`."""
@@ -271,21 +288,23 @@ class FactorData:
         moved._move()
         return moved
 
+    def _images(self, index: Tensor) -> Tensor:
+        problem = f"{type(self).__name__} does not say how to make its images"
+        raise TypeError(f"{problem}: implement _images(index).")
+
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
+        """Make observations of valid indices on `device`, without a check."""
+        x = as_floats(self._images(index).permute(0, 3, 1, 2))
+        return laid_out(self.normalize(x) if normalize else x, channels_last)
+
+    def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.new_tensor(self.mean)[:, None, None], x.new_tensor(self.std)[:, None, None]
+
+    def _levels(self, normalize: bool) -> tuple[float, float]:
+        """What black and white become, where all channels have the same constants."""
+        if not normalize:
+            return 0.0, 1.0
+        return (0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0]
+
     def _move(self) -> None:
         """Move what the data set keeps in memory to `self.device`; nothing, by default."""
-
-
-def check_square_grid(image_size: int, square_size: int, grid_spacing: int) -> tuple[int, int, int]:
-    """Return sizes and spacing as Python's integers; raise a ValueError unless they are whole
-    pixels and a square fits into the image.
-    """
-    image_size, square_size = (
-        _check.count("image_size", image_size),
-        _check.count("square_size", square_size),
-    )
-    grid_spacing = _check.count("grid_spacing", grid_spacing)
-    if square_size > image_size:
-        raise ValueError(
-            f"square_size must be at most image_size = {image_size}, not {square_size}."
-        )
-    return image_size, square_size, grid_spacing

@@ -1,5 +1,4 @@
-"""A data set without its pixels: vectors whose squared distances are the perceived distances, and
-nothing else.
+"""A data set without its pixels: vectors whose squared distances are the perceived distances.
 
 If the reconstruction loss is a quadratic form, observations can be replaced by coordinates in a
 Euclidean space that keep all perceived distances and drop everything else: neighbouring pixels,
@@ -12,7 +11,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -20,23 +19,50 @@ from torch import Tensor
 from vaedis import _check, losses
 from vaedis.data.base import FactorData, as_floats
 from vaedis.data.xysquares import XYSquares
+from vaedis.factors import Index
 from vaedis.losses import Loss, properties
 
-_MOST_BYTES = 2**31
-# eigenvalues of a Gram matrix are exact to about 1e-16 of the largest; what lies below this is
-# rounding
+_MAX_BYTES = 2**31
+# eigenvalues of a Gram matrix are exact to about 1e-16 of the largest; smaller ones are rounding
 _RELATIVE_ZERO = 1e-12
+
+
+class _Tables(NamedTuple):
+    """Coordinates, and the affine map from them to images.
+
+    `groups` has the coordinates of each group of factors, (n, D), whose sum is an observation's,
+    and `single` the same in float32; `to_images` is (D, C·H·W), and `mean_image` (C·H·W,).
+    """
+
+    groups: list[Tensor]
+    single: list[Tensor]
+    to_images: Tensor
+    mean_image: Tensor
+
+    def to(self, device: torch.device) -> _Tables:
+        """Return the same numbers on another device, which would compute others."""
+        groups = [table.to(device) for table in self.groups]
+        single = [table.to(device) for table in self.single]
+        return _Tables(groups, single, self.to_images.to(device), self.mean_image.to(device))
+
+
+class _Group(NamedTuple):
+    """Coordinates of one group of factors, (n, d), and their affine map to images."""
+
+    coordinates: Tensor
+    to_images: Tensor
+    mean_image: Tensor
 
 
 class Coordinates(FactorData):
     """Coordinates of a data set's observations under a loss, in place of its images.
 
-    With ``c`` the observations of this data set, the mean squared difference ``((c_i -
-    c_j)**2).mean()`` equals the loss between the (normalized) images i and j. So a network that is
-    trained on coordinates with plain MSE minimises the same perceived distance as one that is
-    trained on images with `distance`, and the same normalised beta, which weighs a mean over
-    latents of the KL divergence against the loss, is the same trade-off. Only a beta for *sums*
-    differs, as there are fewer coordinates than pixels.
+    With ``c`` the observations of this data set, the mean squared difference
+    ``((c_i - c_j)**2).mean()`` equals the loss between the (normalized) images i and j. So a
+    network that is trained on coordinates with plain MSE minimises the same perceived distance as
+    one that is trained on images with `distance`, and the same normalised beta, which weighs a mean
+    over latents of the KL divergence against the loss, is the same trade-off. Only a beta for
+    *sums* differs, as there are fewer coordinates than pixels.
 
     Parameters
     ----------
@@ -61,17 +87,26 @@ class Coordinates(FactorData):
     Raises
     ------
     ValueError
-        If the loss is not a quadratic form, or there are too many observations to compare all with
-        all.
+        If the loss is no quadratic form, or there are too many observations to compare all pairs.
 
     Notes
     -----
     The coordinates are the eigenvectors of the Gram matrix of the observations' embeddings
     (`losses.Loss.embed`), after their mean is subtracted, times the square roots of its
     eigenvalues. Where channels depend on different factors (`FactorData.channel_factors`) and the
-    loss is a mean over channels, the distance is a sum over groups of factors, so that each group
-    has coordinates of its own: 63 for the 64 positions of a square, 189 in all, instead of a Gram
-    matrix of 262,144 rows.
+    loss is a mean over channels, the distance is a sum over groups of factors, so each group has
+    its own coordinates: 63 for the 64 positions of a square, 189 in all, instead of a Gram matrix
+    of 262,144 rows.
+
+    Examples
+    --------
+    >>> data = Coordinates("xysquares", num_squares=1)
+    >>> data
+    Coordinates(64 images of 1×1×63; x_R 8, y_R 8; generated; on cpu)
+    >>> a, b = data.observations([0, 9])
+    >>> image_a, image_b = data.source.observations([0, 9])
+    >>> torch.allclose(((a - b) ** 2).mean(), ((image_a - image_b) ** 2).mean())
+    True
     """
 
     # options of other data sets than XYSquares go to that data set, which is then given as an
@@ -88,201 +123,147 @@ class Coordinates(FactorData):
         distance_options: Mapping[str, Any] | None = None,
         **source_options: Any,
     ):
-        if isinstance(source, str):
-            from vaedis.data import load
+        from vaedis.data import as_data, load
 
+        if isinstance(source, str):
             source = load(source, **source_options)
         elif source_options:
-            raise ValueError(
-                f"options ({', '.join(source_options)}) go with a data set's name, not with a data set that is already made."
-            )
-        else:
-            from vaedis.data import as_data
-
-            source = cast(FactorData, as_data(source))
+            options = f"options ({', '.join(source_options)})"
+            raise ValueError(f"{options} go with a data set's name, not with a data set.")
+        source = cast(FactorData, as_data(source))
         self.distance = losses.get(distance, **(distance_options or {}))
         source.require_full_grid("coordinates")
         properties.need_form(self.distance, source, False, "coordinates")
         self.rotation = None if rotation is None else _check.count("rotation", rotation, 0)
-        self.source, self.factors, self.device = source, source.factors, source.device
-        self.name, self.origin = f"{source.name}, coordinates", source.origin
+        self.source = source
+        self.factors = source.factors
+        self.device = source.device
+        self.name = f"{source.name}, coordinates"
+        self.origin = source.origin
         self._groups = factor_groups(source, self.distance)
-        self._made: dict[bool, _Made] = {}
-        size = len(self._make(True).back)
+        self._tables: dict[bool, _Tables] = {}
+        size = len(self._table(True).to_images)
         self.shape = (1, 1, size)
         self.pixel_range = source.pixel_range
         self.mean, self.std = (0.0,) * size, (1.0,) * size
 
-    def _make(self, normalize: bool) -> _Made:
-        if normalize not in self._made:
-            parts = [
-                _euclidean(self.source, group, self.distance, normalize) for group in self._groups
+    def _table(self, normalize: bool) -> _Tables:
+        if normalize not in self._tables:
+            parts = [_group(self.source, g, self.distance, normalize) for g in self._groups]
+            sizes = [part.coordinates.shape[1] for part in parts]
+            # the loss is a mean over D coordinates, and squared distances are a sum
+            root = math.sqrt(sum(sizes))
+            rotation = _rotation(sum(sizes), self.rotation).to(self.device) * root
+            turns = rotation.split(sizes)
+            groups = [part.coordinates @ turn for part, turn in zip(parts, turns, strict=True)]
+            to_images = [
+                turn.T @ part.to_images / root**2 for part, turn in zip(parts, turns, strict=True)
             ]
-            sizes = [coordinates.shape[1] for coordinates, _, _ in parts]
-            scale = math.sqrt(
-                sum(sizes)
-            )  # the loss is a mean over D coordinates, and squared distances are a sum
-            turns = (_rotation(sum(sizes), self.rotation).to(self.device) * scale).split(sizes)
-            # each group's pictures show all other factors at 0, and all of them together that
-            # picture but once too often
-            lone = (
-                as_floats(self.source.images(torch.zeros(1, dtype=torch.long)), torch.float64)
-                .permute(0, 3, 1, 2)
-                .flatten()
+            # in each group's images all other factors are 0, so their sum has image 0 too often
+            image_0 = as_floats(self.source.images([0]), torch.float64)
+            image_0 = image_0.permute(0, 3, 1, 2).flatten()
+            mean_image = torch.stack([part.mean_image for part in parts]).sum(0)
+            self._tables[normalize] = _Tables(
+                groups,
+                [table.float() for table in groups],
+                torch.stack(to_images).sum(0),
+                mean_image - (len(parts) - 1) * image_0,
             )
-            self._made[normalize] = _Made(
-                [
-                    coordinates @ turn
-                    for (coordinates, _, _), turn in zip(parts, turns, strict=True)
-                ],
-                torch.stack(
-                    [
-                        turn.T @ way / scale**2
-                        for (_, way, _), turn in zip(parts, turns, strict=True)
-                    ]
-                ).sum(0),
-                torch.stack([mean for _, _, mean in parts]).sum(0) - (len(parts) - 1) * lone,
-            )
-        return self._made[normalize]
+        return self._tables[normalize]
 
-    def coordinates(self, index: Tensor, *, normalize: bool = True) -> Tensor:
-        """Return coordinates in double precision.
+    def coordinates(self, index: Index, *, normalize: bool = True) -> Tensor:
+        """Return coordinates in double precision, shape (B, D).
 
-        Parameters
-        ----------
-        index : Tensor of int, shape (B,)
-        normalize : bool
-            Whether the distances are those of normalized images, as in all the paper's runs, or of
-            images in [0, 1].
-
-        Returns
-        -------
-        Tensor of float64, shape (B, D)
+        Without `normalize` their distances are those of images in [0, 1].
         """
-        return self._sum(self._make(normalize).tables, self.check_index(index).to(self.device))
+        index = self.check_index(index).to(self.device)
+        return self._sum(self._table(normalize).groups, index)
 
     def _sum(self, tables: Sequence[Tensor], index: Tensor) -> Tensor:
         parts = []
         for group, table in zip(self._groups, tables, strict=True):
-            within = torch.zeros_like(index)
+            row = torch.zeros_like(index)
             for f in group:
-                within = (
-                    within * self.factors.sizes[f]
-                    + (index // self.factors.strides[f]) % self.factors.sizes[f]
-                )
-            parts.append(table[within])
+                size = self.factors.sizes[f]
+                row = row * size + (index // self.factors.strides[f]) % size
+            parts.append(table[row])
         return functools.reduce(torch.add, parts)
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        return self._sum(self._make(normalize).single, index)[:, :, None, None]
+        return self._sum(self._table(normalize).single, index)[:, :, None, None]
 
     def _images(self, index: Tensor) -> Tensor:
-        raise TypeError(
-            "Coordinates have no pixels: use observations(index), or source.images(index) for the images they stand for."
-        )
+        advice = "observations(index), or source.images(index) for the images they stand for"
+        raise TypeError(f"Coordinates have no pixels: use {advice}.")
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Return coordinates as they are: those that a network sees are made of normalized images
-        already.
-        """
+        """Return coordinates as they are: they are those of normalized images already."""
         return x
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """Return pictures of coordinates, by the linear map that takes the coordinates of each
-        observation to its image.
+        """Return images of coordinates, (B, D, 1, 1), by the linear map from one to the other.
 
-        No network is trained through this map; it is for looking.
-
-        Parameters
-        ----------
-        x : Tensor of float, shape (B, D, 1, 1)
-            Coordinates of normalized images, or what a network trained on them puts out.
-
-        Returns
-        -------
-        Tensor of float, shape (B, C, H, W)
-            Within [0, 1] for observations, and anywhere for other points.
+        The images, (B, C, H, W), lie within [0, 1] for observations, and anywhere for other points.
+        No network is trained through this map; it is for display.
         """
-        made, (height, width, channels) = self._make(True), self.source.shape
-        flat = x.flatten(1).double() @ made.back + made.middle
+        tables = self._table(True)
+        height, width, channels = self.source.shape
+        flat = x.flatten(1).double() @ tables.to_images + tables.mean_image
         return flat.unflatten(1, (channels, height, width)).to(x.dtype)
 
     def _move(self) -> None:
         self.source = self.source.to(self.device)
-        self._made = {flag: made.to(self.device) for flag, made in self._made.items()}
-
-
-class _Made:
-    """Coordinates for each group of factors, shape (n, D), and the affine map from their sum to
-    images: `back`, (D, C*H*W) and `middle`.
-    """
-
-    def __init__(self, tables: list[Tensor], back: Tensor, middle: Tensor):
-        self.tables, self.back, self.middle = tables, back, middle
-        self.single = [table.float() for table in tables]
-
-    def to(self, device: torch.device) -> _Made:
-        return _Made(
-            [table.to(device) for table in self.tables],
-            self.back.to(device),
-            self.middle.to(device),
-        )
+        self._tables = {key: tables.to(self.device) for key, tables in self._tables.items()}
 
 
 def factor_groups(source: FactorData, loss: Loss) -> list[tuple[int, ...]]:
-    """The smallest groups of factors whose distances add up to the whole distance."""
-    every = tuple(range(len(source.factors)))
+    """Return the smallest groups of factors whose distances add up to the whole distance."""
     if source.channel_factors is None or not properties.is_channelwise(loss, source, False):
-        return [every]
+        return [tuple(range(len(source.factors)))]
     groups: list[set[int]] = []
     for channel in source.channel_factors:
-        new = set(channel)
-        for group in [g for g in groups if g & new]:
-            new |= group
-            groups.remove(group)
-        groups += [new] if new else []
+        joined = set(channel).union(*(group for group in groups if group & set(channel)))
+        groups = [group for group in groups if not group & joined]
+        groups += [joined] if joined else []
     return [tuple(sorted(group)) for group in groups]
 
 
 @torch.no_grad()
-def _euclidean(
-    source: FactorData, group: tuple[int, ...], loss: Loss, normalize: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Coordinates of a group's combinations, shape (n, d), the way to their images in [0, 1], shape
-    (d, C*H*W), and the mean image.
-    """
-    _refuse_too_many(source, group)
+def _group(source: FactorData, factors: tuple[int, ...], loss: Loss, normalize: bool) -> _Group:
+    """Return the coordinates of all combinations of some factors."""
+    _refuse_too_many(source, factors)
     space = source.factors
-    index = torch.zeros(1, dtype=torch.long, device=source.device)
-    for f in group:
-        steps = torch.arange(space.sizes[f], device=source.device) * space.strides[f]
-        index = (index[:, None] + steps).flatten()
+    # the combinations in C-order, with all other factors at 0
+    bases = space.traversal_bases(factors[0], vary=factors, device=source.device)
+    index = space.traversal(factors[0], bases).T.flatten()
     x = as_floats(source.images(index), torch.float64).permute(0, 3, 1, 2)
     embedded = loss.embed(source.normalize(x) if normalize else x)
     embedded = embedded - embedded.mean(0)
     values, vectors = torch.linalg.eigh(embedded @ embedded.T)
-    kept = values > _RELATIVE_ZERO * values.amax()
-    coordinates = vectors[:, kept] * values[kept].sqrt()
-    flat = x.flatten(1)
-    mean = flat.mean(0)
-    return coordinates, (vectors[:, kept] / values[kept].sqrt()).T @ (flat - mean), mean
+    nonzero = values > _RELATIVE_ZERO * values.amax()
+    roots = values[nonzero].sqrt()
+    images = x.flatten(1)
+    mean = images.mean(0)
+    to_images = (vectors[:, nonzero] / roots).T @ (images - mean)
+    return _Group(vectors[:, nonzero] * roots, to_images, mean)
 
 
-def _refuse_too_many(source: FactorData, group: tuple[int, ...]) -> None:
-    n = math.prod(source.factors.sizes[f] for f in group)
-    height, width, channels = source.shape
+def _refuse_too_many(source: FactorData, factors: tuple[int, ...]) -> None:
+    n = math.prod(source.factors.sizes[f] for f in factors)
     # images, their embedding (twice as long for a sum of two terms), and the Gram matrix, in double
     # precision
-    need = 8 * n * (4 * height * width * channels + 2 * n)
-    if need > _MOST_BYTES:
+    n_bytes = 8 * n * (4 * math.prod(source.shape) + 2 * n)
+    if n_bytes > _MAX_BYTES:
+        names = ", ".join(source.factors.names[f] for f in factors)
+        limit = f"{n_bytes / 2**30:,.1f} GiB of at most {_MAX_BYTES / 2**30:.0f}"
         raise ValueError(
-            f"Coordinates compare all combinations of {', '.join(source.factors.names[f] for f in group)} with each other: {n:,} of them "
-            f"would take {need / 2**30:,.1f} GiB of at most {_MOST_BYTES / 2**30:.0f}; use fewer observations, such as a Relabelled subset."
+            f"Coordinates compare all combinations of {names} with each other: {n:,} of them "
+            f"would take {limit}; use fewer observations, such as a Relabelled subset."
         )
 
 
 def _rotation(size: int, seed: int | None) -> Tensor:
-    """A random rotation (or reflection), uniform over all of them: shape (size, size), float64."""
+    """Return a random rotation or reflection, uniform over all: (size, size), float64."""
     if seed is None:
         return torch.eye(size, dtype=torch.float64)
     digest = hashlib.sha256(f"{seed}/rotation".encode()).digest()

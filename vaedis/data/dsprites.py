@@ -1,10 +1,9 @@
-"""dSprites, rendered: white sprites on black, drawn from their outlines instead of downloaded; nothing
-is stored.
+"""dSprites, rendered: white sprites on black, drawn from their outlines.
 
-Every row of a sprite is one or two spans of pixels, which end where the row's centre line crosses
-the outline. For each outline and row position the edges that do so are found once; what is left for
-an image is to interpolate four columns in each of its rows. All of that is integer arithmetic on
-vertices rounded to 1/256 pixel, so images are the same bits on every device.
+This is a scan-line fill. Every row of a sprite is one or two spans of pixels, which end where the
+row's centre line crosses the outline. For each outline and row position the edges that do so are
+found once; for an image, four columns are then interpolated in each of its rows. All of that is
+integer arithmetic on vertices rounded to 1/256 pixel, so images are the same bits on every device.
 """
 
 from __future__ import annotations
@@ -19,11 +18,10 @@ import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace
+from vaedis.factors import FactorSpace, Index, flat
 
 _SIDE = 64
-# vertices are rounded to 1/256 of a pixel, as rasterisers do; coordinates count in that unit from
-# here on
+# the unit of coordinates: vertices are rounded to 1/256 of a pixel, as rasterisers do
 _UNIT = 256
 _SCALES = tuple(0.5 + 0.1 * k for k in range(6))
 # the first and the last of 40 orientations are a whole turn apart: the same image
@@ -61,6 +59,14 @@ class DSprites(FactorData):
     ----------
     Matthey, Higgins, Hassabis and Lerchner (2017), *dSprites: Disentanglement testing Sprites
     dataset*. Normalisation as in Table A2 of Michlo, Klein and James (2023).
+
+    Examples
+    --------
+    >>> data = DSprites()
+    >>> data.factors.sizes, data.shape
+    ((3, 6, 40, 32, 32), (64, 64, 1))
+    >>> int((data[0] > 0).sum())  # of the smallest square
+    100
     """
 
     OPTIONS = ("packed",)
@@ -82,24 +88,9 @@ class DSprites(FactorData):
         self._rows: Tensor | None = None
         self._lookups: dict[tuple[float, float] | None, Tensor] = {}
 
-    def packed_images(self, index: Tensor) -> Tensor:
-        """Return images as bits.
-
-        Parameters
-        ----------
-        index : Tensor of int, shape (B,)
-
-        Returns
-        -------
-        Tensor of uint8, shape (B, 512), on `device`
-            Rows as of ``numpy.packbits``: eight pixels a byte, the leftmost in the highest bit.
-
-        Raises
-        ------
-        ValueError
-            If an index is out of range.
-        """
-        return self._packed(self.check_index(index).to(self.device))
+    def packed_images(self, index: Index) -> Tensor:
+        """Return images as bits, as of ``numpy.packbits`` by rows: uint8, shape (B, 512)."""
+        return self._packed(flat(self.check_index(index)).to(self.device))
 
     def _packed(self, index: Tensor) -> Tensor:
         if self._rows is None and self._rendered > self._pack_after:
@@ -117,33 +108,25 @@ class DSprites(FactorData):
         return self._unpack(self._packed(index), None).view(torch.uint8).view(-1, *self.shape)
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        levels = (
-            ((0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0])
-            if normalize
-            else (0.0, 1.0)
-        )
+        x = self._unpack(self._packed(index), self._levels(normalize)).view(-1, 1, _SIDE, _SIDE)
         # with one channel both layouts are the same numbers in the same order
-        x = self._unpack(self._packed(index), levels).view(-1, 1, _SIDE, _SIDE)
         return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
     def _unpack(self, packed: Tensor, levels: tuple[float, float] | None) -> Tensor:
-        """Look up the eight pixels of each byte: as float32 of two levels, or, without, as uint8
-        that are seen as one int64.
-        """
+        """Look up the eight pixels of each byte: float32 of two levels, or bytes as one int64."""
         if levels not in self._lookups:
-            bits = torch.from_numpy(
-                np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-            ).to(self.device)
-            table = (
-                (bits * 255).view(torch.int64)[:, 0]
-                if levels is None
-                else torch.where(bits > 0, levels[1], levels[0]).float()
-            )
+            every_byte = np.arange(256, dtype=np.uint8)[:, None]
+            bits = torch.from_numpy(np.unpackbits(every_byte, axis=1)).to(self.device)
+            if levels is None:
+                table = (bits * 255).view(torch.int64)[:, 0]
+            else:
+                table = torch.where(bits > 0, levels[1], levels[0]).float()
             self._lookups[levels] = table
         return self._lookups[levels].index_select(0, packed.flatten().int())
 
     def _move(self) -> None:
-        self._lookups, self._rows = {}, None
+        self._lookups = {}
+        self._rows = None
 
 
 class _Edges(NamedTuple):
@@ -161,9 +144,7 @@ class _Edges(NamedTuple):
 
 
 def _outline(shape: int) -> np.ndarray:
-    """Vertices of a sprite of scale 1, unturned, as (x to the right, y up) in pixels: float64,
-    shape (vertices, 2).
-    """
+    """Return the vertices of a sprite of scale 1, unturned: (x to the right, y up) in pixels."""
     if shape == 0:
         points = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     elif shape == 1:
@@ -180,56 +161,53 @@ def _outline(shape: int) -> np.ndarray:
 def _edges(device: torch.device) -> _Edges:
     """Find the crossings of rows of all outlines, in the order shape, scale, orientation."""
     if device.type != "cpu":
-        # from one place, so that a sine that another device rounds differently changes nothing
+        # from the CPU, so that a sine that another device rounds differently changes nothing
         return _Edges(*(table.to(device) for table in _edges(torch.device("cpu"))))
     outlines = [_outline(shape) for shape in range(3)]
-    most = max(map(len, outlines)) + 1
+    n_vertices = max(map(len, outlines)) + 1
     turn = 2 * np.pi * np.arange(_TURNS) / _TURNS
     cos, sin = np.cos(turn), np.sin(turn)
     # counter-clockwise on the screen, where y points down
     rotation = np.stack([np.stack([cos, -sin]), np.stack([-sin, -cos])]).transpose(2, 0, 1)
     centre = _SIDE / 4 + _SIDE / 2 * np.arange(_POSITIONS) / (_POSITIONS - 1)
-    found = []
+    tables = []
     for points in outlines:
         closed = np.concatenate([points, points[:1]])
         for scale in _SCALES:
             turned = scale * np.einsum("tij,vj->itv", rotation, closed)
-            x, y = (
-                np.rint(_UNIT * (centre[:, None] + turned[:, :, None]))
-                .astype(np.int16)
-                .reshape(2, -1, len(closed))
-            )
-            # a row that is crossed less often ends in edges that lie right of the image, between
-            # two vertices kept for this purpose
-            x = np.pad(
-                x, ((0, 0), (0, most + 2 - len(closed))), constant_values=_SIDE * _UNIT + _UNIT // 2
-            )
-            found.append((x, *_crossings(y, nowhere=most)))
-    return _Edges(*(torch.from_numpy(np.concatenate(parts)) for parts in zip(*found, strict=True)))
+            vertices = np.rint(_UNIT * (centre[:, None] + turned[:, :, None])).astype(np.int16)
+            x, y = vertices.reshape(2, -1, len(closed))
+            # a row that is crossed less often ends in an edge right of the image, between two
+            # vertices that are added for this purpose
+            padding = ((0, 0), (0, n_vertices + 2 - len(closed)))
+            x = np.pad(x, padding, constant_values=_SIDE * _UNIT + _UNIT // 2)
+            tables.append((x, *_crossings(y, edge_outside=n_vertices)))
+    return _Edges(*(torch.from_numpy(np.concatenate(parts)) for parts in zip(*tables, strict=True)))
 
 
-def _crossings(y: np.ndarray, nowhere: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return `top` and `crossings` of `_Edges`, of outlines whose vertices lie in the rows `y`:
-    int16, shape (outlines, vertices + 1).
-    """
-    # for each vertex the last row whose centre is not below it: an edge crosses what follows its
-    # upper end's, up to its lower end's
+def _crossings(y: np.ndarray, edge_outside: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return `top` and `crossings` of `_Edges` for vertices of rows y, (outlines, vertices + 1)."""
+    # for each vertex the last row whose centre is not below it: an edge crosses the rows after that
+    # of its upper end, up to that of its lower end
     last = (y - _UNIT // 2) // _UNIT
-    upper, lower = np.minimum(last[:, 1:], last[:, :-1]), np.maximum(last[:, 1:], last[:, :-1])
+    upper = np.minimum(last[:, 1:], last[:, :-1])
+    lower = np.maximum(last[:, 1:], last[:, :-1])
     outline, edge = np.nonzero(lower > upper)
-    rows = (lower - upper)[outline, edge].astype(np.int64)
-    row = _counted(rows) + np.repeat(upper[outline, edge] + 1, rows)
-    outline, edge = np.repeat(outline, rows), np.repeat(edge, rows)
-    # number the edges of one row from 0
+    n_rows = (lower - upper)[outline, edge].astype(np.int64)
+    row = _counted(n_rows) + np.repeat(upper[outline, edge] + 1, n_rows)
+    outline = np.repeat(outline, n_rows)
+    edge = np.repeat(edge, n_rows)
+    # sorted by row, so that the edges of one row can be numbered from 0
     order = np.argsort(outline * _SIDE + row, kind="stable")
     outline, edge, row = outline[order], edge[order], row[order]
-    which = _counted(np.unique(outline * _SIDE + row, return_counts=True)[1])
+    number = _counted(np.unique(outline * _SIDE + row, return_counts=True)[1])
     top = np.minimum(last.min(1) + 1, _SIDE - _ROWS).astype(np.int64)
     crossings = np.empty((len(y), 3, _ROWS, _CROSSINGS), np.int16)
-    crossings[:] = np.array([nowhere, 0, 1])[:, None, None]
+    crossings[:] = np.array([edge_outside, 0, 1])[:, None, None]
     first = y[outline, edge]
-    found = np.stack([edge, _UNIT * row + _UNIT // 2 - first, y[outline, edge + 1] - first], -1)
-    crossings[outline, :, row - top[outline], which] = found
+    below = _UNIT * row + _UNIT // 2 - first
+    height = y[outline, edge + 1] - first
+    crossings[outline, :, row - top[outline], number] = np.stack([edge, below, height], -1)
     return top, crossings.reshape(len(y), 3, -1)
 
 
@@ -240,11 +218,10 @@ def _counted(groups: np.ndarray) -> np.ndarray:
 
 def _pack(device: torch.device) -> Tensor:
     """Return all images as `_render` does: int64, shape (737280, 64)."""
-    rows = torch.empty(DSprites.factors.size, _SIDE, dtype=torch.int64, device=device)
-    for part, index in zip(
-        rows.split(_BLOCK), torch.arange(len(rows), device=device).split(_BLOCK), strict=True
-    ):
-        part.copy_(_render(index))
+    index = torch.arange(DSprites.factors.size, device=device)
+    rows = torch.empty(len(index), _SIDE, dtype=torch.int64, device=device)
+    for part, part_index in zip(rows.split(_BLOCK), index.split(_BLOCK), strict=True):
+        part.copy_(_render(part_index))
     return rows
 
 
@@ -255,29 +232,26 @@ def _render(index: Tensor) -> Tensor:
     pose = index // _POSITIONS**2
     outline = pose // (_TURNS + 1) * _TURNS + pose % (_TURNS + 1) % _TURNS
     edges = _edges(index.device)
-    place = outline * _POSITIONS + y
-    edge, below, height = edges.crossings.index_select(0, place).unbind(1)
+    in_rows = outline * _POSITIONS + y
+    edge, below, height = edges.crossings.index_select(0, in_rows).unbind(1)
     column = edges.x.index_select(0, outline * _POSITIONS + x)
-    edge = edge.long()
-    first, second = (column.gather(1, vertex).int() for vertex in (edge, edge + 1))
+    first = column.gather(1, edge.long()).int()
+    second = column.gather(1, edge.long() + 1).int()
     # a pixel belongs to what begins left of its centre: ceil(x - 1/2), in whole numbers
     over = (first - _UNIT // 2) * height + below * (second - first)
     start = -torch.div(-over, height.int() * _UNIT, rounding_mode="floor")
-    # each crossing turns over all pixels right of it
-    words = (
-        _right_of(index.device).index_select(0, start.flatten()).view(len(index), _ROWS, _CROSSINGS)
-    )
+    # each crossing inverts all pixels right of it
+    words = _right_of(index.device).index_select(0, start.flatten())
+    words = words.view(len(index), _ROWS, _CROSSINGS)
     words = words[..., 0] ^ words[..., 1] ^ words[..., 2] ^ words[..., 3]
-    row = edges.top.index_select(0, place)[:, None] + torch.arange(_ROWS, device=index.device)
-    return torch.zeros(len(index), _SIDE, dtype=torch.int64, device=index.device).scatter_(
-        1, row, words
-    )
+    row = edges.top.index_select(0, in_rows)[:, None] + torch.arange(_ROWS, device=index.device)
+    images = torch.zeros(len(index), _SIDE, dtype=torch.int64, device=index.device)
+    return images.scatter_(1, row, words)
 
 
 @functools.cache
 def _right_of(device: torch.device) -> Tensor:
-    """For each column from 0 to 64, a row that is set from there on: int64, shape (65,)."""
-    column = np.arange(_SIDE)
-    return torch.from_numpy(
-        np.packbits(column >= np.arange(_SIDE + 1)[:, None], axis=1).view(np.int64)[:, 0]
-    ).to(device)
+    """Return, for each column from 0 to 64, a row of ones from there on: int64, shape (65,)."""
+    is_right = np.arange(_SIDE) >= np.arange(_SIDE + 1)[:, None]
+    words = np.packbits(is_right, axis=1).view(np.int64)[:, 0]
+    return torch.from_numpy(words).to(device)

@@ -1,6 +1,4 @@
-"""Read a reader's own images and labels: .npz and HDF5 files, folders of pictures, and arrays of
-images whose order is known.
-"""
+"""Read a user's images and labels: .npz, .npy and HDF5 files, and folders of pictures."""
 
 from __future__ import annotations
 
@@ -9,39 +7,45 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaedis import _check
 from vaedis.data.images import LabelledImages
-from vaedis.data.own import pictures as _pictures
+from vaedis.data.own import pictures
 from vaedis.data.own.hdf5 import Hdf5, is_hdf5
-from vaedis.data.own.npz import Npy, Npz
+from vaedis.data.own.npz import Npz, read_npy
 from vaedis.data.own.sources import (
-    MOST_KEYS,
-    MOST_LABELS,
-    MOST_NAMES,
+    MAX_KEYS,
+    MAX_LABELS,
+    MAX_NAMES,
     Refused,
-    Source,
+    check_images,
+    decoded,
     keys_of,
+    refused,
     shown,
 )
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "latents/classes", "y")
 NAME_KEYS = ("factor_names", "names")
-# before the name of each factor where a file has an array for each, as those of TensorFlow Datasets
+# TensorFlow Datasets puts this before the name of each factor
 _PREFIX = "label_"
-_MOST_COLUMNS = 200
-_KINDS = (
-    (b"\x80", "a pickle (as old files of torch.save are), which is never unpickled"),
-    (b"MATLAB 5.0", "a MATLAB 5 file, which save(..., '-v7.3') writes as HDF5"),
-    (b"\x1f\x8b", "compressed by gzip"),
-    (b"BZh", "compressed by bzip2"),
-    (b"\xfd7zXZ", "compressed by xz"),
-    (b"\x89PNG", "a single picture"),
-    (b"\xff\xd8\xff", "a single picture"),
-)
+_MAX_COLUMNS = 200
+_OTHER_FORMATS = {
+    b"\x80": "a pickle (as old files of torch.save are), which is never unpickled",
+    b"MATLAB 5.0": "a MATLAB 5 file, which save(..., '-v7.3') writes as HDF5",
+    b"\x1f\x8b": "compressed by gzip",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"\x89PNG": "a single picture",
+    b"\xff\xd8\xff": "a single picture",
+}
+
+# images, labels, and names of factors if the file has any
+_Arrays = tuple[Any, Any, list[str] | None]
 
 
 def read_images(
@@ -52,306 +56,272 @@ def read_images(
     names: Sequence[str] | None = None,
     sizes: Sequence[int] | None = None,
 ) -> LabelledImages:
-    """Return the images and labels of a file or a folder.
+    """Read the images and labels of a file or a folder.
 
     Parameters
     ----------
     path : path
         An .npz file; an HDF5 file, also of MATLAB 7.3; an .npy file of images, with `sizes`; or a
-        folder of pictures, with a .csv file that has a row for each, or an .npy file of labels in
-        the order of their names. A .csv file may name the pictures in a column.
+        folder of pictures. A folder needs a .csv file with a row for each picture, or an .npy file
+        of labels in the order of the pictures' names. A column of the .csv file may name them.
     images : str, optional
-        The array's name in the file, or its path there, as ``train/images``; by default the first
+        The array's name in the file, or its path, such as ``train/images``; by default the first
         that exists of ``images``, ``imgs``, ``image``, ``x``.
     labels : str or sequence of str, optional
-        The array of labels, or one array for each factor, also with commas between their names; in
-        a folder, the file. By default the first that exists of ``factors``, ``labels``,
-        ``latents_classes``, ``latents/classes``, ``y``, or else all arrays of one value for each
-        image.
+        The array of labels, or one array for each factor, also as ``"colour,size"``; in a folder,
+        the file of labels. By default the first that exists of ``factors``, ``labels``,
+        ``latents_classes``, ``latents/classes``, ``y``, or else all arrays of one value an image.
     names : sequence of str, optional
         Of the factors; by default those of the arrays, fields or columns, or the file's array of
         text ``factor_names`` or ``names``.
     sizes : sequence of int, optional
-        How many values each factor has, if the file has all their combinations in order and no
-        labels: the last factor changes from each image to the next.
+        In place of labels: how many values each factor has, if the file holds all combinations in
+        order, the last factor fastest.
 
     Returns
     -------
-    Table
+    LabelledImages
 
     Raises
     ------
     ValueError
-        If the path is something else, lacks an array, is damaged, would take much memory, or refers
-        to other files or to objects, which are never followed or unpickled.
+        If the path is something else, lacks an array, is damaged or would take much memory. Links
+        to other files are never followed, and nothing is unpickled.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "stripes.npz"
+    >>> images = np.arange(6, dtype=np.uint8)[:, None, None] * np.full((4, 4), 40, np.uint8)
+    >>> np.savez(path, images=images, labels=[(a, b) for a in "xy" for b in (1, 2, 3)])
+    >>> read_images(path, names=["side", "level"])
+    LabelledImages(6 images of 4×4×1; side 2, level 3; original; on cpu)
     """
     path = Path(path)
     if sizes is not None and labels is not None:
-        raise ValueError(
-            "Give labels or sizes, not both: sizes stand for labels that a file lacks."
-        )
+        raise ValueError("Give labels or sizes, not both.")
+    label_keys = [] if labels is None else _check.listed(labels)
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        if len(label_keys) > 1 or images is not None:
+            advice = "labels must name one file in it, and images need no name"
+            raise refused(path, f"is a folder; {advice}.")
+        label_file = label_keys[0] if label_keys else None
+        arrays: _Arrays = pictures.read(path, label_file, needs_labels=sizes is None)
+    elif not stat.S_ISREG(mode):
+        raise refused(path, "is neither a plain file nor a folder.")
+    else:
+        arrays = _read_file(path, images, label_keys, sizes, needs_names=names is None)
+    values, labels_of_all, own_names = arrays
+    names = own_names if names is None else names
     name = path.absolute().stem
-    if stat.S_ISDIR(path.stat().st_mode):
-        wanted = _listed(labels)
-        if len(wanted) > 1 or images is not None:
-            raise ValueError(
-                f"{shown(path)} is a folder; labels must name one file in it, and images need no name."
-            )
-        pictures, values, columns = _pictures.read(
-            path, wanted[0] if wanted else None, needed=sizes is None
-        )
-        values = values if sizes is None else _in_order(path, len(pictures), sizes)
-        return LabelledImages(pictures, values, names if names is not None else columns, name=name)
-    source = _open(path)
-    image_key = _image_key(source, images)
-    if sizes is not None:
-        n = math.prod(_check.count("a size", size) for size in sizes)
-        pictures = source.rows(image_key, n)
-        return LabelledImages(pictures, _in_order(path, len(pictures), sizes), names, name=name)
-    label_keys = _listed(labels)
-    if len(label_keys) == 1 and not source.has(label_keys[0]):
-        label_keys = label_keys[0].split(",")
-    for key in label_keys:
-        if not source.has(key):
-            raise Refused(
-                f"{shown(path)} has no array {shown(key)!r}; it has: {keys_of(source.keys)}."
-            )
-    label_keys = label_keys or _label_keys(source, image_key)
-    n = _n_images(source, image_key, label_keys)
-    values, columns = _labels(source, label_keys, n)
-    names = names if names is not None else columns or _names(source, values)
-    return LabelledImages(source.rows(image_key, n), values, names, name=name)
+    return LabelledImages(values, labels_of_all, names, sizes=sizes, name=name)
 
 
-def _listed(names: str | Sequence[str] | None) -> list[str]:
-    return [] if names is None else _check.listed(names)
-
-
-def _open(path: Path) -> Source:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise Refused(f"{shown(path)} is neither a plain file nor a folder.")
+def _read_file(
+    path: Path,
+    image_key: str | None,
+    label_keys: list[str],
+    sizes: Sequence[int] | None,
+    needs_names: bool,
+) -> _Arrays:
     with path.open("rb") as file:
         start = file.read(10)
+    if start.startswith(b"\x93NUMPY"):
+        return _read_array(path, sizes), None, None
+    source = _open(path, start)
+    image_key = _image_key(source, image_key)
+    if sizes is not None:
+        n = math.prod(_check.count("each of sizes", size) for size in sizes)
+        return source.rows(image_key, n), None, None
+    label_keys = _label_keys(source, image_key, label_keys)
+    n = _n_images(source, image_key, label_keys)
+    labels, names = _labels(source, label_keys, n)
+    if names is None and needs_names:
+        names = _names(source, labels)
+    return source.rows(image_key, n), labels, names
+
+
+def _read_array(path: Path, sizes: Sequence[int] | None) -> np.ndarray:
+    """Return the images of an .npy file."""
+    if sizes is None:
+        advice = "save both in one file, or give sizes= (--sizes) for images in order"
+        raise refused(path, f"holds images and no labels; {advice}.")
+    images = read_npy(path)
+    check_images(path, path.name, images.shape, images.dtype)
+    return images
+
+
+def _open(path: Path, start: bytes) -> Npz | Hdf5:
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Npz(path)
     if is_hdf5(path):
         return Hdf5(path)
-    if start.startswith(b"\x93NUMPY"):
-        return Npy(path)
-    kind = next(
-        (f"{kind}; it is " for first, kind in _KINDS if start.startswith(first)),
-        "" if start else "empty; it is ",
-    )
-    raise Refused(
-        f"{shown(path)} is {kind}neither an .npz nor an HDF5 file; save images and labels with numpy.savez or h5py."
-    )
+    kinds = [kind for magic, kind in _OTHER_FORMATS.items() if start.startswith(magic)]
+    if not start:
+        kinds = ["empty"]
+    problem = "; it is ".join([*kinds, "neither an .npz nor an HDF5 file"])
+    raise refused(path, f"is {problem}; save images and labels with numpy.savez or h5py.")
 
 
-def _image_key(source: Source, key: str | None) -> str:
+def _no_array(source: Npz | Hdf5, what: str, advice: str = "") -> Refused:
+    has = f"it has: {keys_of(source.keys)}"
+    return refused(source.path, f"has no array {what}; {has}{advice}.")
+
+
+def _image_key(source: Npz | Hdf5, key: str | None) -> str:
+    """Return the name of the array of images."""
     if key is not None:
         if not source.has(key):
-            raise Refused(
-                f"{shown(source.path)} has no array {shown(key)!r}; it has: {keys_of(source.keys)}."
-            )
+            raise _no_array(source, repr(shown(key)))
         return key
-    found = _known(source, IMAGE_KEYS)
-    # an array of one value for each image may be a position that is called x
-    images = [key for key in found if len(found) == 1 or len(source.header(key)[0]) > 2]
-    if not images or ("/" in images[0] and len(images) > 1):
-        several = f" and several: {keys_of(images)}" if images else ""
-        raise Refused(
-            f"{shown(source.path)} has no array for images (one of {', '.join(IMAGE_KEYS)}){several}; it has: "
-            f"{keys_of(source.keys)}; name it with images= (--images)."
-        )
-    return images[0]
+    known = _known_keys(source, IMAGE_KEYS)
+    # an array of one value an image may be a position that is called x
+    keys = [key for key in known if len(known) == 1 or len(source.header(key)[0]) > 2]
+    if not keys or ("/" in keys[0] and len(keys) > 1):
+        several = f" and several: {keys_of(keys)}" if keys else ""
+        what = f"for images (one of {', '.join(IMAGE_KEYS)}){several}"
+        raise _no_array(source, what, "; name it with images= (--images)")
+    return keys[0]
 
 
-def _known(source: Source, known: Sequence[str]) -> list[str]:
-    """Arrays of known names: those at the top in the order of `known`, or else those in groups."""
-    if len(source.keys) > MOST_KEYS:
-        raise Refused(
-            f"{shown(source.path)} has more than {MOST_KEYS:,} arrays; name those of images and labels, or give sizes."
-        )
+def _known_keys(source: Npz | Hdf5, known: Sequence[str]) -> list[str]:
+    """Return arrays of known names: those at the top, in this order, or else those in groups."""
+    if len(source.keys) > MAX_KEYS:
+        problem = f"has more than {MAX_KEYS:,} arrays"
+        raise refused(source.path, f"{problem}; name those of images and labels, or give sizes.")
     top = [key for key in known if key in source.keys]
     return top or [key for name in known for key in source.keys if key.endswith(f"/{name}")]
 
 
-def _counts(source: Source, image_key: str) -> set[int]:
-    """How many images there may be: MATLAB's images come first or last."""
-    shape = source.header(image_key)[0]
-    if not shape:
-        return set()
-    return (
-        {shape[0], shape[-1]}
-        if isinstance(source, Hdf5) and source.reversed(image_key)
-        else {shape[0]}
-    )
-
-
-def _label_keys(source: Source, image_key: str) -> list[str]:
-    """Choose the labels: one array of them, or one for each factor."""
+def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str]:
+    """Return the array of labels, or one array for each factor."""
+    if len(keys) == 1 and not source.has(keys[0]):
+        keys = keys[0].split(",")
+    for key in keys:
+        if not source.has(key):
+            raise _no_array(source, repr(shown(key)))
+    if keys:
+        return keys
     folder = image_key.rpartition("/")[0]
     columns = _columns(source, image_key, folder)
-    known = _known(source, LABEL_KEYS)
+    known = _known_keys(source, LABEL_KEYS)
     if folder:
-        # the labels of other images may have the same name
+        # in other groups are the labels of other images
         beside = [f"{folder}/{name}" for name in LABEL_KEYS if f"{folder}/{name}" in source.keys]
         known = beside or [key for key in LABEL_KEYS if key in source.keys]
     if known:
-        shape = source.header(known[0])[0]
-        whole = len(shape) != 1 and known[0] not in columns
-        others = [key for key in columns if key != known[0]]
-        if whole or not others:
-            return known[:1]
-        # positions, each of them a factor
-        if _last(known[0]) == "y" and any(_last(key) == "x" for key in others):
-            return columns
-        raise Refused(
-            f"{shown(source.path)} has one value for each image in {keys_of([known[0], *others])}; say which are "
-            f"factors, as in labels={shown(','.join([known[0], others[0]]))!r}."
-        )
-    columns = [key for key in columns if _last(key).startswith(_PREFIX)] or columns
-    if not columns and isinstance(source, Npy):
-        raise Refused(
-            f"{shown(source.path)} holds images and no labels; save both in one file with numpy.savez, or give sizes= (--sizes) "
-            "if the images are in order."
-        )
+        return _all_or_one(source, known[0], columns)
+    columns = [key for key in columns if _last_part(key).startswith(_PREFIX)] or columns
     if not columns:
-        raise Refused(
-            f"{shown(source.path)} has no array for labels (one of {', '.join(LABEL_KEYS)}); it has: {keys_of(source.keys)}; name it "
-            "with labels= (--labels), or give sizes= (--sizes) if the images are in order."
-        )
+        advice = "; name it with labels= (--labels), or give sizes= (--sizes) for images in order"
+        raise _no_array(source, f"for labels (one of {', '.join(LABEL_KEYS)})", advice)
     return columns
 
 
-def _columns(source: Source, image_key: str, folder: str) -> list[str]:
-    """The arrays beside the images that have one value for each."""
-    counts = _counts(source, image_key)
-    beside = [
-        key
-        for key in source.keys
-        if key.rpartition("/")[0] == folder and key != image_key and _last(key) not in NAME_KEYS
-    ]
-    found = []
-    for key in beside if len(beside) <= _MOST_COLUMNS else []:
+def _all_or_one(source: Npz | Hdf5, key: str, columns: list[str]) -> list[str]:
+    """Return an array of a usual name if it has all labels, or all columns if it is a position."""
+    is_column = len(source.header(key)[0]) == 1 or key in columns
+    others = [column for column in columns if column != key]
+    if not is_column or not others:
+        return [key]
+    if _last_part(key) == "y" and any(_last_part(other) == "x" for other in others):
+        return columns
+    problem = f"has one value for each image in {keys_of([key, *others])}"
+    example = f"labels={shown(','.join([key, others[0]]))!r}"
+    raise refused(source.path, f"{problem}; say which are factors, as in {example}.")
+
+
+def _columns(source: Npz | Hdf5, image_key: str, folder: str) -> list[str]:
+    """Return the arrays in the images' group that have one value for each image."""
+    lengths = source.lengths(image_key)
+    beside = [key for key in source.keys if key.rpartition("/")[0] == folder and key != image_key]
+    columns = []
+    for key in beside if len(beside) <= _MAX_COLUMNS else []:
         try:
             shape, _ = source.header(key)
         except Refused:
-            continue  # whatever is wrong with it matters only where it is asked for
-        if max(shape, default=0) in counts and math.prod(shape) in counts and shape:
-            found.append(key)
-    return found
+            continue  # what is wrong with it matters only where it is asked for
+        is_column = shape and max(shape) in lengths and math.prod(shape) in lengths
+        if is_column and _last_part(key) not in NAME_KEYS:
+            columns.append(key)
+    return columns
 
 
-def _last(key: str) -> str:
+def _last_part(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _n_images(source: Source, image_key: str, label_keys: Sequence[str]) -> int:
-    """How many images and rows of labels there are, looked at before any of them is read."""
-    counts = _counts(source, image_key)
-    shape = source.header(label_keys[0])[0]
-    either = isinstance(source, Hdf5) and source.reversed(label_keys[0])
-    lengths = {shape[0], shape[-1]} if shape and either else set(shape[:1])
-    fitting = sorted(counts & lengths)
-    if len(fitting) == 1 or not shape or not counts:
-        return fitting[0] if fitting else 0
-    images, rows = (
-        " or ".join(f"{length:,}" for length in sorted(found)) for found in (counts, lengths)
-    )
-    if not fitting:
+def _n_images(source: Npz | Hdf5, image_key: str, label_keys: list[str]) -> int:
+    """Return how many images and rows of labels there are, before any of them is read."""
+    images = source.lengths(image_key)
+    rows = source.lengths(label_keys[0])
+    common = sorted(images & rows)
+    if len(common) == 1:
+        return common[0]
+    if not images or not rows:
+        return 0
+    numbers = " or ".join(f"{n:,}" for n in sorted(images))
+    if not common:
+        n_rows = " or ".join(f"{n:,}" for n in sorted(rows))
         raise Refused(
-            f"There must be one row of labels for each of the {images} images, not {rows}."
+            f"There must be one row of labels for each of the {numbers} images, not {n_rows}."
         )
-    raise Refused(
-        f"{shown(source.path)} is a MATLAB file, whose arrays come turned round, and its images may be {images}; save it by h5py or "
-        "numpy.savez."
-    )
+    problem = f"is a MATLAB file, whose arrays come turned round, and its images may be {numbers}"
+    raise refused(source.path, f"{problem}; save it by h5py or numpy.savez.")
 
 
-def _labels(source: Source, keys: Sequence[str], n: int) -> tuple[np.ndarray, list[str] | None]:
+def _labels(source: Npz | Hdf5, keys: list[str], n: int) -> tuple[np.ndarray, list[str] | None]:
     """Return labels, (n, f), and the names of the factors if arrays or fields have any."""
     if len(keys) == 1:
         values = source.read(keys[0])
         if values.dtype.names:
-            return _stacked(
-                source.path, {field: values[field] for field in values.dtype.names}
-            ), list(values.dtype.names)
-        if (
-            isinstance(source, Hdf5)
-            and source.reversed(keys[0])
-            and values.ndim == 2
-            and values.shape[0] != n
-        ):
-            values = values.T
-        alone = values.ndim == 1 and _last(keys[0]) not in (*LABEL_KEYS, "classes")
-        return values, [_named(keys[0])] if alone else None
-    if sum(math.prod(source.header(key)[0]) for key in keys) > MOST_LABELS:
-        raise Refused(
-            f"{shown(source.path)} has more than {MOST_LABELS:,} labels in {keys_of(keys)}; at most so many are read."
-        )
-    columns = {_named(key): source.read(key) for key in keys}
-    wrong = next(
-        (key for key in keys if columns[_named(key)].size != n or columns[_named(key)].dtype.names),
-        None,
-    )
-    if wrong is not None or len(columns) < len(keys):
-        raise Refused(
-            f"{shown(source.path)} must have one value for each of {n:,} images in {shown(wrong or keys_of(keys))!r}."
-        )
-    return _stacked(source.path, columns), list(columns)
+            fields = list(values.dtype.names)
+            return _stacked(source, {field: values[field] for field in fields}), fields
+        if values.ndim == 2 and len(values) != n and n in source.lengths(keys[0]):
+            values = values.T  # MATLAB's
+        is_factor = values.ndim == 1 and _last_part(keys[0]) not in (*LABEL_KEYS, "classes")
+        return values, [_factor_name(keys[0])] if is_factor else None
+    if sum(math.prod(source.header(key)[0]) for key in keys) > MAX_LABELS:
+        problem = f"has more than {MAX_LABELS:,} labels in {keys_of(keys)}"
+        raise refused(source.path, f"{problem}; at most so many are read.")
+    columns = {_factor_name(key): source.read(key) for key in keys}
+    wrong = [name for name, column in columns.items() if column.size != n or column.dtype.names]
+    if wrong or len(columns) < len(keys):
+        where = shown((wrong or [keys_of(keys)])[0])
+        raise refused(source.path, f"must have one value for each of {n:,} images in {where!r}.")
+    return _stacked(source, columns), list(columns)
 
 
-def _named(key: str) -> str:
-    return _last(key).removeprefix(_PREFIX)
+def _factor_name(key: str) -> str:
+    return _last_part(key).removeprefix(_PREFIX)
 
 
-def _stacked(path: Path, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Return columns as one array: numbers where all are, and otherwise objects, which keep the
-    kind of each.
-    """
+def _stacked(source: Npz | Hdf5, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Return columns as one array, of objects where they are of several types."""
     for name, column in columns.items():
         if column.ndim > 1 and column.size != max(column.shape):
-            raise Refused(
-                f"{shown(path)} must have one value for each image in {shown(name)!r}, not {column.shape[1:]}."
-            )
+            raise refused(source.path, f"must have one value for each image in {shown(name)!r}.")
     flat = [column.ravel() for column in columns.values()]
-    same = len({column.dtype.kind for column in flat}) == 1
-    return np.stack([column if same else column.astype(object) for column in flat], 1)
+    if len({column.dtype.kind for column in flat}) > 1:
+        flat = [column.astype(object) for column in flat]
+    return np.stack(flat, 1)
 
 
-def _names(source: Source, values: np.ndarray) -> list[str] | None:
+def _names(source: Npz | Hdf5, labels: np.ndarray) -> list[str] | None:
     """Return the names of factors that a file has; text for each image is none."""
-    key = next((key for key in NAME_KEYS if key in source.keys), None)
-    if key is None:
+    keys = [key for key in NAME_KEYS if key in source.keys]
+    if not keys:
         return None
-    shape, dtype = source.header(key)
-    n_names, n_factors = math.prod(shape), values.shape[1] if values.ndim == 2 else 1
-    if n_names == len(values) != n_factors if values.ndim else False:
+    shape, dtype = source.header(keys[0])
+    n_names = math.prod(shape)
+    n_factors = labels.shape[1] if labels.ndim == 2 else 1
+    if labels.ndim and n_names == len(labels) != n_factors:
         return None
-    if dtype.kind not in "USO" or n_names > MOST_NAMES:
-        raise Refused(
-            f"{shown(source.path)} must have text in {shown(key)!r}, a name for each of {n_factors} factors; or give names."
-        )
-    listed = np.atleast_1d(source.read(key)).ravel().tolist()
-    return [
-        name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
-        for name in listed
-    ]
-
-
-def _in_order(path: Path, n: int, sizes: Sequence[int]) -> np.ndarray:
-    """Return the labels of all combinations in order, (n, f)."""
-    sizes = [_check.count("a size", size) for size in sizes]
-    if math.prod(sizes) != n:
-        product = "×".join(str(size) for size in sizes)
-        raise Refused(
-            f"sizes {product} make {math.prod(sizes):,} images, but {shown(path)} has {n:,}; the last factor changes fastest."
-        )
-    if n * len(sizes) > MOST_LABELS:
-        raise Refused(
-            f"{shown(path)} would have {n * len(sizes):,} labels; at most {MOST_LABELS:,} are read."
-        )
-    return np.stack(np.unravel_index(np.arange(n), sizes), 1)
+    if dtype.kind not in "USO" or n_names > MAX_NAMES:
+        expected = f"text in {shown(keys[0])!r}, the names of {n_factors} factors"
+        raise refused(source.path, f"must have {expected}.")
+    names = np.atleast_1d(source.read(keys[0])).ravel()
+    return [decoded(name) for name in names.tolist()]

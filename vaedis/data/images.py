@@ -1,6 +1,4 @@
-"""A reader's own data: images with factor labels, whether or not they hold every combination of
-factors.
-"""
+"""A user's own images with factor labels, whether or not they hold every combination of factors."""
 
 from __future__ import annotations
 
@@ -14,15 +12,15 @@ import torch
 from torch import Tensor
 
 from vaedis._support.text import plain
-from vaedis.data.base import FactorData, as_floats
+from vaedis.data.base import FactorData, as_floats, laid_out
 from vaedis.data.own.labels import codes_of_sizes, factors_of
 from vaedis.data.own.pixels import Pixels
-from vaedis.factors import FactorSpace, integers
+from vaedis.factors import FactorSpace, Index
 
-_SAMPLED_FOR_CONSTANTS = 4096
+_N_SAMPLE = 4096
 _LARGEST_NUMBER = 2**62
-# of a channel's mean std: below it is rounding, as one pixel in 4,096 images of a million pixels
-# that is one step brighter has 1e-9
+# of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
+# million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
 # of a factor's range: numbers that differ by less do so by rounding, as 0.1 + 0.2 and 0.3 do
 _SAME_VALUE = 1e-9
@@ -30,7 +28,7 @@ _SAME_VALUE = 1e-9
 
 @dataclass(frozen=True)
 class Groups:
-    """Images in groups that differ in one factor only, or in nothing; a group has two values at least.
+    """Images in groups that differ in one factor only; a group has two values at least.
 
     Attributes
     ----------
@@ -57,51 +55,62 @@ class LabelledImages(FactorData):
     Parameters
     ----------
     images : array of shape (n, H, W), (n, H, W, C) or (n, C, H, W)
-        Of 1 to 4 channels. An array, a tensor of any device, or a list of images of one shape.
-        Bytes of 0 to 255, also as wider whole numbers; truth values, as which bytes of 0 and 1 only
-        count too; or floats of any finite range, which are kept as float32 and measured as they
-        are. Floats that leave [0, 1] by less than 1e-5 do so by rounding, and are cut off there.
-        Rows are read as they are needed, so that a memory-mapped array or an HDF5 dataset may be
-        larger than memory. Where channels could be the second axis as well as the last, they are
-        the second of a tensor, and the last of everything else.
-    labels : array, tensor or list of shape (n,) or (n, f), DataFrame, Series, structured array, or mapping of str to column, optional
-        Each image's factor values: numbers, text or dates, none of them missing. Values are taken
-        in sorted order; numbers that are stored as text, by their number; those of a pandas
-        Categorical, in the order of its categories.
+        An array, a tensor, or a list of images, of 1 to 4 channels. Bytes of 0 to 255, also as
+        wider integers; booleans, as which bytes of 0 and 1 only count too; or floats of any finite
+        range, which are kept as float32 and measured as they are. Floats that leave [0, 1] by less
+        than 1e-5 are clipped. Rows are read as they are needed, so a memory-mapped array or an HDF5
+        dataset may be larger than memory. Where the second and the last axis both could be the
+        channels, they are the second of a tensor, and the last of everything else.
+    labels : array, tensor, list, DataFrame, Series, structured array, or mapping, optional
+        Each image's factor values, of shape (n,) or (n, f): numbers, text or dates, none missing.
+        Values are sorted; numbers that are stored as text, by their number; those of a pandas
+        Categorical keep the order of its categories.
     names : sequence of str, optional
-        Of the factors; by default those that the labels have, and ``factor_0`` and so on where they
-        have none.
+        Of the factors; by default those that the labels have, or ``factor_0`` and so on.
     sizes : sequence of int, optional
-        In place of labels: how many values each factor has, if the images hold each combination
-        once and the last factor changes fastest, as the images of MPI3D do.
+        In place of labels: how many values each factor has, if the images hold all combinations in
+        order, the last factor fastest, as the images of MPI3D do.
     order : mapping of str to sequence, optional
-        For factors whose values have an order that is not the sorted one, such as small, medium,
-        large: all values in their order.
+        For factors whose order is not the sorted one, such as small, medium, large: all values in
+        their order.
     name : str
 
     Attributes
     ----------
     grid : bool
-        Whether each combination of values belongs to exactly one image. Then this is a data set
-        like any other. If not, an index is a row of `images`, `traversals` finds the images that
-        differ in one factor only, and what needs an image of every combination, as training with
-        pairs does, is refused.
+        Whether each combination of values belongs to exactly one image. If not, an index is a row
+        of `images`, `traversals` finds the images that differ in one factor only, and what needs
+        every combination, as training with pairs does, is refused.
     dtype : torch.dtype
         Of images: uint8, or float32.
     pixel_range : (float, float)
-        The smallest and the largest number in images of floats, over all of them or a sample of
-        4,096; (0, 1) of bytes.
+        The smallest and the largest number in float images, over all of them or a sample of 4,096;
+        (0, 1) for bytes.
+    codes : ndarray of int64, shape (n, F)
+        The factor values of each row of `images`, from 0.
     constant : tuple of str
         Factors with one value, which are left out.
     alphabetical : tuple of str
         Factors of text whose order is that of the alphabet, for want of another.
     values : dict of str to ndarray
-        What the values of each factor were called.
+        The values of each factor in their order.
 
     Raises
     ------
     ValueError
         If images and labels do not fit each other, or either is not what it should be.
+
+    Examples
+    --------
+    >>> images = np.arange(4, dtype=np.uint8)[:, None, None] * np.full((2, 2), 60, np.uint8)
+    >>> labels = {"side": ["left", "left", "right", "right"], "size": [0.5, 1, 0.5, 1]}
+    >>> data = LabelledImages(images, labels)
+    >>> data
+    LabelledImages(4 images of 2×2×1; side 2, size 2; original; on cpu)
+    >>> data.to_factors(2), data[2].unique()
+    (tensor([1, 0]), tensor([120], dtype=torch.uint8))
+    >>> LabelledImages(images[:3], images[:3, 0, 0]).traversals("factor_0")
+    tensor([[0, 1, 2]])
     """
 
     origin = "original"
@@ -116,44 +125,39 @@ class LabelledImages(FactorData):
         order: Mapping[str, Sequence[Any]] | None = None,
         name: str = "table",
     ):
+        if (labels is None) == (sizes is None):
+            choices = "the sizes of factors whose combinations the images hold in order"
+            raise ValueError(f"Give either labels, or {choices}.")
         self.name = name
         self._pixels = Pixels(images)
-        self._source = self._pixels.source
         self.shape = self._pixels.shape
-        if (labels is None) == (sizes is None):
-            raise ValueError(
-                "Give either labels, or the sizes of factors whose combinations the images hold in order."
-            )
-        if sizes is not None:
-            labels = codes_of_sizes(sizes, len(self))
-        factors = factors_of(labels, len(self), names, order)
+        n = len(self._pixels.source)
+        labels = codes_of_sizes(sizes, n) if sizes is not None else labels
+        factors = factors_of(labels, n, names, order)
         self.constant = tuple(factor.name for factor in factors if len(factor.values) < 2)
         factors = [factor for factor in factors if len(factor.values) > 1]
         if not factors:
-            raise ValueError(
-                "Every factor has one value only, so there is nothing to tell apart; give labels that vary."
-            )
+            raise ValueError("Every factor has one value only; give labels that vary.")
         self.values = {factor.name: factor.values for factor in factors}
         self.alphabetical = tuple(factor.name for factor in factors if factor.alphabetical)
-        self.factors = FactorSpace(
-            [factor.name for factor in factors], [len(factor.values) for factor in factors]
-        )
+        names = [factor.name for factor in factors]
+        self.factors = FactorSpace(names, [len(factor.values) for factor in factors])
         # columns lie together, as they are read one by one
         self.codes = np.stack([factor.codes for factor in factors]).astype(np.int64).T
-        # a product of many sizes may not fit 64 bits, but then it is no grid either
-        self.grid = self.factors.size == len(self)
-        self._row = np.arange(len(self))
+        self._row = np.arange(n)
+        # a product of many sizes may not fit 64 bits, but then this is no grid either
+        self.grid = self.factors.size == n
         if self.grid:
-            flat = self.codes @ np.array(self.factors.strides)
-            self.grid = len(np.unique(flat)) == len(self)
-            self._row = np.argsort(flat) if self.grid else self._row
-        self._pixels.survey(np.unique(self._row[self._sampled().numpy()]))
+            index = self.codes @ np.array(self.factors.strides)
+            self.grid = len(np.unique(index)) == n
+            self._row = np.argsort(index) if self.grid else self._row
+        self._pixels.survey(np.unique(self._row[self._sample().numpy()]))
         self.dtype = torch.float32 if self._pixels.floats else torch.uint8
         self.pixel_range = self._pixels.range
 
     def __len__(self) -> int:
         """How many images there are."""
-        return len(self._source)
+        return len(self._row)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -161,111 +165,55 @@ class LabelledImages(FactorData):
         notes = []
         if self._pixels.floats:
             low, high = self.pixel_range
-            of_sample = (
-                f" in {_SAMPLED_FOR_CONSTANTS:,} of the images"
-                if len(self) > _SAMPLED_FOR_CONSTANTS
-                else ""
-            )
-            notes.append(
-                f"Pixels are floats of {low:.4g} to {high:.4g}{of_sample}, measured as they are."
-            )
+            sample = f" in {_N_SAMPLE:,} of the images" if len(self) > _N_SAMPLE else ""
+            pixels = f"Pixels are floats of {low:.4g} to {high:.4g}{sample}"
+            notes.append(f"{pixels}, measured as they are.")
         if self.alphabetical:
             names = ", ".join(plain(name, 60) for name in self.alphabetical)
             notes.append(
-                f"The values of {names} are words in the order of the alphabet, so that ranks mean nothing unless this is their order; "
-                "give theirs as Table(order={...}) or as an ordered Categorical."
+                f"The values of {names} are words in the order of the alphabet, so that ranks mean "
+                "nothing unless this is their order; give theirs as "
+                "LabelledImages(order={...}) or as an ordered Categorical."
             )
-        close = [
-            plain(name, 60) for name, values in self.values.items() if _differ_by_rounding(values)
-        ]
+        close = [plain(name, 60) for name, v in self.values.items() if _differ_by_rounding(v)]
         if close:
-            notes.append(
-                f"Some values of {', '.join(close)} differ by rounding only, and count as different; round the labels first."
-            )
+            problem = f"Some values of {', '.join(close)} differ by rounding only"
+            notes.append(f"{problem}, and count as different; round the labels first.")
         return tuple(notes)
 
-    def check_index(self, index: Tensor) -> Tensor:
-        """Return `index` as an int64 tensor: see `FactorData.check_index`. If this is no grid, an
-        index is a row.
-        """
-        if self.grid:
-            return super().check_index(index)
-        index = integers("an index", index)
-        if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(self)):
-            raise ValueError(
-                f"Rows run from 0 to {len(self) - 1}, not {int(index.min())} to {int(index.max())}."
-            )
-        return index
-
-    def _images(self, index: Tensor) -> Tensor:
-        return torch.from_numpy(self._pixels.read(self._row[index.cpu().numpy()])).to(self.device)
-
-    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        if self.dtype == torch.uint8 or not normalize:
-            return super()._observations(index, normalize, channels_last)
-        # in double precision, since the std of small floats may be too small for a single one
-        x = self.normalize(self._images(index).permute(0, 3, 1, 2).double()).float()
-        return x.contiguous(
-            memory_format=torch.channels_last if channels_last else torch.contiguous_format
-        )
-
-    @functools.cached_property
-    def _whole_range(self) -> tuple[float, float]:
-        """The smallest and the largest number of all images."""
-        ranges = [self._images(rows).aminmax() for rows in torch.arange(len(self)).split(256)]
-        return min(float(low) for low, _ in ranges), max(float(high) for _, high in ranges)
-
-    def need_unit_range(self, loss: str) -> None:
-        """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
-        if self.dtype == torch.uint8:
-            return
-        low, high = self._whole_range
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"the loss {loss!r} needs pixels in [0, 1], but those of {self.name!r} run from {low:.9g} to {high:.9g}; rescale them with "
-                f"{self._pixels.rescaling(low, high)}, or choose another loss."
-            )
-
-    def to_factors(self, index: Tensor) -> Tensor:
-        """Return the factor values of images, as codes from 0: Tensor of int64, shape (n, f)."""
-        if self.grid:
-            return super().to_factors(index)
+    def to_factors(self, index: Index) -> Tensor:
+        """Return factor values of images as codes from 0: int64 of shape (..., F)."""
         index = self.check_index(index)
-        return torch.from_numpy(self.codes[index.cpu().numpy()]).to(index.device)
+        return torch.from_numpy(self.codes[self._row[index.cpu().numpy()]]).to(index.device)
 
-    def traversals(self, factor: str, most: int | None = None, *, seed: int = 0) -> Tensor:
-        """Return groups of images that differ in one factor only.
+    def traversals(
+        self, factor: str | int, n: int | None = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the indices of traversals, (T, f); see `FactorData.traversals`.
 
-        Parameters
-        ----------
-        factor : str
-        most : int, optional
-            At most so many groups, drawn at random.
-        seed : int
-
-        Returns
-        -------
-        Tensor of int64, shape (T, f)
-            The index of the image with each value, or -1 where the group has none. Where it has
-            several, the first; `groups` has them all.
+        Without a full grid these are groups of images that differ in one factor only, at most n of
+        them, and -1 where a group has no image of a value. Of several images the first is taken.
         """
-        groups = self.groups(factor, most, seed=seed)
-        table = np.full(
-            (len(groups), self.factors.sizes[self.factors.position(factor)]), -1, np.int64
-        )
-        index, values, group = (
-            part.numpy() for part in (groups.index, groups.values, groups.group)
-        )
-        first = np.unique(group * table.shape[1] + values, return_index=True)[1]
-        table[group[first], values[first]] = index[first]
-        return torch.from_numpy(table)
+        if self.grid:
+            return super().traversals(factor, n, generator=generator)
+        groups = self.groups(factor)
+        size = self.factors.sizes[self.factors.position(factor)]
+        table = np.full((len(groups), size), -1, np.int64)
+        # from last to first, so that the first image of a value stays
+        rows = (groups.group.flip(0).numpy(), groups.values.flip(0).numpy())
+        table[rows] = groups.index.flip(0).numpy()
+        device = generator.device if generator is not None else "cpu"
+        chosen = torch.arange(len(table), device=device)
+        if n is not None:
+            chosen = torch.randperm(len(table), generator=generator, device=device)[:n]
+        return torch.from_numpy(table).to(device)[chosen]
 
-    def groups(self, factor: str, most: int | None = None, *, seed: int = 0) -> Groups:
+    def groups(self, factor: str | int, most: int | None = None, *, seed: int = 0) -> Groups:
         """Return all images that differ from another one in one factor only, by groups.
 
         Parameters
         ----------
-        factor : str
+        factor : str or int
         most : int, optional
             At most so many groups, drawn at random.
         seed : int
@@ -278,63 +226,35 @@ class LabelledImages(FactorData):
         size = self.factors.sizes[f]
         group = self._combinations([k for k in range(len(self.factors)) if k != f])
         cell = group * size + self.codes[:, f]
+        # groups with two values at least
         usable = np.flatnonzero(np.bincount(np.unique(cell) // size) > 1)
         complete = most is None or len(usable) <= most
         if not complete:
             usable = np.sort(np.random.default_rng(seed).choice(usable, most, replace=False))
         order = np.argsort(cell, kind="stable")
         rows = order[np.isin(group[order], usable)]
+        # of a grid, an index is not a row but follows from the factors
+        index = self.codes[rows] @ np.array(self.factors.strides) if self.grid else rows
         return Groups(
-            index=torch.from_numpy(self._index(rows)),
+            index=torch.from_numpy(index),
             values=torch.from_numpy(self.codes[rows, f]),
             group=torch.from_numpy(np.searchsorted(usable, group[rows])),
             complete=complete,
         )
 
-    def _combinations(self, factors: Sequence[int]) -> np.ndarray:
-        """Return one number for each combination of some factors, from 0 and in their order: int64,
-        shape (n,).
-        """
-        number = np.zeros(len(self), np.int64)
-        numbers = 1
-        for k in factors:
-            if numbers > _LARGEST_NUMBER // self.factors.sizes[k]:
-                number = np.unique(number, return_inverse=True)[1]
-                numbers = len(self)
-            number = number * self.factors.sizes[k] + self.codes[:, k]
-            numbers *= self.factors.sizes[k]
-        return np.unique(number, return_inverse=True)[1]
-
     def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
-        """Draw images at random, with replacement: Tensor of int64, shape (n,)."""
+        """Draw indices of images, (n,), with replacement."""
         return torch.from_numpy(np.random.default_rng(seed).integers(len(self), size=n))
 
-    def _index(self, rows: np.ndarray) -> np.ndarray:
-        return self.codes[rows] @ np.array(self.factors.strides) if self.grid else rows
-
-    def _sampled(self) -> Tensor:
-        """The images that stand for all of them where not all are looked at."""
-        return (
-            self.sample_index(_SAMPLED_FOR_CONSTANTS)
-            if len(self) > _SAMPLED_FOR_CONSTANTS
-            else torch.arange(len(self))
-        )
-
-    @functools.cached_property
-    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        images = torch.cat(
-            [self._images(rows).flatten(1, 2) for rows in self._sampled().split(256)]
-        )
-        x = as_floats(images, torch.float64)
-        largest = x.abs().amax((0, 1)).tolist() if self._pixels.floats else [1.0] * x.shape[2]
-        # a channel that is one colour in every image has no spread, and an image of one pixel none
-        # that is known; 1 leaves them as they are
-        spread = x.std(1).mean(0) if x.shape[1] > 1 else torch.zeros(x.shape[2])
-        std = tuple(
-            s if s > _NO_SPREAD * most else 1.0
-            for s, most in zip(spread.tolist(), largest, strict=True)
-        )
-        return tuple(x.mean((0, 1)).tolist()), std
+    def need_unit_range(self, loss: str) -> None:
+        """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
+        low, high = (0.0, 1.0) if self.dtype == torch.uint8 else self._range_of_all
+        if low < 0 or high > 1:
+            problem = f"those of {self.name!r} run from {low:.9g} to {high:.9g}"
+            raise ValueError(
+                f"the loss {loss!r} needs pixels in [0, 1], but {problem}; rescale them with "
+                f"{self._pixels.rescaling(low, high)}, or choose another loss."
+            )
 
     @property
     def mean(self) -> tuple[float, ...]:  # type: ignore[override]
@@ -343,10 +263,52 @@ class LabelledImages(FactorData):
 
     @property
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Of each channel: the mean over the same images of each one's unbiased std; 1 for a
-        channel that is one colour in each image.
-        """
+        """Of each channel: the mean over the same images of each one's unbiased std, or 1."""
         return self._moments[1]
+
+    def _images(self, index: Tensor) -> Tensor:
+        return torch.from_numpy(self._pixels.read(self._row[index.cpu().numpy()])).to(self.device)
+
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
+        if self.dtype == torch.uint8 or not normalize:
+            return super()._observations(index, normalize, channels_last)
+        # in double precision, since the std of small floats may be too small for a single one
+        x = self.normalize(self._images(index).permute(0, 3, 1, 2).double())
+        return laid_out(x.float(), channels_last)
+
+    def _combinations(self, factors: Sequence[int]) -> np.ndarray:
+        """Number the combinations of some factors, in their order: int64, shape (n,)."""
+        number = np.zeros(len(self), np.int64)
+        bound = 1
+        for k in factors:
+            size = self.factors.sizes[k]
+            if bound > _LARGEST_NUMBER // size:
+                number = np.unique(number, return_inverse=True)[1]
+                bound = len(self)
+            number = number * size + self.codes[:, k]
+            bound *= size
+        return np.unique(number, return_inverse=True)[1]
+
+    def _sample(self) -> Tensor:
+        """Return the images that stand for all of them where not all are read."""
+        return self.sample_index(_N_SAMPLE) if len(self) > _N_SAMPLE else torch.arange(len(self))
+
+    @functools.cached_property
+    def _range_of_all(self) -> tuple[float, float]:
+        ranges = [self._images(part).aminmax() for part in torch.arange(len(self)).split(256)]
+        return min(float(low) for low, _ in ranges), max(float(high) for _, high in ranges)
+
+    @functools.cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        parts = [self._images(part).flatten(1, 2) for part in self._sample().split(256)]
+        x = as_floats(torch.cat(parts), torch.float64)
+        n_pixels, n_channels = x.shape[1:]
+        largest = x.abs().amax((0, 1)) if self._pixels.floats else torch.ones(n_channels)
+        # the std of one pixel is not known
+        std = x.std(1).mean(0) if n_pixels > 1 else torch.zeros(n_channels)
+        # a channel without spread stays as it is
+        std = torch.where(std > _NO_SPREAD * largest.to(std), std, 1.0)
+        return tuple(x.mean((0, 1)).tolist()), tuple(std.tolist())
 
 
 def _differ_by_rounding(values: np.ndarray) -> bool:

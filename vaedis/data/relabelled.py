@@ -1,6 +1,4 @@
-"""The same images under other ground-truth factors: what counts as a factor is a choice (section
-7).
-"""
+"""The same images under other ground-truth factors: what is a factor is a choice (section 7)."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace, integers
+from vaedis.factors import FactorSpace, Index, integers
 
 
 class Relabelled(FactorData):
@@ -21,10 +19,10 @@ class Relabelled(FactorData):
     ----------
     data : FactorData
         Where the images come from. Its normalisation is kept.
-    columns : mapping of str to Tensor of int, shape (n,)
+    columns : mapping of str to sequence of int, shape (n,)
         For each new factor, slowest first, its value for each image, counted from 0. Every
         combination of values must belong to exactly one image.
-    index : Tensor of int, shape (n,), optional
+    index : Tensor of int, list or range, shape (n,), optional
         Which images of `data`, if not all of them in their order.
 
     Raises
@@ -37,37 +35,36 @@ class Relabelled(FactorData):
     --------
     One square's 64 positions as one factor of 64 values rather than two of 8:
 
-    >>> data = Relabelled(load("xysquares", num_squares=1), {"position": torch.arange(64)})
+    >>> from vaedis.data import XYSquares
+    >>> Relabelled(XYSquares(num_squares=1), {"position": range(64)})
+    Relabelled(64 images of 64×64×3; position 64; generated; on cpu)
     """
 
-    def __init__(
-        self, data: FactorData, columns: Mapping[str, Tensor], *, index: Tensor | None = None
-    ):
+    def __init__(self, data: FactorData, columns: Mapping[str, Any], *, index: Index | None = None):
         from vaedis.data import as_data
 
         data = as_data(data)
-        index = torch.arange(len(data)) if index is None else data.check_index(index).cpu()
+        index = data.check_index(range(len(data)) if index is None else index).cpu()
         columns = {name: _codes(name, column) for name, column in columns.items()}
         for name, column in columns.items():
             if not len(index) or column.shape != index.shape or int(column.min()) < 0:
-                raise ValueError(
-                    f"factor {name!r} needs one value of at least 0 for each of {len(index)} images, not {tuple(column.shape)}."
-                )
-        self.factors = FactorSpace(
-            list(columns), [int(column.max()) + 1 for column in columns.values()]
-        )
-        where = self.factors.to_index(torch.stack(list(columns.values()), -1).cpu())
-        if not len(where) == len(where.unique()) == self.factors.size:
-            grid = "×".join(map(str, self.factors.sizes))
-            raise ValueError(
-                f"{len(index)} images do not fill a grid of {grid} = {self.factors.size:,} combinations of factors, each once."
-            )
-        self.source, self.device = data, data.device
-        self.name, self.origin, self.shape = f"{data.name}, relabelled", data.origin, data.shape
+                expected = f"one value of at least 0 for each of {len(index)} images"
+                raise ValueError(f"factor {name!r} needs {expected}, not {tuple(column.shape)}.")
+        sizes = [int(column.max()) + 1 for column in columns.values()]
+        self.factors = FactorSpace(list(columns), sizes)
+        new_index = self.factors.to_index(torch.stack(list(columns.values()), -1))
+        if not len(new_index) == len(new_index.unique()) == self.factors.size:
+            grid = f"{'×'.join(map(str, sizes))} = {self.factors.size:,} combinations of factors"
+            raise ValueError(f"{len(index)} images do not fill a grid of {grid}, each once.")
+        self.source = data
+        self.device = data.device
+        self.name = f"{data.name}, relabelled"
+        self.origin = data.origin
+        self.shape = data.shape
         self.mean, self.std = data.mean, data.std
         self.dtype = data.dtype
         self.pixel_range = data.pixel_range
-        self._order = index[where.argsort()].to(self.device)
+        self._order = index[new_index.argsort()].to(self.device)
 
     def _images(self, index: Tensor) -> Tensor:
         return self.source._images(self._order[index])
@@ -80,15 +77,14 @@ class Relabelled(FactorData):
         self.source.need_unit_range(loss)
 
     def _move(self) -> None:
-        self.source, self._order = self.source.to(self.device), self._order.to(self.device)
+        self.source = self.source.to(self.device)
+        self._order = self._order.to(self.device)
 
 
 def _codes(name: str, column: Any) -> Tensor:
-    """The values of a factor as whole numbers."""
+    what = f"the values of factor {name!r}"
     try:
         values = torch.as_tensor(column, dtype=None if len(column) else torch.int64)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"the values of factor {name!r} must be whole numbers, counted from 0."
-        ) from None
-    return integers(f"the values of factor {name!r}", values).cpu()
+        raise ValueError(f"{what} must be whole numbers, counted from 0.") from None
+    return integers(what, values).cpu()

@@ -1,10 +1,9 @@
 """3D Shapes, rendered: an object in a room, from a geometry that was fitted to original images.
-Nothing is downloaded.
 
 The 480,000 images are 480 geometries (8 scales, 4 shapes, 15 orientations) in 1,000 colourings
 (floor, wall and object hue, 10 each). An image is the sum of one row of a table for each of floor,
-wall, object and sky. The table is a file of the package; ``tools/draw_shapes3d.py`` made it by ray
-casting.
+wall, object and sky. The table is a file of the package, so nothing is downloaded;
+``tools/draw_shapes3d.py`` made it by ray casting.
 """
 
 from __future__ import annotations
@@ -36,8 +35,10 @@ SURFACES = 3
 
 
 class Shapes3D(FactorData):
-    """3D Shapes, rendered; 2.6 % of a channel's range off the 25 originals that it was fitted to (root
-    mean square over their pixels).
+    """3D Shapes, rendered; 2.6 % of a channel's range off the originals.
+
+    That is the root mean square over the pixels of the 25 originals that the geometry was fitted
+    to.
 
     An object stands in a room under the sky, and a camera looks at it from -30° to 30°. Geometry,
     lights and colours are the originals' as far as they can be measured. What differs: the faint
@@ -52,14 +53,22 @@ class Shapes3D(FactorData):
 
     Notes
     -----
-    What was known of the originals' order is kept: factors, shapes (cube, cylinder, sphere,
-    capsule) and hues (0, 0.1, ... 0.9). That the first orientation looks from the left was decided
-    by Figure 3, which fits it slightly better than the other way round.
+    The originals' order is kept as far as it is known: factors, shapes (cube, cylinder, sphere,
+    capsule) and hues (0, 0.1, ... 0.9). That the first orientation looks from the left is a guess:
+    Figure 3 fits it slightly better than the other way round.
 
     References
     ----------
     Burgess and Kim (2018), *3D Shapes Dataset*, https://github.com/google-deepmind/3d-shapes.
     Michlo, Klein and James (2023), Figure 3 and Tables A1 and A2.
+
+    Examples
+    --------
+    >>> data = Shapes3D()
+    >>> data.factors.sizes
+    (10, 10, 10, 8, 4, 15)
+    >>> data[0][-1, 0]  # the floor, of hue 0
+    tensor([255,   0,   0], dtype=torch.uint8)
     """
 
     name = "shapes3d"
@@ -75,15 +84,14 @@ class Shapes3D(FactorData):
         )
 
     def _channels_first(self, index: Tensor) -> Tensor:
-        """Images as uint8, shape (B, C, H, W)."""
+        """Return images as uint8, shape (B, C, H, W)."""
         table, tone_of_hue = _table(self.device)
-        geometry, colours = (index % GEOMETRIES)[:, None], index // GEOMETRIES
-        channels = torch.arange(3, device=self.device)
-        x = table.index_select(
-            0, ((SURFACES * len(TONES) + channels) * GEOMETRIES + geometry).flatten()
-        )
+        geometry = (index % GEOMETRIES)[:, None]
+        colouring = index // GEOMETRIES
+        sky = SURFACES * len(TONES) + torch.arange(3, device=self.device)
+        x = table.index_select(0, (sky * GEOMETRIES + geometry).flatten())
         for surface, step in enumerate((100, 10, 1)):
-            tone = surface * len(TONES) + tone_of_hue[colours // step % 10]
+            tone = surface * len(TONES) + tone_of_hue[colouring // step % 10]
             x += table.index_select(0, (tone * GEOMETRIES + geometry).flatten())
         return x.view(len(index), 3, SIZE, SIZE)
 
@@ -92,11 +100,10 @@ class Shapes3D(FactorData):
         return torch.stack(self._channels_first(index).unbind(1), -1)
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        x = (
-            self._images(index).permute(0, 3, 1, 2)
-            if channels_last
-            else self._channels_first(index)
-        )
+        if channels_last:
+            x = self._images(index).permute(0, 3, 1, 2)
+        else:
+            x = self._channels_first(index)
         x = x.float().div_(255)
         if normalize:
             mean, std = self._constants(x)
@@ -106,8 +113,7 @@ class Shapes3D(FactorData):
 
 @functools.cache
 def _table(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Every geometry on a device, uint8 of shape (21 * 480, H * W), and the tones of each hue, shape
-    (10, 3).
+    """Return every geometry, uint8 of shape (21 * 480, H * W), and each hue's tones, (10, 3).
 
     Of the 21 blocks of 480 rows, block 6 s + k is surface s in tone k, and the last three are the
     sky in red, green and blue: an image's channel is the sum of four rows.

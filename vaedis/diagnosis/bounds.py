@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from vaedis import _check, losses
 from vaedis.data import as_data
 from vaedis.data.coordinates import Coordinates, factor_groups
 from vaedis.losses import properties
+
+# Of the ascents of the variance proxy.
+_STARTS = 32
+_STEPS = 3_000
 
 
 def largest_beta(
@@ -24,78 +29,94 @@ def largest_beta(
     index: Tensor | None = None,
     normalize: bool = True,
 ) -> float:
-    """Return the beta above which a VAE that starts from nothing learns nothing of its data, to first
-    order.
+    """Return the beta above which a VAE that starts from nothing learns nothing, to first order.
 
-    A direction of the data is worth a latent only if the loss that it saves is more than the KL
-    divergence that it costs. For a linear VAE the bound is exact: with normalised beta, a direction
-    is used if ``beta < 2 * latents * variance``. The variances are the eigenvalues of the doubly
-    centred matrix of perceived distances, times -1/2 and over the number of images: nothing but
-    distances goes in.
+    A direction of the data is worth a latent only if it saves more loss than its KL divergence
+    costs. For a linear VAE the bound is exact: with normalised beta, a direction is used if ``beta
+    < 2 * latents * variance``. The variances are the eigenvalues of the doubly centred matrix of
+    perceived distances, times -1/2 and over the number of images: only distances matter.
 
     Parameters
     ----------
     data : FactorData
     latents : int
+        How many latents the KL divergence is a mean over.
     loss : str or losses.Loss
         A quadratic form.
     samples : int
-        How many images to look at; all if there are no more. From a sample the bound comes out too
-        high where the variance is spread over a number of directions that is not small beside the
-        sample's: for XYSquares, 189 of them, by a half at 4,000 images. Its `data.Coordinates` are
-        few enough to look at all of it.
+        How many images to use; all if there are no more. A sample gives too high a bound: for the
+        189 directions of XYSquares by a half. All of its `data.Coordinates` fit into memory.
     seed : int
-        Of the sample.
+        Seed of the sample.
     index : Tensor of int64, shape (n,), optional
-        Look at these images instead.
+        Use these images instead.
     normalize : bool
         Subtract the mean and divide by the std of the data set's pixels first, as training does.
 
     Returns
     -------
     float
-        For a loss that is a mean over pixels and a KL divergence that is a mean over latents
-        (`RunSpec.beta`). It says where the first step away from nothing stops to pay. Networks with
-        hidden layers may stop learning below it; one that is led to a code while beta is small may
-        hold it above, up to `rate_distortion_beta`.
+        For means over pixels and latents (`RunSpec.beta`). Networks with hidden layers may stop
+        learning below it, or keep a code from a smaller beta up to `rate_distortion_beta`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the loss is not a quadratic form, or a count is too small.
 
     References
     ----------
     Tipping and Bishop (1999), section 3.2; Lucas et al. (2019), sections 4 and 5.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", image_size=16, square_size=4, grid_size=4, num_squares=1)
+    >>> print(f"{vd.diagnosis.largest_beta(data, 9):.3f}")
+    0.398
     """
     data = as_data(data)
-    latents, samples = _check.count("latents", latents), _check.count("samples", samples, 2)
+    latents = _check.count("latents", latents)
+    samples = _check.count("samples", samples, 2)
+    form = _quadratic_form(loss, data, normalize)
+    if index is None and len(data) <= samples:
+        index = torch.arange(len(data))
+    elif index is None:
+        index = data.draw(samples, generator=torch.Generator().manual_seed(seed))
+    largest = torch.linalg.eigvalsh(_gram(form, data, index, normalize))[-1]
+    return 2 * latents * float(largest) / len(index)
+
+
+def _quadratic_form(loss: str | losses.Loss, data: Any, normalize: bool) -> losses.Loss:
+    """Return the loss, after a check that it is what it says to be."""
     form = losses.get(loss)
     if form.quadratic:
         properties.need_form(form, data, normalize, "bounds on beta")
-    if index is None:
-        drawn = torch.Generator().manual_seed(seed)
-        index = (
-            torch.arange(len(data)) if len(data) <= samples else data.draw(samples, generator=drawn)
-        )
+    return form
 
-    def embedded(part: Tensor) -> Tensor:
-        return form.embed(data.observations(part.to(data.device), normalize=normalize)).to(
-            "cpu", torch.float64
-        )
 
-    width = embedded(index[:1]).shape[1]
-    parts = (embedded(part) for part in index.split(max(256, 2**22 // width)))
-    # of the two matrices with the same eigenvalues, the smaller one
-    if width < len(index):
-        total, spread = (
-            torch.zeros(width, dtype=torch.float64),
-            torch.zeros(width, width, dtype=torch.float64),
-        )
-        for x in parts:
-            total += x.sum(0)
-            spread += x.T @ x
-        spread -= total[:, None] * total / len(index)
-    else:
+def _gram(form: losses.Loss, data: Any, index: Tensor, normalize: bool) -> Tensor:
+    """Return the smaller of the two centred matrices with the eigenvalues of the distances."""
+    width = _embedded(form, data, index[:1], normalize).shape[1]
+    parts = (
+        _embedded(form, data, part, normalize) for part in index.split(max(256, 2**22 // width))
+    )
+    if width >= len(index):
         x = torch.cat(list(parts))
         x -= x.mean(0)
-        spread = x @ x.T
-    return 2 * latents * float(torch.linalg.eigvalsh(spread)[-1]) / len(index)
+        return x @ x.T
+    total = torch.zeros(width, dtype=torch.float64)
+    squares = torch.zeros(width, width, dtype=torch.float64)
+    for x in parts:
+        total += x.sum(0)
+        squares += x.T @ x
+    return squares - total[:, None] * total / len(index)
+
+
+def _embedded(form: losses.Loss, data: Any, index: Tensor, normalize: bool) -> Tensor:
+    """Return images as vectors whose squared differences are the loss: float64 on the CPU."""
+    x = data.observations(index.to(data.device), normalize=normalize)
+    return form.embed(x).to("cpu", torch.float64)
 
 
 def rate_distortion_beta(
@@ -107,102 +128,107 @@ def rate_distortion_beta(
     seed: int = 0,
     normalize: bool = True,
 ) -> float:
-    """Return the beta above which no code pays: no VAE, whatever its network, does better than to
-    learn nothing.
+    """Return the beta above which no VAE, whatever its network, does better than learn nothing.
 
-    R nats about an observation leave a loss of D(R) at least, and a VAE pays ``D(R) + beta /
-    latents * R`` or more for them. So nothing is gained above the largest ``latents * (D(0) - D(R))
-    / R``. For a loss that is a quadratic form this is ``2 * latents`` times the smallest number s
-    such that ``ln E exp(<x - E x, v>) <= s |v|² / 2`` for all v: what the variance is to
-    `largest_beta`, the variance proxy of sub-Gaussian distributions is to this. They are equal for
-    Gaussian data, and never the other way round.
+    R nats about an observation leave a loss of at least D(R), and a VAE pays at least ``D(R) + beta
+    / latents * R`` for them. So nothing is gained above the largest ``latents * (D(0) - D(R)) /
+    R``. For a quadratic loss this is ``2 * latents`` times the smallest number s such that ``ln E
+    exp(<x - E x, v>) <= s |v|² / 2`` for all v: the variance proxy of sub-Gaussian distributions
+    takes the place of the variance in `largest_beta`. They are equal for Gaussian data; otherwise
+    the proxy is larger.
 
     Parameters
     ----------
     data : FactorData
     latents : int
+        How many latents the KL divergence is a mean over.
     loss : str or losses.Loss
-        A quadratic form. Of `data.Coordinates` leave it as it is, which stands for the loss that
-        they were made with.
+        A quadratic form. For `data.Coordinates`, "mse" stands for the loss they were made with.
     samples : int
-        How many images to look at of each group of factors whose distances add up to the whole
-        (those of one square of XYSquares); all if there are no more. From a sample the result comes
-        out too high: to tell n images from each other takes ``ln n`` nats at most.
+        How many images to use of each group of factors whose distances add up, such as those of one
+        square of XYSquares; all if there are no more. A sample gives too high a result.
     seed : int
-        Of the sample.
+        Seed of the sample.
     normalize : bool
         As in `largest_beta`.
 
     Returns
     -------
     float
-        Normalised, as `RunSpec.beta`. The best of several ascents, each of which can only come out
-        too low.
+        Normalised, as `RunSpec.beta`. The best of several ascents; each can be too low only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As by `largest_beta`.
 
     References
     ----------
     Alemi et al. (2018), section 2, for the rate-distortion view of VAEs.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", image_size=16, square_size=4, grid_size=4, num_squares=1)
+    >>> print(f"{vd.diagnosis.rate_distortion_beta(data, 9):.3f}")
+    1.099
     """
     data = as_data(data)
-    latents, samples = _check.count("latents", latents), _check.count("samples", samples, 2)
-    form, source = losses.get(loss), data
-    if isinstance(data, Coordinates) and form == losses.MSE():
-        source, form = data.source, data.distance
-    if form.quadratic:
-        properties.need_form(form, source, normalize, "bounds on beta")
+    latents = _check.count("latents", latents)
+    samples = _check.count("samples", samples, 2)
+    is_embedding = isinstance(data, Coordinates) and losses.get(loss) == losses.MSE()
+    source = data.source if is_embedding else data
+    form = _quadratic_form(data.distance if is_embedding else loss, source, normalize)
     generator = torch.Generator().manual_seed(seed)
-    found = []
-    # the function above is a sum over groups, so that its ratio to |v|² is largest within one
+    proxies = []
+    # The logarithm is a sum over groups, so its ratio to |v|² is largest within one of them.
     for group in factor_groups(source, form):
+        index = torch.arange(len(source))
         if source.grid:
-            index = source.factors.traversal(
-                group[0], source.factors.traversal_bases(group[0], vary=group)
-            ).flatten()
-        else:
-            index = torch.arange(len(source))
+            bases = source.factors.traversal_bases(group[0], vary=group)
+            index = source.factors.traversal(group[0], bases).flatten()
         if len(index) > samples:
             index = index[torch.randint(len(index), (samples,), generator=generator)]
-        parts = [
-            form.embed(source.observations(part.to(source.device), normalize=normalize))
-            for part in index.split(256)
-        ]
-        found.append(_variance_proxy(torch.cat(parts).to("cpu", torch.float64)))
-    return 2 * latents * max(found)
+        parts = [_embedded(form, source, part, normalize) for part in index.split(256)]
+        proxies.append(_variance_proxy(torch.cat(parts)))
+    return 2 * latents * max(proxies)
 
 
-def _variance_proxy(x: Tensor, starts: int = 32, steps: int = 3_000) -> float:
-    """The largest ``2 ln E exp(<x - E x, v>) / |v|²`` over all v, for x of shape (n, d)."""
+def _variance_proxy(x: Tensor) -> float:
+    """Return the largest ``2 ln E exp(<x - E x, v>) / |v|²`` over all v, for x of shape (n, d)."""
     n = len(x)
     x = x - x.mean(0)
     values, vectors = torch.linalg.eigh(x @ x.T)
     if values[-1] <= 0:
         return 0.0
-    kept = values > 1e-12 * values[-1]
-    y = (vectors[:, kept] * values[kept].sqrt()).flip(1)
-    # small and large steps along the longest directions, both ways; and towards single observations
-    along = (
-        torch.eye(y.shape[1], dtype=y.dtype)[: starts // 2]
-        / (values[kept].flip(0)[: starts // 2, None] / n).sqrt()
-    )
-    towards = y[:: -(-n // starts)]
-    towards = towards / towards.square().sum(1, keepdim=True).clip(
-        min=1e-12 * float(values[-1]) / n
-    )
-    v = torch.cat(
-        [sign * size * along for sign in (1, -1) for size in (0.3, 3)]
-        + [towards, 2 * np.log(n) * towards]
-    )
-    best = float(values[-1]) / n  # of the smallest steps
-    before = torch.zeros(len(v), dtype=y.dtype)
-    for step in range(steps):
+    mask = values > 1e-12 * values[-1]
+    # In coordinates along the principal axes, the longest first.
+    y = (vectors[:, mask] * values[mask].sqrt()).flip(1)
+    v = _starting_points(y, values[mask].flip(0))
+    best_of_small_steps = float(values[-1]) / n
+    previous = torch.zeros(len(v), dtype=y.dtype)
+    for step in range(_STEPS):
         inner = y @ v.T
         ratio = 2 * (inner.logsumexp(0) - np.log(n)) / v.square().sum(1)
-        # a tangent of the convex numerator is maximised, so that no step makes the ratio smaller
+        # The numerator is convex: a step to the maximum of its tangent never lowers the ratio.
         v = inner.softmax(0).T @ y / ratio[:, None]
-        if (ratio - before).max() < 1e-10 * ratio.max():
+        if (ratio - previous).max() < 1e-10 * ratio.max():
             break
         if step == 100:
-            most = ratio.topk(min(8, len(ratio))).indices
-            v, ratio = v[most], ratio[most]
-        before = ratio
-    return max(best, float(ratio.max()))
+            # The rest of the ascents have fallen behind by now.
+            best = ratio.topk(min(8, len(ratio))).indices
+            v, ratio = v[best], ratio[best]
+        previous = ratio
+    return max(best_of_small_steps, float(ratio.max()))
+
+
+def _starting_points(y: Tensor, values: Tensor) -> Tensor:
+    """Return vectors to ascend from: along the longest axes, and towards single observations."""
+    n = len(y)
+    axes = torch.eye(y.shape[1], dtype=y.dtype)[: _STARTS // 2]
+    axes = axes / (values[: _STARTS // 2, None] / n).sqrt()
+    observations = y[:: -(-n // _STARTS)]
+    length = observations.square().sum(1, keepdim=True)
+    observations = observations / length.clip(min=1e-12 * float(values[0]) / n)
+    along_axes = [sign * size * axes for sign, size in itertools.product((1, -1), (0.3, 3))]
+    return torch.cat([*along_axes, observations, 2 * np.log(n) * observations])

@@ -1,32 +1,45 @@
-"""How well perceived distances follow ground-truth distances, and when they cannot."""
+"""Ground-truth distances, and how well perceived distances follow them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from vaedis.distances.truth import ground_truth_matrix
+from vaedis import _check
 
-# two distances that differ by less than this share of their size are equal: what float64 sums over
-# a data set may lose
+SHAPES = ("line", "circle")
+# Two distances are equal if they differ by less than this share of their size, which is what sums
+# over a data set in float64 may lose.
 EQUAL = 1e-9
+# Pairs that are ranked at a time.
+_PAIRS = 2**20
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How perceived distances follow ground-truth distances.
+    """How well perceived distances follow ground-truth distances.
 
     Attributes
     ----------
     linear, rank : float or None
-        Pearson's and Spearman's correlation; None where one of the two distances does not vary, so
-        that there is none.
+        Pearson's and Spearman's correlation; None if one of the two distances does not vary.
     adversarial : bool
-        Whether all perceived distances between different observations are equal: they say nothing
-        about order.
+        Whether all perceived distances between different observations are equal, so that they
+        carry no order.
     mean : float
         The mean perceived distance between different observations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vaedis as vd
+    >>> vd.distances.agreement(1.0 - np.eye(4))
+    Agreement(linear=None, rank=None, adversarial=True, mean=1.0)
     """
 
     linear: float | None
@@ -35,23 +48,70 @@ class Agreement:
     mean: float
 
 
+def ground_truth(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the ground-truth distance of observations: the L1 distance of their factor values.
+
+    Parameters
+    ----------
+    a, b : Tensor of int, shape (..., F)
+
+    Returns
+    -------
+    Tensor of int64, shape (...)
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> vd.distances.ground_truth([[0, 7, 3], [1, 1, 1]], [[2, 0, 3], [1, 1, 0]])
+    tensor([9, 1])
+    """
+    a = torch.as_tensor(a).long()
+    b = torch.as_tensor(b).long()
+    return (a - b).abs().sum(-1)
+
+
+def ground_truth_matrix(size: int, shape: str = "line") -> np.ndarray:
+    """Compute the ground-truth distances between all values of a factor.
+
+    Parameters
+    ----------
+    size : int
+        Number of values of the factor.
+    shape : {"line", "circle"}
+        |i - j|, as everywhere in the paper, or the shorter way round a circle of `size` steps, for
+        hues and angles.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, size)
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> vd.distances.ground_truth_matrix(4, "circle")[0]
+    array([0., 1., 2., 1.])
+    """
+    step = np.arange(_check.count("size", size))
+    line = np.abs(step[:, None] - step).astype(float)
+    if _check.one_of("shape", shape, SHAPES) == "line":
+        return line
+    return np.minimum(line, size - line)
+
+
 def agreement(
     matrix: np.ndarray, *, truth: np.ndarray | None = None, self_pairs: bool = False
 ) -> Agreement:
-    """Compare a matrix of perceived distances, along a factor by default, with ground-truth distances.
+    """Compare a matrix of perceived distances with ground-truth distances.
 
     Parameters
     ----------
     matrix : ndarray of float, shape (f, f)
-        As from `traversal_matrices`. Pairs that are NaN, here or in `truth`, are missing and left
-        out.
+        As from `traversal_matrices`. Pairs that are NaN, here or in `truth`, are left out.
     truth : ndarray of float, shape (f, f), optional
-        The ground-truth distances; |i - j| by default. A circular factor, or a grid of several, has
-        others.
+        Ground-truth distances; |i - j| by default.
     self_pairs : bool
-        Count the diagonal too, distances of observations from themselves, as the authors' logged
-        values do. On a factor whose distances are all equal they are the only reason why a
-        correlation exists at all.
+        Include the diagonal, distances of observations from themselves, as the authors' logged
+        values do. If all other distances are equal, a correlation exists only because of them.
 
     Returns
     -------
@@ -60,12 +120,20 @@ def agreement(
     Raises
     ------
     ValueError
-        If a matrix is not square, the two differ in shape, a distance is infinite, or no pair of
+        If a matrix is not square, the shapes differ, a distance is infinite, or no pair of
         different observations is known.
 
     References
     ----------
     The authors' ``run_data_correlation.py`` (self-pairs included).
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", grid_spacing=1, num_squares=1)
+    >>> matrix = vd.distances.traversal_matrices(data, factors=["x_R"])["x_R"]
+    >>> round(vd.distances.agreement(matrix).rank, 2)
+    1.0
     """
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
@@ -76,60 +144,27 @@ def agreement(
     if truth.shape != matrix.shape:
         raise ValueError(f"truth must have the shape of matrix, {matrix.shape}, not {truth.shape}.")
     if np.isinf(matrix).any() or np.isinf(truth).any():
-        raise ValueError(
-            "distances must be finite, or NaN where a pair is missing; leave infinite ones out as NaN."
-        )
+        raise ValueError("distances must be finite, or NaN where a pair is missing.")
     known = ~(np.isnan(matrix) | np.isnan(truth))
     different = known & ~np.eye(len(matrix), dtype=bool)
     if not different.any():
         raise ValueError(
-            "no pair of different observations has a known distance; give a matrix with at least one that is not NaN."
+            "no pair of different observations has a known distance; give at least one."
         )
-    counted = known if self_pairs else different
-    return compare(truth[counted], matrix[counted], matrix[different])
+    mask = known if self_pairs else different
+    return compare(truth[mask], matrix[mask], matrix[different])
 
 
-def compare(truth: np.ndarray, seen: np.ndarray, different: np.ndarray) -> Agreement:
-    """Compare lists of distances, of shape (n,); `different` are those between different
-    observations.
-    """
-    if not (_varies(truth) and _varies(seen)):
+def compare(truth: np.ndarray, perceived: np.ndarray, different: np.ndarray) -> Agreement:
+    """Compare lists of distances; `different` are those between different observations."""
+    if not (_varies(truth) and _varies(perceived)):
         linear = rank = None
     else:
-        # sums in another order differ in the last digits; what is equal must tie
-        rounded = np.round(seen / np.abs(seen).max(), 9)
-        linear = float(np.corrcoef(truth, seen)[0, 1])
+        # Sums in another order differ in the last digits; equal distances must tie.
+        rounded = np.round(perceived / np.abs(perceived).max(), 9)
+        linear = float(np.corrcoef(truth, perceived)[0, 1])
         rank = float(np.corrcoef(_ranks(truth), _ranks(rounded))[0, 1])
     return Agreement(linear, rank, not _varies(different), float(different.mean()))
-
-
-def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
-    """Return Spearman's correlation from how often each ground-truth distance comes with each
-    perceived distance.
-
-    Parameters
-    ----------
-    truth : ndarray of float, shape (n,)
-        Ground-truth distances; equal ones are one and the same.
-    counts : ndarray of int, shape (n, bins)
-        Perceived distances grow from left to right; those in one column tie.
-
-    Returns
-    -------
-    float or None
-        None if either distance does not vary.
-    """
-    levels, inverse = np.unique(truth, return_inverse=True)
-    table = np.zeros((len(levels), counts.shape[1]))
-    np.add.at(table, inverse, counts)
-    total = table.sum()
-    ranks = [
-        np.cumsum(n) - n / 2 - total / 2 for n in (table.sum(1), table.sum(0))
-    ]  # from the mean rank
-    variances = [n @ r**2 for n, r in zip((table.sum(1), table.sum(0)), ranks, strict=True)]
-    if min(variances) <= 0:
-        return None
-    return float(ranks[0] @ table @ ranks[1] / np.sqrt(variances[0] * variances[1]))
 
 
 def _varies(x: np.ndarray) -> bool:
@@ -137,6 +172,93 @@ def _varies(x: np.ndarray) -> bool:
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks from 0; values that are equal share the mean of their ranks."""
+    """Rank values from 0; equal values share their mean rank. (SciPy is optional here.)"""
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+
+
+def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
+    """Compute Spearman's correlation of distances from a histogram; None if one does not vary.
+
+    `truth` has the ground-truth distance of each row of `counts`, of shape (n, bins). Perceived
+    distances grow with the column, and tie within it.
+    """
+    levels, inverse = np.unique(truth, return_inverse=True)
+    table = np.zeros((len(levels), counts.shape[1]))
+    np.add.at(table, inverse, counts)
+    totals = (table.sum(1), table.sum(0))
+    # Ranks less their mean.
+    truth_ranks, perceived_ranks = (np.cumsum(n) - n / 2 - table.sum() / 2 for n in totals)
+    truth_variance = totals[0] @ truth_ranks**2
+    perceived_variance = totals[1] @ perceived_ranks**2
+    if min(truth_variance, perceived_variance) <= 0:
+        return None
+    covariance = truth_ranks @ table @ perceived_ranks
+    return float(covariance / np.sqrt(truth_variance * perceived_variance))
+
+
+def rank_within(
+    distances: Tensor, truths: Iterable[Tensor], mask: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Compute Spearman's correlation within each traversal, with each kind of ground truth.
+
+    `distances` and `mask`, the pairs that a traversal has, are of shape (T, P); `truths` of shape
+    (T, P) or (P,). For each kind, returns the correlations, shape (T,), NaN where one of the two
+    distances does not vary, and whether that is because perceived distances are all equal.
+    """
+    truths = [truth.double() for truth in truths]
+    parts = []
+    step = max(1, _PAIRS // max(1, distances.shape[1]))
+    for start in range(0, len(distances), step):
+        rows = slice(start, start + step)
+        truths_of_rows = [truth if truth.ndim == 1 else truth[rows] for truth in truths]
+        mask_of_rows = None if mask is None else mask[rows]
+        parts.append(_rank_rows(distances[rows], truths_of_rows, mask_of_rows))
+    by_truth = zip(*parts, strict=True)
+    return [
+        (torch.cat([one[0] for one in kind]), torch.cat([one[1] for one in kind]))
+        for kind in by_truth
+    ]
+
+
+def _rank_rows(
+    distances: Tensor, truths: list[Tensor], mask: Tensor | None
+) -> list[tuple[Tensor, Tensor]]:
+    top = (distances if mask is None else distances * mask).abs().amax(1, keepdim=True)
+    # Sums in another order differ in the last digits; equal distances must tie.
+    rounded = torch.round(distances / torch.where(top > 0, top, 1), decimals=9)
+    ranks = _centred_ranks(rounded, mask)
+    variance = ranks.square().sum(1)
+    varies = (_range(rounded, mask) > EQUAL) & (variance > 0)
+    results = []
+    for truth in truths:
+        steps = truth[None] if truth.ndim == 1 else truth
+        if mask is not None:
+            steps = steps.expand_as(distances)
+        step_ranks = _centred_ranks(steps, mask)
+        step_variance = step_ranks.square().sum(1)
+        has_order = step_variance > 0
+        correlation = (ranks * step_ranks).sum(1) / (variance * step_variance).sqrt()
+        correlation = torch.where(varies & has_order, correlation, math.nan)
+        results.append((correlation, has_order & ~varies))
+    return results
+
+
+def _range(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Compute the largest less the smallest value of each row."""
+    if mask is None:
+        return values.amax(1) - values.amin(1)
+    return values.where(mask, -math.inf).amax(1) - values.where(mask, math.inf).amin(1)
+
+
+def _centred_ranks(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Rank values within each row, less the mean rank; 0 outside the mask. Equal values tie."""
+    values = values.contiguous() if mask is None else values.where(mask, math.inf)
+    ordered = values.sort(1).values
+    first = torch.searchsorted(ordered, values)
+    last = torch.searchsorted(ordered, values, right=True)
+    ranks = (first + last).double()
+    if mask is None:
+        return ranks - ranks.mean(1, keepdim=True)
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    return (ranks - (ranks * mask).sum(1, keepdim=True) / count) * mask

@@ -1,7 +1,9 @@
-"""Perceived distances of single pairs of observations, and samples of them."""
+"""Perceived distances of single pairs of observations, and of pairs drawn at random."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,45 +13,59 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.data import as_data
 from vaedis.data.base import FactorData
-from vaedis.distances.agreement import Agreement, compare
-from vaedis.distances.kernels import kernel_for
-from vaedis.distances.truth import ground_truth
+from vaedis.data.coordinates import factor_groups
+from vaedis.distances.agreement import Agreement, compare, ground_truth
+from vaedis.distances.kernels import Gram, Kernel, kernel_for
 from vaedis.losses import Loss
 
-# bytes: pairs that stay in a processor's cache are several times as fast
-_WORK = 4 * 2**20
-SAMPLINGS = ("independent", "table-a1", "figure-a1")
-# how many different observations the authors drew at a time for Figure A1
-_BATCH = 64
+# Bytes of images that are worked on at a time: pairs are several times as fast where they stay in a
+# processor's cache.
+_PAIR_WORK = 4 * 2**20
+_PASS_WORK = 16 * 2**20
+# All pairs are compared of so many observations or fewer.
+_ALL_PAIRS = 1024
 
 
 def perceived(
     data: Any, a: Tensor, b: Tensor, *, loss: str | Loss = "mse", normalize: bool = False
 ) -> Tensor:
-    """Return the perceived distance of each pair of observations.
+    """Compute the perceived distance of each pair of observations.
 
     Parameters
     ----------
-    data : FactorData
+    data : whatever `data.as_data` takes
     a, b : Tensor of int, shape (n,)
-        Indices.
+        Indices: `a` of the reconstructions, `b` of the targets.
     loss : str or Loss
     normalize : bool
-        Between normalized images, as a VAE sees them (Figures 4 and 10), or between images in [0,
-        1] (Figures 3, 8, A1 and Table A1).
+        See `factor_distances`.
 
     Returns
     -------
     Tensor of float64, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If `a` and `b` differ in length, an index is out of range, or the loss does not fit.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", num_squares=1)
+    >>> (vd.distances.perceived(data, [0, 0], [0, 1]) * 12288).round()
+    tensor([  0., 128.], dtype=torch.float64)
     """
     data = as_data(data)
     kernel = kernel_for(data, loss, normalize)
-    a, b = torch.as_tensor(a), torch.as_tensor(b)
+    a = torch.as_tensor(a)
+    b = torch.as_tensor(b)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(
-            f"a and b must be two lists of indices of the same length, not of shapes {tuple(a.shape)} and {tuple(b.shape)}."
+            "a and b must be two lists of indices of the same length, "
+            f"not of shapes {tuple(a.shape)} and {tuple(b.shape)}."
         )
-    work = _WORK if data.device.type == "cpu" else 64 * _WORK
+    work = _PAIR_WORK if data.device.type == "cpu" else 64 * _PAIR_WORK
     step = max(1, work // (2 * int(np.prod(data.shape)) * kernel.number_bytes))
     parts = [
         kernel.between(data.images(i), data.images(j))
@@ -67,105 +83,48 @@ def pair_distances(
     n: int = 50_000,
     seed: int = 0,
     normalize: bool = False,
-    sampling: str = "independent",
 ) -> np.ndarray:
-    """Return the perceived distances of random pairs: a sample of their distribution (Figure A1, Table
-    A1).
+    """Compute the perceived distances of random pairs (Figure A1, Table A1).
 
     Parameters
     ----------
-    data : FactorData
+    data : whatever `data.as_data` takes
     factor : str, optional
-        Pairs of different observations from random traversals of this factor; by default two
-        observations drawn at random, which may be the same one, as in the "random" rows of Table
-        A1.
+        Draw pairs of different observations from random traversals of this factor; by default any
+        two observations, which may be the same one, as in the "random" rows of Table A1.
     loss : str or Loss
     n : int
+        Number of pairs.
     seed : int
     normalize : bool
-        See `perceived`.
-    sampling : {"independent", "table-a1", "figure-a1"}
-        Each pair by itself, or as the authors drew them, many from one traversal. ``"table-a1"``:
-        ``int(f * sqrt(f) / 2)`` pairs of a traversal with replacement, without those of an
-        observation with itself. ``"figure-a1"``: a traversal in random order, each value with the
-        next; without a factor, 64 different observations in random order.
+        See `factor_distances`.
 
     Returns
     -------
     ndarray of float64, shape (n,)
 
-    References
-    ----------
-    The authors' ``run_plot_traversal_dists.py`` (Table A1) and ``run_plot_global_dists.py`` (Figure
-    A1).
+    Raises
+    ------
+    ValueError
+        If the factor is unknown or has one value, or a factor is given and the data are no grid.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", num_squares=1)
+    >>> (vd.distances.pair_distances(data, "x_R", n=3) * 12288).round()
+    array([128., 128., 128.])
     """
     data = as_data(data)
     n = _check.count("n", n)
-    _check.one_of("sampling", sampling, SAMPLINGS)
-    if factor is not None:
-        data.require_full_grid("random pairs that differ in one factor")
     generator = torch.Generator(data.device).manual_seed(seed)
-    if factor is None and sampling != "figure-a1":
-        a, b = data.draw(n, generator=generator), data.draw(n, generator=generator)
-    elif sampling == "independent":
-        a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)  # type: ignore[arg-type]
+    if factor is None:
+        a = data.draw(n, generator=generator)
+        b = data.draw(n, generator=generator)
     else:
-        a, b = _published_pairs(data, factor, n, sampling, generator)
+        data.require_full_grid("random pairs that differ in one factor")
+        a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)
     return perceived(data, a, b, loss=loss, normalize=normalize).cpu().numpy()
-
-
-def published_traversals(size: int, pairs: int = 50_000) -> int:
-    """Return on about how many traversals of a factor of `size` values a row of Table A1 rests (see
-    `pair_distances`).
-    """
-    size = _check.count("size", size, 2)
-    return max(1, round(pairs / (_drawn(size) * (1 - 1 / size))))
-
-
-def _drawn(size: int) -> int:
-    return int(size * size**0.5 / 2)
-
-
-def _published_pairs(
-    data: FactorData, factor: str | None, n: int, sampling: str, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Pairs as the authors drew them: see `pair_distances`."""
-    space, device = data.factors, data.device
-    size = _BATCH if factor is None else space.sizes[space.position(factor)]
-    if size < 2 or (factor is None and len(data) < _BATCH):
-        raise ValueError(
-            f"sampling={sampling!r} needs {_BATCH} observations, or a factor with at least two values."
-        )
-    if sampling == "figure-a1":
-        rows = -(-n // (size - 1))
-        if factor is None:
-            order = _different(len(data), rows, size, generator)
-        else:
-            order = space.traversal(factor, space.sample_index(rows, generator=generator))
-            keys = torch.rand(order.shape, generator=generator, device=device)
-            order = order.gather(1, keys.argsort(1))
-        a, b = order[:, :-1].flatten(), order[:, 1:].flatten()
-    else:
-        # twice as many as are needed on average; the first n are taken
-        rows = 2 * published_traversals(size, n) + 8
-        lines = space.traversal(factor, space.sample_index(rows, generator=generator))  # type: ignore[arg-type]
-        i, j = torch.randint(size, (2, rows, _drawn(size)), generator=generator, device=device)
-        a, b = lines.gather(1, i)[i != j], lines.gather(1, j)[i != j]
-    return a[:n], b[:n]
-
-
-def _different(n: int, rows: int, size: int, generator: torch.Generator) -> Tensor:
-    """Rows of `size` different numbers below n."""
-    if n <= 8192:
-        return torch.rand(rows, n, generator=generator, device=generator.device).argsort(1)[
-            :, :size
-        ]
-    order = torch.randint(n, (rows, size), generator=generator, device=generator.device)
-    while (twice := (order.sort(1)[0].diff() == 0).any(1)).any():
-        order[twice] = torch.randint(
-            n, (int(twice.sum()), size), generator=generator, device=generator.device
-        )
-    return order
 
 
 def pair_agreement(
@@ -178,51 +137,210 @@ def pair_agreement(
     self_pairs: bool = False,
     normalize: bool = False,
 ) -> Agreement:
-    """Compare perceived with ground-truth distances over random pairs, one by one rather than
-    averaged.
+    """Compare perceived with ground-truth distances of random pairs.
 
     Parameters
     ----------
-    data : FactorData
+    data : whatever `data.as_data` takes
     factor : str, optional
-        Pairs that differ in this factor alone; by default pairs drawn at random.
+        Draw pairs that differ in this factor alone; by default any pairs.
     loss : str or Loss
     n : int
+        Number of pairs.
     seed : int
     self_pairs : bool
-        Keep pairs of an observation with itself; with a factor, draw both of its values freely, so
-        that they may be equal.
+        Keep pairs of an observation with itself; with a factor, draw both of its values freely.
     normalize : bool
-        See `perceived`.
+        See `factor_distances`.
 
     Returns
     -------
     Agreement
+
+    Raises
+    ------
+    ValueError
+        If no factor varies, the factor is unknown, or no pair is of different observations.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", num_squares=1)
+    >>> vd.distances.pair_agreement(data, "x_R", n=100).adversarial
+    True
     """
     data = as_data(data)
     n = _check.count("n", n, 2)
     data.need_change()
-    if factor is not None:
-        data.require_full_grid("random pairs that differ in one factor")
-    generator = torch.Generator(data.device).manual_seed(seed)
-    a = data.draw(n, generator=generator)
-    if factor is None:
-        b = data.draw(n, generator=generator)
-    elif self_pairs:
-        f = data.factors.position(factor)
-        value = torch.randint(
-            data.factors.sizes[f], (n, 1), generator=generator, device=data.device
-        )
-        b = data.factors.traversal(f, a).gather(-1, value)[:, 0]
-    else:
-        a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)
-    same = a == b
+    a, b = _draw_pairs(data, factor, n, seed, self_pairs)
     if not self_pairs:
-        a, b = a[~same], b[~same]
+        different = a != b
+        a = a[different]
+        b = b[different]
     if not len(a):
         raise ValueError(
             f"none of {n} random pairs was of two different observations; give a larger n."
         )
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
-    seen = perceived(data, a, b, loss=loss, normalize=normalize).cpu().numpy()
-    return compare(truth, seen, seen[truth > 0])
+    distances = perceived(data, a, b, loss=loss, normalize=normalize).cpu().numpy()
+    return compare(truth, distances, distances[truth > 0])
+
+
+def _draw_pairs(
+    data: FactorData, factor: str | None, n: int, seed: int, self_pairs: bool
+) -> tuple[Tensor, Tensor]:
+    if factor is not None:
+        data.require_full_grid("random pairs that differ in one factor")
+    generator = torch.Generator(data.device).manual_seed(seed)
+    a = data.draw(n, generator=generator)
+    if factor is None:
+        return a, data.draw(n, generator=generator)
+    if not self_pairs:
+        return data.factors.sample_traversal_pairs(factor, n, generator=generator)
+    size = data.factors.sizes[data.factors.position(factor)]
+    value = torch.randint(size, (n, 1), generator=generator, device=data.device)
+    return a, data.factors.traversal(factor, a).gather(-1, value)[:, 0]
+
+
+@dataclass(frozen=True)
+class RandomPairs:
+    """Perceived distances of two observations drawn at random, which may be the same one.
+
+    Attributes
+    ----------
+    mean, sd : float
+    mean_error, sd_error : float
+        Their standard errors; 0 if exact.
+    fourth : float
+        The mean of ``(distance - mean)⁴``.
+    sample : ndarray of float64, shape (pairs,)
+        Distances of random pairs, in ascending order.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> pairs = vd.distances.random_pairs(vd.load("xysquares"))
+    >>> round(pairs.mean, 4), round(pairs.sd, 4), pairs.mean_error
+    (0.0308, 0.0022, 0.0)
+    """
+
+    mean: float
+    sd: float
+    mean_error: float
+    sd_error: float
+    fourth: float
+    sample: np.ndarray
+
+    def standard_errors(self, pairs: int) -> tuple[float, float]:
+        """Compute the standard errors of mean and sd of so many independent pairs."""
+        _check.count("pairs", pairs)
+        spread = math.sqrt(max(self.fourth - self.sd**4, 0.0) / pairs)
+        return self.sd / math.sqrt(pairs), spread / (2 * self.sd) if self.sd > 0 else 0.0
+
+
+def random_pairs(
+    data: Any,
+    loss: str | Loss = "mse",
+    *,
+    pairs: int = 50_000,
+    seed: int = 0,
+    normalize: bool = False,
+    exact_mean: bool = True,
+) -> RandomPairs:
+    """Measure the distribution of perceived distances between random pairs.
+
+    For a quadratic loss with vectors v the mean over all pairs is ``2 (E|v|² - |E v|²)``, from one
+    pass over the data set. The spread is exact where all pairs can be compared: of 1,024
+    observations or fewer, and of data whose channels depend on different factors, such as
+    XYSquares, channel by channel. Otherwise it comes from a sample.
+
+    Parameters
+    ----------
+    data : whatever `data.as_data` takes
+    loss : str or Loss
+    pairs : int
+        Size of the sample.
+    seed : int
+        Seed of the sample.
+    normalize : bool
+        See `factor_distances`.
+    exact_mean : bool
+        Read the whole data set for the mean; otherwise take it from the sample too.
+
+    Returns
+    -------
+    RandomPairs
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> round(vd.distances.random_pairs(vd.load("xysquares", grid_spacing=1)).mean, 4)
+    0.0171
+    """
+    data = as_data(data)
+    pairs = _check.count("pairs", pairs, 2)
+    kernel = kernel_for(data, loss, normalize)
+    parts = _independent_parts(data, kernel)
+    if parts is not None:
+        return _of_parts(data, kernel, parts, pairs, seed)
+    sample = np.sort(pair_distances(data, None, loss, n=pairs, seed=seed, normalize=normalize))
+    mean = float(sample.mean())
+    is_exact = False
+    if exact_mean and isinstance(kernel, Gram):
+        mean = _mean_of_all_pairs(data, kernel)
+        is_exact = True
+    sd = math.sqrt(((sample - mean) ** 2).mean())
+    fourth = float(((sample - mean) ** 4).mean())
+    mean_error, sd_error = RandomPairs(mean, sd, 0.0, 0.0, fourth, sample).standard_errors(pairs)
+    return RandomPairs(mean, sd, 0.0 if is_exact else mean_error, sd_error, fourth, sample)
+
+
+def _mean_of_all_pairs(data: FactorData, kernel: Gram) -> float:
+    """Compute 2 (E|v|² - |E v|²) over the whole data set."""
+    step = max(1, _PASS_WORK // (int(np.prod(data.shape)) * kernel.number_bytes))
+    index = torch.arange(len(data), device=data.device)
+    total = torch.zeros((), dtype=torch.float64, device=data.device)
+    square = total
+    for part in index.split(step):
+        vectors, lengths = kernel.moments(data.images(part))
+        total = total + vectors
+        square = square + lengths
+    return 2 * float(square / len(data) - (total / len(data)).square().sum())
+
+
+def _independent_parts(data: FactorData, kernel: Kernel) -> list[Tensor] | None:
+    """Return sets of images such that a random pair's distance is a sum of independent ones, of a
+    random pair from each set; None if a set is too large.
+    """
+    if not data.grid:
+        return [torch.arange(len(data), device=data.device)] if len(data) <= _ALL_PAIRS else None
+    space = data.factors
+    groups = [tuple(range(len(space)))]
+    if kernel.channelwise and kernel.symmetric:
+        groups = factor_groups(data, kernel.loss)
+    if any(math.prod(space.sizes[f] for f in group) > _ALL_PAIRS for group in groups):
+        return None
+    parts = []
+    for group in groups:
+        bases = space.traversal_bases(group[0], vary=group[1:], device=data.device)
+        parts.append(space.traversal(group[0], bases).flatten())
+    return parts
+
+
+def _of_parts(
+    data: FactorData, kernel: Kernel, parts: list[Tensor], pairs: int, seed: int
+) -> RandomPairs:
+    """Measure sums of independent distances, one of a random pair from each set of images."""
+    rng = np.random.default_rng(seed)
+    mean = variance = fourth = 0.0
+    sample = np.zeros(pairs)
+    for index in parts:
+        table = kernel.distances(data.images(index)[None])[0].flatten().cpu().numpy()
+        off = table - table.mean()
+        part_variance = float((off**2).mean())
+        # The fourth central moment of a sum of independent terms.
+        fourth += float((off**4).mean()) + 6 * variance * part_variance
+        mean += float(table.mean())
+        variance += part_variance
+        sample += rng.choice(table, pairs)
+    return RandomPairs(mean, math.sqrt(variance), 0.0, 0.0, fourth, np.sort(sample))

@@ -1,6 +1,4 @@
-"""Which loss suits a data set? Losses ranked by how well their distances follow the ground truth,
-before anything is trained.
-"""
+"""Which loss suits a data set? Rank losses by how well their distances follow the ground truth."""
 
 from __future__ import annotations
 
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check, losses
-from vaedis.data.base import FactorData
 from vaedis.distances.agreement import Agreement
 from vaedis.distances.factor_distances import factor_distances
 from vaedis.distances.pairs import pair_agreement
@@ -28,13 +25,20 @@ class RankedLoss:
     name : str
     loss : Loss
     factors : dict of str to Agreement
-        Along each factor, pair by pair, without self-pairs.
+        Along each factor, over all pairs of different values.
     random : Agreement or None
-        Of random pairs, if they were asked for.
+        Over random pairs, if they were asked for.
     linear, rank : float
-        Means over factors; a factor without a correlation counts as 0.
+        Mean correlations over factors; a factor without a correlation counts as 0.
     adversarial : tuple of str
         Factors along which all distances are equal.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", num_squares=1)
+    >>> vd.distances.rank_losses(data, ["mse"])[0].adversarial
+    ('x_R', 'y_R')
     """
 
     name: str
@@ -46,14 +50,14 @@ class RankedLoss:
     adversarial: tuple[str, ...]
 
 
-def family(loss: str, **grids: Sequence[Any]) -> dict[str, Loss]:
-    """Return all losses of a kind, one for each combination of options.
+def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
+    """Make a loss of each combination of options.
 
     Parameters
     ----------
     loss : str
         As for `losses.get`.
-    **grids
+    **options
         For each option, its values.
 
     Returns
@@ -63,52 +67,42 @@ def family(loss: str, **grids: Sequence[Any]) -> dict[str, Loss]:
 
     Examples
     --------
-    >>> list(family("box-blur", radius=[15, 31]))
+    >>> import vaedis as vd
+    >>> list(vd.distances.family("box-blur", radius=[15, 31]))
     ['box-blur radius=15', 'box-blur radius=31']
     """
-    found = {}
-    for values in itertools.product(*grids.values()):
-        options = dict(zip(grids, values, strict=True))
-        found[" ".join([loss, *(f"{name}={value}" for name, value in options.items())])] = (
-            losses.get(loss, **options)
-        )
-    return found
+    family_losses = {}
+    for values in itertools.product(*options.values()):
+        chosen = dict(zip(options, values, strict=True))
+        name = " ".join([loss, *(f"{option}={value}" for option, value in chosen.items())])
+        family_losses[name] = losses.get(loss, **chosen)
+    return family_losses
 
 
 def rank_losses(
-    data: FactorData,
-    candidates: Mapping[str, str | Loss] | Iterable[str],
+    data: Any,
+    candidates: Mapping[Any, str | Loss] | Iterable[str | Loss],
     *,
     factors: Iterable[str] | None = None,
-    shapes: Mapping[str, str] | None = None,
     traversals: int | None = None,
     pairs: int = 0,
     seed: int = 0,
-    normalize: bool = False,
-    by: str = "linear",
 ) -> list[RankedLoss]:
-    """Rank losses by how well perceived distances agree with ground-truth distances.
+    """Rank losses by the linear correlation of perceived with ground-truth distances.
 
     Parameters
     ----------
-    data : FactorData
+    data : whatever `data.as_data` takes
     candidates : mapping of str to (str or Loss), or iterable of str or Loss
-        The losses, with names of your choice or by their own; see `family`.
+        The losses, named by you or by their own names; see `family`.
     factors : iterable of str, optional
-        Which factors; all by default.
-    shapes : mapping of str to {"line", "circle"}, optional
-        Factors that run in a circle; a line by default.
+        All by default.
     traversals : int, optional
-        How many random traversals of each factor, the same for all losses; by default all there
-        are.
+        Number of random traversals of each factor, the same for all losses; by default all.
     pairs : int
-        How many random pairs to judge by as well; none by default.
+        Number of random pairs to judge by as well.
     seed : int
-        Of the random traversals and pairs.
-    normalize : bool
-        See `factor_distances`.
-    by : {"linear", "rank"}
-        Which correlation decides.
+        Seed of the random traversals and pairs.
 
     Returns
     -------
@@ -118,45 +112,36 @@ def rank_losses(
     ------
     ValueError
         If there is no loss to rank, or a name is unknown.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", image_size=32, square_size=4, num_squares=1)
+    >>> candidates = {"mse": "mse", **vd.distances.family("box-blur", radius=[15])}
+    >>> [ranked.name for ranked in vd.distances.rank_losses(data, candidates)]
+    ['box-blur radius=15', 'mse']
     """
-    _check.one_of("correlation", by, ("linear", "rank"))
-    named = (
-        dict(candidates)
-        if isinstance(candidates, Mapping)
-        else {name: name for name in _check.listed(candidates)}
-    )
-    if not named:
+    if isinstance(candidates, str):
+        candidates = [candidates]
+    if not isinstance(candidates, Mapping):
+        candidates = {candidate: candidate for candidate in candidates}
+    if not candidates:
         raise ValueError("there must be at least one loss to rank.")
     names = None if factors is None else _check.listed(factors)
-    found = []
-    for name, candidate in named.items():
+    ranking = []
+    for name, candidate in candidates.items():
         loss = losses.get(candidate)
-        results = factor_distances(
-            data, loss, factors=names, traversals=traversals, seed=seed, normalize=normalize
+        along = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)
+        agreements = {factor: one.agreement() for factor, one in along.items()}
+        random = pair_agreement(data, None, loss, n=pairs, seed=seed) if pairs else None
+        ranked = RankedLoss(
+            name=name if isinstance(name, str) else loss.name,
+            loss=loss,
+            factors=agreements,
+            random=random,
+            linear=float(np.mean([one.linear or 0.0 for one in agreements.values()])),
+            rank=float(np.mean([one.rank or 0.0 for one in agreements.values()])),
+            adversarial=tuple(f for f, one in agreements.items() if one.adversarial),
         )
-        agreements = {
-            factor: result.agreement((shapes or {}).get(factor, "line"))
-            for factor, result in results.items()
-        }
-        random = (
-            pair_agreement(data, None, loss, n=pairs, seed=seed, normalize=normalize)
-            if pairs
-            else None
-        )
-        means = [
-            float(np.mean([getattr(a, kind) or 0.0 for a in agreements.values()]))
-            for kind in ("linear", "rank")
-        ]
-        adversarial = tuple(factor for factor, a in agreements.items() if a.adversarial)
-        found.append(
-            RankedLoss(
-                name if isinstance(name, str) else loss.name,
-                loss,
-                agreements,
-                random,
-                means[0],
-                means[1],
-                adversarial,
-            )
-        )
-    return sorted(found, key=lambda ranked: -getattr(ranked, by))
+        ranking.append(ranked)
+    return sorted(ranking, key=lambda ranked: -ranked.linear)

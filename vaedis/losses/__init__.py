@@ -2,17 +2,17 @@
 
 The paper's *perceived distance* of two observations is the reconstruction loss between them, as if
 the decoder were perfect (section 3). So one object serves for both: ``loss(prediction, target)``
-for training, where the prediction is what the decoder puts out, and ``loss.distance(a, b)`` for
+for training, where the prediction is what the decoder returns, and ``loss.distance(a, b)`` for
 observations. All are means over the elements of an observation, as in the paper's appendix B.1.
 """
 
+from vaedis.losses.base import Loss
 from vaedis.losses.functions import (
     BCE,
     LOSSES,
     MAE,
     MSE,
     BoxBlur,
-    Loss,
     Pyramid,
     get,
     kl_to_prior,

@@ -1,6 +1,4 @@
-"""Text that follows from all that an object holds, so that two losses of one's own are taken for
-one only if they are the same.
-"""
+"""Fingerprints of objects: losses of one's own are the same only if all that they hold is."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import functools
 import hashlib
 import numbers
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,128 +18,137 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_PLAIN = (
-    str,
-    bytes,
-    complex,
-    type(None),
-    range,
-    slice,
-    enum.Enum,
-    Path,
-    torch.dtype,
-    torch.device,
-    types.EllipsisType,
-)
+# Types whose text is their value.
+_TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
+_PLAIN = (*_TEXT, torch.dtype, torch.device)
 
 
 def fingerprint(thing: Any) -> str:
-    """Return 16 hexadecimal digits that follow from the class of an object and from all that it holds.
+    """Return 16 hexadecimal digits that follow from an object's class and all that it holds.
 
     Numbers, text, arrays, tensors and modules count with their values. Classes and functions count
-    with their code if they come from where the object's class does, and else by their name.
+    with their code if they come from the package of the object's class, and else by their name.
 
-    Raises
-    ------
-    ValueError
-        If it holds something whose value cannot be told.
+    Raises a ValueError if the object holds something whose value cannot be told.
     """
-    home = _top(type(thing).__module__)
+    home = _package(type(thing))
     digest = hashlib.sha256()
     for part in _parts(thing, type(thing).__name__, home, set()):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:16]
 
 
-def _top(module: str | None) -> str:
-    return (module or "").partition(".")[0]
+def around(function: types.FunctionType) -> dict[str, Any]:
+    """Return the globals and closed-over variables that a function, and those in it, use."""
+    names = set(_global_names(function.__code__))
+    used = {name: value for name, value in function.__globals__.items() if name in names}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # It has no value yet.
+            used[name] = cell.cell_contents
+    return used
 
 
-def _parts(value: Any, where: str, home: str, above: set[int]) -> Iterator[bytes]:
-    """Bytes of a value and of all that it holds; `where` names it in a message, and `above` holds
-    what it lies in.
+def _package(thing: Any) -> str:
+    return (thing.__module__ or "").partition(".")[0]
+
+
+def _parts(value: Any, where: str, home: str, parents: set[int]) -> Iterator[bytes]:
+    """Yield bytes of a value and of all that it holds.
+
+    `where` names it in a message, `home` is the package whose code counts, and `parents` are the
+    ids of what the value lies in.
     """
-    if id(value) in above:
+    if id(value) in parents:
         yield b"itself"
         return
-    inside = functools.partial(_parts, home=home, above=above | {id(value)})
-    if isinstance(value, numbers.Real):
-        # 1 and 1.0 are the same number
-        number = float(value)
-        yield f"number {int(value) if number.is_integer() else number!r}".encode()  # type: ignore[call-overload]
-    elif isinstance(value, _PLAIN):
-        yield f"{type(value).__qualname__} {value!r}".encode()
+    inside = functools.partial(_parts, home=home, parents=parents | {id(value)})
+    leaf = _leaf(value)
+    if leaf is not None:
+        yield leaf
     elif isinstance(value, Tensor):
         yield f"tensor {value.dtype} {tuple(value.shape)}".encode()
-        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().tobytes()
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
         yield f"array {value.dtype.str} {value.shape}".encode()
         yield value.tobytes()
     elif isinstance(value, list | tuple):
         yield f"list {len(value)}".encode()
-        for k, one in enumerate(value):
-            yield from inside(one, f"{where}[{k}]")
-    elif isinstance(value, set | frozenset):
-        yield f"set {sorted(map(repr, value))}".encode()
+        for k, item in enumerate(value):
+            yield from inside(item, f"{where}[{k}]")
     elif isinstance(value, Mapping):
         yield f"mapping {len(value)}".encode()
-        for key, one in value.items():
+        for key, item in value.items():
             yield from inside(key, f"a key of {where}")
-            yield from inside(one, f"{where}[{key!r}]")
-    elif isinstance(value, types.ModuleType):
-        yield f"module {value.__name__}".encode()
+            yield from inside(item, f"{where}[{key!r}]")
     elif isinstance(value, type):
-        yield f"class {value.__module__}.{value.__qualname__}".encode()
-        if _top(value.__module__) == home != "vaedis":
-            yield from _of_class(value, where, inside)
+        yield f"class {_public_module(value)}.{value.__qualname__}".encode()
+        if _package(value) == home != "vaedis":
+            yield from _class_parts(value, inside)
     elif isinstance(value, types.FunctionType):
-        yield from _of_function(value, where, home, inside)
+        yield from _function_parts(value, where, home, inside)
     elif isinstance(value, types.MethodType):
         yield from inside((value.__func__, value.__self__), where)
     elif isinstance(value, functools.partial):
         yield from inside((value.func, value.args, value.keywords), where)
-    elif isinstance(value, types.BuiltinFunctionType | types.BuiltinMethodType | np.ufunc):
-        yield f"function {value.__name__}".encode()
-    elif isinstance(value, nn.Module) or dataclasses.is_dataclass(value) or _is_own(value, home):
+    elif _is_its_attributes(value, home):
         yield from inside(type(value), where)
-        for name, one in sorted(_attributes(value).items()):
+        for name, item in sorted(_attributes(value).items()):
             yield name.encode()
-            yield from inside(one, f"{where}.{name}")
+            yield from inside(item, f"{where}.{name}")
     else:
         raise ValueError(
-            f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses are the same; let a loss hold "
-            "numbers, text, tensors and modules only."
+            f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses "
+            "are the same; let a loss hold numbers, text, tensors and modules only."
         )
 
 
-def _is_own(value: Any, home: str) -> bool:
-    """Whether an object's state is all in its attributes: its class is a loss, or of the loss's own
-    module.
-    """
-    from vaedis.losses import Loss
+def _leaf(value: Any) -> bytes | None:
+    """Return the bytes of a value that holds no other; None if it is none."""
+    text = None
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        # 1 and 1.0 are the same number.
+        text = f"number {int(number) if number.is_integer() else number!r}"
+    elif isinstance(value, _PLAIN):
+        text = f"{type(value).__qualname__} {value!r}"
+    elif isinstance(value, set | frozenset):
+        text = f"set {sorted(map(repr, value))}"
+    elif isinstance(value, types.ModuleType):
+        text = f"module {value.__name__}"
+    elif isinstance(value, types.BuiltinFunctionType | types.BuiltinMethodType | np.ufunc):
+        text = f"function {value.__name__}"
+    return None if text is None else text.encode()
 
-    return isinstance(value, Loss) or (
-        _top(type(value).__module__) == home and type(value).__module__ != "builtins"
-    )
+
+def _public_module(cls: type) -> str:
+    """Return the module of a class; of the package's losses that which exports them."""
+    return "vaedis.losses" if cls.__module__.startswith("vaedis.losses.") else cls.__module__
+
+
+def _is_its_attributes(value: Any, home: str) -> bool:
+    """Whether an object's attributes are all its state."""
+    if isinstance(value, nn.Module) or dataclasses.is_dataclass(value):
+        return True
+    of_home = _package(type(value)) == home and type(value).__module__ != "builtins"
+    return of_home or hasattr(type(value), "fingerprint")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
     names = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
-    slots = {
+    attributes = {
         name: getattr(value, name)
         for name in names
         if name not in ("__dict__", "__weakref__") and hasattr(value, name)
     }
-    weights = (
-        {"the weights of the module": dict(value.state_dict())}
-        if isinstance(value, nn.Module)
-        else {}
-    )
-    return {**slots, **getattr(value, "__dict__", {}), **weights}
+    attributes |= getattr(value, "__dict__", {})
+    if isinstance(value, nn.Module):
+        attributes["the weights of the module"] = dict(value.state_dict())
+    return attributes
 
 
-def _of_class(cls: type, where: str, inside: Any) -> Iterator[bytes]:
-    """What a class says in its own body, and its bases."""
+def _class_parts(cls: type, inside: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield bytes of a class's bases and of its own body."""
     yield from inside(cls.__bases__, f"a base of {cls.__name__}")
     for name, value in sorted(vars(cls).items()):
         if isinstance(value, staticmethod | classmethod):
@@ -150,66 +157,51 @@ def _of_class(cls: type, where: str, inside: Any) -> Iterator[bytes]:
             value = value.fget
         elif isinstance(value, functools.cached_property):
             value = value.func
-        # what Python itself writes into a class does not change what it computes
-        if isinstance(value, types.FunctionType) or not (
-            name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
-        ):
+        # What Python itself writes into a class does not change what it computes.
+        written = name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
+        if isinstance(value, types.FunctionType) or not written:
             yield name.encode()
             yield from inside(value, f"{cls.__name__}.{name}")
 
 
-def _of_function(
-    function: types.FunctionType, where: str, home: str, inside: Any
+def _function_parts(
+    function: types.FunctionType, where: str, home: str, inside: Callable[..., Iterator[bytes]]
 ) -> Iterator[bytes]:
-    """A function's code and what it uses from around it; of a library's function its name."""
+    """Yield bytes of a function's code and of what it uses; of other packages' only the name."""
     yield f"function {function.__module__}.{function.__qualname__}".encode()
-    if _top(function.__module__) != home and "<" not in function.__qualname__:
+    if _package(function) != home and "<" not in function.__qualname__:
         return
-    yield from _of_code(function.__code__)
+    yield from _code_parts(function.__code__)
     yield from inside((function.__defaults__, function.__kwdefaults__), where)
     for name, value in sorted(around(function).items()):
         yield name.encode()
         yield from inside(value, f"{name} in {where}")
 
 
-def around(function: types.FunctionType) -> dict[str, Any]:
-    """Return what a function, and the functions and comprehensions in it, use from around it, by
-    name.
-    """
-    names = set(_globals_in(function.__code__))
-    used = {name: value for name, value in function.__globals__.items() if name in names}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # it has no value yet
-            used[name] = cell.cell_contents
-    return used
-
-
-def _globals_in(code: types.CodeType) -> Iterator[str]:
-    """Names of globals that code uses, and the functions and comprehensions in it too."""
-    yield from (
-        step.argval
-        for step in dis.get_instructions(code)
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    )
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    """Yield names of globals that code, and the functions in it, use."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield step.argval
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _globals_in(constant)
+            yield from _global_names(constant)
 
 
-def _of_code(code: types.CodeType) -> Iterator[bytes]:
+def _code_parts(code: types.CodeType) -> Iterator[bytes]:
     yield code.co_code
     yield repr(code.co_names).encode()
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _of_code(constant)
+            yield from _code_parts(constant)
         else:
-            yield _of_constant(constant).encode()
+            yield _constant_text(constant).encode()
 
 
-def _of_constant(constant: Any) -> str:
-    """Text of a constant; that of a set of words is in another order in each process."""
+def _constant_text(constant: Any) -> str:
+    """Return text of a constant, with sets in one order in every process."""
     if isinstance(constant, frozenset):
-        return f"set {sorted(map(_of_constant, constant))}"
-    return (
-        f"tuple {[*map(_of_constant, constant)]}" if isinstance(constant, tuple) else repr(constant)
-    )
+        return f"set {sorted(map(_constant_text, constant))}"
+    if isinstance(constant, tuple):
+        return f"tuple {[*map(_constant_text, constant)]}"
+    return repr(constant)

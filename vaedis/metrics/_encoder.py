@@ -1,4 +1,4 @@
-"""What a model says of observations: the means of its posterior, in whichever form it returns them."""
+"""The posterior means that a model returns for observations, in whichever form it returns them."""
 
 from __future__ import annotations
 
@@ -16,110 +16,91 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaedis import _check
 from vaedis.losses.fingerprint import around
 
-CPU_BATCH, CUDA_BATCH = 256, 4096
+CPU_BATCH = 256
+CUDA_BATCH = 4096
 _MOST_PARTS = 10_000
 
 
-def encoder(model: Any, data: Any, batch_size: int | None = None) -> Callable[[Tensor], Tensor]:
-    """Return a function from observation indices (n,) to posterior means (n, z) on the CPU, encoded in
-    batches.
+def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
+    """Return a function from observation indices (n,) to posterior means (n, z) on the CPU.
 
     Repeated indices are encoded once. Networks are in evaluation mode meanwhile.
     """
-    # Text has a method of that name, and a path is easily taken for a model.
+    # Text has a method `encode`, and a path is easily mistaken for a model.
     encode = model if isinstance(model, str) else getattr(model, "encode", model)
     if not callable(encode):
         raise TypeError(
-            f"model must have encode(x) or be a function of observations, but it is a {type(model).__name__}: pass a network, "
-            "or score codes that you have with their labels, as in vaedis.metrics.mig(codes, factors)."
+            "model must have encode(x) or be a function of observations, but it is a "
+            f"{type(model).__name__}: pass a network, or score codes that you have with their "
+            "labels, as in vaedis.metrics.mig(codes, factors)."
         )
     networks = _networks(model, encode)
     tensors = itertools.chain.from_iterable(
         (*network.parameters(), *network.buffers()) for network in networks
     )
     example = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-    if batch_size is None:
-        batch_size = CUDA_BATCH if example is not None and example.is_cuda else CPU_BATCH
-    batch = _check.count("batch_size", batch_size)
-    observe = observer(model, data)
+    batch = CUDA_BATCH if example is not None and example.is_cuda else CPU_BATCH
+    # A network that `fit` trained on images in [0, 1] has ``normalize = False``.
+    trained = getattr(model, "__self__", model)
+    options = {"normalize": False} if getattr(trained, "normalize", True) is False else {}
 
     def means_of(index: Tensor) -> Tensor:
-        x = observe(index)
+        x = data.observations(index, **options)
         return _means(encode(x if example is None else x.to(example)), len(index))
 
     def encode_all(index: Tensor) -> Tensor:
-        distinct, place = torch.unique(torch.as_tensor(index), return_inverse=True)
+        distinct, position = torch.unique(torch.as_tensor(index), return_inverse=True)
         with _evaluating(networks), torch.no_grad():
-            return torch.cat([means_of(chunk) for chunk in distinct.split(batch)])[place]
+            return torch.cat([means_of(part) for part in distinct.split(batch)])[position]
 
     return encode_all
 
 
-def observer(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
-    """Return a function from indices to observations as the model sees them.
-
-    A network that `fit` trained on images in [0, 1] says so by ``normalize = False``; all others
-    are given what the data set gives.
-    """
-    if getattr(getattr(model, "__self__", model), "normalize", True) is False:
-        return lambda index: data.observations(index, normalize=False)
-    return data.observations
-
-
 def _networks(model: Any, encode: Callable[..., Any]) -> list[nn.Module]:
-    """Return the networks that a model is, holds or, if it is a function, refers to, however deep
-    they lie.
-    """
+    """Return the networks that a model is, holds or refers to, however deep, the nearest first."""
     networks: list[nn.Module] = []
-    waiting = collections.deque([model, encode])
-    known: dict[int, Any] = {}
-    # the nearest first, whose device and precision count; and never the whole program
-    while waiting and len(known) < _MOST_PARTS:
-        part = waiting.popleft()
-        if id(part) in known:
+    queue = collections.deque([model, encode])
+    visited: dict[int, Any] = {}
+    # The limit keeps this from walking through the whole program.
+    while queue and len(visited) < _MOST_PARTS:
+        part = queue.popleft()
+        if id(part) in visited:
             continue
-        known[id(part)] = part
+        visited[id(part)] = part
         if isinstance(part, nn.Module):
             networks.append(part)
         else:
-            waiting += _parts(part)
+            queue += _parts(part)
     return networks
 
 
-def _parts(thing: Any) -> list[Any]:
-    """Return what a function, a collection or an object holds; of modules, classes and arrays
-    nothing, for they hold no network.
-    """
-    if isinstance(thing, types.MethodType):
-        return [thing.__self__]
-    if isinstance(thing, functools.partial):
-        return [thing.func, *thing.args, *thing.keywords.values()]
-    if inspect.isfunction(thing):
-        return [
-            *around(thing).values(),
-            *(thing.__defaults__ or ()),
-            *(thing.__kwdefaults__ or {}).values(),
-        ]
-    if isinstance(thing, Mapping):
-        return [*thing.values()]
-    if isinstance(thing, list | tuple | set):
-        return [*thing][:_MOST_PARTS]
-    if isinstance(thing, type | types.ModuleType | Tensor | np.ndarray):
+def _parts(value: Any) -> list[Any]:
+    """Return what a function, a collection or an object holds; nothing of modules and arrays."""
+    if isinstance(value, types.MethodType):
+        return [value.__self__]
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if inspect.isfunction(value):
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return [*around(value).values(), *defaults]
+    if isinstance(value, Mapping):
+        return [*value.values()]
+    if isinstance(value, list | tuple | set):
+        return [*value][:_MOST_PARTS]
+    if isinstance(value, type | types.ModuleType | Tensor | np.ndarray):
         return []
-    slots = [
-        getattr(thing, name, None)
-        for cls in type(thing).__mro__
-        for name in getattr(cls, "__slots__", ())
+    slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
+    return [
+        *getattr(value, "__dict__", {}).values(),
+        *(getattr(value, name, None) for name in slots),
     ]
-    return [*getattr(thing, "__dict__", {}).values(), *slots]
 
 
 @contextlib.contextmanager
 def _evaluating(networks: list[nn.Module]) -> Iterator[None]:
-    """Put networks into evaluation mode, and each of their parts back into the mode that it had."""
+    """Put networks into evaluation mode, and each part back into its own mode afterwards."""
     modes = [(part, part.training) for network in networks for part in network.modules()]
     for network in networks:
         network.eval()
@@ -131,39 +112,33 @@ def _evaluating(networks: list[nn.Module]) -> Iterator[None]:
 
 
 def _means(output: Any, n: int) -> Tensor:
-    """Return the means (n, z) that are in what a model returned for n observations, on the CPU, in
-    float32 or more.
-    """
+    """Return the means (n, z) in a model's output for n observations, in float32 or more."""
     means = _mean_of(output)
     if means is None or means.ndim != 2 or len(means) != n:
-        got = f"a {type(output).__name__}" + (
-            "" if means is None else f" with an array of shape {tuple(means.shape)}"
-        )
+        array = "" if means is None else f" with an array of shape {tuple(means.shape)}"
         raise ValueError(
-            f"encode(x) must return the means of {n} observations as an array of shape ({n}, latents), by itself, as the first of a tuple, "
-            f"as `embedding`, or as a torch Distribution, but it returned {got}."
+            f"encode(x) must return the means of {n} observations as an array of shape "
+            f"({n}, latents), by itself, as the first of a tuple, as `embedding`, or as a torch "
+            f"Distribution, but it returned a {type(output).__name__}{array}."
         )
     means = means.detach().cpu()
     return means.float() if means.is_floating_point() and means.element_size() < 4 else means
 
 
 def _mean_of(output: Any) -> Tensor | None:
-    """Return the array of means in what a model returned, or None if there is none."""
+    """Return the array of means in a model's output, None if there is none."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Distribution):
-        # Some distributions say of no mean of their own.
+        # Some distributions define no mean of their own.
         return getattr(output, "mean", None) if type(output).mean is not Distribution.mean else None
     if isinstance(output, Mapping):
         return _mean_of(output.get("embedding"))
     if hasattr(output, "embedding"):
         return _mean_of(output.embedding)
-    if (
-        isinstance(output, tuple | list)
-        and output
-        and not isinstance(output[0], int | float | list)
-    ):
+    is_sequence = isinstance(output, tuple | list) and len(output) > 0
+    if is_sequence and not isinstance(output[0], int | float | list):
         return _mean_of(output[0])
-    # numpy's own arrays, those of other packages that numpy can read, and lists of numbers
+    # Arrays of numpy, arrays of other packages that numpy can read, and lists of numbers.
     array = np.asarray(output)
     return torch.as_tensor(array) if array.dtype.kind in "fiub" and array.ndim else None

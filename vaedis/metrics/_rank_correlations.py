@@ -1,4 +1,4 @@
-"""Do distances between factors, between codes and between observations order pairs alike?"""
+"""Rank correlations: how alike distances between factors and between codes order pairs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import encoded, live_factors_of
+from vaedis.metrics._inputs import encoded, require, varying_factors_of
 from vaedis.metrics._scores import Score
 
+TRIPLETS = 64
+BATCH = 32
+# Most observations encoded at a time, though always a whole traversal.
 CHUNK = 1024
-PAIR_CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
 class RankCorrelations(Score):
-    """Agreement of distances.
+    """Agreement of distances; see `rank_correlations`.
 
-    Keys are ``"<measure>_<distance>_<distance>"``. Measures: ``rsame``, the share of triplets whose
-    two distances are ordered alike (<, =, >) by both; ``rcorr``, Spearman's correlation; ``lcorr``,
-    Pearson's. Distances: ``ground``, ``latent_l1``, ``latent_l2``, and ``data`` if observations
-    were given. A correlation is NaN where one of the distances is constant, since none is defined.
+    Keys are ``"<measure>_ground_<distance>"``. Measures: ``rsame``, the share of triplets whose two
+    distances are ordered alike (<, =, >); ``rcorr``, Spearman's correlation; ``lcorr``, Pearson's.
+    Distances: ``latent_l1`` and ``latent_l2``. A correlation is NaN where a distance is constant.
 
     Attributes
     ----------
@@ -45,47 +46,20 @@ class RankCorrelations(Score):
 
 
 def rank_correlations(
-    encode: Callable[[Tensor], Any],
-    space: Any,
-    *,
-    observe: Callable[[Tensor], Tensor] | None = None,
-    distance: Callable[[Tensor, Tensor], Tensor] | None = None,
-    repeats: int = 1024,
-    triplets: int = 64,
-    batch: int = 32,
-    self_pairs: bool = True,
-    pool: str = "arithmetic",
-    seed: int = 0,
-    chunk: int = CHUNK,
+    encode: Callable[[Tensor], Any], space: Any, *, repeats: int = 1024, seed: int = 0
 ) -> RankCorrelations:
-    """Correlations between ground-truth, latent and data distances, along factors and overall.
+    """Correlate ground-truth distances with distances between codes, along factors and overall.
+
+    As in the authors' code, an observation may be paired with itself.
 
     Parameters
     ----------
     encode, space
         As in `factor_vae`.
-    observe : callable, optional
-        From indices to observations of shape (n, ...). Without it, distances between observations
-        are left out.
-    distance : callable, optional
-        From two tensors of n observations to their n distances; the mean squared error by default.
     repeats : int
-        Traversals of each factor, and random batches; 128 in the authors' fast protocol.
-    triplets : int
-        Triplets (anchor, first, second) drawn from each traversal or batch.
-    batch : int
-        Observations in a random batch, at least 2.
-    self_pairs : bool
-        Whether an anchor may be paired with itself, as in the authors' code. Distance 0 of such
-        pairs can be all that a correlation sees: without them, a factor along which all distances
-        are equal has no correlation.
-    pool : {"arithmetic", "geometric"}
-        Mean over factors. The authors' code has the geometric one, which is NaN if a factor's
-        correlation is negative.
+        Traversals of each factor, and random batches of 32; 128 in the authors' fast protocol.
     seed : int
         Seed of all draws.
-    chunk : int
-        Most observations encoded and kept at a time, but always a whole traversal or batch.
 
     Returns
     -------
@@ -94,136 +68,95 @@ def rank_correlations(
     Raises
     ------
     ValueError
-        If a count is too small, a code is not finite, `pool` is unknown, or no factor varies.
+        If a count is too small, a code is not finite, or no factor varies.
+    ImportError
+        If scipy is not installed.
 
     References
     ----------
-    Michlo's ``disent/metrics/_factored_components.py``; not in the paper, but for the comparison of
-    distances of section 4.
-    """
-    for name, value, least in (
-        ("repeats", repeats, 1),
-        ("triplets", triplets, 1),
-        ("batch", batch, 2),
-        ("chunk", chunk, 1),
-    ):
-        _check.count(name, value, least)
-    _check.count("seed", seed, 0), _check.one_of("pool", pool, ("arithmetic", "geometric"))
-    live, left_out = live_factors_of(space)
-    generator = torch.Generator().manual_seed(seed)
+    Michlo's ``disent/metrics/_factored_components.py``, where the mean over factors is geometric
+    and so NaN if a correlation is negative; not in the paper.
 
-    def measure(index: Tensor) -> dict[str, float]:
-        parts = []
-        for part in index.split(max(chunk // index.shape[1], 1)):
-            left, right = _draw_pairs(len(part), part.shape[1], triplets, self_pairs, generator)
-            parts.append(
-                _distances(encode, space, observe, distance or _mse, part.flatten(), left, right)
-            )
-        return _compare(
-            {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-        )
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> space = vd.FactorSpace(("shape", "size"), (3, 4))
+    >>> result = vd.metrics.rank_correlations(space.to_factors, space, repeats=8)
+    >>> print(f"{result.score:.2f}")
+    1.00
+    """
+    _check.count("repeats", repeats)
+    _check.count("seed", seed, 0)
+    varying, constant = varying_factors_of(space)
+    generator = torch.Generator().manual_seed(seed)
 
     def sample(n: int) -> Tensor:
         return space.to_index(space.sample(n, generator=generator))
 
-    found = [measure(space.traversal(factor, sample(repeats))) for factor in live]
-    per_factor = {name: np.array([scores[name] for scores in found]) for name in found[0]}
-    along_factors = {name: _pool(values, pool) for name, values in per_factor.items()}
+    def measure(index: Tensor) -> dict[str, float]:
+        step = max(CHUNK // index.shape[1], 1)
+        parts = [_distances(encode, space, part, generator) for part in index.split(step)]
+        return _compare(np.concatenate(parts, axis=2))
+
+    scores = [measure(space.traversal(factor, sample(repeats))) for factor in varying]
+    per_factor = {name: np.array([score[name] for score in scores]) for name in scores[0]}
+    along_factors = {name: _mean(values) for name, values in per_factor.items()}
     return RankCorrelations(
         score=along_factors["rcorr_ground_latent_l2"],
-        columns=tuple(live),
-        left_out=left_out,
+        columns=tuple(varying),
+        constant=constant,
         along_factors=along_factors,
         per_factor=per_factor,
-        overall=measure(sample(repeats * batch).reshape(repeats, batch)),
+        overall=measure(sample(repeats * BATCH).reshape(repeats, BATCH)),
     )
 
 
-def _draw_pairs(
-    groups: int, size: int, triplets: int, self_pairs: bool, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw triplets within each group of `size` neighbours; positions of anchor and other, both (2,
-    groups * triplets).
-    """
-    anchor = torch.randint(size, (1, groups, triplets), generator=generator)
-    if self_pairs:
-        other = torch.randint(size, (2, groups, triplets), generator=generator)
-    else:
-        other = (anchor + torch.randint(1, size, (2, groups, triplets), generator=generator)) % size
+def _distances(
+    encode: Callable[[Tensor], Any], space: Any, index: Tensor, generator: torch.Generator
+) -> np.ndarray:
+    """Draw triplets within each row of `index` and return their ground, L1 and L2 distances."""
+    anchor, other = _draw_pairs(len(index), index.shape[1], generator)
+    flat = index.flatten()
+    codes = encoded(encode, flat).astype(np.float64)
+    factors = space.to_factors(flat).numpy()
+    # Sorted, so that the order of latents cannot change rounding, and with it which pairs tie.
+    gaps = np.sort(np.abs(codes[anchor] - codes[other]), axis=-1)
+    ground = np.abs(factors[anchor] - factors[other]).sum(axis=-1)
+    return np.stack([ground, gaps.sum(axis=-1), np.sqrt((gaps**2).sum(axis=-1))])
+
+
+def _draw_pairs(groups: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw triplets within groups of neighbours: positions of anchor and other, both (2, n)."""
+    anchor = torch.randint(size, (1, groups, TRIPLETS), generator=generator)
+    other = torch.randint(size, (2, groups, TRIPLETS), generator=generator)
     offset = (torch.arange(groups) * size)[None, :, None]
     return (anchor + offset).expand(2, -1, -1).flatten(1), (other + offset).flatten(1)
 
 
-def _distances(
-    encode: Callable[[Tensor], Any],
-    space: Any,
-    observe: Callable[[Tensor], Tensor] | None,
-    distance: Callable[[Tensor, Tensor], Tensor],
-    index: Tensor,
-    left: Tensor,
-    right: Tensor,
-) -> dict[str, np.ndarray]:
-    """Return each kind of distance between the observations at positions `left` and `right` of
-    `index`, all (2, n).
-    """
-    codes = encoded(encode, index).astype(np.float64)
-    factors = space.to_factors(index).numpy()
-    # Sorted, so that the order of latents cannot change a sum's rounding and with it what ties with
-    # what.
-    gap = np.sort(np.abs(codes[left] - codes[right]), axis=-1)
-    found = {
-        "ground": np.abs(factors[left] - factors[right]).sum(axis=-1).astype(np.float64),
-        "latent_l1": gap.sum(axis=-1),
-        "latent_l2": np.sqrt((gap**2).sum(axis=-1)),
-    }
-    if observe is not None:
-        with torch.no_grad():
-            x = observe(index)
-            pairs = zip(
-                left.flatten().split(PAIR_CHUNK), right.flatten().split(PAIR_CHUNK), strict=True
-            )
-            flat = torch.cat(
-                [distance(x[a.to(x.device)], x[b.to(x.device)]).double().cpu() for a, b in pairs]
-            )
-        found["data"] = flat.reshape(left.shape).numpy()
-    return found
-
-
-def _mse(first: Tensor, second: Tensor) -> Tensor:
-    return ((first - second) ** 2).flatten(1).mean(1)
-
-
-def _compare(distances: dict[str, np.ndarray]) -> dict[str, float]:
+def _compare(distances: np.ndarray) -> dict[str, float]:
+    """Return the agreement of ground-truth distances with those of codes, of (3, 2, n)."""
+    stats = require("scipy.stats", "rank_correlations")
+    order = np.sign(distances[:, 0] - distances[:, 1])
+    flat = distances.reshape(3, -1)
+    ranks = stats.rankdata(flat, axis=1)
     scores = {}
-    ordered = {name: np.sign(values[0] - values[1]) for name, values in distances.items()}
-    ranks = {name: _ranks(values.ravel()) for name, values in distances.items()}
-    compared = [("ground", "latent_l1"), ("ground", "latent_l2")]
-    if "data" in distances:
-        compared += [("ground", "data"), ("latent_l1", "data"), ("latent_l2", "data")]
-    for a, b in compared:
-        scores[f"rsame_{a}_{b}"] = float(np.mean(ordered[a] == ordered[b]))
-        scores[f"rcorr_{a}_{b}"] = _correlation(ranks[a], ranks[b])
-        scores[f"lcorr_{a}_{b}"] = _correlation(distances[a].ravel(), distances[b].ravel())
+    for row, name in ((1, "latent_l1"), (2, "latent_l2")):
+        scores[f"rsame_ground_{name}"] = float(np.mean(order[0] == order[row]))
+        scores[f"rcorr_ground_{name}"] = _correlation(ranks[0], ranks[row])
+        scores[f"lcorr_ground_{name}"] = _correlation(flat[0], flat[row])
     return scores
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Rank of each value; equal values share the middle of their ranks."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
-
-
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Pearson's correlation, NaN where one is constant (scipy's has a warning instead)."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    a, b = a - a.mean(), b - b.mean()
+    a = a - a.mean()
+    b = b - b.mean()
     return float(np.clip((a @ b) / np.sqrt((a @ a) * (b @ b)), -1.0, 1.0))
 
 
-def _pool(values: np.ndarray, pool: str) -> float:
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is not NaN, NaN if nothing is left."""
     defined = values[~np.isnan(values)]
-    if not len(defined) or (pool == "geometric" and (defined < 0).any()):
-        return float("nan")
-    if pool == "geometric":
-        return float(np.exp(np.log(defined).mean())) if (defined > 0).all() else 0.0
-    return float(defined.mean())
+    return float(defined.mean()) if len(defined) else float("nan")

@@ -1,9 +1,8 @@
-"""What a score returns: the headline number, and what it was made from."""
+"""What every score returns: the headline number and the numbers behind it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
@@ -20,28 +19,27 @@ class Score:
         The headline number.
     columns : tuple of int
         Factor columns behind the score; arrays with a factor axis follow this order.
-    left_out : tuple of int
-        Factor columns with one single value in the samples, which no score can use.
+    constant : tuple of int
+        Factor columns with a single value in the samples, which no score can use.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> result = vd.metrics.mig([[0.0], [1.0], [0.0], [1.0]], [[0], [1], [0], [1]])
+    >>> float(result), result.columns, result.constant
+    (1.0, (0,), ())
     """
 
     score: float
     columns: tuple[int, ...]
-    left_out: tuple[int, ...]
+    constant: tuple[int, ...]
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
+            for array in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(array, np.ndarray):
+                    array.setflags(write=False)
 
     def __float__(self) -> float:
         return float(self.score)
-
-    def summary(self) -> dict[str, Any]:
-        """Return the fields that are plain numbers or words, ready to be a row of a table."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value
-            for name, value in values.items()
-            if isinstance(value, bool | int | float | str)
-        }

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from vaedis import _check, losses
-from vaedis.distances.agreement import Agreement, compare
+from vaedis.distances.agreement import Agreement, compare, ground_truth_matrix
 from vaedis.distances.kernels import pair_by_pair
 from vaedis.distances.pairs import perceived
-from vaedis.distances.truth import ground_truth_matrix
 from vaedis.losses import properties
 from vaedis.training.run import Run
 

@@ -1,8 +1,6 @@
-"""One notebook at a time: from MyST to .ipynb, through papermill, and into the cache that Jupyter Book
-looks into.
+"""One notebook at a time: from MyST to .ipynb, through papermill, and into Jupyter Book's cache.
 
-Everything here needs the extra ``book``; the imports are inside the functions, so that `vaedis`
-itself loads without it.
+Imports of the extra ``book`` are inside the functions, so that the command line loads without it.
 """
 
 from __future__ import annotations
@@ -20,10 +18,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vaedis import _files
 from vaedis._support import cpus, text
-from vaedis_companion.book import executions
+from vaedis_companion.book import display, executions
 
 ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
+
+# the heap of a notebook gives memory back to the system, as in `vaedis.training.step`
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "MALLOC_ARENA_MAX": "1",
+}
 
 
 class NotebookError(RuntimeError):
@@ -34,7 +40,15 @@ def from_markdown(root: Path, name: str) -> Any:
     """Return a chapter as a notebook without outputs, as Jupytext reads it."""
     import jupytext
 
-    return jupytext.reads(executions.read_page(root / "book" / f"{name}.md"), fmt="md:myst")
+    return jupytext.reads(executions.read_page(root, name), fmt="md:myst")
+
+
+def as_the_book_reads_it(root: Path, name: str) -> Any:
+    """Return a chapter as Jupyter Book reads it; its cache compares exactly these cells."""
+    from myst_nb.core.read import read_myst_markdown_notebook
+
+    path = root / "book" / f"{name}.md"
+    return read_myst_markdown_notebook(executions.read_page(root, name), path=path)
 
 
 def read(path: Path) -> Any:
@@ -48,32 +62,7 @@ def write(notebook: Any, path: Path) -> None:
     """Write an .ipynb file."""
     import nbformat
 
-    from vaedis import _files
-
     _files.write_text(path, nbformat.writes(notebook))
-
-
-def check_value(name: str, value: Any) -> None:
-    """Raise a ValueError for a value that a parameter cell cannot hold."""
-    if isinstance(value, list | tuple):
-        for item in value:
-            check_value(name, item)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise ValueError(
-                    f"Parameter {name!r} cannot have the key {key!r}; give text, as in {{'key': 1}}."
-                )
-            check_value(name, item)
-    elif (
-        isinstance(value, str) and not value.isprintable() and re.search("[\0\ud800-\udfff]", value)
-    ):
-        raise ValueError(f"Parameter {name!r} cannot be {value!r}, which no file of text can hold.")
-    elif value is not None and not isinstance(value, bool | int | float | str):
-        kind = type(value).__name__
-        raise ValueError(
-            f"Parameter {name!r} cannot be {value!r}, a {kind}; give a number, text, True, False, None, a list or a mapping."
-        )
 
 
 def parameters(notebook: Any) -> list[str]:
@@ -84,6 +73,25 @@ def parameters(notebook: Any) -> list[str]:
     return [parameter.name for cell in cells for parameter in PythonTranslator.inspect(cell)]
 
 
+def check_value(name: str, value: Any) -> None:
+    """Raise a ValueError for a value that a parameter cell cannot hold as it is."""
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError(f"Parameter {name!r} cannot be {value!r}; give keys that are text.")
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        for item in value:
+            check_value(name, item)
+    elif isinstance(value, str):
+        if re.search("[\0\ud800-\udfff]", value):
+            raise ValueError(f"Parameter {name!r} cannot be {value!r}, which no file can hold.")
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise ValueError(
+            f"Parameter {name!r} cannot be {value!r}; "
+            "give a number, text, True, False, None, a list or a mapping."
+        )
+
+
 def execute(
     source: Path,
     target: Path,
@@ -91,79 +99,27 @@ def execute(
     profile: str,
     params: Mapping[str, Any],
     workers: int,
-    build_is_gone: int,
+    build_pipe: int,
 ) -> None:
-    """Run a notebook in a process of its own.
+    """Run a notebook in a process of its own; raise a NotebookError if it stops.
 
-    Parameters
-    ----------
-    source, target : Path
-        The .ipynb without and with outputs. When a cell fails, the target holds what ran before it.
-    folder : Path
-        The folder in which it runs.
-    profile : str
-        Given to the notebook as its parameter ``profile``, where it has one, and as
-        ``VAEDIS_PROFILE``.
-    params : mapping
-        Its other parameters.
-    workers : int
-        How many notebooks run at a time; each gets its share of the processors.
-    build_is_gone : int
-        The reading end of a pipe. The notebook and all that it started end when the other end is
-        closed.
-
-    Raises
-    ------
-    NotebookError
-        If a cell failed or the kernel died.
+    It runs in a folder with a share of the processors, and ends when the other end of the pipe
+    closes. If a cell fails, the target holds what ran before it.
     """
     import yaml
 
     values = dict(params)
     if "profile" in parameters(read(source)):
         values["profile"] = profile
-    # More threads than processors make every notebook slower.
-    threads = str(max(1, cpus.usable_cpus() // workers))
-    environment = {
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), threads),
-        # what `vaedis._support.memory.keep_memory` sets, of kernels too
-        **{
-            "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-            "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-            "MALLOC_ARENA_MAX": "1",
-        },
-        # seconds a notebook leave no time for a download; an original that is on disk is used all
-        # the same
-        **({"VAEDIS_OFFLINE": "1"} if profile == "smoke" else {}),
-        **os.environ,
-        "VAEDIS_PROFILE": profile,
-        # The kernel of this environment, not one of the same name that a user has installed
-        # elsewhere.
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-    # Set for scripts without a display, it would keep every figure out of the notebooks.
-    environment.pop("MPLBACKEND", None)
-    # By its path and with -P: no module in the current folder can take the place of one of these.
-    command = [
-        sys.executable,
-        "-P",
-        str(Path(__file__).with_name("run_notebook.py")),
-        str(source),
-        str(target),
-        "--kernel",
-        "python3",
-    ]
-    command += [
-        "--cwd",
-        str(folder),
-        "--no-progress-bar",
-        "--parameters_yaml",
-        yaml.safe_dump(values),
-    ]
+    # by its path and with -P: no module in the current folder can replace one of these
+    script = Path(__file__).with_name("run_notebook.py")
+    command = [sys.executable, "-P", str(script), str(source), str(target)]
+    command += ["--kernel", "python3", "--cwd", str(folder), "--no-progress-bar"]
+    command += ["--parameters_yaml", yaml.safe_dump(values)]
     done = subprocess.run(
         command,
-        env=environment,
-        stdin=build_is_gone,
+        env={**_environment(profile, workers), "IPYTHONDIR": str(_ipython_folder(target))},
+        stdin=build_pipe,
         capture_output=True,
         text=True,
         errors="replace",
@@ -171,100 +127,98 @@ def execute(
     )
     if done.returncode != 0:
         half_run = None
-        # on a full disk there is only a part of a file
+        # on a full disk the file is incomplete
         with contextlib.suppress(OSError, ValueError):
             half_run = read(target)
-        raise NotebookError(text.plain(what_stopped(half_run, done.returncode, done.stderr)))
+        raise NotebookError(text.plain(why_stopped(half_run, done.returncode, done.stderr)))
 
 
-def what_stopped(notebook: Any, code: int, stderr: str) -> str:
-    """Return one line on why a run ended: the cell's number among the code cells, its first line, and
-    the reason.
+def _ipython_folder(target: Path) -> Path:
+    """Make a folder of IPython settings beside the target: figures carry their numbers.
 
-    Parameters
-    ----------
-    notebook : NotebookNode or None
-        The half-run copy, if there is one.
-    code : int
-        Exit code of papermill; negative after a signal, for instance when memory ran out.
-    stderr : str
-        What papermill wrote; its last line is told where no cell raised an exception.
+    A user's own settings and history stay out of the book.
     """
-    last_line = next(
-        iter(stderr.strip().splitlines()[::-1]), f"papermill ended with exit code {code}"
-    )
-    if code < 0:
-        last_line = f"killed by signal {-code}; out of memory is the usual cause"
-    elif "DeadKernelError" in last_line:
-        last_line = "the kernel died; out of memory is the usual cause"
-    started = ""
+    folder = target.parent / "ipython"
+    startup = folder / "profile_default" / "startup" / "figures.py"
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text(display.STARTUP)
+    return folder
+
+
+def _environment(profile: str, workers: int) -> dict[str, str]:
+    """Return the environment variables of a notebook; those that the user has set win."""
+    # more threads than processors make every notebook slower
+    threads = str(max(1, cpus.usable_cpus() // workers))
+    limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = {**dict.fromkeys(limits, threads), **MALLOC}
+    if profile == "smoke":  # seconds a notebook leave no time for a download
+        environment["VAEDIS_OFFLINE"] = "1"
+    environment |= os.environ
+    environment["VAEDIS_PROFILE"] = profile
+    # the kernel of this environment, not one of the same name elsewhere
+    environment["JUPYTER_PREFER_ENV_PATH"] = "1"
+    # set for scripts without a display, it would keep every figure out of the notebooks
+    environment.pop("MPLBACKEND", None)
+    return environment
+
+
+def why_stopped(notebook: Any, code: int, stderr: str) -> str:
+    """Return one line on why a run ended, from its half-run copy and from papermill's output."""
+    started = None
     for number, cell in enumerate(own_code_cells(notebook) if notebook else [], start=1):
-        place = f"code cell {number} ({next(iter(cell.source.strip().splitlines()), '')})"
+        name = f"code cell {number} ({_first_line(cell.source)})"
         for output in cell.outputs:
             if output.output_type == "error":
-                return f"{place}: {output.ename}: {next(iter(output.evalue.splitlines()), '')}"
-        # papermill marks every cell "completed" when the kernel dies, but only those that began
-        # have a start
+                return f"{name}: {output.ename}: {_first_line(output.evalue)}"
+        # papermill marks every cell "completed" when the kernel dies, but gives a start only to
+        # those that began
         if cell.metadata.get("papermill", {}).get("start_time"):
-            started = place
-    return f"{started}: {last_line}" if started and "usual cause" in last_line else last_line
+            started = name
+    lines = [f"papermill ended with exit code {code}", *stderr.strip().splitlines()]
+    last_line = lines[-1]
+    if code >= 0 and "DeadKernelError" not in last_line:
+        return last_line
+    reason = f"killed by signal {-code}" if code < 0 else "the kernel died"
+    return f"{started or 'the notebook'}: {reason}; out of memory is the usual cause"
+
+
+def _first_line(source: str) -> str:
+    return next(iter(source.strip().splitlines()), "")
 
 
 def own_code_cells(notebook: Any) -> list[Any]:
-    """Return the code cells that the chapter itself has, without those that papermill puts between
-    them.
-    """
+    """Return a chapter's own code cells, without those that papermill adds."""
     return [
-        c
-        for c in notebook.cells
-        if c.cell_type == "code" and not ADDED_BY_PAPERMILL & set(c.metadata.get("tags", []))
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not ADDED_BY_PAPERMILL & set(cell.metadata.get("tags", []))
     ]
 
 
-def as_the_book_reads_it(root: Path, name: str) -> Any:
-    """Return a chapter as Jupyter Book reads it; its cache knows a notebook by exactly these cells
-    and their options.
-    """
-    from myst_nb.core.read import read_myst_markdown_notebook
-
-    path = root / "book" / f"{name}.md"
-    return read_myst_markdown_notebook(executions.read_page(path), path=path)
-
-
 def with_outputs(notebook: Any, run: Any) -> Any:
-    """Copy the outputs of a run into a notebook, cell by cell, and return it.
-
-    Raises
-    ------
-    RuntimeError
-        If the two do not have the same code.
-    """
-    own, ran = [c for c in notebook.cells if c.cell_type == "code"], own_code_cells(run)
-    if [c.source.strip() for c in own] != [c.source.strip() for c in ran]:
+    """Copy the outputs of a run into a notebook with the same code cells, and return it."""
+    own, executed = own_code_cells(notebook), own_code_cells(run)
+    if [cell.source.strip() for cell in own] != [cell.source.strip() for cell in executed]:
         raise RuntimeError(
             "A run does not match its notebook: the chapter was edited while it ran; run it again."
         )
-    for count, (cell, done) in enumerate(zip(own, ran, strict=True), start=1):
-        cell.outputs = done.outputs
+    for count, (cell, source) in enumerate(zip(own, executed, strict=True), start=1):
+        cell.outputs = source.outputs
         cell.execution_count = count
     return notebook
 
 
 def standard_error(notebook: Any) -> str | None:
-    """Return the first line that a run wrote to standard error and its cell, or None if it wrote
-    nothing there.
-    """
+    """Return the cell and the first line that a run wrote to standard error, if any."""
     for number, cell in enumerate(own_code_cells(notebook), start=1):
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stderr" and output.text.strip():
-                return text.plain(
-                    f"code cell {number}: {output.text.strip().splitlines()[0]}", longest=300
-                )
+                return text.plain(f"code cell {number}: {_first_line(output.text)}", longest=300)
     return None
 
 
 def digest(notebook: Any) -> str:
-    """Return a hash of a run's cells, which tells whether its file is as it was written."""
+    """Return a hash of a run's cells, which shows damage to its file."""
     return hashlib.sha256(json.dumps(notebook.cells, sort_keys=True).encode()).hexdigest()
 
 
@@ -273,75 +227,57 @@ def cache_path(build: Path) -> Path:
     return build / ".jupyter_cache"
 
 
-def mend_cache(build: Path) -> None:
-    """Remove Jupyter Book's cache if it cannot be read; the runs are put into a new one from where
-    they are kept.
-    """
+def _cache(build: Path) -> Any:
     from jupyter_cache import get_cache
 
+    return get_cache(str(cache_path(build)))
+
+
+def repair_cache(build: Path) -> None:
+    """Remove Jupyter Book's cache if it is damaged; stored runs then fill a new one."""
     path = cache_path(build)
     if not path.exists():
         return
-    cache = get_cache(str(path))
     try:
         with contextlib.closing(sqlite3.connect(path / "global.db")) as database:
             if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                raise ValueError("its database is not whole")
+                raise ValueError("integrity_check failed")
+        cache = _cache(build)
         for record in cache.list_cache_records():
             cache.get_cache_bundle(record.pk)
         cache.get_version()
         cache.get_cache_limit()
         cache.list_project_records()
-    except (
-        Exception
-    ) as error:  # a database and files of others: whatever they raise, the cache is of no use
-        executions.say(
-            f"{path} is damaged ({type(error).__name__}) and was removed; it is made again."
-        )
+    except Exception as error:  # damaged files raise a dozen kinds
+        executions.warn(f"{path} is damaged ({type(error).__name__}) and was removed.")
         shutil.rmtree(path)
 
 
-def remember(root: Path, build: Path, name: str, run: Any, seconds: float) -> None:
-    """Put a run into Jupyter Book's cache, in the place of an older one."""
-    from jupyter_cache import get_cache
+def add_to_cache(root: Path, build: Path, name: str, run: Any, seconds: float) -> None:
+    """Put a run into Jupyter Book's cache, in place of an older one."""
     from jupyter_cache.base import CacheBundleIn
 
     notebook = with_outputs(as_the_book_reads_it(root, name), run)
-    bundle = CacheBundleIn(
-        notebook, str(root / "book" / f"{name}.md"), data={"execution_seconds": seconds}
-    )
-    get_cache(str(cache_path(build))).cache_notebook_bundle(
-        bundle, check_validity=False, overwrite=True
-    )
+    path = str(root / "book" / f"{name}.md")
+    bundle = CacheBundleIn(notebook, path, data={"execution_seconds": seconds})
+    _cache(build).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def is_remembered(root: Path, build: Path, name: str) -> bool:
-    """Tell whether Jupyter Book's cache holds outputs for a chapter."""
+def cached_run(root: Path, build: Path, name: str) -> int | None:
+    """Return the record of a chapter's outputs in Jupyter Book's cache, or None."""
     if not cache_path(build).exists():
-        return False
-    from jupyter_cache import get_cache
-
-    cache = get_cache(str(cache_path(build)))
+        return None
+    cache = _cache(build)
     try:
-        cache.get_cache_bundle(cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk)
+        record = cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk
+        cache.get_cache_bundle(record)
     except KeyError:
-        return False
-    return True
+        return None
+    return int(record)
 
 
-def forget(root: Path, build: Path, name: str) -> bool:
-    """Take a chapter's outputs out of Jupyter Book's cache, which cannot see that the package or the
-    profile changed.
-
-    Returns
-    -------
-    bool
-        Whether there were any.
-    """
-    if not is_remembered(root, build, name):
-        return False
-    from jupyter_cache import get_cache
-
-    cache = get_cache(str(cache_path(build)))
-    cache.remove_cache(cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk)
-    return True
+def remove_from_cache(root: Path, build: Path, name: str) -> None:
+    """Take a chapter's outputs out of the cache, which compares neither packages nor profiles."""
+    record = cached_run(root, build, name)
+    if record is not None:
+        _cache(build).remove_cache(record)

@@ -1,7 +1,7 @@
 """Run one notebook with papermill, and end with the build that asked for it.
 
 Standard input is a pipe from the build. However the build ends, also by SIGKILL, its end of the
-pipe is closed then, and this process ends with its kernel, which would go on otherwise.
+pipe closes, and this process ends with its kernel, which would go on otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 
 
 def _end_with_the_build() -> None:
-    """Wait until the pipe is closed, and end all that this process started, and itself."""
+    """Wait until the pipe closes; then end this process and all that it started."""
     import psutil
 
     while os.read(0, 1024):

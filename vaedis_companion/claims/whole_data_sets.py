@@ -132,7 +132,7 @@ def measure(name: str, origin: str, *, exact: bool) -> tuple[dict[str, Any], kep
         )
     along = {factor: found[factor] for factor in sizes}
     every = len(whole) == len(sizes)
-    random = distances.random_pairs(data, pairs=_MANY_PAIRS if exact else _PAIRS, whole=every)
+    random = distances.random_pairs(data, pairs=_MANY_PAIRS if exact else _PAIRS, exact_mean=every)
     mean, std, how = kept.measure_constants(data, whole=exact)
     whole_of = kept.Distances(along, random, len(random.sample))
     scales = {

@@ -1,29 +1,27 @@
-"""From a data set's name to one converted file on disk: the original, downloaded and checked, or a
-stand-in, drawn here.
+"""Make a data set ready to be read: the original, fetched and checked, or a stand-in, drawn here.
 
-Everything of a data set lies in one folder of the cache: ``files/`` with the originals,
-``original.npy`` and ``stand-in.npy`` with the images. Whoever writes there holds the folder's lock;
-whoever reads needs none, since a file gets its name only when it is complete.
+All of a data set is in one folder of the cache: ``files/`` with the originals, ``original.npy`` and
+``stand-in.npy`` with the images. Who writes there holds the folder's lock; who reads needs none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import math
 import os
-import shutil
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vaedis import _check
+from vaedis._files import locked
 from vaedis.data.originals import converted, fetch
-from vaedis.data.originals.catalog import BENCHMARKS, Original
-from vaedis.data.originals.disk import DataError, cache_folder, offline, plain_os_errors, progress
+from vaedis.data.originals.catalog import BENCHMARKS
+from vaedis.data.originals.disk import DataError, cache_folder, offline, progress, writing
 
+# module and package of the extra `data`
 NEEDED = {
     "requests": "requests",
     "tqdm": "tqdm",
@@ -32,21 +30,29 @@ NEEDED = {
     "scipy": "scipy",
     "PIL": "pillow",
 }
-STORED_ORIGINS = {
+STORED_ORIGINS: dict[str, tuple[str, ...]] = {
     "dsprites": ("original",),
     "shapes3d": ("original",),
     "cars3d": ("original", "stand-in"),
     "smallnorb": ("original", "stand-in"),
 }
 
-_refused: dict[
-    str, str
-] = {}  # why a download failed, for each data set that this process has asked for
-_told: set[str] = set()
+# why an original could not be had, by data set: a server is asked once a process
+_failures: dict[str, str] = {}
+_warned: set[str] = set()
 
 
 class StandInWarning(UserWarning):
-    """Images drawn by this package are used, because the originals cannot be had."""
+    """Images drawn by this package are used, because the originals cannot be had.
+
+    Examples
+    --------
+    To be rid of it, ask for ``origin="stand-in"`` in `vaedis.load`, or ignore it:
+
+    >>> import warnings
+    >>> import vaedis as vd
+    >>> warnings.simplefilter("ignore", vd.data.StandInWarning)
+    """
 
 
 def folder(name: str) -> Path:
@@ -55,33 +61,62 @@ def folder(name: str) -> Path:
 
 
 def stored_path(name: str, origin: str) -> Path:
-    """Return where a data set's converted images lie, if it has been prepared."""
+    """Return the path of a data set's converted images, which need not exist."""
     return folder(name) / f"{origin}.npy"
 
 
 def stored_facts(name: str, origin: str) -> dict[str, Any] | None:
-    """Return what is known of a data set's converted images, or None if it has not been prepared."""
+    """Return what is known of a data set's converted images; None if they are not current."""
     facts = converted.read_facts(stored_path(name, origin))
     if facts is not None and origin == "stand-in":
         from vaedis.data.standins import scenes
 
-        # it is drawn anew when its drawing has changed
         return facts if facts.get("drawing") == scenes.VERSION else None
     return facts
 
 
 def is_damaged(name: str, origin: str) -> bool:
-    """Tell whether a data set's images and what is known of them lie on disk, and yet do not belong
-    together or cannot be read.
-    """
+    """Tell whether images and facts are on disk, but cannot be read or do not belong together."""
     path = stored_path(name, origin)
-    return (
-        path.exists() and path.with_suffix(".json").exists() and converted.read_facts(path) is None
-    )
+    exist = path.exists() and path.with_suffix(".json").exists()
+    return exist and converted.read_facts(path) is None
 
 
-def need_extra() -> None:
-    """Raise an ImportError that names the extra if a package that prepares data sets is missing."""
+def prepare(
+    name: str,
+    origin: str = "original",
+    *,
+    source: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Convert a data set's original files, which are fetched if need be, or draw its stand-in.
+
+    `source` is a folder, or the URL of one, and nothing else is then asked for the files. With
+    `force` that is done again, and the digests of files that are there are checked again. What is
+    known of the images is returned: ``origin``, ``source`` (the files), ``shape``, ``sha256``, …
+
+    A ValueError says that there is no such data set or origin, an ImportError that the extra
+    ``data`` is missing, and a DataError that the files cannot be had, read or stored. Nothing
+    half-written is left then.
+    """
+    _check.one_of("data set with files", name, BENCHMARKS)
+    _check.one_of(f"origin of data set {name!r} to prepare", origin, STORED_ORIGINS[name])
+    facts = stored_facts(name, origin)
+    if facts is not None and not force:
+        return facts
+    _check_extra()
+    with writing(f"to {folder(name)}"):
+        folder(name).mkdir(parents=True, exist_ok=True)
+        with locked(folder(name), silent=not sys.stderr.isatty()):
+            # another process may have been faster
+            facts = stored_facts(name, origin)
+            if facts is None or force:
+                _remove_unfinished(folder(name))
+                facts = _draw(name) if origin == "stand-in" else _convert(name, source)
+    return facts
+
+
+def _check_extra() -> None:
     missing = [
         package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None
     ]
@@ -91,204 +126,67 @@ def need_extra() -> None:
         )
 
 
-def wanted_files(name: str, source: str | os.PathLike[str] | None = None) -> tuple[Original, ...]:
-    """Return the files to make a data set from: those that are on this machine already, or else the
-    first format published.
-    """
-    groups = BENCHMARKS[name].originals
-    return next(
-        (group for group in groups if all(_is_here(name, original, source) for original in group)),
-        groups[0],
-    )
+def _remove_unfinished(path: Path) -> None:
+    """Remove what a killed process has left."""
+    for temporary in path.rglob(".*.tmp"):
+        temporary.unlink()
 
 
-def prepare(
-    name: str,
-    origin: str = "original",
-    *,
-    source: str | os.PathLike[str] | None = None,
-    force: bool = False,
-    patient: bool = True,
-) -> dict[str, Any]:
-    """Make a data set's images ready to be read: fetch and check its files, or draw its stand-in, and
-    convert them once.
-
-    Parameters
-    ----------
-    name : {"dsprites", "shapes3d", "cars3d", "smallnorb"}
-    origin : {"original", "stand-in"}
-        Stand-ins exist for Cars3D and SmallNORB.
-    source : str or path, optional
-        A folder, or the URL of one, that holds the original files; nothing else is then asked.
-    force : bool
-        Check the files' sums again, and convert them anew, even if that has been done.
-    patient : bool
-        Try a mirror again when it fails in a way that may pass.
-
-    Returns
-    -------
-    dict
-        What is known of the images: ``origin``, ``source`` (the files), ``shape``, ``bytes``,
-        ``sha256``, ``mean``, ``std``, …
-
-    Raises
-    ------
-    ValueError
-        If there is no such data set or origin.
-    DataError
-        If the files cannot be had, read or stored; nothing half-written is left.
-    ImportError
-        If the extra ``data`` is not installed.
-    """
-    _check.one_of("data set with files", name, BENCHMARKS)
-    _check.one_of(f"origin of data set {name!r} to prepare", origin, STORED_ORIGINS[name])
-    facts = stored_facts(name, origin)
-    if facts is not None and not force:
-        return facts
-    need_extra()
-    with locked(name):
-        # another process may have been quicker
-        facts = stored_facts(name, origin)
-        if facts is not None and not force:
-            return facts
-        _check_space(name, origin, source)
-        if origin == "original":
-            place = folder(name) / "files"
-            files = [
-                fetch.fetch(original, place, source=source, patient=patient)
-                for original in wanted_files(name, source)
-            ]
-            return _convert(name, origin, files, [place / file["file"] for file in files])
-        place = folder(name) / "stand-in-files.tmp"
-        try:
-            paths = _draw_stand_in(name, place)
-            return _convert(name, origin, [fetch.describe(path) for path in paths], paths)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _convert(
-    name: str, origin: str, files: list[dict[str, Any]], paths: list[Path]
-) -> dict[str, Any]:
+def _convert(name: str, source: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Fetch the original files of a data set and convert them."""
     from vaedis.data.originals.readers import READERS
 
-    facts: dict[str, Any] = {
-        "name": name,
-        "origin": origin,
-        "source": files,
-        "made_by": _versions(),
-    }
-    if origin == "stand-in":
-        from vaedis.data.standins import scenes
-
-        facts["drawing"] = scenes.VERSION
+    benchmark = BENCHMARKS[name]
+    files = folder(name) / "files"
+    facts = _facts(name, "original")
+    facts["source"] = [fetch.fetch(file, files, source=source) for file in benchmark.originals]
+    paths = [files / file.file for file in benchmark.originals]
     try:
-        return converted.write(
-            stored_path(name, origin), READERS[name](*paths), BENCHMARKS[name].stored_shape, facts
-        )
+        blocks = READERS[name](paths, benchmark.sizes)
+        return converted.write(stored_path(name, "original"), blocks, benchmark.stored_shape, facts)
     except ValueError as problem:
         raise DataError(f"{name} cannot be converted: {problem}") from problem
 
 
-def _draw_stand_in(name: str, place: Path) -> list[Path]:
-    """Write a stand-in in the original's own file formats into a new folder; return its files in
-    the order that the reader takes.
-    """
+def _draw(name: str) -> dict[str, Any]:
+    """Draw the stand-in of a data set."""
     from vaedis.data.standins import scenes
 
-    with (
-        plain_os_errors(f"the stand-in of {name} to {place}"),
-        progress(f"drawing {name}", None, unit="object") as told,
-    ):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        return list(scenes.write(name, place, progress=lambda done, total: told(1)))
+    with progress(f"drawing {name}", None, unit="object") as advance:
+        images = scenes.draw(name, advance)
+    facts = _facts(name, "stand-in") | {"drawing": scenes.VERSION}
+    return converted.write(
+        stored_path(name, "stand-in"), [images], BENCHMARKS[name].stored_shape, facts
+    )
 
 
-def _on_terminal() -> bool:
-    return sys.stderr.isatty()
-
-
-@contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the lock of a data set's folder; it goes with the process, however that ends."""
-    from filelock import FileLock, Timeout
-
-    place = folder(name)
-    with plain_os_errors(f"to {place}"):
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            # as with bars of progress, nothing in a notebook or a log
-            if _on_terminal():
-                print(f"vaedis: waiting for another process that prepares {name}", file=sys.stderr)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def converted_bytes(name: str) -> int:
-    """Return how large a data set's images are, once converted."""
-    return math.prod(BENCHMARKS[name].stored_shape)
-
-
-def _check_space(name: str, origin: str, source: str | os.PathLike[str] | None) -> None:
-    """Raise a DataError if there is no room for what is to be fetched, as far as its size is known,
-    and converted.
-    """
-    needed = converted_bytes(name)
-    for original in wanted_files(name, source) if origin == "original" else ():
-        path = folder(name) / "files" / original.file
-        have = path.stat().st_size if path.exists() else 0
-        needed += max(0, (original.size or 0) - have)
-    with plain_os_errors(f"to {folder(name)}"):
-        free = shutil.disk_usage(folder(name)).free
-    if needed > free:
-        raise DataError(
-            f"{name} needs {needed / 1e6:,.0f} MB in {folder(name)}, where {free / 1e6:,.0f} MB are free; "
-            "make room, or set VAEDIS_DATA to a folder with more."
-        )
-
-
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    return {
-        package: metadata.version(package)
-        for package in ("vaedis", "numpy", "pillow", "h5py", "scipy")
-    }
+def _facts(name: str, origin: str) -> dict[str, Any]:
+    packages = ("vaedis", "numpy", "pillow", "h5py", "scipy")
+    versions = {package: metadata.version(package) for package in packages}
+    return {"name": name, "origin": origin, "made_by": versions}
 
 
 def best_origin(name: str, origins: Iterable[str]) -> str:
-    """Return the origin that ``"auto"`` means here and now, prepared if it is one that lies on disk.
+    """Return the origin that ``"auto"`` means here and now, prepared if it is one on disk.
 
-    The original if it is on disk; else what can be rendered; else the original is fetched, unless
-    ``VAEDIS_OFFLINE`` is set; and where that fails, the stand-in takes its place, with one
-    `StandInWarning` a process.
+    That is the original if it is on disk; else what can be rendered; else the original, fetched
+    unless ``VAEDIS_OFFLINE`` is set; and where that fails the stand-in, with one warning a process.
     """
     if stored_facts(name, "original") is not None:
         return "original"
     if "rendered" in origins:
         return "rendered"
-    if "stand-in" not in origins:
+    failure = _fetch_failure(name)
+    if failure is None or "stand-in" not in origins:
         return "original"
-    reason = _why_no_original(name)
-    if reason is None:
-        return "original"
-    if name not in _told:
-        _told.add(name)
-        drawn = (
-            ""
-            if stored_facts(name, "stand-in")
-            else ", which is drawn first, once, and takes minutes"
-        )
+    if name not in _warned:
+        _warned.add(name)
+        drawing = ""
+        if stored_facts(name, "stand-in") is None:
+            drawing = ", which is drawn first, once, and takes minutes"
         warnings.warn(
-            f"The original {name} is not on disk and cannot be had ({reason}); using its stand-in{drawn}. "
-            f"For the original: vaedis data prepare {name}.",
+            f"The original {name} is not on disk and cannot be had ({failure}); using its "
+            f"stand-in{drawing}. For the original: vaedis data prepare {name}.",
             StandInWarning,
             stacklevel=3,
         )
@@ -296,24 +194,15 @@ def best_origin(name: str, origins: Iterable[str]) -> str:
     return "stand-in"
 
 
-def _why_no_original(name: str) -> str | None:
-    """Prepare the original if that is possible, and say why where it is not; a server is asked once
-    a process.
-    """
-    files = wanted_files(name)
-    if offline() and not all(_is_here(name, original) for original in files):
+def _fetch_failure(name: str) -> str | None:
+    """Prepare the original if that is possible, and otherwise say why it is not."""
+    files = [folder(name) / "files" / original.file for original in BENCHMARKS[name].originals]
+    if offline() and not all(file.exists() for file in files):
         return "VAEDIS_OFFLINE is set"
-    if name not in _refused:
+    if name not in _failures:
         try:
-            prepare(name, patient=False)
+            prepare(name)
             return None
         except (DataError, ImportError) as problem:
-            _refused[name] = str(problem).rstrip(".")
-    return _refused[name]
-
-
-def _is_here(name: str, original: Original, source: str | os.PathLike[str] | None = None) -> bool:
-    """Tell whether a file is on this machine: from an earlier download, or at a local source."""
-    urls = fetch.places(original, source)
-    downloaded = (folder(name) / "files" / original.file).exists()
-    return downloaded or any(fetch.local_path(url).exists() for url in urls if fetch.is_local(url))
+            _failures[name] = str(problem).rstrip(".")
+    return _failures[name]

@@ -1,6 +1,4 @@
-"""What the readers of a reader's own files share: limits, sentences, and arrays that may be larger
-than memory.
-"""
+"""What the readers of a user's files share: limits, error sentences, and room for large arrays."""
 
 from __future__ import annotations
 
@@ -13,52 +11,51 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from vaedis._support.text import plain
 
-# larger arrays go to a temporary file, from which rows are read as they are needed
+# Larger arrays are copied to a temporary file, which the system reads page by page.
 IN_MEMORY = 2**28
-# of a copy, so many bytes lie in memory at a time
+# While such a copy is written, at most this many bytes of it stay in memory.
 RELEASED = 2**27
-# images of one colour inflate 1,000 times; real ones rarely more than 200 times
-MOST_INFLATED = 500
-MOST_LABELS = 20_000_000
-LARGEST_LABELS = 2**28
-MOST_NAMES = 1_000
-# among which images and labels are looked for by themselves
-MOST_KEYS = 10_000
-LONGEST_TEXT = 1_000
-LARGEST_IMAGE = 2**26
+# Images of one colour inflate 1,000 times; real ones rarely more than 200 times.
+MAX_INFLATED = 500
+MAX_LABELS = 20_000_000
+MAX_LABEL_BYTES = 2**28
+MAX_NAMES = 1_000
+# Images and labels are found by their usual names among at most this many arrays.
+MAX_KEYS = 10_000
+MAX_TEXT = 1_000
+MAX_IMAGE_BYTES = 2**26
 _LISTED_KEYS = 20
+# no format that starts another program, such as PostScript, or that stands for another file
+PICTURE_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Source(Protocol):
-    """A file of arrays."""
+class Refused(ValueError):
+    """One sentence that says what is wrong with a file and what to do."""
 
-    path: Path
-    keys: list[str]
 
-    def has(self, key: str) -> bool:
-        """Whether there is an array of this name."""
-
-    def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Return an array's shape and type, without reading it."""
-
-    def read(self, key: str) -> np.ndarray:
-        """Return a small array as a whole."""
-
-    def rows(self, key: str, n: int | None) -> Any:
-        """Return an array of which rows are read as they are needed; `n` is how many rows of labels
-        there are, if that is known.
-        """
+def refused(path: object, problem: str) -> Refused:
+    """Return the error for a path, of which `problem` is said."""
+    return Refused(f"{shown(path)} {problem}")
 
 
 def shown(name: object) -> str:
-    """Return a path or a key as it may be printed."""
+    """Return a path or a key in a form that is safe to print."""
     return plain(str(name), longest=200)
 
 
@@ -68,106 +65,86 @@ def keys_of(keys: Sequence[str]) -> str:
     return ", ".join(shown(key) for key in keys[:_LISTED_KEYS]) + more or "none"
 
 
+def decoded(text: str | bytes) -> str:
+    """Return text as str; bytes that are no UTF-8 become escapes."""
+    return text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text)
+
+
 def size(n_bytes: int) -> str:
-    """Return a number of bytes as it is printed."""
+    """Return a number of bytes as text."""
     return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.3g} MB"
 
 
-def brief(problem: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    lines = str(problem).strip().splitlines() or [type(problem).__name__]
+def brief(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
     return plain(lines[0], longest=200).rstrip(".")
 
 
 @contextmanager
 def damage(path: Path, what: str, has: str = "has") -> Iterator[None]:
-    """Turn whatever a library raises on damaged bytes into one sentence; an error of our own
-    passes.
-    """
+    """Turn whatever a library raises on damaged bytes into one sentence."""
     try:
         yield
     except Refused:
         raise
-    except Exception as problem:
-        raise Refused(
-            f"{shown(path)} {has} a damaged {what} ({brief(problem)}); save it again."
-        ) from problem
+    except Exception as error:
+        raise refused(path, f"{has} a damaged {what} ({brief(error)}); save it again.") from error
 
 
-class Refused(ValueError):
-    """One sentence that says what is wrong with a file and what to do."""
+def check_no_objects(path: Path, key: str, dtype: np.dtype) -> None:
+    """Refuse pickled objects, references to other arrays, and lists of any length."""
+    if dtype.hasobject:
+        problem = f"holds Python objects or references in {shown(key)!r}"
+        raise refused(path, f"{problem}, which are never unpickled or followed; save plain arrays.")
 
 
-def check_shape(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Refuse what no array of images or labels can be."""
-    if dtype.hasobject and dtype.kind != "O":
-        raise Refused(
-            f"{shown(path)} holds Python objects or text of any length in the fields of {shown(key)!r}; save plain arrays."
-        )
+def check_shape(path: Path, key: str, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that no array of images or labels has."""
     if any(length < 0 for length in shape) or len(shape) > 5:
-        raise Refused(
-            f"{shown(path)} has the array {shown(key)!r} of the shape {shape[:8]}, which is no array of images or labels."
-        )
+        problem = f"of the shape {shape[:8]}, which is no array of images or labels"
+        raise refused(path, f"has the array {shown(key)!r} {problem}.")
 
 
 def check_labels(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Refuse labels that would take much memory, before they are read."""
-    n_values = math.prod(shape) * max(1, len(dtype.names or ()))
-    if n_values > MOST_LABELS:
-        raise Refused(
-            f"{shown(path)} has {n_values:,} values in {shown(key)!r}; labels may have at most {MOST_LABELS:,}."
-        )
-    if dtype.itemsize > 4 * LONGEST_TEXT * max(1, len(dtype.names or ())):
+    n_fields = max(1, len(dtype.names or ()))
+    n_values = math.prod(shape) * n_fields
+    if n_values > MAX_LABELS:
+        limit = f"labels may have at most {MAX_LABELS:,}"
+        raise refused(path, f"has {n_values:,} values in {shown(key)!r}; {limit}.")
+    if dtype.itemsize > 4 * MAX_TEXT * n_fields:
         raise too_long(path, key)
     n_bytes = math.prod(shape) * dtype.itemsize
-    if n_bytes > LARGEST_LABELS:
-        raise Refused(
-            f"{shown(path)} has labels of {size(n_bytes)} in {shown(key)!r}; at most {size(LARGEST_LABELS)} are read: use codes."
-        )
-
-
-def holds_objects(path: Path, key: str) -> Refused:
-    """Return the error for pickled objects."""
-    return Refused(
-        f"{shown(path)} holds Python objects in {shown(key)!r}, which are never unpickled; save plain arrays."
-    )
+    if n_bytes > MAX_LABEL_BYTES:
+        limit = f"at most {size(MAX_LABEL_BYTES)} are read: use codes"
+        raise refused(path, f"has labels of {size(n_bytes)} in {shown(key)!r}; {limit}.")
 
 
 def too_long(path: Path, key: str) -> Refused:
     """Return the error for text that is no label or name."""
-    return Refused(
-        f"{shown(path)} has text in {shown(key)!r} of more than {LONGEST_TEXT:,} characters; use codes or short names."
-    )
+    problem = f"of more than {MAX_TEXT:,} characters; use codes or short names"
+    return refused(path, f"has text in {shown(key)!r} {problem}.")
 
 
 def check_images(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Refuse images of absurd size, before they are read."""
-    one = math.prod(shape[1:]) * dtype.itemsize
-    if one > LARGEST_IMAGE:
-        raise Refused(
-            f"{shown(path)} has images of the shape {shape[1:]} in {shown(key)!r}, {size(one)} each; at most {size(LARGEST_IMAGE)} "
-            "each are read: make them smaller."
-        )
+    n_bytes = math.prod(shape[1:]) * dtype.itemsize
+    if n_bytes > MAX_IMAGE_BYTES:
+        limit = f"{size(n_bytes)} each; at most {size(MAX_IMAGE_BYTES)} each are read"
+        raise refused(path, f"has images of the shape {shape[1:]} in {shown(key)!r}, {limit}.")
 
 
 def check_inflated(path: Path, key: str, n_bytes: int, stored: int) -> None:
-    """Refuse an array that inflates to far more than images do."""
-    if n_bytes > IN_MEMORY and n_bytes > MOST_INFLATED * stored:
-        raise Refused(
-            f"{shown(path)} has {shown(key)!r} of {size(n_bytes)} in {size(stored)}; beyond {size(IN_MEMORY)} an array may inflate at most "
-            f"{MOST_INFLATED} times: save it without compression."
-        )
+    """Refuse a large array that inflates far more than images do."""
+    if n_bytes > IN_MEMORY and n_bytes > MAX_INFLATED * stored:
+        limit = f"beyond {size(IN_MEMORY)} an array may inflate at most {MAX_INFLATED} times"
+        sizes = f"{shown(key)!r} of {size(n_bytes)} in {size(stored)}"
+        raise refused(path, f"has {sizes}; {limit}: save it without compression.")
 
 
 def scratch(path: Path, n_bytes: int) -> np.ndarray:
-    """Return that many bytes to write to, uint8: in memory, or in a temporary file that has no name
-    and goes with the array.
-
-    Raises
-    ------
-    ValueError
-        If the folder of temporary files has no room, or cannot be written to.
-    """
+    """Return that many bytes to write to: in memory, or in a nameless temporary file."""
     if n_bytes <= IN_MEMORY:
         return np.empty(n_bytes, np.uint8)
     folder = "the folder of temporary files"
@@ -178,21 +155,17 @@ def scratch(path: Path, n_bytes: int) -> np.ndarray:
         with tempfile.TemporaryFile() as file:
             _reserve(file.fileno(), n_bytes)
             return np.memmap(file, np.uint8, "r+", shape=(n_bytes,))
-    except OSError as problem:
-        why = (
-            "has no room"
-            if problem.errno in _NO_ROOM
-            else f"cannot be written to ({problem.strerror or brief(problem)})"
-        )
-        raise Refused(
-            f"{shown(folder)} {why} for a copy of {size(n_bytes)} of {shown(path)}; make room, or set TMPDIR to a folder with more."
-        ) from problem
+    except OSError as error:
+        reason = f"cannot be written to ({error.strerror or brief(error)})"
+        if error.errno in _NO_ROOM:
+            reason = "has no room"
+        copy = f"for a copy of {size(n_bytes)} of {shown(path)}"
+        advice = "make room, or set TMPDIR to a folder with more"
+        raise refused(folder, f"{reason} {copy}; {advice}.") from error
 
 
 def release(array: np.ndarray) -> None:
-    """Let the system take back the memory of a temporary file's pages, which are read again when
-    they are needed.
-    """
+    """Let the system take back the memory of a temporary file's pages."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base

@@ -1,1 +1,1 @@
-"""Pictures that stand in for data sets of photographs, drawn here."""
+"""Stand-ins, drawn here, for data sets of photographs that cannot be had."""

@@ -1,16 +1,15 @@
-"""A ray caster for scenes of a few convex solids, which draws maps to be coloured afterwards.
+"""Cast rays into scenes of a few convex solids, and draw maps to be coloured afterwards.
 
-Scenes that differ in where their solids, camera and lights are, not in which solids they have, are
-cast at once. Every pixel is sampled once; those that disagree with a neighbour (an outline, an
-edge, a shadow's border) are sampled again, finely. What comes back says for each surface how much
-of a pixel it covers and how brightly, so that thousands of colourings cost one cast.
+Scenes of the same solids in different positions are cast at once. Every pixel is sampled once;
+those that disagree with a neighbour (an outline, an edge, a shadow's border) are sampled again,
+finely. Maps say for each surface how much of a pixel it covers and how brightly, so that thousands
+of colourings cost one cast.
 
-Coordinates are right-handed with z up. A camera looks horizontally or not, but never rolls.
+Coordinates are right-handed with z up. A camera never rolls.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,35 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaedis.data.standins.solids import (
-    FAR,
-    Solid,
-    box,
-    capsule,
-    cylinder,
-    ellipsoid,
-    frustum,
-    place,
-    polyhedron,
-    span,
-    unit,
-)
-
-__all__ = [
-    "Camera",
-    "Light",
-    "Maps",
-    "Solid",
-    "box",
-    "capsule",
-    "cast",
-    "cylinder",
-    "ellipsoid",
-    "frustum",
-    "paint",
-    "place",
-    "polyhedron",
-]
+from vaedis.data.standins.solids import FAR, Solid, span, unit
 
 # how many rays to follow at once: what bounds the memory, about 200 bytes each
 _RAYS = 2**17
@@ -54,19 +25,11 @@ _RAYS = 2**17
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera.
+    """A pinhole camera at `position` that looks at `target`, both (3,) or (B, 3).
 
-    Attributes
-    ----------
-    position, target : Tensor of float32, shape (3,) or (B, 3)
-        Where it is, and a point that it looks at.
-    focal : float
-        Focal length in pixels.
-    height, width : int
-        Of the image in pixels.
-    centre : (float, float), optional
-        Row and column, from the image's upper left corner, at which `target` appears; the middle by
-        default.
+    `focal` is the focal length in pixels; `height` and `width` are those of the image. `centre` is
+    the row and column, from the upper left corner, at which `target` appears: by default the
+    middle.
     """
 
     position: Tensor
@@ -79,28 +42,13 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """A light.
+    """A light at `position`, (3,) or (B, 3), or from that direction if it is `far`.
 
-    Attributes
-    ----------
-    position : Tensor of float32, shape (3,) or (B, 3)
-        Where it is, or the direction that it comes from if it is far away.
-    far : bool
-    diffuse, specular : float
-        How bright it makes a surface that faces it, and how bright a highlight on it. Highlights
-        are white.
-    aim : Tensor of float32, shape (3,) or (B, 3), optional
-        The direction that a spotlight points in; by default it shines equally everywhere.
-    focus : float
-        A spotlight is as bright as the cosine of the angle to `aim` to this power.
-    shininess : float
-        The exponent of the highlight; 0 for one that is the same wherever light falls.
-    shadow : bool
-        Whether solids keep its light off.
-    radius : float
-        Half the width of a light that throws soft shadows.
-    points : int
-        How many points of it to sample if it has a radius.
+    `diffuse` is how bright it makes a surface that faces it, and `specular` how bright its
+    highlights are, which are white. `shininess` is their exponent; with 0 a highlight is the same
+    wherever light falls. A spotlight points in the direction `aim`, (3,) or (B, 3), and is as
+    bright as the cosine of the angle to it to the power of `focus`. `shadow` says whether solids
+    keep the light off.
     """
 
     position: Tensor
@@ -111,21 +59,15 @@ class Light:
     focus: float = 1.0
     shininess: float = 20.0
     shadow: bool = True
-    radius: float = 0.0
-    points: int = 8
 
 
 @dataclass(frozen=True)
 class Maps:
     """What was cast.
 
-    Attributes
-    ----------
-    coverage : Tensor of float32, shape (B, surfaces, H, W)
-        The share of each pixel that a surface covers. What is left of 1 is background.
-    tones : Tensor of float32, shape (B, surfaces, K, H, W)
-        For each of K tones, the mean over a whole pixel of ``min(shade * tone + highlight, 1)``
-        where it shows the surface and 0 elsewhere.
+    `coverage`, (B, surfaces, H, W), is the share of each pixel that a surface covers; the rest is
+    background. `tones`, (B, surfaces, K, H, W), is for each of K tones the mean over a pixel of
+    ``min(shade * tone + highlight, 1)`` where it shows the surface, and 0 elsewhere.
     """
 
     coverage: Tensor
@@ -142,71 +84,44 @@ def cast(
     tones: Sequence[float] = (0.0, 1.0),
     samples: int = 4,
 ) -> Maps:
-    """Cast a batch of scenes.
+    """Cast a batch of scenes on the device of the camera.
 
-    Parameters
-    ----------
-    solids : sequence of Solid
-    camera : Camera
-    lights : sequence of Light
-    surfaces : int
-        How many surfaces there are.
-    ambient : float
-        How bright a surface is that no light falls on.
-    tones : sequence of float
-        Values of a colour channel. The image of a surface whose red is one of them has that map as
-        its red channel; see `paint` for others.
-    samples : int
-        Along each side of a pixel, where samples are dense.
-
-    Returns
-    -------
-    Maps
-        On the device of the camera. B is the size of whichever of solids, camera and lights has a
-        batch, and 1 if none has.
+    `ambient` is how bright a surface is that no light falls on. The image of a surface whose red
+    is one of the `tones` has that map as its red channel; `paint` makes images of other colours.
+    Pixels that are sampled finely have `samples` rays along each side.
     """
     scene = _Scene(solids, camera, lights, ambient)
-    height, width = camera.height, camera.width
+    height = camera.height
+    width = camera.width
     tone = torch.tensor(tones, device=scene.device)
     coverage = torch.zeros(scene.batch, surfaces, height, width, device=scene.device)
-    drawn = torch.zeros(scene.batch, surfaces, len(tone), height, width, device=scene.device)
-    grid = scene.pixels(torch.arange(height * width, device=scene.device), 1)
-    for part in torch.arange(scene.batch, device=scene.device).split(
-        max(1, _RAYS // (height * width))
-    ):
-        found = [v[..., None] for v in scene.follow(part, grid[None, ..., 0])]
-        covered, toned = _average(found, surfaces, scene.surface, tone)
-        coverage[part], drawn[part] = (
-            covered.unflatten(-1, (height, width)),
-            toned.unflatten(-1, (height, width)),
-        )
-        which, where = _disagree(found, height, width).nonzero(as_tuple=True)
-        rays = scene.pixels(where, samples)
-        for few in torch.arange(len(which), device=scene.device).split(_RAYS // samples**2):
-            found = [
-                v[:, None] for v in scene.follow(part[which[few]], rays[:, few].transpose(0, 1))
-            ]
-            covered, toned = _average(found, surfaces, scene.surface, tone)
-            at = (part[which[few]], slice(None), where[few] // width, where[few] % width)
-            coverage[at] = covered[..., 0]
-            drawn[at[0], :, :, at[2], at[3]] = toned[..., 0]
-    return Maps(coverage, drawn)
+    toned = torch.zeros(scene.batch, surfaces, len(tone), height, width, device=scene.device)
+    centres = scene.pixels(torch.arange(height * width, device=scene.device), 1)[None, ..., 0]
+    scenes_at_once = max(1, _RAYS // (height * width))
+    for part in torch.arange(scene.batch, device=scene.device).split(scenes_at_once):
+        hits = [values[..., None] for values in scene.follow(part, centres)]
+        covered, painted = _average(hits, surfaces, scene.surface, tone)
+        coverage[part] = covered.unflatten(-1, (height, width))
+        toned[part] = painted.unflatten(-1, (height, width))
+        row, pixel = _disagree(hits, height, width).nonzero(as_tuple=True)
+        rays = scene.pixels(pixel, samples)
+        for k in torch.arange(len(row), device=scene.device).split(_RAYS // samples**2):
+            in_scene = part[row[k]]
+            fine = scene.follow(in_scene, rays[:, k].transpose(0, 1))
+            hits_k = [values[:, None] for values in fine]
+            covered, painted = _average(hits_k, surfaces, scene.surface, tone)
+            y = pixel[k] // width
+            x = pixel[k] % width
+            coverage[in_scene, :, y, x] = covered[..., 0]
+            toned[in_scene, :, :, y, x] = painted[..., 0]
+    return Maps(coverage, toned)
 
 
 def paint(maps: Maps, colours: Tensor, background: Tensor) -> Tensor:
-    """Return images of maps that were cast with the tones 0 and 1.
+    """Return images, (B, C, H, W), of maps that were cast with the tones 0 and 1.
 
-    Parameters
-    ----------
-    maps : Maps
-    colours : Tensor of float32, shape (surfaces, C) or (B, surfaces, C)
-        In [0, 1].
-    background : Tensor of float32, shape (C,), (C, H, W) or (B, C, H, W)
-
-    Returns
-    -------
-    Tensor of float32, shape (B, C, H, W)
-        Exact where no surface is brighter than 1.
+    `colours` are (surfaces, C) or (B, surfaces, C) in [0, 1]; `background` is (C,), (C, H, W) or
+    (B, C, H, W). Exact where no surface is brighter than 1.
     """
     dark, light = maps.tones.unbind(2)
     background = background[:, None, None] if background.ndim == 1 else background
@@ -216,156 +131,137 @@ def paint(maps: Maps, colours: Tensor, background: Tensor) -> Tensor:
 
 
 class _Scene:
-    """The batch of scenes, laid out for following rays."""
+    """A batch of scenes, prepared for following rays."""
 
     def __init__(
         self, solids: Sequence[Solid], camera: Camera, lights: Sequence[Light], ambient: float
     ):
-        eye, target = camera.position.float(), camera.target.float()
-        self.device, self.ambient, self.camera = eye.device, ambient, camera
-        vectors = [
-            eye,
-            target,
-            *(v for one in lights for v in (one.position, one.aim) if v is not None),
-        ]
-        sizes = [s.pose.shape[:-2] for s in solids] + [v.shape[:-1] for v in vectors]
-        self.batch = torch.broadcast_shapes(*sizes, (1,))[0]
+        eye = camera.position.float()
+        target = camera.target.float()
+        self.device = eye.device
+        self.ambient = ambient
+        self.camera = camera
+        vectors = [eye, target, *(light.position for light in lights)]
+        vectors += [light.aim for light in lights if light.aim is not None]
+        batches = [solid.pose.shape[:-2] for solid in solids] + [v.shape[:-1] for v in vectors]
+        self.batch = torch.broadcast_shapes(*batches, (1,))[0]
         self.eye = eye.expand(self.batch, 3)
         ahead = unit(target.to(self.device) - self.eye, -1)
-        right = unit(
-            torch.stack([ahead[:, 1], -ahead[:, 0], torch.zeros_like(ahead[:, 0])], -1), -1
-        )
+        level = torch.stack([ahead[:, 1], -ahead[:, 0], torch.zeros_like(ahead[:, 0])], -1)
+        right = unit(level, -1)
         # columns: what one pixel to the right, ahead and up are in the scene
         self.frame = torch.stack([right, ahead, torch.linalg.cross(right, ahead)], -1)
-        self.solids = [(s, *self._inverse(s)) for s in solids]
+        self.solids = [(solid, *self._inverse(solid)) for solid in solids]
+        # the last entry is that of no solid, which has the index -1
         self.surface = torch.tensor([s.surface for s in solids] + [-1], device=self.device)
         self.gloss = torch.tensor([s.gloss for s in solids] + [0.0], device=self.device)
-        self.lights = [
-            (one, self._vectors(one.position), None if one.aim is None else self._vectors(one.aim))
-            for one in lights
-        ]
+        self.lights = []
+        for light in lights:
+            aim = None if light.aim is None else self._expand(light.aim)
+            self.lights.append((light, self._expand(light.position), aim))
 
-    def _vectors(self, given: Tensor) -> Tensor:
-        return given.float().to(self.device).expand(self.batch, 3)
+    def _expand(self, vectors: Tensor) -> Tensor:
+        return vectors.float().to(self.device).expand(self.batch, 3)
 
     def _inverse(self, solid: Solid) -> tuple[Tensor, Tensor]:
+        """Return matrix and offset as `span` takes them."""
         pose = solid.pose.float().to(self.device).expand(self.batch, 4, 4)
         inverse = torch.linalg.inv(pose)[:, :3]
-        if solid.kind == "polyhedron":
-            assert solid.planes is not None
-            planes = solid.planes.to(self.device)
-            # in the scene's coordinates, so that a ray need not be transformed
-            normal = planes[:, :3] @ inverse[:, :, :3]
-            return normal, planes[:, 3] - inverse[:, :, 3] @ planes[:, :3].T
-        return inverse[:, :, :3], inverse[:, :, 3]
+        if solid.planes is None:
+            return inverse[:, :, :3], inverse[:, :, 3]
+        planes = solid.planes.to(self.device)
+        # in the scene's coordinates, so that a ray need not be transformed
+        normal = planes[:, :3] @ inverse[:, :, :3]
+        return normal, planes[:, 3] - inverse[:, :, 3] @ planes[:, :3].T
 
-    def pixels(self, where: Tensor, samples: int) -> Tensor:
-        """Directions, in the camera's frame, of a grid of rays through pixels: shape (3, pixels,
-        samples²).
-        """
-        height, width = self.camera.height, self.camera.width
-        row, column = self.camera.centre or (height / 2, width / 2)
+    def pixels(self, index: Tensor, samples: int) -> Tensor:
+        """Return the directions of samples² rays through each pixel: (3, pixels, samples²)."""
+        row, column = self.camera.centre or (self.camera.height / 2, self.camera.width / 2)
+        y = (index // self.camera.width)[:, None]
+        x = (index % self.camera.width)[:, None]
         step = (torch.arange(samples, device=self.device) + 0.5) / samples
-        up = (row - (where // width)[:, None] - step).repeat_interleave(
-            samples, 1
-        ) / self.camera.focal
-        right = ((where % width)[:, None] + step - column).repeat(1, samples) / self.camera.focal
+        up = (row - y - step).repeat_interleave(samples, 1) / self.camera.focal
+        right = (x + step - column).repeat(1, samples) / self.camera.focal
         return torch.stack([right, torch.ones_like(right), up])
 
     def follow(self, scene: Tensor, rays: Tensor) -> list[Tensor]:
-        """Follow rays, shape (G or 1, 3, S), into the scenes `scene`, shape (G,).
+        """Follow rays, (G or 1, 3, S), into the scenes `scene`, (G,).
 
-        Returns which solid each ray meets, or -1, how bright it is there, and how bright the
-        highlight on it: three of shape (G, S).
+        Return which solid each ray meets or -1, how bright it is there, and its highlight: (G, S).
         """
         direction = self.frame[scene] @ rays
         depth, solid, normal = self._meet(scene, self.eye[scene], direction)
         point = self.eye[scene][..., None] + depth.clamp(max=FAR)[:, None] * direction
-        shade, highlight = torch.full_like(depth, self.ambient), torch.zeros_like(depth)
+        shade = torch.full_like(depth, self.ambient)
+        highlight = torch.zeros_like(depth)
         for light, position, aim in self.lights:
-            towards = (
-                position[scene][..., None].expand_as(point)
-                if light.far
-                else position[scene][..., None] - point
-            )
-            ray = unit(towards)
+            to_light = position[scene][..., None].expand_as(point)
+            if not light.far:
+                to_light = position[scene][..., None] - point
+            ray = unit(to_light)
             facing = (ray * normal).sum(1).clamp(min=0)
-            power = (
-                self._visible(light, scene, point, towards)
-                if light.shadow
-                else torch.ones_like(facing)
-            )
+            power = torch.ones_like(facing)
+            if light.shadow:
+                power = self._visible(light, scene, point, to_light).to(power.dtype)
             if aim is not None:
                 power *= (-ray * unit(aim[scene])[..., None]).sum(1).clamp(min=0) ** light.focus
             shade += light.diffuse * facing * power
             if light.specular:
                 halfway = (unit(ray - unit(direction)) * normal).sum(1).clamp(min=0)
-                highlight += (
-                    light.specular
-                    * halfway**light.shininess
-                    * (facing > 0)
-                    * power
-                    * self.gloss[solid]
-                )
+                strength = light.specular * halfway**light.shininess * (facing > 0)
+                highlight += strength * power * self.gloss[solid]
         return [solid, shade, highlight]
 
     def _meet(self, scene: Tensor, eye: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The first solid on each ray, how far along the ray it is met, and its unit normal there."""
+        """Return how far along each ray its first solid is, which one, and its unit normal."""
         depth = torch.full_like(direction[:, 0], FAR * 10)
-        which, normal = torch.full_like(depth, -1, dtype=torch.long), torch.zeros_like(direction)
+        index = torch.full_like(depth, -1, dtype=torch.long)
+        normal = torch.zeros_like(direction)
         for k, (solid, matrix, offset) in enumerate(self.solids):
             near, far, facing = span(
                 solid.kind, matrix[scene], offset[scene], eye[..., None], direction, normals=True
             )
             closer = (near < far) & (near > 0) & (near < depth)
-            depth, which = torch.where(closer, near, depth), torch.where(closer, k, which)
+            depth = torch.where(closer, near, depth)
+            index = torch.where(closer, k, index)
             normal = torch.where(closer[:, None], facing, normal)
-        return depth, which, unit(normal)
+        return depth, index, unit(normal)
 
-    def _visible(self, light: Light, scene: Tensor, point: Tensor, towards: Tensor) -> Tensor:
-        """The share of a light that each point sees."""
-        throwing = [s for s in self.solids if s[0].shadow]
-        seen, points = torch.zeros_like(point[:, 0]), light.points if light.radius else 1
-        for k in range(points):
-            # a spiral that fills a ball evenly enough
-            z, turn = (2 * k + 1) / points - 1, math.pi * (3 - math.sqrt(5)) * k
-            flat = math.sqrt(1 - z * z)
-            shift = light.radius * towards.new_tensor(
-                [flat * math.cos(turn), flat * math.sin(turn), z]
+    def _visible(self, light: Light, scene: Tensor, point: Tensor, to_light: Tensor) -> Tensor:
+        """Tell from which points a light is visible."""
+        visible = torch.ones_like(point[:, 0], dtype=torch.bool)
+        for solid, matrix, offset in self.solids:
+            if not solid.shadow:
+                continue
+            near, far, _ = span(
+                solid.kind, matrix[scene], offset[scene], point, to_light, normals=False
             )
-            ray = towards + shift[:, None] if light.radius else towards
-            free = torch.ones_like(seen, dtype=torch.bool)
-            for solid, matrix, offset in throwing:
-                near, far, _ = span(
-                    solid.kind, matrix[scene], offset[scene], point, ray, normals=False
-                )
-                # a solid does not shade the side of it that faces the light, whatever rounding says
-                blocked = (near < far) & (far > 1e-3) & (near > -1e-3)
-                free &= ~(blocked if light.far else blocked & (near < 1))
-            seen += free
-        return seen / points
+            # a solid does not shade the side of it that faces the light, whatever rounding says
+            blocked = (near < far) & (far > 1e-3) & (near > -1e-3)
+            if not light.far:
+                blocked &= near < 1
+            visible &= ~blocked
+        return visible
 
 
 def _average(
-    found: list[Tensor], surfaces: int, surface: Tensor, tone: Tensor
+    hits: list[Tensor], surfaces: int, surface: Tensor, tone: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Means over the samples, the last dimension, of (G, P, S): shapes (G, surfaces, P) and (G,
-    surfaces, K, P).
-    """
-    solid, shade, highlight = found
-    # the entry after the last, of no surface, is where -1 leads
+    """Average (G, P, S) over samples: coverage (G, surfaces, P), tones (G, surfaces, K, P)."""
+    solid, shade, highlight = hits
     shown = surface[solid][:, None] == torch.arange(surfaces, device=solid.device)[:, None, None]
-    toned = [
-        torch.where(shown, (shade * k + highlight).clamp(max=1)[:, None], 0.0).mean(-1)
-        for k in tone
-    ]
+    toned = []
+    for k in tone:
+        brightness = (shade * k + highlight).clamp(max=1)
+        toned.append(torch.where(shown, brightness[:, None], 0.0).mean(-1))
     return shown.float().mean(-1), torch.stack(toned, 2)
 
 
-def _disagree(found: list[Tensor], height: int, width: int) -> Tensor:
-    """Which pixels, shape (G, H * W), show or touch more than one solid, face or light."""
-    solid, shade, highlight = found
+def _disagree(hits: list[Tensor], height: int, width: int) -> Tensor:
+    """Tell which pixels, (G, H * W), show or touch more than one solid, face or light."""
+    solid, shade, highlight = hits
     # two sides of a box are one solid but are lit differently
     key = (10 * solid + shade + highlight)[..., 0].unflatten(1, (height, width))
-    high, low = (F.max_pool2d(v, 3, 1, 1).flatten(1) for v in (key, -key))
-    return high + low > 0.15
+    highest = F.max_pool2d(key, 3, 1, 1).flatten(1)
+    lowest = -F.max_pool2d(-key, 3, 1, 1).flatten(1)
+    return highest - lowest > 0.15

@@ -1,0 +1,129 @@
+"""The verdict on a factor: what the distances along it say of whether a VAE can find it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vaedis.diagnosis.report import FAINT, UNMEASURED
+from vaedis.distances import FactorDistances
+from vaedis.distances.result import WithinRank
+from vaedis.distances.agreement import EQUAL
+
+# Rank correlations within traversals. XYSquares at spacing 4, whose distances stop growing after
+# two steps, has 0.85 for its mean matrix.
+ORDERED = 0.8
+PARTLY = 0.5
+# A factor is a circle if its rank correlation with a circle is that much larger.
+CIRCLE_GAIN = 0.1
+# Mean distances that differ by a smaller share are equal to a reader and to a VAE.
+FLAT = 0.01
+# Neighbours this close to the mean distance say that distances do not grow with steps.
+_SATURATED = 0.95
+
+
+def judge(distances: FactorDistances, random_mean: float) -> tuple[str, str]:
+    """Return the verdict on a factor and the reason for it, in a sentence."""
+    line = distances.within
+    assert line is not None
+    if _is_invisible(distances):
+        return (
+            "invisible",
+            "Images that differ in it alone look the same to the loss: no VAE can find it.",
+        )
+    late = ""
+    if distances.mean < FAINT * random_mean:
+        late = (
+            f" Its distances are {distances.mean / random_mean:.1%} of those of random pairs: "
+            "expect it late, or lost to a large beta."
+        )
+    if _is_no_farther(distances):
+        return (
+            "unordered",
+            "Images that differ in it alone are no farther apart than images that share all "
+            f"factors.{late}",
+        )
+    if len(distances.matrix) == 2:
+        return "ordered", f"It has two values, which need no order.{late}"
+    if distances.adversarial or (line.flat and not line.traversals) or _is_flat(distances, line):
+        average = "" if distances.adversarial else " on average"
+        return (
+            "adversarial",
+            f"All its values look equally far apart{average} ({distances.mean:.4g}): the loss "
+            f"tells that it changed, and not by how much.{late}",
+        )
+    if line.mean is None:
+        return (
+            UNMEASURED,
+            "no three of its values come together in images that differ in nothing else, which is "
+            "what an order takes",
+        )
+    verdict, reason = _judge_order(distances, line, line.mean)
+    return verdict, reason + late
+
+
+def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> tuple[str, str]:
+    """Return verdict and reason where there are rank correlations within traversals."""
+    circle = distances.within_circle
+    assert circle is not None
+    best = mean
+    shape = "the factor"
+    round_mean = circle.mean if len(distances.matrix) > 3 else None
+    if round_mean is not None and round_mean > max(mean, 0) + CIRCLE_GAIN:
+        best = round_mean
+        shape = "a circle"
+    if best < PARTLY:
+        why = "values far apart may look closer than neighbours"
+        if distances.neighbours > _SATURATED * distances.mean:
+            why = "neighbours are as far apart as any two values"
+        return (
+            "unordered",
+            f"The rank correlation within traversals is {best:.2f} at best: {why}.",
+        )
+    numbers = f"rank correlation {best:.2f} within traversals"
+    if line.flat > line.traversals:
+        numbers += (
+            f", but in {line.flat:,} of {line.flat + line.traversals:,} traversals all values look "
+            "equally far apart"
+        )
+    if line.flat > line.traversals or best < ORDERED:
+        return "partly ordered", f"Distances follow {shape} in part ({numbers})."
+    if shape == "a circle":
+        return (
+            "circular",
+            f"Distances follow a circle ({best:.2f}) rather than a line ({mean:.2f}), within "
+            "traversals.",
+        )
+    return "ordered", "Distances follow the factor."
+
+
+def _is_invisible(distances: FactorDistances) -> bool:
+    """Whether no image looks farther from another than from itself."""
+    return distances.beyond <= EQUAL * max(distances.largest, abs(distances.smallest))
+
+
+def _is_no_farther(distances: FactorDistances) -> bool:
+    """Whether images of different values are no farther apart than images of one value, if any."""
+    if distances.same is None:
+        return False
+    pairs = (distances.pairs.sum() - distances.pairs.trace()) / 2
+    error = math.hypot(distances.same_error, distances.sd / math.sqrt(pairs))
+    return distances.mean - distances.same <= max(FLAT * distances.mean, 4 * error)
+
+
+def _is_flat(distances: FactorDistances, line: WithinRank) -> bool:
+    """Whether all mean distances are equal, as far as the measured pairs can tell."""
+    mask = ~np.eye(len(distances.matrix), dtype=bool) & (distances.pairs > 0)
+    means = distances.matrix[mask]
+    squares = distances.square_matrix[mask]
+    is_complete = distances.exact and bool((distances.pairs == distances.traversals).all())
+    error = np.zeros_like(means)
+    if not is_complete:
+        error = np.sqrt((squares - means**2).clip(min=0) / distances.pairs[mask])
+    if np.median(error) >= 0.15 * distances.mean:
+        return False
+    # Means that differ by less than their error may still be in order within each traversal.
+    is_unordered = line.mean is None or line.mean < PARTLY
+    allowed = np.maximum(FLAT * distances.mean, 4 * error if is_unordered else 0)
+    return bool((np.abs(means - distances.mean) <= allowed).all())

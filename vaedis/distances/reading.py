@@ -1,0 +1,168 @@
+"""Read images in batches that fit into memory: within traversals, or all in one pass.
+
+Where several images share all their factors, a *group* holds all images that differ in one factor
+only. It is compared in blocks: as a whole if it is small, and otherwise in random parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaedis.data.base import FactorData
+from vaedis.data.images import Groups
+from vaedis.distances.kernels import Kernel
+
+# Bytes that images may take together; two images are held in any case.
+MEMORY = 256 * 2**20
+# Bytes that are worked on at a time; more would not fit into a processor's cache.
+_WORK = 32 * 2**20
+# Bytes that a pair of images takes while its distance is counted.
+_PAIR_BYTES = 128
+# A factor of more values is cut into so many bins of neighbours.
+MOST_VALUES = 256
+# A group of more images is compared in random parts of about _BLOCK.
+MOST_IMAGES = 1024
+_BLOCK = 128
+
+
+class Reader:
+    """Reads images of a data set and compares them with a kernel."""
+
+    def __init__(self, data: FactorData, kernel: Kernel):
+        self.data = data
+        self.kernel = kernel
+        self.image_size = int(np.prod(data.shape))
+        self.image_bytes = self.image_size * (kernel.number_bytes + 4)
+        self.work = min(_WORK, MEMORY // 4)
+        # Byte images that are read together in a pass over all traversals.
+        self.n_images = MEMORY // 4 // self.image_size
+
+    def traversals_at_once(self, size: int) -> int:
+        """Return how many traversals of `size` images to work on at a time."""
+        images = size * self.image_size * self.kernel.number_bytes
+        return max(1, self.work // max(images, size**2 * _PAIR_BYTES))
+
+    def distances(self, index: Tensor) -> Tensor:
+        """Compute the distances within traversals, (T, k) to (T, k, k); -1 stands for any image."""
+        index = index.clamp(min=0)
+        most = max(2, MEMORY // self.image_bytes)
+        if index.numel() <= most:
+            images = self.data.images(index.flatten())
+            return self.kernel.distances(images.unflatten(0, index.shape))
+        return torch.stack([self._distances_by_parts(row, most) for row in index])
+
+    def _distances_by_parts(self, index: Tensor, most: int) -> Tensor:
+        """Compare the images of a traversal of which only `most` fit into memory."""
+        size = len(index)
+        distances = torch.zeros(size, size, dtype=torch.float64, device=index.device)
+        parts = torch.arange(size, device=index.device).split(max(1, most // 2))
+        for k, first in enumerate(parts):
+            for second in parts[k + 1 :]:
+                both = torch.cat([first, second])
+                images = self.data.images(index[both])
+                distances[both[:, None], both] = self.kernel.distances(images[None])[0]
+        return distances
+
+    def blocks(self, blocks: Blocks) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of blocks: index and values, (T, k) each, -1 where there is no image."""
+        batches = blocks.batches(self.work // self.image_bytes, self.work // _PAIR_BYTES)
+        for index, values in batches:
+            yield index.to(self.data.device), values.to(self.data.device)
+
+    def all_traversals(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """Yield all images within traversals of each factor: name, uint8 of shape (T, f, H, W, C).
+
+        Images are read once for all factors of a group, and in as few groups as memory allows.
+        """
+        for group in self._factor_groups(names):
+            yield from self._group_traversals(group)
+
+    def _factor_groups(self, names: Sequence[str]) -> list[list[str]]:
+        """Sort factors into few groups; images that differ in those of one fit into memory."""
+        space = self.data.factors
+        sizes = {name: space.sizes[space.position(name)] for name in names}
+        groups: list[list[str]] = []
+        for name in sorted(names, key=lambda name: -sizes[name]):
+            for group in groups:
+                if sizes[name] * int(np.prod([sizes[other] for other in group])) <= self.n_images:
+                    group.append(name)
+                    break
+            else:
+                groups.append([name])
+        return groups
+
+    def _group_traversals(self, group: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        space = self.data.factors
+        device = self.data.device
+        inside = [space.position(name) for name in group]
+        outside = [f for f in range(len(space)) if f not in inside]
+        grid = torch.zeros(1, dtype=torch.int64, device=device)
+        for f in inside:
+            steps = torch.arange(space.sizes[f], device=device) * space.strides[f]
+            grid = grid[..., None] + steps
+        grid = grid[0]
+        all_bases = space.traversal_bases(inside[0], vary=outside, device=device)
+        for bases in all_bases.split(max(1, self.n_images // grid.numel())):
+            index = bases.view(-1, *[1] * len(inside)) + grid
+            x = self.data.images(index.flatten()).unflatten(0, index.shape)
+            for axis, name in enumerate(group, 1):
+                yield name, x.movedim(axis, -4).flatten(0, -5)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Images to compare with each other: of each block, their indices and the factor's values."""
+
+    index: list[np.ndarray]
+    values: list[np.ndarray]
+    complete: bool  # whether the blocks hold all pairs of all groups
+
+    def batches(self, images: int, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of about one size together, with at most so many images and pairs."""
+        sizes = np.array([len(block) for block in self.index], np.int64)
+        # Of one size those that lie together in a file.
+        order = np.lexsort(([block[0] for block in self.index], sizes))[::-1]
+        start = 0
+        while start < len(order):
+            largest = int(sizes[order[start]])
+            n_blocks = max(1, min(images // largest, pairs // largest**2))
+            batch = order[start : start + n_blocks]
+            # At most half of a row may be padding.
+            batch = batch[2 * sizes[batch] >= largest]
+            index = np.full((len(batch), largest), -1, np.int64)
+            values = index.copy()
+            for row, block in enumerate(batch):
+                index[row, : sizes[block]] = self.index[block]
+                values[row, : sizes[block]] = self.values[block]
+            yield torch.from_numpy(index), torch.from_numpy(values)
+            start += len(batch)
+
+
+def blocks_of(groups: Groups, size: int, *, most: int | None = None, seed: int = 0) -> Blocks:
+    """Divide the images of groups, along a factor of `size` values, into blocks.
+
+    At most `most` blocks are made, but one of each group; by default each image is in one. Then
+    errors told from blocks are upper bounds, as those of a sample of them would be right.
+    """
+    index = groups.index.cpu().numpy()
+    values = groups.values.cpu().numpy()
+    if size > MOST_VALUES:
+        values = values * MOST_VALUES // size
+    ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
+    rng = np.random.default_rng(seed)
+    blocks: list[np.ndarray] = []
+    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+        rows = np.arange(start, end)
+        if len(rows) <= MOST_IMAGES:
+            blocks.append(rows)
+            continue
+        parts = np.array_split(rng.permutation(rows), len(rows) // _BLOCK)
+        blocks += parts if most is None else parts[: max(1, most // len(ends))]
+    n_images = sum(len(rows) for rows in blocks)
+    complete = groups.complete and len(blocks) == len(ends) and n_images == len(index)
+    return Blocks([index[rows] for rows in blocks], [values[rows] for rows in blocks], complete)

@@ -1,0 +1,279 @@
+"""What is measured of perceived distances along one factor, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaedis import _check
+from vaedis.distances.agreement import (
+    EQUAL,
+    SHAPES,
+    Agreement,
+    compare_counts,
+    ground_truth_matrix,
+)
+
+# Distances follow an order if the rank correlation is at least this.
+_FOLLOWS = 0.3
+
+
+@dataclass(frozen=True)
+class WithinRank:
+    """Rank correlation of perceived with ground-truth distances within each traversal.
+
+    Attributes
+    ----------
+    mean, sd : float or None
+        Over the traversals that have a correlation; None if none has.
+    traversals : int
+        Number of traversals with a correlation. If all known pairs of one are equally many steps
+        apart, it has none.
+    flat : int
+        Number of traversals without one because all their perceived distances are equal.
+    """
+
+    mean: float | None
+    sd: float | None
+    traversals: int
+    flat: int
+
+
+@dataclass(frozen=True)
+class FactorDistances:
+    """Perceived distances along one factor, over many traversals.
+
+    Distances have the unit of the loss. Unless stated otherwise they are those between images with
+    different values of the factor.
+
+    Attributes
+    ----------
+    factor : str
+    matrix : ndarray of float64, shape (f, f)
+        Means over traversals. Row: value of the reconstruction. Column: value of the target. NaN
+        where no traversal has both values.
+    square_matrix : ndarray of float64, shape (f, f)
+        Means over traversals of the squared distances.
+    pairs : ndarray of int64, shape (f, f)
+        Number of pairs of images behind each entry of `matrix`: one for each traversal, or more
+        where several images share all their factors.
+    traversals : int
+        Number of traversals: groups of images that differ in this factor only, or random parts of
+        such groups.
+    exact : bool
+        Whether the traversals are all there are, so that there is no sampling error.
+    mean, sd, smallest, largest : float
+    counts : ndarray of int64, shape (f, bins)
+        Number of pairs, |i - j| = row apart, whose distance is within half a bin of
+        ``bin * width``. Row 0 counts observations with themselves.
+    width : float
+        Width of a bin; at most 1/1600 of the largest distance.
+    between : ndarray of float64, shape (2, 2)
+        Covariance over traversals of a traversal's mean distance and its mean
+        ``(distance - mean)²``.
+    fourth : float
+        The mean of ``(distance - mean)⁴``.
+    errors : ndarray of float64, shape (2, 2), optional
+        Covariance of the errors of `mean` and ``sd²``, for a sample whose traversals are not
+        independent.
+    within, within_circle : WithinRank, optional
+        Rank correlation within each traversal, along a line and along a circle; None for distances
+        that were stored.
+    beyond : float
+        The largest distance less that of its target from itself; NaN if not recorded.
+    same : float, optional
+        The mean distance of different images that share all factors; None if there are none.
+    same_error : float
+        Standard error of `same`, as if pairs were independent.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", grid_spacing=1, num_squares=1)
+    >>> x = vd.distances.factor_distances(data, traversals=4)["x_R"]
+    >>> round(x.agreement().rank, 2), x.quantile([0.1, 0.5]).round(4), x.exact
+    (1.0, array([0.0013, 0.0039]), False)
+    >>> x.verdict().partition(":")[0]
+    'x_R is best described by a line'
+    """
+
+    factor: str
+    matrix: np.ndarray
+    square_matrix: np.ndarray
+    pairs: np.ndarray
+    traversals: int
+    exact: bool
+    mean: float
+    sd: float
+    smallest: float
+    largest: float
+    counts: np.ndarray
+    width: float
+    between: np.ndarray
+    fourth: float
+    errors: np.ndarray | None = None
+    within: WithinRank | None = None
+    within_circle: WithinRank | None = None
+    beyond: float = math.nan
+    same: float | None = None
+    same_error: float = 0.0
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether all distances between different values are equal, so that they carry no order."""
+        return self.largest - self.smallest <= EQUAL * self.largest
+
+    @property
+    def neighbours(self) -> float:
+        """Mean distance between neighbouring values; NaN if there are none."""
+        values = np.concatenate([self.matrix.diagonal(1), self.matrix.diagonal(-1)])
+        pairs = np.concatenate([self.pairs.diagonal(1), self.pairs.diagonal(-1)])
+        if not pairs.any():
+            return math.nan
+        return float(np.average(values[pairs > 0], weights=pairs[pairs > 0]))
+
+    def quantile(self, share: float | np.ndarray) -> np.ndarray:
+        """Compute quantiles of all distances, to the width of a bin.
+
+        Parameters
+        ----------
+        share : float or ndarray of float
+            Shares of all pairs, 0 to 1.
+
+        Returns
+        -------
+        ndarray of float64, shape of `share`
+        """
+        cumulative = np.cumsum(self.counts[1:].sum(0))
+        return np.searchsorted(cumulative, np.asarray(share) * cumulative[-1]) * self.width
+
+    def standard_errors(
+        self, traversals: int | None = None, pairs: int | None = None
+    ) -> tuple[float, float]:
+        """Estimate the standard errors of `mean` and `sd` of a sample, to first order.
+
+        Parameters
+        ----------
+        traversals : int, optional
+            Number of independent random traversals in a sample; by default this measurement's own,
+            which has no error if it is exact.
+        pairs : int, optional
+            Number of pairs drawn from all of them together; all pairs by default.
+
+        Returns
+        -------
+        (float, float)
+            They allow for what pairs of one traversal have in common.
+        """
+        if traversals is None and self.exact:
+            return 0.0, 0.0
+        if traversals is None and self.errors is not None:
+            variances = self.errors.diagonal()
+        else:
+            n = self.traversals if traversals is None else _check.count("traversals", traversals)
+            variances = self.between.diagonal().clip(min=0) / n
+        if pairs is not None:
+            within = np.array([self.sd**2, self.fourth - self.sd**4]) - self.between.diagonal()
+            variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
+        mean_error = math.sqrt(variances[0])
+        sd_error = math.sqrt(variances[1]) / (2 * self.sd) if self.sd > 0 else 0.0
+        return mean_error, sd_error
+
+    def agreement(self, shape: str = "line", *, self_pairs: bool = False) -> Agreement:
+        """Compare the distances of all pairs of all traversals with ground-truth distances.
+
+        The paper's logged values do so. Differences between traversals, for instance in contrast,
+        lower the correlation; `within` judges each traversal by itself.
+
+        Parameters
+        ----------
+        shape : {"line", "circle"}
+            See `ground_truth_matrix`.
+        self_pairs : bool
+            Count each observation with itself once, as the authors' logged values do.
+
+        Returns
+        -------
+        Agreement
+            For the rank correlation, distances in one bin of `counts` tie. An adversarial factor
+            has no correlation without self-pairs.
+        """
+        size = len(self.matrix)
+        truth = ground_truth_matrix(size, shape)
+        pairs = self.pairs * (~np.eye(size, dtype=bool) | self_pairs)
+        known = pairs > 0
+        weight = pairs[known] / pairs.sum()
+        x = truth[known]
+        y = self.matrix[known]
+        mean_x = weight @ x
+        mean_y = weight @ y
+        variance_y = weight @ self.square_matrix[known] - mean_y**2
+        variance = (weight @ (x - mean_x) ** 2) * variance_y
+        if variance <= 0 or not np.ptp(x) or (self.adversarial and not self_pairs):
+            return Agreement(None, None, self.adversarial, self.mean)
+        linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
+        rows = slice(0 if self_pairs else 1, None)
+        rank = compare_counts(truth[0, rows], self.counts[rows])
+        return Agreement(linear, rank, self.adversarial, self.mean)
+
+    def verdict(self) -> str:
+        """Say in a sentence whether the factor is adversarial, and which order it follows if not.
+
+        The sentence uses the rank correlation within traversals, or that of all pairs if only the
+        latter is stored.
+
+        Returns
+        -------
+        str
+        """
+        ranks = self._ranks()
+        if self.adversarial or not ranks:
+            return (
+                f"{self.factor} is adversarial: all distances along it are equal "
+                f"({self.mean:.3g}), so that they carry no order."
+            )
+        shape = max(ranks, key=ranks.__getitem__)
+        numbers = ", ".join(f"{rank:.2f} with a {name}" for name, rank in ranks.items())
+        kind = "mean rank correlation within traversals"
+        if self.within is None:
+            kind = "rank correlation of pooled pairs"
+        if ranks[shape] < _FOLLOWS:
+            return f"{self.factor} hardly follows an order: the {kind} is {numbers}."
+        return f"{self.factor} is best described by a {shape}: the {kind} is {numbers}."
+
+    def _ranks(self) -> dict[str, float]:
+        """Return the rank correlation with each shape that has one."""
+        if self.within is None or self.within_circle is None:
+            ranks = {shape: self.agreement(shape).rank for shape in SHAPES}
+        else:
+            ranks = {"line": self.within.mean, "circle": self.within_circle.mean}
+        return {shape: rank for shape, rank in ranks.items() if rank is not None}
+
+
+def published_traversals(size: int, pairs: int = 50_000) -> int:
+    """Estimate on how many traversals of a factor of `size` values a row of Table A1 rests.
+
+    The authors drew ``int(size * sqrt(size) / 2)`` pairs of each traversal with replacement and
+    left out those of an observation with itself, until they had `pairs` of them
+    (``run_plot_traversal_dists.py``).
+
+    Parameters
+    ----------
+    size : int
+    pairs : int
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> vd.distances.published_traversals(183)
+    41
+    """
+    size = _check.count("size", size, 2)
+    pairs_of_traversal = int(size * size**0.5 / 2) * (1 - 1 / size)
+    return max(1, round(pairs / pairs_of_traversal))

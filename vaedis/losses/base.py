@@ -1,0 +1,136 @@
+"""The base class of reconstruction losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from vaedis.losses.fingerprint import fingerprint
+
+
+class Loss:
+    """Base class of reconstruction losses.
+
+    A loss of your own defines `distance` and, where the decoder's output is no observation yet,
+    `output` or ``__call__``. It may declare `quadratic`; that is measured on images of the data
+    before a faster way relies on it, and where it does not hold, distances are computed pair by
+    pair. Losses are equal if they are of one class and hold the same.
+
+    Attributes
+    ----------
+    name : str
+        The class's name unless it sets another.
+    quadratic : bool
+        Whether the loss is ``|embed(a) - embed(b)|²``, so that each image is embedded once. `embed`
+        may be anything, such as features of a network. The loss is a *quadratic form*, which
+        coordinates and bounds on beta need, only where `embed` is linear.
+    unit_range : bool
+        Whether targets must lie in [0, 1], so that images are not normalized.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import vaedis as vd
+    >>> class Weighted(vd.losses.Loss):
+    ...     def distance(self, a, b):
+    ...         return 3 * (a - b).square().mean((-3, -2, -1))
+    >>> Weighted().distance(torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4))
+    tensor([3., 3.])
+    """
+
+    name = "loss"
+    quadratic = False
+    unit_range = False
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        # A class derived from "mse" is another loss.
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    def fingerprint(self) -> str:
+        """Return text that identifies the class and all that it holds, the same in every process.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            If the loss holds anything but numbers, text, tensors, modules, and collections and
+            functions of these.
+        """
+        return f"{type(self).__name__} {fingerprint(self)}"
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Loss) or type(self) is not type(other):
+            return False
+        try:
+            return self.fingerprint() == other.fingerprint()
+        except ValueError:  # What cannot be compared is never taken for the same.
+            return False
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"<loss {self.name!r} of class {type(self).__name__}>"
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss of each observation.
+
+        Parameters
+        ----------
+        prediction : Tensor of float, shape (..., C, H, W)
+            What the decoder returns, before `output`.
+        target : Tensor of float, same shape
+
+        Returns
+        -------
+        Tensor of float, shape (...)
+        """
+        return self.distance(self.output(prediction), target)
+
+    def output(self, prediction: Tensor) -> Tensor:
+        """Map what the decoder returns to an observation: the identity unless overridden."""
+        return prediction
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Compute the perceived distance: the loss of `a` as a reconstruction of `b`.
+
+        Parameters
+        ----------
+        a, b : Tensor of float, shape (..., C, H, W)
+
+        Returns
+        -------
+        Tensor of float, shape (...)
+        """
+        raise TypeError(
+            f"the loss {self.name!r} must define distance(a, b), "
+            "which returns one number for each pair of observations."
+        )
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map observations to vectors whose squared Euclidean distances are this loss.
+
+        Parameters
+        ----------
+        x : Tensor of float, shape (..., C, H, W)
+
+        Returns
+        -------
+        Tensor of float, shape (..., D)
+
+        Raises
+        ------
+        TypeError
+            If the loss has no such vectors.
+        """
+        raise TypeError(
+            f"the loss {self.name!r} is not a quadratic form, so it has no such vectors."
+        )

@@ -1,0 +1,191 @@
+"""What each figure of a built book draws, and whether that is what the manifest says.
+
+The manifest, ``codecheck.yml``, has the form of the CODECHECK project: one entry a figure with its
+file, a comment and the SHA-256 of its numbers. Figures that are drawn from stored runs and
+published numbers are the same on every machine; ``exact: false`` marks those of networks that a
+chapter trains, or of sums whose last digits depend on the processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaedis import _files
+from vaedis_companion.book import executions, notebooks, stored
+from vaedis_companion.book.display import MIME
+
+MANIFEST = "codecheck.yml"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The numbers of one figure.
+
+    Attributes
+    ----------
+    chapter : str
+        Name of the page.
+    number : int
+        The figure's number within the page, from 1.
+    cell : int
+        The number of its cell among the page's own code cells, from 1.
+    sha256 : str
+        Of the CSV of what it draws (`vaedis_companion.figures.data.figure_data`).
+    csv : str or None
+        That CSV; None if it is too long to keep.
+    """
+
+    chapter: str
+    number: int
+    cell: int
+    sha256: str
+    csv: str | None
+
+    @property
+    def file(self) -> str:
+        """Name of the file that the numbers are written to."""
+        return f"{self.chapter}-{self.number}.csv"
+
+
+def receipts_of(chapter: str, notebook: Any) -> Iterator[Receipt]:
+    """Yield the receipts of an executed notebook, in the order of its figures."""
+    number = 0
+    for position, cell in enumerate(notebooks.own_code_cells(notebook), 1):
+        for output in cell.get("outputs", ()):
+            numbers = output.get("data", {}).get(MIME)
+            if numbers is not None:
+                number += 1
+                yield Receipt(chapter, number, position, numbers["sha256"], numbers["csv"])
+
+
+def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Receipt]:
+    """Return the receipts of all chapters that were run in a profile, by file name.
+
+    Raises
+    ------
+    ValueError
+        If a chapter was not run, or not since the code or the results changed.
+    """
+    receipts = {}
+    for chapter in only or executions.notebooks(root):
+        run = stored.read(root, profile, chapter)
+        if run is None:
+            raise ValueError(
+                f"{chapter} has not been run in the {profile} profile; "
+                f"run it by: vaedis book --profile {profile} --no-html."
+            )
+        receipts.update((receipt.file, receipt) for receipt in receipts_of(chapter, run))
+    return receipts
+
+
+def check(root: Path, profile: str, only: Iterable[str] = (), *, write: bool = False) -> int:
+    """Compare the figures of a build with the manifest, print what differs, return an exit status.
+
+    Parameters
+    ----------
+    root : Path
+        Of the project.
+    profile : str
+        The profile that the chapters were run in.
+    only : iterable of str
+        Names of chapters; all by default.
+    write : bool
+        Write the manifest anew instead.
+
+    Returns
+    -------
+    int
+        0 if every exact figure draws what the manifest says, else 1.
+    """
+    receipts = of_build(root, profile, only)
+    if write:
+        before = read_manifest(root) if (root / MANIFEST).exists() else {}
+        _files.write_text(root / MANIFEST, to_manifest(receipts, before))
+        print(f"{len(receipts)} figures written to {MANIFEST}")
+        return 0
+    errors, notes = compare(receipts, read_manifest(root))
+    for line in (*notes, *errors):
+        print(line)
+    same = len(receipts) - len(notes) - len(errors)
+    print(f"{same} of {len(receipts)} figures draw the numbers of {MANIFEST}.")
+    return 1 if errors else 0
+
+
+def read_manifest(root: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of the manifest by file name.
+
+    Raises
+    ------
+    ValueError
+        If the manifest is absent or is no list of files with their SHA-256.
+    """
+    import yaml
+
+    path = root / MANIFEST
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["manifest"]
+        return {entry["file"]: {"exact": True, **entry} for entry in entries if entry["sha256"]}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as problem:
+        raise ValueError(
+            f"{path} is no manifest of figures ({type(problem).__name__}); "
+            "bring it back with git checkout, or write it by: vaedis check --write."
+        ) from None
+
+
+def compare(
+    receipts: Mapping[str, Receipt], manifest: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], list[str]]:
+    """Return what differs from the manifest: sentences on errors, and on what may differ.
+
+    Parameters
+    ----------
+    receipts : mapping of str to Receipt
+        The figures of the chapters that were built, by file name.
+    manifest : mapping of str to mapping
+        As `read_manifest` returns it.
+    """
+    errors, notes = [], []
+    chapters = {receipt.chapter for receipt in receipts.values()}
+    for name, receipt in receipts.items():
+        entry = manifest.get(name)
+        if entry is None:
+            errors.append(f"{name} is not in the manifest; add it by: vaedis check --write.")
+        elif entry["sha256"] != receipt.sha256:
+            if entry["exact"]:
+                errors.append(f"{name} draws other numbers than the manifest says.")
+            else:
+                notes.append(f"{name} differs, as it may between machines.")
+    for name in manifest:
+        chapter = name.rpartition("-")[0]
+        if name not in receipts and chapter in chapters:
+            errors.append(f"{name} is in the manifest, but the chapter draws no such figure.")
+    return errors, notes
+
+
+def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the text of a manifest with these receipts; comments and marks of ``before`` stay."""
+    import yaml
+
+    entries = {
+        name: {key: value for key, value in entry.items() if key != "exact" or not value}
+        for name, entry in before.items()
+    }
+    for name, receipt in receipts.items():
+        entries[name] = {**entries.get(name, {"file": name}), "sha256": receipt.sha256}
+    document = {
+        "version": "https://codecheck.org.uk/spec/config/1.0/",
+        "paper": {
+            "title": "Overlooked Implications of the Reconstruction Loss for VAE Disentanglement",
+            "authors": [
+                {"name": "Nathan Michlo"},
+                {"name": "Richard Klein"},
+                {"name": "Steven James"},
+            ],
+            "reference": "https://arxiv.org/abs/2202.13341",
+        },
+        "manifest": [entries[name] for name in sorted(entries)],
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
