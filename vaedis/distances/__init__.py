@@ -20,7 +20,7 @@ from vaedis.distances.pairs import (
     random_pairs,
 )
 from vaedis.distances.ranking import RankedLoss, family, rank_losses
-from vaedis.distances.result import FactorDistances, published_traversals
+from vaedis.distances.result import FactorDistances, WithinRank, published_traversals
 
 __all__ = [
     "SHAPES",
@@ -28,6 +28,7 @@ __all__ = [
     "FactorDistances",
     "RandomPairs",
     "RankedLoss",
+    "WithinRank",
     "agreement",
     "factor_distances",
     "family",

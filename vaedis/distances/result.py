@@ -33,6 +33,13 @@ class WithinRank:
         apart, it has none.
     flat : int
         Number of traversals without one because all their perceived distances are equal.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> data = vd.load("xysquares", num_squares=1)
+    >>> vd.distances.factor_distances(data)["x_R"].within
+    WithinRank(mean=None, sd=None, traversals=0, flat=8)
     """
 
     mean: float | None

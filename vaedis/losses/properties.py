@@ -134,7 +134,8 @@ def need_finite(loss: Loss, distances: Tensor) -> Tensor:
     if not bool(finite.all()):
         raise ValueError(
             f"the loss {loss.name!r} gives {float(distances[~finite][0])} between two images of "
-            "this data set; guard what it divides by and takes roots or logarithms of."
+            "this data set, where a finite number is needed; guard what it divides by and takes "
+            "roots or logarithms of."
         )
     return distances
 
@@ -148,7 +149,7 @@ def need_difference(loss: Loss, data: FactorData, normalize: bool) -> None:
     if bool((other <= own).all() and (other < own).any()):
         raise ValueError(
             f"the loss {loss.name!r} is smaller between different images than between an image "
-            "and itself, so it measures how alike they are; return 1 less the likeness."
+            "and itself, so it measures how alike they are; return what grows as they differ."
         )
 
 
