@@ -1,4 +1,4 @@
-"""vaedis_companion: the study of the paper, and the book. It uses `vaedis`, which knows nothing of it.
+"""The study of the paper, and the book; a client of `vaedis`, which knows nothing of it.
 
 ``import vaedis_companion as vc`` loads each module when it is first used.
 """
