@@ -98,10 +98,10 @@ def test_each_figure_has_a_number_of_its_own():
         if "figure" in cell.metadata.get("mystnb", {})
     ]
     assert len(set(names)) == len(names)
-    # those of the paper name their number; ours are words, and counted S1, S2, ... in the order of
+    # those of the paper name their number; others are words, and counted S1, S2, ... in the order of
     # the pages
-    ours = [name for name in names if not re.fullmatch(r"(fig|table)-a?\d+", name)]
-    assert [name for name in ours if not re.fullmatch(r"(fig|table)(-[a-z]+)+", name)] == []
+    others = [name for name in names if not re.fullmatch(r"(fig|table)-a?\d+", name)]
+    assert [name for name in others if not re.fullmatch(r"(fig|table)(-[a-z]+)+", name)] == []
 
 
 def test_references_are_used_and_not_doubled():
@@ -618,21 +618,21 @@ def test_jupyter_book_reads_the_one_table_of_contents_and_refuses_another_folder
 
 
 def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
-    said, order = threading.Event(), []
+    warned, order = threading.Event(), []
 
-    def say(sentence):
+    def warn(sentence):
         order.append(sentence)
-        said.set()
+        warned.set()
 
     def second():
         with executions.locked(tmp_path):
             order.append("second")
 
-    monkeypatch.setattr(executions, "warn", say)
+    monkeypatch.setattr(executions, "warn", warn)
     thread = threading.Thread(target=second)
     with executions.locked(tmp_path):
         thread.start()
-        assert said.wait(60)
+        assert warned.wait(60)
         order.append("first has ended")
     thread.join(60)
     assert order[0].startswith(f"another build is at work in {tmp_path}")
@@ -852,14 +852,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages() -> dict[Path, Page]:
-    found = {path.resolve(): Page(path) for path in sorted(HTML.glob("*.html"))}
+    built = {path.resolve(): Page(path) for path in sorted(HTML.glob("*.html"))}
     if not (HTML / "index.html").exists():
         if os.environ.get("VAEDIS_BUILT_BOOK") == "required":
             pytest.fail(
                 "VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book first."
             )
         pytest.skip("no _build/html; run make book first")
-    return found
+    return built
 
 
 def test_every_page_is_built(pages):

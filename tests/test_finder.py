@@ -8,8 +8,6 @@ from scipy import stats
 from vaedis import distances, losses
 from vaedis.data import DSprites, FactorData, Shapes3D, XYSquares
 from vaedis.factors import FactorSpace
-from vaedis_companion import importances
-from vaedis_companion.published import matrices as published_matrices
 
 
 def test_losses_are_ranked_by_how_well_their_distances_agree():
@@ -171,41 +169,6 @@ def test_correlations_are_those_that_the_authors_logged(name, loss):
     assert (stats.pearsonr(truth, seen)[0], stats.spearmanr(truth, seen)[0]) == pytest.approx(
         random, abs=0.005 + 4 / pairs**0.5
     )
-
-
-def test_table_a1_compares_within_what_sampling_allows():
-    data = XYSquares()
-    rows = importances.importances(
-        "xysquares", distances.factor_distances(data), distances.random_pairs(data)
-    )
-    assert [row.factor for row in rows] == ["random", "x_R", "y_R", "x_G", "y_G", "x_B", "y_B"]
-    assert all(row.agrees for row in rows)
-    random = rows[0]
-    assert (random.published_mean, random.published_sd) == (0.0308, 0.0022)
-    assert random.mean_error == pytest.approx(random.sd / np.sqrt(50_000))
-    assert rows[1].mean_error == rows[1].sd_error == 0
-    wider = importances.importances(
-        "xysquares",
-        distances.factor_distances(XYSquares(grid_spacing=7)),
-        distances.random_pairs(data),
-    )
-    assert not any(row.agrees for row in wider if row.factor != "random")
-    assert (
-        importances.importances(
-            "else", distances.factor_distances(data, factors=["x_R"]), distances.random_pairs(data)
-        )[1].agrees
-        is None
-    )
-
-
-def test_figure_3_is_correlated_with_its_panels():
-    theirs = published_matrices()["dsprites", "scale"]
-    found = importances.matrix_correlations(
-        "dsprites", {"scale": 7 * theirs, "shape": np.ones((3, 3)), "position_x": np.ones((8, 8))}
-    )
-    assert found == {"scale": pytest.approx(1), "shape": None}
-    sample = distances.traversal_matrices(DSprites(packed=False), factors=["scale"], traversals=40)
-    assert importances.matrix_correlations("dsprites", sample)["scale"] > 0.99
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,14 @@ def test_factors_never_learnt_tie_for_the_last_place_whatever_the_steps():
     assert made(nothing).order({"a": 2, "b": 1}, "separation") is None
 
 
-def test_the_order_at_each_look_needs_no_threshold():
-    curves = made({"a": [0.0, 9.0, 1.0], "b": [0.0, 0.0, 2.0]})
-    assert curves.order_at({"a": 1, "b": 2}, "separation") == [
-        None,
-        pytest.approx(-1),
-        pytest.approx(1),
-    ]
+@pytest.mark.parametrize(
+    ("a", "b", "expected"), [(0.0, 0.0, None), (9.0, 0.0, -1.0), (1.0, 2.0, 1.0)]
+)
+def test_the_final_order_needs_no_threshold(a, b, expected):
+    learning = made({"a": [5.0, 5.0, a], "b": [0.0, 9.0, b]}, "reconstructed")
+    assert learning.final_order({"a": 1, "b": 2}) == (
+        None if expected is None else pytest.approx(expected)
+    )
 
 
 def test_runs_that_recorded_nothing_have_no_learning_and_what_does_not_fit_is_refused():

@@ -10,7 +10,7 @@ import pytest
 
 from vaedis import plots
 from vaedis.spec import RunSpec
-from vaedis_companion.figures import scores as scores_module
+from vaedis_companion import figures
 from vaedis_companion.store import RunTable, make_row
 
 
@@ -68,7 +68,7 @@ def test_every_run_of_figure_9_is_a_point():
         ("ada-gvae", 8, 0): 0.1,
         ("beta-vae", 1, 0): 0.3,
     }
-    figure = scores_module.scores_by_spacing(_found(scores))
+    figure = figures.scores_by_spacing(_found(scores))
     for axes, factor in zip(figure.axes, (1, 0.5), strict=True):
         points = np.concatenate(
             [line.get_ydata() for line in axes.lines if line.get_marker() in ("o", "X")]
@@ -80,7 +80,7 @@ def test_figure_9_leaves_out_runs_without_a_score():
     found = _found({("ada-gvae", s, k): 1 / s for s in (1, 8) for k in range(2)})
     found.rows[0]["mig"] = None
     found.rows[1]["dci"] = float("nan")
-    panels = scores_module.scores_by_spacing(found).axes
+    panels = figures.scores_by_spacing(found).axes
     assert [len(panel.lines[0].get_xdata()) for panel in panels] == [3, 3]
 
 
@@ -94,13 +94,13 @@ def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings
             "highest": 0.9,
         }
     ]
-    few = scores_module.scores_by_spacing(
+    few = figures.scores_by_spacing(
         _found({("ada-gvae", s, 0): 1 / s for s in (1, 2, 4, 8)}), published=published
     )
     bars = [line for line in few.axes[0].lines if line.get_linewidth() == 9]
     assert [list(bar.get_ydata()) for bar in bars] == [[0.7, 0.9]]
     assert not [line for line in few.axes[0].lines if line.get_linestyle() == ":"]
-    many = scores_module.scores_by_spacing(
+    many = figures.scores_by_spacing(
         _found({("ada-gvae", s, k): 1 / s for s in range(1, 9) for k in range(2)})
     )
     assert [line for line in many.axes[0].lines if line.get_linestyle() == ":"]
@@ -109,12 +109,12 @@ def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings
 def test_groups_become_violins_only_from_ten_runs_on():
     few = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 9), "dci": np.linspace(0, 1, 9)}}}
     many = {"ada-gvae": {"mse": {"mig": np.linspace(0, 1, 10), "dci": np.linspace(0, 1, 10)}}}
-    assert not scores_module.scores_by_group(few).axes[0].collections
-    assert scores_module.scores_by_group(many).axes[0].collections
+    assert not figures.scores_by_group(few).axes[0].collections
+    assert figures.scores_by_group(many).axes[0].collections
 
 
 def test_groups_without_runs_leave_a_gap():
-    figure = scores_module.scores_by_group(
+    figure = figures.scores_by_group(
         {"ada-gvae": {"mse": {"mig": np.array([]), "dci": np.array([])}}}
     )
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["Ada-GVAE"]
@@ -129,18 +129,23 @@ def test_cumulative_curves_end_at_one():
 
 def test_lines_leave_gaps_for_none_and_mark_the_papers_choice():
     figure = plots.lines(
-        [1, 2, 3], {"rank": [0.1, None, 0.3]}, xlabel="radius", ylabel="correlation", mark=2
+        [1, 2, 3],
+        {"rank": [0.1, None, 0.3]},
+        xlabel="radius",
+        ylabel="correlation",
+        marks={"the paper's choice": 2},
     )
     assert np.isnan(figure.axes[0].lines[0].get_ydata()[1])
-    assert figure.axes[0].lines[-1].get_xdata()[0] == 2
+    mark = figure.axes[0].lines[-1]
+    assert (mark.get_xdata()[0], mark.get_label()) == (2, "the paper's choice")
 
 
 def test_levels_and_cycles_show_a_row_for_each_entry():
-    matrices = {level: np.eye(3) for level in plots.LEVEL_NAMES}
-    assert len(plots.levels({"a": matrices, "b": matrices}).axes) == 10
+    matrices = {level: np.eye(3) for level in figures.LEVEL_NAMES}
+    assert len(figures.levels({"a": matrices, "b": matrices}).axes) == 10
     cycles = np.zeros((4, 5, 8, 8, 3), np.uint8)
     cycles[2] = 77
-    figure = plots.latent_cycles(cycles, [2, 0])
+    figure = plots.latent_traversals(cycles[[2, 0]])
     assert len(figure.axes) == 10
     assert int(np.asarray(figure.axes[0].images[0].get_array()).max()) == 77
 
@@ -148,11 +153,11 @@ def test_levels_and_cycles_show_a_row_for_each_entry():
 def test_the_argument_shows_each_run_and_what_the_loss_compares():
     one, other = np.eye(4), np.ones((4, 4))
     case = {
-        "pictures": (one, other),
+        "images": (one, other),
         "distances": np.array([0.0, 2.0, 4.0]),
         "scores": {"ada-gvae": np.array([0.5, 0.7, 0.9])},
     }
-    figure = scores_module.argument(
+    figure = figures.argument(
         {"a": case, "b": {**case, "scores": {"ada-gvae": np.array([])}}}, note="three runs"
     )
     picture, _, distance, _, score, empty = figure.axes
@@ -180,9 +185,9 @@ def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bo
         for seed, value in enumerate(values)
     ]
     found = RunTable("beta", "laptop", rows, [])
-    figure = scores_module.scores_by_beta(found, {1: 0.8, 8: 0.09})
+    figure = figures.scores_by_beta(found, {1: 0.8, 8: 0.09})
     for axes, share in zip(figure.axes, (1, 0.1, 0.05), strict=True):
-        points = [line for line in axes.lines if line.get_marker() == plots.MARKERS["beta-vae"]]
+        points = [line for line in axes.lines if line.get_marker() == figures.MARKERS["beta-vae"]]
         assert sorted(np.concatenate([p.get_ydata() for p in points])) == pytest.approx(
             sorted(v * share for vs in kl.values() for v in vs)
         )
@@ -208,7 +213,7 @@ def test_where_learning_ends_is_drawn_from_the_last_beta_that_learns_to_the_next
         "growing": {8: [(0.3, float("inf"))]},
         "none": {},
     }
-    figure = scores_module.where_learning_ends({"networks": ends}, onset, limit)
+    figure = figures.where_learning_ends({"networks": ends}, onset, limit)
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines["no code pays above"].get_ydata()) == [0.8, 0.8, 0.7]
@@ -224,17 +229,14 @@ def test_where_learning_ends_is_drawn_from_the_last_beta_that_learns_to_the_next
 
 def test_a_figure_of_runs_says_which_they_are():
     found = _found({("ada-gvae", 1, 0): 0.9, ("ada-gvae", 8, 0): 0.1})
-    assert scores_module.scores_by_spacing(found).get_supxlabel() == found.describe()
+    assert figures.scores_by_spacing(found).get_supxlabel() == found.describe()
 
 
 def test_matrices_make_a_table_of_panels():
     small, large = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 4.0], [4.0, 0.0]])
-    figure = plots.matrices(
-        {"mse": {"8 px": small, "1 px": large}}, labels={("mse", "8 px"): "rank 1.00"}
-    )
+    figure = plots.matrices({"mse": {"8 px": small, "1 px": large}})
     assert [axes.images[0].get_clim()[1] for axes in figure.axes] == [1, 4]
     assert [axes.get_title() for axes in figure.axes] == ["8 px", "1 px"]
-    assert figure.axes[0].get_xlabel() == "rank 1.00"
 
 
 def test_curves_of_many_values_have_no_marks():

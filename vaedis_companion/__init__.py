@@ -1,4 +1,4 @@
-"""The study of the paper, and the book; a client of `vaedis`, which knows nothing of it.
+"""The study of the paper, and its book; a client of `vaedis`, which does not know it.
 
 ``import vaedis_companion as vc`` loads each module when it is first used.
 """

@@ -11,7 +11,6 @@ import contextlib
 import keyword
 import re
 import signal
-import statistics
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from vaedis._support.text import plain
 from vaedis_companion.profiles import COORDINATES, PROFILES, profile
 
 if TYPE_CHECKING:
-    from vaedis_companion.store import Row, Store
+    from vaedis_companion.store import Store
     from vaedis_companion.sweep import Sweep
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -40,6 +39,24 @@ def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     _add_book(commands, common)
     _add_sweep(commands, common)
     _add_results(commands, common)
+
+    measure = commands.add_parser(
+        "measure", parents=[common], help="measure and store the distances of whole data sets"
+    )
+    measure.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
+    measure.add_argument("--force", action="store_true", help="measure again what is stored")
+    measure.set_defaults(run=_measure)
+
+    check = commands.add_parser(
+        "check",
+        parents=[common],
+        help="compare what the figures of the built book draw with codecheck.yml",
+    )
+    check.add_argument("names", nargs="*", metavar="CHAPTER", help="chapters (default: all)")
+    check.add_argument("--profile", help=_PROFILES)
+    check.add_argument("--write", action="store_true", help="write the manifest anew")
+    check.set_defaults(run=_check_figures)
+
     convert = commands.add_parser(
         "notebooks", parents=[common], help="write the chapters as .ipynb files"
     )
@@ -175,6 +192,20 @@ def _end(number: int, _: Any) -> None:
     raise SystemExit(128 + number)
 
 
+def _measure(args: argparse.Namespace) -> int:
+    from vaedis_companion import measured
+
+    measured.measure_data_sets(args.names, force=args.force)
+    return 0
+
+
+def _check_figures(args: argparse.Namespace) -> int:
+    from vaedis_companion.book import executions, receipts
+
+    root = executions.find_root()
+    return receipts.check(root, profile(args.profile).name, args.names, write=args.write)
+
+
 def _notebooks(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build, executions
 
@@ -281,6 +312,7 @@ def _last_line(sweep: Sweep, received: list[int]) -> str:
 def _results(args: argparse.Namespace) -> int:
     from vaedis import _check
     from vaedis_companion.grids import GRIDS
+    from vaedis_companion.runs import print_table
     from vaedis_companion.sweep import describe_missing
 
     store = _store(args)
@@ -297,7 +329,7 @@ def _results(args: argparse.Namespace) -> int:
         if args.experiment and experiment not in args.experiment:
             continue
         if args.profile in (None, profile_name):
-            _print_table(experiment, profile_name, store.rows(experiment, profile_name))
+            print_table(store.runs(experiment, profile_name))
     print("missing:")
     for experiment in args.experiment or GRIDS:
         if experiment in GRIDS:
@@ -305,31 +337,6 @@ def _results(args: argparse.Namespace) -> int:
             words = [f"{name} {stored} of {total} stored" for name, (stored, total) in counts]
             print(f"  {experiment:8s} " + "  ".join(words))
     return 0
-
-
-def _print_table(experiment: str, profile_name: str, rows: list[Row]) -> None:
-    from vaedis_companion.runs import describe
-    from vaedis_companion.store import RunTable
-
-    runs = RunTable.of(experiment, profile_name, rows)
-    counts = f"{len(runs.rows)} finished, {len(runs.failed)} failed"
-    print(f"{plain(experiment)}, {plain(profile_name)} profile: {counts}")
-    settings: dict[str, list[Row]] = {}
-    for row in sorted(runs.rows, key=describe):
-        settings.setdefault(describe(row), []).append(row)
-    width = max(map(len, settings), default=0)
-    for setting, members in settings.items():
-        mig, dci = (_spread([row[name] for row in members]) for name in ("mig", "dci"))
-        print(f"  {setting:{width}s}  n {len(members):2d}  MIG {mig}  DCI {dci}")
-    for row in runs.failed:
-        print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
-
-
-def _spread(values: list[float | None]) -> str:
-    numbers = [value for value in values if value is not None]
-    if not numbers:
-        return "none"
-    return f"{statistics.median(numbers):.3f} [{min(numbers):.3f} {max(numbers):.3f}]"
 
 
 def _merge(args: argparse.Namespace) -> int:

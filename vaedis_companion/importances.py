@@ -1,6 +1,4 @@
-"""Perceived distances of a data set beside those that the paper prints: the rows of Table A1 and
-the panels of Figure 3.
-"""
+"""Perceived distances beside those that the paper prints: Table A1's rows and Figure 3's panels."""
 
 from __future__ import annotations
 
@@ -10,42 +8,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaedis.data import DATA_SETS, DataError, FactorData, StandInWarning, load
+from vaedis.data import DataError, FactorData, StandInWarning, load
 from vaedis.distances import FactorDistances, RandomPairs, published_traversals
-from vaedis_companion.published import matrices as published_matrices, table as published
+from vaedis_companion import published
+from vaedis_companion.measured import Distances
 
-# the paper's data sets, in the order of its Figure 3
 DATA_SETS_OF_THE_PAPER = ("shapes3d", "dsprites", "smallnorb", "cars3d", "xysquares")
-# what a row of Table A1 rests on, and half a unit of the last digit that it prints
-PAIRS = 50_000
+"""The paper's data sets, in the order of its Figure 3."""
 ROUNDING = 0.5e-4
+"""Half a unit of the last digit that Table A1 prints."""
+# the pairs that a row of Table A1 rests on
+_PAIRS = 50_000
 
 
 def data_sets(names: Iterable[str] = DATA_SETS_OF_THE_PAPER) -> dict[str, FactorData]:
-    """Load those of the paper's data sets that can be had.
+    """Load the paper's data sets, skipping any that can be neither made nor fetched.
 
     Parameters
     ----------
     names : iterable of str
-        As for `vaedis.load`. One that this version does not have, or that can be neither made nor
-        fetched, is left out.
+        As for `vaedis.load`.
 
     Returns
     -------
     dict of str to FactorData
         Stand-ins come without their warning: say `FactorData.origin` wherever something of them is
         shown.
+
+    Examples
+    --------
+    >>> list(data_sets(["dsprites", "xysquares"]))
+    ['dsprites', 'xysquares']
     """
-    found = {}
+    loaded = {}
     for name in names:
-        if name in DATA_SETS:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", StandInWarning)
-                try:
-                    found[name] = load(name)
-                except (DataError, ImportError):
-                    continue
-    return found
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StandInWarning)
+            try:
+                loaded[name] = load(name)
+            except (DataError, ImportError):
+                continue
+    return loaded
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,12 @@ class Importance:
     factor : str
         "random" for pairs drawn at random.
     mean, sd : float
-        Of the distances here.
+        Of the mean squared errors measured here, pixels in 0 … 1.
     published_mean, published_sd : float or None
         As printed; None if the paper has no such row.
     mean_error, sd_error : float
-        What may lie between them if the data are the same: the standard errors that the authors'
-        sample implies, and ours if we sampled.
+        Standard errors of the difference: those that the paper's sample of 50,000 pairs implies,
+        and those of our own sample if we drew one.
     """
 
     factor: str
@@ -75,82 +78,70 @@ class Importance:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether both differences are within four standard errors and rounding; None if the paper
-        has no such row.
+        """Whether both differences are within four standard errors and rounding; None without a
+        published row.
         """
         if self.published_mean is None or self.published_sd is None:
             return None
-        return bool(
-            abs(self.mean - self.published_mean) <= 4 * self.mean_error + ROUNDING
-            and abs(self.sd - self.published_sd) <= 4 * self.sd_error + ROUNDING
-        )
+        mean_agrees = abs(self.mean - self.published_mean) <= 4 * self.mean_error + ROUNDING
+        sd_agrees = abs(self.sd - self.published_sd) <= 4 * self.sd_error + ROUNDING
+        return bool(mean_agrees and sd_agrees)
 
 
-def importances(
-    name: str, along: Mapping[str, FactorDistances], random: RandomPairs
-) -> list[Importance]:
-    """Return the rows of Table A1 of a data set, the most important factor first.
+def importances(distances: Distances) -> list[Importance]:
+    """Return the rows of Table A1 of a data set, the largest mean first.
 
     Parameters
     ----------
-    name : str
-        Of the data set, as in the published tables.
-    along : mapping of str to Along
-        From `distances.factor_distances`, with the loss "mse" and without normalizing.
-    random : RandomPairs
-        From `distances.random_pairs`, likewise.
+    distances : Distances
+        From `measured.distances` or `measured.benchmark`.
 
     Returns
     -------
     list of Importance
+
+    Examples
+    --------
+    >>> from vaedis_companion import measured
+    >>> row = importances(measured.benchmark("xysquares"))[0]
+    >>> row.factor, row.agrees
+    ('random', True)
     """
-    printed = {
-        line["factor"]: line
-        for line in published("table_a1_factor_importance")
-        if line["dataset"] == name
-    }
     rows = []
-    for factor, found in along.items():
-        # one row stands for the squares of all colours
-        line = printed.get(
-            factor, printed.get(factor.split("_")[0]) if name == "xysquares" else None
-        )
-        theirs = found.standard_errors(published_traversals(len(found.matrix), PAIRS), PAIRS)
-        rows.append(_row(factor, found.mean, found.sd, line, theirs, found.standard_errors()))
-    ours = (random.mean_error, random.sd_error)
-    rows.append(
-        _row(
-            "random",
-            random.mean,
-            random.sd,
-            printed.get("random"),
-            random.standard_errors(PAIRS),
-            ours,
-        )
-    )
+    for factor, measured in distances.factors.items():
+        traversals = published_traversals(len(measured.matrix), _PAIRS)
+        sample_errors = measured.standard_errors(traversals, _PAIRS)
+        errors = np.hypot(sample_errors, measured.standard_errors())
+        rows.append(_row(distances.name, factor, measured, errors))
+    random = distances.random
+    own_errors = (random.mean_error, random.sd_error)
+    errors = np.hypot(random.standard_errors(_PAIRS), own_errors)
+    rows.append(_row(distances.name, "random", random, errors))
     return sorted(rows, key=lambda row: -row.mean)
 
 
 def _row(
-    factor: str,
-    mean: float,
-    sd: float,
-    line: Mapping | None,
-    theirs: tuple[float, float],
-    ours: tuple[float, float],
+    name: str, factor: str, measured: FactorDistances | RandomPairs, errors: np.ndarray
 ) -> Importance:
-    errors = np.hypot(theirs, ours)
-    mean_printed, sd_printed = (
-        (None, None) if line is None else (line["mean_distance"], line["distance_std"])
-    )
-    return Importance(
-        factor, mean, sd, mean_printed, sd_printed, float(errors[0]), float(errors[1])
-    )
+    # the paper prints one row for all squares of XYSquares
+    label = factor.split("_")[0] if name == "xysquares" else factor
+    mean, sd = printed_rows(name).get(label, (None, None))
+    mean_error, sd_error = errors.tolist()
+    return Importance(factor, measured.mean, measured.sd, mean, sd, mean_error, sd_error)
+
+
+def printed_rows(name: str) -> dict[str, tuple[float, float]]:
+    """Return mean and sd of each row that Table A1 prints for a data set, in its order."""
+    table = published.table("table_a1_factor_importance")
+    return {
+        line["factor"]: (line["mean_distance"], line["distance_std"])
+        for line in table
+        if line["dataset"] == name
+    }
 
 
 def matrix_correlations(name: str, matrices: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """Return how well the matrices of factors agree with those of the paper's Figure 3, read back from
-    its colours.
+    """Return how well matrices agree with the panels of Figure 3, read from their colours.
 
     Parameters
     ----------
@@ -163,11 +154,18 @@ def matrix_correlations(name: str, matrices: Mapping[str, np.ndarray]) -> dict[s
     dict of str to float or None
         For each factor whose panel could be read, the linear correlation over pairs of different
         values; None if one of the two matrices is constant.
+
+    Examples
+    --------
+    >>> matrices = {"orientation": published.matrices()["shapes3d", "orientation"]}
+    >>> round(matrix_correlations("shapes3d", matrices)["orientation"], 6)
+    1.0
     """
-    found: dict[str, float | None] = {}
-    for (data, factor), theirs in published_matrices().items():
-        if data == name and factor in matrices and matrices[factor].shape == theirs.shape:
-            pair = np.stack([m[np.triu_indices(len(m), 1)] for m in (matrices[factor], theirs)])
+    correlations: dict[str, float | None] = {}
+    for (data, factor), panel in published.matrices().items():
+        if data == name and factor in matrices and matrices[factor].shape == panel.shape:
+            above = np.triu_indices(len(panel), 1)
+            pair = np.stack([matrices[factor][above], panel[above]])
             constant = (np.ptp(pair, axis=1) <= 1e-9 * np.abs(pair).max(1)).any()
-            found[factor] = None if constant else float(np.corrcoef(pair)[0, 1])
-    return found
+            correlations[factor] = None if constant else float(np.corrcoef(pair)[0, 1])
+    return correlations

@@ -1,6 +1,4 @@
-"""What a VAE learns of its data, as perceived distances foretell it: up to which beta anything at
-all, and the factors in what order.
-"""
+"""When networks learn: at which step each factor, and up to which beta anything at all."""
 
 from __future__ import annotations
 
@@ -13,29 +11,38 @@ import numpy as np
 from vaedis import _check
 from vaedis.distances.agreement import compare
 
-# of symmetric KL divergence: two posteriors of equal width are then 1.4 widths apart, and a sample
-# tells them apart three times out of four
-TOLD_APART = 1.0
-# of the distance of images that their reconstructions have
-DRAWN = 0.5
-# nats a latent, a mean over latents: below, posteriors are the prior and nothing is learnt
 ALIVE = 0.01
-_LEARNT = {"separation": TOLD_APART, "reconstructed": DRAWN}
+"""Nats per latent, as a mean over latents: below, posteriors equal the prior and hold nothing."""
+RECONSTRUCTED = 0.5
+"""Share of the distance between images that reconstructions of a learned factor have."""
+# nats of symmetric KL: two posteriors of equal width are then 1.4 widths apart, and a sample tells
+# them apart three times out of four
+_SEPARATED = 1.0
+_THRESHOLDS = {"separation": _SEPARATED, "reconstructed": RECONSTRUCTED}
 
 
 @dataclass(frozen=True)
 class Learning:
-    """What a network made of each factor while it was trained.
+    """What a network learned of each factor while it was trained.
 
     Attributes
     ----------
-    steps : ndarray of int, shape (looks,)
-    separation : dict of str to ndarray of float, shape (looks,)
-        How far its posteriors told the factor's values apart, in nats; see
+    steps : ndarray of int, shape (n,)
+        The steps at which the network was evaluated.
+    separation : dict of str to ndarray of float, shape (n,)
+        Symmetric KL divergence between the posteriors of a factor's values, in nats; see
         `training.inspect.factor_learning`.
-    reconstructed : dict of str to ndarray of float, shape (looks,)
-        How much of the distance between images its reconstructions had. Empty if that was not
-        recorded.
+    reconstructed : dict of str to ndarray of float, shape (n,)
+        Share of the distance between images that reconstructions have. Empty if not recorded.
+
+    Examples
+    --------
+    >>> steps, shares = np.array([10, 20]), {"size": np.array([0.4, 0.6])}
+    >>> learning = Learning(steps, {}, shares | {"hue": np.array([0.1, 0.2])})
+    >>> learning.onsets()
+    {'size': 15.0, 'hue': inf}
+    >>> round(learning.order({"size": 2.0, "hue": 1.0}), 6)
+    1.0
     """
 
     steps: np.ndarray
@@ -44,46 +51,36 @@ class Learning:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Learning | None:
-        """Return what a stored run recorded (`results.Store.arrays`); None if it recorded nothing."""
+        """Return what a stored run recorded (`Store.arrays`); None if it recorded nothing."""
         if "learnt_steps" not in arrays:
             return None
-
-        def curves(measure: str) -> dict[str, np.ndarray]:
-            return {
-                n.removeprefix(measure + "/"): np.asarray(a, float)
-                for n, a in arrays.items()
-                if n.startswith(measure + "/")
-            }
-
-        return cls(
-            np.asarray(arrays["learnt_steps"]), curves("separation"), curves("reconstructed")
-        )
-
-    def curves(self, measure: str) -> dict[str, np.ndarray]:
-        """Return the curves of a measure, "separation" or "reconstructed"."""
-        return getattr(self, _check.one_of("measure", measure, _LEARNT))
+        curves: dict[str, dict[str, np.ndarray]] = {measure: {} for measure in _THRESHOLDS}
+        for name, array in arrays.items():
+            measure, _, factor = name.partition("/")
+            if factor and measure in curves:
+                curves[measure][factor] = np.asarray(array, float)
+        return cls(np.asarray(arrays["learnt_steps"]), **curves)
 
     def onsets(self, measure: str = "reconstructed", at: float | None = None) -> dict[str, float]:
-        """Return the step at which each factor is learnt, interpolated between looks.
+        """Return the step at which each factor is learned, interpolated between evaluations.
 
         Parameters
         ----------
         measure : {"reconstructed", "separation"}
         at : float, optional
-            Where a factor counts as learnt: half of its distance reconstructed, or a separation of
-            1 nat, unless given.
+            The threshold; by default half of the distance reconstructed, or a separation of 1 nat.
 
         Returns
         -------
         dict of str to float
-            In steps; infinite for a factor that is never learnt. A network that forgets a factor
-            again has learnt it all the same.
+            In steps; infinite for a factor that is never learned. A factor that is forgotten again
+            counts as learned.
         """
-        curves = self.curves(measure)
-        threshold = _check.positive("at", _LEARNT[measure] if at is None else at)
-        return {
-            factor: _crossing(self.steps, values, threshold) for factor, values in curves.items()
-        }
+        threshold = _THRESHOLDS[_check.one_of("measure", measure, _THRESHOLDS)]
+        if at is not None:
+            threshold = _check.positive("at", at)
+        curves = getattr(self, measure)
+        return {factor: _crossing(self.steps, curve, threshold) for factor, curve in curves.items()}
 
     def order(
         self,
@@ -104,34 +101,27 @@ class Learning:
         -------
         float or None
             Spearman's correlation of importance with earliness: 1 if the most important factor is
-            learnt first and so on. Factors never learnt tie for the last place. None if no factor
-            was learnt, or all at once.
+            learned first and so on. Factors never learned tie for the last place. None if no factor
+            was learned, or all at once.
         """
         return _rank(importance, {name: -step for name, step in self.onsets(measure, at).items()})
 
-    def order_at(
-        self, importance: Mapping[str, float], measure: str = "reconstructed"
-    ) -> list[float | None]:
-        """Return Spearman's correlation of an order of importance with a measure at each look; None
-        where either is constant.
+    def final_order(self, importance: Mapping[str, float]) -> float | None:
+        """Return Spearman's correlation of importance with the share reconstructed at the end; None
+        if either is constant.
         """
-        looks = range(len(self.steps))
-        return [
-            _rank(
-                importance,
-                {name: float(values[k]) for name, values in self.curves(measure).items()},
-            )
-            for k in looks
-        ]
+        return _rank(importance, {name: float(c[-1]) for name, c in self.reconstructed.items()})
 
 
-def _crossing(steps: np.ndarray, values: np.ndarray, threshold: float) -> float:
-    above = np.flatnonzero(values >= threshold)
+def _crossing(steps: np.ndarray, curve: np.ndarray, threshold: float) -> float:
+    """Return where a curve that starts from 0 first reaches a threshold."""
+    above = np.flatnonzero(curve >= threshold)
     if not len(above):
         return float("inf")
     first = int(above[0])
-    x, y = np.concatenate([[0], steps]), np.concatenate([[0.0], values])
-    return float(np.interp(threshold, y[first : first + 2], x[first : first + 2]))
+    x = np.concatenate([[0], steps])[first : first + 2]
+    y = np.concatenate([[0.0], curve])[first : first + 2]
+    return float(np.interp(threshold, y, x))
 
 
 def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float | None:
@@ -140,7 +130,7 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
             f"importance names the factors {sorted(importance)}, but the run has {sorted(score)}."
         )
     finite = [value for value in score.values() if np.isfinite(value)]
-    # never learnt: after all others
+    # factors that are never learned come after all others
     last = min(finite, default=0.0) - 1.0
     x = np.array([importance[name] for name in score], float)
     y = np.array([value if np.isfinite(value) else last for value in score.values()], float)
@@ -148,26 +138,33 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
 
 
 def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """Return, for each seed with several betas, the largest beta at which anything was learnt and the
-    next one that was tried.
+    """Return, for each seed with several betas, the largest beta at which anything was learned and
+    the next larger one that was tried.
 
     Parameters
     ----------
     rows : iterable of mapping
-        Runs of a store that differ in seed and beta only. A KL divergence of more than 0.01 nats a
-        latent says that something was learnt.
+        Runs of a store that differ in seed and beta only. A KL divergence of more than 0.01 nats
+        per latent says that something was learned.
 
     Returns
     -------
     list of (float, float)
-        Seeds in order. 0 for none that learnt, infinity for none that did not.
+        Seeds in order; 0 if nothing was learned at any beta, infinity if no larger beta was tried.
+
+    Examples
+    --------
+    >>> where_learning_ends([{"seed": 0, "beta": b, "final_kl": 1 - b} for b in (0.1, 0.3, 1)])
+    [(0.3, 1)]
     """
-    seeds: dict[int, dict[float, float]] = {}
+    kl_of: dict[int, dict[float, float]] = {}
     for row in rows:
-        seeds.setdefault(row["seed"], {})[row["beta"]] = row["final_kl"] or 0.0
-    found = []
-    # a single beta, as other experiments have it, says nothing of where learning ends
-    for tried in (seeds[seed] for seed in sorted(seeds) if len(seeds[seed]) > 1):
-        last = max((beta for beta, kl in tried.items() if kl > ALIVE), default=0.0)
-        found.append((last, min((beta for beta in tried if beta > last), default=float("inf"))))
-    return found
+        kl_of.setdefault(row["seed"], {})[row["beta"]] = row["final_kl"] or 0.0
+    ends = []
+    for seed in sorted(kl_of):
+        betas = kl_of[seed]
+        # a single beta, as other experiments have it, does not show where learning ends
+        if len(betas) > 1:
+            last = max((beta for beta, kl in betas.items() if kl > ALIVE), default=0.0)
+            ends.append((last, min((b for b in betas if b > last), default=float("inf"))))
+    return ends

@@ -1,4 +1,4 @@
-"""Figures of curves and bars over a common axis."""
+"""Figures of curves, bars and points."""
 
 from __future__ import annotations
 
@@ -6,38 +6,50 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vaedis.plots.style import CURVES, Figure, plt, styled
+from vaedis.plots.style import CURVES, Axes, Figure, panel_grid, plt, styled
+
+_MARKERS = "osD^"
+
+
+def draw_cumulative(ax: Axes, curves: Mapping[str, np.ndarray]) -> None:
+    """Draw cumulative distributions as steps; the curve called "random" is black."""
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(curves) - 1, 1)))
+    for k, (name, values) in enumerate(curves.items()):
+        x = np.sort(values)
+        share = np.arange(len(x) + 1) / len(x)
+        colour = colours[min(k, len(colours) - 1)]
+        style = ["-", "--"][k % 2]
+        if name == "random":
+            colour = "black"
+            style = "-"
+        ax.step([0, *x], share, style, where="post", color=colour, label=name, linewidth=1.5)
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_xlim(left=0)
+    ax.grid(True)
 
 
 @styled
 def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived distance") -> Figure:
-    """Draw the cumulative distributions of distances: Figure A1.
+    """Draw the cumulative distributions of distances.
 
     Parameters
     ----------
     curves : mapping of str to ndarray of float, shape (n,)
+        Names of the curves, and distances in any order. "random" is drawn in black.
     xlabel : str
+
+    Examples
+    --------
+    >>> figure = cumulative({"x_R": np.array([0.1, 0.3]), "random": np.array([0.2, 0.5])})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['x_R', 'random']
+    >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(curves) - 1, 1)))
-    for k, (name, values) in enumerate(curves.items()):
-        x = np.sort(values)
-        colour = "black" if name == "random" else colours[min(k, len(colours) - 1)]
-        style = "-" if name == "random" else ["-", "--"][k % 2]
-        axes.step(
-            [0, *x],
-            np.arange(len(x) + 1) / len(x),
-            style,
-            where="post",
-            color=colour,
-            label=name,
-            linewidth=1.6,
-        )
-    axes.set(xlabel=xlabel, ylabel="share of pairs at most so far apart", ylim=(-0.02, 1.02))
-    axes.set_xlim(left=0)
-    axes.grid(True)
+    figure, ax = plt.subplots(figsize=(6.4, 3.6))
+    draw_cumulative(ax, curves)
+    ax.set(xlabel=xlabel, ylabel="share of pairs at most so far apart")
     # curves of equal distances reach into every corner
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
@@ -48,29 +60,37 @@ def lines(
     *,
     xlabel: str,
     ylabel: str,
-    mark: float | None = None,
+    marks: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Draw a few curves over a common axis; None leaves a gap.
+    """Draw a few curves over a common axis.
 
     Parameters
     ----------
     x : sequence of float
     curves : mapping of str to sequence of float or None
+        None leaves a gap.
     xlabel, ylabel : str
-    mark : float, optional
-        Where to draw a vertical line: the paper's choice.
+    marks : mapping of str to float, optional
+        Names of vertical lines, and where to draw them.
+
+    Examples
+    --------
+    >>> figure = lines([1, 2], {"rank": [0.5, None]}, xlabel="radius", ylabel="correlation")
+    >>> len(figure.axes[0].lines)
+    1
+    >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.4))
+    figure, ax = plt.subplots(figsize=(6.4, 3.4))
     for k, (name, y) in enumerate(curves.items()):
-        values = [np.nan if v is None else v for v in y]
-        # a mark for each value only where values are few enough to be told apart
-        marks = "osD^"[k % 4] if len(values) <= 20 else ""
-        axes.plot(x, values, marks + "-", label=name, markersize=4, color=CURVES[k % 4])
-    if mark is not None:
-        axes.axvline(mark, color="0.5", linestyle=":", label="the paper's choice")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(True)
-    axes.legend()
+        values = [np.nan if value is None else value for value in y]
+        # more markers than these could not be told apart
+        marker = _MARKERS[k % 4] if len(values) <= 20 else ""
+        ax.plot(x, values, marker + "-", label=name, markersize=4, color=CURVES[k % 4])
+    for name, position in (marks or {}).items():
+        ax.axvline(position, color="0.5", linestyle=":", label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.grid(True)
+    ax.legend()
     return figure
 
 
@@ -83,21 +103,28 @@ def bars(
     Parameters
     ----------
     labels : sequence of str
-        What stands below each place.
+        What stands below each group.
     groups : mapping of str to sequence of float
         The heights of one colour's bars, one for each label.
     xlabel, ylabel : str
+
+    Examples
+    --------
+    >>> figure = bars(["0", "1"], {"code": [0.25, 0.75]}, xlabel="factors", ylabel="share")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.25', '0.75']
+    >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(figsize=(6.8, 3.2))
+    figure, ax = plt.subplots(figsize=(6.8, 3.2))
     width = 0.8 / len(groups)
     for k, (name, heights) in enumerate(groups.items()):
-        at = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
-        drawn = axes.bar(at, heights, width * 0.94, label=name, color=CURVES[k % 4])
-        axes.bar_label(drawn, fmt="%.2f", fontsize=7.5, padding=1)
-    axes.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
-    axes.grid(True, axis="y")
-    axes.set_axisbelow(True)
-    axes.legend()
+        x = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
+        container = ax.bar(x, heights, width * 0.94, label=name, color=CURVES[k % 4])
+        ax.bar_label(container, fmt="%.2f", fontsize=7.5, padding=1)
+    ax.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
+    ax.grid(True, axis="y")
+    ax.set_axisbelow(True)
+    ax.legend()
     return figure
 
 
@@ -107,10 +134,9 @@ def panels(
     curves: Mapping[str, Mapping[str, Sequence[float]]],
     *,
     xlabel: str,
-    columns: int = 3,
     ticks: Sequence[float] = (),
 ) -> Figure:
-    """Draw small panels, each with the same few curves over a common axis, from 0 to 1.
+    """Draw small panels, each with the same few curves between 0 and 1 over a common axis.
 
     Parameters
     ----------
@@ -118,32 +144,65 @@ def panels(
     curves : mapping of str to (mapping of str to sequence of float)
         Each panel's title, then each curve's name.
     xlabel : str
-    columns : int
-        Panels in a row.
     ticks : sequence of float, optional
         Where to mark the common axis.
+
+    Examples
+    --------
+    >>> figure = panels([0, 90], {"MIG": {"thin": [1, 0]}}, xlabel="angle")
+    >>> figure.axes[0].get_title()
+    'MIG'
+    >>> plt.close(figure)
     """
-    rows = -(-len(curves) // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(2.9 * columns, 2.1 * rows + 0.5),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-    )
-    for place, (title, lines_) in zip(axes.flat, curves.items(), strict=False):
-        for k, (name, y) in enumerate(lines_.items()):
-            place.plot(x, y, "osD^"[k % 4] + "-", label=name, markersize=3, color=CURVES[k % 4])
-        place.set_title(title, fontsize=9)
-        place.set_ylim(-0.05, 1.05)
-        place.grid(True)
+    figure, axes = panel_grid(len(curves), 3, 2.9, 2.2, sharex=True, sharey=True)
+    for ax, (title, of_panel) in zip(axes.flat, curves.items(), strict=False):
+        for k, (name, y) in enumerate(of_panel.items()):
+            ax.plot(x, y, _MARKERS[k % 4] + "-", label=name, markersize=3, color=CURVES[k % 4])
+        ax.set_title(title, fontsize=9)
+        ax.set_ylim(-0.05, 1.05)
+        ax.grid(True)
         if len(ticks):
-            place.set_xticks(list(ticks))
-    for place in axes.flat[len(curves) :]:
-        place.set_visible(False)
-    for place in axes[-1]:
-        place.set_xlabel(xlabel)
+            ax.set_xticks(list(ticks))
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    return figure
+
+
+def two_factor_colours(factors: np.ndarray) -> np.ndarray:
+    """Return a colour for each pair of factors: red grows with the first, blue with the second."""
+    share = factors / np.maximum(factors.max(0), 1)
+    green = np.full(len(share), 0.35)
+    return np.stack([0.15 + 0.8 * share[:, 0], green, 0.15 + 0.8 * share[:, 1]], -1)
+
+
+@styled
+def codes(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int = 3) -> Figure:
+    """Draw codes of two latents as points, coloured by two factors.
+
+    Parameters
+    ----------
+    panels : mapping of str to (codes, factors)
+        Each panel's title, and arrays of shape (n, 2).
+    columns : int
+        Panels in a row.
+
+    Examples
+    --------
+    >>> factors = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> figure = codes({"aligned": (factors / 2, factors)}, columns=1)
+    >>> len(figure.axes[0].collections[0].get_offsets())
+    4
+    >>> plt.close(figure)
+    """
+    figure, axes = panel_grid(len(panels), columns, 2.3, 2.4, sharex=True, sharey=True)
+    for ax, (title, (points, factors)) in zip(axes.flat, panels.items(), strict=False):
+        ax.scatter(points[:, 0], points[:, 1], s=4, c=two_factor_colours(factors), linewidths=0)
+        ax.set_title(title, fontsize=9)
+        ax.set_aspect("equal")
+    for ax in axes[-1]:
+        ax.set_xlabel("latent 1")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("latent 2")
     return figure

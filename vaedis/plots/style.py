@@ -1,4 +1,4 @@
-"""What all figures share: colours, names, one style, and the two kinds of panel."""
+"""What all figures share: one style, and how images and matrices are drawn."""
 
 from __future__ import annotations
 
@@ -12,66 +12,14 @@ try:
     import matplotlib
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
-    from matplotlib.patches import Ellipse
 except ImportError as absent:
     raise ImportError("Figures need matplotlib: pip install 'vaedis[plots]'.") from absent
 
-__all__ = [
-    "COLOURS",
-    "CURVES",
-    "LEVEL_NAMES",
-    "MARKERS",
-    "NAMES",
-    "SCORES",
-    "STYLE",
-    "Axes",
-    "Ellipse",
-    "Figure",
-    "LineCollection",
-    "as_bytes",
-    "draw_matrix",
-    "draw_picture",
-    "note_runs",
-    "plt",
-    "styled",
-]
+__all__ = ["CURVES", "STYLE", "Axes", "Figure", "plt"]
 
-COLOURS = {
-    "ada-gvae": "#d97706",
-    "beta-vae": "#be185d",
-    "box-blur": "#0f9d8f",
-    "mse": "#6a8f00",
-    "mean": "#d97706",
-    "published": "#3b5bdb",
-}
 CURVES = ("#3b5bdb", "#d97706", "#0f9d8f", "#be185d")
-"""Colours of curves that have no name of their own."""
-MARKERS = {
-    "ada-gvae": "o",
-    "beta-vae": "X",
-    "box-blur": "s",
-    "mse": "D",
-    "mean": "o",
-    "published": "^",
-}
-NAMES = {
-    "ada-gvae": "Ada-GVAE",
-    "beta-vae": "β-VAE",
-    "box-blur": "MSE + box blur",
-    "mse": "MSE",
-    "mean": "mean of both",
-    "published": "second image's mean",
-}
-SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
-LEVEL_NAMES = {
-    "factors": "factors\n|i − j|",
-    "x": "observations\nloss(x, x′)",
-    "z": "latent means\n‖μ − μ′‖",
-    "kl": "posteriors\nsymmetric KL",
-    "reconstruction": "reconstructions\nloss(x̂, x̂′)",
-}
+"""Colours of curves that have no colour of their own."""
 STYLE: Any = {
     "figure.dpi": 110,
     "figure.facecolor": "white",
@@ -90,12 +38,12 @@ STYLE: Any = {
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Make a function draw in the book's style, and leave the caller's style and interactive mode
-    as they were.
+    """Make a function draw in this style, and leave the caller's style and interactive mode as they
+    were.
     """
 
     @functools.wraps(draw)
-    def drawn(*args: Any, **kwargs: Any) -> Figure:
+    def draw_styled(*args: Any, **kwargs: Any) -> Figure:
         with plt.rc_context(STYLE):
             figure = draw(*args, **kwargs)
             interactive = plt.isinteractive()
@@ -104,59 +52,57 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         matplotlib.interactive(interactive)
         return figure
 
-    return drawn
+    return draw_styled
 
 
-def draw_picture(axes: Axes, image: np.ndarray) -> None:
-    """Draw an image, ndarray of uint8, shape (H, W, C) with 1 or 3 channels, in a thin frame and
-    without ticks.
-    """
+def panel_grid(
+    n: int, columns: int, width: float, height: float, **options: Any
+) -> tuple[Figure, Any]:
+    """Return a figure and its axes, shape (rows, columns), of which the first n are visible."""
+    rows = -(-n // columns)
+    size = (width * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+    for ax in axes.flat[n:]:
+        ax.set_visible(False)
+    return figure, axes
+
+
+def draw_image(ax: Axes, image: np.ndarray) -> None:
+    """Draw an image, ndarray of uint8, shape (H, W, C) with 1 or 3 channels."""
     image = np.asarray(image)
-    axes.imshow(
-        image[..., 0] if image.shape[-1] == 1 else image,
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        interpolation="nearest",
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
+    pixels = image[..., 0] if image.shape[-1] == 1 else image
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
         spine.set_visible(True)
         spine.set_color("0.6")
 
 
 def as_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return images as bytes; floats have the range of all of them spread over 0 … 255."""
+    """Return images as bytes; the range of all floats is spread over 0 … 255."""
     arrays = {name: np.asarray(images) for name, images in columns.items()}
     if not any(images.dtype.kind == "f" for images in arrays.values()):
         return arrays
     low = min(float(images.min()) for images in arrays.values())
     high = max(float(images.max()) for images in arrays.values())
-    scale = 255 / (high - low or 1.0)
+    factor = 255 / (high - low or 1.0)
     return {
-        name: np.rint((images.astype(float) - low) * scale).astype(np.uint8)
+        name: np.rint((images.astype(float) - low) * factor).astype(np.uint8)
         for name, images in arrays.items()
     }
 
 
 def draw_matrix(
-    axes: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None
+    ax: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None
 ) -> None:
-    """Draw a matrix, ndarray of float, shape (f, f), in colours that reach from its smallest to its
-    largest entry, or over `span`.
-    """
-    low, high = span if span else (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
-    axes.imshow(
-        matrix, cmap=cmap, vmin=low, vmax=high if high > low else low + 1, interpolation="nearest"
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
+    """Draw a matrix in colours from its smallest to its largest entry, or over `span`."""
+    low, high = span or (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
+    top = high if high > low else low + 1
+    ax.imshow(matrix, cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
 
 
-def note_runs(figure: Figure, note: str) -> None:
-    """Write below a figure which runs it shows, so that a picture that is passed on alone still
-    says it.
-    """
+def write_note(figure: Figure, note: str) -> None:
+    """Write below a figure what it shows, so that a picture passed on alone still says it."""
     if note:
         figure.supxlabel(note, fontsize=8.5, color="0.35", x=0.99, ha="right")

@@ -1,179 +1,212 @@
-"""What a claim is, how it is judged, and how runs are picked and described."""
+"""What a claim is, how it is judged, and which functions make the claims."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vaedis_companion.store import Row, RunTable, matches
+from vaedis_companion.store import Store
 
 VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested")
+NOTHING = "–"
+"""Stands for a number that the paper does not print, or that was not measured."""
 
-# read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
-# one set of seeds to another
-SCORE_TOLERANCE = 0.05
-WHY_SCORES = "scores were read off pictures to 0.015, and the median of a few runs moves by some hundredths between sets of seeds"
-# in words of the paper latents are "ordered" or not; this is the rank correlation that divides the
-# two here, fixed before any was computed
+# In the paper's words latents are "ordered" or not. This rank correlation divides the two here; it
+# was fixed before any was computed.
 ORDERED = 0.5
 WHY_ORDERED = (
     "the paper says it in words; 0.5, half of a perfect order, is our line between the words"
 )
-NOT_THE_DATA_SET = "a stand-in, not the data set"
-NO_IMAGES = "no images on this machine"
 
-# where images come from that the paper's claims can be tested on, the best first; a stand-in is no
-# such place
-ORIGINS = ("original", "rendered", "generated")
-BENCHMARKS = ("shapes3d", "dsprites", "cars3d", "smallnorb")
-TITLES = {
-    "shapes3d": "3D Shapes",
-    "dsprites": "dSprites",
-    "cars3d": "Cars3D",
-    "smallnorb": "SmallNORB",
-    "xysquares": "XYSquares",
+PLACES = {
+    "Figure 3": "distances along factors",
+    "Figure 4": "the same order at every level of a network",
+    "Figure 4, other data": "the same, of networks on data made here",
+    "Section 5.1": "constant distances",
+    "Figure 6": "scores on five data sets",
+    "Figure 6, stand-ins": "the same, beside stand-ins",
+    "Section 5.3": "what constant distances leave",
+    "Figure 8": "distances as squares come closer",
+    "Figure 9": "scores as squares come closer",
+    "Section 6.1": "blur puts distances in order",
+    "Figure 10": "order inside networks with blur",
+    "Figure 11": "scores with and without blur",
+    "Section 7": "the same images under other factors",
+    "Section 8": "data and loss decide",
+    "Figure A1": "distributions of distances",
+    "Table A1": "the importance of factors",
+    "Appendix A": "the order in which factors are learnt",
+    "Appendix A, stand-ins": "the same, on stand-ins",
+    "Table A2": "normalisation",
+    "Figure 9, no pixels": "the same, of networks that see distances only",
+    "Section 5.3, no pixels": "the same, of networks that see distances only",
+    "Section 5.3, bound": "where learning ends",
+    "Section 5.3, warm-up": "where it ends with a β that grows",
+    "Section 5.3, limit": "where no code pays",
+    "Figure 9, longer": "a middle spacing, four times as long",
+    "Figure 11, longer": "the same, four times as long",
+    "Figure 11, no pixels": "the same, of networks that see distances only",
+    "Averaging": "two averages, one conclusion",
 }
-FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
-SCORES = ("mig", "dci")
+"""What the claims of each place are about, in the order in which claims are listed."""
+
+FOLLOW = "On the benchmark data sets perceived distances follow the factors"
+CONSTANT = "On XYSquares they are constant along a factor"
+FAIL = "There VAEs fail"
+CLOSER = "Closer squares bring disentanglement back"
+BLUR = "So does blur in the loss"
+NO_PIXELS = "Distances do this without any pixels (ours)"
+ARGUMENT = (FOLLOW, CONSTANT, FAIL, CLOSER, BLUR, NO_PIXELS)
+"""The steps of the paper's argument."""
+
+
+class _Formatter(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return "none" if value is None else super().format_field(value, format_spec)
 
 
 @dataclass(frozen=True)
+class Value:
+    """Numbers of a claim, and the words in which a page gives them.
+
+    Attributes
+    ----------
+    template : str
+        As for `str.format`, with the names of the numbers. A number that is None reads "none".
+    numbers : mapping of str to number or None
+
+    Examples
+    --------
+    >>> value = Value("rank {rank:.2f}", {"rank": 0.654})
+    >>> str(value), value.numbers["rank"]
+    ('rank 0.65', 0.654)
+    """
+
+    template: str
+    numbers: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return _Formatter().vformat(self.template, (), self.numbers)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How the number of a claim was obtained: from stored runs, or as `method` says.
+
+    Attributes
+    ----------
+    method : str
+        "exact", a size of sample, or why there is no number.
+    profile : str
+        Of the runs; empty if the number does not rest on trained networks.
+    n, failed : int
+        How many runs finished and failed.
+    steps : tuple of int
+        Their lengths.
+
+    Examples
+    --------
+    >>> print(Provenance("", "laptop", n=5, steps=(2_000,), failed=1))
+    laptop: 5 runs of 2,000 steps, 1 failed
+    """
+
+    method: str
+    profile: str = ""
+    n: int = 0
+    steps: tuple[int, ...] = ()
+    failed: int = 0
+
+    def __str__(self) -> str:
+        if not self.n:
+            return self.method
+        lengths = "/".join(f"{n:,}" for n in self.steps)
+        text = f"{self.profile}: {self.n} run{'s' if self.n > 1 else ''} of {lengths} steps"
+        if self.failed:
+            text += f", {self.failed} failed"
+        return text + self.method
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A statement of the paper beside what was found here.
+    """A statement of the paper beside what was measured here.
 
     Attributes
     ----------
     where : str
-        Figure, table or section of the paper.
+        Figure, table or section of the paper: one of `PLACES`.
     statement : str
         In our words.
-    published, ours : str
-    scale : str
-        How ours was obtained: "exact", a size of sample, or profile, runs and steps.
-    tolerance : str
-        What counts as reproduced.
-    verdict : {"reproduced", "in direction", "not reproduced", "not tested"}
-    cell : str
-        The page and the heading under which the numbers are computed, as ``"page#heading"``.
+    published, ours : Value or str
+        A str where there are words and no number.
+    provenance : Provenance
+        How ours was obtained.
+    tolerance : Value or str
+        What counts as reproduced: numbers of this claim, or a rule in words.
     why : str
         Why the tolerance is what it is.
+    within : bool or None
+        Whether our number is within the tolerance; None if there is nothing to judge by.
+    direction : bool or None
+        Whether the comparison that the paper makes comes out the same way.
+    anchor : str
+        The page and the heading under which the numbers are computed, as ``"page#heading"``.
     beyond : bool
-        Whether this is no claim of the paper but one that this book adds: other data, other inputs,
-        other variants.
+        Whether this book adds the claim to those of the paper: other data, inputs or variants.
     """
 
     where: str
     statement: str
-    published: str
-    ours: str
-    scale: str
-    tolerance: str
-    verdict: str
-    cell: str
-    why: str = ""
+    published: Value | str = NOTHING
+    ours: Value | str = NOTHING
+    provenance: Provenance
+    tolerance: Value | str
+    why: str
+    within: bool | None = None
+    direction: bool | None = None
+    anchor: str
     beyond: bool = False
 
     @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        if self.within is None:
+            return "not tested"
+        if self.within:
+            return "reproduced"
+        return "in direction" if self.direction else "not reproduced"
+
+    @property
     def chapter(self) -> str:
-        """The page of `cell`."""
-        return self.cell.partition("#")[0]
+        """The page of `anchor`."""
+        return self.anchor.partition("#")[0]
 
 
-def verdict(within: bool | None, direction: bool | None = None) -> str:
-    """Return a verdict from whether the number is within its tolerance, and whether the comparison
-    comes out as in the paper.
+@dataclass(frozen=True)
+class Maker:
+    """A function that makes the claims of some places, and the step that they support."""
 
-    None stands for "there is nothing to judge by".
+    make: Callable[[Store], Iterator[Claim]]
+    places: tuple[str, ...]
+    step: str = ""
+
+
+MAKERS: list[Maker] = []
+
+
+def claim(*places: str, step: str = "") -> Callable[..., Callable[[Store], Iterator[Claim]]]:
+    """Register a function that yields all claims of some places.
+
+    The places are those of its claims, the first of which decides where the claims are listed; the
+    step is one of `ARGUMENT`, if the claims support one.
     """
-    if within is None:
-        return "not tested"
-    if within:
-        return "reproduced"
-    return "in direction" if direction else "not reproduced"
 
+    order = list(PLACES)
 
-def in_range(value: float, low: float, high: float) -> bool:
-    """Whether a score is in a published range widened by the tolerance; below, by no more than half of
-    where the range starts.
+    def register(make: Callable[[Store], Iterator[Claim]]) -> Callable[[Store], Iterator[Claim]]:
+        MAKERS.append(Maker(make, places, step))
+        MAKERS.sort(key=lambda maker: order.index(maker.places[0]))
+        return make
 
-    Otherwise a range that starts near 0 would take in a score that is no better than chance.
-    """
-    return low - min(SCORE_TOLERANCE, low / 2) <= value <= high + SCORE_TOLERANCE
-
-
-IN_RANGE = f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most"
-
-
-def subset(
-    found: RunTable | None, keep: Callable[[Row], bool] | None = None, **where: Any
-) -> RunTable:
-    """Return those runs of an experiment that match; none of None.
-
-    Parameters
-    ----------
-    found : Found or None
-    keep : callable, optional
-        Of a row, whether it matches.
-    **where
-        Columns and the values they must have; an option of the data or the loss counts as a column.
-    """
-    if found is None:
-        return RunTable("", "", [], [])
-
-    def picked(row: Row) -> bool:
-        return matches(row, where) and (keep is None or keep(row))
-
-    return dataclasses.replace(
-        found, rows=[*filter(picked, found.rows)], failed=[*filter(picked, found.failed)]
-    )
-
-
-def origin_of(row: Row) -> str | None:
-    """Return where the images of a run come from: as its specification says, or else as was
-    recorded; None if neither does.
-    """
-    if row["data"] == "xysquares":
-        return "generated"
-    said = row["data_options"].get("origin")
-    return row.get("origin") or None if said in (None, "auto") else said
-
-
-def on_data(found: RunTable | None, data: str) -> tuple[RunTable, str | None]:
-    """Return the runs on a data set of the paper, and where their images come from: originals if
-    there are any, never a stand-in.
-    """
-    for origin in ORIGINS:
-        runs = subset(found, lambda row, origin=origin: origin_of(row) == origin, data=data)  # type: ignore[misc]
-        if runs.rows:
-            return runs, origin
-    return subset(None), None
-
-
-def on_stand_in(found: RunTable | None, data: str) -> RunTable:
-    """Return the runs on the stand-in of a data set."""
-    return subset(found, lambda row: origin_of(row) == "stand-in", data=data)
-
-
-def titled(data: str, origin: str | None) -> str:
-    """Return a data set's name, with its origin where that is not the paper's own."""
-    if origin == "stand-in":
-        return f"{TITLES[data]}'s stand-in"
-    return f"{TITLES[data]}, rendered" if origin == "rendered" else TITLES[data]
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a score as text, a dash for None."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def scale(runs: RunTable) -> str:
-    """Return how many runs there are, of which profile and length, and how many failed."""
-    if not runs.rows:
-        return (
-            "no runs stored" if not runs.failed else f"no finished runs, {len(runs.failed)} failed"
-        )
-    steps = "/".join(f"{s:,}" for s in sorted({row["steps"] for row in runs.rows}))
-    lost = f", {len(runs.failed)} failed" if runs.failed else ""
-    return f"{runs.profile}: {len(runs.rows)} run{'s' if len(runs.rows) > 1 else ''} of {steps} steps{lost}"
+    return register

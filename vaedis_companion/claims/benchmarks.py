@@ -7,108 +7,149 @@ from collections.abc import Iterator
 import numpy as np
 
 from vaedis import distances
-from vaedis_companion import importances
-from vaedis_companion.claims.base import NO_IMAGES, ORDERED, WHY_ORDERED, Claim, titled, verdict
-from vaedis_companion.claims.whole_data_sets import Measured, measured
-from vaedis_companion.published import matrices as published_matrices
+from vaedis_companion import measured, published
+from vaedis_companion.claims import stored
+from vaedis_companion.claims.base import (
+    FOLLOW,
+    NOTHING,
+    ORDERED,
+    WHY_ORDERED,
+    Claim,
+    Provenance,
+    Value,
+    claim,
+)
+from vaedis_companion.importances import matrix_correlations
+from vaedis_companion.measured import Distances
 from vaedis_companion.store import Store
 
+NO_IMAGES = Provenance("no images on this machine")
 # stated before the matrices were compared: colours of a printed figure, read back, are not exact,
 # nor are 256 traversals
-SAME_MATRIX = 0.95
-SAME_ORDER = 0.1
+_SAME_MATRIX = 0.95
+_SAME_ORDER = 0.1
 # a standard deviation of a tenth of the mean is a spread that an ordinal reading can use
-SPREAD = 0.1
-EQUAL = 1e-9
+_SPREAD = 0.1
+_EQUAL = 1e-9
+_PAGE = "04_benchmarks#perceived-distances"
 
 
+def is_the_data_set(data: Distances | None) -> bool:
+    """Return whether distances may stand for those of the paper's data set."""
+    return data is not None and data.origin != "stand-in"
+
+
+def title_of(name: str, data: Distances | None) -> str:
+    """Return a data set's title, with how the images on this machine were made."""
+    return stored.titled(name, data.origin if data else None)
+
+
+def method_of(data: Distances | None, row: str) -> Provenance:
+    """Return how a factor's distances, "random" or the "constants" were obtained."""
+    if data is None:
+        return NO_IMAGES
+    if row == "random":
+        method = data.random_method
+    elif row == "constants":
+        method = data.constants_method
+    else:
+        factor = data.factors[row]
+        method = "exact" if factor.exact else f"{factor.traversals:,} random traversals"
+    return Provenance(method if is_the_data_set(data) else f"{stored.NOT_THE_DATA_SET}; {method}")
+
+
+@claim("Figure 3", step=FOLLOW)
 def figure3(store: Store) -> Iterator[Claim]:
     """Each panel of Figure 3 that could be read back, and the sentence it stands for."""
-    panels = published_matrices()
-    found = {name: measured(name) for name in dict.fromkeys(name for name, _ in panels)}
-    correlations = {
-        name: importances.matrix_correlations(name, here.matrices)
-        for name, here in found.items()
-        if here
-    }
-    yield _mostly(found)
-    for (name, factor), theirs in panels.items():
-        here = found[name]
-        ours = here.matrices[factor] if here else None
-        ranks = [
-            None if matrix is None else distances.agreement(matrix).rank
-            for matrix in (theirs, ours)
-        ]
-        correlation = correlations[name].get(factor) if here else None
-        alike = (
-            ranks[0] is not None and ranks[1] is not None and abs(ranks[0] - ranks[1]) <= SAME_ORDER
-        )
+    panels = published.matrices()
+    data_sets = {name: measured.benchmark(name) for name, _ in panels}
+    yield _mostly(data_sets, panels)
+    for (name, factor), panel in panels.items():
+        data = data_sets[name]
+        ours: Value | str = NOTHING
+        within = None
+        direction = None
+        panel_rank = distances.agreement(panel).rank
+        if data is not None:
+            matrix = data.factors[factor].matrix
+            correlation = matrix_correlations(name, {factor: matrix}).get(factor)
+            rank = distances.agreement(matrix).rank
+            numbers = {"correlation": correlation, "rank": rank}
+            ours = Value("correlation {correlation:.2f}, rank {rank:.2f}", numbers)
+            within = (correlation or 0.0) >= _SAME_MATRIX if is_the_data_set(data) else None
+            if rank is not None and panel_rank is not None:
+                direction = abs(panel_rank - rank) <= _SAME_ORDER
         yield Claim(
-            "Figure 3",
-            f"{titled(name, here.origin if here else None)}: distances along {factor.replace('_', ' ')}",
-            f"rank {_said(ranks[0])}",
-            f"correlation {_said(correlation)}, rank {_said(ranks[1])}" if here else "–",
-            here.scale(factor) if here else NO_IMAGES,
-            f"correlation of the matrices at least {SAME_MATRIX}; in direction: rank correlation within {SAME_ORDER} of the panel's",
-            verdict(
-                (correlation or 0.0) >= SAME_MATRIX if here and here.is_the_data_set else None,
-                alike,
-            ),
-            "04_benchmarks#perceived-distances",
-            "the panels' colours, read back, are means of 256 traversals, so that neither is exact; rank is that with |i − j|",
+            where="Figure 3",
+            statement=f"{title_of(name, data)}: distances along {factor.replace('_', ' ')}",
+            published=Value("rank {rank:.2f}", {"rank": panel_rank}),
+            ours=ours,
+            provenance=method_of(data, factor),
+            tolerance=f"matrices correlate by {_SAME_MATRIX}; in direction: ranks ± {_SAME_ORDER}",
+            within=within,
+            direction=direction,
+            anchor=_PAGE,
+            why="the panels' colours are means of 256 traversals; rank is that with |i − j|",
         )
 
 
-def _mostly(found: dict[str, Measured | None]) -> Claim:
-    """The sentence that Figure 3 stands for, on those data sets that may stand for the paper's."""
-    sets = {name: here for name, here in found.items() if here is not None and here.is_the_data_set}
-    ranks = [
-        distances.agreement(matrix).rank or 0.0
-        for here in sets.values()
-        for matrix in here.matrices.values()
-    ]
+def _mostly(
+    data_sets: dict[str, Distances | None], panels: dict[tuple[str, str], np.ndarray]
+) -> Claim:
+    """Return the claim that distances mostly follow the factors of the paper's data sets."""
+    ranks = []
+    titles = {}
+    for name, factor in panels:
+        data = data_sets[name]
+        if data is not None and is_the_data_set(data):
+            ranks.append(distances.agreement(data.factors[factor].matrix).rank or 0.0)
+            titles[name] = title_of(name, data)
     ordered = sum(rank > ORDERED for rank in ranks)
+    ours = Value("{ordered} of {factors} factors", {"ordered": ordered, "factors": len(ranks)})
     return Claim(
-        "Figure 3",
-        "On the benchmark data sets perceived distances mostly follow the ground-truth factors.",
-        "mostly",
-        f"{ordered} of {len(ranks)} factors" if ranks else "–",
-        f"{', '.join(titled(name, here.origin) for name, here in sets.items())}: exact means"
-        if sets
+        where="Figure 3",
+        statement="On the benchmark data sets perceived distances mostly follow the ground-truth "
+        "factors.",
+        published="mostly",
+        ours=ours if ranks else NOTHING,
+        provenance=Provenance(f"{', '.join(titles.values())}: exact means")
+        if titles
         else NO_IMAGES,
-        f"more than half of the factors have a rank correlation above {ORDERED}",
-        verdict(ordered > len(ranks) / 2 if ranks else None),
-        "04_benchmarks#perceived-distances",
-        WHY_ORDERED,
+        tolerance=f"more than half of the factors have a rank correlation above {ORDERED}",
+        within=ordered > len(ranks) / 2 if ranks else None,
+        anchor=_PAGE,
+        why=WHY_ORDERED,
     )
 
 
+@claim("Figure A1", step=FOLLOW)
 def figure_a1(store: Store) -> Iterator[Claim]:
     """Whether distances along factors are spread out, and on XYSquares not at all."""
     for name in ("dsprites", "shapes3d", "cars3d", "smallnorb", "xysquares"):
-        here = measured(name)
+        data = measured.benchmark(name)
         constant = name == "xysquares"
-        title = titled(name, here.origin if here else None)
-        spreads = (
-            np.array([row.sd / row.mean for row in here.rows.values() if row.factor != "random"])
-            if here
-            else np.array([])
-        )
-        every = bool((spreads < EQUAL).all() if constant else (spreads > SPREAD).all())
+        spreads = [f.sd / f.mean for f in data.factors.values()] if data else []
+        low = min(spreads, default=0.0)
+        high = max(spreads, default=0.0)
+        rule = high < _EQUAL if constant else low > _SPREAD
+        title = title_of(name, data)
+        numbers = {"low": low, "high": high}
         yield Claim(
-            "Figure A1",
-            f"{title}: distances along each factor {'have one value' if constant else 'are spread out'}",
-            "one vertical step" if constant else "curves with a slope",
-            f"sd between {spreads.min():.2f} and {spreads.max():.2f} of the mean" if here else "–",
-            here.scale(next(iter(here.matrices), "x_R")) if here else NO_IMAGES,
-            "no spread at all" if constant else f"sd above {SPREAD} of the mean along every factor",
-            verdict(every if here and here.is_the_data_set else None),
-            "A_dataset_distances#figure-a1-the-whole-distribution",
-            "equal but for rounding"
+            where="Figure A1",
+            statement=f"{title}: distances along each factor "
+            f"{'have one value' if constant else 'are spread out'}",
+            published="one vertical step" if constant else "curves with a slope",
+            ours=Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
+            if data
+            else NOTHING,
+            provenance=method_of(data, next(iter(data.factors)) if data else ""),
+            tolerance="no spread at all"
             if constant
-            else f"the paper shows curves; {SPREAD} of the mean is our line between a slope and a step",
+            else f"sd above {_SPREAD} of the mean along every factor",
+            within=rule if is_the_data_set(data) else None,
+            anchor="A_dataset_distances#figure-a1-the-whole-distribution",
+            why="equal but for rounding"
+            if constant
+            else f"the paper shows curves; {_SPREAD} of the mean is our line between a slope and "
+            "a step",
         )
-
-
-def _said(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"

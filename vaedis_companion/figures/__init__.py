@@ -1,19 +1,34 @@
-"""The paper's own figures of scores and their course."""
+"""The paper's own figures, drawn with `vaedis.plots` from stored runs and arrays."""
 
-from vaedis_companion.figures.scores import (
+from vaedis_companion.figures.data import figure_data
+from vaedis_companion.figures.onsets import learning, where_learning_ends
+from vaedis_companion.figures.panels import (
     argument,
-    learning,
-    scores_by_beta,
-    scores_by_group,
-    scores_by_spacing,
-    where_learning_ends,
+    cumulative,
+    distance_matrices,
+    levels,
+    posteriors,
+    traversals,
 )
+from vaedis_companion.figures.scores import scores_by_beta, scores_by_group, scores_by_spacing
+from vaedis_companion.figures.style import COLOURS, LEVEL_NAMES, MARKERS, NAMES, SCORES
 
 __all__ = [
+    "COLOURS",
+    "LEVEL_NAMES",
+    "MARKERS",
+    "NAMES",
+    "SCORES",
     "argument",
+    "cumulative",
+    "distance_matrices",
+    "figure_data",
     "learning",
+    "levels",
+    "posteriors",
     "scores_by_beta",
     "scores_by_group",
     "scores_by_spacing",
+    "traversals",
     "where_learning_ends",
 ]

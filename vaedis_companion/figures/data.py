@@ -20,7 +20,7 @@ COLUMNS = ("panel", "title", "kind", "series", "x", "y", "value")
 
 
 def figure_data(figure: Figure) -> str:
-    """Return what a figure draws as CSV: one row for each point, pixel, corner of a shape, and text.
+    """Return what a figure draws as CSV: one row for each point, pixel, corner and text.
 
     Parameters
     ----------

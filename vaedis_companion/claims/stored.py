@@ -1,0 +1,151 @@
+"""Stored runs as claims pick them, describe them, and judge their scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vaedis_companion.claims.base import NOTHING, Claim, Provenance, Value
+from vaedis_companion.store import Row, RunTable, matches
+
+# read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
+# one set of seeds to another
+SCORE_TOLERANCE = 0.05
+WHY_SCORES = (
+    "scores were read off pictures to 0.015, and the median of a few runs moves by some hundredths "
+    "between sets of seeds"
+)
+IN_RANGE = f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most"
+NOT_THE_DATA_SET = "a stand-in, not the data set"
+NO_RUNS = Provenance("no runs stored")
+ONLY_STAND_INS = Provenance(f"runs of {NOT_THE_DATA_SET}, only")
+
+# the origins of images on which the paper's claims can be tested, the best first
+_ORIGINS = ("original", "rendered", "generated")
+BENCHMARKS = ("shapes3d", "dsprites", "cars3d", "smallnorb")
+TITLES = {
+    "shapes3d": "3D Shapes",
+    "dsprites": "dSprites",
+    "cars3d": "Cars3D",
+    "smallnorb": "SmallNORB",
+    "xysquares": "XYSquares",
+}
+FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
+SCORES = ("mig", "dci")
+
+
+def subset(
+    runs: RunTable | None, select: Callable[[Row], bool] | None = None, **where: Any
+) -> RunTable:
+    """Return the runs whose columns have the values in `where` and that `select` accepts; an option
+    of the data or the loss counts as a column. Without runs the result is empty.
+    """
+    if runs is None:
+        return RunTable("", "", [], [])
+
+    def accepted(row: Row) -> bool:
+        return matches(row, where) and (select is None or select(row))
+
+    rows = [row for row in runs.rows if accepted(row)]
+    failed = [row for row in runs.failed if accepted(row)]
+    return dataclasses.replace(runs, rows=rows, failed=failed)
+
+
+def origin_of(row: Row) -> str | None:
+    """Return where the images of a run come from: as its specification says, or else as was
+    recorded; None if neither does.
+    """
+    if row["data"] == "xysquares":
+        return "generated"
+    option = row["data_options"].get("origin")
+    return row.get("origin") or None if option in (None, "auto") else option
+
+
+def on_data(runs: RunTable | None, data: str) -> tuple[RunTable, str | None]:
+    """Return the runs on the best images of a data set, and their origin; never a stand-in."""
+    picked = subset(runs, data=data)
+    origins = {origin_of(row) for row in picked.rows}
+    best = next((origin for origin in _ORIGINS if origin in origins), None)
+    return subset(picked, lambda row: best is not None and origin_of(row) == best), best
+
+
+def on_stand_in(runs: RunTable | None, data: str) -> RunTable:
+    """Return the runs on images that stand in for a data set."""
+    return subset(subset(runs, data=data), lambda row: origin_of(row) == "stand-in")
+
+
+def titled(data: str, origin: str | None) -> str:
+    """Return a data set's title, with how its images were made if they are not the paper's."""
+    if origin == "stand-in":
+        return f"{TITLES[data]}'s stand-in"
+    return f"{TITLES[data]}, rendered" if origin == "rendered" else TITLES[data]
+
+
+def provenance(runs: RunTable, note: str = "") -> Provenance:
+    """Return how many runs there are, of which profile and length, and how many failed."""
+    if not runs.rows:
+        failed = len(runs.failed)
+        return Provenance(f"no finished runs, {failed} failed") if failed else NO_RUNS
+    steps = tuple(sorted({row["steps"] for row in runs.rows}))
+    return Provenance(note, runs.profile, len(runs.rows), steps, len(runs.failed))
+
+
+def median(runs: RunTable, score: str) -> float | None:
+    """Return the median score of runs; None without any."""
+    values = runs.values(score)
+    return float(np.median(values)) if len(values) else None
+
+
+def best(runs: RunTable, score: str) -> float | None:
+    """Return the best score of runs; None without any."""
+    values = runs.values(score)
+    return float(values.max()) if len(values) else None
+
+
+def above(one: float | None, other: float | None, margin: float = 0.0) -> bool | None:
+    """Return whether a number is above another by more than a margin; None if one is missing."""
+    return None if one is None or other is None else one > other + margin
+
+
+def score_value(value: float | None) -> Value | str:
+    """Return a score with three digits, or a dash for None."""
+    return NOTHING if value is None else Value("{score:.3f}", {"score": value})
+
+
+def in_range(value: float, low: float, high: float) -> bool:
+    """Return whether a score is in a published range widened by the tolerance.
+
+    Below, by half of where the range starts at most, or it would take in scores at chance.
+    """
+    return low - min(SCORE_TOLERANCE, low / 2) <= value <= high + SCORE_TOLERANCE
+
+
+def range_claim(
+    runs: RunTable,
+    score: str,
+    published: tuple[float, float],
+    *,
+    rule: str,
+    direction: bool | None,
+    also: bool = True,
+    **fields: Any,
+) -> Claim:
+    """Return the claim that the median score of runs lies in a published range, if `also` holds.
+
+    `rule` says what else counts; `fields` are further fields of the claim, and replace these.
+    """
+    low, high = published
+    value = median(runs, score)
+    within = None if value is None else in_range(value, low, high) and also
+    defaults = {"provenance": provenance(runs), "why": WHY_SCORES}
+    return Claim(
+        published=Value("{low:.3g}–{high:.3g}", {"low": low, "high": high}),
+        ours=score_value(value),
+        tolerance=f"{IN_RANGE}{rule}",
+        within=within,
+        direction=direction,
+        **{**defaults, **fields},
+    )

@@ -1,0 +1,139 @@
+"""Figures of when networks learn: up to which beta, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaedis.plots.style import CURVES, Axes, Figure, plt, styled
+from vaedis_companion.figures.style import NAMES
+from vaedis_companion.onsets import RECONSTRUCTED, Learning
+
+# of the axis of betas
+_LOWEST, _HIGHEST = 3e-4, 2.0
+
+
+@styled
+def where_learning_ends(
+    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[tuple[float, float]]]]],
+    onset: Mapping[int, float],
+    limit: Mapping[int, float],
+) -> Figure:
+    """Draw between which betas learning ends, at each spacing, beside where theory puts it.
+
+    A full point is the last beta at which anything is learned, a hollow one the next that was
+    tried.
+
+    Parameters
+    ----------
+    panels : mapping of str to mapping of str to mapping of int to sequence of (float, float)
+        For each panel, up to three kinds of runs, and for each of their spacings the result of
+        `onsets.where_learning_ends`.
+    onset, limit : mapping of int to float
+        For each spacing, the beta below which a first step away from nothing pays
+        (`diagnosis.bounds.largest_beta`), and that above which no code does
+        (`diagnosis.bounds.rate_distortion_beta`).
+
+    Examples
+    --------
+    >>> ends = {"images": {"constant β": {1: [(0.1, 0.3)], 8: [(0.01, 0.03)]}}}
+    >>> figure = where_learning_ends(ends, {1: 0.85, 8: 0.095}, {1: 0.85, 8: 0.72})
+    >>> figure.axes[0].get_title()
+    'images'
+    >>> plt.close(figure)
+    """
+    size = (4.6 * len(panels), 3.9)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    spacings = sorted(onset)
+    low = [onset[spacing] for spacing in spacings]
+    high = [limit[spacing] for spacing in spacings]
+    handles = {}
+    for ax, (title, kinds) in zip(axes[0], panels.items(), strict=True):
+        ax.fill_between(spacings, low, high, color="#c98a00", alpha=0.18, linewidth=0)
+        ax.plot(spacings, high, color="0.35", label="no code pays above")
+        ax.plot(spacings, low, "--", color="0.35", label="a first step pays below")
+        for k, (name, ends) in enumerate(kinds.items()):
+            _draw_ends(ax, name, ends, CURVES[k], 0.2 * (k - (len(kinds) - 1) / 2))
+        ax.set(xlabel="grid spacing (pixels)", title=title, xlim=(0.5, 8.5), xticks=range(1, 9))
+        ax.set(yscale="log", ylim=(_LOWEST, _HIGHEST))
+        ax.grid(True)
+        ax.tick_params(labelleft=True)
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles[name] = handle
+    axes[0, 0].set_ylabel("β")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_ends(
+    ax: Axes,
+    name: str,
+    ends: Mapping[int, Sequence[tuple[float, float]]],
+    colour: str,
+    offset: float,
+) -> None:
+    points = [(spacing + offset, *pair) for spacing in sorted(ends) for pair in ends[spacing]]
+    if not points:
+        return
+    x, last, first = np.array(points, float).T
+    last = last.clip(min=_LOWEST)
+    first = first.clip(max=_HIGHEST)
+    ax.vlines(x, last, first, color=colour, linewidth=1.5, zorder=3)
+    label = f"learning ends, {name}"
+    ax.plot(x, last, "o", color=colour, markersize=5.5, zorder=4, label=label)
+    ax.plot(x, first, "o", color=colour, markerfacecolor="white", markersize=5.5, zorder=4)
+
+
+@styled
+def learning(
+    groups: Mapping[str, Mapping[str, Sequence[Learning]]],
+    importance: Mapping[str, Mapping[str, float]],
+) -> Figure:
+    """Draw how much of each factor networks reconstruct while they are trained.
+
+    Parameters
+    ----------
+    groups : mapping of str to (mapping of str to sequence of Learning)
+        Data set (a column), then framework (a row), then runs: a line for each factor and run.
+    importance : mapping of str to (mapping of str to float)
+        For each data set, the mean perceived distance along each factor: the more important, the
+        darker its lines.
+
+    Examples
+    --------
+    >>> run = Learning(np.array([10, 20]), {}, {"size": np.array([0.2, 0.8])})
+    >>> figure = learning({"toy": {"beta-vae": [run]}}, {"toy": {"size": 1.0}})
+    >>> figure.axes[0].get_ylabel()
+    'β-VAE\\nshare reconstructed'
+    >>> plt.close(figure)
+    """
+    frameworks = list(dict.fromkeys(name for runs in groups.values() for name in runs))
+    shape = (len(frameworks), len(groups))
+    size = (2.5 * len(groups) + 0.8, 2.3 * len(frameworks) + 1.4)
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=True)
+    for column, (data, runs) in zip(axes.T, groups.items(), strict=True):
+        names = sorted(importance[data], key=lambda name: -importance[data][name])
+        shades = plt.get_cmap("plasma")(np.linspace(0.0, 0.85, len(names)))
+        colours = dict(zip(names, shades, strict=True))
+        for ax, framework in zip(column, frameworks, strict=True):
+            for run in runs.get(framework, ()):
+                for name, shares in run.reconstructed.items():
+                    ax.plot(run.steps, shares, color=colours[name], linewidth=1.4)
+            ax.axhline(RECONSTRUCTED, color="0.5", linestyle=":", linewidth=1)
+            ax.set(xscale="log", ylim=(-0.05, 1.1))
+            ax.grid(True)
+        column[0].set_title(data, fontsize=9)
+        column[-1].set_xlabel("steps")
+        _add_factors(column[-1], colours)
+    for ax, framework in zip(axes[:, 0], frameworks, strict=True):
+        ax.set_ylabel(f"{NAMES.get(framework, framework)}\nshare reconstructed")
+    return figure
+
+
+def _add_factors(ax: Axes, colours: Mapping[str, Any]) -> None:
+    handles = [plt.Line2D([], [], color=colour) for colour in colours.values()]
+    position: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.28)}
+    title = "most important first"
+    ax.legend(handles, list(colours), title=title, fontsize=8, title_fontsize=8, **position)

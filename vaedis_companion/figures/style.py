@@ -1,0 +1,77 @@
+"""Colours, markers and names of what the paper compares, and how a run is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vaedis.plots.style import Axes, plt
+
+COLOURS = {
+    "ada-gvae": "#d97706",
+    "beta-vae": "#be185d",
+    "box-blur": "#0f9d8f",
+    "mse": "#6a8f00",
+    "mean": "#d97706",
+    "published": "#3b5bdb",
+}
+MARKERS = {
+    "ada-gvae": "o",
+    "beta-vae": "X",
+    "box-blur": "s",
+    "mse": "D",
+    "mean": "o",
+    "published": "^",
+}
+NAMES = {
+    "ada-gvae": "Ada-GVAE",
+    "beta-vae": "β-VAE",
+    "box-blur": "MSE + box blur",
+    "mse": "MSE",
+    "mean": "mean of both",
+    "published": "second image's mean",
+}
+SEED = 777
+"""Of the jitter of points and of bootstraps."""
+SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
+LEVEL_NAMES = {
+    "factors": "factors\n|i − j|",
+    "x": "observations\nloss(x, x′)",
+    "z": "latent means\n‖μ − μ′‖",
+    "kl": "posteriors\nsymmetric KL",
+    "reconstruction": "reconstructions\nloss(x̂, x̂′)",
+}
+
+
+def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: object) -> list:
+    """Draw a point for each run, in the marker and colour of its kind."""
+    style: dict = {"color": COLOURS[kind], "markersize": 6, "markeredgecolor": "white", "zorder": 3}
+    return ax.plot(x, y, MARKERS[kind], **{**style, **options})
+
+
+def draw_median(ax: Axes, x: float, y: np.ndarray, kind: str, half_width: float) -> None:
+    """Draw the median of runs as a short horizontal bar."""
+    ends = [x - half_width, x + half_width]
+    ax.plot(ends, [np.median(y)] * 2, color=COLOURS[kind], linewidth=2, zorder=2)
+
+
+def draw_range(ax: Axes, x: float, ends: Sequence[float], kind: str, linewidth: float) -> None:
+    """Draw a published range as a pale vertical bar."""
+    ax.plot(
+        [x, x],
+        ends,
+        color=COLOURS[kind],
+        alpha=0.22,
+        linewidth=linewidth,
+        solid_capstyle="butt",
+        zorder=1,
+    )
+
+
+def add_legend(ax: Axes, handles: list, names: list[str], *, published: bool) -> None:
+    """Add a legend, with an entry for the published ranges if there are any."""
+    if published:
+        handles = [*handles, plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)]
+        names = [*names, "range in the paper"]
+    ax.legend(handles, names, loc="upper right")
