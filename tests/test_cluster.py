@@ -499,7 +499,7 @@ def test_shards_share_all_runs_and_none_twice(tmp_path, specs):
     store = results.Store(tmp_path)
     shares = [sweep.missing("fig9", SCALE, store, shard=(i, 3)) for i in (1, 2, 3)]
     assert sorted(s.key for share in shares for s in share) == sorted(s.key for s in specs)
-    with pytest.raises(ValueError, match="from 1 to n, not 4/3"):
+    with pytest.raises(ValueError, match="from 1 to n, as in 2/8, not 4/3"):
         sweep.missing("fig9", SCALE, store, shard=(4, 3))
 
 

@@ -1,4 +1,4 @@
-"""vaedis_companion: the study of the paper, and its book. It uses `vaedis`, which does not know it.
+"""The study of the paper, and its book; a client of `vaedis`, which does not know it.
 
 ``import vaedis_companion as vc`` loads each module when it is first used.
 """

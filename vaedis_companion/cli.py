@@ -11,7 +11,6 @@ import contextlib
 import keyword
 import re
 import signal
-import statistics
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from vaedis._support.text import plain
 from vaedis_companion.profiles import COORDINATES, PROFILES, profile
 
 if TYPE_CHECKING:
-    from vaedis_companion.store import Row, Store
+    from vaedis_companion.store import Store
     from vaedis_companion.sweep import Sweep
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -313,6 +312,7 @@ def _last_line(sweep: Sweep, received: list[int]) -> str:
 def _results(args: argparse.Namespace) -> int:
     from vaedis import _check
     from vaedis_companion.grids import GRIDS
+    from vaedis_companion.runs import print_table
     from vaedis_companion.sweep import describe_missing
 
     store = _store(args)
@@ -329,7 +329,7 @@ def _results(args: argparse.Namespace) -> int:
         if args.experiment and experiment not in args.experiment:
             continue
         if args.profile in (None, profile_name):
-            _print_table(experiment, profile_name, store.rows(experiment, profile_name))
+            print_table(store.runs(experiment, profile_name))
     print("missing:")
     for experiment in args.experiment or GRIDS:
         if experiment in GRIDS:
@@ -337,31 +337,6 @@ def _results(args: argparse.Namespace) -> int:
             words = [f"{name} {stored} of {total} stored" for name, (stored, total) in counts]
             print(f"  {experiment:8s} " + "  ".join(words))
     return 0
-
-
-def _print_table(experiment: str, profile_name: str, rows: list[Row]) -> None:
-    from vaedis_companion.runs import describe
-    from vaedis_companion.store import RunTable
-
-    runs = RunTable.of(experiment, profile_name, rows)
-    counts = f"{len(runs.rows)} finished, {len(runs.failed)} failed"
-    print(f"{plain(experiment)}, {plain(profile_name)} profile: {counts}")
-    settings: dict[str, list[Row]] = {}
-    for row in sorted(runs.rows, key=describe):
-        settings.setdefault(describe(row), []).append(row)
-    width = max(map(len, settings), default=0)
-    for setting, members in settings.items():
-        mig, dci = (_spread([row[name] for row in members]) for name in ("mig", "dci"))
-        print(f"  {setting:{width}s}  n {len(members):2d}  MIG {mig}  DCI {dci}")
-    for row in runs.failed:
-        print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
-
-
-def _spread(values: list[float | None]) -> str:
-    numbers = [value for value in values if value is not None]
-    if not numbers:
-        return "none"
-    return f"{statistics.median(numbers):.3f} [{min(numbers):.3f} {max(numbers):.3f}]"
 
 
 def _merge(args: argparse.Namespace) -> int:

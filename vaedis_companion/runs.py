@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from vaedis.training import Run, TrainingFailed, TrainingStopped, checkpoint, fi
 from vaedis.training.step import resolve_precision
 from vaedis_companion.evaluations import Evaluations, level_distances
 from vaedis_companion.grids import Profile, home
-from vaedis_companion.store import Row, make_row
+from vaedis_companion.store import Row, RunTable, make_row
 
 _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
@@ -249,3 +250,26 @@ def brief(row: Row) -> str:
         return f"{start}: {row['status']}"
     scores = f"MIG {row['mig']:.3f} DCI {row['dci']:.3f}"
     return f"{start}: {scores}, {row['seconds']:.0f} s, {row['images_per_second']:.0f} images/s"
+
+
+def print_table(runs: RunTable) -> None:
+    """Print the scores of each setting, and why runs failed."""
+    counts = f"{len(runs.rows)} finished, {len(runs.failed)} failed"
+    print(f"{plain(runs.experiment)}, {plain(runs.profile)} profile: {counts}")
+    settings: dict[str, list[Row]] = {}
+    for row in sorted(runs.rows, key=describe):
+        settings.setdefault(describe(row), []).append(row)
+    width = max(map(len, settings), default=0)
+    for setting, rows in settings.items():
+        mig = _spread([row["mig"] for row in rows])
+        dci = _spread([row["dci"] for row in rows])
+        print(f"  {setting:{width}s}  n {len(rows):2d}  MIG {mig}  DCI {dci}")
+    for row in runs.failed:
+        print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
+
+
+def _spread(values: list[float | None]) -> str:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return "none"
+    return f"{statistics.median(numbers):.3f} [{min(numbers):.3f} {max(numbers):.3f}]"
