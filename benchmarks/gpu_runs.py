@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from vaedis import spec as experiments
-from vaedis_companion import grids, runs, store, sweep
+from vaedis_companion import grids, project, runs, store, sweep
 
 EXPERIMENTS = ("fig9", "fig11")
 
@@ -24,7 +24,7 @@ def run(job: tuple[str, experiments.RunSpec, str, str]) -> str:
     """Train, score and store one run; return a line about it."""
     experiment, spec, out, commit = job
     torch.set_num_threads(1)
-    store.commit = lambda: commit
+    project.commit = lambda: commit
     row, arrays = runs.run_one(spec, experiment, grids.PROFILES["laptop"], device="cuda")
     store.Store(out).add(row, arrays)
     return f"{experiment} {runs.brief(row)}"

@@ -21,7 +21,7 @@ from pathlib import Path
 import extrapolate
 
 from vaedis import _files
-from vaedis_companion import store
+from vaedis_companion import project
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -156,7 +156,7 @@ def keep(words: list[str]) -> int:
         "PEER" if before == "--peer-python" else word
         for before, word in zip(["", *words], words, strict=False)
     ]
-    made = f"Made by `python benchmarks/{' '.join(shown)}` at commit {store.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
+    made = f"Made by `python benchmarks/{' '.join(shown)}` at commit {project.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
     title = first_sentence(script).rstrip(".").split(": ")[0].split(", ")[0]
     _files.write_text(script.with_suffix(".md"), f"# {title}\n\n{made}\n\n{''.join(lines)}")
     return 0

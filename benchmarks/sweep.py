@@ -24,7 +24,9 @@ from pathlib import Path
 
 from machine import about, cell, in_turn, load, ratio
 
-from vaedis_companion import cluster, grids, runs, store as results, sweep
+from vaedis_companion import grids, runs, store as results, sweep
+from vaedis_companion.sweep import cluster
+from vaedis_companion.sweep.missing import n_images
 
 
 def scale(steps: int, spacings: Sequence[int]) -> grids.Profile:
@@ -37,12 +39,8 @@ def start_seconds(workers: int) -> float:
     if not workers:
         return 0.0
     started = time.perf_counter()
-    client = cluster.connect(workers, None)
-    try:
+    with cluster.connect(workers, None) as client:
         client.run(__import__, "vaedis_companion.runs")
-    finally:
-        client.close()
-        client.cluster.close()
     return time.perf_counter() - started
 
 
@@ -52,7 +50,7 @@ def swept(workers: int, options: argparse.Namespace) -> dict[str, float]:
     """
     grid = scale(options.steps, options.spacings)
     specs = grids.grid("fig9", grid)
-    images = sum(map(sweep._images, specs))
+    images = sum(map(n_images, specs))
     start = start_seconds(workers)
     with tempfile.TemporaryDirectory() as folder:
         store = results.Store(Path(folder) / "results")
@@ -62,7 +60,7 @@ def swept(workers: int, options: argparse.Namespace) -> dict[str, float]:
         rows = store.rows("fig9", "smoke")
     if sorted(row["status"] for row in rows) != ["finished"] * len(specs):
         raise SystemExit(f"Not all runs finished: {[row['status'] for row in rows]}.")
-    trained = sum(sweep._images(results.spec_of(row)) / row["images_per_second"] for row in rows)
+    trained = sum(n_images(results.spec_of(row)) / row["images_per_second"] for row in rows)
     training = max(1, workers) * images / trained
     return {
         "whole": images / seconds,

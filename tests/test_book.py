@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 import vaedis
-from vaedis_companion import store
+from vaedis_companion import project
 from vaedis_companion.book import build as book, executions, notebooks, runner, stored
 
 # A kernel that starts beside other work can take its time.
@@ -98,10 +98,10 @@ def test_each_figure_has_a_number_of_its_own():
         if "figure" in cell.metadata.get("mystnb", {})
     ]
     assert len(set(names)) == len(names)
-    # those of the paper name their number; ours are words, and counted S1, S2, ... in the order of
+    # those of the paper name their number; others are words, and counted S1, S2, ... in the order of
     # the pages
-    ours = [name for name in names if not re.fullmatch(r"(fig|table)-a?\d+", name)]
-    assert [name for name in ours if not re.fullmatch(r"(fig|table)(-[a-z]+)+", name)] == []
+    others = [name for name in names if not re.fullmatch(r"(fig|table)-a?\d+", name)]
+    assert [name for name in others if not re.fullmatch(r"(fig|table)(-[a-z]+)+", name)] == []
 
 
 def test_references_are_used_and_not_doubled():
@@ -618,21 +618,21 @@ def test_jupyter_book_reads_the_one_table_of_contents_and_refuses_another_folder
 
 
 def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
-    said, order = threading.Event(), []
+    warned, order = threading.Event(), []
 
-    def say(sentence):
+    def warn(sentence):
         order.append(sentence)
-        said.set()
+        warned.set()
 
     def second():
         with executions.locked(tmp_path):
             order.append("second")
 
-    monkeypatch.setattr(executions, "warn", say)
+    monkeypatch.setattr(executions, "warn", warn)
     thread = threading.Thread(target=second)
     with executions.locked(tmp_path):
         thread.start()
-        assert said.wait(60)
+        assert warned.wait(60)
         order.append("first has ended")
     thread.join(60)
     assert order[0].startswith(f"another build is at work in {tmp_path}")
@@ -781,10 +781,10 @@ def test_the_commit_is_that_of_the_project_itself(small, monkeypatch, tmp_path_f
     # A copy in a repository of something else, tracked there or not.
     git(small.parent, "init", "-q", ".")
     git(small.parent, "commit", "-q", "--allow-empty", "-m", "thesis")
-    assert executions.commit(small) == store.commit(top=small) == "unknown"
+    assert executions.commit(small) == project.commit(top=small) == "unknown"
     git(small.parent, "add", ".")
     git(small.parent, "commit", "-q", "-m", "with a copy")
-    assert executions.commit(small) == store.commit(top=small) == "unknown"
+    assert executions.commit(small) == project.commit(top=small) == "unknown"
     shutil.rmtree(small.parent / ".git")
     # Its files lie at the top of another repository, which does not know them.
     git(small, "init", "-q", ".")
@@ -793,20 +793,20 @@ def test_the_commit_is_that_of_the_project_itself(small, monkeypatch, tmp_path_f
     git(small, "add", ".")
     git(small, "commit", "-q", "-m", "first")
     head = git(small, "rev-parse", "--short=12", "HEAD")
-    assert executions.commit(small) == store.commit(top=small) == head
+    assert executions.commit(small) == project.commit(top=small) == head
     # What tools leave is no difference; a changed chapter is one for the pages, and none for a
     # training run.
     (small / "uv.lock").write_text("")
     (small / "book" / "note.txt").write_text("")
     assert executions.commit(small) == head
     (small / "book" / "one.md").write_text("changed")
-    assert (executions.commit(small), store.commit(top=small)) == (f"{head}+", head)
+    assert (executions.commit(small), project.commit(top=small)) == (f"{head}+", head)
     # A hook of another repository runs the command.
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q", ".")
     git(other, "commit", "-q", "--allow-empty", "-m", "other")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    assert store.commit(top=small) == head
+    assert project.commit(top=small) == head
 
 
 # The built pages.
@@ -852,14 +852,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages() -> dict[Path, Page]:
-    found = {path.resolve(): Page(path) for path in sorted(HTML.glob("*.html"))}
+    built = {path.resolve(): Page(path) for path in sorted(HTML.glob("*.html"))}
     if not (HTML / "index.html").exists():
         if os.environ.get("VAEDIS_BUILT_BOOK") == "required":
             pytest.fail(
                 "VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book first."
             )
         pytest.skip("no _build/html; run make book first")
-    return found
+    return built
 
 
 def test_every_page_is_built(pages):

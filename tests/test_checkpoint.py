@@ -18,7 +18,7 @@ import torch
 import vaedis as vd
 from vaedis.spec import RunSpec
 from vaedis.training import Run, checkpoint, forget
-from vaedis_companion import runs as scoring
+from vaedis_companion import evaluations, runs as scoring
 from vaedis_companion.grids import Profile
 
 SPEC = RunSpec(
@@ -55,6 +55,13 @@ def interrupted(folder, step, spec=SPEC, **options):
     with pytest.raises(vd.TrainingStopped) as caught:
         fit(spec, checkpoint=folder, deadline=stop_after(step), **options)
     return caught.value
+
+
+def fit_and_steps(specs, folder, **options):
+    """Train with a folder of checkpoints; return the result and the steps that were taken."""
+    steps = []
+    options = {"callback": lambda step, _: steps.append(step), "every": 1, **options}
+    return fit(specs, checkpoint=folder, **options), steps
 
 
 @pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
@@ -113,15 +120,13 @@ def test_a_population_that_was_stopped_ends_with_the_bits_of_one_that_was_not(tm
 def test_checkpoints_of_a_population_are_nobody_elses_and_are_forgotten_together(tmp_path):
     specs = POPULATION[:2]
     fit(specs, checkpoint=tmp_path, checkpoint_every=10)
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    assert [name[16:] for name in kept] == ["-000000030.safetensors", "-000000040.safetensors"]
-    steps = []
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name[16:] for name in names] == ["-000000030.safetensors", "-000000040.safetensors"]
     for other in (SPEC, [SPEC], specs[::-1]):
-        fit(other, checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1)
+        _, steps = fit_and_steps(other, tmp_path)
         assert steps[0] == 1
-        steps.clear()
         forget(other, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     forget(specs, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -154,10 +159,7 @@ def test_a_process_that_is_killed_loses_nothing(tmp_path, kind):
     child.send_signal(signal.SIGKILL)
     errors = child.communicate()[1].decode()
     assert child.returncode == -signal.SIGKILL, errors
-    steps = []
-    done = fit(
-        KILLED[kind], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1
-    )
+    done, steps = fit_and_steps(KILLED[kind], tmp_path)
     assert 3 < steps[0] < 40
     assert steps[-1] == 40
     expected = fit(KILLED[kind])
@@ -203,17 +205,11 @@ def test_a_bad_checkpoint_is_named_and_the_one_before_it_used(tmp_path, spoil, s
     bad = newest(tmp_path)
     assert bad.name == f"{SPEC.key}-000000025.safetensors"
     spoil(bad)
-    steps = []
     with pytest.warns(
         UserWarning,
         match=f"Checkpoint {bad.name} is not used: {says}; the one before it, or the beginning, is",
     ):
-        run = fit(
-            checkpoint=tmp_path,
-            checkpoint_every=100,
-            callback=lambda step, _: steps.append(step),
-            every=1,
-        )
+        run, steps = fit_and_steps(SPEC, tmp_path, checkpoint_every=100)
     assert steps[0] == 21
     assert_same_bits(run, fit())
 
@@ -319,8 +315,7 @@ def first_layout(tmp_path):
 
 
 def test_checkpoints_of_the_first_layout_are_taken_up(first_layout, recwarn):
-    steps = []
-    run = fit(checkpoint=first_layout.parent, callback=lambda step, _: steps.append(step), every=1)
+    run, steps = fit_and_steps(SPEC, first_layout.parent)
     assert steps[0] == 26
     assert not recwarn.list
     assert run.seconds > 1.5
@@ -358,10 +353,7 @@ def test_a_population_of_the_first_layout_is_taken_up(tmp_path, recwarn):
         fit(POPULATION[:2], checkpoint=tmp_path, deadline=stop_after(7))
     state = safetensors.torch.load_file(caught.value.checkpoint)
     written_as_before(tmp_path, state, 7, POPULATION[:2], vd.load("xysquares", **SPEC.data_options))
-    steps = []
-    runs = fit(
-        POPULATION[:2], checkpoint=tmp_path, callback=lambda step, _: steps.append(step), every=1
-    )
+    runs, steps = fit_and_steps(POPULATION[:2], tmp_path)
     assert steps[0] == 8
     assert not recwarn.list
     for run, expected in zip(runs, fit(POPULATION[:2]), strict=True):
@@ -382,9 +374,9 @@ def test_other_threads_or_another_torch_are_told_and_stay_told(tmp_path, monkeyp
     for run in [done] if specs is SPEC else done:
         assert [made.rpartition(", ")[2] for made in run.made_with][-1] == "77 threads"
         assert len(run.made_with) == 2
-        row = scoring.taken_up(run)
+        row = scoring.resume_note(run)
         assert row == {"torch": f"{torch.__version__} (begun with {run.made_with[0]})"}
-    assert scoring.taken_up(fit()) == {}
+    assert scoring.resume_note(fit()) == {}
 
 
 def test_the_row_of_a_run_that_went_on_with_other_threads_says_so(tmp_path, monkeypatch):
@@ -449,8 +441,7 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path, specs, step):
         fit(specs, checkpoint=tmp_path, checkpoint_every=1_000, callback=press, every=1)
     assert signal.getsignal(signal.SIGINT) is before
     assert newest(tmp_path).stem.endswith(f"-{step:09d}")
-    steps = []
-    done = fit(specs, checkpoint=tmp_path, callback=lambda at, _: steps.append(at), every=1)
+    done, steps = fit_and_steps(specs, tmp_path)
     assert steps[:1] == ([step + 1] if step < 40 else [])
     for run, expected in zip(
         [done] if specs is SPEC else done, [fit()] if specs is SPEC else fit(specs), strict=True
@@ -483,10 +474,10 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
     size = lambda run: float(next(run.model.parameters()).detach().abs().mean())  # noqa: E731
     monkeypatch.setattr(Run, "scores", lambda run, **_: {"mig": size(run), "dci": -size(run)})
     monkeypatch.setattr(
-        scoring.inspect, "factor_learning", lambda run: {"separation": {"x": size(run)}}
+        evaluations.inspect, "factor_learning", lambda run: {"separation": {"x": size(run)}}
     )
     whole, arrays = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32")
-    real = scoring._Looks.__call__
+    real = evaluations.Evaluations.__call__
 
     class Killed(BaseException):
         pass
@@ -496,10 +487,10 @@ def test_a_run_that_dies_in_a_look_looks_again(tmp_path, monkeypatch):
             raise Killed
         real(self, step, run)
 
-    monkeypatch.setattr(scoring._Looks, "__call__", die)
+    monkeypatch.setattr(evaluations.Evaluations, "__call__", die)
     with pytest.raises(Killed):
         scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path)
-    monkeypatch.setattr(scoring._Looks, "__call__", real)
+    monkeypatch.setattr(evaluations.Evaluations, "__call__", real)
     assert newest(tmp_path).stem.endswith("-000000020")
     row, again = scoring.run_one(
         spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path

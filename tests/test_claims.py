@@ -19,7 +19,7 @@ from vaedis_companion import (
     grids,
     importances,
     measured,
-    no_pixels,
+    project,
     published,
     store as results,
 )
@@ -79,7 +79,7 @@ def _store(
 def _one_commit():
     """Asking git for every made-up row would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "commit", lambda: "made up")
+        patch.setattr(project, "commit", lambda: "made up")
         yield
 
 
@@ -490,7 +490,7 @@ def test_runs_that_were_not_watched_say_nothing_of_the_order():
 
 
 def _coordinates(experiment, score_of, store=None):
-    grid = [spec for spec in no_pixels.grid(experiment) if spec.seed < 3]
+    grid = [spec for spec in grids.grid(experiment, grids.COORDINATES) if spec.seed < 3]
     return _store(experiment, score_of, grid=grid, scale="coordinates", store=store)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import itertools
 import os
 import signal
@@ -20,8 +19,9 @@ import vaedis as vd
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training.step import objective
-from vaedis_companion import cli, cluster as _cluster, grids, store as results, sweep
+from vaedis_companion import cli, grids, runs, store as results, sweep
 from vaedis_companion.grids import Profile
+from vaedis_companion.sweep import cluster as _cluster, runner
 
 # long enough to be caught in the middle: about a second a run on one core
 SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
@@ -58,7 +58,7 @@ def ticking(monkeypatch):
     """
     ticks = itertools.count()
     monkeypatch.setattr(
-        sweep,
+        runner,
         "time",
         types.SimpleNamespace(monotonic=lambda: next(ticks) / 100, perf_counter=lambda: 0.0),
     )
@@ -116,7 +116,7 @@ def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tm
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monkeypatch, capsys):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("vaedis_companion.cluster._ANSWER_SECONDS", 1)
+    monkeypatch.setattr("vaedis_companion.sweep.cluster._ANSWER_SECONDS", 1)
     words = [
         "sweep",
         "fig9",
@@ -174,7 +174,7 @@ def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr(results.Store, "add", full)
+        disk.setattr(results.Store, "add_all", full)
         assert cli.main(words) == 1
     err = capsys.readouterr().err
     assert err.startswith(
@@ -206,9 +206,9 @@ def test_a_checkpoint_is_said_to_be_kept_only_if_it_is(tmp_path, specs, monkeypa
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(results.Store, "add", full)
+    monkeypatch.setattr(results.Store, "add_all", full)
     with pytest.raises(OSError, match=says):
-        run._keep(row, {})
+        run._store(specs[:1], [(row, {})])
 
 
 def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(
@@ -231,13 +231,14 @@ def start(tmp_path, *words, **options):
 import dataclasses, sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import test_cluster as t
-from vaedis import cli, experiments, no_pixels
+from vaedis_companion import cli, grids, profiles
 import torch
 if __name__ == "__main__":
     torch.set_num_threads(1)
     endless = dataclasses.replace(t.SCALE, steps=1_000_000)
-    experiments.GRIDS["fig9"], experiments.PROFILES["smoke"] = t.grid, endless
-    no_pixels.grid = lambda experiment, scale=None: [spec.replace(framework="beta-vae") for spec in t.grid(endless)[::2]]
+    grids.GRIDS["fig9"], profiles.PROFILES["smoke"] = t.grid, endless
+    grids.without_pixels = lambda spec, rotate: spec
+    grids.COORDINATE_GRIDS["fig9"] = lambda _: [spec.replace(framework="beta-vae") for spec in t.grid(endless)[::2]]
     sys.exit(cli.main(["sweep", "fig9", "--out", {str(tmp_path / "out")!r}, "--device", "cpu", *{words}]))
 """
     script = tmp_path / "sweep.py"
@@ -298,7 +299,7 @@ def test_a_signal_stops_a_sweep_without_pixels_with_a_checkpoint_and_one_line(tm
     process.send_signal(number)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert ended(process).splitlines() == [
-        f"fig9: {how}; 0 runs stored, 2 left; the same command goes on."
+        f"fig9: {how}; 0 runs stored, 2 left, 2 of them with a checkpoint; the same command goes on."
     ]
     assert process.returncode == 128 + number
     assert list((tmp_path / "out" / "checkpoints").glob("*.safetensors"))
@@ -369,7 +370,6 @@ def test_a_local_cluster_lets_nobody_in_without_its_certificate():
             with pytest.raises(OSError, match=r".+"):
                 distributed.Client(stranger, security=security, timeout=2)
         assert client.submit(abs, -1).result() == 1
-        client.cluster.close()
 
 
 def test_without_certificates_no_cluster_listens(monkeypatch, tmp_path, specs, capsys):
@@ -412,19 +412,19 @@ def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(
     asked = []
     ticks = itertools.count()
     monkeypatch.setattr(
-        sweep,
+        runner,
         "time",
         types.SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter),
     )
     monkeypatch.setattr(
         _cluster,
         "connect",
-        lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())),
+        lambda *_: contextlib.nullcontext(),
     )
     monkeypatch.setattr(
         _cluster,
         "run",
-        lambda client, todo, job, stop: iter(
+        lambda client, todo, job, threads, stop: iter(
             asked.extend(stop() for _ in range(4)) or [(todo[0], None)]
         ),
     )
@@ -455,16 +455,16 @@ def test_workers_share_the_processors_that_the_process_may_use(
     tmp_path, specs, monkeypatch, allowed
 ):
     threads = []
-    monkeypatch.setattr(sweep, "usable_cpus", lambda: allowed)
+    monkeypatch.setattr(runner, "usable_cpus", lambda: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
     monkeypatch.setattr(
         _cluster,
         "connect",
-        lambda *_: contextlib.nullcontext(types.SimpleNamespace(cluster=io.StringIO())),
+        lambda *_: contextlib.nullcontext(),
     )
     monkeypatch.setattr(
-        _cluster, "run", lambda client, todo, job, stop: iter(threads.append(job.threads) or ())
+        _cluster, "run", lambda client, todo, job, n, stop: iter(threads.append(n) or ())
     )
     sweep.Sweep("fig9", SCALE, results.Store(tmp_path), device="cpu", workers=1, quiet=True).run()
     assert threads == [allowed]
@@ -472,13 +472,12 @@ def test_workers_share_the_processors_that_the_process_may_use(
 
 def test_no_more_workers_start_than_there_are_runs(tmp_path, specs, monkeypatch):
     asked = []
-    client = types.SimpleNamespace(cluster=io.StringIO())
     monkeypatch.setattr(
         _cluster,
         "connect",
-        lambda workers, scheduler: asked.append(workers) or contextlib.nullcontext(client),
+        lambda workers, scheduler: asked.append(workers) or contextlib.nullcontext(),
     )
-    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, stop: iter(()))
+    monkeypatch.setattr(_cluster, "run", lambda client, todo, job, threads, stop: iter(()))
     store = results.Store(tmp_path)
     sweep.Sweep("fig9", SCALE, store, device="cpu", workers=100_000, quiet=True).run()
     assert asked == [len(specs)]
@@ -564,7 +563,7 @@ def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
         def __init__(self, problem):
             self.exception = lambda: problem
 
-    job = _cluster.Job("fig9", SCALE, "cuda", "auto", None, None)
+    job = runs.Job("fig9", SCALE, "cuda", "auto", None)
     with pytest.raises(vd.data.NoDevice):
         _cluster._outcome(Future(vd.data.NoDevice("no GPU")), specs[0], job)
     row, _ = _cluster._outcome(Future(MemoryError("too large\nby far")), specs[0], job)
@@ -577,8 +576,6 @@ def test_two_clusters_on_one_machine_do_not_meet_at_a_port():
     pytest.importorskip("cryptography")
     with _cluster.connect(1, None) as first, _cluster.connect(1, None) as second:
         ports = [client.scheduler_info()["services"] for client in (first, second)]
-        for client in (first, second):
-            client.cluster.close()
     assert ports[0] != ports[1]
 
 
@@ -586,7 +583,7 @@ def test_a_sweep_with_a_failed_run_says_so_by_its_exit_code(tmp_path, specs, mon
     def run_one(spec, experiment, scale, **_):
         return results.make_row(spec, experiment, scale.name, status="failed: loss not finite"), {}
 
-    monkeypatch.setattr(sweep, "run_one", run_one)
+    monkeypatch.setattr(runs, "run_one", run_one)
     assert cli.main(["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path)]) == 1
 
 

@@ -222,7 +222,7 @@ def test_smaller_profiles_run_figure_6_twice_at_one_beta_on_data_that_is_made_he
     assert len({s.key for s in grid}) == len(grid) == 20
     assert {(s.beta, s.latents) for s in grid} == {(0.001, 9)}
     assert Counter((s.data, s.framework) for s in grid) == {
-        (d, f): 2 for d in grids._MADE for f in experiments.FRAMEWORKS
+        (d, f): 2 for d in grids._MADE_HERE for f in experiments.FRAMEWORKS
     }
 
 

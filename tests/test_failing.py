@@ -16,7 +16,7 @@ from vaedis.data import DataError, XYSquares
 from vaedis.data.originals import prepare
 from vaedis.spec import RunSpec
 from vaedis.training import checkpoint
-from vaedis_companion import store as results
+from vaedis_companion import project, store as results
 from vaedis_companion.book import executions
 
 
@@ -38,7 +38,7 @@ def _row(seed, **more):
 
 @pytest.fixture(autouse=True)
 def _one_commit(monkeypatch):
-    monkeypatch.setattr(results, "commit", lambda *_, **__: "made up")
+    monkeypatch.setattr(project, "commit", lambda *_, **__: "made up")
 
 
 def _half_written(folder):

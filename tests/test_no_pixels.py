@@ -12,8 +12,11 @@ import pytest
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import population as _population
-from vaedis_companion import cli, grids, no_pixels, store as results, sweep_commands
+from vaedis_companion import cli, grids, runs, store as results
+from vaedis_companion.grids import COORDINATES
 from vaedis_companion.store import Store
+from vaedis_companion.sweep import Sweep, runner
+from vaedis_companion.sweep.missing import populations
 
 RUN = RunSpec(
     data="coordinates",
@@ -26,13 +29,13 @@ RUN = RunSpec(
     warmup=2,
 )
 TOY = dataclasses.replace(
-    no_pixels.PROFILE, name="toy", steps=3, batch=8, repeats=1, spacings=(1, 8), protocol="fast"
+    COORDINATES, name="toy", steps=3, batch=8, repeats=1, spacings=(1, 8), protocol="fast"
 )
 
 
 @pytest.mark.parametrize("experiment", ["fig9", "fig11"])
 def test_the_grid_is_that_of_the_figure_with_coordinates_in_place_of_images(experiment):
-    ours, figure = no_pixels.grid(experiment), grids.grid(experiment, no_pixels.PROFILE)
+    ours, figure = grids.grid(experiment, COORDINATES), grids.GRIDS[experiment](COORDINATES)
     assert len(ours) == len(figure) == len({s.key for s in ours})
     for spec, image in zip(ours, figure, strict=True):
         assert (spec.data, spec.model, spec.loss) == ("coordinates", "mlp", "mse")
@@ -44,14 +47,14 @@ def test_the_grid_is_that_of_the_figure_with_coordinates_in_place_of_images(expe
 
 
 def test_every_cell_of_both_figures_has_five_seeds_and_both_averages():
-    figure9 = no_pixels.grid("fig9")
+    figure9 = grids.grid("fig9", COORDINATES)
     cells = {(s.framework, s.data_options["grid_spacing"]) for s in figure9}
     assert cells == set(itertools.product(experiments.FRAMEWORKS, range(1, 9)))
     assert len(figure9) == 5 * len(cells)
-    assert len(no_pixels.grid("fig11")) == 5 * 2 * 2
-    other = {s.replace(average="mean").key for s in no_pixels.grid("averaging")}
+    assert len(grids.grid("fig11", COORDINATES)) == 5 * 2 * 2
+    other = {s.replace(average="mean").key for s in grids.grid("averaging", COORDINATES)}
     assert other == {s.key for s in figure9 if s.framework == "ada-gvae"}
-    for spec in no_pixels.grid("rotation"):
+    for spec in grids.grid("rotation", COORDINATES):
         assert "rotation" not in spec.data_options
         turned = spec.replace(data_options={**spec.data_options, "rotation": spec.seed})
         assert turned.key in {s.key for s in figure9}
@@ -59,12 +62,12 @@ def test_every_cell_of_both_figures_has_five_seeds_and_both_averages():
 
 def test_options_of_the_loss_go_along():
     spec = RunSpec(loss="box-blur", loss_options={"radius": 5})
-    assert no_pixels.without_pixels(spec).data_options["distance_options"] == {"radius": 5}
+    assert grids.without_pixels(spec).data_options["distance_options"] == {"radius": 5}
 
 
 def test_populations_are_of_one_seed_and_shape_and_leave_nothing_out():
-    specs = [s for e in no_pixels.EXPERIMENTS for s in no_pixels.grid(e)]
-    found = no_pixels.populations(specs, most=8)
+    specs = [s for e in grids.COORDINATE_GRIDS for s in grids.grid(e, COORDINATES)]
+    found = populations(specs)
     assert sorted(s.key for p in found for s in p) == sorted(s.key for s in specs)
     for population in found:
         assert len(population) <= 8
@@ -72,11 +75,15 @@ def test_populations_are_of_one_seed_and_shape_and_leave_nothing_out():
     assert found[0][0] == specs[0]
 
 
+def run(experiment, store, **options):
+    return Sweep(experiment, TOY, store, device="cpu", quiet=True, **options).run()
+
+
 def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
     store = Store(tmp_path)
-    assert no_pixels.run_missing("rotation", scale=TOY, store=store, device="cpu", quiet=True) == 1
+    assert run("rotation", store) == 1
     rows = store.rows("rotation", "toy")
-    assert {row["key"] for row in rows} == {s.key for s in no_pixels.grid("rotation", TOY)}
+    assert {row["key"] for row in rows} == {s.key for s in grids.grid("rotation", TOY)}
     for row in rows:
         assert row["status"] == "finished"
         assert 0 <= row["mig"] <= 1
@@ -90,8 +97,8 @@ def test_runs_are_stored_scored_and_not_made_twice(tmp_path):
         np.testing.assert_allclose(np.diff(arrays["x/x_R"][0]), arrays["x/x_R"][0, 1], rtol=1e-3)
     # checkpoints are gone once all runs are stored
     assert not list((tmp_path / "checkpoints").iterdir())
-    assert no_pixels.run_missing("rotation", scale=TOY, store=store, device="cpu", quiet=True) == 0
-    assert no_pixels.stored("rotation", store).rows == []  # of another profile
+    assert run("rotation", store) == 0
+    assert store.rows("rotation", COORDINATES.name) == []  # of another profile
 
 
 @pytest.fixture
@@ -101,11 +108,9 @@ def steps(monkeypatch):
     monkeypatch.setattr(
         _population._Objective, "__call__", lambda *args: taken.append(1) or real(*args)
     )
-    monkeypatch.setattr(
-        no_pixels,
-        "grid",
-        lambda experiment, scale=None: [RUN.replace(seed=0, beta=beta) for beta in (0.1, 0.2, 0.3)],
-    )
+    specs = [RUN.replace(seed=0, beta=beta) for beta in (0.1, 0.2, 0.3)]
+    monkeypatch.setattr(grids, "without_pixels", lambda spec, rotate: spec)
+    monkeypatch.setitem(grids.COORDINATE_GRIDS, "fig9", lambda profile: specs)
     return taken
 
 
@@ -119,8 +124,7 @@ def test_a_population_that_is_killed_while_it_is_stored_is_not_trained_again(
     tmp_path, monkeypatch, steps, before
 ):
     alone, store = Store(tmp_path / "alone"), Store(tmp_path / "store")
-    options = {"scale": TOY, "device": "cpu", "quiet": True}
-    assert no_pixels.run_missing("fig9", store=alone, **options) == 3
+    assert run("fig9", alone) == 3
     assert len(steps) == RUN.steps
 
     def killed(*args):
@@ -131,10 +135,10 @@ def test_a_population_that_is_killed_while_it_is_stored_is_not_trained_again(
     with monkeypatch.context() as patch:
         patch.setattr(store, "add_all", lambda runs: killed(store, runs))
         with pytest.raises(KeyboardInterrupt):
-            no_pixels.run_missing("fig9", store=store, **options)
+            run("fig9", store)
     assert list((store.root / "checkpoints").iterdir())
     steps.clear()
-    assert no_pixels.run_missing("fig9", store=store, **options) == (3 if before else 0)
+    assert run("fig9", store) == (3 if before else 0)
     assert steps == []
     assert not list((store.root / "checkpoints").iterdir())
     assert _without_date(store.rows("fig9", "toy")) == _without_date(alone.rows("fig9", "toy"))
@@ -145,58 +149,63 @@ def test_a_population_that_is_killed_while_it_is_stored_is_not_trained_again(
 
 def test_checkpoints_of_others_are_left_alone(tmp_path, steps):
     folder = tmp_path / "checkpoints"
-    no_pixels.fit([RUN.replace(seed=7), RUN.replace(seed=8)], device="cpu", checkpoint=folder)
+    runner.fit([RUN.replace(seed=7), RUN.replace(seed=8)], device="cpu", checkpoint=folder)
     (folder / "mine.safetensors").write_bytes(b"no checkpoint")
     before = sorted(folder.iterdir())
-    assert (
-        no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), device="cpu", quiet=True)
-        == 3
-    )
+    assert run("fig9", Store(tmp_path)) == 3
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_population_stops_when_it_is_asked_to_and_goes_on(tmp_path, steps):
+def test_a_population_stops_when_it_is_asked_to_and_goes_on(tmp_path, monkeypatch, steps):
     store = Store(tmp_path)
-    options = {"scale": TOY, "store": store, "device": "cpu", "quiet": True}
-    assert no_pixels.run_missing("fig9", stop=lambda: len(steps) >= 3, **options) == 0
-    assert no_pixels.run_missing("fig9", **options) == 3
+    sweep = Sweep("fig9", TOY, store, device="cpu", quiet=True)
+    is_over = Sweep._is_over
+
+    def ask(self):
+        self.asked_to_stop = len(steps) >= 3
+        return is_over(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "_is_over", ask)
+        assert sweep.run() == 0
+    assert run("fig9", store) == 3
     assert len(steps) == RUN.steps
 
 
 def test_a_budget_stops_a_population_that_takes_longer(tmp_path, monkeypatch, steps):
-    options = {"scale": TOY, "store": Store(tmp_path), "device": "cpu", "quiet": True}
+    store = Store(tmp_path)
+    clock = types.SimpleNamespace(
+        monotonic=lambda: float(len(steps)), perf_counter=lambda: float(len(steps))
+    )
     with monkeypatch.context() as patch:
-        patch.setattr(
-            no_pixels, "time", types.SimpleNamespace(perf_counter=lambda: float(len(steps)))
-        )
-        assert no_pixels.run_missing("fig9", seconds=2, **options) == 0
+        patch.setattr(runner, "time", clock)
+        assert run("fig9", store, seconds=2) == 0
     assert 2 <= len(steps) < RUN.steps
     assert list((tmp_path / "checkpoints").glob("*.safetensors"))
-    assert no_pixels.run_missing("fig9", **options) == 3
+    assert run("fig9", store) == 3
     assert len(steps) == RUN.steps
 
 
 def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
-    spec = no_pixels.grid("rotation", TOY)[0].replace(lr=1e12, steps=60)
+    spec = grids.grid("rotation", TOY)[0].replace(lr=1e12, steps=60)
     with pytest.warns(RuntimeWarning, match="One of 1 runs stopped"):
-        (run,) = no_pixels.fit([spec], device="cpu")
-    row, arrays = no_pixels.row_of(run, "rotation", TOY)
+        (failed,) = runner.fit([spec], device="cpu")
+    row, arrays = runs.row_of(failed, "rotation", TOY, started=0.0)
     assert row["status"].startswith("failed: loss not finite at step ")
     assert arrays == {}
     Store(tmp_path).add(row, arrays)
     assert Store(tmp_path).rows("rotation", "toy")[0]["mig"] is None
 
 
-def test_no_time_means_no_runs(tmp_path):
-    assert no_pixels.run_missing("fig9", scale=TOY, store=Store(tmp_path), seconds=-1) == 0
+def test_a_budget_of_no_time_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="seconds must be"):
+        run("fig9", Store(tmp_path), seconds=-1)
 
 
 def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        no_pixels,
-        "grid",
-        lambda experiment, scale=None: [RUN.replace(seed=seed) for seed in range(3)],
-    )
+    monkeypatch.setattr(grids, "without_pixels", lambda spec, rotate: spec)
+    specs = [RUN.replace(seed=seed) for seed in range(3)]
+    monkeypatch.setitem(grids.COORDINATE_GRIDS, "rotation", lambda profile: specs)
     command = ["sweep", "rotation", "--no-pixels", "--device", "cpu", "--out", str(tmp_path)]
     assert cli.main([*command, "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -211,11 +220,11 @@ def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkey
 
 
 def test_a_rotation_that_is_the_seeds_own_is_no_setting():
-    spec = no_pixels.without_pixels(RunSpec(data_options={"grid_spacing": 1}, seed=3))
+    spec = grids.without_pixels(RunSpec(data_options={"grid_spacing": 1}, seed=3))
     assert spec.data_options["rotation"] == 3
-    assert "rotation" not in sweep_commands.describe(spec.to_dict())
+    assert "rotation" not in runs.describe(spec.to_dict())
     other = spec.replace(data_options={**spec.data_options, "rotation": 0})
-    assert " rotation=0 " in sweep_commands.describe(other.to_dict())
+    assert " rotation=0 " in runs.describe(other.to_dict())
 
 
 def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_path, capsys):
@@ -231,7 +240,7 @@ def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_
             "Unknown experiment without pixels 'fig6'; choose one of: fig9, fig11, averaging, rotation, beta, warmup, limits, batch.",
         ),
         (["fig9", "--workers", "2"], "--workers does not go with --no-pixels"),
-        (["fig9", "--retry-failed"], "--retry-failed does not go with --no-pixels"),
+        (["fig9", "--scheduler", "tls://x:1"], "--scheduler does not go with --no-pixels"),
         (["fig9", "--profile", "laptop"], "--profile does not go with --no-pixels"),
     ],
 )
@@ -242,20 +251,22 @@ def test_what_does_not_go_without_pixels_is_refused(tmp_path, capsys, words, say
 
 
 def test_the_grids_around_the_bounds_have_a_constant_beta_and_one_that_grows():
-    grid = no_pixels.grid("limits")
+    grid = grids.grid("limits", COORDINATES)
     assert {s.warmup for s in grid} == {0, 2_000}
     assert {(s.data_options["grid_spacing"], s.beta) for s in grid} == set(
-        itertools.product((2, 4, 6), no_pixels.LIMITS)
+        itertools.product((2, 4, 6), grids.LIMITS)
     )
     assert len({s.key for s in grid}) == len(grid) == 2 * 2 * 3 * 5
-    warm = no_pixels.grid("warmup")
+    warm = grids.grid("warmup", COORDINATES)
     assert {s.replace(warmup=0).key for s in warm} == {
-        s.key for s in no_pixels.grid("beta") if s.beta > 0.001
+        s.key for s in grids.grid("beta", COORDINATES) if s.beta > 0.001
     }
 
 
 def test_stored_runs_are_those_of_their_specifications():
-    for experiment in no_pixels.EXPERIMENTS:
-        rows = Store().rows(experiment, no_pixels.PROFILE.name)
+    for experiment in grids.COORDINATE_GRIDS:
+        rows = Store().rows(experiment, COORDINATES.name)
         assert [results.spec_of(row).key for row in rows] == [row["key"] for row in rows]
-        assert {row["key"] for row in rows} <= {spec.key for spec in no_pixels.grid(experiment)}
+        assert {row["key"] for row in rows} <= {
+            spec.key for spec in grids.grid(experiment, COORDINATES)
+        }

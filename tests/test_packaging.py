@@ -32,9 +32,9 @@ def pins() -> dict[str, str]:
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), (
         "constraints.txt holds exact versions only"
     )
-    found = [tuple(line.split("==")) for line in lines]
-    assert len({canonicalize_name(name) for name, _ in found}) == len(found)
-    return {canonicalize_name(name): version for name, version in found}
+    versions = [tuple(line.split("==")) for line in lines]
+    assert len({canonicalize_name(name) for name, _ in versions}) == len(versions)
+    return {canonicalize_name(name): version for name, version in versions}
 
 
 def direct(*extras: str) -> list[Requirement]:
@@ -54,12 +54,14 @@ def test_pins_lie_within_the_ranges(requirement):
 
 
 def test_everything_installed_for_the_book_is_pinned():
-    pinned, todo, seen = pins(), [(r.name, frozenset(r.extras)) for r in direct(*EXTRAS)], set()
+    pinned = pins()
+    todo = [(r.name, frozenset(r.extras)) for r in direct(*EXTRAS)]
+    checked = set()
     while todo:
         name, extras = todo.pop()
-        if (name, extras) in seen:
+        if (name, extras) in checked:
             continue
-        seen.add((name, extras))
+        checked.add((name, extras))
         assert canonicalize_name(name) in pinned, (
             f"{name} is needed, but constraints.txt does not pin it"
         )
@@ -74,7 +76,7 @@ def test_everything_installed_for_the_book_is_pinned():
                 name == "torch" and re.match(r"nvidia-|cuda-|triton", requirement.name)
             ):
                 todo.append((requirement.name, frozenset(requirement.extras)))
-    unused = set(pinned) - {canonicalize_name(name) for name, _ in seen}
+    unused = set(pinned) - {canonicalize_name(name) for name, _ in checked}
     assert not unused, "constraints.txt pins what nothing needs"
 
 

@@ -21,7 +21,8 @@ import torch
 
 from vaedis import _files
 from vaedis.spec import RunSpec
-from vaedis_companion import cli, grids, published, store as results
+from vaedis_companion import cli, grids, project, published, store as results
+from vaedis_companion.store import rows as store_rows
 
 
 def _row(seed=0, **more):
@@ -59,7 +60,7 @@ def test_every_column_comes_back_as_it_went_in(tmp_path):
         normalize=False,
         seed=12,
     )
-    scores = {name: 0.1 * i / 3 for i, name in enumerate(results._SCORES)} | {
+    scores = {name: 0.1 * i / 3 for i, name in enumerate(store_rows.SCORE_COLUMNS)} | {
         "mig": np.float32(0.3),
         "dci": float("nan"),
     }
@@ -370,6 +371,10 @@ def test_a_table_that_cannot_be_read_is_named_and_counts_as_missing_and_is_not_r
             lambda arrays: {**arrays, "z/a": np.zeros((3, 2))},
             "matrices of its factors do not belong together",
         ),
+        (
+            lambda arrays: {**arrays, "course/z/a": np.zeros((2, 2, 2))},
+            "a course has another length than course_steps",
+        ),
     ],
 )
 def test_arrays_that_do_not_belong_together_are_damaged(tmp_path, change, says):
@@ -383,6 +388,9 @@ def test_arrays_that_do_not_belong_together_are_damaged(tmp_path, change, says):
     arrays |= {
         "learnt_steps": np.zeros(2),
         "separation/a": np.zeros(2),
+        "course_steps": np.zeros(3),
+        "course/mig": np.zeros(3),
+        "course/z/a": np.zeros((3, 2, 2)),
         "anything/else": np.zeros((5, 1)),
     }
     store.add(row, arrays)
@@ -439,7 +447,8 @@ def test_two_processes_lose_nothing(tmp_path):
         (lambda line: line.replace("{}", "{", 1), "Expecting property name"),
         (lambda line: line + ",1", "more fields than columns"),
         (lambda line: line.rsplit(",", 5)[0], "no "),
-        (lambda line: "," + line.split(",", 1)[1], "no key or status"),
+        (lambda line: "," + line.split(",", 1)[1], "its key '' is not 16 hexadecimal digits"),
+        (lambda line: line.replace("finished", ""), "no status"),
     ],
 )
 def test_a_damaged_line_is_named_and_skipped_and_never_deleted(tmp_path, damage, says):
@@ -753,7 +762,7 @@ def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
         for row in sorted(store.rows("fig9", "laptop"), key=lambda r: r["seed"])
     ] == [0, 1, 2]
     store.add_all([])
-    with pytest.raises(ValueError, match="must be of one experiment and profile"):
+    with pytest.raises(ValueError, match="must be of one table"):
         store.add_all([(_row(0), None), ({**_row(1), "profile": "paper"}, None)])
 
 
@@ -772,6 +781,32 @@ def test_values_are_picked_by_columns_and_by_options(tmp_path):
         store.add(results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": score}))
     assert sorted(store.best("fig9").values("mig")) == [0, 1, 2, 3]
     assert found.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
+
+
+def test_runs_are_filtered_and_are_a_table_of_pandas_with_options_as_columns():
+    rows = [
+        results.make_row(
+            RunSpec(seed=seed, data_options={"grid_spacing": spacing}, loss_options={"radius": 3}),
+            "fig9",
+            "laptop",
+            **(
+                {"scores": {"mig": 0.5}, "origin": "generated"} if seed else {"status": "failed: x"}
+            ),
+        )
+        for spacing in (1, 8)
+        for seed in range(3)
+    ]
+    runs = results.RunTable.of("fig9", "laptop", rows)
+    assert (len(runs.rows), len(runs.failed)) == (4, 2)
+    far = runs.where(lambda row: row["seed"] < 2, grid_spacing=8)
+    assert [(row["seed"], row["data_options"]) for row in far.rows] == [(1, {"grid_spacing": 8})]
+    assert (far.experiment, far.profile, len(far.failed)) == ("fig9", "laptop", 1)
+    frame = runs.frame
+    assert frame.groupby("grid_spacing")["seed"].apply(list).to_dict() == {1: [1, 2], 8: [1, 2]}
+    assert set(frame["radius"]) == {3}
+    assert set(frame["origin"]) == {"generated"}
+    assert list(runs.where(grid_spacing=3).frame.columns[:2]) == ["key", "experiment"]
+    assert not {"data_options", "loss_options"} & set(frame)
 
 
 def test_scores_and_facts_that_have_no_column_are_refused():
@@ -828,7 +863,7 @@ def test_smoke_runs_never_take_the_place_of_others(tmp_path):
 def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
     assert len(published.table("fig9_scores")) > 0
-    monkeypatch.setattr(published, "checkout", lambda: None)
+    monkeypatch.setattr(project, "checkout", lambda: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
         published.table("fig9_scores")
@@ -853,8 +888,8 @@ def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(
     tmp_path, monkeypatch, change
 ):
     folder = tmp_path / "results" / "published"
-    shutil.copytree(published.checkout() / "results" / "published", folder)
-    monkeypatch.setattr(published, "checkout", lambda: tmp_path)
+    shutil.copytree(project.checkout() / "results" / "published", folder)
+    monkeypatch.setattr(project, "checkout", lambda: tmp_path)
     path = folder / "fig9_scores.csv"
     if change is None:
         path.unlink()
@@ -870,10 +905,10 @@ def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(
 
 def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):
     assert (
-        results.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
+        project.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
     )
-    monkeypatch.setattr(published, "checkout", lambda: None)
-    assert results.commit() == "unknown"
+    monkeypatch.setattr(project, "checkout", lambda: None)
+    assert project.commit() == "unknown"
 
 
 def test_specifications_with_numbers_of_numpy_can_be_stored(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from vaedis import metrics, spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import TrainingStopped, fit, step as _step
-from vaedis_companion import grids, runs, store as results, sweep
+from vaedis_companion import evaluations, grids, runs, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
 
 LAPTOP = PROFILES["laptop"]
@@ -48,7 +48,7 @@ def ran(monkeypatch):
     """The keys that were run, with training replaced by made-up scores; a seed of 1 fails."""
     keys = []
 
-    def run_one(spec, experiment, scale, *, device="auto", precision="auto"):
+    def run_one(spec, experiment, scale, **options):
         keys.append(spec.key)
         if spec.seed == 1:
             return row_of(
@@ -59,7 +59,7 @@ def ran(monkeypatch):
             ), {}
         return row_of(spec, experiment, scale), {"z/x_R": np.eye(8)}
 
-    monkeypatch.setattr(sweep, "run_one", run_one)
+    monkeypatch.setattr(runs, "run_one", run_one)
     return keys
 
 
@@ -84,63 +84,52 @@ def test_what_is_missing_is_the_grid_without_what_is_stored_failed_runs_included
     assert len(sweep.missing("fig11", LAPTOP, store)) == len(grids.grid("fig11", "laptop"))
 
 
+def run_laptop(store, **options):
+    return sweep.Sweep("fig9", LAPTOP, store, device="cpu", **options).run()
+
+
 def test_each_run_is_stored_as_it_ends_in_the_grids_order_and_none_twice(tmp_path, ran):
     store = results.Store(tmp_path)
     keys = [s.key for s in grids.grid("fig9", "laptop")]
-    assert sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True) == 3
-    assert ran == keys[:3]
-    assert store.keys("fig9", "laptop") == set(keys[:3])
-    assert sweep.run_missing("fig9", "laptop", store=store, quiet=True) == len(keys) - 3
-    assert ran == keys
-    assert sweep.run_missing("fig9", "laptop", store=store, quiet=True) == 0
-    assert ran == keys
+    third = len(keys) // 3 + 1
+    assert run_laptop(store, shard=(1, 3), quiet=True) == third
+    assert ran == keys[::3]
+    assert store.keys("fig9", "laptop") == set(keys[::3])
+    assert run_laptop(store, quiet=True) == len(keys) - third
+    assert sorted(ran) == sorted(keys)
+    assert run_laptop(store, quiet=True) == 0
+    assert len(ran) == len(keys)
 
 
 def test_runs_before_one_that_crashes_are_kept(tmp_path, monkeypatch, ran):
-    store, real = results.Store(tmp_path), sweep.run_one
+    store, real = results.Store(tmp_path), runs.run_one
 
     def crash(spec, *args, **options):
         if len(ran) == 2:
             raise KeyboardInterrupt
         return real(spec, *args, **options)
 
-    monkeypatch.setattr(sweep, "run_one", crash)
+    monkeypatch.setattr(runs, "run_one", crash)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run_missing("fig9", "laptop", store=store, quiet=True)
+        run_laptop(store, quiet=True)
     assert store.keys("fig9", "laptop") == {s.key for s in grids.grid("fig9", "laptop")[:2]}
 
 
-def test_no_run_is_started_that_would_likely_end_after_the_time_given(tmp_path, monkeypatch, ran):
-    clock = [0.0]
-    monkeypatch.setattr(sweep.time, "perf_counter", lambda: clock[0])
-    stub = sweep.run_one
-
-    def takes_ten_seconds(*args, **options):
-        clock[0] += 10
-        return stub(*args, **options)
-
-    monkeypatch.setattr(sweep, "run_one", takes_ten_seconds)
-    # the third run would end at 30
-    assert (
-        sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path), seconds=25, quiet=True)
-        == 2
-    )
-
-
 def test_a_line_for_each_run_says_what_it_gave(tmp_path, ran, capsys):
-    sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path))
+    run_laptop(results.Store(tmp_path))
     lines = capsys.readouterr().err.splitlines()
     total = len(grids.grid("fig9", "laptop"))
     assert len(lines) == total
     assert lines[0] == (
-        f"fig9 1/{total} ada-gvae mse grid_spacing=1 beta=0.001 z=9 seed=0: MIG 0.250 DCI 0.500, 1 s, 2 images/s"
+        f"fig9 1/{total} ada-gvae xysquares grid_spacing=1 mse beta 0.001 z 9 seed 0: "
+        "MIG 0.250 DCI 0.500, 1 s, 2 images/s"
     )
     failed = [
-        line.endswith("seed=1: failed: loss not finite at step 3, last finite loss 1.0")
+        line.endswith("seed 1: failed: loss not finite at step 3, last finite loss 1.0")
         for line in lines
     ]
     assert failed == [spec.seed == 1 for spec in grids.grid("fig9", "laptop")]
-    sweep.run_missing("fig9", "laptop", store=results.Store(tmp_path / "quiet"), quiet=True)
+    run_laptop(results.Store(tmp_path / "quiet"), quiet=True)
     assert capsys.readouterr().err == ""
 
 
@@ -174,7 +163,7 @@ def test_smoke_runs_are_made_every_time_and_kept_nowhere(tmp_path, ran):
 
 
 def test_smoke_runs_that_fail_are_counted_as_failed(tmp_path, monkeypatch):
-    def run_one(spec, experiment, scale, *, device="auto", precision="auto"):
+    def run_one(spec, experiment, scale, **options):
         return row_of(
             spec,
             experiment,
@@ -182,16 +171,17 @@ def test_smoke_runs_that_fail_are_counted_as_failed(tmp_path, monkeypatch):
             **({"status": "failed: x"} if spec.framework == "ada-gvae" else {}),
         ), {}
 
-    monkeypatch.setattr(sweep, "run_one", run_one)
+    monkeypatch.setattr(runs, "run_one", run_one)
     found = sweep.ensure_runs("fig9", "smoke", store=results.Store(tmp_path))
     assert {r["framework"] for r in found.rows} == {"beta-vae"}
     assert {r["framework"] for r in found.failed} == {"ada-gvae"}
     assert (found.values("mig") == 0.25).all()
 
 
-def test_how_much_is_stored_is_told_for_each_profile(tmp_path, ran):
+def test_how_much_is_stored_is_told_for_each_profile(tmp_path):
     store = results.Store(tmp_path)
-    sweep.run_missing("fig9", "laptop", store=store, most=3, quiet=True)
+    for spec in grids.grid("fig9", "laptop")[:3]:
+        store.add(row_of(spec, "fig9", LAPTOP))
     # a stored run that no grid asks for does not count
     store.add(row_of(RunSpec(seed=77), "fig9", LAPTOP))
     total = len(grids.grid("fig9", "laptop"))
@@ -209,7 +199,7 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
 ):
     store = results.Store(tmp_path)
     spec = toy_grid(TOY)[1]
-    row, arrays = sweep.run_one(spec, "fig9", TOY, device="cpu")
+    row, arrays = runs.run_one(spec, "fig9", TOY, device="cpu")
     store.add(row, arrays)
     (back,) = store.rows("fig9", "smoke")
     assert results.spec_of(back) == spec
@@ -242,7 +232,7 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
     assert found["cycles"].dtype == np.uint8
     assert found["steps"].tolist() == [1, 2]
     assert back["precision"] == _step.resolve_precision("auto", torch.device("cpu"), spec.model)
-    again, _ = sweep.run_one(spec, "fig9", TOY, device="cpu")
+    again, _ = runs.run_one(spec, "fig9", TOY, device="cpu")
     assert [again[s] for s in ("mig", "dci", "final_loss")] == [
         row[s] for s in ("mig", "dci", "final_loss")
     ]
@@ -253,12 +243,14 @@ def test_a_run_is_made_and_stored_in_the_precision_that_is_asked_for(toy, monkey
     monkeypatch.setattr(
         runs,
         "fit",
-        lambda *args, precision, **options: asked.append(precision) or real(*args, **options),
+        lambda *args, precision, **options: (
+            asked.append(precision) or real(*args, precision=precision, **options)
+        ),
     )
-    row, _ = sweep.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="bf16")
+    row, _ = runs.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="bf16")
     assert (asked, row["precision"]) == (["bf16"], "bf16")
     with pytest.raises(ValueError, match="precision='tf32' needs an NVIDIA GPU"):
-        sweep.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="tf32")
+        runs.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="tf32")
 
 
 def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(
@@ -270,7 +262,7 @@ def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_
     scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
     spec = toy_grid(scale)[0]
     row, arrays = runs.run_one(spec, "fig9", scale, device="cpu")
-    assert arrays["learnt_steps"].tolist() == [2 * k for k in runs._WATCHED]
+    assert arrays["learnt_steps"].tolist() == [2 * k for k in evaluations._LEARNING_STEPS]
     recorded = {n for n in arrays if n.startswith(("separation/", "reconstructed/"))}
     assert recorded == {
         f"{measure}/{f}"
@@ -300,8 +292,8 @@ def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monk
             "dci": Score(0.5),
         },
     )
-    monkeypatch.setattr(runs, "_LONG", 100)
-    monkeypatch.setattr(runs, "_COURSE", (50, 160, 1_000))
+    monkeypatch.setattr(evaluations, "_LONG", 100)
+    monkeypatch.setattr(evaluations, "_COURSE_STEPS", (50, 160, 1_000))
     scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
     spec = toy_grid(scale)[0]
     row, arrays = runs.run_one(spec, "fig9", scale, device="cpu")
@@ -311,6 +303,9 @@ def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monk
     assert {n for n in arrays if n.startswith("course/z/")} == {
         f"course/z/{f}" for f in ("x_R", "y_R", "x_G", "y_G")
     }
+    store = results.Store(tmp_path / "store")
+    store.add(row, arrays)
+    assert store.arrays(row).keys() == arrays.keys()
     # the last entry of the course is the end of the run, the first is not
     np.testing.assert_array_equal(arrays["course/z/x_R"][1], arrays["z/x_R"])
     assert not np.array_equal(arrays["course/z/x_R"][0], arrays["z/x_R"])
@@ -355,7 +350,7 @@ class Score(float):
 
 def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
     spec = toy_grid(TOY)[0].replace(lr=1e12, steps=200)
-    row, arrays = sweep.run_one(spec, "fig9", TOY, device="cpu")
+    row, arrays = runs.run_one(spec, "fig9", TOY, device="cpu")
     assert row["status"].startswith("failed: loss not finite at step ")
     assert "last finite loss" in row["status"]
     assert "mig" not in row
@@ -370,7 +365,7 @@ def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
 
 def test_a_full_disk_costs_what_was_noted_on_the_way_and_not_the_run(tmp_path, toy, monkeypatch):
     spec = toy_grid(TOY)[0]
-    looks, run = runs._Looks(spec, tmp_path), fit(spec, device="cpu")
+    looks, run = evaluations.Evaluations(spec, tmp_path), fit(spec, device="cpu")
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -407,6 +402,6 @@ def test_a_stray_file_among_the_checkpoints_is_no_progress(tmp_path):
     ):
         (folder / name).touch()
     one = sweep.Sweep("fig9", grids.profile("smoke"), results.Store(tmp_path))
-    assert one._progress_kept() == set()
+    assert one._steps_taken() == set()
     (folder / "0123456789abcdef-000000003.safetensors").touch()
-    assert one._progress_kept() == {"0123456789abcdef-000000003.safetensors"}
+    assert one._steps_taken() == {"0123456789abcdef-000000003.safetensors"}

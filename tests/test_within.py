@@ -256,7 +256,7 @@ def test_very_many_values_are_grouped_into_bins_and_compared_in_blocks(more):
 @pytest.mark.parametrize("images", [1, 1_000, MOST_IMAGES + 1, 20_000])
 def test_a_block_never_holds_more_than_its_share_and_each_image_is_in_one(images):
     numbers = torch.arange(images)
-    blocks = blocks_of(Groups(numbers, numbers % 7, torch.zeros_like(numbers), True), 7)
+    blocks = blocks_of(Groups(numbers, numbers % 7, torch.zeros_like(numbers), True), 7, None, 0)
     assert max(map(len, blocks.index)) <= MOST_IMAGES
     assert sorted(np.concatenate(blocks.index)) == list(range(images))
     assert blocks.complete == (images <= MOST_IMAGES)

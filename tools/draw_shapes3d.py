@@ -52,7 +52,7 @@ _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
 
 
 def draw_table(device: str | torch.device = "cpu") -> Tensor:
-    """Return every geometry: uint8 of shape (21 * 480, H * W), as `vaedis.data.shapes3d` reads it."""
+    """Return every geometry, uint8 of shape (21 * 480, H * W); `vaedis.data.shapes3d` reads it."""
     rows = torch.zeros(
         len(SCALES),
         len(SHAPES),

@@ -21,10 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock.txt"
 HEADER = """\
-# The versions of constraints.txt with the SHA-256 of their files, made by tools/lock.py. Pip then installs nothing else:
-#   pip install --require-hashes --no-deps -r requirements.lock.txt && pip install --no-deps --no-build-isolation -e .
-# Hashes of compiled packages are those of the machines that the file was made for: {machines}.
-# torch: the CPU build and, where it is known, the one of the default index, which on Linux needs CUDA's own packages too.
+# The versions of constraints.txt with the SHA-256 of their files, made by tools/lock.py. Pip then
+# installs nothing else:
+#   pip install --require-hashes --no-deps -r requirements.lock.txt
+#   pip install --no-deps --no-build-isolation -e .
+# Hashes of compiled packages are those of these machines; the file was made for: {machines}.
+# torch: the CPU build and, where it is known, the one of the default index, which on Linux needs
+# CUDA's own packages too.
 """
 
 Hashes = dict[str, set[str]]

@@ -1,4 +1,4 @@
-"""Compare all claims, and the numbers that every figure draws, with what is committed in tests/net/.
+"""Compare all claims, and what every figure draws, with the tables in tests/net/.
 
     python tools/net.py           say what differs; exit status 1 if anything does
     python tools/net.py --write   write the tables anew
@@ -39,7 +39,7 @@ def claims_table() -> str:
 
 
 def figures_of(chapter: Path) -> list[str]:
-    """Run the code of a chapter and return the digest of what each of its figures draws, in order."""
+    """Run a chapter and return the digest of what each of its figures draws, in order."""
     import jupytext
     import matplotlib
 
@@ -78,7 +78,7 @@ def figures_table(only: str | None) -> str:
 
 
 def differences(name: str, new: str, only: str | None = None) -> list[str]:
-    """Return one line for each row that is in the committed table or the new one, but not in both."""
+    """Return one line for each row that only one of the two tables has."""
     old = (NET / name).read_text(encoding="utf-8").splitlines()
     if only is not None:
         old = [line for line in old if line.startswith(f"{only},")]

@@ -1,4 +1,4 @@
-"""vaedis_companion: the study of the paper, and the book. It uses `vaedis`, which knows nothing of it.
+"""vaedis_companion: the study of the paper, and its book. It uses `vaedis`, which does not know it.
 
 ``import vaedis_companion as vc`` loads each module when it is first used.
 """
@@ -16,8 +16,8 @@ __all__ = [
     "importances",
     "intervals",
     "measured",
-    "no_pixels",
     "onsets",
+    "project",
     "published",
     "runs",
     "store",

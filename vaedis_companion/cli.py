@@ -1,22 +1,34 @@
-"""The command ``vaedis``: build the book, run sweeps, and show what is stored, beside the commands
-of the library.
+"""The command ``vaedis``: the study's commands beside those of the library.
+
+Whatever is heavy is imported by the command that needs it.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import keyword
+import re
 import signal
+import statistics
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from vaedis import cli as library
-from vaedis_companion import sweep_commands
-from vaedis_companion.grids import PROFILES
+from vaedis._support.text import plain
+from vaedis_companion.profiles import COORDINATES, PROFILES, profile
+
+if TYPE_CHECKING:
+    from vaedis_companion.store import Row, Store
+    from vaedis_companion.sweep import Sweep
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_PROFILES = f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,45 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
-    book = commands.add_parser(
-        "book", parents=[common], help="run the notebooks and build the book"
-    )
-    book.add_argument(
-        "--profile", help=f"{', '.join(PROFILES)} (default: $VAEDIS_PROFILE, or smoke)"
-    )
-    book.add_argument(
-        "--workers",
-        type=int,
-        default=2,
-        metavar="N",
-        help="notebooks that run at a time (default: 2)",
-    )
-    book.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="run this notebook only; may be repeated",
-    )
-    book.add_argument(
-        "--force", action="store_true", help="run notebooks even where a current run is stored"
-    )
-    book.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a notebook parameter; may be repeated",
-    )
-    book.add_argument(
-        "--strict", action="store_true", help="build every page anew, with warnings as errors"
-    )
-    book.add_argument(
-        "--no-html", action="store_true", help="run the notebooks, but build no pages"
-    )
-    book.set_defaults(run=_book)
-
-    sweep_commands.add_parsers(commands, common)
+    _add_book(commands, common)
+    _add_sweep(commands, common)
+    _add_results(commands, common)
 
     measure = commands.add_parser(
         "measure", parents=[common], help="measure and store the distances of whole data sets"
@@ -71,6 +47,16 @@ def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     measure.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
     measure.add_argument("--force", action="store_true", help="measure again what is stored")
     measure.set_defaults(run=_measure)
+
+    check = commands.add_parser(
+        "check",
+        parents=[common],
+        help="compare what the figures of the built book draw with codecheck.yml",
+    )
+    check.add_argument("names", nargs="*", metavar="CHAPTER", help="chapters (default: all)")
+    check.add_argument("--profile", help=_PROFILES)
+    check.add_argument("--write", action="store_true", help="write the manifest anew")
+    check.set_defaults(run=_check_figures)
 
     convert = commands.add_parser(
         "notebooks", parents=[common], help="write the chapters as .ipynb files"
@@ -82,28 +68,106 @@ def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     convert.set_defaults(run=_notebooks)
 
 
-def parse_param(text: str) -> tuple[str, Any]:
-    """Split ``name=value``; the value is a Python literal where it reads as one, and otherwise text.
+def _add_book(commands: Any, common: argparse.ArgumentParser) -> None:
+    book = commands.add_parser(
+        "book", parents=[common], help="run the notebooks and build the book"
+    )
+    add = book.add_argument
+    repeated: dict[str, Any] = {"action": "append", "default": []}
+    workers = "notebooks that run at a time (default: 2)"
+    add("--profile", help=_PROFILES)
+    add("--workers", type=int, default=2, metavar="N", help=workers)
+    add("--only", metavar="NAME", help="run this notebook only; may be repeated", **repeated)
+    add("--force", action="store_true", help="run notebooks even where a current run is stored")
+    add("--param", metavar="NAME=VALUE", help="a notebook parameter; may be repeated", **repeated)
+    add("--strict", action="store_true", help="build every page anew, with warnings as errors")
+    add("--no-html", action="store_true", help="run the notebooks, but build no pages")
+    book.set_defaults(run=_book)
 
-    Raises
-    ------
-    ValueError
-        If there is no name or no equals sign.
-    """
+
+def _add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        parents=[common],
+        help="run what an experiment lacks",
+        description="Run what an experiment lacks, and store each run.",
+    )
+    add = sweep.add_argument
+    flag: dict[str, Any] = {"action": "store_true"}
+    add("experiment", help="the name of one, or plan: several, the most informative runs first")
+    add("--profile", help=_PROFILES)
+    add("--device", default="auto", help="cpu, cuda, or auto (default)")
+    add("--precision", default="auto", help="float32, bf16, tf32 on a GPU, or auto (default)")
+    add("--workers", type=int, default=0, metavar="N", help="processes of a local Dask cluster")
+    add("--scheduler", metavar="ADDRESS", help="use this Dask cluster, as in tcp://host:8786")
+    add("--budget", metavar="TIME", help="stop cleanly before this time is up: 90s, 25m, 2h")
+    add("--shard", default="1/1", metavar="I/N", help="run the i-th of n shares, for array jobs")
+    add("--retry-failed", help="run again what failed", **flag)
+    add("--out", metavar="DIR", help="store rows and checkpoints there (default: results/)")
+    add("--no-pixels", help="train small networks on coordinates in place of images", **flag)
+    add("--dry-run", help="list what would be run", **flag)
+    sweep.set_defaults(run=_sweep)
+
+
+def _add_results(commands: Any, common: argparse.ArgumentParser) -> None:
+    results = commands.add_parser(
+        "results",
+        parents=[common],
+        help="print what is stored and what is missing, or merge a folder",
+    )
+    add = results.add_argument
+    only = "only this one; may be repeated"
+    add("--experiment", action="append", default=[], metavar="NAME", help=only)
+    add("--profile", help="only this one")
+    add("--out", metavar="DIR", help="the store (default: results/)")
+    results.set_defaults(run=_results)
+    actions = results.add_subparsers(metavar="merge DIR")
+    merge = actions.add_parser(
+        "merge", parents=[common], help="take in what a sweep wrote elsewhere with --out"
+    )
+    merge.add_argument("folder")
+    merge.set_defaults(run=_merge)
+
+
+def parse_param(text: str) -> tuple[str, Any]:
+    """Split ``name=value``; the value is a Python literal where it reads as one, or else text."""
     name, equals, value = text.partition("=")
-    # Python itself would read other forms of a letter as the same one, and give the parameter
-    # another name
-    if (
-        not equals
-        or not name.isidentifier()
-        or keyword.iskeyword(name)
-        or unicodedata.normalize("NFKC", name) != name
-    ):
+    is_parameter = name.isidentifier() and not keyword.iskeyword(name)
+    # Python reads some forms of a letter as one, and would give the parameter another name
+    if not equals or not is_parameter or unicodedata.normalize("NFKC", name) != name:
         raise ValueError(f"--param {text!r} is not of the form name=value, as in --param seed=1.")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return name, value
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds of a time like ``90``, ``90s``, ``25m`` or ``1.5h``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or not float(match[1]):
+        raise ValueError(f"A budget is a time above 0 like 90s, 25m or 2h, not {text!r}.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return (i, n) of ``i/n``."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match:
+        raise ValueError(f"A shard is i/n, as in 2/8, not {text!r}.")
+    return int(match[1]), int(match[2])
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():  # as of a variable of the shell that is not set
+        raise ValueError("The name of the folder is empty; name one, or leave out --out.")
+    return Path(text)
+
+
+def _store(args: argparse.Namespace) -> Store:
+    from vaedis_companion.store import Store
+
+    return Store(None if args.out is None else _folder(args.out))
 
 
 def _book(args: argparse.Namespace) -> int:
@@ -136,9 +200,171 @@ def _measure(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_figures(args: argparse.Namespace) -> int:
+    from vaedis_companion.book import executions, receipts
+
+    root = executions.find_root()
+    return receipts.check(root, profile(args.profile).name, args.names, write=args.write)
+
+
 def _notebooks(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build, executions
 
     written = build.write_notebooks(executions.find_root(), args.folder, args.outputs)
     print(f"{len(written)} notebooks in {args.folder}")
+    return 0
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from vaedis._support.memory import keep_memory
+    from vaedis_companion.runs import describe
+
+    keep_memory()
+    sweep = _sweep_of(args)
+    if args.dry_run:
+        for spec in sweep.todo():
+            print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
+        return 0
+    with _signals_ask(sweep) as received:
+        sweep.run()
+    # the terminal may be closed by now
+    with contextlib.suppress(OSError):
+        print(_last_line(sweep, received), file=sys.stderr, flush=True)
+    return 128 + received[0] if received else int(sweep.failed > 0)
+
+
+def _sweep_of(args: argparse.Namespace) -> Sweep:
+    """Return the sweep that was asked for; a ValueError if its options do not go together."""
+    from vaedis import _check
+    from vaedis.training.step import PRECISIONS
+    from vaedis_companion.grids import COORDINATE_GRIDS, GRIDS
+    from vaedis_companion.store import Store
+    from vaedis_companion.sweep import Sweep
+
+    if args.no_pixels:
+        _check.one_of("experiment without pixels", args.experiment, COORDINATE_GRIDS)
+        for name in ("profile", "workers", "scheduler"):
+            if getattr(args, name):
+                raise ValueError(
+                    f"--{name} does not go with --no-pixels, which has one profile and trains here."
+                )
+    else:
+        _check.one_of("experiment", args.experiment, [*GRIDS, "plan"])
+    _check.count("--workers", args.workers, 0)
+    _check.one_of("precision", args.precision, PRECISIONS)
+    return Sweep(
+        args.experiment,
+        COORDINATES if args.no_pixels else profile(args.profile),
+        _store(args),
+        device=args.device,
+        precision=args.precision,
+        workers=args.workers,
+        scheduler=args.scheduler,
+        seconds=parse_time(args.budget) if args.budget else None,
+        # a folder of its own must not run the store's runs again
+        also=Store() if args.out else None,
+        retry_failed=args.retry_failed,
+        shard=parse_shard(args.shard),
+    )
+
+
+@contextlib.contextmanager
+def _signals_ask(sweep: Sweep) -> Iterator[list[int]]:
+    """Let the first signal ask a sweep to stop cleanly; yield the list that it will be in."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        sweep.asked_to_stop = True
+        for other, handler in before.items():  # a second one ends the process at once
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else handler)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # nohup ignores it, and what is ignored stays so
+        ignored = number is not None and signal.getsignal(number) is signal.SIG_IGN
+        if number is not None and (name == "SIGINT" or not ignored):
+            before[number] = signal.signal(number, ask)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _last_line(sweep: Sweep, received: list[int]) -> str:
+    from vaedis.training import checkpoint
+
+    line = f"{sweep.experiment}: "
+    if received:
+        name = signal.Signals(received[0]).name
+        line += "interrupted; " if name == "SIGINT" else f"stopped by {name}; "
+    line += "1 run stored" if sweep.ended == 1 else f"{sweep.ended} runs stored"
+    left = len(sweep.todo())
+    if left:
+        line += f", {left} left"
+        if sweep.stopped and checkpoint.available():
+            line += f", {sweep.stopped} of them with a checkpoint"
+        line += "; the same command goes on"
+    return line + "."
+
+
+def _results(args: argparse.Namespace) -> int:
+    from vaedis import _check
+    from vaedis_companion.grids import GRIDS
+    from vaedis_companion.sweep import describe_missing
+
+    store = _store(args)
+    if args.out and not store.root.is_dir():
+        raise ValueError(f"There is no folder {plain(args.out)}; name one that a sweep wrote to.")
+    tables = store.tables()
+    if args.profile:
+        known = sorted({*PROFILES, *(name for _, name in tables)})
+        _check.one_of("profile", args.profile, known)
+    for experiment in args.experiment:
+        known = sorted({*GRIDS, *(name for name, _ in tables)})
+        _check.one_of("experiment", experiment, known)
+    for experiment, profile_name in tables:
+        if args.experiment and experiment not in args.experiment:
+            continue
+        if args.profile in (None, profile_name):
+            _print_table(experiment, profile_name, store.rows(experiment, profile_name))
+    print("missing:")
+    for experiment in args.experiment or GRIDS:
+        if experiment in GRIDS:
+            counts = describe_missing(experiment, store=store).items()
+            words = [f"{name} {stored} of {total} stored" for name, (stored, total) in counts]
+            print(f"  {experiment:8s} " + "  ".join(words))
+    return 0
+
+
+def _print_table(experiment: str, profile_name: str, rows: list[Row]) -> None:
+    from vaedis_companion.runs import describe
+    from vaedis_companion.store import RunTable
+
+    runs = RunTable.of(experiment, profile_name, rows)
+    counts = f"{len(runs.rows)} finished, {len(runs.failed)} failed"
+    print(f"{plain(experiment)}, {plain(profile_name)} profile: {counts}")
+    settings: dict[str, list[Row]] = {}
+    for row in sorted(runs.rows, key=describe):
+        settings.setdefault(describe(row), []).append(row)
+    width = max(map(len, settings), default=0)
+    for setting, members in settings.items():
+        mig, dci = (_spread([row[name] for row in members]) for name in ("mig", "dci"))
+        print(f"  {setting:{width}s}  n {len(members):2d}  MIG {mig}  DCI {dci}")
+    for row in runs.failed:
+        print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
+
+
+def _spread(values: list[float | None]) -> str:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return "none"
+    return f"{statistics.median(numbers):.3f} [{min(numbers):.3f} {max(numbers):.3f}]"
+
+
+def _merge(args: argparse.Namespace) -> int:
+    counts = _store(args).merge(_folder(args.folder))
+    print(f"{counts['taken']} runs taken in, {counts['known']} known already")
     return 0

@@ -1,398 +1,345 @@
-"""The paper's grids as lists of specifications, and the profiles that say at what length they are
-run.
+"""The runs of each experiment.
+
+Runs on images follow the paper's Table A4. Those on coordinates are a study of this book: small
+networks see points that have the perceived distances of the images, and no pixels. The paper says
+that only perceived distances matter; if so, these networks must do the same.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from vaedis import _check
 from vaedis.spec import FRAMEWORKS, RunSpec
+from vaedis_companion.profiles import COORDINATES, PROFILES, Profile, profile
 
-
-@dataclass(frozen=True)
-class Profile:
-    """At what scale the book's experiments are run.
-
-    Parameters
-    ----------
-    name : str
-    steps : int
-        Optimiser steps of Figures 9 and 11.
-    long_steps : int
-        Optimiser steps of Figure 6.
-    batch : int
-        Images, or pairs, a step.
-    repeats : int
-        Seeds of each cell.
-    spacings : tuple of int
-        The grid spacings of Figure 9, in the order in which they are run.
-    demo_steps : int
-        Optimiser steps of the small networks that a chapter trains while it runs.
-    protocol : {"full", "fast"}
-        How many samples the scores are computed from (`vaedis.metrics.evaluate`).
-    meant_for : str
-        One line for the reader.
-    """
-
-    name: str
-    steps: int
-    long_steps: int
-    batch: int
-    repeats: int
-    spacings: tuple[int, ...]
-    demo_steps: int
-    protocol: str
-    meant_for: str
-
-
-PROFILES: dict[str, Profile] = {
-    "smoke": Profile(
-        "smoke",
-        8,
-        8,
-        64,
-        1,
-        (1, 8),
-        1_500,
-        "fast",
-        "continuous integration and Binder: every code path, at toy length",
-    ),
-    "laptop": Profile(
-        "laptop",
-        2_000,
-        2_000,
-        64,
-        5,
-        (1, 8, 2, 4, 3, 6, 5, 7),
-        4_000,
-        "full",
-        "two CPU cores: the claims, with fewer steps and repeats",
-    ),
-    "settings": Profile(
-        "settings",
-        2_500,
-        2_500,
-        64,
-        1,
-        (1, 8),
-        4_000,
-        "full",
-        "two CPU cores: every beta and latent size of Figure 6, on data made here",
-    ),
-    "long": Profile(
-        "long",
-        57_600,
-        115_200,
-        64,
-        3,
-        (1, 4, 8, 2, 3, 5, 6, 7),
-        4_000,
-        "full",
-        "two CPU cores, for days: the steps of the paper, with a quarter of its batch",
-    ),
-    "paper": Profile(
-        "paper",
-        57_600,
-        115_200,
-        256,
-        5,
-        (1, 8, 2, 4, 3, 5, 6, 7),
-        4_000,
-        "full",
-        "a GPU or a cluster: Table A4 as published",
-    ),
-}
-
-
-def profile(name: str | None = None) -> Profile:
-    """Return a profile by name; without one, that of the environment variable ``VAEDIS_PROFILE``, or
-    else ``smoke``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such profile; the message lists those that exist.
-    """
-    if name is None:
-        name = os.environ.get("VAEDIS_PROFILE") or "smoke"
-    return PROFILES[_check.one_of("profile", name, PROFILES)]
-
+__all__ = [
+    "BETAS",
+    "COORDINATES",
+    "COORDINATE_GRIDS",
+    "GRIDS",
+    "LIMITS",
+    "PROFILES",
+    "Profile",
+    "grid",
+    "profile",
+    "without_pixels",
+]
 
 BETAS = (0.001, 0.000316, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0)
 """Those of Figure 6 in Table A4, the one that Figures 9 and 11 build on first."""
 
-# where the images come from, said in each specification, so that a run on a stand-in is never taken
+LIMITS = (0.1, 0.178, 0.316, 0.562, 1.0)
+"""The betas of the experiment "limits" on coordinates."""
+
+# the origin of the images is part of each specification, so that a run on a stand-in is never taken
 # for one on the original
-_MADE: dict[str, dict[str, Any]] = {
+_MADE_HERE: dict[str, dict[str, Any]] = {
     "xysquares": {"grid_spacing": 8},
     "smallnorb": {"origin": "stand-in"},
     "cars3d": {"origin": "stand-in"},
     "shapes3d": {"origin": "rendered"},
     "dsprites": {"origin": "rendered"},
 }
-_ORIGINAL: dict[str, dict[str, Any]] = {
-    name: options if name == "xysquares" else {"origin": "original"}
-    for name, options in _MADE.items()
-}
 
 
-def fig6(scale: Profile) -> list[RunSpec]:
-    """Return the grid of Figure 6 (section 5.3): two frameworks on five data sets.
+def _spacing(spec: RunSpec) -> int:
+    return spec.data_options["grid_spacing"]
 
-    The paper profile has Table A4's eight betas and two latent sizes, one run each, on the
-    originals. The other profiles have its first beta and latent size with two seeds, on data that
-    is made here: rendered, or a stand-in where the images are photographs. The settings profile has
-    all of Table A4's settings, one run each, on the data sets that are no stand-ins.
-    """
-    full = scale.name == "paper"
-    pooled = full or scale.name == "settings"
-    specs = [
-        RunSpec(
-            data=data,
-            data_options=(_ORIGINAL if full else _MADE)[data],
-            framework=framework,
-            beta=beta,
-            latents=latents,
-            steps=scale.long_steps,
-            batch=scale.batch,
-            seed=seed,
-        )
-        for seed in range(1 if full else min(2, scale.repeats))
-        for beta in (BETAS if pooled else BETAS[:1])
-        for latents in ((9, 25) if pooled else (9,))
-        for data in (
-            "xysquares",
-            "dsprites",
-            "shapes3d",
-            *(() if scale.name == "settings" else ("cars3d", "smallnorb")),
-        )
-        for framework in FRAMEWORKS
-    ]
-    # every beta of the framework that trains fastest first: they answer which beta a data set needs
-    return (
-        sorted(specs, key=lambda s: (s.framework != "beta-vae", s.latents))
-        if scale.name == "settings"
-        else specs
+
+def _xysquares(profile: Profile, spacing: int, **options: Any) -> RunSpec:
+    return RunSpec(
+        data_options={"grid_spacing": spacing}, steps=profile.steps, batch=profile.batch, **options
     )
 
 
-def fig9(scale: Profile) -> list[RunSpec]:
-    """Return the runs that Figure 9 shows (section 5.4): XYSquares at each spacing, z = 9.
+def fig6(profile: Profile) -> list[RunSpec]:
+    """Return the runs of Figure 6 (section 5.3): two frameworks on five data sets.
 
-    The sweep of Table A4 crosses everything with beta 0.001 and 0.00316; the figure shows 0.001,
-    but for beta-VAE at spacings 1 and 2, where it shows 0.00316 (the authors'
+    The paper profile has Table A4's eight betas and two latent sizes, once each, on the originals.
+    The settings profile has the same on what is made here and no stand-in, with every beta of the
+    framework that trains fastest first: they answer which beta a data set needs. The others have
+    one beta and latent size with two seeds, on data that is made here.
+    """
+    is_paper = profile.name == "paper"
+    is_settings = profile.name == "settings"
+    pooled = is_paper or is_settings
+    names = ["xysquares", "dsprites", "shapes3d"]
+    if not is_settings:
+        names += ["cars3d", "smallnorb"]
+    options = dict(_MADE_HERE)
+    if is_paper:
+        options |= {name: {"origin": "original"} for name in names if name != "xysquares"}
+    specs = [
+        RunSpec(
+            data=data,
+            data_options=options[data],
+            framework=framework,
+            beta=beta,
+            latents=latents,
+            steps=profile.long_steps,
+            batch=profile.batch,
+            seed=seed,
+        )
+        for seed in range(1 if is_paper else min(2, profile.repeats))
+        for beta in (BETAS if pooled else BETAS[:1])
+        for latents in ((9, 25) if pooled else (9,))
+        for data in names
+        for framework in FRAMEWORKS
+    ]
+    if is_settings:
+        specs.sort(key=lambda s: (s.framework != "beta-vae", s.latents))
+    return specs
+
+
+def fig9(profile: Profile) -> list[RunSpec]:
+    """Return the runs of Figure 9 (section 5.4): XYSquares at each spacing, z = 9.
+
+    Table A4 crosses everything with beta 0.001 and 0.00316; the figure shows 0.001, but for
+    beta-VAE at spacings 1 and 2, where it shows 0.00316 (the authors'
     ``plot_p01_all_experiments.py``).
     """
     return [
-        RunSpec(
-            data_options={"grid_spacing": spacing},
+        _xysquares(
+            profile,
+            spacing,
             framework=framework,
             beta=0.00316 if framework == "beta-vae" and spacing < 3 else 0.001,
             latents=9,
-            steps=scale.steps,
-            batch=scale.batch,
             seed=seed,
         )
-        for seed in range(scale.repeats)
-        for spacing in scale.spacings
+        for seed in range(profile.repeats)
+        for spacing in profile.spacings
         for framework in ("ada-gvae", "beta-vae")
     ]
 
 
-def fig11(scale: Profile) -> list[RunSpec]:
-    """Return the grid of Figure 11 (section 6.1): XYSquares at spacing 8 with and without box blur, z
-    = 25.
+def fig11(profile: Profile) -> list[RunSpec]:
+    """Return the runs of Figure 11 (section 6.1): spacing 8 with and without box blur, z = 25.
 
-    Table A4 crosses both losses with beta 0.0001 and 0.0316 and the figure pools them; that is the
-    paper profile's grid. The other profiles run each loss with the one beta that suits it: 0.0001
-    for MSE, 0.0316 for box blur, whose values are larger.
+    Table A4 crosses both losses with beta 0.0001 and 0.0316 and the figure pools them; so does the
+    paper profile. The others run each loss with the one beta that suits it: 0.0001 for MSE, 0.0316
+    for box blur, whose values are larger.
     """
     betas = {"box-blur": (0.0316, 0.0001), "mse": (0.0001, 0.0316)}
-    used = 2 if scale.name == "paper" else 1
+    n_betas = 2 if profile.name == "paper" else 1
     return [
-        RunSpec(
-            data_options={"grid_spacing": 8},
-            framework=framework,
-            loss=loss,
-            beta=betas[loss][k],
-            latents=25,
-            steps=scale.steps,
-            batch=scale.batch,
-            seed=seed,
+        _xysquares(
+            profile, 8, framework=framework, loss=loss, beta=betas[loss][k], latents=25, seed=seed
         )
-        for seed in range(scale.repeats)
-        for k in range(used)
+        for seed in range(profile.repeats)
+        for k in range(n_betas)
         for framework in ("ada-gvae", "beta-vae")
         for loss in ("box-blur", "mse")
     ]
 
 
-def averaging(scale: Profile) -> list[RunSpec]:
-    """Return Figure 9's Ada-GVAE cells with the averaging that the published runs almost certainly
-    used (appendix B.3 tells the rest).
+def averaging(profile: Profile) -> list[RunSpec]:
+    """Return Figure 9's Ada-GVAE with the average that the published runs most likely took."""
+    return [s.replace(average="published") for s in fig9(profile) if s.framework == "ada-gvae"]
 
-    The smallest and the largest spacing of each seed come first: the paper's conclusion, that
-    scores fall between them, rests on these.
+
+def beta(profile: Profile) -> list[RunSpec]:
+    """Return XYSquares at spacings 8 and 1 with each beta of Table A4, beta-VAE, z = 9.
+
+    Betas come from the middle outwards, since learning must end there.
     """
-    return [s.replace(average="published") for s in fig9(scale) if s.framework == "ada-gvae"]
-
-
-def beta(scale: Profile) -> list[RunSpec]:
-    """Return XYSquares at spacings 8 and 1 with each beta of Table A4, beta-VAE, z = 9: where does
-    learning end?
-
-    Betas come from the middle outwards, since that is where it must be.
-    """
-    middle = 0.0316
     return [
-        RunSpec(
-            data_options={"grid_spacing": spacing},
-            framework="beta-vae",
-            beta=beta,
-            latents=9,
-            steps=scale.steps,
-            batch=scale.batch,
-            seed=seed,
-        )
-        for seed in range(min(2, scale.repeats))
-        for beta in sorted(BETAS, key=lambda b: abs(math.log(b / middle)))
+        _xysquares(profile, spacing, framework="beta-vae", beta=beta, latents=9, seed=seed)
+        for seed in range(min(2, profile.repeats))
+        for beta in sorted(BETAS, key=lambda b: abs(math.log(b / 0.0316)))
         for spacing in (8, 1)
     ]
 
 
-def warmup(scale: Profile) -> list[RunSpec]:
-    """Return the runs of `beta` from 0.00316 on, with a beta that grows to its value over the first
-    half of the steps.
+def warmup(profile: Profile) -> list[RunSpec]:
+    """Return the runs of `beta` from 0.00316 on, with a beta that grows for half of the steps.
 
-    Can a network hold, once beta has grown, what it does not find under the same beta from the
+    Can a network keep, once beta has grown, what it does not find under the same beta from the
     start?
     """
-    return [s.replace(warmup=s.steps // 2) for s in beta(scale) if s.beta > 0.001]
+    return [s.replace(warmup=s.steps // 2) for s in beta(profile) if s.beta > 0.001]
 
 
-def limits(scale: Profile) -> list[RunSpec]:
-    """Return XYSquares at spacing 8 with a beta that grows for long, to where collapse is stable and
-    beyond where a code pays.
-
-    Four times the steps of `warmup`, and of its betas the three from 0.1 on.
-    """
+def limits(profile: Profile) -> list[RunSpec]:
+    """Return `warmup` at spacing 8 from beta 0.1 on, with four times the steps and warm-up."""
     return [
         s.replace(steps=4 * s.steps, warmup=4 * s.warmup)
-        for s in warmup(scale)
-        if s.data_options["grid_spacing"] == 8 and s.beta >= 0.1
+        for s in warmup(profile)
+        if _spacing(s) == 8 and s.beta >= 0.1
     ]
 
 
-def longer(scale: Profile) -> list[RunSpec]:
-    """Return runs of `fig11`, and of `fig9` those of Ada-GVAE at spacing 4, with four times the steps
-    and at most three seeds.
-
-    Does what shorter runs lack, a gain from blur and a return at middle spacings, need only more
-    steps?
-    """
-    middle = [
-        s for s in fig9(scale) if s.framework == "ada-gvae" and s.data_options["grid_spacing"] == 4
-    ]
-    chosen = sorted((*fig11(scale), *middle), key=lambda s: s.seed)
-    return [s.replace(steps=4 * s.steps) for s in chosen if s.seed < 3]
+def longer(profile: Profile) -> list[RunSpec]:
+    """Return Figure 11, and Ada-GVAE at spacing 4, with four times the steps; three seeds."""
+    middle = [s for s in fig9(profile) if s.framework == "ada-gvae" and _spacing(s) == 4]
+    specs = sorted((*fig11(profile), *middle), key=lambda s: s.seed)
+    return [s.replace(steps=4 * s.steps) for s in specs if s.seed < 3]
 
 
-def low_beta(scale: Profile) -> list[RunSpec]:
-    """Return `fig9`'s beta-VAE at spacings 1 and 2 with beta 0.001, the other value that Table A4
-    has for Figure 9.
-    """
-    near = [
-        s for s in fig9(scale) if s.framework == "beta-vae" and s.data_options["grid_spacing"] < 3
-    ]
+def low_beta(profile: Profile) -> list[RunSpec]:
+    """Return Figure 9's beta-VAE at spacings 1 and 2 with beta 0.001, Table A4's other value."""
+    near = [s for s in fig9(profile) if s.framework == "beta-vae" and _spacing(s) < 3]
     return [s.replace(beta=0.001) for s in near]
 
 
-def batch(scale: Profile) -> list[RunSpec]:
-    """Return `fig9`'s cells at spacing 1 with the paper's batch of 256, two seeds at most.
-
-    What does a smaller batch change at equal steps?
-    """
-    return [
-        s.replace(batch=256)
-        for s in fig9(scale)
-        if s.data_options["grid_spacing"] == 1 and s.seed < 2
-    ]
+def batch(profile: Profile) -> list[RunSpec]:
+    """Return Figure 9's runs at spacing 1 with the paper's batch of 256, two seeds."""
+    return [s.replace(batch=256) for s in fig9(profile) if _spacing(s) == 1 and s.seed < 2]
 
 
 _FIRST_SPACINGS = {"ada-gvae": (1, 4, 8, 2), "beta-vae": (1, 8, 2, 4)}
 
 
-def plan(scale: Profile) -> list[RunSpec]:
-    """Return the runs of Figures 9 and 11 in the order that tells most soonest, one seed of every line
-    before the second of any.
+def plan(profile: Profile) -> list[RunSpec]:
+    """Return Figures 9 and 11, the most informative runs first, one seed of all before the next.
 
-    Ada-GVAE at spacings 1, 4, 8 and 2; the cells of Figure 11; beta-VAE at spacings 1, 8, 2 and 4,
-    at 1 and 2 with both betas; the other spacings; last the published averaging at spacings 1, 2
-    and 4.
+    Ada-GVAE at spacings 1, 4, 8 and 2; Figure 11; beta-VAE at spacings 1, 8, 2 and 4, at 1 and 2
+    with both betas; the other spacings; last the published averaging at spacings 1, 2 and 4.
     """
 
-    def line(spec: RunSpec) -> tuple[int, int]:
-        spacing = spec.data_options["grid_spacing"]
-        if spec.average == "published":
-            return 4, spacing
-        if spec.latents == 25:
-            return 1, 0
+    def rank(spec: RunSpec) -> tuple[int, int, int]:
+        spacing = _spacing(spec)
         first = _FIRST_SPACINGS[spec.framework]
+        if spec.average == "published":
+            return spec.seed, 4, spacing
+        if spec.latents == 25:
+            return spec.seed, 1, 0
         if spacing not in first:
-            return 3, spacing
-        return (0 if spec.framework == "ada-gvae" else 2), first.index(spacing)
+            return spec.seed, 3, spacing
+        return spec.seed, 0 if spec.framework == "ada-gvae" else 2, first.index(spacing)
 
-    near = [s for s in averaging(scale) if s.data_options["grid_spacing"] in (1, 2, 4)]
-    return sorted(
-        [*fig9(scale), *fig11(scale), *low_beta(scale), *near], key=lambda s: (s.seed, *line(s))
-    )
+    published = [s for s in averaging(profile) if _spacing(s) in (1, 2, 4)]
+    return sorted([*fig9(profile), *fig11(profile), *low_beta(profile), *published], key=rank)
 
 
-def home(experiment: str, spec: RunSpec, scale: Profile) -> str:
-    """Return the experiment whose table a run belongs in: of `plan`, which has none of its own, the
-    first that has the run.
-    """
-    if experiment != "plan":
-        return experiment
-    return next(
-        name
-        for name in ("fig9", "fig11", "low_beta", "averaging")
-        if spec.key in {s.key for s in GRIDS[name](scale)}
-    )
-
-
-GRIDS = {
-    "fig6": fig6,
-    "fig9": fig9,
-    "fig11": fig11,
-    "averaging": averaging,
-    "beta": beta,
-    "warmup": warmup,
-    "limits": limits,
-    "longer": longer,
-    "low_beta": low_beta,
-    "batch": batch,
-}
-
-
-def grid(experiment: str, scale: Profile | str | None = None) -> list[RunSpec]:
-    """Return the runs of an experiment, the most informative first: one repeat of every cell before
-    the second of any.
+def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
+    """Return the specification of a run that sees only the distances of another one's images.
 
     Parameters
     ----------
-    experiment : {"fig6", "fig9", "fig11", "averaging", "beta", "warmup", "limits", "longer", "low_beta", "batch", "plan"}
-        ``"plan"`` is the runs of several, in an order of its own.
-    scale : Profile or str, optional
-        As for `profile`.
+    spec : RunSpec
+        Of images, with a loss that is a quadratic form.
+    rotate : bool
+        Rotate the coordinates at random, each seed in its own way.
+
+    Returns
+    -------
+    RunSpec
+        With two hidden layers of 256, trained with MSE on coordinates (`data.Coordinates`); data,
+        loss and seed become options of the data.
+
+    Examples
+    --------
+    >>> without_pixels(RunSpec(data_options={"grid_spacing": 1}, seed=3)).data_options
+    {'source': 'xysquares', 'grid_spacing': 1, 'distance': 'mse', 'rotation': 3}
+    """
+    options: dict[str, Any] = {"source": spec.data, **spec.data_options, "distance": spec.loss}
+    if spec.loss_options:
+        options["distance_options"] = dict(spec.loss_options)
+    if rotate:
+        options["rotation"] = spec.seed
+    return spec.replace(
+        data="coordinates",
+        data_options=options,
+        loss="mse",
+        loss_options={},
+        model="mlp",
+        model_options={},
+    )
+
+
+def _beta_without_pixels(profile: Profile) -> list[RunSpec]:
+    """Return spacings 1 and 8 with each beta of Table A4, two seeds, beta-VAE first."""
+    ends = [s for s in fig9(profile) if _spacing(s) in (1, 8) and s.seed < 2]
+    ends.sort(key=lambda s: (s.framework == "ada-gvae", s.seed))
+    return [s.replace(beta=beta) for s in ends for beta in sorted(BETAS)]
+
+
+def _warmup_without_pixels(profile: Profile) -> list[RunSpec]:
+    """Return the same from 0.00316 on, with a beta that grows over half of the steps."""
+    specs = _beta_without_pixels(profile)
+    return [s.replace(warmup=s.steps // 2) for s in specs if s.beta > 0.001]
+
+
+def _limits_without_pixels(profile: Profile) -> list[RunSpec]:
+    """Return beta-VAE at middle spacings around the predicted betas, constant and growing."""
+    middle = [s for s in fig9(profile) if _spacing(s) in (2, 4, 6) and s.seed < 2]
+    return [
+        s.replace(beta=beta, warmup=warmup)
+        for s in middle
+        if s.framework == "beta-vae"
+        for warmup in (0, s.steps // 2)
+        for beta in LIMITS
+    ]
+
+
+def _batch_without_pixels(profile: Profile) -> list[RunSpec]:
+    """Return spacings 1 and 8 with batches of 64 and 256, three seeds."""
+    ends = [s for s in fig9(profile) if _spacing(s) in (1, 8) and s.seed < 3]
+    return [s.replace(batch=batch) for s in ends for batch in (64, 256)]
+
+
+def _rotation(profile: Profile) -> list[RunSpec]:
+    """Return Figure 9's Ada-GVAE at spacings 1 and 3, to be run without a random rotation."""
+    return [s for s in fig9(profile) if s.framework == "ada-gvae" and _spacing(s) in (1, 3)]
+
+
+_MAKERS = (fig6, fig9, fig11, averaging, beta, warmup, limits, longer, low_beta, batch)
+GRIDS: dict[str, Callable[[Profile], list[RunSpec]]] = {make.__name__: make for make in _MAKERS}
+COORDINATE_GRIDS: dict[str, Callable[[Profile], list[RunSpec]]] = {
+    "fig9": fig9,
+    "fig11": fig11,
+    "averaging": averaging,
+    "rotation": _rotation,
+    "beta": _beta_without_pixels,
+    "warmup": _warmup_without_pixels,
+    "limits": _limits_without_pixels,
+    "batch": _batch_without_pixels,
+}
+
+
+def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
+    """Return the runs of an experiment, the most informative first.
+
+    Parameters
+    ----------
+    experiment : str
+        One of `GRIDS`, or ``"plan"``: several of them, in an order of its own. With a profile of
+        coordinates, one of `COORDINATE_GRIDS`.
+    size : Profile or str, optional
+        A profile, or its name as for `profile`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such experiment or profile.
 
     References
     ----------
     Michlo, Klein and James (2023), Table A4.
+
+    Examples
+    --------
+    >>> len(grid("fig9", "paper"))
+    80
+    >>> grid("fig9", COORDINATES)[0].data
+    'coordinates'
     """
-    make = {**GRIDS, "plan": plan}[_check.one_of("experiment", experiment, [*GRIDS, "plan"])]
-    return make(scale if isinstance(scale, Profile) else profile(scale))
+    chosen = size if isinstance(size, Profile) else profile(size)
+    if chosen.coordinates:
+        _check.one_of("experiment without pixels", experiment, COORDINATE_GRIDS)
+        specs = COORDINATE_GRIDS[experiment](chosen)
+        return [without_pixels(spec, rotate=experiment != "rotation") for spec in specs]
+    makers = {**GRIDS, "plan": plan}
+    return makers[_check.one_of("experiment", experiment, makers)](chosen)
+
+
+def home(experiment: str, spec: RunSpec, profile: Profile) -> str:
+    """Return the experiment whose table a run belongs in: `plan` has no table of its own."""
+    if experiment != "plan":
+        return experiment
+    names = ("fig9", "fig11", "low_beta", "averaging")
+    return next(n for n in names if spec.key in {s.key for s in GRIDS[n](profile)})

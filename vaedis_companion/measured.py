@@ -25,7 +25,8 @@ from vaedis.data.originals import prepare
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.standins import scenes
 from vaedis.distances import FactorDistances, RandomPairs, factor_distances, random_pairs
-from vaedis_companion.store import commit, default_root
+from vaedis_companion.project import commit
+from vaedis_companion.store import default_root
 
 # the spread of random pairs is sampled even where their mean is exact
 _STORED_PAIRS = 100_000

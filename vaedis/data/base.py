@@ -38,7 +38,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError:
-        choices = "'auto', 'cpu' or 'cuda'"
+        choices = "'auto', 'cpu', 'cuda' or 'cuda:N'"
         raise ValueError(f"Unknown device {device!r}; choose {choices}.") from None
     if resolved.type not in ("cpu", "cuda"):
         problem = f"Device {str(device)!r} is not supported, since nothing was ever tested on one"

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from vaedis.diagnosis.report import FAINT, UNMEASURED
-from vaedis.distances import FactorDistances, WithinRank
+from vaedis.distances import FactorDistances
 from vaedis.distances.agreement import EQUAL
+from vaedis.distances.result import WithinRank
 
 # Rank correlations within traversals. XYSquares at spacing 4, whose distances stop growing after
 # two steps, has 0.85 for its mean matrix.

@@ -243,7 +243,7 @@ class Accumulator:
         return np.array([of_mean, of_variance]) * self.traversals / n
 
     def _errors(self, change: np.ndarray) -> np.ndarray | None:
-        """Return the covariance of the errors of mean and variance, told from independent sets."""
+        """Return the covariance of the errors of mean and variance, from independent sets."""
         n = len(self.sets)
         if not n:
             return None

@@ -88,16 +88,17 @@ def factor_distances(
         traversals = _check.count("traversals", traversals)
     sizes = _sizes(data, factors)
     if isinstance(data, LabelledImages) and not data.grid:
-        return {
-            name: _of_groups(
-                reader, name, data.groups(name, traversals, seed=seed), traversals, seed
-            )
-            for name in sizes
-        }
+        along = {}
+        for name in sizes:
+            groups = data.groups(name, traversals, seed=seed)
+            along[name] = _measure_groups(reader, name, groups, traversals, seed)
+        return along
     if traversals is None:
-        return _of_all_traversals(reader, sizes, seed)
+        return _measure_all(reader, sizes, seed)
     generator = torch.Generator(data.device).manual_seed(seed)
-    return {name: _of_sample(reader, name, traversals, sampling, generator, seed) for name in sizes}
+    return {
+        name: _measure_sample(reader, name, traversals, sampling, generator, seed) for name in sizes
+    }
 
 
 def traversal_matrices(
@@ -166,7 +167,7 @@ def _accumulator(reader: Reader, size: int, sets: int = 0) -> Accumulator:
     return Accumulator(size, reader.kernel.symmetric, reader.data.device, sets)
 
 
-def _of_groups(
+def _measure_groups(
     reader: Reader, factor: str, groups: Groups, traversals: int | None, seed: int
 ) -> FactorDistances:
     """Measure distances within groups of images that differ in one factor only."""
@@ -176,9 +177,9 @@ def _of_groups(
         total = _accumulator(reader, size)
         _add_traversals(reader, total, table.to(reader.data.device))
         return total.result(factor, groups.complete)
-    blocks = blocks_of(groups, size, most=traversals, seed=seed)
+    blocks = blocks_of(groups, size, traversals, seed)
     total = _accumulator(reader, min(size, MOST_VALUES))
-    for index, values in reader.blocks(blocks):
+    for index, values in reader.batches(blocks):
         present = index >= 0
         mask = None if bool(present.all()) else present
         total.add(reader.distances(index), mask, values=values.clamp(min=0))
@@ -209,7 +210,7 @@ def _as_groups(traversals: Tensor, complete: bool) -> Groups:
     )
 
 
-def _of_sample(
+def _measure_sample(
     reader: Reader,
     factor: str,
     traversals: int,
@@ -227,7 +228,7 @@ def _of_sample(
         order = torch.randperm(len(bases), generator=generator, device=data.device)
         sample = space.traversal(factor, bases[order[:traversals]])
         groups = _as_groups(sample, complete=len(bases) <= traversals)
-        return _of_groups(reader, factor, groups, traversals, seed)
+        return _measure_groups(reader, factor, groups, traversals, seed)
     if sampling == "spread":
         bases, sets = spread_sets(space, factor, traversals, generator)
         total = _accumulator(reader, size, _number_of_sets(traversals))
@@ -239,9 +240,7 @@ def _of_sample(
     return total.result(factor, False)
 
 
-def _of_all_traversals(
-    reader: Reader, sizes: dict[str, int], seed: int
-) -> dict[str, FactorDistances]:
+def _measure_all(reader: Reader, sizes: dict[str, int], seed: int) -> dict[str, FactorDistances]:
     """Measure distances along factors of a grid over all its traversals."""
     data = reader.data
     along: dict[str, FactorDistances] = {}
@@ -250,7 +249,7 @@ def _of_all_traversals(
         bases = data.exact_bases(name, channelwise=reader.kernel.channelwise)
         if size > MOST_VALUES:
             groups = _as_groups(data.factors.traversal(name, bases), complete=True)
-            along[name] = _of_groups(reader, name, groups, None, seed)
+            along[name] = _measure_groups(reader, name, groups, None, seed)
         elif len(bases) * size < len(data) or size > reader.n_images:
             total = _accumulator(reader, size)
             _add_traversals(reader, total, data.factors.traversal(name, bases))

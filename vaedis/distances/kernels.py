@@ -32,16 +32,14 @@ _EXACT = 2**24
 # Pixels whose products of signed bytes add up to no more than that.
 _BYTES = 1024
 # In a batch of so many images, two more comparisons cost little.
-_MANY = 16
+_LARGE_BATCH = 16
 # Eight bytes in a word: the lowest bit of each, and the highest (as a signed number).
 _LOW_BITS = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80
 
 
 def kernel_for(data: FactorData, loss: str | Loss = "mse", normalize: bool = False) -> Kernel:
-    """Return the kernel of a loss for images of a data set, or raise a ValueError if they do not
-    fit each other.
-    """
+    """Return the kernel of a loss for images of a data set; raise a ValueError if it has none."""
     loss = losses.get(loss)
     if loss.unit_range and normalize:
         raise ValueError(
@@ -157,14 +155,17 @@ class Vectors(Gram):
         v = self.loss.embed(self.pixels(x.flatten(0, 1))).double().unflatten(0, x.shape[:2])
         v = v - v[:, :1]
         distances = properties.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
-        if x.shape[:2].numel() >= _MANY:
-            flat = distances.flatten()
-            nearest = flat.where(flat > 0, flat.max()).argmin()
-            pairs = torch.stack([nearest, flat.argmax()])
-            group, i, j = torch.unravel_index(pairs, distances.shape)
-            direct = self.between(x[group, i], x[group, j])
-            properties.need_same(self.loss, direct, flat[pairs])
+        if x.shape[:2].numel() >= _LARGE_BATCH:
+            self._check_extremes(x, distances)
         return distances
+
+    def _check_extremes(self, x: Tensor, distances: Tensor) -> None:
+        flat = distances.flatten()
+        nearest = flat.where(flat > 0, flat.max()).argmin()
+        pairs = torch.stack([nearest, flat.argmax()])
+        group, i, j = torch.unravel_index(pairs, distances.shape)
+        direct = self.between(x[group, i], x[group, j])
+        properties.need_same(self.loss, direct, flat[pairs])
 
 
 class ByteGram(Gram):
@@ -240,12 +241,12 @@ class ByteGram(Gram):
         black_and_white = torch.equal(low_bits * 255, words)
         if black_and_white:
             x = low_bits.view(torch.uint8)
-            most = _EXACT
+            chunk = _EXACT
         else:
             # Flipping the highest bit subtracts 128.
             x = (words ^ _HIGH_BITS).view(torch.int8)
-            most = _BYTES
-        chunks = -(-x.shape[-1] // most)
+            chunk = _BYTES
+        chunks = -(-x.shape[-1] // chunk)
         k = -(-x.shape[-1] // chunks)
         # What fills up the last chunk is the same in all images.
         x = F.pad(x, (0, chunks * k - x.shape[-1])).view(T, f, channels * chunks, k)

@@ -33,12 +33,10 @@ def perceived(
 
     Parameters
     ----------
-    data : whatever `data.as_data` takes
+    data, loss, normalize
+        See `factor_distances`.
     a, b : Tensor of int, shape (n,)
         Indices: `a` of the reconstructions, `b` of the targets.
-    loss : str or Loss
-    normalize : bool
-        See `factor_distances`.
 
     Returns
     -------
@@ -88,16 +86,13 @@ def pair_distances(
 
     Parameters
     ----------
-    data : whatever `data.as_data` takes
+    data, loss, normalize
+        See `factor_distances`.
     factor : str, optional
         Draw pairs of different observations from random traversals of this factor; by default any
         two observations, which may be the same one, as in the "random" rows of Table A1.
-    loss : str or Loss
-    n : int
-        Number of pairs.
-    seed : int
-    normalize : bool
-        See `factor_distances`.
+    n, seed : int
+        Number of pairs, and seed of the draw.
 
     Returns
     -------
@@ -141,17 +136,14 @@ def pair_agreement(
 
     Parameters
     ----------
-    data : whatever `data.as_data` takes
+    data, loss, normalize
+        See `factor_distances`.
     factor : str, optional
         Draw pairs that differ in this factor alone; by default any pairs.
-    loss : str or Loss
-    n : int
-        Number of pairs.
-    seed : int
+    n, seed : int
+        Number of pairs, and seed of the draw.
     self_pairs : bool
         Keep pairs of an observation with itself; with a factor, draw both of its values freely.
-    normalize : bool
-        See `factor_distances`.
 
     Returns
     -------
@@ -256,14 +248,10 @@ def random_pairs(
 
     Parameters
     ----------
-    data : whatever `data.as_data` takes
-    loss : str or Loss
-    pairs : int
-        Size of the sample.
-    seed : int
-        Seed of the sample.
-    normalize : bool
+    data, loss, normalize
         See `factor_distances`.
+    pairs, seed : int
+        Size and seed of the sample.
     exact_mean : bool
         Read the whole data set for the mean; otherwise take it from the sample too.
 
@@ -282,7 +270,7 @@ def random_pairs(
     kernel = kernel_for(data, loss, normalize)
     parts = _independent_parts(data, kernel)
     if parts is not None:
-        return _of_parts(data, kernel, parts, pairs, seed)
+        return _measure_parts(data, kernel, parts, pairs, seed)
     sample = np.sort(pair_distances(data, None, loss, n=pairs, seed=seed, normalize=normalize))
     mean = float(sample.mean())
     is_exact = False
@@ -327,7 +315,7 @@ def _independent_parts(data: FactorData, kernel: Kernel) -> list[Tensor] | None:
     return parts
 
 
-def _of_parts(
+def _measure_parts(
     data: FactorData, kernel: Kernel, parts: list[Tensor], pairs: int, seed: int
 ) -> RandomPairs:
     """Measure sums of independent distances, one of a random pair from each set of images."""

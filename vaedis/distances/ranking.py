@@ -36,8 +36,7 @@ class RankedLoss:
     Examples
     --------
     >>> import vaedis as vd
-    >>> data = vd.load("xysquares", num_squares=1)
-    >>> vd.distances.rank_losses(data, ["mse"])[0].adversarial
+    >>> vd.distances.rank_losses(vd.load("xysquares", num_squares=1), ["mse"])[0].adversarial
     ('x_R', 'y_R')
     """
 
@@ -102,7 +101,6 @@ def rank_losses(
     pairs : int
         Number of random pairs to judge by as well.
     seed : int
-        Seed of the random traversals and pairs.
 
     Returns
     -------

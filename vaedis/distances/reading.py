@@ -30,6 +30,40 @@ MOST_IMAGES = 1024
 _BLOCK = 128
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Images to compare with each other: of each block, their indices and the factor's values."""
+
+    index: list[np.ndarray]
+    values: list[np.ndarray]
+    complete: bool  # whether the blocks hold all pairs of all groups
+
+
+def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> Blocks:
+    """Divide the images of groups, along a factor of `size` values, into blocks.
+
+    At most `max_blocks` are made, but one of each group at least; if None, each image is in one.
+    A standard error from blocks is right for a sample of them, and an upper bound for all.
+    """
+    index = groups.index.cpu().numpy()
+    values = groups.values.cpu().numpy()
+    if size > MOST_VALUES:
+        values = values * MOST_VALUES // size
+    ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
+    rng = np.random.default_rng(seed)
+    blocks: list[np.ndarray] = []
+    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+        rows = np.arange(start, end)
+        if len(rows) <= MOST_IMAGES:
+            blocks.append(rows)
+            continue
+        parts = np.array_split(rng.permutation(rows), len(rows) // _BLOCK)
+        blocks += parts if max_blocks is None else parts[: max(1, max_blocks // len(ends))]
+    n_images = sum(len(rows) for rows in blocks)
+    complete = groups.complete and len(blocks) == len(ends) and n_images == len(index)
+    return Blocks([index[rows] for rows in blocks], [values[rows] for rows in blocks], complete)
+
+
 class Reader:
     """Reads images of a data set and compares them with a kernel."""
 
@@ -50,17 +84,17 @@ class Reader:
     def distances(self, index: Tensor) -> Tensor:
         """Compute the distances within traversals, (T, k) to (T, k, k); -1 stands for any image."""
         index = index.clamp(min=0)
-        most = max(2, MEMORY // self.image_bytes)
-        if index.numel() <= most:
+        at_once = max(2, MEMORY // self.image_bytes)
+        if index.numel() <= at_once:
             images = self.data.images(index.flatten())
             return self.kernel.distances(images.unflatten(0, index.shape))
-        return torch.stack([self._distances_by_parts(row, most) for row in index])
+        return torch.stack([self._distances_by_parts(row, at_once) for row in index])
 
-    def _distances_by_parts(self, index: Tensor, most: int) -> Tensor:
-        """Compare the images of a traversal of which only `most` fit into memory."""
+    def _distances_by_parts(self, index: Tensor, at_once: int) -> Tensor:
+        """Compare the images of a traversal, of which `at_once` fit into memory."""
         size = len(index)
         distances = torch.zeros(size, size, dtype=torch.float64, device=index.device)
-        parts = torch.arange(size, device=index.device).split(max(1, most // 2))
+        parts = torch.arange(size, device=index.device).split(max(1, at_once // 2))
         for k, first in enumerate(parts):
             for second in parts[k + 1 :]:
                 both = torch.cat([first, second])
@@ -68,11 +102,28 @@ class Reader:
                 distances[both[:, None], both] = self.kernel.distances(images[None])[0]
         return distances
 
-    def blocks(self, blocks: Blocks) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of blocks: index and values, (T, k) each, -1 where there is no image."""
-        batches = blocks.batches(self.work // self.image_bytes, self.work // _PAIR_BYTES)
-        for index, values in batches:
-            yield index.to(self.data.device), values.to(self.data.device)
+    def batches(self, blocks: Blocks) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of about one size together: index and values, (T, k) each, -1 for none."""
+        max_images = self.work // self.image_bytes
+        max_pairs = self.work // _PAIR_BYTES
+        sizes = np.array([len(block) for block in blocks.index], np.int64)
+        # Of one size those that lie together in a file.
+        order = np.lexsort(([block[0] for block in blocks.index], sizes))[::-1]
+        start = 0
+        while start < len(order):
+            size = int(sizes[order[start]])
+            n_blocks = max(1, min(max_images // size, max_pairs // size**2))
+            batch = order[start : start + n_blocks]
+            # At most half of a row may be padding.
+            batch = batch[2 * sizes[batch] >= size]
+            index = np.full((len(batch), size), -1, np.int64)
+            values = index.copy()
+            for row, block in enumerate(batch):
+                index[row, : sizes[block]] = blocks.index[block]
+                values[row, : sizes[block]] = blocks.values[block]
+            device = self.data.device
+            yield torch.from_numpy(index).to(device), torch.from_numpy(values).to(device)
+            start += len(batch)
 
     def all_traversals(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         """Yield all images within traversals of each factor: name, uint8 of shape (T, f, H, W, C).
@@ -112,57 +163,3 @@ class Reader:
             x = self.data.images(index.flatten()).unflatten(0, index.shape)
             for axis, name in enumerate(group, 1):
                 yield name, x.movedim(axis, -4).flatten(0, -5)
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Images to compare with each other: of each block, their indices and the factor's values."""
-
-    index: list[np.ndarray]
-    values: list[np.ndarray]
-    complete: bool  # whether the blocks hold all pairs of all groups
-
-    def batches(self, images: int, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield blocks of about one size together, with at most so many images and pairs."""
-        sizes = np.array([len(block) for block in self.index], np.int64)
-        # Of one size those that lie together in a file.
-        order = np.lexsort(([block[0] for block in self.index], sizes))[::-1]
-        start = 0
-        while start < len(order):
-            largest = int(sizes[order[start]])
-            n_blocks = max(1, min(images // largest, pairs // largest**2))
-            batch = order[start : start + n_blocks]
-            # At most half of a row may be padding.
-            batch = batch[2 * sizes[batch] >= largest]
-            index = np.full((len(batch), largest), -1, np.int64)
-            values = index.copy()
-            for row, block in enumerate(batch):
-                index[row, : sizes[block]] = self.index[block]
-                values[row, : sizes[block]] = self.values[block]
-            yield torch.from_numpy(index), torch.from_numpy(values)
-            start += len(batch)
-
-
-def blocks_of(groups: Groups, size: int, *, most: int | None = None, seed: int = 0) -> Blocks:
-    """Divide the images of groups, along a factor of `size` values, into blocks.
-
-    At most `most` blocks are made, but one of each group; by default each image is in one. Then
-    errors told from blocks are upper bounds, as those of a sample of them would be right.
-    """
-    index = groups.index.cpu().numpy()
-    values = groups.values.cpu().numpy()
-    if size > MOST_VALUES:
-        values = values * MOST_VALUES // size
-    ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
-    rng = np.random.default_rng(seed)
-    blocks: list[np.ndarray] = []
-    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
-        rows = np.arange(start, end)
-        if len(rows) <= MOST_IMAGES:
-            blocks.append(rows)
-            continue
-        parts = np.array_split(rng.permutation(rows), len(rows) // _BLOCK)
-        blocks += parts if most is None else parts[: max(1, most // len(ends))]
-    n_images = sum(len(rows) for rows in blocks)
-    complete = groups.complete and len(blocks) == len(ends) and n_images == len(index)
-    return Blocks([index[rows] for rows in blocks], [values[rows] for rows in blocks], complete)

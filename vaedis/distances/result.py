@@ -261,8 +261,7 @@ def published_traversals(size: int, pairs: int = 50_000) -> int:
 
     Parameters
     ----------
-    size : int
-    pairs : int
+    size, pairs : int
 
     Returns
     -------

@@ -52,10 +52,6 @@ class Loss:
     def fingerprint(self) -> str:
         """Return text that identifies the class and all that it holds, the same in every process.
 
-        Returns
-        -------
-        str
-
         Raises
         ------
         ValueError

@@ -36,7 +36,7 @@ def need_numbers(loss: Loss, data: FactorData, normalize: bool) -> None:
 
     It must return one finite number for each pair, the same each time and in every batch.
     """
-    x = _few_images(loss, data, normalize)
+    x = _sample_images(loss, data, normalize)
     other = x.roll(1, 0)
     _numbers(loss, loss.distance, x[:2], other[:2])
     first = _numbers(loss, loss.distance, x, other)
@@ -53,8 +53,7 @@ def need_numbers(loss: Loss, data: FactorData, normalize: bool) -> None:
     if not _close(torch.cat(parts).double(), first.double()):
         raise ValueError(
             f"the loss {loss.name!r} gives other numbers for the same two images beside other "
-            "images in the batch; let it compare each pair by itself, with networks in evaluation "
-            "mode."
+            "images in the batch; compare each pair by itself, with networks in evaluation mode."
         )
 
 
@@ -70,8 +69,8 @@ def need_repeatable(loss: Loss, x: Tensor) -> None:
 def _need_repeated(loss: Loss, first: Tensor, again: Tensor) -> None:
     if not torch.allclose(first, again, rtol=_RELATIVE, atol=0, equal_nan=True):
         raise ValueError(
-            f"the loss {loss.name!r} gives other numbers for the same images each time; let it "
-            "draw nothing at random and count nothing, with networks in evaluation mode."
+            f"the loss {loss.name!r} gives other numbers for the same images each time; it must "
+            "hold no random numbers and no counts, with networks in evaluation mode."
         )
 
 
@@ -135,8 +134,7 @@ def need_finite(loss: Loss, distances: Tensor) -> Tensor:
     if not bool(finite.all()):
         raise ValueError(
             f"the loss {loss.name!r} gives {float(distances[~finite][0])} between two images of "
-            "this data set, where a finite number is needed; guard what it divides by and takes "
-            "roots or logarithms of."
+            "this data set; guard what it divides by and takes roots or logarithms of."
         )
     return distances
 
@@ -144,14 +142,13 @@ def need_finite(loss: Loss, distances: Tensor) -> Tensor:
 @torch.no_grad()
 def need_difference(loss: Loss, data: FactorData, normalize: bool) -> None:
     """Raise a ValueError if a loss is smaller between different images than between equal ones."""
-    x = _few_images(loss, data, normalize)
+    x = _sample_images(loss, data, normalize)
     own = need_finite(loss, loss.distance(x, x))
     other = need_finite(loss, loss.distance(x.roll(1, 0), x))
     if bool((other <= own).all() and (other < own).any()):
         raise ValueError(
             f"the loss {loss.name!r} is smaller between different images than between an image "
-            "and itself, so it measures how alike they are; return what grows as they differ, "
-            "such as 1 less the likeness."
+            "and itself, so it measures how alike they are; return 1 less the likeness."
         )
 
 
@@ -162,7 +159,7 @@ def has_vectors(loss: Loss, data: FactorData, normalize: bool) -> bool:
         return False
     if not is_own(loss):
         return True
-    x = _few_images(loss, data, normalize)
+    x = _sample_images(loss, data, normalize)
     vectors = loss.embed(x).double()
     if vectors.ndim != 2:
         return False
@@ -187,7 +184,7 @@ def is_form(loss: Loss, data: FactorData, normalize: bool) -> bool:
         return False
     if not is_own(loss):
         return True
-    a = _few_images(loss, data, normalize)
+    a = _sample_images(loss, data, normalize)
     b = a.roll(1, 0)
     c = a.roll(3, 0)
     of_sum = loss.embed(a - b + c).double()
@@ -231,13 +228,9 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     for _ in range(2):
         share = torch.rand(_PAIRS, generator=generator, dtype=torch.float64)
         moved.append((share * size).long() * stride)
-    drawn = [data.draw(_PAIRS, generator=generator) for _ in range(4)]
-    indices = [
-        torch.cat([moved[0], drawn[0]]),
-        torch.cat([moved[1], drawn[1]]),
-        torch.cat([drawn[2], drawn[2]]),
-        torch.cat([drawn[3], drawn[3]]),
-    ]
+    sample = [data.draw(_PAIRS, generator=generator) for _ in range(4)]
+    half = (moved[0], moved[1], sample[2], sample[3])
+    indices = [torch.cat(parts) for parts in zip(half, sample, strict=True)]
     dtype = precision_of(loss, data)
     a, b, c, d = (data.observations(index, normalize=normalize).to(dtype) for index in indices)
     before = loss.distance(a, b) + loss.distance(c, d)
@@ -251,11 +244,11 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     return True
 
 
-def _few_images(loss: Loss, data: FactorData, normalize: bool) -> Tensor:
-    """Return a few images: the first ones, which are neighbours, and others from anywhere."""
+def _sample_images(loss: Loss, data: FactorData, normalize: bool) -> Tensor:
+    """Return _IMAGES images: the first ones, which are neighbours, and others from anywhere."""
     first = torch.arange(min(_IMAGES // 2, len(data)))
-    drawn = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
-    index = torch.cat([first, drawn])
+    others = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
+    index = torch.cat([first, others])
     return data.observations(index, normalize=normalize).to(precision_of(loss, data))
 
 

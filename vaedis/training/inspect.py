@@ -118,9 +118,9 @@ def factor_learning(run: Run) -> dict[str, dict[str, float]]:
         if size < 2:
             continue
         generator = torch.Generator(data.device).manual_seed(_SEED)
-        bases = data.factors.sample_index(max(2, _IMAGES // size), generator=generator)
+        traversals = data.traversals(factor, max(2, _IMAGES // size), generator=generator)
         nats = of_images = of_decoded = smallest = 0.0
-        for index in data.factors.traversal(factor, bases):
+        for index in traversals:
             mean, logvar = run.posterior(index)
             x = data.observations(index, normalize=run.normalize)
             decoded = run.decode(mean)
@@ -131,7 +131,7 @@ def factor_learning(run: Run) -> dict[str, dict[str, float]]:
             for distance in _distances_beyond_own(run.loss, decoded):
                 of_decoded += distance
             smallest += _ROUNDING * size * float(run.loss.distance(x, x).double().sum())
-        separation[factor] = nats / (len(bases) * size * (size - 1))
+        separation[factor] = nats / (len(traversals) * size * (size - 1))
         reconstructed[factor] = max(of_decoded, 0.0) / of_images if of_images > smallest else 0.0
     return {"separation": separation, "reconstructed": reconstructed}
 

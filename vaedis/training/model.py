@@ -70,12 +70,7 @@ class VAE(nn.Module):
 
 
 def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, padding: int = 2) -> VAE:
-    """Return the convolutional VAE of Table A3, for images of 64×64 pixels.
-
-    `padding` is that of the encoder's convolutions. Table A3 is silent about it; the authors' code
-    (``disent/model/ae/_vae_conv64.py``) has 2, so that 1600 features reach the first linear layer.
-    With 1, as in most other implementations, they are 1024.
-    """
+    """Return the convolutional VAE of Table A3; see `build`."""
     height, width, channels = shape
     if (height, width) != (64, 64):
         raise ValueError(
@@ -122,10 +117,7 @@ def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, paddin
 def mlp_vae(
     shape: tuple[int, int, int], latents: int, *, seed: int = 0, hidden: Sequence[int] = (256, 256)
 ) -> VAE:
-    """Return a VAE of fully connected layers, for images of any size or for coordinates.
-
-    `hidden` holds the widths of the encoder's hidden layers; the decoder has them in reverse.
-    """
+    """Return a VAE of fully connected layers; see `build`."""
     height, width, channels = shape
     _check.count("latents", latents)
     widths = [_check.count("a hidden width", h) for h in hidden]
@@ -156,14 +148,18 @@ def build(
     Parameters
     ----------
     model : {"conv", "mlp"}
-        The network of Table A3, for images of 64×64 pixels; or fully connected layers.
+        The network of Table A3, for images of 64×64 pixels; or fully connected layers, for images
+        of any size and for coordinates.
     shape : (H, W, C)
         Shape of one image.
     latents : int
     seed : int
         Of the initial weights.
     **options
-        ``padding`` of "conv", 1 or 2; ``hidden`` of "mlp", the widths of hidden layers.
+        ``padding`` of "conv", of the encoder's convolutions. Table A3 is silent about it; the
+        authors' code has 2, so that 1600 features reach the first linear layer. With 1, as in most
+        other implementations, they are 1024. ``hidden`` of "mlp", the widths of the encoder's
+        hidden layers; the decoder has them in reverse.
 
     Raises
     ------

@@ -32,6 +32,12 @@ class TrainingFailed(RuntimeError):
         The first step, counted from 1, with such a loss.
     last_finite : float or None
         The loss of the step before it.
+
+    Examples
+    --------
+    >>> print(TrainingFailed(RunSpec(), step=7, value=float("nan"), last_finite=0.5))
+    ... # doctest: +ELLIPSIS
+    The loss became nan at step 7 of 57600 (the last finite loss was 0.5); lower beta or lr. ...
     """
 
     def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
@@ -60,6 +66,11 @@ class TrainingStopped(Exception):
         Where training can continue; None if no checkpoint was asked for or none could be written.
     runs : list of Run
         In a sequence that is trained one after the other, the runs that ended before.
+
+    Examples
+    --------
+    >>> print(TrainingStopped(RunSpec(), step=100, checkpoint=None))  # doctest: +ELLIPSIS
+    Stopped at step 100 of 57600, since the time was up; no checkpoint was written. ...
     """
 
     def __init__(

@@ -225,6 +225,7 @@ class _Bfloat16:
 
 
 def _one_by_one(function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
+    """Return the results of `function`, as `_Threads.map` does, without threads."""
     return (function(*one) for one in arguments)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from vaedis import _files
 from vaedis._support import cpus
-from vaedis_companion import store
+from vaedis_companion import project
 
 # the notebook that lists how the others were run, and therefore runs after them
 LAST = "provenance"
@@ -295,4 +295,4 @@ def machine() -> dict[str, str]:
 
 def commit(root: Path | None = None) -> str:
     """Return the commit of what a page is made of: packages, chapters and stored results."""
-    return store.commit("vaedis", "vaedis_companion", "book", "results", top=root)
+    return project.commit("vaedis", "vaedis_companion", "book", "results", top=root)

@@ -20,7 +20,7 @@ from typing import Any
 
 from vaedis import _files
 from vaedis._support import cpus, text
-from vaedis_companion.book import executions
+from vaedis_companion.book import display, executions
 
 ADDED_BY_PAPERMILL = {"injected-parameters", "papermill-error-cell-tag"}
 
@@ -118,7 +118,7 @@ def execute(
     command += ["--parameters_yaml", yaml.safe_dump(values)]
     done = subprocess.run(
         command,
-        env=_environment(profile, workers),
+        env={**_environment(profile, workers), "IPYTHONDIR": str(_ipython_folder(target))},
         stdin=build_pipe,
         capture_output=True,
         text=True,
@@ -131,6 +131,18 @@ def execute(
         with contextlib.suppress(OSError, ValueError):
             half_run = read(target)
         raise NotebookError(text.plain(why_stopped(half_run, done.returncode, done.stderr)))
+
+
+def _ipython_folder(target: Path) -> Path:
+    """Make a folder of IPython settings beside the target: figures carry their numbers.
+
+    A user's own settings and history stay out of the book.
+    """
+    folder = target.parent / "ipython"
+    startup = folder / "profile_default" / "startup" / "figures.py"
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text(display.STARTUP)
+    return folder
 
 
 def _environment(profile: str, workers: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vaedis.data import load
 from vaedis.diagnosis import bounds
-from vaedis_companion import intervals, no_pixels
+from vaedis_companion import intervals
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     NO_PIXELS,
@@ -35,7 +35,7 @@ Bound = Callable[[int, int], float]
 def figure9_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 9's ranges, judged by networks that see coordinates."""
     yield from spacing_claims(
-        no_pixels.stored("fig9", store),
+        store.runs("fig9", "coordinates"),
         where="Figure 9, no pixels",
         anchor="06b_no_pixels#spacing-without-pixels",
         beyond=True,
@@ -47,7 +47,7 @@ def order_no_pixels(store: Store) -> Iterator[Claim]:
     """Whether constant distances leave an order among latents of networks that see coordinates."""
     yield from order_claims(
         store,
-        no_pixels.stored("fig9", store),
+        store.runs("fig9", "coordinates"),
         where="Section 5.3, no pixels",
         anchor="06b_no_pixels#is-any-order-left-at-spacing-8",
         beyond=True,
@@ -58,7 +58,7 @@ def order_no_pixels(store: Store) -> Iterator[Claim]:
 def figure11_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 11's ranges, judged by networks that see coordinates."""
     yield from loss_claims(
-        no_pixels.stored("fig11", store),
+        store.runs("fig11", "coordinates"),
         column="distance",
         where="Figure 11, no pixels",
         anchor="06b_no_pixels#the-loss-without-pixels",
@@ -71,7 +71,7 @@ def largest_beta(store: Store) -> Iterator[Claim]:
     """Up to which beta networks learn anything, and whether that is where linear theory puts it."""
     yield from _smaller_beta(store.best("beta"), "beta-vae", "Section 5.3, bound", _IMAGES)
     for framework in stored.FRAMEWORKS:
-        runs = no_pixels.stored("beta", store)
+        runs = store.runs("beta", "coordinates")
         anchor = f"{_PAGE}#where-learning-ends"
         yield from _smaller_beta(runs, framework, "Section 5.3, no pixels", anchor)
 
@@ -110,7 +110,7 @@ def warm_up(store: Store) -> Iterator[Claim]:
     """
     yield from _warm_up("Images", store.best("warmup"), "beta-vae", _IMAGES)
     for framework in stored.FRAMEWORKS:
-        runs = no_pixels.stored("warmup", store)
+        runs = store.runs("warmup", "coordinates")
         yield from _warm_up("No pixels", runs, framework, f"{_PAGE}#found-or-held")
 
 
@@ -128,7 +128,7 @@ def limits(store: Store) -> Iterator[Claim]:
     """
     where = "Section 5.3, limit"
     anchor = f"{_PAGE}#where-no-code-pays"
-    runs = no_pixels.stored("limits", store)
+    runs = store.runs("limits", "coordinates")
     for spacing in (2, 4, 6):
         of_spacing = stored.subset(runs, grid_spacing=spacing)
         constant = stored.subset(of_spacing, lambda row: not row["warmup"])
@@ -138,7 +138,7 @@ def limits(store: Store) -> Iterator[Claim]:
     images = stored.subset(store.best("limits"), grid_spacing=8)
     yield _bound(images, 8, "Images, β that grows for long", where, _IMAGES, _no_code_pays)
     studies = ("beta", "warmup", "limits")
-    yield _none_learns("No pixels", [no_pixels.stored(name, store) for name in studies], where)
+    yield _none_learns("No pixels", [store.runs(name, "coordinates") for name in studies], where)
     yield _none_learns("Images", [store.best(name) for name in studies], where)
 
 
@@ -241,8 +241,8 @@ def averaging(store: Store) -> Iterator[Claim]:
     if both.profile != second.profile:
         both, second = stored.subset(None), stored.subset(None)
     yield from _falls(both, second, "Images")
-    both = stored.subset(no_pixels.stored("fig9", store))
-    yield from _falls(both, stored.subset(no_pixels.stored("averaging", store)), "No pixels")
+    both = stored.subset(store.runs("fig9", "coordinates"))
+    yield from _falls(both, stored.subset(store.runs("averaging", "coordinates")), "No pixels")
 
 
 def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:

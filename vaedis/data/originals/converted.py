@@ -50,7 +50,7 @@ def write(
             progress(f"converting {path.parent.name}", shape[0], unit="img") as advance,
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
-            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+            np.lib.format.write_array_header_1_0(file, header)
             for block in _checked(blocks, shape, path.name):
                 file.write(block.data)
                 digest.update(block.data)

@@ -21,9 +21,20 @@ _MODULUS = 65_535
 
 def read_chunks(dataset: Any) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """Yield each chunk of an array once: where it belongs, and its numbers."""
-    decoded = is_decoded(dataset)
+    if not is_decoded(dataset):
+        for block in dataset.iter_chunks():
+            yield block, dataset[block]
+        return
+    # h5py looks these up in the file each time
+    numbers = filters(dataset)
+    shape, dtype = dataset.chunks, dataset.dtype
     for block in dataset.iter_chunks():
-        yield block, _decoded_chunk(dataset, block) if decoded else dataset[block]
+        mask, content = dataset.id.read_direct_chunk(tuple(part.start for part in block))
+        # a bit of the mask says that this chunk was written without a filter
+        used = [number for k, number in enumerate(numbers) if not mask >> k & 1]
+        chunk = np.frombuffer(_decoded(content, used, shape, dtype), dtype).reshape(shape)
+        # chunks at the border reach beyond the array
+        yield block, chunk[tuple(slice(part.stop - part.start) for part in block)]
 
 
 def filters(dataset: Any) -> list[int]:
@@ -45,23 +56,18 @@ def is_stored_as_numpy(dataset: Any) -> bool:
     return h5py.h5t.py_create(dataset.dtype, logical=True) == dataset.id.get_type()
 
 
-def _decoded_chunk(dataset: Any, block: tuple[slice, ...]) -> np.ndarray:
-    mask, content = dataset.id.read_direct_chunk(tuple(part.start for part in block))
-    n_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    for k, number in reversed(list(enumerate(filters(dataset)))):
-        if mask >> k & 1:
-            continue  # this chunk was written without the filter
+def _decoded(content: bytes, numbers: list[int], shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    n_bytes = math.prod(shape) * dtype.itemsize
+    for number in reversed(numbers):
         if number == DEFLATE:
             content = _inflated(content, n_bytes + _CHECKSUM_BYTES)
         elif number == SHUFFLE:
-            content = _unshuffled(content, dataset.dtype.itemsize)
+            content = _unshuffled(content, dtype.itemsize)
         else:
             content = _without_checksum(content)
     if len(content) != n_bytes:
         raise ValueError(f"a chunk has {len(content):,} bytes instead of {n_bytes:,}")
-    chunk = np.frombuffer(content, dataset.dtype).reshape(dataset.chunks)
-    # chunks at the border reach beyond the array
-    return chunk[tuple(slice(part.stop - part.start) for part in block)]
+    return content
 
 
 def _inflated(content: bytes, max_bytes: int) -> bytes:

@@ -8,13 +8,14 @@ chapter trains, or of sums whose last digits depend on the processor.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaedis_companion.figures.display import MIME
+from vaedis import _files
+from vaedis_companion.book import executions, notebooks, stored
+from vaedis_companion.book.display import MIME
 
 MANIFEST = "codecheck.yml"
 
@@ -30,45 +31,87 @@ class Receipt:
     number : int
         The figure's number within the page, from 1.
     cell : int
-        The number of its cell among the page's code cells, from 1.
-    csv : str
-        What it draws (`vaedis_companion.figures.data.figure_data`).
+        The number of its cell among the page's own code cells, from 1.
+    sha256 : str
+        Of the CSV of what it draws (`vaedis_companion.figures.data.figure_data`).
+    csv : str or None
+        That CSV; None if it is too long to keep.
     """
 
     chapter: str
     number: int
     cell: int
-    csv: str
+    sha256: str
+    csv: str | None
 
     @property
     def file(self) -> str:
         """Name of the file that the numbers are written to."""
         return f"{self.chapter}-{self.number}.csv"
 
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the numbers."""
-        return hashlib.sha256(self.csv.encode()).hexdigest()
-
 
 def receipts_of(chapter: str, notebook: Any) -> Iterator[Receipt]:
     """Yield the receipts of an executed notebook, in the order of its figures."""
     number = 0
-    code_cells = (cell for cell in notebook.cells if cell.cell_type == "code")
-    for position, cell in enumerate(code_cells, 1):
+    for position, cell in enumerate(notebooks.own_code_cells(notebook), 1):
         for output in cell.get("outputs", ()):
             numbers = output.get("data", {}).get(MIME)
             if numbers is not None:
                 number += 1
-                text = numbers if isinstance(numbers, str) else "".join(numbers)
-                yield Receipt(chapter, number, position, text)
+                yield Receipt(chapter, number, position, numbers["sha256"], numbers["csv"])
 
 
-def write(receipts: Mapping[str, Receipt], folder: Path) -> None:
-    """Write the numbers of each figure to a file of its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, receipt in receipts.items():
-        (folder / name).write_text(receipt.csv, encoding="utf-8")
+def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Receipt]:
+    """Return the receipts of all chapters that were run in a profile, by file name.
+
+    Raises
+    ------
+    ValueError
+        If a chapter was not run, or not since the code or the results changed.
+    """
+    receipts = {}
+    for chapter in only or executions.notebooks(root):
+        run = stored.read(root, profile, chapter)
+        if run is None:
+            raise ValueError(
+                f"{chapter} has not been run in the {profile} profile; "
+                f"run it by: vaedis book --profile {profile} --no-html."
+            )
+        receipts.update((receipt.file, receipt) for receipt in receipts_of(chapter, run))
+    return receipts
+
+
+def check(root: Path, profile: str, only: Iterable[str] = (), *, write: bool = False) -> int:
+    """Compare the figures of a build with the manifest, print what differs, return an exit status.
+
+    Parameters
+    ----------
+    root : Path
+        Of the project.
+    profile : str
+        The profile that the chapters were run in.
+    only : iterable of str
+        Names of chapters; all by default.
+    write : bool
+        Write the manifest anew instead.
+
+    Returns
+    -------
+    int
+        0 if every exact figure draws what the manifest says, else 1.
+    """
+    receipts = of_build(root, profile, only)
+    if write:
+        before = read_manifest(root) if (root / MANIFEST).exists() else {}
+        _files.write_text(root / MANIFEST, to_manifest(receipts, before))
+        print(f"{len(receipts)} figures written to {MANIFEST}")
+        return 0
+    errors, notes = compare(receipts, read_manifest(root))
+    for line in (*notes, *errors):
+        print(line)
+    same = len(receipts) - len(notes) - len(errors)
+    print(f"{same} of {len(receipts)} figures draw the numbers of {MANIFEST}.")
+    return 1 if errors else 0
 
 
 def read_manifest(root: Path) -> dict[str, dict[str, Any]]:
@@ -122,23 +165,16 @@ def compare(
     return errors, notes
 
 
-def to_manifest(
-    receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[str, Any]], titles: Mapping
-) -> str:
+def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the text of a manifest with these receipts; comments and marks of ``before`` stay."""
     import yaml
 
-    kept = {
+    entries = {
         name: {key: value for key, value in entry.items() if key != "exact" or not value}
         for name, entry in before.items()
     }
     for name, receipt in receipts.items():
-        comment = kept.get(name, {}).get("comment") or titles.get(name, "")
-        kept[name] = {
-            **kept.get(name, {"file": name}),
-            "comment": comment,
-            "sha256": receipt.sha256,
-        }
+        entries[name] = {**entries.get(name, {"file": name}), "sha256": receipt.sha256}
     document = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {
@@ -150,6 +186,6 @@ def to_manifest(
             ],
             "reference": "https://arxiv.org/abs/2202.13341",
         },
-        "manifest": [kept[name] for name in sorted(kept)],
+        "manifest": [entries[name] for name in sorted(entries)],
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,137 @@
+"""What is evaluated of a run while it is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaedis import _files
+from vaedis.spec import RunSpec
+from vaedis.training import Run, inspect
+
+# scores during training; the authors scored 24 times by MIG and 8 times by DCI
+_N_SCORES = 8
+# steps at which the learning of factors is recorded, in 80ths of the run: often at first, when it
+# changes fast
+_LEARNING_STEPS = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 35, 40, 48, 56, 64, 72, 80)
+# steps at which a run of at least _LONG steps is scored in full and its distances are recorded, to
+# compare it with shorter runs
+_COURSE_STEPS = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 57_600, 115_200)
+_COURSE_LEVELS = ("z", "kl", "reconstruction")
+_LONG = 20_000
+# images along each factor that distances are averaged over: the authors' 100 traversals, fewer of
+# factors with more than 20 values
+_TRAVERSED = 2_000
+
+
+class Evaluations:
+    """Scores during training, saved next to the checkpoints so that a resumed run keeps them.
+
+    As in the authors' metric callback: fast scores during training, and their maximum in the
+    summary of each run. Beside them, how each factor is learnt (`inspect.factor_learning`), and of
+    long runs the full scores and distances at some steps.
+    """
+
+    def __init__(self, spec: RunSpec, folder: Path | None):
+        self.learning_every = max(1, spec.steps // _LEARNING_STEPS[-1])
+        self.score_every = self.learning_every * _LEARNING_STEPS[-1] // _N_SCORES
+        is_long = spec.steps >= _LONG
+        self.course_steps = {s for s in _COURSE_STEPS if s <= spec.steps} if is_long else set()
+        # the callback is called at all of these
+        self.every = math.gcd(spec.steps // _LEARNING_STEPS[-1], *self.course_steps)
+        self.path = None if folder is None else folder / "looks.json"
+        self.scores: dict[str, dict[str, float]] = {}
+        self.learnt: dict[str, dict[str, dict[str, float]]] = {}
+        self.course: dict[str, dict[str, Any]] = {}
+        if self.path is not None and self.path.exists():
+            with contextlib.suppress(ValueError, KeyError):
+                saved = json.loads(self.path.read_text(encoding="utf-8"))
+                self.scores, self.learnt = saved["scores"], saved["learnt"]
+                self.course = saved.get("course", {})
+
+    def __call__(self, step: int, run: Run) -> None:
+        """Evaluate a network after a step, if it is one of those at which that is due."""
+        scored = step % self.score_every == 0
+        marks, remainder = divmod(step, self.learning_every)
+        recorded = remainder == 0 and marks in _LEARNING_STEPS
+        if scored:
+            self.scores[str(step)] = _mig_and_dci(run, "fast")
+        if recorded:
+            self.learnt[str(step)] = inspect.factor_learning(run)
+        if step in self.course_steps:
+            matrices = {
+                f"{level}/{factor}": matrix.astype(np.float32).tolist()
+                for level, factor, matrix in level_distances(run)
+                if level in _COURSE_LEVELS
+            }
+            self.course[str(step)] = {**_mig_and_dci(run, "full"), **matrices}
+        if scored or recorded or step in self.course_steps:
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        if self.path is None:
+            return
+        saved = {"scores": self.scores, "learnt": self.learnt, "course": self.course}
+        try:
+            _files.write_text(self.path, json.dumps(saved))
+        except OSError as error:
+            # as with checkpoints: only a run that is resumed would lack them
+            warnings.warn(
+                f"What was noted at step {step} could not be written ({error}); training goes on.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def best(self) -> dict[str, float]:
+        """Return the largest scores, ``"mig_max"`` and ``"dci_max"``; empty without scores."""
+        if not self.scores:
+            return {}
+        names = ("mig", "dci")
+        return {f"{name}_max": max(s[name] for s in self.scores.values()) for name in names}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return how factors were learnt, and the course of a long run; float32.
+
+        ``"separation/<factor>"`` in nats and ``"reconstructed/<factor>"`` as a share at
+        ``"learnt_steps"``; ``"course/mig"``, ``"course/dci"`` and the matrices
+        ``"course/<level>/<factor>"`` at ``"course_steps"``.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        if self.learnt:
+            arrays["learnt_steps"], entries = _in_order(self.learnt)
+            for measure, factors in entries[0].items():
+                for factor in factors:
+                    values = [entry[measure][factor] for entry in entries]
+                    arrays[f"{measure}/{factor}"] = np.array(values, np.float32)
+        if self.course:
+            arrays["course_steps"], entries = _in_order(self.course)
+            for name in entries[0]:
+                values = [entry[name] for entry in entries]
+                arrays[f"course/{name}"] = np.array(values, np.float32)
+        return arrays
+
+
+def _in_order(by_step: dict[str, Any]) -> tuple[np.ndarray, list[Any]]:
+    """Return the steps in order, and what was recorded at each."""
+    steps = sorted(map(int, by_step))
+    return np.array(steps, np.int32), [by_step[str(step)] for step in steps]
+
+
+def _mig_and_dci(run: Run, protocol: str) -> dict[str, float]:
+    scores = run.scores(protocol=protocol)
+    return {name: float(scores[name]) for name in ("mig", "dci")}
+
+
+def level_distances(run: Run) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield level, factor and distance matrix, for every level of a network and every factor."""
+    for factor, size in zip(run.data.factors.names, run.data.factors.sizes, strict=True):
+        traversals = min(100, _TRAVERSED // size)
+        for level, matrix in inspect.level_matrices(run, factor, traversals=traversals).items():
+            yield level, factor, matrix

@@ -1,0 +1,24 @@
+"""The store: rows and small arrays of trained runs, kept beside the code.
+
+``results/<experiment>-<profile>.csv`` holds one row for each run, sorted by key;
+``results/<experiment>-<profile>/<key>.npz`` holds the arrays that figures are drawn from.
+"""
+
+from vaedis._files import DamagedFile
+from vaedis_companion.store.folder import CorruptRow, Store, default_root
+from vaedis_companion.store.rows import COLUMNS, Row, make_row, spec_of
+from vaedis_companion.store.run_table import RunTable, is_number, matches
+
+__all__ = [
+    "COLUMNS",
+    "CorruptRow",
+    "DamagedFile",
+    "Row",
+    "RunTable",
+    "Store",
+    "default_root",
+    "is_number",
+    "make_row",
+    "matches",
+    "spec_of",
+]

@@ -1,0 +1,316 @@
+"""The folder of the store: read it, add to it, merge another one into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vaedis import _files
+from vaedis._files import DamagedFile
+from vaedis_companion import project
+from vaedis_companion.grids import GRIDS, PROFILES, grid
+from vaedis_companion.store.rows import Row, Table, check_names, is_name, load_arrays, spec_of
+from vaedis_companion.store.run_table import RunTable
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class CorruptRow(UserWarning):
+    """A line of a results file that cannot be read; it is skipped, and kept as it is."""
+
+
+def default_root() -> Path:
+    """Return the store's folder: ``VAEDIS_RESULTS``, or ``results`` in the project.
+
+    Examples
+    --------
+    >>> default_root().name
+    'results'
+    """
+    if os.environ.get("VAEDIS_RESULTS"):
+        return Path(os.environ["VAEDIS_RESULTS"])
+    return (project.checkout() or Path.cwd()) / "results"
+
+
+class Store:
+    """A folder of results.
+
+    Parameters
+    ----------
+    root : path, optional
+        `default_root` unless given. Need not exist yet.
+
+    Examples
+    --------
+    >>> runs = Store().best("fig9")
+    >>> runs.profile
+    'laptop'
+    >>> Store().arrays(runs.rows[0])["z/x_R"].shape
+    (8, 8)
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None):
+        self.root = Path(root) if root is not None else default_root()
+
+    def _table_path(self, experiment: str, profile: str) -> Path:
+        return self.root / f"{experiment}-{profile}.csv"
+
+    def _arrays_path(self, row: Row) -> Path:
+        """Return the path of a row's arrays; a ValueError if it could lead out of the store."""
+        check_names(row)
+        return self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
+
+    def _read(self, experiment: str, profile: str) -> Table:
+        """Read a table, with a warning for each line that is skipped."""
+        table = Table.read(self._table_path(experiment, profile), experiment, profile)
+        for problem in table.problems:
+            warnings.warn(f"{problem} and is skipped; mend it.", CorruptRow, stacklevel=3)
+        return table
+
+    def rows(self, experiment: str, profile: str) -> list[Row]:
+        """Return all rows of an experiment and profile; columns of a newer version as text.
+
+        Warns
+        -----
+        CorruptRow
+            For each line that cannot be read or repeats a run. It is skipped, never deleted.
+        DamagedFile
+            If the file itself cannot be read; all of its runs count as missing then.
+        """
+        try:
+            return self._read(experiment, profile).rows
+        except OSError as problem:
+            warnings.warn(
+                f"{problem}, so its runs count as missing; bring it back with git checkout.",
+                DamagedFile,
+                stacklevel=2,
+            )
+            return []
+
+    def runs(self, experiment: str, profile: str) -> RunTable:
+        """Return the runs of an experiment and profile; warnings as for `rows`."""
+        return RunTable.of(experiment, profile, self.rows(experiment, profile))
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Return the (experiment, profile) of each table, sorted."""
+        names = [path.stem.rpartition("-") for path in self.root.glob("*-*.csv")]
+        return sorted((one, other) for one, _, other in names if is_name(one) and is_name(other))
+
+    def answering(self, experiment: str, profile: str) -> list[Row]:
+        """Return the rows of an experiment, and other experiments' rows of the same specifications.
+
+        Figures 6 and 9, for instance, share XYSquares at spacing 8 where both train for the same
+        number of steps.
+        """
+        rows = self.rows(experiment, profile)
+        if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
+            return rows
+        missing = {spec.key for spec in grid(experiment, profile)} - {row["key"] for row in rows}
+        for other, other_profile in self.tables() if missing else ():
+            if other_profile == profile and other != experiment:
+                rows += [row for row in self.rows(other, profile) if row["key"] in missing]
+        return rows
+
+    def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
+        """Return the keys of an experiment's stored runs; without those that failed on request."""
+        rows = self.answering(experiment, profile)
+        return {row["key"] for row in rows if failed or row["status"] == "finished"}
+
+    def best(self, experiment: str) -> RunTable | None:
+        """Return the runs of the largest profile of which each setting was run.
+
+        Without such a profile, those of the largest with a finished run, where the smoke profile,
+        whose runs mean nothing, comes last. None if there is nothing.
+        """
+        begun = None
+        smallest = next(iter(PROFILES))
+        for profile in reversed(PROFILES):
+            runs = RunTable.of(experiment, profile, self.answering(experiment, profile))
+            if not runs.rows:
+                continue
+            specs = grid(experiment, profile) if experiment in GRIDS else []
+            settings = {spec.key: spec.replace(seed=0).key for spec in specs}
+            # a run that failed was run
+            stored = {settings.get(row["key"]) for row in (*runs.rows, *runs.failed)}
+            if profile != smallest and stored >= set(settings.values()):
+                return runs
+            begun = begun or runs
+        return begun
+
+    def arrays(self, row: Row) -> dict[str, np.ndarray]:
+        """Return the arrays that were stored with a row; empty if there are none.
+
+        Warns
+        -----
+        DamagedFile
+            If they cannot be read, with the file and what to do; empty then, too.
+        """
+        if not row:
+            return {}
+        path = self._arrays_path(row)
+        if not path.is_file():
+            return {}
+        try:
+            return load_arrays(path)
+        except (ValueError, OSError) as problem:
+            experiment, profile = row["experiment"], row["profile"]
+            how = f"--profile {profile}" if profile in PROFILES else "--no-pixels"
+            table = self._table_path(experiment, profile).name
+            warnings.warn(
+                f"{problem}, so the run's arrays count as missing; bring it back with git checkout,"
+                f" or delete the run's line in {table} and run: vaedis sweep {experiment} {how}",
+                DamagedFile,
+                stacklevel=2,
+            )
+            return {}
+
+    def check_writable(self, experiment: str, profile: str) -> None:
+        """Make the folder, and raise what `add` would raise there, before hours are spent."""
+        if self.root.exists() and not self.root.is_dir():
+            raise ValueError(f"{self.root} is no folder to store results in; name another one.")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            with _files.locked(self.root):
+                pass
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise OSError(
+                f"Results cannot be stored in {self.root} ({reason}); name another folder."
+            ) from problem
+        Table.read(self._table_path(experiment, profile), experiment, profile)
+
+    def add(self, row: Row, arrays: Arrays | None = None) -> None:
+        """Store a run in place of one with the same key: all of it, or nothing changes.
+
+        Parameters
+        ----------
+        row : dict
+            As from `make_row`.
+        arrays : mapping of str to ndarray, optional
+
+        Raises
+        ------
+        ValueError
+            If the row's key, experiment or profile could be a path, or the lock of the store is no
+            plain file.
+        """
+        self.add_all([(row, arrays)])
+
+    def add_all(self, runs: Iterable[tuple[Row, Arrays | None]]) -> None:
+        """Store runs of one experiment and profile at once: all of their rows, or none."""
+        entries = [(row, arrays, self._arrays_path(row)) for row, arrays in runs]
+        if not entries:
+            return
+        tables = {(row["experiment"], row["profile"]) for row, _, _ in entries}
+        if len(tables) > 1:
+            raise ValueError(f"Runs stored at once must be of one table, not of {sorted(tables)}.")
+        ((experiment, profile),) = tables
+        self.root.mkdir(parents=True, exist_ok=True)
+        with _files.locked(self.root):
+            self._remove_half_written(experiment, profile)
+            for _, arrays, path in entries:
+                if arrays:
+                    _files.make_folder(path.parent)
+                    _files.write_atomically(path, _files.npz(arrays))
+            table = self._read(experiment, profile)
+            table.replace(row for row, _, _ in entries)
+            _files.write_atomically(table.path, table.to_bytes())
+            for _, arrays, path in entries:
+                if not arrays:
+                    path.unlink(missing_ok=True)  # those of a replaced row
+
+    def _remove_half_written(self, experiment: str, profile: str) -> None:
+        """Delete what killed processes left; whoever holds the lock is the only writer."""
+        table = self._table_path(experiment, profile)
+        for path in self.root.glob(f".{table.name}.*.tmp"):
+            path.unlink(missing_ok=True)
+        for path in table.with_suffix("").glob(".*.npz.*.tmp"):
+            path.unlink(missing_ok=True)
+
+    def merge(self, folder: str | os.PathLike[str]) -> dict[str, int]:
+        """Add the rows and arrays of another store, which may come from anyone.
+
+        A stored run stays as it is, unless it failed here and finished there. All of the folder is
+        checked before anything is added, and no link in it is followed.
+
+        Parameters
+        ----------
+        folder : path
+
+        Returns
+        -------
+        dict of str to int
+            How many runs were ``"taken"``, and how many were ``"known"``.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no table of results, or a line or file that no sweep writes.
+        """
+        other = Store(folder)
+        if not other.tables():
+            raise ValueError(
+                f"{other.root} holds no table of results (<experiment>-<profile>.csv); "
+                "give the folder that a sweep wrote to."
+            )
+        new = []
+        n_rows = 0
+        for experiment, profile in other.tables():
+            statuses = {row["key"]: row["status"] for row in self.rows(experiment, profile)}
+            for row in other._checked_rows(experiment, profile):
+                n_rows += 1
+                failed_here = statuses.get(row["key"], "finished") != "finished"
+                if row["key"] not in statuses or (failed_here and row["status"] == "finished"):
+                    other._checked_arrays(row)
+                    new.append(row)
+        for row in new:
+            self.add(row, other._checked_arrays(row))
+        return {"taken": len(new), "known": n_rows - len(new)}
+
+    def _checked_rows(self, experiment: str, profile: str) -> list[Row]:
+        """Return the rows of someone else's table; a ValueError if anything in it is wrong."""
+        path = self._table_path(experiment, profile)
+        _check_plain(path)
+        try:
+            table = Table.read(path, experiment, profile)
+        except OSError as problem:
+            raise ValueError(f"Nothing was taken in, because {problem}; mend it.") from None
+        problems = table.problems + [
+            f"{path}: run {row['key']} is not the one that its line describes"
+            for row in table.rows
+            if spec_of(row).key != row["key"]
+        ]
+        if problems:
+            more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
+            raise ValueError(
+                f"Nothing was taken in, because {problems[0]}{more}; mend or delete such lines."
+            )
+        return table.rows
+
+    def _checked_arrays(self, row: Row) -> dict[str, np.ndarray]:
+        """Return the arrays of someone else's row; a ValueError if they are damaged or a link."""
+        path = self._arrays_path(row)
+        if not os.path.lexists(path) and not path.parent.is_symlink():
+            return {}
+        _check_plain(path)
+        try:
+            return load_arrays(path)
+        except ValueError as problem:
+            raise ValueError(
+                f"Nothing more is taken in, because {problem}; copy it again, or delete its line."
+            ) from None
+
+
+def _check_plain(path: Path) -> None:
+    """Raise a ValueError if a path of someone else's folder is a link, lies in one, or no file."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        raise ValueError(
+            f"{path} is a link or no plain file, and is not followed; put the file itself there."
+        )

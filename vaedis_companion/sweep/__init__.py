@@ -1,0 +1,51 @@
+"""Run what an experiment lacks: train, score and store; never run what is stored."""
+
+from __future__ import annotations
+
+from vaedis_companion import grids, runs
+from vaedis_companion.store import RunTable, Store
+from vaedis_companion.sweep.missing import describe_missing, missing
+from vaedis_companion.sweep.runner import Sweep
+
+__all__ = ["Sweep", "describe_missing", "ensure_runs", "missing"]
+
+
+def ensure_runs(
+    experiment: str,
+    profile: str | None = None,
+    *,
+    device: str = "auto",
+    store: Store | None = None,
+) -> RunTable:
+    """Return the best stored runs of an experiment, after running what a profile lacks.
+
+    In the smoke profile, whose runs are too short to mean anything, they are run every time and
+    not stored, and are returned only if nothing better is stored.
+
+    Parameters
+    ----------
+    experiment : str
+        One of `grids.GRIDS`.
+    profile : str, optional
+        As for `grids.profile`.
+    device : str
+    store : Store, optional
+
+    Returns
+    -------
+    RunTable
+
+    Examples
+    --------
+    >>> ensure_runs("fig11", "laptop").profile
+    'laptop'
+    """
+    chosen = grids.profile(profile)
+    store = store or Store()
+    if chosen.name == "smoke":
+        specs = grids.grid(experiment, chosen)
+        rows = [runs.run_one(spec, experiment, chosen, device=device)[0] for spec in specs]
+    else:
+        Sweep(experiment, chosen, store, device=device).run()
+        rows = store.rows(experiment, chosen.name)
+    return store.best(experiment) or RunTable.of(experiment, chosen.name, rows)

@@ -1,0 +1,162 @@
+"""Sweeps on a Dask cluster, here or elsewhere; needs the extra ``sweep``.
+
+Workers share nothing but the folder of checkpoints. A worker that is killed costs the steps since
+its last checkpoint: Dask gives its run to another, which resumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaedis._support.memory import keep_memory
+from vaedis._support.text import plain
+from vaedis.data import NoDevice
+from vaedis.spec import RunSpec
+from vaedis_companion import grids
+from vaedis_companion.runs import Job, Outcome
+from vaedis_companion.store import make_row
+
+_ANSWER_SECONDS = 15
+_POLL_SECONDS = 0.2
+
+
+@contextlib.contextmanager
+def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
+    """Connect to a scheduler, or to a cluster that is started here; yield a Dask client."""
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError(
+            "A sweep on several workers needs Dask; install it with: pip install 'vaedis[sweep]'."
+        ) from None
+    if scheduler is None:
+        cluster = _local_cluster(distributed, workers)
+        with distributed.Client(cluster) as client:
+            try:
+                yield client
+            finally:
+                cluster.close()
+        return
+    if not scheduler.startswith("tls://"):
+        print(
+            f"vaedis: whoever reaches {plain(scheduler)} can have code run by its workers; "
+            "use tls:// with certificates unless nobody else can reach it.",
+            file=sys.stderr,
+        )
+    try:
+        client = distributed.Client(scheduler, timeout=_ANSWER_SECONDS)
+    except (OSError, ValueError) as problem:
+        raise RuntimeError(
+            f"No Dask scheduler answers at {scheduler} ({problem}); start one, "
+            "or leave out --scheduler."
+        ) from None
+    with client:
+        yield client
+
+
+def _local_cluster(distributed: Any, workers: int) -> Any:
+    """Start a cluster that lets nobody else in, and that interrupts do not reach."""
+    try:
+        # without certificates any user of the machine could have code run by the workers
+        security = distributed.Security.temporary()
+    except ImportError:
+        raise ImportError(
+            "Workers on one machine need the package cryptography to keep other users out; "
+            "install it with: pip install 'vaedis[sweep]', or leave out --workers."
+        ) from None
+    with _signals_blocked():
+        return distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            protocol="tls://",
+            security=security,
+            # by default, two sweeps on one machine would meet at one port
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            # a worker that Dask pauses or restarts for its memory would only lose time
+            memory_limit=0,
+            # how workers end is no news
+            silence_logs=logging.CRITICAL,
+        )
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block interrupts in threads that are started meanwhile, and in the processes they start."""
+    from multiprocessing import resource_tracker
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # starting the tracker unblocks signals in its thread, which must not start a worker
+    resource_tracker.ensure_running()
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def run(
+    client: Any, specs: Sequence[RunSpec], job: Job, threads: int | None, stop: Callable[[], bool]
+) -> Iterator[tuple[RunSpec, Outcome | None]]:
+    """Run specifications, started in their order, and yield each as it ends, or None if stopped.
+
+    `stop` is asked by this process alone, whose clock counts; once it is true, all runs stop with
+    a checkpoint. Workers use `threads` threads of torch; None leaves what they have.
+    """
+    from distributed import as_completed
+
+    flag = job.checkpoints / f"stop-{os.getpid()}-{time.time_ns()}"
+    if stop():
+        return
+    futures = {}
+    for rank, spec in enumerate(specs):
+        key = f"{job.experiment}-{spec.key}"
+        future = client.submit(_task, spec, job, threads, flag, key=key, priority=-rank)
+        futures[future] = spec
+    try:
+        ended = as_completed(futures)
+        while not ended.is_empty():
+            if ended.has_ready():
+                future = next(ended)
+                yield futures[future], _outcome(future, futures[future], job)
+                continue
+            if stop() and not flag.exists():
+                flag.touch()
+            time.sleep(_POLL_SECONDS)
+    finally:
+        client.cancel(list(futures))
+        flag.unlink(missing_ok=True)
+
+
+def _task(spec: RunSpec, job: Job, threads: int | None, flag: Path) -> Outcome | None:
+    """Run one specification in a worker."""
+    keep_memory()  # the process is the sweep's own
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return None if flag.exists() else job.run(spec, flag.exists)
+
+
+def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome | None:
+    """Return what a run gave; if it raised an error or killed its workers, a row that says so."""
+    problem = future.exception()
+    if problem is None:
+        return future.result()
+    if isinstance(problem, ImportError | NoDevice):
+        raise problem  # no run could have succeeded
+    first_line = next(iter(str(problem).splitlines()), "")
+    status = f"failed: {type(problem).__name__}: {first_line}"
+    experiment = grids.home(job.experiment, spec, job.profile)
+    return make_row(spec, experiment, job.profile.name, status=status), {}

@@ -1,0 +1,297 @@
+"""Run what an experiment lacks, in this process or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaedis import _check, _files
+from vaedis._support.cpus import usable_cpus
+from vaedis.data import resolve_device
+from vaedis.spec import RunSpec
+from vaedis.training import TrainingStopped, checkpoint, fit, forget
+from vaedis.training.step import resolve_precision
+from vaedis_companion import runs
+from vaedis_companion.grids import Profile
+from vaedis_companion.runs import Outcome, brief
+from vaedis_companion.store import Store, spec_of
+from vaedis_companion.sweep import cluster
+from vaedis_companion.sweep.missing import missing, n_images, populations
+
+# runs that end together, and None in place of outcomes if they were stopped
+_Ended = Generator[tuple[list[RunSpec], list[Outcome] | None], None, None]
+
+
+@dataclass
+class Sweep:
+    """A sweep that can be stopped at any moment and started again from the last checkpoints.
+
+    Parameters
+    ----------
+    experiment : str
+    profile : Profile
+        With one of coordinates, runs are trained as populations, in this process.
+    store : Store
+        Rows go here, checkpoints into its folder ``checkpoints``.
+    device, precision : str
+        As for `fit`.
+    workers : int
+        Of a local Dask cluster; 0 runs in this process.
+    scheduler : str, optional
+        Address of a running Dask cluster, used instead.
+    seconds : float, optional
+        Stop cleanly before so many seconds have passed.
+    also : Store, optional
+        A store whose finished runs need not be run again.
+    retry_failed, shard
+        As for `missing`.
+    quiet : bool
+
+    Attributes
+    ----------
+    ended, failed, stopped : int
+        How many runs are stored, how many of these failed, and how many have a checkpoint.
+    asked_to_stop : bool
+        Set it, from a signal handler for instance, to stop cleanly.
+
+    Examples
+    --------
+    >>> from vaedis_companion.grids import PROFILES
+    >>> Sweep("fig11", PROFILES["laptop"], Store()).run()
+    0
+    """
+
+    experiment: str
+    profile: Profile
+    store: Store
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int = 0
+    scheduler: str | None = None
+    seconds: float | None = None
+    also: Store | None = None
+    retry_failed: bool = False
+    shard: tuple[int, int] = (1, 1)
+    quiet: bool = False
+    ended: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    stopped: int = field(default=0, init=False)
+    asked_to_stop: bool = field(default=False, init=False)
+    _deadline: float | None = field(default=None, init=False)
+    _scoring_seconds: float = field(default=0.0, init=False)
+    _bar: Any = field(default=None, init=False)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of unfinished runs."""
+        return self.store.root / "checkpoints"
+
+    def todo(self) -> list[RunSpec]:
+        """Return what is missing."""
+        specs = missing(
+            self.experiment,
+            self.profile,
+            self.store,
+            retry_failed=self.retry_failed,
+            shard=self.shard,
+        )
+        if self.also is None:
+            return specs
+        elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
+        return [spec for spec in specs if spec.key not in elsewhere]
+
+    def run(self) -> int:
+        """Run what is missing and store each run as it ends; return how many ended.
+
+        Raises
+        ------
+        ValueError
+            If the grid is empty, the device or precision does not exist, or the time was up before
+            any step was taken, so that the same call again would do nothing either.
+        OSError
+            If a run cannot be stored.
+        """
+        if self.seconds is not None:
+            _check.positive("seconds", self.seconds)
+            self._deadline = time.monotonic() + self.seconds
+        if self.scheduler is None:  # a cluster elsewhere may have other devices
+            resolve_precision(self.precision, resolve_device(self.device))
+        self._forget_stored()
+        todo = self.todo()
+        if not todo:
+            return 0
+        self.store.check_writable(self.experiment, self.profile.name)
+        _files.make_folder(self.checkpoints)
+        before = self._steps_taken()
+        self._bar = _progress_bar(self.experiment, todo, quiet=self.quiet)
+        ended = self._outcomes(todo)
+        try:
+            for specs, outcomes in ended:
+                if outcomes is None:
+                    self.stopped += len(specs) if self._has_checkpoint(specs) else 0
+                    continue
+                self._store(specs, outcomes)
+                self._forget(specs)
+                self._report(outcomes, len(todo))
+        finally:
+            ended.close()  # workers end before an error is reported
+            self._bar.close()
+        idle = not self.ended and not self.asked_to_stop and self._steps_taken() == before
+        if self.seconds is not None and idle and checkpoint.available():
+            raise ValueError(
+                f"The budget of {self.seconds:g} s was over before the first step; "
+                "give more than a sweep takes to start, or none."
+            )
+        return self.ended
+
+    def _outcomes(self, todo: list[RunSpec]) -> _Ended:
+        if self.profile.coordinates:
+            return self._populations(todo)
+        if self.workers or self.scheduler:
+            return self._on_cluster(todo)
+        return self._here(todo)
+
+    def _is_over(self) -> bool:
+        """Whether to stop, in time to score the run that is being trained."""
+        self._bar.update(0)
+        if self.asked_to_stop:
+            return True
+        return (
+            self._deadline is not None
+            and time.monotonic() + self._scoring_seconds >= self._deadline
+        )
+
+    def _job(self) -> runs.Job:
+        folder = self.checkpoints.resolve()
+        return runs.Job(self.experiment, self.profile, self.device, self.precision, folder)
+
+    def _here(self, todo: list[RunSpec]) -> _Ended:
+        job = self._job()
+        for spec in todo:
+            if self._is_over():
+                return
+            started = time.perf_counter()
+            outcome = job.run(spec, self._is_over)
+            yield [spec], None if outcome is None else [outcome]
+            if outcome is None:
+                return
+            rate = outcome[0].get("images_per_second")
+            if rate:
+                scoring = time.perf_counter() - started - n_images(spec) / rate
+                self._scoring_seconds = max(self._scoring_seconds, scoring)
+
+    def _populations(self, todo: list[RunSpec]) -> _Ended:
+        folder = self.checkpoints if checkpoint.available() else None
+        for specs in populations(todo):
+            if self._is_over():
+                return
+            try:
+                trained = fit(
+                    specs,
+                    device=self.device,
+                    precision=self.precision,
+                    checkpoint=folder,
+                    deadline=self._is_over,
+                )
+            except TrainingStopped:
+                yield specs, None
+                return
+            outcomes = []
+            started = time.perf_counter()
+            for run in trained:
+                begun = time.perf_counter() - run.seconds
+                outcomes.append(runs.row_of(run, self.experiment, self.profile, started=begun))
+            self._scoring_seconds = max(self._scoring_seconds, time.perf_counter() - started)
+            yield specs, outcomes
+
+    def _on_cluster(self, todo: list[RunSpec]) -> _Ended:
+        workers = min(self.workers, len(todo))  # more would have nothing to do
+        threads = None
+        if self.scheduler is None:
+            # torch's own number heeds OMP_NUM_THREADS
+            threads = max(1, min(usable_cpus() // workers, torch.get_num_threads()))
+        with cluster.connect(workers, self.scheduler) as client:
+            for spec, outcome in cluster.run(client, todo, self._job(), threads, self._is_over):
+                yield [spec], None if outcome is None else [outcome]
+
+    def _store(self, specs: list[RunSpec], outcomes: list[Outcome]) -> None:
+        try:
+            self.store.add_all(outcomes)
+        except OSError as problem:
+            state = "it has no checkpoint and is lost"
+            if self._has_checkpoint(specs):
+                state = "its checkpoint is kept"
+            raise OSError(
+                f"A run ended and could not be stored in {self.store.root} ({problem}); {state}: "
+                f"make room, and start the sweep again. The run: {brief(outcomes[0][0])}"
+            ) from problem
+
+    def _report(self, outcomes: list[Outcome], total: int) -> None:
+        from tqdm import tqdm
+
+        for row, _ in outcomes:
+            self.ended += 1
+            self.failed += row["status"] != "finished"
+            if not self.quiet:
+                # a terminal that was closed must not end what goes on without it
+                with contextlib.suppress(OSError):
+                    line = f"{self.experiment} {self.ended}/{total} {brief(row)}"
+                    tqdm.write(line, file=sys.stderr)
+            self._bar.update(n_images(spec_of(row)))
+
+    def _has_checkpoint(self, specs: list[RunSpec]) -> bool:
+        """Whether one run, or a population, has a checkpoint."""
+        if self.profile.coordinates:
+            return any(self.checkpoints.glob(f"{checkpoint.key_of(specs)}-*.safetensors"))
+        return any((self.checkpoints / specs[0].key).glob("*.safetensors"))
+
+    def _steps_taken(self) -> set[str]:
+        """Return the names of checkpoints in which at least one step was taken."""
+        paths = self.checkpoints.rglob("*.safetensors")
+        return {path.name for path in paths if checkpoint.step_of(path)}
+
+    def _forget(self, specs: list[RunSpec]) -> None:
+        if self.profile.coordinates:
+            forget(specs, self.checkpoints)
+        for spec in specs:
+            shutil.rmtree(self.checkpoints / spec.key, ignore_errors=True)
+
+    def _forget_stored(self) -> None:
+        """Remove checkpoints of stored runs, which a process that was killed could not remove."""
+        for key in self.store.keys(self.experiment, self.profile.name, failed=False):
+            shutil.rmtree(self.checkpoints / key, ignore_errors=True)
+        if not self.profile.coordinates or not checkpoint.available():
+            return
+        stored = self.store.keys(self.experiment, self.profile.name)
+        for path in self.checkpoints.glob("*.safetensors"):
+            keys = checkpoint.runs_of(path)
+            if keys and stored.issuperset(keys):
+                path.unlink(missing_ok=True)
+
+
+def _progress_bar(experiment: str, todo: Sequence[RunSpec], *, quiet: bool) -> Any:
+    """Return a progress bar in images; it is drawn on a terminal only."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise ImportError(
+            "A sweep shows its progress with tqdm; install it with: pip install 'vaedis[sweep]'."
+        ) from None
+    return tqdm(
+        desc=experiment,
+        total=sum(map(n_images, todo)),
+        unit=" images",
+        unit_scale=True,
+        leave=False,
+        mininterval=0.5,
+        miniters=0,
+        disable=True if quiet else None,
+    )
