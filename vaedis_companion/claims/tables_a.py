@@ -18,7 +18,7 @@ _ERRORS = 4
 # how near the mean distances of a rendering should come, fixed when the renderings were planned
 _NEAR = 0.25
 _WHY_A1 = (
-    f"{_ERRORS} standard errors of the paper's sample and of ours, and the rounding to four digits; "
+    f"{_ERRORS} standard errors of the paper's sample and of ours, and rounding to four digits; "
     f"in direction: a mean within {_NEAR:.0%}, which is what was asked of renderings"
 )
 # of Table A2: what the renderings were asked to keep; XYSquares is computed; originals are counted
