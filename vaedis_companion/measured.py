@@ -177,7 +177,7 @@ def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None
 
 
 def _measure_and_store(name: str, origin: str, force: bool) -> str:
-    """Measure a data set unless there is no need, and say in a few words what was done."""
+    """Measure a data set unless there is no need, and return what was done, in words."""
     path = stored_path(name, origin)
     if not _is_here(name, origin):
         return "no images on this machine"
@@ -212,12 +212,12 @@ def _measure(data: FactorData, traversals: int | None, pairs: int) -> Distances:
         {factor: factors[factor] for factor in names},
         random_pairs(data, pairs=pairs, exact_mean=not sampled),
         pairs,
-        *_constants(data, whole=traversals is None),
+        *_constants(data, exact=traversals is None),
     )
 
 
 def _constants(
-    data: FactorData, *, whole: bool
+    data: FactorData, *, exact: bool
 ) -> tuple[tuple[float, ...], tuple[float, ...], str]:
     """Return mean and std of each channel, and how they were obtained."""
     if data.name == "xysquares":
@@ -227,7 +227,7 @@ def _constants(
     if facts is not None:
         return tuple(facts["mean"]), tuple(facts["std"]), "exact"
     index = torch.arange(len(data))
-    if not whole:
+    if not exact:
         generator = torch.Generator().manual_seed(0)
         index = data.factors.sample_index(_CONSTANTS_IMAGES, generator=generator)
     mean, std = torch.zeros(2, data.shape[-1], dtype=torch.float64)
@@ -235,7 +235,7 @@ def _constants(
         pixels = data.images(part).cpu().flatten(1, 2).double() / 255
         mean += pixels.mean(1).sum(0)
         std += pixels.std(1).sum(0)
-    method = "exact" if whole else f"{_CONSTANTS_IMAGES:,} random images"
+    method = "exact" if exact else f"{_CONSTANTS_IMAGES:,} random images"
     return tuple((mean / len(index)).tolist()), tuple((std / len(index)).tolist()), method
 
 

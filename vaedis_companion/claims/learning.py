@@ -14,11 +14,8 @@ from vaedis_companion.store import RunTable, Store
 
 _NO_ORDER_RECORDED = Provenance("runs in which no order was recorded")
 _WHY = (
-    "a factor is learnt once reconstructions have half of the distance of the images. The rule "
-    "that was fixed first, posteriors of two "
-    f"values 1 nat apart, says nothing: networks pass it at once in all factors. {ORDERED} is our "
-    "line between words; factors are few, so "
-    "that one swap moves much"
+    "a factor is learnt once reconstructions have half of the images' distance; "
+    f"{ORDERED} is our line between words, and with so few factors one swap moves much"
 )
 
 

@@ -18,11 +18,8 @@ _ERRORS = 4
 # how near the mean distances of a rendering should come, fixed when the renderings were planned
 _NEAR = 0.25
 _WHY_A1 = (
-    f"{_ERRORS} standard errors and the rounding to four digits: the paper sampled 50,000 pairs "
-    "from few traversals, and the error of that "
-    "follows from the distribution here; ours is added where we sampled too. In direction: a mean "
-    f"within {_NEAR:.0%}, which is what was "
-    "asked of renderings"
+    f"{_ERRORS} standard errors of the paper's sample and of ours, and rounding to four digits; "
+    f"in direction: a mean within {_NEAR:.0%}, which is what was asked of renderings"
 )
 # of Table A2: what the renderings were asked to keep; XYSquares is computed; originals are counted
 # as the authors counted them
