@@ -158,8 +158,7 @@ def test_a_data_set_is_prepared_or_not_at_all(folder, tmp_path, monkeypatch):
 
 def test_the_books_record_of_runs_is_the_old_one_or_the_new_one(folder):
     first, second = (
-        executions.make_facts(key, "smoke", {}, 1.0, executions.machine())
-        for key in ("old", "new")
+        executions.make_facts(key, "smoke", {}, 1.0, executions.machine()) for key in ("old", "new")
     )
     old, new = {"intro": first}, {"intro": second, "08_conclusion": second}
 
