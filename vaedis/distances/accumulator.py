@@ -235,8 +235,10 @@ class Accumulator:
         return m1, variance, max(fourth, 0.0)
 
     def _change(self, mean: float, variance: float, n: float) -> np.ndarray:
-        """Return the matrix that maps a traversal's number of pairs, sum and sum of squares to its
-        share of the errors of mean and variance, in units of a traversal's mean pairs.
+        """Return what maps a traversal's sums to its share of the errors of mean and variance.
+
+        The sums are its number of pairs, sum and sum of squares; the unit is a traversal's mean
+        number of pairs.
         """
         of_mean = [-mean, 1, 0]
         of_variance = [mean**2 - variance, -2 * mean, 1]

@@ -172,7 +172,7 @@ def _varies(x: np.ndarray) -> bool:
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Rank values from 0; equal values share their mean rank. (SciPy is optional here.)"""
+    """Rank values from 0; equal values share their mean rank. SciPy is optional here."""
     _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
 

@@ -297,8 +297,9 @@ def _mean_of_all_pairs(data: FactorData, kernel: Gram) -> float:
 
 
 def _independent_parts(data: FactorData, kernel: Kernel) -> list[Tensor] | None:
-    """Return sets of images such that a random pair's distance is a sum of independent ones, of a
-    random pair from each set; None if a set is too large.
+    """Return sets of images whose random pairs add up to a random pair; None if one is too large.
+
+    A random pair's distance is then a sum of independent ones, of a random pair from each set.
     """
     if not data.grid:
         return [torch.arange(len(data), device=data.device)] if len(data) <= _ALL_PAIRS else None

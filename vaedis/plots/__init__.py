@@ -1,5 +1,6 @@
-"""Figures of data, distances, codes and scores. Each function takes arrays and returns a matplotlib
-Figure.
+"""Figures of data, distances, codes and scores.
+
+Each function takes arrays and returns a matplotlib Figure.
 """
 
 from vaedis.plots.curves import bars, codes, cumulative, lines, panels

@@ -38,9 +38,7 @@ STYLE: Any = {
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Make a function draw in this style, and leave the caller's style and interactive mode as they
-    were.
-    """
+    """Make a function draw in this style, and restore the caller's style and interactive mode."""
 
     @functools.wraps(draw)
     def draw_styled(*args: Any, **kwargs: Any) -> Figure:

@@ -1,8 +1,8 @@
-"""Checkpoints: all that the next step depends on, so that a run that was killed ends with the same
-bits.
+"""Checkpoints: all that the next step depends on.
 
-A checkpoint is a safetensors file: tensors and text, nothing that could be executed. It is written
-whole or not at all, and the last two of a run are kept, so that one of them is always good.
+A run that was killed goes on from its last one and ends with the same bits. A checkpoint is a
+safetensors file: tensors and text, nothing that could be executed. It is written whole or not at
+all, and the last two of a run are kept, so that one of them is always good.
 """
 
 from __future__ import annotations

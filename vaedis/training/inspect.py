@@ -87,8 +87,7 @@ def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str,
 
 @torch.no_grad()
 def factor_learning(run: Run) -> dict[str, dict[str, float]]:
-    """Return how far a VAE's posteriors separate the values of each factor, and how much of their
-    difference it reconstructs.
+    """Return how well a VAE separates and reconstructs the values of each factor.
 
     Both are 0 as long as a network ignores a factor. Followed over training, they show when each
     factor is learnt. They are measured on about 256 images of random traversals for each factor.

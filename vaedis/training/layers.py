@@ -29,8 +29,9 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution that on a CPU adds its bias separately, and is done by `subpixel` if
-    it has few channels.
+    """A transposed convolution that is faster on a CPU.
+
+    It adds its bias separately, and is done by `subpixel` if it has few channels.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
