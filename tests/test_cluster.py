@@ -299,7 +299,7 @@ def test_a_signal_stops_a_sweep_without_pixels_with_a_checkpoint_and_one_line(tm
     process.send_signal(number)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert ended(process).splitlines() == [
-        f"fig9: {how}; 0 runs stored, 2 left, 2 of them with a checkpoint; the same command goes on."
+        f"fig9: {how}; 0 runs stored, 2 left, 1 of them with a checkpoint; the same command goes on."
     ]
     assert process.returncode == 128 + number
     assert list((tmp_path / "out" / "checkpoints").glob("*.safetensors"))

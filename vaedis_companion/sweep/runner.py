@@ -129,9 +129,9 @@ class Sweep:
         if not todo:
             return 0
         self.store.check_writable(self.experiment, self.profile.name)
+        self._bar = _progress_bar(self.experiment, todo, quiet=self.quiet)
         _files.make_folder(self.checkpoints)
         before = self._steps_taken()
-        self._bar = _progress_bar(self.experiment, todo, quiet=self.quiet)
         ended = self._outcomes(todo)
         try:
             for specs, outcomes in ended:
