@@ -69,7 +69,7 @@ def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Re
     ValueError
         If a chapter was not run, or not since the code or the results changed.
     """
-    receipts = {}
+    receipts: dict[str, Receipt] = {}
     for chapter in only or executions.notebooks(root):
         run = stored.read(root, profile, chapter)
         if run is None:
