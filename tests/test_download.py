@@ -13,8 +13,8 @@ import pytest
 import toy_data
 from toy_data import CONTENT, FILE, SHA256, original
 
-from vaedis.data import DataError
-from vaedis.data.originals import commands, disk, fetch as download
+from vaedis.data import DataError, commands
+from vaedis.data.originals import disk, fetch as download
 from vaedis_companion import cli
 
 CERTIFICATE = Path(__file__).parent / "self_signed.pem"

@@ -12,8 +12,7 @@ import torch
 import toy_data
 from failing import fail_each
 
-from vaedis.data import DataError, XYSquares
-from vaedis.data.originals import prepare
+from vaedis.data import DataError, XYSquares, prepare
 from vaedis.spec import RunSpec
 from vaedis.training import checkpoint
 from vaedis_companion import project, store as results

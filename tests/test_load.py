@@ -12,8 +12,8 @@ import torch
 import toy_data
 
 import vaedis as vd
-from vaedis.data import DATA_SETS, DataError, StandInWarning, Stored, standins
-from vaedis.data.originals import catalog, prepare, readers
+from vaedis.data import DATA_SETS, DataError, StandInWarning, Stored, prepare, standins
+from vaedis.data.originals import catalog, readers
 from vaedis_companion import cli
 from vaedis_companion.book import executions
 

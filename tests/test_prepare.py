@@ -21,8 +21,8 @@ import toy_data
 from toy_data import CONTENT, FILE, IMAGES
 
 from vaedis import _files
-from vaedis.data import DataError
-from vaedis.data.originals import converted, prepare, readers
+from vaedis.data import DataError, prepare
+from vaedis.data.originals import converted, readers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and limits of POSIX")
 

@@ -10,8 +10,7 @@ import torch
 
 import vaedis as vd
 from vaedis import _files, distances
-from vaedis.data import DSprites, Shapes3D, XYSquares, shapes3d
-from vaedis.data.originals import prepare
+from vaedis.data import DSprites, Shapes3D, XYSquares, prepare, shapes3d
 from vaedis.data.standins import scenes
 from vaedis_companion import cli, importances, measured, published, store
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaedis.data.originals import catalog, fetch, prepare, readers
+from vaedis.data import prepare
+from vaedis.data.originals import catalog, fetch, readers
 from vaedis.data.originals.catalog import Benchmark, Original
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 1), dtype=np.uint8)

@@ -232,12 +232,12 @@ def _add_data(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _data_status(args: argparse.Namespace) -> int:
-    from vaedis.data.originals.commands import show_status
+    from vaedis.data.commands import show_status
 
     return show_status(verify=args.verify)
 
 
 def _data_prepare(args: argparse.Namespace) -> int:
-    from vaedis.data.originals.commands import run_prepare
+    from vaedis.data.commands import run_prepare
 
     return run_prepare(args.names, origin=args.origin, source=args.source, force=args.force)

@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 from vaedis import _files
-from vaedis.data import DATA_SETS, FactorData, load
-from vaedis.data.originals import prepare
+from vaedis.data import DATA_SETS, FactorData, load, prepare
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.standins import scenes
 from vaedis.distances import FactorDistances, RandomPairs, factor_distances, random_pairs

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy_data
 from original_files import write_smallnorb
 
-from vaedis.data import DataError
-from vaedis.data.originals import prepare, readers
+from vaedis.data import DataError, prepare
+from vaedis.data.originals import readers
 from vaedis.data.originals.readers import (
     read_dsprites,
     read_shapes3d,

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from vaedis import _check
+from vaedis.data import prepare
 from vaedis.data.base import FactorData, NoDevice, resolve_device
 from vaedis.data.coordinates import Coordinates
 from vaedis.data.dsprites import DSprites
 from vaedis.data.files import read_images
 from vaedis.data.images import LabelledImages
-from vaedis.data.originals import prepare
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.originals.converted import Stored
 from vaedis.data.originals.disk import DataError
-from vaedis.data.originals.prepare import StandInWarning
+from vaedis.data.prepare import StandInWarning
 from vaedis.data.relabelled import Relabelled
 from vaedis.data.shapes3d import Shapes3D
 from vaedis.data.xyobject import XYObject

@@ -152,7 +152,7 @@ def versions() -> dict[str, str]:
 
 def originals() -> dict[str, str]:
     """Return the hash of the images of each original data set on disk."""
-    from vaedis.data.originals import prepare
+    from vaedis.data import prepare
 
     facts = {name: prepare.stored_facts(name, "original") for name in prepare.STORED_ORIGINS}
     return {name: entry["sha256"] for name, entry in facts.items() if entry is not None}

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from vaedis import _check
 from vaedis._support.text import plain
-from vaedis.data import DATA_SETS
-from vaedis.data.originals import converted, fetch, prepare
+from vaedis.data import DATA_SETS, prepare
+from vaedis.data.originals import converted, fetch
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.originals.disk import DataError, cache_folder, offline
 
