@@ -52,7 +52,7 @@ nbval: $(STAMP)
 # Every page anew with warnings as errors, then the checks of the pages.
 check-book: $(STAMP)
 	$(BIN)/vaedis book --strict $(BOOK_ARGS)
-	VAEDIS_BUILT_BOOK=required $(BIN)/python -m pytest tests/test_book.py $(PYTEST_ARGS)
+	VAEDIS_BUILT_BOOK=required $(BIN)/python -m pytest tests/companion/test_book.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf _build

@@ -13,11 +13,11 @@ import vaedis as vd
 from vaedis.data import Shapes3D, shapes3d
 from vaedis.distances import factor_distances, random_pairs
 
-ORIGINALS = Path(__file__).with_name("data") / "shapes3d_originals_4.npz"
-ALL_ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "shapes3d_panels_25.npz"
-PUBLISHED = Path(__file__).parents[1] / "results" / "published"
+ORIGINALS = Path(__file__).parents[1].joinpath("data") / "shapes3d_originals_4.npz"
+ALL_ORIGINALS = Path(__file__).parents[3] / "shared" / "data" / "shapes3d_panels_25.npz"
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 TOOL = importlib.util.spec_from_file_location(
-    "draw_shapes3d", Path(__file__).parents[1] / "tools" / "draw_shapes3d.py"
+    "draw_shapes3d", Path(__file__).parents[2] / "tools" / "draw_shapes3d.py"
 )
 draw_shapes3d = importlib.util.module_from_spec(TOOL)
 TOOL.loader.exec_module(draw_shapes3d)

@@ -159,7 +159,7 @@ def test_an_interrupt_while_the_libraries_are_loaded_is_one_line(tmp_path, words
         (tmp_path / script).write_text(
             "import sys\nfrom vaedis_companion.cli import main\nsys.exit(main())\n"
         )
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}"}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
     path = words if words[0] == "-m" else [str(tmp_path / words[0]), *words[1:]]
     done = subprocess.run([sys.executable, *path], env=environment, capture_output=True, text=True)
     if words == ["other.py"]:

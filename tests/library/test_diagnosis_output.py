@@ -14,11 +14,11 @@ import markupsafe
 import numpy as np
 import pytest
 
+from vaedis import cli
 from vaedis._support import output as _output
 from vaedis.data import LabelledImages
 from vaedis.diagnosis import save
 from vaedis.diagnosis.diagnose import diagnose
-from vaedis_companion import cli
 
 NAMES = {
     "formula": r"$\frac{$",

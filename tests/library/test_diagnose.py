@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import vaedis as vd
+from vaedis import cli
 from vaedis.data import LabelledImages, XYSquares
 from vaedis.diagnosis import save
 from vaedis.diagnosis.diagnose import diagnose
-from vaedis_companion import cli
 
 
 def squares(spacing, **more):

@@ -905,7 +905,7 @@ def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(
 
 def test_outside_a_checkout_no_other_repository_is_named(monkeypatch):
     assert (
-        project.commit() != "unknown" or not (Path(results.__file__).parents[1] / ".git").exists()
+        project.commit() != "unknown" or not (Path(results.__file__).parents[2] / ".git").exists()
     )
     monkeypatch.setattr(project, "checkout", lambda: None)
     assert project.commit() == "unknown"

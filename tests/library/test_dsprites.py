@@ -10,8 +10,8 @@ import vaedis as vd
 import vaedis_companion as vc
 from vaedis.data import DSprites
 
-SAMPLE = Path(__file__).with_name("data") / "dsprites_originals_400.npz"
-ALL_ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "dsprites_originals_20000.npz"
+SAMPLE = Path(__file__).parents[1].joinpath("data") / "dsprites_originals_400.npz"
+ALL_ORIGINALS = Path(__file__).parents[3] / "shared" / "data" / "dsprites_originals_20000.npz"
 ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
 
 

@@ -17,7 +17,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from vaedis import metrics
 from vaedis.metrics import _sap
 
-REFERENCE = json.loads(Path(__file__).with_name("reference_metrics.json").read_text())
+REFERENCE = json.loads(Path(__file__).parents[1].joinpath("reference_metrics.json").read_text())
 
 
 @pytest.mark.parametrize("name", MIG_SETS)

@@ -26,7 +26,7 @@ from vaedis_companion.sweep import cluster as _cluster, runner
 # long enough to be caught in the middle: about a second a run on one core
 SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
 OPTIONS = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def grid(scale):

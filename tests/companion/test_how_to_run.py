@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "book" / "how_to_run.md"
+PAGE = Path(__file__).parents[2] / "book" / "how_to_run.md"
 
 
 def test_the_example_of_ones_own_data_runs_and_prints_what_it_says(capsys):

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from vaedis.cli import main
 from vaedis.data import as_data, read_images
 from vaedis.data.own import hdf5_chunks, npz
-from vaedis_companion.cli import main
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
 GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)

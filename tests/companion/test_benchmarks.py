@@ -14,7 +14,7 @@ from vaedis import spec as experiments
 from vaedis.training import model
 from vaedis_companion import store as results
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

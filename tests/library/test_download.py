@@ -13,11 +13,11 @@ import pytest
 import toy_data
 from toy_data import CONTENT, FILE, SHA256, original
 
+from vaedis import cli
 from vaedis.data import DataError, commands
 from vaedis.data.originals import disk, fetch as download
-from vaedis_companion import cli
 
-CERTIFICATE = Path(__file__).parent / "self_signed.pem"
+CERTIFICATE = Path(__file__).parents[1] / "self_signed.pem"
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from vaedis.distances import factor_distances
 from vaedis.training import model, objectives
 from vaedis.training.inspect import confusion
 
-SCRIPT = Path(__file__).parents[1] / "book" / "assets" / "live" / "vae.js"
+SCRIPT = Path(__file__).parents[2] / "book" / "assets" / "live" / "vae.js"
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node")
 STEPS = (1, 10, 100)

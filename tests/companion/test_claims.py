@@ -27,7 +27,7 @@ from vaedis_companion.claims import base, beyond, stored as runs, tables_a
 from vaedis_companion.grids import profile
 from vaedis_companion.importances import Importance
 
-TOP = Path(__file__).resolve().parent.parent
+TOP = Path(__file__).resolve().parents[2]
 STEP = np.abs(np.arange(8)[:, None] - np.arange(8)).astype(float)
 CONSTANT = np.ones((8, 8)) - np.eye(8)
 DISTANCES = ("Figure 3", "Figure A1", "Table A1", "Table A2")

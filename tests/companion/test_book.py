@@ -25,7 +25,7 @@ from vaedis_companion.book import build as book, executions, notebooks, runner, 
 # A kernel that starts beside other work can take its time.
 pytestmark = pytest.mark.timeout(600)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
 HTML = ROOT / "_build" / "html"
 NOTEBOOKS = executions.notebooks(ROOT)
