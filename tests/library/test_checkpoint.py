@@ -148,7 +148,7 @@ vd.fit(KILLED[sys.argv[3]], device="cpu", checkpoint=sys.argv[1], checkpoint_eve
 @pytest.mark.parametrize("kind", KILLED)
 def test_a_process_that_is_killed_loses_nothing(tmp_path, kind):
     path = os.pathsep.join(
-        [str(Path(__file__).parents[1]), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])]
+        [os.path.dirname(__file__), *filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])]
     )
     words = [sys.executable, "-c", CHILD, str(tmp_path), str(torch.get_num_threads()), kind]
     child = subprocess.Popen(

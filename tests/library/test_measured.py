@@ -186,7 +186,7 @@ sys.path.insert(0, sys.argv[1])
 import test_measured as t
 print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key, t.Words().fingerprint())
 """
-    here = str(Path(__file__).parents[1])
+    here = os.path.dirname(__file__)
     # another order of words in sets than in this process
     environment = {
         **os.environ,
