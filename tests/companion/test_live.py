@@ -72,7 +72,7 @@ def test_perceived_distances_are_those_of_the_package(name, spacing, side):
     data, x = squares(spacing, side)
     expected = torch.stack([loss.distance(x[i : i + 1], x) for i in range(64)]).numpy()
     code = "const d = live.squaredDistances(live.imageProducts(given)); answer = { d, along: live.factorMatrix(d) }"
-    page = run(code, spacing=spacing, square=side, normalized=False, **options)
+    page = run(code, spacing=spacing, square=side, standardised=False, **options)
     np.testing.assert_allclose(
         np.array(page["d"]).reshape(64, 64), expected, rtol=1e-9, atol=1e-12 * expected.max()
     )
@@ -88,7 +88,7 @@ def test_distances_without_blur_are_the_closed_form_to_the_last_digits(spacing):
     page = run(
         "answer = live.squaredDistances(live.imageProducts(given))",
         spacing=spacing,
-        normalized=False,
+        standardised=False,
     )
     shared = np.maximum(0, 8 - spacing * np.abs(np.subtract.outer(np.arange(8), np.arange(8))))
     expected = (2 * 64 - 2 * np.kron(shared, shared)) / 64**2

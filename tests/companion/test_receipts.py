@@ -116,6 +116,9 @@ def test_a_kernel_that_starts_with_it_adds_the_numbers_to_figures():
 
         figure, axes = plt.subplots()
         axes.plot([0, 1], [2.0, 0.5])
+        # as the inline backend does when the first figure is made
+        for formatter in shell.display_formatter.formatters.values():
+            formatter.pop(plt.Figure, None)
         data, _ = shell.display_formatter.format(figure)
         plt.close(figure)
     finally:

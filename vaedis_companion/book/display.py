@@ -17,7 +17,7 @@ def attach_data() -> None:
     Outside a notebook nothing happens. Nothing heavy is imported before the first figure.
     """
     from IPython import get_ipython
-    from IPython.core.formatters import BaseFormatter
+    from IPython.core.formatters import BaseFormatter, catch_format_error
     from traitlets import ObjectName, Unicode
 
     class NumbersFormatter(BaseFormatter):
@@ -25,12 +25,17 @@ def attach_data() -> None:
         print_method = ObjectName("_repr_numbers_")
         _return_type = dict
 
+        @catch_format_error
+        def __call__(self, shown: object) -> dict[str, str | int | None] | None:
+            # by name: the inline backend takes figures out of every formatter's own table
+            kind = type(shown)
+            is_figure = (kind.__module__, kind.__name__) == ("matplotlib.figure", "Figure")
+            return numbers(shown) if is_figure else None
+
     shell = get_ipython()
-    if shell is None:
-        return
-    formatter = NumbersFormatter(parent=shell.display_formatter)
-    formatter.for_type_by_name("matplotlib.figure", "Figure", numbers)
-    shell.display_formatter.formatters[MIME] = formatter
+    if shell is not None:
+        formatters = shell.display_formatter.formatters
+        formatters[MIME] = NumbersFormatter(parent=shell.display_formatter)
 
 
 def numbers(figure: object) -> dict[str, str | int | None]:

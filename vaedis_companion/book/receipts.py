@@ -8,6 +8,7 @@ chapter trains, or of sums whose last digits depend on the processor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class Receipt:
         Of the CSV of what it draws (`vaedis_companion.figures.data.figure_data`).
     csv : str or None
         That CSV; None if it is too long to keep.
+    caption : str
+        The first sentence of the figure's caption.
     """
 
     chapter: str
@@ -43,6 +46,7 @@ class Receipt:
     cell: int
     sha256: str
     csv: str | None
+    caption: str = ""
 
     @property
     def file(self) -> str:
@@ -58,7 +62,15 @@ def receipts_of(chapter: str, notebook: Any) -> Iterator[Receipt]:
             numbers = output.get("data", {}).get(MIME)
             if numbers is not None:
                 number += 1
-                yield Receipt(chapter, number, position, numbers["sha256"], numbers["csv"])
+                yield Receipt(
+                    chapter, number, position, numbers["sha256"], numbers["csv"], _caption(cell)
+                )
+
+
+def _caption(cell: Any) -> str:
+    figure = cell.metadata.get("mystnb", {}).get("figure", {})
+    sentences = re.split(r"(?<=[.:;]) ", " ".join(str(figure.get("caption", "")).split()))
+    return sentences[0]
 
 
 def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Receipt]:
@@ -174,7 +186,8 @@ def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[st
         for name, entry in before.items()
     }
     for name, receipt in receipts.items():
-        entries[name] = {**entries.get(name, {"file": name}), "sha256": receipt.sha256}
+        new = {"file": name, "comment": receipt.caption}
+        entries[name] = {**new, **entries.get(name, {}), "sha256": receipt.sha256}
     document = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {
