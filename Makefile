@@ -9,7 +9,7 @@ PYTHON ?=
 BOOK_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: book test lint format notebooks nbval check-book clean
+.PHONY: book test lint format notebooks nbval check-book check-figures clean
 
 book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
@@ -53,6 +53,10 @@ nbval: $(STAMP)
 check-book: $(STAMP)
 	$(BIN)/vaedis book --strict $(BOOK_ARGS)
 	VAEDIS_BUILT_BOOK=required $(BIN)/python -m pytest tests/companion/test_book.py $(PYTEST_ARGS)
+
+# What the figures of the built book draw, against codecheck.yml.
+check-figures: $(STAMP)
+	$(BIN)/vaedis check --profile smoke
 
 clean:
 	rm -rf _build

@@ -155,10 +155,10 @@ def test_an_interrupt_while_the_libraries_are_loaded_is_one_line(tmp_path, words
     """A torch that is interrupted while it is loaded."""
     interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
     (tmp_path / "torch.py").write_text(interrupt)
-    for script in ("vaedis", "other.py"):
-        (tmp_path / script).write_text(
-            "import sys\nfrom vaedis_companion.cli import main\nsys.exit(main())\n"
-        )
+    (tmp_path / "vaedis").write_text(
+        "import sys\nfrom vaedis_companion.cli import main\nsys.exit(main())\n"
+    )
+    (tmp_path / "other.py").write_text("import vaedis\nvaedis.load('xysquares')\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
     path = words if words[0] == "-m" else [str(tmp_path / words[0]), *words[1:]]
     done = subprocess.run([sys.executable, *path], env=environment, capture_output=True, text=True)
