@@ -1,8 +1,7 @@
 """Run a benchmark and keep its table beside it, then bring README.md up to date.
 
-    python benchmarks/keep.py sweep.py --rounds 3      # shows what the script prints, and writes
-    benchmarks/sweep.md python benchmarks/keep.py                          # brings README.md up to
-    date only
+``python benchmarks/keep.py sweep.py --rounds 3`` shows what the script prints, and writes
+benchmarks/sweep.md. Without a script, README.md alone is brought up to date.
 
 The three parts of README.md between markers are made here: the list of scripts, with the ratios of
 the tables that are kept, the ways to train convolutional populations, and the extrapolation of
