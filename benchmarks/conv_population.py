@@ -1,8 +1,8 @@
 """Ways to train several convolutional VAEs on one device, beside one after the other, in one run.
 
-    python benchmarks/conv_population.py [--members 2 4] [--batch 64] [--framework ada-gvae] python
-    benchmarks/conv_population.py --processor        # one thread's own time, where other programs
-    run python benchmarks/conv_population.py --device cuda --members 4 8 16 --batch 256
+    python benchmarks/conv_population.py [--members 2 4] [--batch 64] [--framework ada-gvae]
+    python benchmarks/conv_population.py --processor        # one thread's own time, where other programs run
+    python benchmarks/conv_population.py --device cuda --members 4 8 16 --batch 256
 
 - ``loop``: one after the other, which is what `vaedis.fit` does.
 - ``grouped``: all members as one network whose convolutions have a group for each (`benchmarks/grouped.py`), images in either layout.
@@ -10,8 +10,8 @@
 - ``threads``, on a CPU: each member in a thread of its own, torch's threads shared out among them.
 - ``streams``, on a GPU: each member's captured step on a stream of its own.
 
-The network of Table A3 on XYSquares, 64×64×3. All take the same steps, which is checked first:
-their losses must agree. Only training steps count. Standard output is a table in Markdown.
+The network of Table A3 on XYSquares, 64×64×3. All take the same steps, which is checked first: their losses must agree. Only training steps
+count. Standard output is a table in Markdown.
 """
 
 from __future__ import annotations

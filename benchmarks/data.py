@@ -1,12 +1,10 @@
 """Images a second from each data set, beside disent 0.8.0 and h5py, and how long `vd.load` takes.
 
-    python benchmarks/data.py --peer-python PATH --out benchmarks/data.md    # PATH: an interpreter
-    that has disent 0.8.0 python benchmarks/data.py --set-up DIR                                   #
-    makes that environment first (it downloads several gigabytes)
+    python benchmarks/data.py --peer-python PATH --out benchmarks/data.md    # PATH: an interpreter that has disent 0.8.0
+    python benchmarks/data.py --set-up DIR                                   # makes that environment first (it downloads several gigabytes)
 
-Needs h5py. What is compared is measured in turn, several rounds of each, and the medians are
-compared. h5py reads dSprites as disent stores it: one chunk an image, gzip level 4; the file is
-written to a temporary folder first, which takes minutes.
+Needs h5py. What is compared is measured in turn, several rounds of each, and the medians are compared. h5py reads dSprites as disent stores
+it: one chunk an image, gzip level 4; the file is written to a temporary folder first, which takes minutes.
 """
 
 from __future__ import annotations

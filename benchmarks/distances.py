@@ -1,23 +1,19 @@
-"""Exact distances along all factors of dSprites beside sampling them and beside general distance
-functions, in one run.
+"""Exact distances along all factors of dSprites beside sampling them and beside general distance functions, in one run.
 
     python benchmarks/distances.py [--threads 2] [--repeats 3] > benchmarks/distances.md
 
-Each contender runs in a process of its own, in turn, and the median of the repeats counts. Before
-the clock starts it does the same once for eight other traversals, so that what libraries set up at
-their first call counts for none. All read the same images from the package's renderer, packed
-beforehand. Contenders:
+Each contender runs in a process of its own, in turn, and the median of the repeats counts. Before the clock starts it does the same once
+for eight other traversals, so that what libraries set up at their first call counts for none. All read the same images from the package's
+renderer, packed beforehand. Contenders:
 
 - numpy: what the authors' plotting script does: random traversals, all pairs of each, differences squared and averaged in float32;
 - scipy: ``cdist(x, x, "sqeuclidean")`` of each traversal; torch: ``torch.cdist(x, x) ** 2`` of blocks of traversals;
 - vaedis: ``distances.factor_distances``, on the same number of traversals, and on as many as it needs for the same standard error when it spreads
   them evenly (``sampling="spread"``, its default).
 
-How many those are is measured first, in the same run: the root mean square error of the mean
-matrix's entries, over 100 seeds, beside that of 256 independent traversals, which is known exactly,
-both from the matrices of all traversals. Over all 18,432 and more of each factor, which leaves no
-error, the others' seconds are those of their 256 traversals times the number needed, since they
-take no less for each.
+How many those are is measured first, in the same run: the root mean square error of the mean matrix's entries, over 100 seeds, beside that
+of 256 independent traversals, which is known exactly, both from the matrices of all traversals. Over all 18,432 and more of each factor,
+which leaves no error, the others' seconds are those of their 256 traversals times the number needed, since they take no less for each.
 """
 
 from __future__ import annotations

@@ -1,13 +1,10 @@
-"""How cost grows on one device: images/s of one convolutional VAE against its batch, and of
-populations against their size and batch.
+"""How cost grows on one device: images/s of one convolutional VAE against its batch, and of populations against their size and batch.
 
     python benchmarks/growth.py [--device cuda] [--framework ada-gvae]
 
-The convolutional VAE is that of Table A3 on XYSquares, 64×64×3; populations are of networks of
-width 256 on coordinates, as in ``benchmarks/population.py``, which compares them with other ways of
-training. All settings take turns; only training steps count, after a first call that does not.
-Standard output is two tables in Markdown; ratios are to the first row of each table, or to one
-member.
+The convolutional VAE is that of Table A3 on XYSquares, 64×64×3; populations are of networks of width 256 on coordinates, as in
+``benchmarks/population.py``, which compares them with other ways of training. All settings take turns; only training steps count, after a
+first call that does not. Standard output is two tables in Markdown; ratios are to the first row of each table, or to one member.
 """
 
 from __future__ import annotations

@@ -1,16 +1,12 @@
-"""Agreement and seconds of our scores beside disent 0.8.0's, on the same codes, in one run; writes
-metrics.md.
+"""Agreement and seconds of our scores beside disent 0.8.0's, on the same codes, in one run; writes metrics.md.
 
-    python benchmarks/metrics.py --peer-python PATH            # an interpreter that has disent
-    0.8.0 python benchmarks/metrics.py --set-up DIR                  # makes that environment first
-    (it downloads several gigabytes) python benchmarks/metrics.py --peer-python PATH --quick    # a
-    tenth of the samples, nothing written: minutes; in full, hours
+    python benchmarks/metrics.py --peer-python PATH            # an interpreter that has disent 0.8.0
+    python benchmarks/metrics.py --set-up DIR                  # makes that environment first (it downloads several gigabytes)
+    python benchmarks/metrics.py --peer-python PATH --quick    # a tenth of the samples, nothing written: minutes; in full, hours
 
-disent's own functions get the stored codes through a stand-in for its dataset, so that neither side
-encodes anything. Each measurement runs in a process of its own, which first imports what it needs
-and calls the function on a few samples. The two sides take turns, ours, disent, ..., ours, and
-medians are compared. The file is written anew after each set of codes, so an interrupted run leaves
-what it has measured.
+disent's own functions get the stored codes through a stand-in for its dataset, so that neither side encodes anything. Each measurement runs
+in a process of its own, which first imports what it needs and calls the function on a few samples. The two sides take turns, ours, disent,
+..., ours, and medians are compared. The file is written anew after each set of codes, so an interrupted run leaves what it has measured.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""Random batches from an HDF5 file whose chunks each span thousands of images, as h5py makes them by
-itself: h5py, and `read_images`.
+"""Random batches from an HDF5 file whose chunks each span thousands of images, as h5py makes them by itself: h5py, and `read_images`.
 
     python benchmarks/own_files.py
     python benchmarks/own_files.py --images 60000
 
-The file holds 3D Shapes' size of images in chunks of (15000, 4, 4, 1), compressed by gzip. h5py
-inflates each chunk for each batch anew; `read_images` copies the array once, chunk by chunk, and
-the time of that counts.
+The file holds 3D Shapes' size of images in chunks of (15000, 4, 4, 1), compressed by gzip. h5py inflates each chunk for each batch anew;
+`read_images` copies the array once, chunk by chunk, and the time of that counts.
 """
 
 from __future__ import annotations

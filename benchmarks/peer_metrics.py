@@ -1,12 +1,9 @@
-"""The side of disent 0.8.0 in `metrics.py` and in the tests' reference values; run by that
-environment's interpreter.
+"""The side of disent 0.8.0 in `metrics.py` and in the tests' reference values; run by that environment's interpreter.
 
-    python benchmarks/peer_metrics.py score CODES.npz mig|dci REPEATS SEED    # seconds and scores,
-    as JSON python benchmarks/peer_metrics.py references [FILE]     # scores of fixed codes,
-    tests/reference_metrics.json by default (minutes)
+    python benchmarks/peer_metrics.py score CODES.npz mig|dci REPEATS SEED    # seconds and scores, as JSON
+    python benchmarks/peer_metrics.py references [FILE]     # scores of fixed codes, tests/reference_metrics.json by default (minutes)
 
-It prints or writes numbers only. The codes come from `tests/metric_codes.py`, which needs numpy
-alone.
+It prints or writes numbers only. The codes come from `tests/metric_codes.py`, which needs numpy alone.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""A population of small networks against the same runs one after the other, and against
-torch.func.vmap, side by side in one run.
+"""A population of small networks against the same runs one after the other, and against torch.func.vmap, side by side in one run.
 
     python benchmarks/population.py [--rounds 3] [--members 8]
 
-All three train on coordinates of XYSquares and do the same steps; that their losses agree is
-checked first. Each is measured in turn, several rounds, and medians are compared; only the training
-steps count, not the making of data and networks. Standard output is a table in Markdown.
-``benchmarks/conv_population.py`` asks the same of convolutional networks.
+All three train on coordinates of XYSquares and do the same steps; that their losses agree is checked first. Each is measured in turn,
+several rounds, and medians are compared; only the training steps count, not the making of data and networks. Standard output is a table in
+Markdown. ``benchmarks/conv_population.py`` asks the same of convolutional networks.
 """
 
 from __future__ import annotations

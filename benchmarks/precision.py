@@ -1,19 +1,15 @@
-"""Scores of runs in float32 and in bfloat16, and in TF32 on a GPU: whether precision changes their
-distribution.
+"""Scores of runs in float32 and in bfloat16, and in TF32 on a GPU: whether precision changes their distribution.
 
-    python benchmarks/precision.py --steps 4000 --batch 256 --seeds 20 --device cuda     # a setting
-    that can tell python benchmarks/precision.py
-    # on a CPU: shows that it runs, no more
+    python benchmarks/precision.py --steps 4000 --batch 256 --seeds 20 --device cuda     # a setting that can tell
+    python benchmarks/precision.py                                                       # on a CPU: shows that it runs, no more
 
-Ada-GVAE on XYSquares at spacing 1, which disentangles within few steps. Each seed is trained once
-in each precision, so all start from the same weights and see the same images; arithmetic alone
-differs. Networks are then scored in float32 by the fast protocol: MIG, DCI's disentanglement, and
-the last losses. Standard output: a table of medians with the lowest and highest seed; of each
-precision's median less that of float32, with a 95 % bootstrap interval over seeds, unpaired; and of
-the same over pairs of one seed.
+Ada-GVAE on XYSquares at spacing 1, which disentangles within few steps. Each seed is trained once in each precision, so all start from the
+same weights and see the same images; arithmetic alone differs. Networks are then scored in float32 by the fast protocol: MIG, DCI's
+disentanglement, and the last losses. Standard output: a table of medians with the lowest and highest seed; of each precision's median less
+that of float32, with a 95 % bootstrap interval over seeds, unpaired; and of the same over pairs of one seed.
 
-An interval that holds 0 does not show equality: it bounds the difference. A median MIG near that of
-untrained networks, which the first row tells, means that the runs were too short to tell anything.
+An interval that holds 0 does not show equality: it bounds the difference. A median MIG near that of untrained networks, which the first
+row tells, means that the runs were too short to tell anything.
 """
 
 from __future__ import annotations

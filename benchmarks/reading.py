@@ -1,12 +1,10 @@
-"""Random batches from the benchmark data sets, beside random access to an HDF5 file; and how long
-`vd.load` takes.
+"""Random batches from the benchmark data sets, beside random access to an HDF5 file; and how long `vd.load` takes.
 
     python benchmarks/reading.py                    # all four, as `vd.load` gives them here
     python benchmarks/reading.py cars3d --rounds 5
 
-The HDF5 file holds the same images as disent stores them: one image a chunk, gzip level 4. It gets
-only some of the images of the large sets, which is to its advantage. All sides in turn, several
-rounds of each; medians, with the lowest and highest.
+The HDF5 file holds the same images as disent stores them: one image a chunk, gzip level 4. It gets only some of the images of the large
+sets, which is to its advantage. All sides in turn, several rounds of each; medians, with the lowest and highest.
 """
 
 from __future__ import annotations

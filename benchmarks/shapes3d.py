@@ -1,14 +1,11 @@
-"""How close the rendered 3D Shapes come to what is known of the originals: Tables A1 and A2, Figure 3,
-and original images.
+"""How close the rendered 3D Shapes come to what is known of the originals: Tables A1 and A2, Figure 3, and original images.
 
-    python benchmarks/shapes3d.py                                      # exact, over all 480,000
-    images: minutes python benchmarks/shapes3d.py --traversals 1000                    # from random
-    traversals python benchmarks/shapes3d.py --panels panels.npz --picture a.png  # beside
-    originals: `imgs`, uint8 of shape (N, 64, 64, 3)
+    python benchmarks/shapes3d.py                                      # exact, over all 480,000 images: minutes
+    python benchmarks/shapes3d.py --traversals 1000                    # from random traversals
+    python benchmarks/shapes3d.py --panels panels.npz --picture a.png  # beside originals: `imgs`, uint8 of shape (N, 64, 64, 3)
 
-Panels are taken to begin at the second row of the originals, as those do that the geometry was
-fitted to (`vaedis/data/shapes3d.py`); first and last column and the last two rows are left out.
-Their factors are searched for.
+Panels are taken to begin at the second row of the originals, as those do that the geometry was fitted to (`vaedis/data/shapes3d.py`); first
+and last column and the last two rows are left out. Their factors are searched for.
 """
 
 from __future__ import annotations

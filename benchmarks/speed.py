@@ -1,12 +1,10 @@
 """Images a second of vaedis and of disent 0.8.0, side by side in one run.
 
-    python benchmarks/speed.py --peer-python PATH     # an interpreter that has disent 0.8.0 python
-    benchmarks/speed.py --set-up DIR           # makes that environment first (it downloads several
-    gigabytes)
+    python benchmarks/speed.py --peer-python PATH     # an interpreter that has disent 0.8.0
+    python benchmarks/speed.py --set-up DIR           # makes that environment first (it downloads several gigabytes)
 
-Both sides are measured in turn, several rounds of each, and the medians are compared; what disent
-gets is the better of its DataLoader with 0 and with 2 workers. Both train the same network (padding
-2, 912,981 parameters) on XYSquares at batch 256.
+Both sides are measured in turn, several rounds of each, and the medians are compared; what disent gets is the better of its DataLoader with
+0 and with 2 workers. Both train the same network (padding 2, 912,981 parameters) on XYSquares at batch 256.
 """
 
 from __future__ import annotations

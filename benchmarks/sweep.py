@@ -1,12 +1,10 @@
-"""How a sweep's speed grows with the workers of a local Dask cluster: the same small grid in this
-process, on one worker and on two.
+"""How a sweep's speed grows with the workers of a local Dask cluster: the same small grid in this process, on one worker and on two.
 
     python benchmarks/sweep.py [--workers 1 2] [--steps 40] [--device cuda]
 
-The grid is Figure 9's at two spacings: four runs of both frameworks on XYSquares, 64×64×3, batch
-64, with the fast scores. Each sweep is run by `vaedis_companion.sweep.Sweep`, as the command
-``vaedis sweep`` does it, into a new folder. In this process torch has all threads; N workers share
-them out. Standard output is a table in Markdown:
+The grid is Figure 9's at two spacings: four runs of both frameworks on XYSquares, 64×64×3, batch 64, with the fast scores. Each sweep is
+run by `vaedis.sweep.Sweep`, as the command ``vaedis sweep`` does it, into a new folder. In this process torch has all threads; N workers
+share them out. Standard output is a table in Markdown:
 
 - ``whole``: all images over the seconds from the call to its return, so with the start of the workers, scores, checkpoints and storing.
 - ``without the start``: the same less the seconds that a cluster of so many workers took to start and end, measured apart just before.

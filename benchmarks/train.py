@@ -1,13 +1,10 @@
-"""Training on a CPU beside disent 0.8.0's own loop, in one run on the same machine, and the share of
-what the machine can do.
+"""Training on a CPU beside disent 0.8.0's own loop, in one run on the same machine, and the share of what the machine can do.
 
-    python benchmarks/train.py --peer-python PATH     # an interpreter that has disent 0.8.0 python
-    benchmarks/train.py --set-up DIR           # makes that environment first (it downloads several
-    gigabytes)
+    python benchmarks/train.py --peer-python PATH     # an interpreter that has disent 0.8.0
+    python benchmarks/train.py --set-up DIR           # makes that environment first (it downloads several gigabytes)
 
-XYSquares, 64×64×3, batch 256 (for Ada-GVAE 256 pairs, so 512 images), the network of 912,981
-parameters. Both sides take turns; warm-up steps are apart. What disent gets is the better of its
-DataLoader with 0 and with 2 workers.
+XYSquares, 64×64×3, batch 256 (for Ada-GVAE 256 pairs, so 512 images), the network of 912,981 parameters. Both sides take turns; warm-up
+steps are apart. What disent gets is the better of its DataLoader with 0 and with 2 workers.
 """
 
 import argparse
