@@ -130,8 +130,8 @@ class Checkpoints:
     def _paths(self) -> list[Path]:
         """Return the run's checkpoints in the order of their steps."""
         paths = self.folder.glob(f"{self.key}-*.safetensors")
-        ours = [path for path in paths if step_of(path) is not None]
-        return sorted(ours, key=lambda path: (step_of(path) or 0, path))
+        checkpoints = [path for path in paths if step_of(path) is not None]
+        return sorted(checkpoints, key=lambda path: (step_of(path) or 0, path))
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
         """Write a checkpoint, and remove all but the last two.
@@ -155,8 +155,8 @@ class Checkpoints:
         try:
             write_atomically(path, self._io.torch.save(state, metadata))
             self._refused.discard(path)
-            ours = [path for path in self._paths() if path not in self._refused]
-            for old in ours[:-_KEEP]:
+            usable = [path for path in self._paths() if path not in self._refused]
+            for old in usable[:-_KEEP]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
