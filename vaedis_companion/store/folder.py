@@ -124,10 +124,11 @@ class Store:
     def best(self, experiment: str) -> RunTable | None:
         """Return the runs of the largest profile of which each setting was run.
 
-        Without such a profile, those of the largest with a finished run, where the smoke profile,
-        whose runs mean nothing, comes last. None if there is nothing.
+        Without such a profile, those of the one with the most settings run, the larger of equals;
+        the smoke profile, whose runs mean nothing, comes last. None if there is nothing.
         """
         begun = None
+        most_settings = -1
         smallest = next(iter(PROFILES))
         for profile in reversed(PROFILES):
             runs = RunTable.of(experiment, profile, self.answering(experiment, profile))
@@ -139,7 +140,10 @@ class Store:
             stored = {settings.get(row["key"]) for row in (*runs.rows, *runs.failed)}
             if profile != smallest and stored >= set(settings.values()):
                 return runs
-            begun = begun or runs
+            n_settings = 0 if profile == smallest else len(stored)
+            if n_settings > most_settings:
+                begun = runs
+                most_settings = n_settings
         return begun
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
