@@ -965,3 +965,11 @@ def test_the_same_arrays_are_the_same_bytes_whatever_the_clock_says(tmp_path, mo
             assert back[name].dtype == array.dtype
     with pytest.raises(ValueError, match="allow_pickle"):
         _files.npz({"a": np.array([{}], object)})
+
+
+def test_a_larger_profile_that_has_only_begun_hides_no_smaller_one(tmp_path):
+    store = results.Store(tmp_path)
+    for spec in grids.grid("beta", "laptop")[:3]:
+        store.add(results.make_row(spec, "beta", "laptop", scores={"mig": 0.5}))
+    store.add(results.make_row(grids.grid("beta", "long")[0], "beta", "long", scores={"mig": 0.5}))
+    assert store.best("beta").profile == "laptop"
