@@ -104,7 +104,9 @@ def _add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
     add("--retry-failed", help="run again what failed", **flag)
     add("--out", metavar="DIR", help="store rows and checkpoints there (default: results/)")
     add("--no-pixels", help="train small networks on coordinates in place of images", **flag)
-    add("--dry-run", help="list what would be run", **flag)
+    add("--steps", type=int, metavar="N", help="other steps than the profile's, stored apart")
+    add("--seeds", type=int, metavar="N", help="other seeds a setting, stored apart")
+    add("--dry-run", help="list what would be run, and the hours it takes here", **flag)
     sweep.set_defaults(run=_sweep)
 
 
@@ -217,12 +219,15 @@ def _notebooks(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis._support.memory import keep_memory
     from vaedis_companion.runs import describe
+    from vaedis_companion.sweep import estimate
 
     keep_memory()
     sweep = _sweep_of(args)
     if args.dry_run:
         for spec in sweep.todo():
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
+        sys.stdout.flush()
+        print(estimate.describe(sweep), file=sys.stderr)
         return 0
     with _signals_ask(sweep) as received:
         sweep.run()
@@ -242,8 +247,8 @@ def _sweep_of(args: argparse.Namespace) -> Sweep:
 
     if args.no_pixels:
         _check.one_of("experiment without pixels", args.experiment, COORDINATE_GRIDS)
-        for name in ("profile", "workers", "scheduler"):
-            if getattr(args, name):
+        for name in ("profile", "workers", "scheduler", "steps", "seeds"):
+            if getattr(args, name) not in (None, 0):
                 raise ValueError(
                     f"--{name} does not go with --no-pixels, which has one profile and trains here."
                 )
@@ -251,9 +256,10 @@ def _sweep_of(args: argparse.Namespace) -> Sweep:
         _check.one_of("experiment", args.experiment, [*GRIDS, "plan"])
     _check.count("--workers", args.workers, 0)
     _check.one_of("precision", args.precision, PRECISIONS)
+    chosen = COORDINATES if args.no_pixels else profile(args.profile)
     return Sweep(
         args.experiment,
-        COORDINATES if args.no_pixels else profile(args.profile),
+        chosen.resized(args.steps, args.seeds),
         _store(args),
         device=args.device,
         precision=args.precision,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 from dataclasses import dataclass
 
 from vaedis import _check
@@ -51,6 +53,34 @@ class Profile:
     meant_for: str
     coordinates: bool = False
 
+    def resized(self, steps: int | None = None, seeds: int | None = None) -> Profile:
+        """Return a profile with other steps and seeds, under a name that says so.
+
+        Its runs have tables of their own in the store, which no figure of the book takes.
+
+        Parameters
+        ----------
+        steps : int, optional
+            Optimiser steps, of Figure 6 too.
+        seeds : int, optional
+            Seeds of each setting.
+
+        Examples
+        --------
+        >>> PROFILES["laptop"].resized(steps=8_000, seeds=1).name
+        'laptop_steps8000_seeds1'
+        """
+        name = self.name
+        changes: dict[str, int] = {}
+        if steps is not None:
+            steps = _check.count("--steps", steps)
+            changes |= {"steps": steps, "long_steps": steps}
+            name += f"_steps{steps}"
+        if seeds is not None:
+            changes["repeats"] = _check.count("--seeds", seeds)
+            name += f"_seeds{seeds}"
+        return dataclasses.replace(self, name=name, **changes)
+
 
 _SMOKE = "continuous integration and Binder: every code path, at toy length"
 _LAPTOP = "two CPU cores: the claims, with fewer steps and repeats"
@@ -85,6 +115,21 @@ COORDINATES = Profile(
 """Fixed before the study was run, so that all of it fits into an hour on two cores. A pilot with a
 seed of its own (1000, spacings 1 and 3) chose between batches of 64 and 128; it is no part of the
 results."""
+
+
+def command_options(name: str) -> str:
+    """Return the options of ``vaedis sweep`` that ask for a profile, by its name in the store.
+
+    Examples
+    --------
+    >>> command_options("laptop_steps8000_seeds1")
+    '--profile laptop --steps 8000 --seeds 1'
+    """
+    if name == COORDINATES.name:
+        return "--no-pixels"
+    base, *changes = name.split("_")
+    words = [re.sub(r"^(steps|seeds)(\d+)$", r"--\1 \2", change) for change in changes]
+    return " ".join(["--profile", base, *words])
 
 
 def profile(name: str | None = None) -> Profile:

@@ -9,8 +9,10 @@ import torch
 from vaedis import metrics, spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import TrainingStopped, fit, step as _step
-from vaedis_companion import evaluations, grids, runs, store as results, sweep
+from vaedis_companion import cli, evaluations, grids, runs, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
+from vaedis_companion.profiles import command_options
+from vaedis_companion.sweep import estimate
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to
@@ -405,3 +407,51 @@ def test_a_stray_file_among_the_checkpoints_is_no_progress(tmp_path):
     assert one._steps_taken() == set()
     (folder / "0123456789abcdef-000000003.safetensors").touch()
     assert one._steps_taken() == {"0123456789abcdef-000000003.safetensors"}
+
+
+def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp_path, toy, ran):
+    own = LAPTOP.resized(steps=7, seeds=2)
+    assert (own.name, own.steps, own.long_steps, own.repeats) == ("laptop_steps7_seeds2", 7, 7, 2)
+    store = results.Store(tmp_path)
+    assert sweep.Sweep("fig9", own, store, device="cpu").run() == 2
+    assert store.tables() == [("fig9", "laptop_steps7_seeds2")]
+    assert {row["steps"] for row in store.rows("fig9", own.name)} == {7}
+    # neither as runs of the profile that it began as, nor as the best there are
+    assert len(sweep.missing("fig9", LAPTOP, store)) == 2
+    assert store.best("fig9") is None
+    assert command_options(own.name) == "--profile laptop --steps 7 --seeds 2"
+
+
+def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys):
+    seconds = {"beta-vae": 1.0, "ada-gvae": 2.0}
+    monkeypatch.setattr(estimate, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])
+    command = ["sweep", "fig9", "--profile", "laptop", "--steps", "7200", "--out", str(tmp_path)]
+    assert cli.main([*command, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert err == (
+        "2 runs, 14,400 steps: 6 hours of training in one process on this machine as busy as it is "
+        "now (beta-vae mlp mse batch 64 1,000.0 ms a step; ada-gvae mlp mse batch 64 2,000.0 ms a "
+        "step), and scoring on top.\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_is_timed_of_one_run_and_of_a_population(toy):
+    specs = toy_grid(TOY)
+    assert estimate.seconds_a_step(specs[:1], "cpu", "float32") > 0
+    two = [specs[0], specs[0].replace(seed=1)]
+    assert estimate.seconds_a_step(two, "cpu", "float32") > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--steps", "0"], "--steps must be a whole number of at least 1, not 0."),
+        (["--seeds", "-1"], "--seeds must be a whole number of at least 1, not -1."),
+        (["--no-pixels", "--steps", "5"], "--steps does not go with --no-pixels"),
+    ],
+)
+def test_steps_and_seeds_that_are_none_are_refused(capsys, words, says):
+    assert cli.main(["sweep", "fig9", "--dry-run", *words]) == 2
+    assert says in capsys.readouterr().err

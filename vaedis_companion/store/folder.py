@@ -14,6 +14,7 @@ from vaedis import _files
 from vaedis._files import DamagedFile
 from vaedis_companion import project
 from vaedis_companion.grids import GRIDS, PROFILES, grid
+from vaedis_companion.profiles import command_options
 from vaedis_companion.store.rows import Row, Table, check_names, is_name, load_arrays, spec_of
 from vaedis_companion.store.run_table import RunTable
 
@@ -163,7 +164,7 @@ class Store:
             return load_arrays(path)
         except (ValueError, OSError) as problem:
             experiment, profile = row["experiment"], row["profile"]
-            how = f"--profile {profile}" if profile in PROFILES else "--no-pixels"
+            how = command_options(profile)
             table = self._table_path(experiment, profile).name
             warnings.warn(
                 f"{problem}, so the run's arrays count as missing; bring it back with git checkout,"

@@ -1,0 +1,68 @@
+"""How long a sweep will take: a few steps of each kind of run, timed on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Sequence
+
+from vaedis.spec import RunSpec
+from vaedis.training import fit
+from vaedis_companion.sweep.missing import populations
+from vaedis_companion.sweep.runner import Sweep
+
+# the first steps of a run take longer than the others
+_FIRST_STEPS = 3
+_STEPS = 9
+
+
+def describe(sweep: Sweep) -> str:
+    """Return one sentence: how many runs and steps are missing, and the hours of their training."""
+    todo = sweep.todo()
+    if not todo:
+        return "Nothing is missing."
+    groups = populations(todo) if sweep.profile.coordinates else [[spec] for spec in todo]
+    kinds: dict[str, list[list[RunSpec]]] = {}
+    for group in groups:
+        kinds.setdefault(_kind(group), []).append(group)
+    hours = 0.0
+    speeds = []
+    for kind, members in kinds.items():
+        seconds = seconds_a_step(_easiest(members), sweep.device, sweep.precision)
+        hours += sum(group[0].steps for group in members) * seconds / 3600
+        speeds.append(f"{kind} {1000 * seconds:,.1f} ms a step")
+    runs = "1 run" if len(todo) == 1 else f"{len(todo):,} runs"
+    steps = sum(spec.steps for spec in todo)
+    return (
+        f"{runs}, {steps:,} steps: {hours:.3g} hours of training in one process on this machine "
+        f"as busy as it is now ({'; '.join(speeds)}), and scoring on top."
+    )
+
+
+def seconds_a_step(specs: Sequence[RunSpec], device: str, precision: str) -> float:
+    """Return the seconds of an optimiser step of one run, or of a population of several."""
+    short = [spec.replace(steps=_FIRST_STEPS + _STEPS, warmup=0) for spec in specs]
+    ends: list[float] = []
+    fit(
+        short[0] if len(short) == 1 else short,
+        device=device,
+        precision=precision,
+        callback=lambda step, run: ends.append(time.perf_counter()),
+        every=1,
+    )
+    # a population calls back for each member
+    ends = ends[:: len(short)][_FIRST_STEPS - 1 :]
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(ends))
+
+
+def _kind(group: Sequence[RunSpec]) -> str:
+    """Return what decides the time of a step, in words."""
+    spec = group[0]
+    kind = f"{spec.framework} {spec.model} {spec.loss} batch {spec.batch}"
+    return kind if len(group) == 1 else f"{len(group)} x {kind}"
+
+
+def _easiest(groups: Sequence[Sequence[RunSpec]]) -> Sequence[RunSpec]:
+    """Return a group on XYSquares if there is one, whose images need not be prepared."""
+    return next((group for group in groups if group[0].data == "xysquares"), groups[0])
