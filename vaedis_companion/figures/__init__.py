@@ -1,5 +1,6 @@
 """The paper's own figures, drawn with `vaedis.plots` from stored runs and arrays."""
 
+from vaedis_companion.figures.courses import Course, courses, scores_by_steps
 from vaedis_companion.figures.data import figure_data
 from vaedis_companion.figures.onsets import learning, where_learning_ends
 from vaedis_companion.figures.panels import (
@@ -19,7 +20,9 @@ __all__ = [
     "MARKERS",
     "NAMES",
     "SCORES",
+    "Course",
     "argument",
+    "courses",
     "cumulative",
     "distance_matrices",
     "figure_data",
@@ -29,6 +32,7 @@ __all__ = [
     "scores_by_beta",
     "scores_by_group",
     "scores_by_spacing",
+    "scores_by_steps",
     "traversals",
     "where_learning_ends",
 ]
