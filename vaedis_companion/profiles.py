@@ -70,16 +70,15 @@ class Profile:
         >>> PROFILES["laptop"].resized(steps=8_000, seeds=1).name
         'laptop_steps8000_seeds1'
         """
-        name = self.name
-        changes: dict[str, int] = {}
+        own = self
         if steps is not None:
-            steps = _check.count("--steps", steps)
-            changes |= {"steps": steps, "long_steps": steps}
-            name += f"_steps{steps}"
+            _check.count("--steps", steps)
+            name = f"{own.name}_steps{steps}"
+            own = dataclasses.replace(own, name=name, steps=steps, long_steps=steps)
         if seeds is not None:
-            changes["repeats"] = _check.count("--seeds", seeds)
-            name += f"_seeds{seeds}"
-        return dataclasses.replace(self, name=name, **changes)
+            _check.count("--seeds", seeds)
+            own = dataclasses.replace(own, name=f"{own.name}_seeds{seeds}", repeats=seeds)
+        return own
 
 
 _SMOKE = "continuous integration and Binder: every code path, at toy length"
