@@ -38,7 +38,7 @@ def attach_data() -> None:
             is_figure = (kind.__module__, kind.__name__) == ("matplotlib.figure", "Figure")
             if not is_figure:
                 return None
-            space = self.parent.parent.user_ns
+            space = shell.user_ns
             return {**numbers(shown), **runs_behind(space["In"], space)}
 
     shell = get_ipython()
