@@ -49,9 +49,7 @@ def add_lines(app, doctree):
         return
     receipts = of_page(app, name)
     cells = [
-        node
-        for node in doctree.findall(nodes.container)
-        if node.get("nb_element") == "cell_code"
+        node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"
     ]
     lines = first_lines(app, name)
     for number, cell in enumerate(cells, start=1):
@@ -104,9 +102,7 @@ def line(app, receipt, anchor, source_line, label):
             f"data, {receipt.rows:,} rows</a>"
         )
     if receipt.svg is not None:
-        parts.append(
-            f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {which}">SVG</a>'
-        )
+        parts.append(f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {which}">SVG</a>')
     if receipt.runs:
         words = escape("; ".join(receipt.runs))
         parts.append(
@@ -116,7 +112,9 @@ def line(app, receipt, anchor, source_line, label):
     else:
         parts.append("stored runs: none")
     if label in LIVE:
-        parts.append(f'<a href="{escape(LIVE[label])}" aria-label="open {which} live">open live</a>')
+        parts.append(
+            f'<a href="{escape(LIVE[label])}" aria-label="open {which} live">open live</a>'
+        )
     return f'<p class="receipt">{" · ".join(parts)}</p>'
 
 
