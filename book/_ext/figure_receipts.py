@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from jupyter_cache import get_cache
 
 from vaedis_companion.book import downloads, executions, notebooks
 from vaedis_companion.book.receipts import receipts_of
@@ -28,9 +29,18 @@ LIVE = {
 
 
 def executed(app, name):
-    """Return a page's notebook as it was run, or None."""
-    path = Path(app.outdir).parent / "jupyter_execute" / f"{name}.ipynb"
-    return nbformat.read(path, as_version=4) if path.exists() else None
+    """Return a page's notebook with the outputs that the book shows, or None.
+
+    They are in Jupyter Book's cache, whoever has executed the notebook.
+    """
+    path = notebooks.cache_path(app.vaedis_build)
+    if not path.exists():
+        return None
+    source = notebooks.as_the_book_reads_it(app.vaedis_root, name)
+    try:
+        return get_cache(str(path)).merge_match_into_notebook(source)[1]
+    except KeyError:  # it was not run
+        return None
 
 
 def of_page(app, name):

@@ -172,7 +172,15 @@ def test_a_part_of_the_runs_is_named_where_only_that_is_drawn():
 
 
 @pytest.mark.parametrize(
-    "cells", [["plot(x)"], ["runs = 3", "plot(runs)"], ["%magic"], ["plot(empty)"], ["plot(none)"]]
+    "cells",
+    [
+        ["unused = load()", "row = unused", "plot(min(x, key=lambda row: row))"],
+        ["plot(x)"],
+        ["runs = 3", "plot(runs)"],
+        ["%magic"],
+        ["plot(empty)"],
+        ["plot(none)"],
+    ],
 )
 def test_a_figure_without_stored_runs_has_none(cells):
     values = {"x": 1, "runs": 3, "empty": runs_of(), "none": None, "unused": runs_of(0)}

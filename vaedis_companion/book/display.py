@@ -151,6 +151,7 @@ def _names(source: str) -> tuple[set[str], set[str]]:
         for name in ast.walk(node.target)
         if isinstance(name, ast.Name)
     }
+    inner |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     reads: set[str] = set()
     writes: set[str] = set()
     # an assignment's right side comes after its left in the text, and before it in time

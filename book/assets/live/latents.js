@@ -3,13 +3,14 @@
 
 const turning = (() => {
   const ORDER = ["first", "second"];
+  const capital = (words) => words[0].toUpperCase() + words.slice(1);
 
   /* Return the sentence on where the latents stand and what the networks decode there; steps count from 1. */
   function where(grids, first, second) {
     const of = grids.networks[0].values[0].length;
     const seen = grids.networks.map((network) => {
       const place = network.nearest[first - 1][second - 1];
-      return `${network.title}: nearest to the square at ${grids.factors.map((factor, k) => `${factor} ${place[k]}`).join(", ")}.`;
+      return `${capital(network.title)}: nearest to the square at ${grids.factors.map((factor, k) => `${factor} ${place[k]}`).join(", ")}.`;
     });
     return [`First latent at step ${first} of ${of}, second at step ${second}.`, ...seen].join(" ");
   }
@@ -21,7 +22,7 @@ const turning = (() => {
       const most = sizes.indexOf(Math.max(...sizes));
       return `its ${ORDER[k]} latent follows the ${grids.factors[most]} most, with a rank correlation of ${ranks[most].toFixed(2)}`;
     });
-    return `${network.title}: ${parts.join("; ")}.`;
+    return `${capital(network.title)}: ${parts.join("; ")}.`;
   }
 
   return { follows, where };
@@ -62,7 +63,7 @@ else {
       this.pictures = this.grids.networks.map(() => square(200, ""));
       this.maps = this.grids.networks.map(() => square(200, "", true));
       this.maps.forEach((view) => this.listen(view));
-      const panel = (title, view) => make("figure", { class: "live-panel live-half" }, view.canvas, make("figcaption", {}, title));
+      const panel = (title, view) => make("figure", { class: "live-panel" }, view.canvas, make("figcaption", {}, title));
       const panels = this.grids.networks.flatMap(({ title }, k) => [
         panel(title, this.pictures[k]),
         panel("its whole grid: press, drag, or move with the arrow keys", this.maps[k]),
@@ -70,7 +71,7 @@ else {
       this.root.replaceChildren(
         this.note,
         make("div", { class: "live-controls" }, this.controls.first.row, this.controls.second.row),
-        make("div", { class: "live-views" }, ...panels),
+        make("div", { class: "live-pairs" }, ...panels),
         this.status,
         ...this.grids.networks.map((network) => make("p", { class: "live-status" }, turning.follows(this.grids, network))),
         make("details", {}, make("summary", {}, "Show as table"), make("div", { class: "live-scroll", tabindex: "0" }, this.table())),
