@@ -43,28 +43,28 @@ def executed(app, name):
         return None
 
 
-def of_page(app, name):
-    """Return the receipts of a page by the number of its code cell."""
-    found = {}
-    notebook = executed(app, name)
-    for receipt in receipts_of(name, notebook) if notebook else ():
-        found.setdefault(receipt.cell, []).append(receipt)
-    return found
-
-
 def add_lines(app, doctree):
     """Put a line under each figure of a notebook's page."""
     name = app.env.docname
     if name not in app.vaedis_notebooks:
         return
-    receipts = of_page(app, name)
-    cells = [
-        node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"
-    ]
+    notebook = executed(app, name)
+    if notebook is None:
+        return
+    receipts = {}
+    for receipt in receipts_of(name, notebook):
+        receipts.setdefault(receipt.cell, []).append(receipt)
+    # a cell that is removed from the page counts too
+    code = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    cells = {
+        node["cell_index"]: node
+        for node in doctree.findall(nodes.container)
+        if node.get("nb_element") == "cell_code"
+    }
     lines = first_lines(app, name)
-    for number, cell in enumerate(cells, start=1):
-        of_cell = receipts.get(number, [])
-        if not of_cell:
+    for number, of_cell in receipts.items():
+        cell = cells.get(code[number - 1])
+        if cell is None:
             continue
         anchor = f"cell-{number}"
         add_anchor(cell, anchor)
