@@ -198,4 +198,5 @@ def setup(app):
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", show_how_it_was_run)
     app.connect("build-finished", copy_mathjax)
+    app.setup_extension("figure_receipts")
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -825,6 +825,19 @@ def test_a_table_without_claims_says_so():
     assert "No claims" in claims.html_table([])
 
 
+def test_a_long_table_is_summed_up_in_a_line_that_unfolds():
+    many = [_claim() for _ in range(9)]
+    page = claims.html_table(many)
+    verdicts = ", ".join(
+        f"{n} {verdict}"
+        for verdict in claims.VERDICTS
+        if (n := sum(claim.verdict == verdict for claim in many))
+    )
+    assert f"<summary>9 claims: {verdicts}</summary>" in page
+    assert page.count("<details") == page.count("</details>") == 1
+    assert "<details" not in claims.html_table(many[:8])
+
+
 def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     two_runs = claims.Provenance("", "laptop", 2, (10,))
     page = claims.scoreboard(

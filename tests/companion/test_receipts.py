@@ -1,10 +1,22 @@
 """Figures of a built book carry what they draw; a manifest says what that is."""
 
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
 import nbformat
 import pytest
 import yaml
 
-from vaedis_companion.book import display, receipts, stored
+import vaedis as vd
+from vaedis_companion.book import display, downloads, notebooks, receipts, stored
+from vaedis_companion.store import RunTable
+from vaedis_companion.store.rows import make_row
+
+ROOT = Path(__file__).parents[2]
 
 FIGURE = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()\naxes.plot([0, 1], [2.0, {}])\nfigure"
 
@@ -125,3 +137,105 @@ def test_a_kernel_that_starts_with_it_adds_the_numbers_to_figures():
         InteractiveShell.clear_instance()
     assert data[display.MIME]["rows"] == 2
     assert display.MIME not in shell.display_formatter.format(3)[0]
+
+
+def runs_of(*seeds, experiment="fig9", profile="laptop"):
+    specs = [vd.RunSpec(data_options={"grid_spacing": 8}, seed=seed) for seed in seeds]
+    return RunTable(experiment, profile, [make_row(s, experiment, profile) for s in specs], [])
+
+
+def test_runs_behind_a_figure_are_found_by_way_of_earlier_cells():
+    table = runs_of(0, 1)
+    other = runs_of(0, experiment="fig11")
+    values = {"runs": table, "other": other, "scores": [1], "unused": other}
+    cells = [
+        "runs, other = load()",
+        "scores = [r for r in runs.values('mig')]",
+        "plot(other)",
+        "rows = []\nfor score in scores:\n    rows.append(score)\nplot(rows)",
+    ]
+    found = display.runs_behind(cells, values)
+    assert found["runs"] == [f"fig9, {table.describe()}"]
+    lines = found["runs_csv"].splitlines()
+    assert lines[0].startswith("key,experiment,profile")
+    assert [line.split(",")[0] for line in lines[1:]] == [row["key"] for row in table.rows]
+
+
+def test_a_part_of_the_runs_is_named_where_only_that_is_drawn():
+    table = runs_of(0, 1, 2)
+    part = table.where(seed=1)
+    cells = ["study = load()", "part = study.where(seed=1)", "plot(part)"]
+    found = display.runs_behind(cells, {"study": table, "part": part})
+    assert found["runs"] == [f"fig9, {part.describe()}"]
+    both = display.runs_behind(["plot(study, part)"], {"study": table, "part": part})
+    assert both["runs"] == [f"fig9, {table.describe()}"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["unused = load()", "row = unused", "plot(min(x, key=lambda row: row))"],
+        ["plot(x)"],
+        ["runs = 3", "plot(runs)"],
+        ["%magic"],
+        ["plot(empty)"],
+        ["plot(none)"],
+    ],
+)
+def test_a_figure_without_stored_runs_has_none(cells):
+    values = {"x": 1, "runs": 3, "empty": runs_of(), "none": None, "unused": runs_of(0)}
+    assert display.runs_behind(cells, values) == {"runs": [], "runs_csv": None}
+
+
+def test_the_vector_picture_is_the_same_each_time_and_left_out_where_it_is_heavy(monkeypatch):
+    first, again = (next(receipts.receipts_of("one", executed(0.5))) for _ in range(2))
+    assert first.svg.startswith("<?xml")
+    assert first.svg == again.svg
+    monkeypatch.setattr(display, "_LARGEST_SVG", 10)
+    assert next(receipts.receipts_of("one", executed(0.5))).svg is None
+
+
+BOOK = "https://example.org/book/"
+
+
+def taken(notebook):
+    return downloads.as_download(notebook, BOOK, "https://example.org/vaedis", "abc123")
+
+
+def test_a_notebook_to_take_away_holds_no_numbers_and_links_to_the_book():
+    notebook = executed(0.5)
+    text = "See {doc}`04_benchmarks`, {doc}`the list <report>`, {numref}`fig-a1`, {term}`pair`, {cite:p}`a,b`."
+    notebook.cells.append(nbformat.v4.new_markdown_cell(text))
+    notebook = taken(notebook)
+    nbformat.validate(notebook)
+    assert display.MIME not in nbformat.writes(notebook)
+    assert "iVBOR" in nbformat.writes(notebook)
+    assert notebook.cells[-1].source == (
+        f"See [04_benchmarks]({BOOK}04_benchmarks.html), [the list]({BOOK}report.html), Figure A1, "
+        f"pair, [a,b]({BOOK}references.html)."
+    )
+    assert "abc123" in notebook.cells[0].source
+
+
+def test_a_notebook_to_take_away_runs_in_an_empty_folder(tmp_path):
+    source = taken(notebooks.from_markdown(ROOT, "intro"))
+    notebooks.write(source, tmp_path / "chapter.ipynb")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path / "ipython")}
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", "chapter.ipynb", "out.ipynb", "--no-progress-bar"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    out = notebooks.read(tmp_path / "out.ipynb")
+    assert any("image/png" in o.get("data", {}) for c in out.cells for o in c.get("outputs", ()))
+
+
+def test_all_notebooks_are_in_one_file_that_is_the_same_each_time():
+    files = {"b.ipynb": "two", "a.ipynb": "one"}
+    data = downloads.archive(files)
+    assert data == downloads.archive(dict(reversed(files.items())))
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        assert {name: file.read(name).decode() for name in file.namelist()} == files

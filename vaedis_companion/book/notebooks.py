@@ -118,7 +118,7 @@ def execute(
     command += ["--parameters_yaml", yaml.safe_dump(values)]
     done = subprocess.run(
         command,
-        env={**_environment(profile, workers), "IPYTHONDIR": str(_ipython_folder(target))},
+        env={**_environment(profile, workers), "IPYTHONDIR": str(ipython_folder(target))},
         stdin=build_pipe,
         capture_output=True,
         text=True,
@@ -133,7 +133,7 @@ def execute(
         raise NotebookError(text.plain(why_stopped(half_run, done.returncode, done.stderr)))
 
 
-def _ipython_folder(target: Path) -> Path:
+def ipython_folder(target: Path) -> Path:
     """Make a folder of IPython settings beside the target: figures carry their numbers.
 
     A user's own settings and history stay out of the book.

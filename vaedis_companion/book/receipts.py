@@ -39,6 +39,14 @@ class Receipt:
         That CSV; None if it is too long to keep.
     caption : str
         The first sentence of the figure's caption.
+    rows : int
+        How many rows the CSV has.
+    svg : str or None
+        The figure as a vector picture; None if it is too large.
+    runs : tuple of str
+        A phrase on each table of stored runs that the figure is drawn from.
+    runs_csv : str or None
+        The rows of these runs.
     """
 
     chapter: str
@@ -47,6 +55,10 @@ class Receipt:
     sha256: str
     csv: str | None
     caption: str = ""
+    rows: int = 0
+    svg: str | None = None
+    runs: tuple[str, ...] = ()
+    runs_csv: str | None = None
 
     @property
     def file(self) -> str:
@@ -63,7 +75,16 @@ def receipts_of(chapter: str, notebook: Any) -> Iterator[Receipt]:
             if numbers is not None:
                 number += 1
                 yield Receipt(
-                    chapter, number, position, numbers["sha256"], numbers["csv"], _caption(cell)
+                    chapter,
+                    number,
+                    position,
+                    numbers["sha256"],
+                    numbers["csv"],
+                    _caption(cell),
+                    numbers["rows"],
+                    numbers.get("svg"),
+                    tuple(numbers.get("runs", ())),
+                    numbers.get("runs_csv"),
                 )
 
 

@@ -26,6 +26,7 @@ _MACROS = """
 {% endmacro %}
 """
 _CLAIMS = """
+{% if summary %}<details class="claims"><summary>{{ summary }}</summary>{% endif %}
 {% call table({"claim": 35, "published": 22, "here": 27, "verdict": 16}) %}
 {% for claim, basis, tolerance, letter in rows %}<tr>
 {% call cell() %}{{ claim.statement }}{% endcall %}
@@ -43,6 +44,7 @@ _CLAIMS = """
 <b>Tolerance{% if letter %} ({{ letter }}){% endif %}:</b> {{ note }}.<br>
 {% endfor %}
 </p>{% endif %}
+{% if summary %}</details>{% endif %}
 """
 _SCOREBOARD = """
 {% call table({"claim": 40, "verdicts here": 33, "judged by": 27}) %}
@@ -64,12 +66,14 @@ published {{ claim.published }}, {% endif %}here {{ claim.ours }}</li>
 {% endfor %}
 </ul></div>{% endif %}
 """
+# a longer table is summed up in one line, which unfolds
+_LONGEST = 8
 _NONE = "<p>No claims of this kind can be made yet.</p>"
 _ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def html_table(claims: Iterable[Claim]) -> str:
-    """Return claims as an HTML table with notes below it.
+    """Return claims as an HTML table with notes below it; a long one unfolds from its sum.
 
     What most rows share is said once: the commonest provenance, and each tolerance that is a rule,
     with its reason, to which a letter in the rows refers. A verdict links to the cells that compute
@@ -103,7 +107,8 @@ def html_table(claims: Iterable[Claim]) -> str:
         basis = str(claim.provenance)
         tolerance = claim.tolerance if isinstance(claim.tolerance, Value) else ""
         rows.append((claim, "" if basis == usual else basis, tolerance, notes[_note(claim)]))
-    return _render(_CLAIMS, rows=rows, usual=usual, notes=notes)
+    summary = f"{len(claims)} claims: {_sum(claims)}" if len(claims) > _LONGEST else ""
+    return _render(_CLAIMS, rows=rows, usual=usual, notes=notes, summary=summary)
 
 
 def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
@@ -132,16 +137,23 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
     for title, group in groups.items():
         claims = list(group)
         if claims:
-            of_verdict = Counter(claim.verdict for claim in claims)
-            counts = {verdict: of_verdict[verdict] for verdict in VERDICTS if of_verdict[verdict]}
-            verdicts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-            rows.append((title, claims, counts, verdicts, _judged_by(claims)))
+            rows.append((title, claims, _counts(claims), _sum(claims), _judged_by(claims)))
             failed += [claim for claim in claims if claim.verdict == "not reproduced"]
     return _render(_SCOREBOARD, rows=rows, failed=failed, nothing=NOTHING) if rows else _NONE
 
 
 def _render(template: str, **names: object) -> str:
     return _ENVIRONMENT.from_string(_MACROS + template).render(colours=_COLOURS, **names)
+
+
+def _counts(claims: list[Claim]) -> dict[str, int]:
+    of_verdict = Counter(claim.verdict for claim in claims)
+    return {verdict: of_verdict[verdict] for verdict in VERDICTS if of_verdict[verdict]}
+
+
+def _sum(claims: list[Claim]) -> str:
+    """Return the number of each verdict in words."""
+    return ", ".join(f"{n} {verdict}" for verdict, n in _counts(claims).items())
 
 
 def _judged_by(claims: list[Claim]) -> str:

@@ -2,6 +2,7 @@
 
 from vaedis_companion.figures.courses import Course, courses, scores_by_steps
 from vaedis_companion.figures.data import figure_data
+from vaedis_companion.figures.latents import latent_grid, turn_latents
 from vaedis_companion.figures.onsets import learning, where_learning_ends
 from vaedis_companion.figures.panels import (
     argument,
@@ -26,6 +27,7 @@ __all__ = [
     "cumulative",
     "distance_matrices",
     "figure_data",
+    "latent_grid",
     "learning",
     "levels",
     "posteriors",
@@ -34,5 +36,6 @@ __all__ = [
     "scores_by_spacing",
     "scores_by_steps",
     "traversals",
+    "turn_latents",
     "where_learning_ends",
 ]
