@@ -13,7 +13,7 @@ from PIL import Image
 
 from vaedis.cli import main
 from vaedis.data import as_data, read_images
-from vaedis.data.own import hdf5_chunks, npz
+from vaedis.data.own import arrays, hdf5_chunks
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
 GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)
@@ -37,7 +37,7 @@ def test_npz_files_are_read(tmp_path, save):
 
 
 def test_large_arrays_are_read_from_a_file_that_is_gone_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez_compressed(tmp_path / "mine.npz", images=pictures(GRID), factors=GRID)
     data = read_images(tmp_path / "mine.npz")
@@ -349,8 +349,8 @@ def test_a_matlab_file_that_can_be_read_two_ways_is_refused(tmp_path):
 )
 def test_hdf5_images_are_read_in_any_order(tmp_path, monkeypatch, n, memory, options, dtype):
     monkeypatch.setattr("vaedis.data.own.hdf5.IN_MEMORY", memory)
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", memory)
-    monkeypatch.setattr("vaedis.data.own.sources.MAX_INFLATED", 10**6)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", memory)
+    monkeypatch.setattr("vaedis.data.own.arrays.MAX_INFLATED", 10**6)
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (n, 6, 5, 3)).astype(np.uint8), random.permutation(n)
     with h5py.File(tmp_path / "mine.h5", "w") as file:
@@ -392,7 +392,7 @@ def test_each_chunk_is_inflated_once(tmp_path, monkeypatch):
 
 
 def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez_compressed(
         tmp_path / "mine.npz", images=np.arange(240, dtype=np.uint8).reshape(12, 4, 5), labels=GRID
@@ -401,7 +401,7 @@ def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vaedis.data.own.sources._reserve", full)
+    monkeypatch.setattr("vaedis.data.own.arrays._reserve", full)
     says = rf"{tmp_path} has no room for a copy of 0\.000192 MB of .*; make room, or set TMPDIR to a folder with more"
     with pytest.raises(ValueError, match=says):
         read_images(tmp_path / "mine.npz")
@@ -413,15 +413,15 @@ def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
 
 
 def test_a_copy_has_no_name_while_it_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez(
         tmp_path / "mine.npz", images=np.arange(240, dtype=np.uint8).reshape(12, 4, 5), labels=GRID
     )
     listed = []
-    fill = npz._fill
+    fill = arrays._fill
     monkeypatch.setattr(
-        npz,
+        arrays,
         "_fill",
         lambda *given: listed.extend(p.name for p in tmp_path.iterdir()) or fill(*given),
     )

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vaedis.data.own import hdf5_chunks, sources
-from vaedis.data.own.sources import (
+from vaedis.data.own import arrays, hdf5_chunks
+from vaedis.data.own.arrays import (
     IN_MEMORY,
     MAX_KEYS,
     MAX_TEXT,
@@ -210,7 +210,7 @@ class Hdf5:
         if not dataset.chunks:
             return self._contiguous(dataset, n_bytes).transpose(tuple(axes))
         check_inflated(self.path, key, n_bytes, dataset.id.get_storage_size())
-        copy = sources.scratch(self.path, n_bytes).view(dtype).reshape(shape)
+        copy = arrays.scratch(self.path, n_bytes).view(dtype).reshape(shape)
         in_file_order = copy.transpose(np.argsort(axes))
         n_copied = 0
         for block, numbers in hdf5_chunks.read_chunks(dataset):
