@@ -14,18 +14,11 @@ import pytest
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.distances import RandomPairs
 from vaedis.spec import RunSpec
-from vaedis_companion import (
-    claims,
-    grids,
-    importances,
-    measured,
-    project,
-    published,
-    store as results,
-)
+from vaedis_companion import claims, grids, project, published, store as results
+from vaedis_companion.analysis import importances, measured
+from vaedis_companion.analysis.importances import Importance
 from vaedis_companion.claims import base, beyond, stored as runs, tables_a
 from vaedis_companion.grids import profile
-from vaedis_companion.importances import Importance
 
 TOP = Path(__file__).resolve().parents[2]
 STEP = np.abs(np.arange(8)[:, None] - np.arange(8)).astype(float)

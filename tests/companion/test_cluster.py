@@ -19,9 +19,9 @@ import vaedis as vd
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training.step import objective
-from vaedis_companion import cli, grids, runs, store as results, sweep
+from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import Profile
-from vaedis_companion.sweep import cluster as _cluster, runner
+from vaedis_companion.sweep import cluster as _cluster, runner, runs
 
 # long enough to be caught in the middle: about a second a run on one core
 SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")

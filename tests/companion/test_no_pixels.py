@@ -12,10 +12,10 @@ import pytest
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import population as _population
-from vaedis_companion import cli, grids, runs, store as results
+from vaedis_companion import cli, grids, store as results
 from vaedis_companion.grids import COORDINATES
 from vaedis_companion.store import Store
-from vaedis_companion.sweep import Sweep, runner
+from vaedis_companion.sweep import Sweep, runner, runs
 from vaedis_companion.sweep.missing import populations
 
 RUN = RunSpec(

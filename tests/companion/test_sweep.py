@@ -9,10 +9,10 @@ import torch
 from vaedis import metrics, spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import TrainingStopped, fit, step as _step
-from vaedis_companion import cli, evaluations, grids, runs, store as results, sweep
+from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
 from vaedis_companion.profiles import command_options
-from vaedis_companion.sweep import estimate
+from vaedis_companion.sweep import estimate, evaluations, runs
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from vaedis import distances
-from vaedis_companion import measured, published
+from vaedis_companion import published
+from vaedis_companion.analysis import measured
+from vaedis_companion.analysis.importances import matrix_correlations
+from vaedis_companion.analysis.measured import Distances
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     FOLLOW,
@@ -19,8 +22,6 @@ from vaedis_companion.claims.base import (
     Value,
     claim,
 )
-from vaedis_companion.importances import matrix_correlations
-from vaedis_companion.measured import Distances
 from vaedis_companion.store import Store
 
 NO_IMAGES = Provenance("no images on this machine")

@@ -11,7 +11,8 @@ import numpy as np
 
 from vaedis.data import load
 from vaedis.diagnosis import bounds
-from vaedis_companion import intervals
+from vaedis_companion.analysis import intervals
+from vaedis_companion.analysis.onsets import ALIVE, where_learning_ends
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     NO_PIXELS,
@@ -23,7 +24,6 @@ from vaedis_companion.claims.base import (
 )
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
-from vaedis_companion.onsets import ALIVE, where_learning_ends
 from vaedis_companion.store import RunTable, Store, is_number
 
 _PAGE = "05b_smaller_beta"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import distances
-from vaedis_companion import intervals
+from vaedis_companion.analysis import intervals
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     NOTHING,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from vaedis_companion.analysis.onsets import Learning
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NOTHING, ORDERED, Claim, Provenance, Value, claim
-from vaedis_companion.onsets import Learning
 from vaedis_companion.store import RunTable, Store
 
 _NO_ORDER_RECORDED = Provenance("runs in which no order was recorded")

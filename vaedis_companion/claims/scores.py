@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vaedis_companion import intervals, published
+from vaedis_companion import published
+from vaedis_companion.analysis import intervals
+from vaedis_companion.analysis.onsets import ALIVE
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     BLUR,
@@ -18,7 +20,6 @@ from vaedis_companion.claims.base import (
     Value,
     claim,
 )
-from vaedis_companion.onsets import ALIVE
 from vaedis_companion.store import RunTable, Store
 
 _BLUR_RAISES = "The loss decides: box blur raises"

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vaedis_companion import measured, published
+from vaedis_companion import published
+from vaedis_companion.analysis import measured
+from vaedis_companion.analysis.importances import ROUNDING, Importance, importances, printed_rows
+from vaedis_companion.analysis.measured import Distances
 from vaedis_companion.claims.base import FOLLOW, NOTHING, Claim, Value, claim
 from vaedis_companion.claims.benchmarks import NO_IMAGES, is_the_data_set, method_of, title_of
-from vaedis_companion.importances import ROUNDING, Importance, importances, printed_rows
-from vaedis_companion.measured import Distances
 from vaedis_companion.store import Store
 
 _PAGE_A1 = "A_dataset_distances#table-a1-published-and-here"

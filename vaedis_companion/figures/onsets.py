@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vaedis.plots.style import CURVES, Axes, Figure, plt, styled
+from vaedis_companion.analysis.onsets import RECONSTRUCTED, Learning
 from vaedis_companion.figures.style import NAMES
-from vaedis_companion.onsets import RECONSTRUCTED, Learning
 
 # of the axis of betas
 _LOWEST, _HIGHEST = 3e-4, 2.0

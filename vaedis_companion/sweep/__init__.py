@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vaedis_companion import grids, runs
+from vaedis_companion import grids
 from vaedis_companion.store import RunTable, Store
+from vaedis_companion.sweep import runs
 from vaedis_companion.sweep.missing import describe_missing, missing
 from vaedis_companion.sweep.runner import Sweep
 

@@ -18,9 +18,9 @@ from vaedis.data import Coordinates, resolve_device
 from vaedis.spec import RunSpec
 from vaedis.training import Run, TrainingFailed, TrainingStopped, checkpoint, fit
 from vaedis.training.step import resolve_precision
-from vaedis_companion.evaluations import Evaluations, level_distances
 from vaedis_companion.grids import Profile, home
 from vaedis_companion.store import Row, RunTable, make_row
+from vaedis_companion.sweep.evaluations import Evaluations, level_distances
 
 _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
