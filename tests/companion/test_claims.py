@@ -17,7 +17,7 @@ from vaedis.spec import RunSpec
 from vaedis_companion import claims, grids, project, published, store as results
 from vaedis_companion.analysis import importances, measured
 from vaedis_companion.analysis.importances import Importance
-from vaedis_companion.claims import base, beyond, stored as runs, tables_a
+from vaedis_companion.claims import base, benchmarks, beyond, stored as runs
 from vaedis_companion.grids import profile
 
 TOP = Path(__file__).resolve().parents[2]
@@ -710,9 +710,9 @@ def test_the_order_of_importance_may_swap_only_what_the_sample_cannot_tell_apart
             for name, mean, printed in means
         ]
 
-    assert tables_a.in_order(rows([("a", 0.051, 0.050), ("b", 0.050, 0.052)]))
-    assert not tables_a.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)]))
-    assert tables_a.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)], error=0.005))
+    assert benchmarks.in_order(rows([("a", 0.051, 0.050), ("b", 0.050, 0.052)]))
+    assert not benchmarks.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)]))
+    assert benchmarks.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)], error=0.005))
 
 
 @pytest.mark.parametrize(("off", "expected"), [(5e-8, "reproduced"), (1e-5, "not reproduced")])

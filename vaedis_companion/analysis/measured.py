@@ -116,7 +116,8 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
 def benchmark(name: str) -> Distances | None:
     """Return the distances of one of the paper's data sets.
 
-    None if no images of it are on this machine and no result is stored. Nothing is downloaded or drawn. Images without a stored result are sampled once a process.
+    None if no images of it are on this machine and no result is stored. Nothing is downloaded or
+    drawn. Images without a stored result are sampled once a process.
 
     Parameters
     ----------
