@@ -24,7 +24,7 @@ from vaedis_companion.claims.base import (
 )
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
-from vaedis_companion.store import RunTable, Store, is_number
+from vaedis_companion.store import RunTable, Store
 
 _PAGE = "05b_smaller_beta"
 _IMAGES = f"{_PAGE}#the-same-with-images"
@@ -288,16 +288,15 @@ def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
 
 
 def difference_by_seed(one: RunTable, other: RunTable, score: str) -> intervals.Interval | None:
-    """Return the median difference of two sets of runs, within each seed if random numbers were the
-    same; None without a common seed.
-    """
+    """Return the median difference of two sets of runs, within seeds; None without a common one."""
     # a GPU draws other numbers than a CPU, so that equal seeds are no pair there
     if len({row.get("device") for row in (*one.rows, *other.rows)}) > 1:
         return intervals.difference(one.values(score), other.values(score))
-    first = {row["seed"]: row[score] for row in one.rows if is_number(row[score])}
-    second = {row["seed"]: row[score] for row in other.rows if is_number(row[score])}
+    first = one.by_seed(score)
+    second = other.by_seed(score)
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None
-    a, b = np.array([first[s] for s in seeds]), np.array([second[s] for s in seeds])
-    return intervals.difference(a, b, paired=True)
+    return intervals.difference(
+        [first[seed] for seed in seeds], [second[seed] for seed in seeds], paired=True
+    )
