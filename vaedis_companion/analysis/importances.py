@@ -94,10 +94,6 @@ def importances(distances: Distances) -> list[Importance]:
     distances : Distances
         From `measured.distances` or `measured.benchmark`.
 
-    Returns
-    -------
-    list of Importance
-
     Examples
     --------
     >>> from vaedis_companion.analysis import measured

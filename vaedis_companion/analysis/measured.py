@@ -98,10 +98,6 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
         How many random pairs to draw if no result is stored. Without `traversals` their mean is
         exact.
 
-    Returns
-    -------
-    Distances
-
     Examples
     --------
     >>> import vaedis as vd

@@ -67,10 +67,6 @@ def all_claims(
     where : str or iterable of str, optional
         Only claims of this place or these, such as ``"Figure 9"``; the others are not computed.
 
-    Returns
-    -------
-    list of Claim
-
     Raises
     ------
     ValueError

@@ -22,10 +22,6 @@ COLUMNS = ("panel", "title", "kind", "series", "x", "y", "value")
 def figure_data(figure: Figure) -> str:
     """Return what a figure draws as CSV: one row for each point, pixel, corner and text.
 
-    Parameters
-    ----------
-    figure : Figure
-
     Returns
     -------
     str

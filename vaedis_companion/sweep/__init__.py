@@ -32,10 +32,6 @@ def ensure_runs(
     device : str
     store : Store, optional
 
-    Returns
-    -------
-    RunTable
-
     Examples
     --------
     >>> ensure_runs("fig11", "laptop").profile

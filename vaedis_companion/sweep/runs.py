@@ -181,10 +181,6 @@ def final_scores(run: Run, protocol: str) -> dict[str, float]:
 def summarise(run: Run) -> dict[str, np.ndarray]:
     """Return what the book's figures need of a trained network, small enough to store.
 
-    Parameters
-    ----------
-    run : Run
-
     Returns
     -------
     dict of str to ndarray
