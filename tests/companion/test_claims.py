@@ -13,7 +13,6 @@ import pytest
 
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.distances import RandomPairs
-from vaedis.spec import RunSpec
 from vaedis_companion import claims, grids, project, published, store as results
 from vaedis_companion.analysis import importances, measured
 from vaedis_companion.analysis.importances import Importance
@@ -814,10 +813,6 @@ def test_a_table_says_once_what_its_rows_share():
     assert page.count("<sup>b</sup>") == 1
 
 
-def test_a_table_without_claims_says_so():
-    assert "No claims" in claims.html_table([])
-
-
 def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     two_runs = claims.Provenance("", "laptop", 2, (10,))
     page = claims.scoreboard(
@@ -866,12 +861,6 @@ def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):
     every = [(c.where, c.statement) for found in steps.values() for c in found]
     assert len(set(every)) == len(every)
     assert {c.statement.split(":")[0] for c in steps["There VAEs fail"]} == {"XYSquares"}
-
-
-def test_specifications_without_an_origin_on_xysquares_are_generated():
-    assert (
-        runs.origin_of({"data": "xysquares", "data_options": RunSpec().data_options}) == "generated"
-    )
 
 
 @pytest.mark.parametrize(("devices", "paired"), [(("cpu", "cpu"), True), (("cpu", "a GPU"), False)])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vaedis.cli import main
 from vaedis.data import as_data, read_images
-from vaedis.data.own import arrays, hdf5_chunks
+from vaedis.data.own import arrays
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
 GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)
@@ -365,27 +365,6 @@ def test_hdf5_images_are_read_in_any_order(tmp_path, monkeypatch, n, memory, opt
     stored = images if dtype == "u1" else (images / 256).astype("f4")
     rows = np.argsort(labels)[wanted]
     assert np.array_equal(data.images(torch.from_numpy(wanted)).numpy(), stored[rows])
-
-
-def test_each_chunk_is_inflated_once(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        hdf5_chunks,
-        "_inflated",
-        lambda *given, real=hdf5_chunks._inflated: calls.append(1) or real(*given),
-    )
-    with h5py.File(tmp_path / "mine.h5", "w") as file:
-        file.create_dataset(
-            "images",
-            data=np.arange(240, dtype=np.uint8).reshape(60, 2, 2, 1),
-            chunks=(20, 1, 1, 1),
-            compression="gzip",
-        )
-        file["labels"] = np.arange(60)
-    data = read_images(tmp_path / "mine.h5")
-    for part in torch.randperm(60).split(7):
-        assert data.images(part)[:, 0, 0, 0].tolist() == (4 * part).tolist()
-    assert len(calls) == 12
 
 
 # room for copies

@@ -57,16 +57,6 @@ def test_outlines_have_the_area_that_geometry_says(solid, area):
         assert covered.sum().item() == pytest.approx(area, rel=0.01)
 
 
-def test_a_capsule_is_a_ball_if_it_has_no_middle_and_longer_by_its_middle_otherwise():
-    one = torch.ones(1)
-    ball = cast(solids.ellipsoid(0, torch.eye(4))).coverage
-    none = cast(*solids.capsule(0, [0, 0, 0], one, 1e-3 * one)).coverage
-    torch.testing.assert_close(ball, none, atol=0.1, rtol=0)
-    long = cast(*solids.capsule(0, [0, 0, 0], 0.5 * one, one)).coverage[0, 0]
-    assert long[:, 16].sum().item() == pytest.approx(2 * 1.5 * 8, abs=0.3)
-    assert long[16].sum().item() == pytest.approx(2 * 0.5 * 8, abs=0.3)
-
-
 def test_a_face_is_as_bright_as_the_cosine_of_its_angle_to_the_light():
     for turn in (0.0, 0.3, 0.6):
         maps = cast(
