@@ -416,11 +416,7 @@ def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(
         "time",
         types.SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter),
     )
-    monkeypatch.setattr(
-        _cluster,
-        "connect",
-        lambda *_: contextlib.nullcontext(),
-    )
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(
         _cluster,
         "run",
@@ -458,11 +454,7 @@ def test_workers_share_the_processors_that_the_process_may_use(
     monkeypatch.setattr(runner, "usable_cpus", lambda: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
-    monkeypatch.setattr(
-        _cluster,
-        "connect",
-        lambda *_: contextlib.nullcontext(),
-    )
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(
         _cluster, "run", lambda client, todo, job, n, stop: iter(threads.append(n) or ())
     )

@@ -36,10 +36,7 @@ def test_a_box_covers_the_pixels_of_its_front_and_shares_of_those_on_its_edge():
     [
         # a ball's outline is the circle where rays touch it
         (solids.ellipsoid(0, torch.eye(4)), math.pi * 80**2 / (10**2 - 1)),
-        (
-            solids.ellipsoid(0, solids.place([0, 0, 0], [1.5, 0.01, 0.5])),
-            math.pi * 1.5 * 0.5 * 64,
-        ),
+        (solids.ellipsoid(0, solids.place([0, 0, 0], [1.5, 0.01, 0.5])), math.pi * 1.5 * 0.5 * 64),
         (solids.cylinder(0, solids.place([0, 0, 0], [1, 1, 0.5])), None),
         (solids.frustum(0, solids.place([0, 0, 0], [1, 1e-3, 1]), (0.0, 0.0)), 2 * 64),
     ],
@@ -135,10 +132,7 @@ def test_scenes_of_a_batch_are_what_each_is_alone():
     )
     for k in range(3):
         alone = cast(
-            solids.box(0, solids.place(centres[k], 0.6, turns[k])),
-            floor,
-            lights=[lamp],
-            surfaces=2,
+            solids.box(0, solids.place(centres[k], 0.6, turns[k])), floor, lights=[lamp], surfaces=2
         )
         torch.testing.assert_close(together.coverage[k], alone.coverage[0])
         torch.testing.assert_close(together.tones[k], alone.tones[0])

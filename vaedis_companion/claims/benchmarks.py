@@ -238,9 +238,7 @@ def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
 
 
 def in_order(rows: list[Importance]) -> bool:
-    """Return whether means here are ordered as the published ones, except for pairs whose published
-    difference may be the luck of a sample.
-    """
+    """Return whether means are ordered as the published ones, except by a sample's luck."""
     for a in rows:
         for b in rows:
             assert a.published_mean is not None

@@ -99,8 +99,9 @@ def _mean_rank(arrays: Mapping[str, np.ndarray], level: str, factors: list[str])
 
 
 def latent_orders(arrays: Mapping[str, np.ndarray]) -> list[float]:
-    """Return the rank correlation of latent with ground-truth distances for each factor of a run; 0
-    for a factor without any latent distance.
+    """Return the rank correlation of latent with ground-truth distances for each factor of a run.
+
+    It is 0 for a factor without any latent distance.
     """
     matrices = [matrix for name, matrix in sorted(arrays.items()) if name.startswith("z/")]
     return [distances.agreement(matrix).rank or 0.0 for matrix in matrices]
@@ -185,8 +186,9 @@ def figure10(store: Store) -> Iterator[Claim]:
 
 
 def order_of_learning(arrays: Mapping[str, np.ndarray]) -> float | None:
-    """Return how the mean distance along each factor, between the network's own inputs, agrees with
-    how early a run learns it; None if the run recorded nothing or learned nothing.
+    """Return how the mean distance along each factor agrees with how early a run learns it.
+
+    Distances are between the network's own inputs; None if it recorded nothing or learned nothing.
     """
     learning = Learning.of(arrays)
     if learning is None or not learning.reconstructed:

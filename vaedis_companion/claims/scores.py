@@ -202,9 +202,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
 def figure9(store: Store) -> Iterator[Claim]:
     """Ranges of scores at each spacing."""
     yield from spacing_claims(
-        store.best("fig9"),
-        where="Figure 9",
-        anchor="05_adversarial_data#disentanglement-returns",
+        store.best("fig9"), where="Figure 9", anchor="05_adversarial_data#disentanglement-returns"
     )
 
 

@@ -44,9 +44,7 @@ def subset(
 
 
 def origin_of(row: Row) -> str | None:
-    """Return where the images of a run come from: as its specification says, or else as was
-    recorded; None if neither does.
-    """
+    """Return the origin of a run's images by its specification, or else by its row; or None."""
     if row["data"] == "xysquares":
         return "generated"
     option = row["data_options"].get("origin")

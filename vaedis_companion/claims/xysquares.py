@@ -129,9 +129,7 @@ def _depends(statement: str, heading: str, ranks: dict[str, float]) -> Claim:
 
 
 def _rank(matrix: np.ndarray, factors: np.ndarray) -> float:
-    """Return the rank correlation of distances between all pairs of images with the steps between
-    their factors, shape (images, factors).
-    """
+    """Return the rank correlation of distances with steps between factors, (images, factors)."""
     return distances.agreement(matrix, truth=np.abs(factors[:, None] - factors).sum(-1)).rank or 0.0
 
 

@@ -12,11 +12,7 @@ __all__ = ["Sweep", "describe_missing", "ensure_runs", "missing"]
 
 
 def ensure_runs(
-    experiment: str,
-    profile: str | None = None,
-    *,
-    device: str = "auto",
-    store: Store | None = None,
+    experiment: str, profile: str | None = None, *, device: str = "auto", store: Store | None = None
 ) -> RunTable:
     """Return the best stored runs of an experiment, after running what a profile lacks.
 

@@ -144,11 +144,7 @@ def _facts(
 
 
 def _failed_row(
-    spec: RunSpec,
-    experiment: str,
-    profile: Profile,
-    failure: TrainingFailed,
-    facts: dict[str, Any],
+    spec: RunSpec, experiment: str, profile: Profile, failure: TrainingFailed, facts: dict[str, Any]
 ) -> Row:
     status = (
         f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
