@@ -381,7 +381,7 @@ def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("vaedis.data.own.arrays._reserve", full)
-    says = rf"{tmp_path} has no room for a copy of 0\.000192 MB of .*; make room, or set TMPDIR to a folder with more"
+    says = rf"{tmp_path} has no room for a copy of 192 bytes of .*; make room, or set TMPDIR to a folder with more"
     with pytest.raises(ValueError, match=says):
         read_images(tmp_path / "mine.npz")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))

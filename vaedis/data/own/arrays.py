@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from vaedis._support.text import plain
+from vaedis._support.text import plain, size_text
 
 # Larger arrays are copied to a temporary file, which the system reads page by page.
 IN_MEMORY = 2**28
@@ -81,11 +81,6 @@ def decoded(text: str | bytes) -> str:
     return text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text)
 
 
-def size(n_bytes: int) -> str:
-    """Return a number of bytes as text."""
-    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.3g} MB"
-
-
 def brief(error: BaseException) -> str:
     """Return the first line of an error's message, or its type where it has none."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -128,8 +123,8 @@ def check_labels(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) 
         raise too_long(path, key)
     n_bytes = math.prod(shape) * dtype.itemsize
     if n_bytes > MAX_LABEL_BYTES:
-        limit = f"at most {size(MAX_LABEL_BYTES)} are read: use codes"
-        raise refused(path, f"has labels of {size(n_bytes)} in {shown(key)!r}; {limit}.")
+        limit = f"at most {size_text(MAX_LABEL_BYTES)} are read: use codes"
+        raise refused(path, f"has labels of {size_text(n_bytes)} in {shown(key)!r}; {limit}.")
 
 
 def too_long(path: Path, key: str) -> Refused:
@@ -142,15 +137,15 @@ def check_images(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) 
     """Refuse images of absurd size, before they are read."""
     n_bytes = math.prod(shape[1:]) * dtype.itemsize
     if n_bytes > MAX_IMAGE_BYTES:
-        limit = f"{size(n_bytes)} each; at most {size(MAX_IMAGE_BYTES)} each are read"
+        limit = f"{size_text(n_bytes)} each; at most {size_text(MAX_IMAGE_BYTES)} each are read"
         raise refused(path, f"has images of the shape {shape[1:]} in {shown(key)!r}, {limit}.")
 
 
 def check_inflated(path: Path, key: str, n_bytes: int, stored: int) -> None:
     """Refuse a large array that inflates far more than images do."""
     if n_bytes > IN_MEMORY and n_bytes > MAX_INFLATED * stored:
-        limit = f"beyond {size(IN_MEMORY)} an array may inflate at most {MAX_INFLATED} times"
-        sizes = f"{shown(key)!r} of {size(n_bytes)} in {size(stored)}"
+        limit = f"beyond {size_text(IN_MEMORY)} an array may inflate at most {MAX_INFLATED} times"
+        sizes = f"{shown(key)!r} of {size_text(n_bytes)} in {size_text(stored)}"
         raise refused(path, f"has {sizes}; {limit}: save it without compression.")
 
 
@@ -170,7 +165,7 @@ def scratch(path: Path, n_bytes: int) -> np.ndarray:
         reason = f"cannot be written to ({error.strerror or brief(error)})"
         if error.errno in _NO_ROOM:
             reason = "has no room"
-        copy = f"for a copy of {size(n_bytes)} of {shown(path)}"
+        copy = f"for a copy of {size_text(n_bytes)} of {shown(path)}"
         advice = "make room, or set TMPDIR to a folder with more"
         raise refused(folder, f"{reason} {copy}; {advice}.") from error
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vaedis._support.text import size_text
 from vaedis.data.own import arrays, hdf5_chunks
 from vaedis.data.own.arrays import (
     IN_MEMORY,
@@ -27,7 +28,6 @@ from vaedis.data.own.arrays import (
     refused,
     release,
     shown,
-    size,
     too_long,
 )
 
@@ -157,7 +157,7 @@ class Hdf5:
         """Refuse an array that was not written in full, and chunks that take much memory."""
         chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
         if chunk_bytes > _MAX_CHUNK_BYTES:
-            sizes = f"{size(chunk_bytes)}; at most {size(_MAX_CHUNK_BYTES)} are read"
+            sizes = f"{size_text(chunk_bytes)}; at most {size_text(_MAX_CHUNK_BYTES)} are read"
             raise refused(self.path, f"has the array {shown(key)!r} in chunks of {sizes}.")
         chunks: list[Any] = []
         dataset.id.chunk_iter(chunks.append)
