@@ -101,7 +101,8 @@ def _check_request(names: Sequence[str], origin: str, source: str | None) -> Non
 
 def _plan(name: str, origin: str, source: str | None) -> str:
     """Say what preparing a data set is going to do: in a line, and one for each file."""
-    result = f"{size_text(math.prod(BENCHMARKS[name].stored_shape))} in {prepare.stored_path(name, origin)}"
+    size = size_text(math.prod(BENCHMARKS[name].stored_shape))
+    result = f"{size} in {prepare.stored_path(name, origin)}"
     if origin != "original":
         return f"{name}: will draw the stand-in, which takes minutes: {result}"
     lines = [f"{name}: will convert {result}, from"]

@@ -171,10 +171,9 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     others = [beta for data, beta in largest.items() if data != "xysquares"]
     within = None
     direction = None
+    missing = "no runs stored; needs the sweep of the paper profile"
     if betas:
         missing = f"runs of one β only ({min(betas):g}); needs the sweep of the paper profile"
-    else:
-        missing = "no runs stored; needs the sweep of the paper profile"
     if "xysquares" in largest and others:
         within = largest["xysquares"] < min(others)
         direction = bool(largest["xysquares"] < np.median(others))
