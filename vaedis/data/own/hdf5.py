@@ -145,9 +145,7 @@ class Hdf5:
     def _check_filters(self, key: str, dataset: Any) -> None:
         import h5py
 
-        settings = dataset.id.get_create_plist()
-        for k in range(settings.get_nfilters()):
-            number = settings.get_filter(k)[0]
+        for number in hdf5_chunks.filters(dataset):
             if not h5py.h5z.filter_avail(number):
                 problem = f"compressed by HDF5's filter {number}, which is not installed"
                 advice = "import hdf5plugin before reading, or save it with compression='gzip'"
