@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from vaedis import spec as experiments
-from vaedis_companion import grids, project, runs, store, sweep
+from vaedis_companion import grids, project, store, sweep
+from vaedis_companion.sweep import runs
 
 EXPERIMENTS = ("fig9", "fig11")
 

@@ -22,7 +22,7 @@ import numpy as np
 from machine import about, load
 
 import vaedis as vd
-from vaedis_companion import intervals
+from vaedis_companion.analysis import intervals
 
 SCORES = ("MIG", "DCI", "reconstruction loss", "images/s")
 

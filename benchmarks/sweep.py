@@ -22,8 +22,8 @@ from pathlib import Path
 
 from machine import about, cell, in_turn, load, ratio
 
-from vaedis_companion import grids, runs, store as results, sweep
-from vaedis_companion.sweep import cluster
+from vaedis_companion import grids, store as results, sweep
+from vaedis_companion.sweep import cluster, runs
 from vaedis_companion.sweep.missing import n_images
 
 
@@ -38,7 +38,7 @@ def start_seconds(workers: int) -> float:
         return 0.0
     started = time.perf_counter()
     with cluster.connect(workers, None) as client:
-        client.run(__import__, "vaedis_companion.runs")
+        client.run(__import__, "vaedis_companion.sweep.runs")
     return time.perf_counter() - started
 
 

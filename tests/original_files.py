@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from vaedis.data.originals.readers import CARS, NORB_MAGIC
+from vaedis.data.originals.readers import CARS
+
+NORB_MAGIC = {"uint8": 0x1E3D4C55, "int32": 0x1E3D4C54}
 
 
-def write_tar(path: Path, members: dict[str, bytes], edit=None) -> Path:
-    """Write a gzipped tar file; `edit` may change the header of each member."""
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    """Write a gzipped tar file."""
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
-            if edit:
-                edit(member)
             tar.addfile(member, io.BytesIO(content))
     return path
 

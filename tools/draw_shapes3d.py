@@ -126,6 +126,23 @@ def geometry(
     )
 
 
+def _capsule(
+    surface: int,
+    centre: Tensor,
+    radius: Tensor,
+    half_length: Tensor,
+) -> list[solids.Solid]:
+    """Return an upright cylinder between two balls: radius and half the balls' distance, (B,)."""
+    lift = torch.stack([torch.zeros_like(radius), torch.zeros_like(radius), half_length], -1)
+    middle = solids.place(centre, torch.stack([radius, radius, half_length], -1))
+    ball = radius[..., None].expand(*radius.shape, 3)
+    return [
+        solids.cylinder(surface, middle),
+        solids.ellipsoid(surface, solids.place(centre + lift, ball)),
+        solids.ellipsoid(surface, solids.place(centre - lift, ball)),
+    ]
+
+
 def _object(shape: str, scale: Tensor) -> list[solids.Solid]:
     """The object on the floor, in the middle of the room."""
 
@@ -136,7 +153,7 @@ def _object(shape: str, scale: Tensor) -> list[solids.Solid]:
 
     if shape == "capsule":
         radius, half_length = (scale * size for size in _CAPSULE)
-        return solids.capsule(2, standing(radius + half_length), radius, half_length)
+        return _capsule(2, standing(radius + half_length), radius, half_length)
     half = {
         "cube": (_HALF_SIDE,) * 3,
         "sphere": (_BALL,) * 3,

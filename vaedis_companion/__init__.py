@@ -9,17 +9,13 @@ import importlib
 from types import ModuleType
 
 __all__ = [
+    "analysis",
     "book",
     "claims",
     "figures",
     "grids",
-    "importances",
-    "intervals",
-    "measured",
-    "onsets",
     "project",
     "published",
-    "runs",
     "store",
     "sweep",
 ]

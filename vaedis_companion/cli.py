@@ -195,7 +195,7 @@ def _end(number: int, _: Any) -> None:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    from vaedis_companion import measured
+    from vaedis_companion.analysis import measured
 
     measured.measure_data_sets(args.names, force=args.force)
     return 0
@@ -218,8 +218,8 @@ def _notebooks(args: argparse.Namespace) -> int:
 
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis._support.memory import keep_memory
-    from vaedis_companion.runs import describe
     from vaedis_companion.sweep import estimate
+    from vaedis_companion.sweep.runs import describe
 
     keep_memory()
     sweep = _sweep_of(args)
@@ -318,8 +318,8 @@ def _last_line(sweep: Sweep, received: list[int]) -> str:
 def _results(args: argparse.Namespace) -> int:
     from vaedis import _check
     from vaedis_companion.grids import GRIDS
-    from vaedis_companion.runs import print_table
     from vaedis_companion.sweep import describe_missing
+    from vaedis_companion.sweep.runs import print_table
 
     store = _store(args)
     if args.out and not store.root.is_dir():

@@ -121,8 +121,7 @@ def test_what_inflates_without_a_bound_is_not_inflated(tmp_path, method, called)
                 file.write(bytes(2**12))
         archive.writestr("labels.npy", npy(LABELS))
     with pytest.raises(
-        ValueError,
-        match=f"'images' compressed by {called}, whose size cannot be bounded",
+        ValueError, match=f"'images' compressed by {called}, whose size cannot be bounded"
     ):
         read_images(path)
 
@@ -143,9 +142,9 @@ def inflating(path, said, wrote):
 
 
 def test_images_that_inflate_too_far_are_refused_before_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 2**24)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 2**24)
     path = inflating(tmp_path / "mine.npz", 36 * 2**20, 36 * 2**20)
-    says = r"'images' of 37\.7 MB in 0\.\d+ MB; beyond 16\.8 MB an array may inflate at most 500 times: save it without compression"
+    says = r"'images' of 37\.7 MB in \d+\.\d kB; beyond 16\.8 MB an array may inflate at most 500 times: save it without compression"
     with pytest.raises(ValueError, match=says):
         read_images(path)
 
@@ -670,10 +669,7 @@ def test_links_in_a_folder_lead_nowhere(tmp_path, secret):
     folder = write_folder(tmp_path / "mine")
     (folder / "003.png").unlink()
     (folder / "003.png").symlink_to(secret / "fifo")
-    with pytest.raises(
-        ValueError,
-        match=r"has '003\.png', which is no plain file",
-    ):
+    with pytest.raises(ValueError, match=r"has '003\.png', which is no plain file"):
         read_images(folder)
     (folder / "003.png").unlink()
     os.mkfifo(folder / "003.png")

@@ -13,19 +13,11 @@ import pytest
 
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.distances import RandomPairs
-from vaedis.spec import RunSpec
-from vaedis_companion import (
-    claims,
-    grids,
-    importances,
-    measured,
-    project,
-    published,
-    store as results,
-)
-from vaedis_companion.claims import base, beyond, stored as runs, tables_a
+from vaedis_companion import claims, grids, project, published, store as results
+from vaedis_companion.analysis import importances, measured
+from vaedis_companion.analysis.importances import Importance
+from vaedis_companion.claims import base, benchmarks, beyond, stored as runs
 from vaedis_companion.grids import profile
-from vaedis_companion.importances import Importance
 
 TOP = Path(__file__).resolve().parents[2]
 STEP = np.abs(np.arange(8)[:, None] - np.arange(8)).astype(float)
@@ -717,9 +709,9 @@ def test_the_order_of_importance_may_swap_only_what_the_sample_cannot_tell_apart
             for name, mean, printed in means
         ]
 
-    assert tables_a.in_order(rows([("a", 0.051, 0.050), ("b", 0.050, 0.052)]))
-    assert not tables_a.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)]))
-    assert tables_a.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)], error=0.005))
+    assert benchmarks.in_order(rows([("a", 0.051, 0.050), ("b", 0.050, 0.052)]))
+    assert not benchmarks.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)]))
+    assert benchmarks.in_order(rows([("a", 0.060, 0.040), ("b", 0.050, 0.060)], error=0.005))
 
 
 @pytest.mark.parametrize(("off", "expected"), [(5e-8, "reproduced"), (1e-5, "not reproduced")])
@@ -821,10 +813,6 @@ def test_a_table_says_once_what_its_rows_share():
     assert page.count("<sup>b</sup>") == 1
 
 
-def test_a_table_without_claims_says_so():
-    assert "No claims" in claims.html_table([])
-
-
 def test_a_long_table_is_summed_up_in_a_line_that_unfolds():
     many = [_claim() for _ in range(9)]
     page = claims.html_table(many)
@@ -886,12 +874,6 @@ def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):
     every = [(c.where, c.statement) for found in steps.values() for c in found]
     assert len(set(every)) == len(every)
     assert {c.statement.split(":")[0] for c in steps["There VAEs fail"]} == {"XYSquares"}
-
-
-def test_specifications_without_an_origin_on_xysquares_are_generated():
-    assert (
-        runs.origin_of({"data": "xysquares", "data_options": RunSpec().data_options}) == "generated"
-    )
 
 
 @pytest.mark.parametrize(("devices", "paired"), [(("cpu", "cpu"), True), (("cpu", "a GPU"), False)])

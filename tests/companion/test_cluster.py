@@ -19,9 +19,9 @@ import vaedis as vd
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training.step import objective
-from vaedis_companion import cli, grids, runs, store as results, sweep
+from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import Profile
-from vaedis_companion.sweep import cluster as _cluster, runner
+from vaedis_companion.sweep import cluster as _cluster, runner, runs
 
 # long enough to be caught in the middle: about a second a run on one core
 SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
@@ -49,6 +49,10 @@ def specs(monkeypatch):
     monkeypatch.setitem(grids.GRIDS, "fig9", grid)
     monkeypatch.setitem(grids.PROFILES, "smoke", SCALE)
     return grid(SCALE)
+
+
+def command(out, *more):
+    return ["sweep", "fig9", "--profile", "smoke", "--out", str(out), *more]
 
 
 @pytest.fixture
@@ -117,16 +121,7 @@ def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tm
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monkeypatch, capsys):
     pytest.importorskip("distributed")
     monkeypatch.setattr("vaedis_companion.sweep.cluster._ANSWER_SECONDS", 1)
-    words = [
-        "sweep",
-        "fig9",
-        "--profile",
-        "smoke",
-        "--out",
-        str(tmp_path),
-        "--scheduler",
-        "tcp://127.0.0.1:9",
-    ]
+    words = command(tmp_path, "--scheduler", "tcp://127.0.0.1:9")
     assert cli.main(words) == 1
     warning, error = capsys.readouterr().err.splitlines()
     assert warning.startswith(
@@ -136,7 +131,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monke
 
 
 def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs, capsys, ticking):
-    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    words = command(tmp_path, "--device", "cpu")
     assert cli.main([*words, "--budget", "1s"]) == 0
     assert "left, 1 of them with a checkpoint; the same command goes on" in capsys.readouterr().err
     assert list((tmp_path / "checkpoints").glob("*/*"))
@@ -150,7 +145,7 @@ def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs,
 def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(
     tmp_path, specs, capsys, ticking, workers
 ):
-    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    words = command(tmp_path, "--device", "cpu")
     if workers:
         pytest.importorskip("distributed")
         pytest.importorskip("cryptography")
@@ -168,7 +163,7 @@ def test_a_budget_shorter_than_one_step_is_refused_even_where_a_run_had_begun(
 def test_a_run_that_cannot_be_stored_is_one_sentence_and_not_trained_again(
     tmp_path, specs, capsys, monkeypatch
 ):
-    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    words = command(tmp_path, "--device", "cpu")
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -215,7 +210,7 @@ def test_without_safetensors_a_sweep_runs_and_what_is_stopped_starts_anew(
     tmp_path, specs, capsys, monkeypatch, ticking
 ):
     monkeypatch.setattr("vaedis.training.checkpoint.available", lambda: False)
-    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    words = command(tmp_path, "--device", "cpu")
     assert cli.main([*words, "--budget", "1s"]) == 0
     assert capsys.readouterr().err.splitlines()[-1].endswith("left; the same command goes on.")
     assert cli.main(words) == 0
@@ -375,23 +370,7 @@ def test_a_local_cluster_lets_nobody_in_without_its_certificate():
 def test_without_certificates_no_cluster_listens(monkeypatch, tmp_path, specs, capsys):
     pytest.importorskip("distributed")
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    assert (
-        cli.main(
-            [
-                "sweep",
-                "fig9",
-                "--profile",
-                "smoke",
-                "--out",
-                str(tmp_path),
-                "--device",
-                "cpu",
-                "--workers",
-                "1",
-            ]
-        )
-        == 1
-    )
+    assert cli.main(command(tmp_path, "--device", "cpu", "--workers", "1")) == 1
     assert capsys.readouterr().err == (
         "vaedis: Workers on one machine need the package cryptography to keep other users out; install it with: pip install "
         "'vaedis[sweep]', or leave out --workers.\n"
@@ -401,7 +380,7 @@ def test_without_certificates_no_cluster_listens(monkeypatch, tmp_path, specs, c
 def test_a_budget_counts_seconds_whatever_the_time_of_day_is_set_to(
     tmp_path, specs, capsys, ticking
 ):
-    words = ["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    words = command(tmp_path, "--device", "cpu")
     assert cli.main([*words, "--budget", "1s"]) == 0
     assert "4 left, 1 of them with a checkpoint" in capsys.readouterr().err
 
@@ -416,11 +395,7 @@ def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(
         "time",
         types.SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter),
     )
-    monkeypatch.setattr(
-        _cluster,
-        "connect",
-        lambda *_: contextlib.nullcontext(),
-    )
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(
         _cluster,
         "run",
@@ -458,11 +433,7 @@ def test_workers_share_the_processors_that_the_process_may_use(
     monkeypatch.setattr(runner, "usable_cpus", lambda: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
-    monkeypatch.setattr(
-        _cluster,
-        "connect",
-        lambda *_: contextlib.nullcontext(),
-    )
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(
         _cluster, "run", lambda client, todo, job, n, stop: iter(threads.append(n) or ())
     )
@@ -541,19 +512,8 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, words, says):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_one_sentence_and_no_failed_run(tmp_path, specs, capsys):
     pytest.importorskip("cryptography")
-    command = [
-        "sweep",
-        "fig9",
-        "--profile",
-        "smoke",
-        "--device",
-        "cuda",
-        "--workers",
-        "1",
-        "--out",
-        str(tmp_path),
-    ]
-    assert cli.main(command) == 1
+    words = command(tmp_path, "--device", "cuda", "--workers", "1")
+    assert cli.main(words) == 1
     assert "Device 'cuda' was asked for, but torch sees 0 CUDA devices" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -584,7 +544,7 @@ def test_a_sweep_with_a_failed_run_says_so_by_its_exit_code(tmp_path, specs, mon
         return results.make_row(spec, experiment, scale.name, status="failed: loss not finite"), {}
 
     monkeypatch.setattr(runs, "run_one", run_one)
-    assert cli.main(["sweep", "fig9", "--profile", "smoke", "--out", str(tmp_path)]) == 1
+    assert cli.main(command(tmp_path)) == 1
 
 
 def test_results_of_a_profile_that_does_not_exist_are_refused(tmp_path, capsys):

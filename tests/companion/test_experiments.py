@@ -54,12 +54,18 @@ def test_every_stored_run_has_the_key_of_its_specification():
     assert [row["key"] for row in rows if results.spec_of(row).key != row["key"]] == []
 
 
-@pytest.mark.parametrize("experiment", ["fig9", "fig11"])
-def test_the_keys_of_committed_runs_are_those_of_their_specifications(experiment):
-    rows = results.Store().rows(experiment, "laptop")
-    assert rows
-    assert [results.spec_of(row).key for row in rows] == [row["key"] for row in rows]
-    assert {row["key"] for row in rows} <= {spec.key for spec in grids.grid(experiment, "laptop")}
+@pytest.mark.parametrize(
+    ("experiment", "size"),
+    [
+        ("fig9", PROFILES["laptop"]),
+        ("fig11", PROFILES["laptop"]),
+        *((experiment, grids.COORDINATES) for experiment in grids.COORDINATE_GRIDS),
+    ],
+)
+def test_committed_runs_are_those_of_their_grids(experiment, size):
+    keys = {row["key"] for row in results.Store().rows(experiment, size.name)}
+    assert keys
+    assert keys <= {spec.key for spec in grids.grid(experiment, size)}
 
 
 CHANGES = {

@@ -12,10 +12,10 @@ import pytest
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import population as _population
-from vaedis_companion import cli, grids, runs, store as results
+from vaedis_companion import cli, grids, store as results
 from vaedis_companion.grids import COORDINATES
 from vaedis_companion.store import Store
-from vaedis_companion.sweep import Sweep, runner
+from vaedis_companion.sweep import Sweep, runner, runs
 from vaedis_companion.sweep.missing import populations
 
 RUN = RunSpec(
@@ -261,12 +261,3 @@ def test_the_grids_around_the_bounds_have_a_constant_beta_and_one_that_grows():
     assert {s.replace(warmup=0).key for s in warm} == {
         s.key for s in grids.grid("beta", COORDINATES) if s.beta > 0.001
     }
-
-
-def test_stored_runs_are_those_of_their_specifications():
-    for experiment in grids.COORDINATE_GRIDS:
-        rows = Store().rows(experiment, COORDINATES.name)
-        assert [results.spec_of(row).key for row in rows] == [row["key"] for row in rows]
-        assert {row["key"] for row in rows} <= {
-            spec.key for spec in grids.grid(experiment, COORDINATES)
-        }

@@ -122,6 +122,8 @@ def test_reading_and_writing_again_changes_no_byte(tmp_path):
         store.add(_row(seed))
     path = tmp_path / "fig9-laptop.csv"
     before = path.read_bytes()
+    keys = [row["key"] for row in store.rows("fig9", "laptop")]
+    assert keys == sorted(keys)
     store.add(store.rows("fig9", "laptop")[1])
     assert path.read_bytes() == before
     assert b"\r" not in before
@@ -135,14 +137,6 @@ def test_a_replaced_row_leaves_no_arrays_behind(tmp_path):
     store.add(_row(0, status="failed: loss not finite"))
     assert store.arrays(_row(0)) == {}
     assert store.arrays(_row(5)) == {}
-
-
-def test_no_pickle_is_loaded(tmp_path):
-    store = results.Store(tmp_path)
-    store.add(_row(0), {"a": np.zeros(3)})
-    np.savez(tmp_path / "fig9-laptop" / f"{_row(0)['key']}.npz", a=np.array([{}], object))
-    with pytest.warns(results.DamagedFile, match="it holds Python objects, which are not loaded"):
-        assert store.arrays(_row(0)) == {}
 
 
 def _bomb(path, method):
@@ -178,6 +172,10 @@ DAMAGE = {
         "its arrays take more than 1 MB",
     ),
     "longer than it is": (_longer_than_it_is, "shorter or longer than its header says"),
+    "a pickle": (
+        lambda path: np.savez(path, a=np.array([{}], object)),
+        "it holds Python objects, which are not loaded",
+    ),
 }
 
 
@@ -219,39 +217,8 @@ def test_no_flipped_bit_of_arrays_is_more_than_a_warning(tmp_path):
             np.testing.assert_array_equal(after[name], before[name])
 
 
-def test_a_row_with_the_same_key_is_replaced_and_rows_are_sorted(tmp_path):
-    store = results.Store(tmp_path)
-    for seed in (3, 1, 2, 3):
-        store.add(_row(seed))
-    keys = [r["key"] for r in store.rows("fig9", "laptop")]
-    assert keys == sorted(keys)
-    assert len(keys) == 3
-
-
-def test_a_crash_in_mid_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    store = results.Store(tmp_path)
-    store.add(_row(0))
-    before = (tmp_path / "fig9-laptop.csv").read_bytes()
-    monkeypatch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        store.add(_row(1))
-    assert (tmp_path / "fig9-laptop.csv").read_bytes() == before
-    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))
-
-
 def _full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_full_disk_in_mid_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    store = results.Store(tmp_path)
-    store.add(_row(0), {"a": np.zeros(3)})
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    monkeypatch.setattr(os, "fsync", _full)  # the content is written, and does not fit
-    for arrays in (None, {"a": np.ones(3)}):
-        with pytest.raises(OSError, match="No space left on device"):
-            store.add(_row(0, status="failed: a second time"), arrays)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
@@ -748,41 +715,6 @@ def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
     ] == [0o777, 0o700]
 
 
-def test_runs_are_stored_at_once_or_not_at_all(tmp_path, monkeypatch):
-    store = results.Store(tmp_path)
-    runs = [(_row(seed), {"a": np.full(2, seed)}) for seed in range(3)]
-    with monkeypatch.context() as disk:
-        disk.setattr(results.Store, "_read", _full)
-        with pytest.raises(OSError, match="No space"):
-            store.add_all(runs)
-    assert store.rows("fig9", "laptop") == []
-    store.add_all(runs)
-    assert [
-        store.arrays(row)["a"][0]
-        for row in sorted(store.rows("fig9", "laptop"), key=lambda r: r["seed"])
-    ] == [0, 1, 2]
-    store.add_all([])
-    with pytest.raises(ValueError, match="must be of one table"):
-        store.add_all([(_row(0), None), ({**_row(1), "profile": "paper"}, None)])
-
-
-def test_values_are_picked_by_columns_and_by_options(tmp_path):
-    store = results.Store(tmp_path)
-    for seed in range(4):
-        spec = RunSpec(
-            seed=seed, data_options={"grid_spacing": 1 + seed % 2}, loss_options={"weight": seed}
-        )
-        store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": float(seed)}))
-    found = store.best("fig9")
-    assert sorted(found.values("mig", grid_spacing=2)) == [1, 3]
-    assert found.values("mig", grid_spacing=2, weight=3).tolist() == [3]
-    assert found.values("mig", grid_spacing=9).tolist() == []
-    for seed, score in enumerate((None, float("nan"), float("inf"))):
-        store.add(results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": score}))
-    assert sorted(store.best("fig9").values("mig")) == [0, 1, 2, 3]
-    assert found.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
-
-
 def test_runs_are_filtered_and_are_a_table_of_pandas_with_options_as_columns():
     rows = [
         results.make_row(
@@ -807,6 +739,25 @@ def test_runs_are_filtered_and_are_a_table_of_pandas_with_options_as_columns():
     assert set(frame["origin"]) == {"generated"}
     assert list(runs.where(grid_spacing=3).frame.columns[:2]) == ["key", "experiment"]
     assert not {"data_options", "loss_options"} & set(frame)
+
+
+def test_values_are_finite_and_runs_are_described():
+    scores = (0.5, None, float("nan"), float("inf"))
+    rows = [
+        results.make_row(RunSpec(seed=seed), "fig9", "laptop", scores={"mig": score})
+        for seed, score in enumerate(scores)
+    ]
+    runs = results.RunTable.of("fig9", "laptop", rows)
+    assert runs.values("mig").tolist() == [0.5]
+    assert runs.by_seed("mig") == {0: 0.5}
+    assert runs.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
+
+
+def test_runs_that_are_stored_at_once_are_of_one_table(tmp_path):
+    store = results.Store(tmp_path)
+    store.add_all([])
+    with pytest.raises(ValueError, match="must be of one table"):
+        store.add_all([(_row(0), None), ({**_row(1), "profile": "paper"}, None)])
 
 
 def test_scores_and_facts_that_have_no_column_are_refused():
@@ -862,7 +813,9 @@ def test_smoke_runs_never_take_the_place_of_others(tmp_path):
 
 def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
-    assert len(published.table("fig9_scores")) > 0
+    assert published.table("fig9_scores")[0]["grid_spacing"] == 1.0
+    with pytest.raises(ValueError, match="table of published numbers 'fig1'"):
+        published.table("fig1")
     monkeypatch.setattr(project, "checkout", lambda: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="The paper's numbers lie in a copy of the project"):
@@ -939,12 +892,6 @@ def test_the_best_profile_with_finished_runs_wins(tmp_path):
     assert (found.profile, len(found.rows), len(found.failed)) == ("laptop", 1, 1)
     assert "1 failed" in found.describe()
     assert found.values("mig", framework="beta-vae").tolist() == pytest.approx([0.1])
-
-
-def test_published_numbers_are_numbers_and_unknown_tables_are_named():
-    assert published.table("fig9_scores")[0]["grid_spacing"] == 1.0
-    with pytest.raises(ValueError, match="table of published numbers 'fig1'"):
-        published.table("fig1")
 
 
 def test_the_same_arrays_are_the_same_bytes_whatever_the_clock_says(tmp_path, monkeypatch):

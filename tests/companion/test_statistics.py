@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vaedis_companion import intervals
+from vaedis_companion.analysis import intervals
 
 RNG = np.random.default_rng(0)
 

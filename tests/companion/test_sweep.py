@@ -9,10 +9,10 @@ import torch
 from vaedis import metrics, spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import TrainingStopped, fit, step as _step
-from vaedis_companion import cli, evaluations, grids, runs, store as results, sweep
+from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
 from vaedis_companion.profiles import command_options
-from vaedis_companion.sweep import estimate
+from vaedis_companion.sweep import estimate, evaluations, runs
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to
@@ -255,6 +255,18 @@ def test_a_run_is_made_and_stored_in_the_precision_that_is_asked_for(toy, monkey
         runs.run_one(toy_grid(TOY)[0], "fig9", TOY, device="cpu", precision="tf32")
 
 
+def stopped_and_resumed(spec, scale, folder):
+    """Return the arrays of a run that was stopped after step 60 and went on."""
+    noted = folder / "looks.json"
+
+    def stop():
+        return noted.exists() and '"60"' in noted.read_text()
+
+    with pytest.raises(TrainingStopped):
+        runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=folder, stop=stop)
+    return runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=folder)[1]
+
+
 def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(
     tmp_path, toy, monkeypatch
 ):
@@ -273,14 +285,7 @@ def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_
     }
     assert (row["mig_max"], row["dci_max"], row["origin"]) == (0.25, 0.5, "generated")
 
-    def stop():
-        return (tmp_path / "looks.json").exists() and '"60"' in (
-            tmp_path / "looks.json"
-        ).read_text()
-
-    with pytest.raises(TrainingStopped):
-        runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
-    _, again = runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
+    again = stopped_and_resumed(spec, scale, tmp_path)
     for name in ("learnt_steps", "separation/x_R", "reconstructed/y_G"):
         np.testing.assert_array_equal(again[name], arrays[name])
 
@@ -312,14 +317,7 @@ def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monk
     np.testing.assert_array_equal(arrays["course/z/x_R"][1], arrays["z/x_R"])
     assert not np.array_equal(arrays["course/z/x_R"][0], arrays["z/x_R"])
 
-    def stop():
-        return (tmp_path / "looks.json").exists() and '"60"' in (
-            tmp_path / "looks.json"
-        ).read_text()
-
-    with pytest.raises(TrainingStopped):
-        runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path, stop=stop)
-    _, again = runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=tmp_path)
+    again = stopped_and_resumed(spec, scale, tmp_path)
     assert set(again) == set(arrays)
     for name in arrays:
         np.testing.assert_array_equal(again[name], arrays[name])

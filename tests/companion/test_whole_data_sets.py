@@ -12,7 +12,8 @@ import vaedis as vd
 from vaedis import _files, distances
 from vaedis.data import DSprites, Shapes3D, XYSquares, prepare, shapes3d
 from vaedis.data.standins import scenes
-from vaedis_companion import cli, importances, measured, published, store
+from vaedis_companion import cli, published, store
+from vaedis_companion.analysis import importances, measured
 
 STORED = ("dsprites-rendered", "shapes3d-rendered", "cars3d-stand-in", "smallnorb-stand-in")
 

@@ -18,8 +18,8 @@ import torch
 import vaedis as vd
 from vaedis.spec import RunSpec
 from vaedis.training import Run, checkpoint, forget
-from vaedis_companion import evaluations, runs as scoring
 from vaedis_companion.grids import Profile
+from vaedis_companion.sweep import evaluations, runs as scoring
 
 SPEC = RunSpec(
     data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},

@@ -161,8 +161,7 @@ def test_options_that_do_not_exist_or_fit_are_one_clear_sentence():
     with pytest.raises(ValueError, match="packed must be True, False or None, not 'yes'"):
         vd.load("dsprites", packed="yes")
     with pytest.raises(
-        ValueError,
-        match="Unknown option 'visibility' of data set 'dsprites'; it takes: packed",
+        ValueError, match="Unknown option 'visibility' of data set 'dsprites'; it takes: packed"
     ):
         vd.load("dsprites", visibility=1)
     with pytest.raises(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vaedis.cli import main
 from vaedis.data import as_data, read_images
-from vaedis.data.own import hdf5_chunks, npz
+from vaedis.data.own import arrays
 
 COLOUR, SIZE = np.meshgrid(np.arange(3), np.arange(4), indexing="ij")
 GRID = np.stack([COLOUR.ravel(), SIZE.ravel()], 1)
@@ -37,7 +37,7 @@ def test_npz_files_are_read(tmp_path, save):
 
 
 def test_large_arrays_are_read_from_a_file_that_is_gone_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez_compressed(tmp_path / "mine.npz", images=pictures(GRID), factors=GRID)
     data = read_images(tmp_path / "mine.npz")
@@ -349,8 +349,8 @@ def test_a_matlab_file_that_can_be_read_two_ways_is_refused(tmp_path):
 )
 def test_hdf5_images_are_read_in_any_order(tmp_path, monkeypatch, n, memory, options, dtype):
     monkeypatch.setattr("vaedis.data.own.hdf5.IN_MEMORY", memory)
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", memory)
-    monkeypatch.setattr("vaedis.data.own.sources.MAX_INFLATED", 10**6)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", memory)
+    monkeypatch.setattr("vaedis.data.own.arrays.MAX_INFLATED", 10**6)
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (n, 6, 5, 3)).astype(np.uint8), random.permutation(n)
     with h5py.File(tmp_path / "mine.h5", "w") as file:
@@ -367,32 +367,11 @@ def test_hdf5_images_are_read_in_any_order(tmp_path, monkeypatch, n, memory, opt
     assert np.array_equal(data.images(torch.from_numpy(wanted)).numpy(), stored[rows])
 
 
-def test_each_chunk_is_inflated_once(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        hdf5_chunks,
-        "_inflated",
-        lambda *given, real=hdf5_chunks._inflated: calls.append(1) or real(*given),
-    )
-    with h5py.File(tmp_path / "mine.h5", "w") as file:
-        file.create_dataset(
-            "images",
-            data=np.arange(240, dtype=np.uint8).reshape(60, 2, 2, 1),
-            chunks=(20, 1, 1, 1),
-            compression="gzip",
-        )
-        file["labels"] = np.arange(60)
-    data = read_images(tmp_path / "mine.h5")
-    for part in torch.randperm(60).split(7):
-        assert data.images(part)[:, 0, 0, 0].tolist() == (4 * part).tolist()
-    assert len(calls) == 12
-
-
 # room for copies
 
 
 def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez_compressed(
         tmp_path / "mine.npz", images=np.arange(240, dtype=np.uint8).reshape(12, 4, 5), labels=GRID
@@ -401,8 +380,8 @@ def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vaedis.data.own.sources._reserve", full)
-    says = rf"{tmp_path} has no room for a copy of 0\.000192 MB of .*; make room, or set TMPDIR to a folder with more"
+    monkeypatch.setattr("vaedis.data.own.arrays._reserve", full)
+    says = rf"{tmp_path} has no room for a copy of 192 bytes of .*; make room, or set TMPDIR to a folder with more"
     with pytest.raises(ValueError, match=says):
         read_images(tmp_path / "mine.npz")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
@@ -413,15 +392,15 @@ def test_no_room_for_a_copy_names_the_folder_and_tmpdir(tmp_path, monkeypatch):
 
 
 def test_a_copy_has_no_name_while_it_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.sources.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     np.savez(
         tmp_path / "mine.npz", images=np.arange(240, dtype=np.uint8).reshape(12, 4, 5), labels=GRID
     )
     listed = []
-    fill = npz._fill
+    fill = arrays._fill
     monkeypatch.setattr(
-        npz,
+        arrays,
         "_fill",
         lambda *given: listed.extend(p.name for p in tmp_path.iterdir()) or fill(*given),
     )

@@ -209,10 +209,7 @@ def test_names_with_underscores_are_no_numbers():
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        (
-            np.zeros((3, 4)),
-            r"labels have the shape \(3, 4\) for 4 images; give labels\.T",
-        ),
+        (np.zeros((3, 4)), r"labels have the shape \(3, 4\) for 4 images; give labels\.T"),
         (np.zeros((3, 4)).tolist(), r"give list\(zip\(\*labels\)\)"),
         (pd.DataFrame(np.zeros((3, 4))), r"give labels\.T"),
         (pd.DataFrame(np.zeros((5, 2))), "one row of labels for each of the 4 images, not 5"),
@@ -274,8 +271,7 @@ def test_an_order_may_be_an_array_of_any_kind(labels, order):
 
 def test_an_order_of_lists_is_one_sentence():
     with pytest.raises(
-        ValueError,
-        match=r"order must list the values of column 0 \(when\), not lists of them",
+        ValueError, match=r"order must list the values of column 0 \(when\), not lists of them"
     ):
         LabelledImages(IMAGES, [1, 2, 3, 1], ["when"], order={"when": [[1], 2, 3]})
 

@@ -11,7 +11,7 @@ import vaedis as vd
 from vaedis.data import FactorData
 from vaedis.diagnosis.bounds import largest_beta, rate_distortion_beta
 from vaedis.factors import FactorSpace
-from vaedis_companion.onsets import Learning, where_learning_ends
+from vaedis_companion.analysis.onsets import Learning, where_learning_ends
 
 STEPS = np.array([10, 20, 40])
 CURVES = {"fast": [2.0, 5.0, 6.0], "slow": [0.0, 0.5, 1.5], "never": [0.0, 0.1, 0.2]}

@@ -358,6 +358,17 @@ def test_a_file_that_the_reader_refuses(cache, monkeypatch):
     assert files(cache) == {f"files/{FILE}"}
 
 
+@pytest.mark.parametrize("problem", [KeyError("im"), EOFError(), OSError("two\nlines")])
+def test_whatever_a_reader_raises_is_one_sentence(cache, monkeypatch, problem):
+    def fail(paths, sizes):
+        yield IMAGES[:64]
+        raise problem
+
+    monkeypatch.setitem(readers.READERS, "toy", fail)
+    with pytest.raises(DataError, match=r"^toy cannot be converted: ('im'|EOFError|two)$"):
+        prepare.prepare("toy")
+
+
 def test_names_and_origins_that_do_not_exist(cache):
     with pytest.raises(
         ValueError,

@@ -36,10 +36,7 @@ def test_a_box_covers_the_pixels_of_its_front_and_shares_of_those_on_its_edge():
     [
         # a ball's outline is the circle where rays touch it
         (solids.ellipsoid(0, torch.eye(4)), math.pi * 80**2 / (10**2 - 1)),
-        (
-            solids.ellipsoid(0, solids.place([0, 0, 0], [1.5, 0.01, 0.5])),
-            math.pi * 1.5 * 0.5 * 64,
-        ),
+        (solids.ellipsoid(0, solids.place([0, 0, 0], [1.5, 0.01, 0.5])), math.pi * 1.5 * 0.5 * 64),
         (solids.cylinder(0, solids.place([0, 0, 0], [1, 1, 0.5])), None),
         (solids.frustum(0, solids.place([0, 0, 0], [1, 1e-3, 1]), (0.0, 0.0)), 2 * 64),
     ],
@@ -55,16 +52,6 @@ def test_outlines_have_the_area_that_geometry_says(solid, area):
         assert 80 / 10 < covered[:, 16].sum().item() < 80 / 9 + 1 / 8
     else:
         assert covered.sum().item() == pytest.approx(area, rel=0.01)
-
-
-def test_a_capsule_is_a_ball_if_it_has_no_middle_and_longer_by_its_middle_otherwise():
-    one = torch.ones(1)
-    ball = cast(solids.ellipsoid(0, torch.eye(4))).coverage
-    none = cast(*solids.capsule(0, [0, 0, 0], one, 1e-3 * one)).coverage
-    torch.testing.assert_close(ball, none, atol=0.1, rtol=0)
-    long = cast(*solids.capsule(0, [0, 0, 0], 0.5 * one, one)).coverage[0, 0]
-    assert long[:, 16].sum().item() == pytest.approx(2 * 1.5 * 8, abs=0.3)
-    assert long[16].sum().item() == pytest.approx(2 * 0.5 * 8, abs=0.3)
 
 
 def test_a_face_is_as_bright_as_the_cosine_of_its_angle_to_the_light():
@@ -145,10 +132,7 @@ def test_scenes_of_a_batch_are_what_each_is_alone():
     )
     for k in range(3):
         alone = cast(
-            solids.box(0, solids.place(centres[k], 0.6, turns[k])),
-            floor,
-            lights=[lamp],
-            surfaces=2,
+            solids.box(0, solids.place(centres[k], 0.6, turns[k])), floor, lights=[lamp], surfaces=2
         )
         torch.testing.assert_close(together.coverage[k], alone.coverage[0])
         torch.testing.assert_close(together.tones[k], alone.tones[0])

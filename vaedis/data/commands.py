@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from vaedis import _check
-from vaedis._support.text import plain
+from vaedis._support.text import plain, size_text
 from vaedis.data import DATA_SETS, prepare
 from vaedis.data.originals import converted, fetch
 from vaedis.data.originals.catalog import BENCHMARKS
@@ -50,7 +50,7 @@ def _status(name: str, origin: str, verify: bool) -> tuple[str, str, str, str, s
     if verify:
         is_verified = converted.is_verified(prepare.stored_path(name, origin), facts)
         state = "verified" if is_verified else "damaged"
-    return (name, origin, state, _size(facts["bytes"]), facts["sha256"])
+    return (name, origin, state, size_text(facts["bytes"]), facts["sha256"])
 
 
 def run_prepare(
@@ -77,7 +77,7 @@ def run_prepare(
             failed = True
             print(plain(f"vaedis: {problem}"), file=sys.stderr, flush=True)
             continue
-        size = _size(facts["bytes"])
+        size = size_text(facts["bytes"])
         print(f"{name}: {origin} ready, {size}, sha256 {facts['sha256']}", flush=True)
     return 1 if failed else 0
 
@@ -101,27 +101,17 @@ def _check_request(names: Sequence[str], origin: str, source: str | None) -> Non
 
 def _plan(name: str, origin: str, source: str | None) -> str:
     """Say what preparing a data set is going to do: in a line, and one for each file."""
-    result = (
-        f"{_size(math.prod(BENCHMARKS[name].stored_shape))} in {prepare.stored_path(name, origin)}"
-    )
+    size = size_text(math.prod(BENCHMARKS[name].stored_shape))
+    result = f"{size} in {prepare.stored_path(name, origin)}"
     if origin != "original":
         return f"{name}: will draw the stand-in, which takes minutes: {result}"
     lines = [f"{name}: will convert {result}, from"]
     for original in BENCHMARKS[name].originals:
-        size = f"at most {_size(fetch.LARGEST_BYTES)}"
+        size = f"at most {size_text(fetch.LARGEST_BYTES)}"
         if original.size is not None:
-            size = _size(original.size)
+            size = size_text(original.size)
         where = fetch.public(fetch.addresses(original, source)[0])
         if (prepare.folder(name) / "files" / original.file).exists():
             where = "on disk"
         lines.append(f"  {original.file} ({size}): {where}")
     return "\n".join(lines)
-
-
-def _size(n_bytes: int) -> str:
-    """Return a number of bytes with three digits and a unit."""
-    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= bytes_:
-            digits = max(0, 2 - int(math.log10(n_bytes / bytes_)))
-            return f"{n_bytes / bytes_:.{digits}f} {unit}"
-    return f"{n_bytes} bytes"

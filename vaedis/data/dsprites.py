@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
+from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.factors import FactorSpace, Index, flat
 
+_ORIGINAL = BENCHMARKS["dsprites"]
 _SIDE = 64
 # the unit of coordinates: vertices are rounded to 1/256 of a pixel, as rasterisers do
 _UNIT = 256
@@ -72,13 +74,10 @@ class DSprites(FactorData):
     OPTIONS = ("packed",)
     name = "dsprites"
     origin = "rendered"
-    factors = FactorSpace(
-        ("shape", "scale", "orientation", "position_x", "position_y"),
-        (3, len(_SCALES), _TURNS + 1, _POSITIONS, _POSITIONS),
-    )
-    shape = (_SIDE, _SIDE, 1)
-    mean = (0.042494423521889584,)
-    std = (0.19516645880626055,)
+    factors = FactorSpace(tuple(_ORIGINAL.factors), _ORIGINAL.sizes)
+    shape = _ORIGINAL.shape
+    mean = _ORIGINAL.mean
+    std = _ORIGINAL.std
 
     def __init__(self, packed: bool | None = None):
         if packed not in (None, True, False):

@@ -13,20 +13,21 @@ import numpy as np
 
 from vaedis import _check
 from vaedis.data.images import LabelledImages
-from vaedis.data.own import pictures
-from vaedis.data.own.hdf5 import Hdf5, is_hdf5
-from vaedis.data.own.npz import Npz, read_npy
-from vaedis.data.own.sources import (
+from vaedis.data.own import folders
+from vaedis.data.own.arrays import (
     MAX_KEYS,
     MAX_LABELS,
     MAX_NAMES,
+    Npz,
     Refused,
     check_images,
     decoded,
     keys_of,
+    read_npy,
     refused,
     shown,
 )
+from vaedis.data.own.hdf5 import Hdf5, is_hdf5
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "latents/classes", "y")
@@ -109,7 +110,7 @@ def read_images(
             advice = "labels must name one file in it, and images need no name"
             raise refused(path, f"is a folder; {advice}.")
         label_file = label_keys[0] if label_keys else None
-        arrays: _Arrays = pictures.read(path, label_file, needs_labels=sizes is None)
+        arrays: _Arrays = folders.read(path, label_file, needs_labels=sizes is None)
     elif not stat.S_ISREG(mode):
         raise refused(path, "is neither a plain file nor a folder.")
     else:

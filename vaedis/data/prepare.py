@@ -10,10 +10,12 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vaedis import _check
 from vaedis._files import locked
@@ -134,18 +136,23 @@ def _remove_unfinished(path: Path) -> None:
 
 def _convert(name: str, source: str | os.PathLike[str] | None) -> dict[str, Any]:
     """Fetch the original files of a data set and convert them."""
-    from vaedis.data.originals.readers import READERS
-
     benchmark = BENCHMARKS[name]
     files = folder(name) / "files"
     facts = _facts(name, "original")
     facts["source"] = [fetch.fetch(file, files, source=source) for file in benchmark.originals]
-    paths = [files / file.file for file in benchmark.originals]
+    blocks = _read(name, [files / file.file for file in benchmark.originals])
+    return converted.write(stored_path(name, "original"), blocks, benchmark.stored_shape, facts)
+
+
+def _read(name: str, paths: list[Path]) -> Iterator[np.ndarray]:
+    """Yield the images of original files; whatever a library raises on them is one sentence."""
+    from vaedis.data.originals.readers import READERS
+
     try:
-        blocks = READERS[name](paths, benchmark.sizes)
-        return converted.write(stored_path(name, "original"), blocks, benchmark.stored_shape, facts)
-    except ValueError as problem:
-        raise DataError(f"{name} cannot be converted: {problem}") from problem
+        yield from READERS[name](paths, BENCHMARKS[name].sizes)
+    except Exception as problem:
+        reason = str(problem).partition("\n")[0] or type(problem).__name__
+        raise DataError(f"{name} cannot be converted: {reason}") from problem
 
 
 def _draw(name: str) -> dict[str, Any]:

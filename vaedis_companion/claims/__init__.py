@@ -1,5 +1,7 @@
-"""What the paper claims, and whether it holds here: verdicts are computed from the store and from
-published numbers, with tolerances that were stated before.
+"""What the paper claims, and whether it holds here.
+
+Verdicts are computed from the store and from published numbers, with tolerances that were stated
+before.
 
 A verdict is one of
 
@@ -18,17 +20,7 @@ from vaedis import _check
 from vaedis._files import DamagedFile
 
 # these modules register their claims
-from vaedis_companion.claims import (  # noqa: F401
-    benchmarks,
-    beyond,
-    figure6,
-    latents,
-    learning,
-    scores,
-    subjective,
-    tables_a,
-    xysquares,
-)
+from vaedis_companion.claims import benchmarks, beyond, latents, scores, xysquares  # noqa: F401
 from vaedis_companion.claims.base import (
     ARGUMENT,
     MAKERS,
@@ -71,10 +63,6 @@ def all_claims(
     where : str or iterable of str, optional
         Only claims of this place or these, such as ``"Figure 9"``; the others are not computed.
 
-    Returns
-    -------
-    list of Claim
-
     Raises
     ------
     ValueError
@@ -102,20 +90,13 @@ def all_claims(
 
 
 def _made(maker: Maker, store: Store) -> list[Claim]:
-    """Return claims, or if they cannot be made one for each place that says so: what is damaged
-    must not take other claims with it.
+    """Return claims, or one for each place that says why there are none.
+
+    What is damaged must not take other claims with it.
     """
     try:
         return list(maker.make(store))
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as problem:
+    except Exception as problem:
         reason = f"{type(problem).__name__}: {problem}"
         warnings.warn(
             f"No claims could be made about {', '.join(maker.places)} ({reason}); bring back what "
@@ -157,8 +138,9 @@ def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
 
 
 def argument(store: Store | None = None) -> dict[str, list[Claim]]:
-    """Return the claims that each step of the paper's argument rests on, for `scoreboard`; other
-    claims are not computed.
+    """Return the claims that each step of the paper's argument rests on, for `scoreboard`.
+
+    Other claims are not computed.
 
     Parameters
     ----------

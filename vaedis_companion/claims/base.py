@@ -201,7 +201,6 @@ def claim(*places: str, step: str = "") -> Callable[..., Callable[[Store], Itera
     The places are those of its claims, the first of which decides where the claims are listed; the
     step is one of `ARGUMENT`, if the claims support one.
     """
-
     order = list(PLACES)
 
     def register(make: Callable[[Store], Iterator[Claim]]) -> Callable[[Store], Iterator[Claim]]:

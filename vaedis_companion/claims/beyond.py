@@ -1,6 +1,4 @@
-"""What this book adds to the paper: networks that see distances and no pixels, and the two averages
-of Ada-GVAE.
-"""
+"""Claims that this book adds: networks that see distances and no pixels, bounds, two averages."""
 
 from __future__ import annotations
 
@@ -11,20 +9,13 @@ import numpy as np
 
 from vaedis.data import load
 from vaedis.diagnosis import bounds
-from vaedis_companion import intervals
+from vaedis_companion.analysis import intervals
+from vaedis_companion.analysis.onsets import ALIVE, where_learning_ends
 from vaedis_companion.claims import stored
-from vaedis_companion.claims.base import (
-    NO_PIXELS,
-    NOTHING,
-    Claim,
-    Provenance,
-    Value,
-    claim,
-)
+from vaedis_companion.claims.base import NO_PIXELS, NOTHING, Claim, Provenance, Value, claim
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
-from vaedis_companion.onsets import ALIVE, where_learning_ends
-from vaedis_companion.store import RunTable, Store, is_number
+from vaedis_companion.store import RunTable, Store
 
 _PAGE = "05b_smaller_beta"
 _IMAGES = f"{_PAGE}#the-same-with-images"
@@ -105,9 +96,7 @@ def _smaller_beta(
 
 @claim("Section 5.3, warm-up")
 def warm_up(store: Store) -> Iterator[Claim]:
-    """Whether networks hold what they learned while beta was still growing, up to the beta where
-    linear theory puts it.
-    """
+    """Whether networks hold what they learned before beta had grown, up to the predicted beta."""
     yield from _warm_up("Images", store.best("warmup"), "beta-vae", _IMAGES)
     for framework in stored.FRAMEWORKS:
         runs = store.runs("warmup", "coordinates")
@@ -123,9 +112,7 @@ def _warm_up(title: str, runs: RunTable | None, framework: str, anchor: str) -> 
 
 @claim("Section 5.3, limit")
 def limits(store: Store) -> Iterator[Claim]:
-    """Whether learning ends where no code pays any more, with a beta that grows; and whether any
-    network learns beyond that.
-    """
+    """Whether learning ends where no code pays, if beta grows, and no network learns beyond."""
     where = "Section 5.3, limit"
     anchor = f"{_PAGE}#where-no-code-pays"
     runs = store.runs("limits", "coordinates")
@@ -233,9 +220,7 @@ def _bound(
 
 @claim("Averaging")
 def averaging(store: Store) -> Iterator[Claim]:
-    """Whether the paper's conclusion, that scores fall with spacing, depends on how Ada-GVAE
-    averages.
-    """
+    """Whether the conclusion that scores fall with spacing depends on how Ada-GVAE averages."""
     both, second = stored.subset(store.best("fig9")), stored.subset(store.best("averaging"))
     # runs of different lengths say nothing about the average
     if both.profile != second.profile:
@@ -288,16 +273,15 @@ def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
 
 
 def difference_by_seed(one: RunTable, other: RunTable, score: str) -> intervals.Interval | None:
-    """Return the median difference of two sets of runs, within each seed if random numbers were the
-    same; None without a common seed.
-    """
+    """Return the median difference of two sets of runs, within seeds; None without a common one."""
     # a GPU draws other numbers than a CPU, so that equal seeds are no pair there
     if len({row.get("device") for row in (*one.rows, *other.rows)}) > 1:
         return intervals.difference(one.values(score), other.values(score))
-    first = {row["seed"]: row[score] for row in one.rows if is_number(row[score])}
-    second = {row["seed"]: row[score] for row in other.rows if is_number(row[score])}
+    first = one.by_seed(score)
+    second = other.by_seed(score)
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None
-    a, b = np.array([first[s] for s in seeds]), np.array([second[s] for s in seeds])
-    return intervals.difference(a, b, paired=True)
+    return intervals.difference(
+        [first[seed] for seed in seeds], [second[seed] for seed in seeds], paired=True
+    )

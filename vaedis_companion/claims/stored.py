@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vaedis_companion.claims.base import NOTHING, Claim, Provenance, Value
-from vaedis_companion.store import Row, RunTable, matches
+from vaedis_companion.store import Row, RunTable
 
 # read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
 # one set of seeds to another
@@ -40,24 +39,12 @@ SCORES = ("mig", "dci")
 def subset(
     runs: RunTable | None, select: Callable[[Row], bool] | None = None, **where: Any
 ) -> RunTable:
-    """Return the runs whose columns have the values in `where` and that `select` accepts; an option
-    of the data or the loss counts as a column. Without runs the result is empty.
-    """
-    if runs is None:
-        return RunTable("", "", [], [])
-
-    def accepted(row: Row) -> bool:
-        return matches(row, where) and (select is None or select(row))
-
-    rows = [row for row in runs.rows if accepted(row)]
-    failed = [row for row in runs.failed if accepted(row)]
-    return dataclasses.replace(runs, rows=rows, failed=failed)
+    """Return the runs that match, as `RunTable.where` does; none of no runs."""
+    return (runs or RunTable("", "", [], [])).where(select, **where)
 
 
 def origin_of(row: Row) -> str | None:
-    """Return where the images of a run come from: as its specification says, or else as was
-    recorded; None if neither does.
-    """
+    """Return the origin of a run's images by its specification, or else by its row; or None."""
     if row["data"] == "xysquares":
         return "generated"
     option = row["data_options"].get("origin")

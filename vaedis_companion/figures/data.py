@@ -22,10 +22,6 @@ COLUMNS = ("panel", "title", "kind", "series", "x", "y", "value")
 def figure_data(figure: Figure) -> str:
     """Return what a figure draws as CSV: one row for each point, pixel, corner and text.
 
-    Parameters
-    ----------
-    figure : Figure
-
     Returns
     -------
     str
@@ -55,9 +51,7 @@ def figure_data(figure: Figure) -> str:
 
 
 def _marks(axes: Axes) -> Iterator[tuple[str, str, Any, Any, Any]]:
-    """Yield kind, series, x, y and value of all that is drawn in one panel, in the order in which
-    it was drawn.
-    """
+    """Yield kind, series, x, y and value of what a panel draws, in the order of drawing."""
     for number, artist in enumerate(axes.get_children()):
         label = str(getattr(artist, "get_label", str)())
         series = str(number) if not label or label.startswith("_") else label

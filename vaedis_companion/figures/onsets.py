@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vaedis.plots.style import CURVES, Axes, Figure, plt, styled
+from vaedis_companion.analysis.onsets import RECONSTRUCTED, Learning
 from vaedis_companion.figures.style import NAMES
-from vaedis_companion.onsets import RECONSTRUCTED, Learning
 
 # of the axis of betas
 _LOWEST, _HIGHEST = 3e-4, 2.0
@@ -105,8 +105,8 @@ def learning(
     --------
     >>> run = Learning(np.array([10, 20]), {}, {"size": np.array([0.2, 0.8])})
     >>> figure = learning({"toy": {"beta-vae": [run]}}, {"toy": {"size": 1.0}})
-    >>> figure.axes[0].get_ylabel()
-    'β-VAE\\nshare reconstructed'
+    >>> figure.axes[0].get_ylabel().splitlines()
+    ['β-VAE', 'share reconstructed']
     >>> plt.close(figure)
     """
     frameworks = list(dict.fromkeys(name for runs in groups.values() for name in runs))

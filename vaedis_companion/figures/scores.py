@@ -156,11 +156,7 @@ def _rows_of(runs: RunTable, setting: tuple[str, int]) -> list[Mapping[str, Any]
 
 
 def _draw_betas(
-    ax: Axes,
-    rows: list[Mapping[str, Any]],
-    column: str,
-    setting: tuple[str, int],
-    style: str,
+    ax: Axes, rows: list[Mapping[str, Any]], column: str, setting: tuple[str, int], style: str
 ) -> None:
     if not rows:
         return

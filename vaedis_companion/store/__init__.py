@@ -7,7 +7,7 @@
 from vaedis._files import DamagedFile
 from vaedis_companion.store.folder import CorruptRow, Store, default_root
 from vaedis_companion.store.rows import COLUMNS, Row, make_row, spec_of
-from vaedis_companion.store.run_table import RunTable, is_number, matches
+from vaedis_companion.store.run_table import RunTable, is_number
 
 __all__ = [
     "COLUMNS",
@@ -19,6 +19,5 @@ __all__ = [
     "default_root",
     "is_number",
     "make_row",
-    "matches",
     "spec_of",
 ]

@@ -245,10 +245,6 @@ class Store:
         A stored run stays as it is, unless it failed here and finished there. All of the folder is
         checked before anything is added, and no link in it is followed.
 
-        Parameters
-        ----------
-        folder : path
-
         Returns
         -------
         dict of str to int

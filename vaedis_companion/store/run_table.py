@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +26,6 @@ def is_number(value: Any) -> bool:
     (True, False, False)
     """
     return value is not None and math.isfinite(value)
-
-
-def matches(row: Row, where: Mapping[str, Any]) -> bool:
-    """Return whether columns of a row, or options of its data and loss, have the given values.
-
-    Examples
-    --------
-    >>> from vaedis.spec import RunSpec
-    >>> from vaedis_companion.store.rows import make_row
-    >>> row = make_row(RunSpec(data_options={"grid_spacing": 8}), "fig9", "laptop")
-    >>> matches(row, {"grid_spacing": 8, "seed": 0}), matches(row, {"grid_spacing": 1})
-    (True, False)
-    """
-    values = flat(row)
-    return all(values.get(name) == value for name, value in where.items())
 
 
 @dataclass(frozen=True)
@@ -104,7 +89,9 @@ class RunTable:
         """
 
         def is_chosen(row: Row) -> bool:
-            return matches(row, columns) and (keep is None or keep(row))
+            values = flat(row)
+            has_values = all(values.get(name) == value for name, value in columns.items())
+            return has_values and (keep is None or keep(row))
 
         rows = [row for row in self.rows if is_chosen(row)]
         failed = [row for row in self.failed if is_chosen(row)]

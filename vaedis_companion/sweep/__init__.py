@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vaedis_companion import grids, runs
+from vaedis_companion import grids
 from vaedis_companion.store import RunTable, Store
+from vaedis_companion.sweep import runs
 from vaedis_companion.sweep.missing import describe_missing, missing
 from vaedis_companion.sweep.runner import Sweep
 
@@ -11,11 +12,7 @@ __all__ = ["Sweep", "describe_missing", "ensure_runs", "missing"]
 
 
 def ensure_runs(
-    experiment: str,
-    profile: str | None = None,
-    *,
-    device: str = "auto",
-    store: Store | None = None,
+    experiment: str, profile: str | None = None, *, device: str = "auto", store: Store | None = None
 ) -> RunTable:
     """Return the best stored runs of an experiment, after running what a profile lacks.
 
@@ -30,10 +27,6 @@ def ensure_runs(
         As for `grids.profile`.
     device : str
     store : Store, optional
-
-    Returns
-    -------
-    RunTable
 
     Examples
     --------

@@ -23,8 +23,8 @@ from vaedis._support.text import plain
 from vaedis.data import NoDevice
 from vaedis.spec import RunSpec
 from vaedis_companion import grids
-from vaedis_companion.runs import Job, Outcome
 from vaedis_companion.store import make_row
+from vaedis_companion.sweep.runs import Job, Outcome
 
 _ANSWER_SECONDS = 15
 _POLL_SECONDS = 0.2

@@ -19,12 +19,11 @@ from vaedis.data import resolve_device
 from vaedis.spec import RunSpec
 from vaedis.training import TrainingStopped, checkpoint, fit, forget
 from vaedis.training.step import resolve_precision
-from vaedis_companion import runs
 from vaedis_companion.grids import Profile
-from vaedis_companion.runs import Outcome, brief
 from vaedis_companion.store import Store, spec_of
-from vaedis_companion.sweep import cluster
+from vaedis_companion.sweep import cluster, runs
 from vaedis_companion.sweep.missing import missing, n_images, populations
+from vaedis_companion.sweep.runs import Outcome, brief
 
 # runs that end together, and None in place of outcomes if they were stopped
 _Ended = Generator[tuple[list[RunSpec], list[Outcome] | None], None, None]

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vaedis.data.own import hdf5_chunks, sources
-from vaedis.data.own.sources import (
+from vaedis._support.text import size_text
+from vaedis.data.own import arrays, hdf5_chunks
+from vaedis.data.own.arrays import (
     IN_MEMORY,
     MAX_KEYS,
     MAX_TEXT,
@@ -27,7 +28,6 @@ from vaedis.data.own.sources import (
     refused,
     release,
     shown,
-    size,
     too_long,
 )
 
@@ -145,9 +145,7 @@ class Hdf5:
     def _check_filters(self, key: str, dataset: Any) -> None:
         import h5py
 
-        settings = dataset.id.get_create_plist()
-        for k in range(settings.get_nfilters()):
-            number = settings.get_filter(k)[0]
+        for number in hdf5_chunks.filters(dataset):
             if not h5py.h5z.filter_avail(number):
                 problem = f"compressed by HDF5's filter {number}, which is not installed"
                 advice = "import hdf5plugin before reading, or save it with compression='gzip'"
@@ -157,7 +155,7 @@ class Hdf5:
         """Refuse an array that was not written in full, and chunks that take much memory."""
         chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
         if chunk_bytes > _MAX_CHUNK_BYTES:
-            sizes = f"{size(chunk_bytes)}; at most {size(_MAX_CHUNK_BYTES)} are read"
+            sizes = f"{size_text(chunk_bytes)}; at most {size_text(_MAX_CHUNK_BYTES)} are read"
             raise refused(self.path, f"has the array {shown(key)!r} in chunks of {sizes}.")
         chunks: list[Any] = []
         dataset.id.chunk_iter(chunks.append)
@@ -210,7 +208,7 @@ class Hdf5:
         if not dataset.chunks:
             return self._contiguous(dataset, n_bytes).transpose(tuple(axes))
         check_inflated(self.path, key, n_bytes, dataset.id.get_storage_size())
-        copy = sources.scratch(self.path, n_bytes).view(dtype).reshape(shape)
+        copy = arrays.scratch(self.path, n_bytes).view(dtype).reshape(shape)
         in_file_order = copy.transpose(np.argsort(axes))
         n_copied = 0
         for block, numbers in hdf5_chunks.read_chunks(dataset):

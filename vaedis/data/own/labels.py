@@ -18,14 +18,7 @@ from vaedis.data.own.pixels import array_of_tensor
 
 # what becomes of a missing value where it is turned into text
 _MISSING_WORDS = ("", "nan", "NaN", "None", "<NA>", "NaT")
-_ORDERED = (
-    str,
-    numbers.Real,
-    datetime.date,
-    datetime.timedelta,
-    np.datetime64,
-    np.timedelta64,
-)
+_ORDERED = (str, numbers.Real, datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 class Factor(NamedTuple):

@@ -99,25 +99,6 @@ def frustum(surface: int, pose: Tensor, top: tuple[float, float], **options: Any
     return polyhedron(surface, pose, planes, **options)
 
 
-def capsule(
-    surface: int,
-    centre: Sequence[float] | Tensor,
-    radius: Tensor,
-    half_length: Tensor,
-    **options: Any,
-) -> list[Solid]:
-    """Return an upright cylinder between two balls: radius and half the balls' distance, (B,)."""
-    centre = torch.as_tensor(centre, dtype=torch.float32).to(radius.device).expand(*radius.shape, 3)
-    lift = torch.stack([torch.zeros_like(radius), torch.zeros_like(radius), half_length], -1)
-    middle = place(centre, torch.stack([radius, radius, half_length], -1))
-    ball = radius[..., None].expand(*radius.shape, 3)
-    return [
-        cylinder(surface, middle, **options),
-        ellipsoid(surface, place(centre + lift, ball), **options),
-        ellipsoid(surface, place(centre - lift, ball), **options),
-    ]
-
-
 def unit(vectors: Tensor, dim: int = 1) -> Tensor:
     """Return vectors of length 1; several times as fast as `torch.nn.functional.normalize`."""
     return vectors * vectors.square().sum(dim, keepdim=True).clamp(min=1e-30).rsqrt()

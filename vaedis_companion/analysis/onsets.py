@@ -107,8 +107,9 @@ class Learning:
         return _rank(importance, {name: -step for name, step in self.onsets(measure, at).items()})
 
     def final_order(self, importance: Mapping[str, float]) -> float | None:
-        """Return Spearman's correlation of importance with the share reconstructed at the end; None
-        if either is constant.
+        """Return Spearman's correlation of importance with the share reconstructed at the end.
+
+        None if either is constant.
         """
         return _rank(importance, {name: float(c[-1]) for name, c in self.reconstructed.items()})
 
@@ -138,8 +139,9 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
 
 
 def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """Return, for each seed with several betas, the largest beta at which anything was learned and
-    the next larger one that was tried.
+    """Return the largest beta at which anything was learned, and the next that was tried.
+
+    There is a pair for each seed with several betas.
 
     Parameters
     ----------

@@ -98,10 +98,6 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
         How many random pairs to draw if no result is stored. Without `traversals` their mean is
         exact.
 
-    Returns
-    -------
-    Distances
-
     Examples
     --------
     >>> import vaedis as vd
@@ -114,10 +110,10 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
 
 
 def benchmark(name: str) -> Distances | None:
-    """Return the distances of one of the paper's data sets; None if no images of it are on this
-    machine and no result is stored.
+    """Return the distances of one of the paper's data sets.
 
-    Nothing is downloaded or drawn. Images without a stored result are sampled once a process.
+    None if no images of it are on this machine and no result is stored. Nothing is downloaded or
+    drawn. Images without a stored result are sampled once a process.
 
     Parameters
     ----------

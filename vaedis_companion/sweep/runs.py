@@ -18,9 +18,9 @@ from vaedis.data import Coordinates, resolve_device
 from vaedis.spec import RunSpec
 from vaedis.training import Run, TrainingFailed, TrainingStopped, checkpoint, fit
 from vaedis.training.step import resolve_precision
-from vaedis_companion.evaluations import Evaluations, level_distances
 from vaedis_companion.grids import Profile, home
 from vaedis_companion.store import Row, RunTable, make_row
+from vaedis_companion.sweep.evaluations import Evaluations, level_distances
 
 _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
@@ -144,11 +144,7 @@ def _facts(
 
 
 def _failed_row(
-    spec: RunSpec,
-    experiment: str,
-    profile: Profile,
-    failure: TrainingFailed,
-    facts: dict[str, Any],
+    spec: RunSpec, experiment: str, profile: Profile, failure: TrainingFailed, facts: dict[str, Any]
 ) -> Row:
     status = (
         f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
@@ -180,10 +176,6 @@ def final_scores(run: Run, protocol: str) -> dict[str, float]:
 
 def summarise(run: Run) -> dict[str, np.ndarray]:
     """Return what the book's figures need of a trained network, small enough to store.
-
-    Parameters
-    ----------
-    run : Run
 
     Returns
     -------

@@ -11,7 +11,7 @@ import numpy as np
 from vaedis.data import DataError, FactorData, StandInWarning, load
 from vaedis.distances import FactorDistances, RandomPairs, published_traversals
 from vaedis_companion import published
-from vaedis_companion.measured import Distances
+from vaedis_companion.analysis.measured import Distances
 
 DATA_SETS_OF_THE_PAPER = ("shapes3d", "dsprites", "smallnorb", "cars3d", "xysquares")
 """The paper's data sets, in the order of its Figure 3."""
@@ -78,9 +78,7 @@ class Importance:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether both differences are within four standard errors and rounding; None without a
-        published row.
-        """
+        """Whether both differ by four standard errors and rounding at most; None if not printed."""
         if self.published_mean is None or self.published_sd is None:
             return None
         mean_agrees = abs(self.mean - self.published_mean) <= 4 * self.mean_error + ROUNDING
@@ -96,13 +94,9 @@ def importances(distances: Distances) -> list[Importance]:
     distances : Distances
         From `measured.distances` or `measured.benchmark`.
 
-    Returns
-    -------
-    list of Importance
-
     Examples
     --------
-    >>> from vaedis_companion import measured
+    >>> from vaedis_companion.analysis import measured
     >>> row = importances(measured.benchmark("xysquares"))[0]
     >>> row.factor, row.agrees
     ('random', True)
