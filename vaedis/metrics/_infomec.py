@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._inputs import (
-    as_pair,
-    classes,
-    require,
-    unit_variance,
-    varies,
-    varying_factors,
-)
+from vaedis.metrics._inputs import as_pair, classes, require, unit_variance, varies, varying_factors
 from vaedis.metrics._mig import entropy
 from vaedis.metrics._scores import Score
 
@@ -100,28 +93,24 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     >>> print(f"{result.modularity:.1f} {result.compactness:.1f} {result.explicitness:.1f}")
     1.0 0.6 1.0
     """
-    selection = require("sklearn.feature_selection", "infomec")
+    information_with = require("sklearn.feature_selection", "infomec").mutual_info_classif
     code_array, factor_array = as_pair(codes, factors)
     _check.count("seed", seed, 0)
     varying, constant = varying_factors(factor_array)
-    (x,) = unit_variance(code_array)
     moving = varies(code_array)
+    x = unit_variance(code_array)[0][:, moving]
     spans = np.ptp(code_array.astype(np.float64), axis=0)
     active = np.flatnonzero(moving & (spans > spans.max() / _PRUNED))
-    information = np.zeros((x.shape[1], len(varying)))
+    information = np.zeros((len(moving), len(varying)))
     explicitness = np.zeros(len(varying))
     for i, column in enumerate(varying):
         labels = classes(factor_array[:, column])
         largest = entropy(labels)
         if moving.any():
-            information[moving, i] = selection.mutual_info_classif(
-                x[:, moving],
-                labels,
-                discrete_features=False,
-                n_neighbors=NEIGHBOURS,
-                random_state=seed,
+            information[moving, i] = information_with(
+                x, labels, discrete_features=False, n_neighbors=NEIGHBOURS, random_state=seed
             )
-            explicitness[i] = 1 - _linear_loss(x[:, moving], labels) / largest
+            explicitness[i] = 1 - _linear_loss(x, labels) / largest
         information[:, i] /= largest
     per_latent = np.full(len(information), np.nan)
     per_latent[active] = _concentration(information[active])
@@ -153,9 +142,9 @@ def _concentration(information: np.ndarray) -> np.ndarray:
 
 def _linear_loss(x: np.ndarray, labels: np.ndarray) -> float:
     """Return the cross-entropy in nats of an unpenalized logistic regression."""
-    linear_model = require("sklearn.linear_model", "infomec")
+    model = require("sklearn.linear_model", "infomec").LogisticRegression(C=np.inf)
     with warnings.catch_warnings():
         # Of samples that can be told apart without error, no slope is the best.
         warnings.simplefilter("ignore", require("sklearn.exceptions", "infomec").ConvergenceWarning)
-        model = linear_model.LogisticRegression(C=np.inf, max_iter=100).fit(x, labels)
+        model.fit(x, labels)
     return float(require("sklearn.metrics", "infomec").log_loss(labels, model.predict_proba(x)))

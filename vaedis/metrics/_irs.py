@@ -82,10 +82,11 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
     largest = np.where(moving, np.abs(codes - codes.mean(axis=0)).max(axis=0), 0.0)
     robustness = np.zeros((codes.shape[1], len(varying)))
     for i, column in enumerate(varying):
-        values = np.unique(factor_array[:, column])
-        deviations = [_deviation(codes[factor_array[:, column] == value]) for value in values]
-        deviation = np.mean(deviations, axis=0)
-        robustness[moving, i] = 1 - deviation[moving] / largest[moving]
+        deviations = []
+        for value in np.unique(factor_array[:, column]):
+            part = codes[factor_array[:, column] == value]
+            deviations.append(np.quantile(np.abs(part - part.mean(axis=0)), QUANTILE, axis=0))
+        robustness[moving, i] = 1 - np.mean(deviations, axis=0)[moving] / largest[moving]
     per_latent = robustness.max(axis=1)
     weights = largest / largest.max() if moving.any() else np.ones(len(largest))
     return IRSScore(
@@ -95,8 +96,3 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
         per_latent=per_latent,
         robustness=robustness,
     )
-
-
-def _deviation(codes: np.ndarray) -> np.ndarray:
-    """Return the deviation of each latent from its mean, but for the outermost percent."""
-    return np.quantile(np.abs(codes - codes.mean(axis=0)), QUANTILE, axis=0)
