@@ -75,6 +75,9 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
 
     Notes
     -----
+    InfoM and InfoC of codes that know nothing are those of noise, and may be high: read them with
+    InfoE.
+
     Which latents are active depends on their units, as published; nothing else does. InfoE is that
     of an unpenalized logistic regression of all latents on all samples. The authors weigh its
     samples so that all values count alike; here none is weighed, as the definition has it, which is
