@@ -349,17 +349,6 @@ def test_an_absent_package_names_the_extra(score, module, package, monkeypatch):
         score(codes, factors)
 
 
-def test_several_scores_of_one_call_are_those_of_their_own():
-    codes, factors = mixed_codes(200, (3, 2), 3, 0.1, 0.1)
-    scores = metrics.score(codes, factors, seed=2)
-    assert list(scores) == ["mig", "mig_quantile", "dci", "sap", "modularity", "explicitness"]
-    for name, result in scores.items():
-        assert summary(result) == summary(getattr(metrics, name)(codes, factors, seed=2))
-    assert list(metrics.score(codes, factors, metrics="mig")) == ["mig"]
-    with pytest.raises(ValueError, match="Unknown metric 'mog'"):
-        metrics.score(codes, factors, metrics=["mog"])
-
-
 def test_importing_metrics_imports_nothing_heavy():
     code = "import sys, vaedis.metrics; print({'numba', 'sklearn', 'scipy'} & set(sys.modules))"
     assert (

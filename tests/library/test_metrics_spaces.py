@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from metric_codes import summary
 
 from vaedis import FactorSpace, metrics
-from vaedis.metrics import _evaluate, _factor_vae, _rank_correlations, _traversals
+from vaedis.metrics import _evaluate, _rank_correlations, _sources, _traversals
 
 SPACE = FactorSpace(("x", "y", "c"), (8, 5, 6))
 TURN = np.array([[2, -1, 2], [2, 2, -1], [-1, 2, 2]]) / 3
@@ -21,8 +21,10 @@ OF_SPACES = (
     metrics.flatness,
     metrics.factored_components,
     metrics.rank_correlations,
+    metrics.beta_vae,
 )
 FEW = {
+    metrics.beta_vae: {"n_train": 400, "n_eval": 100},
     metrics.factor_vae: {"n_train": 200, "n_eval": 100, "n_variance": 200},
     metrics.flatness: {"repeats": 12},
     metrics.factored_components: {"repeats": 12},
@@ -78,6 +80,8 @@ def test_collapsed_codes_have_no_nan(score):
     if score is metrics.rank_correlations:
         assert math.isnan(result.score)  # no correlation is defined
         assert 0 < result.overall["rsame_ground_latent_l2"] < 1
+    elif score is metrics.beta_vae:
+        assert float(result) == pytest.approx(1 / 3, abs=0.15)  # chance
     else:
         assert float(result) == 0
 
@@ -103,7 +107,7 @@ def test_memory_is_bounded_and_chunks_do_not_matter(score, monkeypatch):
         return SPACE.to_factors(index).numpy() @ TURN
 
     large = score(encoder(TURN), SPACE, **FEW[score], seed=3)
-    for module in (_factor_vae, _rank_correlations, _traversals):
+    for module in (_sources, _rank_correlations, _traversals):
         monkeypatch.setattr(module, "CHUNK", 64)
     small = score(watched, SPACE, **FEW[score], seed=3)
     assert max(sizes) <= 64
@@ -298,10 +302,12 @@ def test_without_a_grid_images_are_scored_by_their_own_labels(listed):
 
 
 @pytest.mark.parametrize("score", OF_SPACES)
-def test_codes_and_labels_are_not_what_is_asked_for(score):
+def test_an_encoder_needs_a_space(score):
     labels = SPACE.to_factors(torch.arange(len(SPACE))).numpy()
     with pytest.raises(
         TypeError,
         match=r"space must be the factors of a data set \(data\.factors\), not a ndarray: .* mig and dci",
     ):
-        score(labels * 1.0, labels)
+        score(encoder(), labels)
+    with pytest.raises(ValueError, match=r"factors has shape \(\), not \(samples, factors\)"):
+        score(labels * 1.0, SPACE)

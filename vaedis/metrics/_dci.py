@@ -15,7 +15,7 @@ from vaedis.metrics._scores import Score
 _MERGED = 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DCIScore(Score):
     """Disentanglement, completeness and informativeness; see `dci`.
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaedis import _check
 from vaedis.data import LabelledImages, as_data
+from vaedis.metrics._beta_vae import beta_vae
 from vaedis.metrics._dci import dci
 from vaedis.metrics._encoder import encoder
 from vaedis.metrics._explicitness import explicitness
-from vaedis.metrics._inputs import needed_samples
+from vaedis.metrics._factor_vae import factor_vae
+from vaedis.metrics._infomec import infomec
+from vaedis.metrics._inputs import as_pair, needed_samples
+from vaedis.metrics._irs import irs
+from vaedis.metrics._mcc import mcc
 from vaedis.metrics._mig import mig, mig_quantile
 from vaedis.metrics._modularity import modularity
+from vaedis.metrics._r2 import r2
+from vaedis.metrics._rank_correlations import rank_correlations
 from vaedis.metrics._sap import sap
-from vaedis.metrics._scores import Score
+from vaedis.metrics._scores import Score, Scores
+from vaedis.metrics._traversals import factored_components, flatness
 
 # Data sets with fewer images than the full protocols draw are used without replacement.
 EACH_ONCE = 15_000
@@ -40,43 +50,111 @@ PROTOCOLS = {
     "sap": Protocol(sap, full=(10_000, 5_000), fast=(2_000, 1_000)),
     "modularity": Protocol(modularity, full=(10_000, 0), fast=(2_000, 0)),
     "explicitness": Protocol(explicitness, full=(10_000, 5_000), fast=(1_000, 500)),
+    "infomec": Protocol(infomec, full=(10_000, 0), fast=(2_000, 0)),
+    "irs": Protocol(irs, full=(10_000, 0), fast=(2_000, 0)),
+    "mcc": Protocol(mcc, full=(10_000, 0), fast=(2_000, 0)),
+    "r2": Protocol(r2, full=(10_000, 5_000), fast=(2_000, 1_000)),
 }
+SCORES: dict[str, Callable[..., Score]] = {
+    **{name: protocol.compute for name, protocol in PROTOCOLS.items()},
+    "factor_vae": factor_vae,
+    "beta_vae": beta_vae,
+    "flatness": flatness,
+    "factored_components": factored_components,
+    "rank_correlations": rank_correlations,
+}
+"""Every score of codes and factors, by name."""
 
 
 def score(
-    codes: Any, factors: Any, *, metrics: Iterable[str] = tuple(PROTOCOLS), seed: int = 0
-) -> dict[str, Score]:
-    """Compute several scores of the same codes and factors.
+    codes: Any,
+    factors: Any,
+    *,
+    metrics: str | Callable[..., Any] | Iterable[str | Callable[..., Any]] = tuple(SCORES),
+    seed: int = 0,
+) -> Scores:
+    """Compute every score of the same codes and factors, or some of them.
+
+    Scores of batches with a fixed factor find them in the rows. A score that refuses these codes
+    and factors is listed as missing, with the sentence that says why.
 
     Parameters
     ----------
-    codes, factors
-        As in `dci`. Scores with test samples draw a third for it.
-    metrics : iterable of str
-        By default all: mig, mig_quantile, dci, sap, modularity and explicitness.
+    codes : array of shape (n, z)
+        Representation of each sample, usually the posterior mean.
+    factors : array of shape (n, f)
+        Ground-truth factors of each sample. Most scores take integers only.
+    metrics : iterable of str or callable
+        Names in `SCORES`, all by default, and scores of your own: functions of codes (n, z) and
+        factors (n, f), two arrays, that return a number or a `Score`.
     seed : int
         Seed of each score.
 
     Returns
     -------
-    dict of str to Score
+    Scores
+        A dict of names and scores that prints as a table.
 
     Raises
     ------
     ValueError, TypeError
-        If a metric is unknown, or one of the scores refuses the codes or factors.
+        If a metric is unknown, the arrays are not finite numbers or do not fit each other, or no
+        score can be computed.
 
     Examples
     --------
     >>> import numpy as np, vaedis as vd
     >>> factors = np.array([(a, b) for a in range(2) for b in range(2)] * 25)
-    >>> scores = vd.metrics.score(factors * 1.0, factors, metrics=["mig", "dci", "modularity"])
-    >>> {name: round(float(result), 2) for name, result in scores.items()}
-    {'mig': 1.0, 'dci': 1.0, 'modularity': 1.0}
+    >>> def spread(codes, factors):
+    ...     return codes.std()
+    >>> vd.metrics.score(factors * 1.0, factors, metrics=["mig", "sap", "infomec", spread])
+    mig       1.000  noise_floor 0.02
+    sap       0.545
+    infomec   1.000  modularity 1.00, compactness 1.00, explicitness 1.00
+    spread    0.500
     """
-    return {
-        name: PROTOCOLS[name].compute(codes, factors, seed=seed) for name in _known_names(metrics)
-    }
+    code_array, factor_array = as_pair(codes, factors, real=True)
+    _check.count("seed", seed, 0)
+    if (factor_array == np.floor(factor_array)).all():
+        factor_array = factor_array.astype(np.int64)
+    scores = {}
+    refusals: dict[str, Exception] = {}
+    for name, compute in _by_name(metrics).items():
+        if name not in SCORES:
+            scores[name] = _own(name, compute(code_array, factor_array))
+            continue
+        try:
+            scores[name] = compute(codes, factors, seed=seed)
+        except (ValueError, ImportError) as refusal:
+            refusals[name] = refusal
+    if refusals and not scores:
+        raise next(iter(refusals.values()))
+    return Scores(scores, {name: str(refusal) for name, refusal in refusals.items()})
+
+
+def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:
+    """Return the functions of named scores and of the caller's own, each by its name."""
+    chosen: dict[str, Callable[..., Any]] = {}
+    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
+        own = None if metric in SCORES.values() else metric
+        if callable(own):
+            name = getattr(own, "__name__", type(own).__name__)
+            if name in SCORES or chosen.get(name, own) is not own:
+                raise ValueError(f"two scores are called {name!r}: give yours another name.")
+            chosen[name] = own
+        else:
+            name = getattr(metric, "__name__", metric)
+            chosen[name] = SCORES[_check.one_of("metric", name, SCORES)]
+    return chosen
+
+
+def _own(name: str, value: Any) -> Score:
+    """Return what a caller's own score returned as a Score."""
+    if isinstance(value, Score):
+        return value
+    if np.ndim(value) or not isinstance(value := np.asarray(value).item(), numbers.Real):
+        raise TypeError(f"{name} must return a number or a Score, not a {type(value).__name__}.")
+    return Score(float(value), (), ())
 
 
 def evaluate(
@@ -106,7 +184,7 @@ def evaluate(
         Whatever `data.as_data` takes, or an object with ``factors``, a `FactorSpace`, and
         ``observations(index) -> (B, C, H, W)``.
     metrics : iterable of str
-        Any of mig, mig_quantile, dci, sap, modularity, explicitness.
+        Any of mig, mig_quantile, dci, sap, modularity, explicitness, infomec, irs, mcc and r2.
     protocol : {"full", "fast"}
         Published numbers of samples: "full" is 10,000 for MIG, and 10,000 to train and 5,000 to
         test for DCI; "fast" is 2,000, and 1,000 and 500. Scores of the two are not comparable.
@@ -141,7 +219,9 @@ def evaluate(
     1.00 of 16 images
     """
     data = as_data(data)
-    names = _known_names(metrics)
+    names = list(dict.fromkeys(_check.listed(metrics)))
+    for name in names:
+        _check.one_of("metric", name, PROTOCOLS)
     _check.one_of("protocol", protocol, ("full", "fast"))
     _check.count("seed", seed, 0)
     if not hasattr(data, "factors"):
@@ -161,14 +241,6 @@ def evaluate(
             codes[:n_train], factors[:n_train], **options, seed=seed
         )
     return scores
-
-
-def _known_names(metrics: Iterable[str]) -> list[str]:
-    """Return the names of metrics, each once; an unknown one raises a ValueError."""
-    names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    for name in names:
-        _check.one_of("metric", name, PROTOCOLS)
-    return names
 
 
 def _space_of(data: Any) -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vaedis.metrics._inputs import require, split_samples, varies, varying_factors
+from vaedis.metrics._inputs import require, split_samples, unit_variance, varying_factors
 from vaedis.metrics._scores import Score
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExplicitnessScore(Score):
     """Explicitness; see `explicitness`.
 
@@ -72,11 +72,12 @@ def explicitness(
     1.00
     """
     linear_model = require("sklearn.linear_model", "explicitness")
+    area = require("sklearn.metrics", "explicitness").roc_auc_score
     train_codes, train_factors, test_codes, test_factors = split_samples(
         codes, factors, test, n_test, seed
     )
     varying, constant = varying_factors(train_factors)
-    x, x_test = _unit_variance(train_codes, test_codes)
+    x, x_test = unit_variance(train_codes, test_codes)
     per_factor = []
     for column in varying:
         model = linear_model.LogisticRegression(max_iter=10_000).fit(x, train_factors[:, column])
@@ -85,7 +86,7 @@ def explicitness(
         for k, value in enumerate(model.classes_):
             positive = test_factors[:, column] == value
             if positive.any() and not positive.all():
-                areas.append(_area(probability[:, k], positive))
+                areas.append(area(positive, probability[:, k]))
         if not areas:
             raise ValueError(f"the test samples of factors[:, {column}] are too few: draw more.")
         per_factor.append(np.mean(areas))
@@ -97,22 +98,3 @@ def explicitness(
         n_train=len(train_codes),
         n_test=len(test_codes),
     )
-
-
-def _unit_variance(codes: np.ndarray, test_codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both sets of codes, normalized by the mean and the deviation of the first."""
-    center = codes.mean(axis=0, dtype=np.float64)
-    unit = codes.std(axis=0, dtype=np.float64)
-    # The square of a range below 1e-160 is 0, the range itself is not.
-    unit = np.where(unit > 0, unit, np.ptp(codes.astype(np.float64), axis=0))
-    unit = np.where(varies(codes), unit, 1.0)
-    return (codes - center) / unit, (test_codes - center) / unit
-
-
-def _area(score: np.ndarray, positive: np.ndarray) -> float:
-    """Return the area under the ROC curve: the chance that a positive sample scores higher."""
-    stats = require("scipy.stats", "explicitness")
-    n_positive = int(positive.sum())
-    n_negative = len(positive) - n_positive
-    rank_sum = stats.rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(rank_sum / (n_positive * n_negative))

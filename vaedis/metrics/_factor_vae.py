@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vaedis import _check
-from vaedis.metrics._inputs import encoded, varies, varying_factors_of
+from vaedis.metrics import _sources
+from vaedis.metrics._inputs import varies
 from vaedis.metrics._scores import Score
 
 BATCH = 64
-# Most observations encoded at a time; memory grows with it.
-CHUNK = 16_384
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FactorVAEScore(Score):
     """FactorVAE score; see `factor_vae`.
 
@@ -42,7 +39,7 @@ class FactorVAEScore(Score):
 
 
 def factor_vae(
-    encode: Callable[[Tensor], Any],
+    encode: Any,
     space: Any,
     *,
     n_train: int = 10_000,
@@ -57,14 +54,17 @@ def factor_vae(
 
     Parameters
     ----------
-    encode : callable
-        From observation indices, an int64 tensor of shape (n,), to codes of shape (n, z).
-    space : FactorSpace
-        The factors of the observations.
+    encode : callable, or array of shape (n, z)
+        From observation indices, an int64 tensor of shape (n,), to codes of shape (n, z). Or codes:
+        then a batch is drawn, with replacement, from the rows that share the value of a factor in a
+        random row. Two thirds of the rows are to train on, and the others to evaluate on.
+    space : FactorSpace, or array of int, shape (n, f)
+        The factors of the observations, or of each row.
     n_train, n_eval : int
         Batches to make the vote from and to judge it on; 700 and 350 in the fast protocol.
     n_variance : int
-        Observations to measure the variances on, at least 2; 1,000 in the fast protocol.
+        Observations to measure the variances on, at least 2; 1,000 in the fast protocol. Of
+        arrays, all rows to train on.
     seed : int
         Seed of all draws.
 
@@ -75,7 +75,8 @@ def factor_vae(
     Raises
     ------
     ValueError
-        If a count is too small, a code is not finite, or fewer than two factors vary.
+        If a count is too small, a code is not finite, fewer than two factors vary, or a value of a
+        factor has fewer than 5 rows to train on or to evaluate on.
 
     References
     ----------
@@ -96,29 +97,28 @@ def factor_vae(
         ("seed", seed, 0),
     ):
         _check.count(name, value, least)
-    varying, constant = varying_factors_of(space, least=2)
+    train, test, varying, constant = _sources.sources(encode, space, seed)
     generator = torch.Generator().manual_seed(seed)
-    index = space.to_index(space.sample(n_variance, generator=generator))
-    codes = _encode(encode, index)
+    codes = train.sample(n_variance, generator)
     variances = np.var(codes, axis=0, ddof=1, dtype=np.float64)
     # Rounding leaves the variance of a constant float32 latent slightly above 0.
     active = np.flatnonzero((variances > 0) & varies(codes))
 
-    def count_votes(n: int) -> np.ndarray:
+    def count_votes(source: _sources.Source, n: int) -> np.ndarray:
         """Count n batches by the fixed factor and the latent of smallest relative variance."""
         votes = np.zeros((len(varying), codes.shape[1]), np.int64)
         if not len(active):
             return votes
-        step = CHUNK // BATCH
+        step = _sources.CHUNK // BATCH
         for start in range(0, n, step):
-            fixed, index = _fixed_batches(space, varying, min(step, n - start), generator)
-            batches = _encode(encode, index).reshape(len(fixed), BATCH, -1)[:, :, active]
+            fixed = torch.randint(len(varying), (min(step, n - start),), generator=generator)
+            batches = source.sharing(fixed, BATCH, generator)[:, :, active]
             relative = np.var(batches, axis=1, ddof=1, dtype=np.float64) / variances[active]
-            np.add.at(votes, (fixed, active[relative.argmin(axis=1)]), 1)
+            np.add.at(votes, (fixed.numpy(), active[relative.argmin(axis=1)]), 1)
         return votes
 
-    train_votes = count_votes(n_train)
-    eval_votes = count_votes(n_eval)
+    train_votes = count_votes(train, n_train)
+    eval_votes = count_votes(test, n_eval)
     prediction = train_votes.argmax(axis=0), np.arange(codes.shape[1])
     return FactorVAEScore(
         score=float(eval_votes[prediction].sum() / n_eval),
@@ -129,20 +129,3 @@ def factor_vae(
         variances=variances,
         active=tuple(active.tolist()),
     )
-
-
-def _fixed_batches(
-    space: Any, varying: list[int], n: int, generator: torch.Generator
-) -> tuple[np.ndarray, Tensor]:
-    """Draw n batches, each with one factor fixed: its position in `varying`, and all indices."""
-    fixed = torch.randint(len(varying), (n,), generator=generator)
-    factors = space.sample(n * BATCH, generator=generator).reshape(n, BATCH, len(space))
-    column = torch.tensor(varying)[fixed][:, None, None].expand(n, BATCH, 1)
-    first_value = factors[:, :1].gather(2, column[:, :1])
-    factors.scatter_(2, column, first_value.expand(n, BATCH, 1))
-    return fixed.numpy(), space.to_index(factors).flatten()
-
-
-def _encode(encode: Callable[[Tensor], Any], index: Tensor) -> np.ndarray:
-    """Return the codes of observations, `CHUNK` at a time."""
-    return np.concatenate([encoded(encode, part) for part in index.split(CHUNK)])

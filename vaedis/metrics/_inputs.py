@@ -26,19 +26,24 @@ def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
     array = _to_matrix(codes, name, "latents")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}, but real numbers are expected.")
+    return _finite(array, name, "code", ", or look for the run that diverged")
+
+
+def _finite(array: np.ndarray, name: str, noun: str, advice: str = "") -> np.ndarray:
+    """Return an array of numbers as float32 or float64, checked to be finite in float32."""
     if array.dtype != np.float32:
         array = array.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(
-            f"{name}[{row}, {column}] is {array[row, column]}, but every code must be finite: "
-            "drop that row, or look for the run that diverged."
+            f"{name}[{row}, {column}] is {array[row, column]}, but every {noun} must be finite: "
+            f"drop that row{advice}."
         )
     if array.dtype == np.float64 and np.abs(array).max() > _LARGEST_CODE:
         row, column = np.unravel_index(np.abs(array).argmax(), array.shape)
         raise ValueError(
             f"{name}[{row}, {column}] is {array[row, column]:.3g}, but float32 ends at "
-            f"{_LARGEST_CODE:.3g}: divide the codes by a large number."
+            f"{_LARGEST_CODE:.3g}: divide the {noun}s by a large number."
         )
     return array
 
@@ -54,19 +59,22 @@ def encoded(encode: Callable[[Any], Any], index: Any) -> np.ndarray:
     return codes
 
 
-def as_factors(factors: Any, name: str = "factors") -> np.ndarray:
-    """Return factors as an int64 array of shape (n, f)."""
+def as_factors(factors: Any, name: str = "factors", *, real: bool = False) -> np.ndarray:
+    """Return factors as an int64 array of shape (n, f), or as real numbers."""
     array = _to_matrix(factors, name, "factors")
     if array.dtype.kind == "O":
         # A DataFrame whose columns differ in type comes as Python objects.
         array = np.stack([_numbers(column) for column in array.T], axis=1)
-    if array.dtype.kind in "iub":
-        return array.astype(np.int64, copy=False)
-    if array.dtype.kind != "f":
+    if array.dtype.kind not in "iubf":
         raise TypeError(
-            f"{name} has dtype {array.dtype}, but integers are expected: pass the index of each "
-            "value, as np.unique(column, return_inverse=True)[1] gives it."
+            f"{name} has dtype {array.dtype}, but {'numbers' if real else 'integers'} are "
+            "expected: pass the index of each value, as np.unique(column, return_inverse=True)[1] "
+            "gives it."
         )
+    if real:
+        return _finite(array, name, "factor").astype(np.float64)
+    if array.dtype.kind != "f":
+        return array.astype(np.int64, copy=False)
     # A float above 2^63 is a whole number too, but no int64 can hold it.
     is_integer = (np.abs(array) < 2.0**63) & (array == np.floor(array))
     if not is_integer.all():
@@ -101,11 +109,11 @@ def _numbers(column: np.ndarray) -> np.ndarray:
 
 
 def as_pair(
-    codes: Any, factors: Any, names: tuple[str, str] = _TRAINING
+    codes: Any, factors: Any, names: tuple[str, str] = _TRAINING, *, real: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Check codes and factors, each alone and against each other."""
+    """Check codes and factors, each alone and against each other; `real` factors are floats."""
     code_array = as_codes(codes, names[0])
-    factor_array = as_factors(factors, names[1])
+    factor_array = as_factors(factors, names[1], real=real)
     n, n_latents = code_array.shape
     if n != len(factor_array):
         is_transposed = n_latents == len(factor_array) or n == factor_array.shape[1]
@@ -124,15 +132,21 @@ def as_pair(
 
 
 def split_samples(
-    codes: Any, factors: Any, test: tuple[Any, Any] | None, n_test: int | None, seed: int
+    codes: Any,
+    factors: Any,
+    test: tuple[Any, Any] | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    *,
+    real: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return codes and factors to train on and to test on: `test` itself, or a random draw."""
     _check.count("seed", seed, 0)
-    code_array, factor_array = as_pair(codes, factors)
+    code_array, factor_array = as_pair(codes, factors, real=real)
     if test is not None:
         if n_test is not None:
             raise ValueError("test and n_test exclude each other: leave one of them out.")
-        return code_array, factor_array, *_test_pair(test, code_array, factor_array)
+        return code_array, factor_array, *_test_pair(test, code_array, factor_array, real)
     n = len(code_array)
     n_test = max(n // 3, 1) if n_test is None else _check.count("n_test", n_test)
     if n_test >= n:
@@ -145,11 +159,13 @@ def split_samples(
     return *train, code_array[test_rows], factor_array[test_rows]
 
 
-def _test_pair(test: Any, codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _test_pair(
+    test: Any, codes: np.ndarray, factors: np.ndarray, real: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Check the test samples against the training samples."""
     if not isinstance(test, tuple | list) or len(test) != 2:
         raise ValueError(f"test must be a pair (codes, factors), not {type(test).__name__}.")
-    test_codes, test_factors = as_pair(test[0], test[1], ("test codes", "test factors"))
+    test_codes, test_factors = as_pair(test[0], test[1], ("test codes", "test factors"), real=real)
     pairs = {"latents": (test_codes, codes), "factors": (test_factors, factors)}
     for name, (test_array, array) in pairs.items():
         if test_array.shape[1] != array.shape[1]:
@@ -163,9 +179,11 @@ def _test_pair(test: Any, codes: np.ndarray, factors: np.ndarray) -> tuple[np.nd
 def varying_factors(factors: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
     """Return the factor columns that vary and those that do not, with a warning about the latter.
 
-    Raises a ValueError if no factor varies, or one has too many values for the samples.
+    Raises a ValueError if no factor varies, or one of integers has too many values for the samples.
     """
     n = len(factors)
+    if factors.dtype.kind == "f":
+        return _split_columns(1 + varies(factors))
     n_values = [int(classes(column).max()) + 1 for column in factors.T]
     for column, count in enumerate(n_values):
         if count > 1 and n < needed_samples(count):
@@ -174,8 +192,6 @@ def varying_factors(factors: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
                 f"needs at least {needed_samples(count)}: draw more samples, or group the values "
                 "into fewer classes."
             )
-    if max(n_values) == 1:
-        raise ValueError("every factor has one single value in these samples: draw more of them.")
     return _split_columns(n_values)
 
 
@@ -200,6 +216,8 @@ def _split_columns(n_values: Any) -> tuple[list[int], tuple[int, ...]]:
     """Return the columns with several values and those with one, and warn of the latter."""
     varying = [column for column, count in enumerate(n_values) if count > 1]
     constant = [column for column, count in enumerate(n_values) if count == 1]
+    if not varying:
+        raise ValueError("every factor has one single value in these samples: draw more of them.")
     if constant:
         # The stack level names the line that asked for the score, or one near it.
         warnings.warn(
@@ -219,6 +237,16 @@ def varies(codes: np.ndarray) -> np.ndarray:
     """Return whether each latent of (n, z) has more than one value: (z,) of bool."""
     # Not by their difference, which overflows for the largest float32.
     return codes.max(axis=0) != codes.min(axis=0)
+
+
+def unit_variance(codes: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Return sets of codes in float64, normalized by the mean and the deviation of the first."""
+    center = codes.mean(axis=0, dtype=np.float64)
+    unit = codes.std(axis=0, dtype=np.float64)
+    # The square of a range below 1e-160 is 0, the range itself is not.
+    unit = np.where(unit > 0, unit, np.ptp(codes.astype(np.float64), axis=0))
+    unit = np.where(varies(codes), unit, 1.0)
+    return [(array - center) / unit for array in (codes, *others)]
 
 
 def classes(values: np.ndarray) -> np.ndarray:

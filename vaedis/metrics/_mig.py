@@ -20,7 +20,7 @@ _NARROWEST = 1e-30
 _WIDEST = 1e37
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MIGScore(Score):
     """Mutual information gap; see `mig`.
 
@@ -131,7 +131,7 @@ def _mig(
         labels = classes(factor_array[:, column])
         arrangements = np.stack([labels, *(labels[shuffle] for shuffle in shuffles)])
         by_factor.append(informations(binned, arrangements))
-        entropies.append(_entropy(labels))
+        entropies.append(entropy(labels))
     # The first arrangement is the score's, the others are the noise floor's: (1 + r, z, f).
     information = np.stack(by_factor, axis=2)
     gaps = _gaps(information) / np.array(entropies)
@@ -240,6 +240,7 @@ def _gaps(information: np.ndarray) -> np.ndarray:
     return top[:, 1] - top[:, 0]
 
 
-def _entropy(labels: np.ndarray) -> float:
+def entropy(labels: np.ndarray) -> float:
+    """Return the entropy in nats of labels (n,) that count from 0."""
     share = np.bincount(labels) / len(labels)
     return float(-(share * np.log(share)).sum())

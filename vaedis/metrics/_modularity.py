@@ -13,7 +13,7 @@ from vaedis.metrics._mig import equal_width_bins, informations
 from vaedis.metrics._scores import Score
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModularityScore(Score):
     """Modularity; see `modularity`.
 

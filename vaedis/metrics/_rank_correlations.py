@@ -13,6 +13,7 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.metrics._inputs import encoded, require, varying_factors_of
 from vaedis.metrics._scores import Score
+from vaedis.metrics._sources import whole_grid
 
 TRIPLETS = 64
 BATCH = 32
@@ -20,7 +21,7 @@ BATCH = 32
 CHUNK = 1024
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RankCorrelations(Score):
     """Agreement of distances; see `rank_correlations`.
 
@@ -46,7 +47,7 @@ class RankCorrelations(Score):
 
 
 def rank_correlations(
-    encode: Callable[[Tensor], Any], space: Any, *, repeats: int = 1024, seed: int = 0
+    encode: Any, space: Any, *, repeats: int = 1024, seed: int = 0
 ) -> RankCorrelations:
     """Correlate ground-truth distances with distances between codes, along factors and overall.
 
@@ -55,7 +56,8 @@ def rank_correlations(
     Parameters
     ----------
     encode, space
-        As in `factor_vae`.
+        As in `factor_vae`. Arrays must hold every combination of the factors' values; of rows with
+        the same factors, the first counts.
     repeats : int
         Traversals of each factor, and random batches of 32; 128 in the authors' fast protocol.
     seed : int
@@ -68,7 +70,8 @@ def rank_correlations(
     Raises
     ------
     ValueError
-        If a count is too small, a code is not finite, or no factor varies.
+        If a count is too small, a code is not finite, no factor varies, or arrays lack a
+        combination.
     ImportError
         If scipy is not installed.
 
@@ -87,6 +90,7 @@ def rank_correlations(
     """
     _check.count("repeats", repeats)
     _check.count("seed", seed, 0)
+    encode, space = whole_grid(encode, space)
     varying, constant = varying_factors_of(space)
     generator = torch.Generator().manual_seed(seed)
 

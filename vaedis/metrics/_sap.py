@@ -20,7 +20,7 @@ CHUNK = 2_000_000
 _HIDDEN = 1e-2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SAPScore(Score):
     """Separated attribute predictability; see `sap`.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Score:
     """A score and its details.
 
@@ -43,3 +44,63 @@ class Score:
 
     def __float__(self) -> float:
         return float(self.score)
+
+    def __repr__(self) -> str:
+        """Return all fields, with the shapes of arrays in their place."""
+        shown = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                value = f"{value:.4g}"
+            elif isinstance(value, np.ndarray):
+                value = f"array of shape {value.shape}"
+            elif isinstance(value, dict):
+                value = f"dict of {len(value)}"
+            shown.append(f"{field.name}={value}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _others(self) -> str:
+        """Return the numbers beside the headline as one line of text."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
+        return ", ".join(f"{k} {v:.2f}" for k, v in values.items() if isinstance(v, float))
+
+
+class Scores(dict[str, Score]):
+    """Scores by name, printed as a table; see `score`.
+
+    Attributes
+    ----------
+    missing : dict of str to str
+        Scores that could not be computed, and the sentence that says why.
+
+    Examples
+    --------
+    >>> import numpy as np, vaedis as vd
+    >>> factors = np.array([(a, b) for a in range(2) for b in range(2)] * 5)[:-1]
+    >>> scores = vd.metrics.score(factors * 1.0, factors, metrics=["mcc", "factor_vae"])
+    >>> list(scores), list(scores.missing)
+    (['mcc'], ['factor_vae'])
+    """
+
+    def __init__(self, scores: dict[str, Score], missing: dict[str, str]):
+        super().__init__(scores)
+        self.missing = missing
+
+    def __missing__(self, name: str) -> Score:
+        """Raise the sentence that says why a score is missing."""
+        if name in self.missing:
+            raise ValueError(self.missing[name])
+        raise KeyError(name)
+
+    def __repr__(self) -> str:
+        width = max(map(len, [*self, *self.missing]), default=0)
+        rows = [(name, f"{float(score):6.3f}", score._others()) for name, score in self.items()]
+        rows += [(name, "     -", sentence) for name, sentence in self.missing.items()]
+        lines = []
+        for name, value, words in rows:
+            first = f"{name:{width}s}  {value}  "
+            rest = " " * len(first)
+            lines += textwrap.wrap(words, 100, initial_indent=first, subsequent_indent=rest) or [
+                first.rstrip()
+            ]
+        return "\n".join(lines)

@@ -13,6 +13,7 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.metrics._inputs import encoded, varying_factors_of
 from vaedis.metrics._scores import Score
+from vaedis.metrics._sources import whole_grid
 
 # Most observations encoded at a time, though always a whole traversal.
 CHUNK = 16_384
@@ -20,7 +21,7 @@ CHUNK = 16_384
 PAIRS = 2**22
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FlatnessScore(Score):
     """Flatness; see `flatness`.
 
@@ -40,7 +41,7 @@ class FlatnessScore(Score):
     flatness_l2: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FactoredComponents(Score):
     """Linearity and axis alignment; see `factored_components`.
 
@@ -68,9 +69,7 @@ class FactoredComponents(Score):
     per_factor: dict[str, np.ndarray]
 
 
-def flatness(
-    encode: Callable[[Tensor], Any], space: Any, *, repeats: int = 1024, seed: int = 0
-) -> FlatnessScore:
+def flatness(encode: Any, space: Any, *, repeats: int = 1024, seed: int = 0) -> FlatnessScore:
     """Compute flatness: the width of a factor's path in latent space over the path's length.
 
     The width is the largest distance between two points of the path. The length is that of the
@@ -80,7 +79,8 @@ def flatness(
     Parameters
     ----------
     encode, space
-        As in `factor_vae`.
+        As in `factor_vae`. Arrays must hold every combination of the factors' values; of rows with
+        the same factors, the first counts.
     repeats : int
         Random traversals of each factor; 128 in the authors' fast protocol.
     seed : int
@@ -93,7 +93,8 @@ def flatness(
     Raises
     ------
     ValueError
-        If a count is too small, a code is not finite, or no factor varies.
+        If a count is too small, a code is not finite, no factor varies, or arrays lack a
+        combination.
 
     References
     ----------
@@ -108,6 +109,7 @@ def flatness(
     """
     _check.count("repeats", repeats)
     _check.count("seed", seed, 0)
+    encode, space = whole_grid(encode, space)
     varying, constant = varying_factors_of(space)
     generator = torch.Generator().manual_seed(seed)
     # By norm, L1 and L2, and factor.
@@ -134,7 +136,7 @@ def flatness(
 
 
 def factored_components(
-    encode: Callable[[Tensor], Any], space: Any, *, repeats: int = 1024, seed: int = 0
+    encode: Any, space: Any, *, repeats: int = 1024, seed: int = 0
 ) -> FactoredComponents:
     """Compute linearity and axis alignment of the path of a code along each factor.
 
@@ -162,6 +164,7 @@ def factored_components(
     """
     _check.count("repeats", repeats)
     _check.count("seed", seed, 0)
+    encode, space = whole_grid(encode, space)
     varying, constant = varying_factors_of(space)
     generator = torch.Generator().manual_seed(seed)
     names = ("axis_ratio", "linear_ratio", "axis_alignment", "axis_ratio_average")

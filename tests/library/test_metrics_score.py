@@ -1,0 +1,138 @@
+"""`score`: every score of arrays in one call, chosen ones, own ones, and those that are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from metric_codes import mixed_codes, summary
+
+from vaedis import metrics
+
+
+def grid_codes(repeats: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    factors = np.array([(a, b) for a in range(4) for b in range(3)] * repeats)
+    return factors + np.random.default_rng(0).normal(0, 0.1, factors.shape), factors
+
+
+def test_every_score_is_that_of_its_own_function():
+    codes, factors = grid_codes()
+    scores = metrics.score(codes, factors, seed=2)
+    assert list(scores) == list(metrics.SCORES)
+    assert scores.missing == {}
+    for name, result in scores.items():
+        assert getattr(metrics, name) is metrics.SCORES[name]
+        assert summary(result) == summary(metrics.SCORES[name](codes, factors, seed=2))
+        assert 0.3 < float(result) <= 1
+
+
+def test_what_cannot_be_computed_says_why_and_has_no_number():
+    codes, factors = grid_codes(2)
+    scores = metrics.score(codes[:-13, :1], factors[:-13], metrics=["mcc", "sap", "flatness"])
+    assert list(scores) == ["mcc"]
+    assert scores.missing == {
+        "sap": "codes has one latent, but sap compares two: pass at least two latents.",
+        "flatness": "the rows hold 11 of 12 combinations of factor values, but this score follows "
+        "whole traversals: pass a row for each combination.",
+    }
+    with pytest.raises(ValueError, match="codes has one latent"):
+        scores["sap"]
+    with pytest.raises(KeyError):
+        scores["mig"]
+    assert "sap" not in scores
+
+
+def test_continuous_factors_leave_the_scores_of_real_numbers():
+    factors = np.random.default_rng(0).random((100, 2))
+    scores = metrics.score(factors @ [[1, 1], [1, -1]], factors)
+    assert set(scores) == {"mcc", "r2"}
+    assert float(scores["r2"]) == pytest.approx(1)
+    assert all("must be integers" in sentence for sentence in scores.missing.values())
+
+
+def test_nothing_left_is_an_error():
+    codes, factors = grid_codes()
+    with pytest.raises(ValueError, match="codes has one latent, but sap compares two"):
+        metrics.score(codes[:, :1], factors, metrics="sap")
+    with pytest.raises(ValueError, match="every factor has one single value"):
+        metrics.score(codes, 0 * factors)
+    with pytest.raises(ValueError, match=r"codes\[2, 1\] is nan"):
+        metrics.score(np.where(np.arange(480).reshape(240, 2) == 5, np.nan, codes), factors)
+    with pytest.raises(TypeError, match="factors has dtype <U1, but numbers are expected: pass"):
+        metrics.score(codes, factors.astype("U1"))
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        metrics.score(codes, factors, metrics=["mig"], seed=0.5)
+
+
+def test_own_scores_stand_beside_the_others():
+    codes, factors = mixed_codes(200, (4, 3), 3, 0.1, 0.1)
+    received = []
+
+    def spread(z, f):
+        received.append((z, f))
+        return z.std()
+
+    def details(z, f):
+        return metrics.Score(0.5, (0, 1), ())
+
+    for given in (codes, torch.from_numpy(codes)):
+        scores = metrics.score(
+            given, factors.tolist(), metrics=["mcc", spread, details, metrics.irs]
+        )
+        assert list(scores) == ["mcc", "spread", "details", "irs"]
+        assert float(scores["spread"]) == pytest.approx(codes.std())
+        assert summary(scores["irs"]) == summary(metrics.irs(codes, factors))
+    z, f = received[-1]
+    np.testing.assert_array_equal(z, codes)
+    np.testing.assert_array_equal(f, factors)
+    assert f.dtype == np.int64
+    assert float(metrics.score(codes, factors, metrics=spread)["spread"]) == codes.std()
+    metrics.score(codes, factors / 10, metrics=spread)
+    assert received[-1][1].dtype == np.float64
+
+
+@pytest.mark.parametrize("value", ["high", None, np.zeros(3), [0.5], 1j])
+def test_an_own_score_that_is_no_number_is_named(value):
+    codes, factors = grid_codes()
+
+    def mine(z, f):
+        return value
+
+    with pytest.raises(TypeError, match=r"^mine must return a number or a Score, not a \w+\.$"):
+        metrics.score(codes, factors, metrics=[mine])
+
+
+def test_an_own_error_is_not_hidden_and_a_name_is_not_taken_twice():
+    codes, factors = grid_codes()
+
+    def mine(z, f):
+        raise ValueError("of mine")
+
+    with pytest.raises(ValueError, match="of mine"):
+        metrics.score(codes, factors, metrics=["mcc", mine])
+    first, second = (lambda z, f: 0), (lambda z, f: 1)
+    with pytest.raises(ValueError, match="two scores are called '<lambda>': give yours another"):
+        metrics.score(codes, factors, metrics=[first, second])
+
+    def mig(z, f):
+        return 0.0
+
+    with pytest.raises(ValueError, match="two scores are called 'mig'"):
+        metrics.score(codes, factors, metrics=[mig])
+    with pytest.raises(ValueError, match="Unknown metric 'mog'"):
+        metrics.score(codes, factors, metrics=["mog"])
+    with pytest.raises(ValueError, match="Unknown metric 3"):
+        metrics.score(codes, factors, metrics=[3])
+
+
+def test_the_table_and_each_score_fit_a_screen():
+    codes, factors = grid_codes()
+    table = repr(metrics.score(codes[:-240:-1], factors[:-240:-1])).splitlines()
+    assert len(table) <= 25
+    assert max(map(len, table)) <= 100
+    assert [line.split()[0] for line in table if line[0] != " "] == list(metrics.SCORES)
+    for name, compute in metrics.SCORES.items():
+        text = repr(compute(codes, factors))
+        assert text.startswith(type(compute(codes, factors)).__name__ + "(score=")
+        assert len(text) < 400, name
+    assert repr(metrics.Scores({}, {})) == ""
