@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis._support.brief import curve, table
 from vaedis._support.text import plain
 from vaedis.data import FactorData
 from vaedis.losses import Loss
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from vaedis.metrics import Score
 
 _ENCODE_BATCH = 1024
+
+
+def _one_line(spec: RunSpec) -> str:
+    """Return a specification as a part of a sentence."""
+    return " ".join(repr(spec).split())
 
 
 class TrainingFailed(RuntimeError):
@@ -52,7 +58,7 @@ class TrainingFailed(RuntimeError):
             before = f"the last finite loss was {last_finite:.6g}"
         super().__init__(
             f"The loss became {value} at step {step} of {spec.steps} ({before}); "
-            f"lower beta or lr. The run: {spec}."
+            f"lower beta or lr. The run: {_one_line(spec)}."
         )
 
 
@@ -91,7 +97,8 @@ class TrainingStopped(Exception):
         where = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
         which = "The run" if members == 1 else f"The first of {members} runs"
         super().__init__(
-            f"Stopped at step {step} of {spec.steps}, {reason}; {where}. {which}: {spec}."
+            f"Stopped at step {step} of {spec.steps}, {reason}; {where}. {which}: "
+            f"{_one_line(spec)}."
         )
 
 
@@ -154,6 +161,10 @@ class Run:
 
     def __repr__(self) -> str:
         return "\n".join(["Run", *(f"  {name:10}  {text}" for name, text in self._facts().items())])
+
+    def _repr_html_(self) -> str:
+        losses = self.history.get("loss", np.empty(0)).tolist()
+        return table("Run", self._facts(), curve("loss of each step", losses) if losses else "")
 
     @property
     def normalize(self) -> bool:
