@@ -48,8 +48,6 @@ def brief(value: Any) -> str:
         if value.ndim == 1 and value.size <= _MOST:
             return f"[{' '.join(brief(number) for number in value.tolist())}]"
         return f"array of shape {tuple(value.shape)}"
-    if dataclasses.is_dataclass(value):
-        return f"{type(value).__name__}(…)"
     if isinstance(value, Mapping | list | tuple) and len(value) > _MOST:
         return f"{len(value):,} entries"
     if isinstance(value, Mapping):
@@ -59,6 +57,8 @@ def brief(value: Any) -> str:
         comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
         return f"{start}{', '.join(map(brief, value))}{comma}{end}"
     text = repr(value)
+    if dataclasses.is_dataclass(value):
+        return text if len(text) <= 60 else f"{type(value).__name__}(…)"
     return text if len(text) <= 80 else text[:79] + "…"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaedis import data as data_sets, losses
+from vaedis._support.text import plain
 from vaedis.data import FactorData, resolve_device
 from vaedis.factors import FactorSpace, Index
 from vaedis.losses import Loss
@@ -39,8 +41,8 @@ def load_run(
         run encodes and decodes, and what needs images says that they are missing. A data set that
         the specification names is made again.
     model : nn.Module, optional
-        A network of your own, as it was given to `fit`: of the same class and sizes. The saved
-        weights are loaded into it.
+        A network of your own, as it was given to `fit`, of the same sizes. A copy takes the saved
+        weights.
     loss : Loss, optional
         A loss of your own, as it was given to `fit`.
     device : str or torch.device
@@ -85,31 +87,29 @@ def load_run(
     record, tensors = read_run(folder)
     try:
         spec = RunSpec.from_dict(record["spec"])
-        saved = record["data"]
-        own_loss = _loss(folder, record["loss"], spec, loss)
-        if record["loss"]["in_spec"]:
-            spec = spec.replace(loss=own_loss)
-        history = {name: tensors.pop(f"history.{name}").numpy() for name in record["history"]}
-        source = _data(folder, saved, spec, data, device)
-        network = _network(folder, record["network"], spec, tuple(saved["shape"]), model)
-        run = Run(
-            spec,
-            source,
-            network,  # type: ignore[arg-type]
-            own_loss,
-            record["precision"],
-            history,
-            float(record["seconds"]),
-            int(record["steps_taken"]),
-            made_with=tuple(record["made_with"]),
-            record=record,
-        )
         meaning = record["meaning"]
-    except (KeyError, TypeError, AttributeError) as problem:
+        saved_loss = dict(name=record["loss"]["name"], fingerprint=record["loss"]["fingerprint"])
+        loss_in_spec = record["loss"]["in_spec"]
+        network_name = record["network"]
+        missing = MissingData(record["data"], device)
+        rest = {
+            "precision": record["precision"],
+            "history": {name: tensors.pop(f"history.{name}").numpy() for name in record["history"]},
+            "seconds": float(record["seconds"]),
+            "steps_taken": int(record["steps_taken"]),
+            "made_with": tuple(record["made_with"]),
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
         raise ValueError(
             f"The run in {shown(folder)} has a record that this vaedis does not understand "
-            f"({type(problem).__name__}: {problem}); update vaedis."
+            f"({type(problem).__name__}: {plain(str(problem), 300)}); update vaedis."
         ) from None
+    loss = _loss(folder, saved_loss, spec, loss)
+    if loss_in_spec:
+        spec = spec.replace(loss=loss)
+    source = _data(folder, record["data"], spec, data, missing)
+    network = _network(folder, network_name, spec, missing.shape, model)
+    run = Run(spec, source, network, loss, record=record, **rest)  # type: ignore[arg-type]
     if meaning != MEANING:
         warnings.warn(
             f"The run in {shown(folder)} is as it was saved, but its specification means something "
@@ -178,13 +178,13 @@ class MissingData(FactorData):
 
 
 def _data(
-    folder: Path, saved: dict[str, Any], spec: RunSpec, data: Any, device: torch.device
+    folder: Path, saved: dict[str, Any], spec: RunSpec, data: Any, missing: MissingData
 ) -> FactorData:
     """Return the data set of a run: the one that is given, one that is made again, or none."""
     if data is not None:
         source = data_sets.as_data(data)
     elif spec.data.startswith(GIVEN):
-        return MissingData(saved, device)
+        return missing
     else:
         source = data_sets.load(spec.data, **spec.data_options)
     now = describe(source)
@@ -194,7 +194,7 @@ def _data(
             f"{source.name!r} ({source.origin}): on {saved['name']!r} ({saved['origin']}), "
             f"{saved['n']:,} of shape {tuple(saved['shape'])}; give these as data=."
         )
-    return source.to(device)
+    return source.to(missing.device)
 
 
 def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Loss | None) -> Loss:
@@ -222,7 +222,7 @@ def _network(
     if model is not None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch module, not a {type(model).__name__}.")
-        return model
+        return copy.deepcopy(model)
     if name != _BUILT_IN:
         raise ValueError(
             f"The run in {shown(folder)} has a network of your own, of the class {name}; "
