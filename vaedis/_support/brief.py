@@ -45,7 +45,7 @@ def brief(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if hasattr(value, "shape") and hasattr(value, "tolist"):
-        if value.ndim == 1 and value.size <= _MOST:
+        if value.ndim == 1 and len(value) <= _MOST:
             return f"[{' '.join(brief(number) for number in value.tolist())}]"
         return f"array of shape {tuple(value.shape)}"
     if isinstance(value, Mapping | list | tuple) and len(value) > _MOST:
