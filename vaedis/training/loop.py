@@ -94,9 +94,8 @@ def fit(
     deadline : callable, optional
         Asked before each step: training stops, with a checkpoint, as soon as it returns true.
     progress : bool, optional
-        Whether a line shows loss, images per second and time left, on standard error. By default it
-        does on a terminal and in a notebook, if tqdm is installed and ``TQDM_DISABLE`` is not set;
-        it is never part of a log.
+        Whether a line shows loss, images per second and time left. By default it does on a terminal
+        and in a notebook, if tqdm is installed and ``TQDM_DISABLE`` is not set.
 
     Returns
     -------
