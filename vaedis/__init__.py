@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vaedis.diagnosis.report import Diagnosis
     from vaedis.factors import FactorSpace
     from vaedis.spec import RunSpec
-    from vaedis.training import Run, TrainingFailed, TrainingStopped, fit
+    from vaedis.training import Run, TrainingFailed, TrainingStopped, fit, load_run
 
 __version__ = "0.1.0"
 
@@ -40,6 +40,7 @@ __all__ = [
     "factors",
     "fit",
     "load",
+    "load_run",
     "losses",
     "metrics",
     "plots",
@@ -61,6 +62,7 @@ _HOMES = {
     "diagnose": "vaedis.diagnosis.diagnose",
     "fit": "vaedis.training",
     "load": "vaedis.data",
+    "load_run": "vaedis.training",
     "read_images": "vaedis.data",
 }
 # names that changed; the old ones work for now

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis._support.brief import fields_repr
 from vaedis.spec import PAIR_RULES
 
 Index = Tensor | Sequence[int] | int
@@ -52,6 +53,8 @@ class FactorSpace:
     >>> space.sample_index(3, generator=torch.Generator().manual_seed(0))
     tensor([8, 3, 5])
     """
+
+    __repr__ = fields_repr
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vaedis import _check
+from vaedis._support.brief import screenful
 
 FRAMEWORKS = ("beta-vae", "ada-gvae")
 AVERAGES = ("mean", "published")
@@ -135,6 +136,15 @@ class RunSpec:
                 f"warmup must be at most steps = {self.steps}, not {self.warmup}, "
                 "or beta never reaches its value."
             )
+
+    def __repr__(self) -> str:
+        # what is not said is as by default
+        said = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != (f.default if f.default is not dataclasses.MISSING else {})
+        ]
+        return screenful(f"RunSpec({', '.join(said)})")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of plain dicts, lists and numbers, for JSON.

@@ -72,6 +72,8 @@ def use_the_one_table_of_contents(app, config):
 
 def drop_stale_runs(app):
     """Before anything is read, withdraw the runs that are not current."""
+    # nobody looks on while chapters run, so progress would stay on the page
+    os.environ.setdefault("TQDM_DISABLE", "1")
     app.vaedis_root = executions.find_root(app.srcdir)
     # with --path-output not the folder beside book/, which may be read-only
     app.vaedis_build = Path(app.env.mystnb_config.execution_cache_path).parent

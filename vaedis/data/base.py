@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from vaedis._support.brief import screenful
 from vaedis.factors import FactorSpace, Index, check_index, flat, sample_index
 
 Self = TypeVar("Self", bound="FactorData")
@@ -142,7 +143,8 @@ class FactorData:
         sizes = zip(self.factors.names, self.factors.sizes, strict=True)
         factors = ", ".join(f"{name} {size}" for name, size in sizes)
         images = f"{len(self):,} images of {'×'.join(map(str, self.shape))}"
-        return f"{type(self).__name__}({images}; {factors}; {self.origin}; on {self.device})"
+        text = f"{type(self).__name__}({images}; {factors}; {self.origin}; on {self.device})"
+        return screenful(text)
 
     def images(self, index: Index) -> Tensor:
         """Return images.

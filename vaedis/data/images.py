@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis._support.brief import fields_repr
 from vaedis._support.text import plain
 from vaedis.data.base import FactorData, as_floats, laid_out
 from vaedis.data.own.labels import codes_of_sizes, factors_of
@@ -38,6 +39,8 @@ class Groups:
     complete : bool
         Whether these are all groups that there are.
     """
+
+    __repr__ = fields_repr
 
     index: Tensor
     values: Tensor

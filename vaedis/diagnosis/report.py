@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vaedis._support.brief import fields_repr
 from vaedis.diagnosis.names import replace_names, short_names
 from vaedis.distances.result import WithinRank
 
@@ -71,6 +72,8 @@ class FactorReport:
     matrix : ndarray of float64, shape (values, values)
         Mean perceived distances.
     """
+
+    __repr__ = fields_repr
 
     factor: str
     values: int
@@ -139,6 +142,8 @@ class LossReport:
         `bounds.largest_beta`, for a KL divergence summed over latents and a loss summed over
         pixels. None if the loss is not a quadratic form.
     """
+
+    __repr__ = fields_repr
 
     loss: str
     random_mean: float
@@ -270,6 +275,8 @@ class Advice:
     text : str
     """
 
+    __repr__ = fields_repr
+
     factors: tuple[str, ...]
     radius: int | None
     ranks: dict[str, dict[int, float | None]]
@@ -296,6 +303,8 @@ class Diagnosis:
     notes : tuple of str
         How images and labels were read (`data.LabelledImages.notes`).
     """
+
+    __repr__ = fields_repr
 
     name: str
     images: int

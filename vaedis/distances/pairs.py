@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
+from vaedis._support.brief import fields_repr
 from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.coordinates import factor_groups
@@ -215,6 +216,8 @@ class RandomPairs:
     >>> round(pairs.mean, 4), round(pairs.sd, 4), pairs.mean_error
     (0.0308, 0.0022, 0.0)
     """
+
+    __repr__ = fields_repr
 
     mean: float
     sd: float

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check, losses
+from vaedis._support.brief import fields_repr
 from vaedis.distances.agreement import Agreement
 from vaedis.distances.factor_distances import factor_distances
 from vaedis.distances.pairs import pair_agreement
@@ -39,6 +40,8 @@ class RankedLoss:
     >>> vd.distances.rank_losses(vd.load("xysquares", num_squares=1), ["mse"])[0].adversarial
     ('x_R', 'y_R')
     """
+
+    __repr__ = fields_repr
 
     name: str
     loss: Loss

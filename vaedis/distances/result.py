@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vaedis import _check
+from vaedis._support.brief import fields_repr, matrix_table, table
 from vaedis.distances.agreement import (
     EQUAL,
     SHAPES,
@@ -105,6 +106,8 @@ class FactorDistances:
     >>> x.verdict().partition(":")[0]
     'x_R is best described by a line'
     """
+
+    __repr__ = fields_repr
 
     factor: str
     matrix: np.ndarray
@@ -224,6 +227,16 @@ class FactorDistances:
         rows = slice(0 if self_pairs else 1, None)
         rank = compare_counts(truth[0, rows], self.counts[rows])
         return Agreement(linear, rank, self.adversarial, self.mean)
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "mean": f"{self.mean:.4g} (sd {self.sd:.4g})",
+            "range": f"{self.smallest:.4g} to {self.largest:.4g}",
+            "traversals": f"{self.traversals:,}{' (all)' if self.exact else ''}",
+            "order": self.verdict(),
+        }
+        below = matrix_table("mean distance of each two values", self.matrix)
+        return table(f"Distances along {self.factor}", facts, below)
 
     def verdict(self) -> str:
         """Say in a sentence whether the factor is adversarial, and which order it follows if not.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+
+from vaedis._support.brief import brief, fields_repr, matrix_table, table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,6 +37,24 @@ class Score:
     score: float
     columns: tuple[int, ...]
     constant: tuple[int, ...]
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        # before a dataclass writes one that shows whole arrays
+        cls.__repr__ = Score.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        return fields_repr(self)
+
+    def _repr_html_(self) -> str:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        matrices = [
+            matrix_table(name.replace("_", " "), value)
+            for name, value in values.items()
+            if isinstance(value, np.ndarray) and value.ndim == 2
+        ]
+        rows = {name.replace("_", " "): brief(value) for name, value in values.items()}
+        return table(type(self).__name__, rows, "".join(matrices))
 
     def __post_init__(self) -> None:
         for field in fields(self):

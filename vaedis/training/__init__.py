@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaedis.training import model, objectives
 from vaedis.training.checkpoint import forget
+from vaedis.training.load import load_run
 from vaedis.training.loop import fit
 from vaedis.training.run import Run, TrainingFailed, TrainingStopped
 
@@ -20,6 +21,7 @@ __all__ = [
     "fit",
     "forget",
     "inspect",
+    "load_run",
     "model",
     "objectives",
 ]

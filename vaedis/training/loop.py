@@ -22,7 +22,7 @@ from vaedis import _check, data as data_sets, losses
 from vaedis.data import FactorData
 from vaedis.losses import properties
 from vaedis.spec import GIVEN, RunSpec
-from vaedis.training import model, population
+from vaedis.training import line, model, population
 from vaedis.training.checkpoint import Checkpoints, fingerprint_of
 from vaedis.training.population import PopulationStep
 from vaedis.training.progress import Progress
@@ -58,6 +58,7 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 1000,
     deadline: Callable[[], bool] | None = None,
+    progress: bool | None = None,
 ) -> Run | list[Run]:
     """Train a VAE.
 
@@ -92,6 +93,9 @@ def fit(
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional
         Asked before each step: training stops, with a checkpoint, as soon as it returns true.
+    progress : bool, optional
+        Whether a line shows loss, images per second and time left. By default it does on a terminal
+        and in a notebook, if tqdm is installed and ``TQDM_DISABLE`` is not set.
 
     Returns
     -------
@@ -149,6 +153,7 @@ def fit(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         deadline=deadline,
+        show=progress,
     )
     if isinstance(spec, RunSpec):
         (run,) = train(specs, stacked=False)
@@ -199,6 +204,7 @@ def _train(
     data: FactorData | None,
     precision: str,
     checkpoint: str | Path | None,
+    show: bool | None,
     **options: Any,
 ) -> list[Run]:
     """Train one run, or a population if `stacked`; runs that failed have their `failure` set."""
@@ -222,8 +228,11 @@ def _train(
         step: NetworkStep | PopulationStep
         step = PopulationStep(runs) if stacked else NetworkStep(runs[0])
         progress = Progress(runs, step, files)
-        with _ctrl_c_waits(files is not None) as interrupted:
-            _take_steps(progress, interrupted, **options)
+        with (
+            _ctrl_c_waits(files is not None) as interrupted,
+            line.shown(progress, show) as show_step,
+        ):
+            _take_steps(progress, interrupted, show_step, **options)
     return progress.finished()
 
 
@@ -267,6 +276,7 @@ def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData
 def _take_steps(
     progress: Progress,
     interrupted: Callable[[], bool],
+    show_step: Callable[[], None],
     *,
     callback: Callback | None,
     every: int,
@@ -284,6 +294,7 @@ def _take_steps(
                 _stop(progress, by_hand)
             return
         progress.take_step()
+        show_step()
         step = progress.steps_taken
         calls = every > 0 and step % every == 0
         saves = step % checkpoint_every == 0 or step == progress.last_step

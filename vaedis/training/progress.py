@@ -41,6 +41,8 @@ class Progress:
             len(runs), self.last_step, 3, dtype=torch.float32, device=runs[0].data.device
         )
         self._checked = 0
+        # of the members that train on, when it was last checked
+        self.last_loss: float | None = None
         stored = None if files is None else files.load(self._state)
         if stored is not None:
             self._resume(*stored)
@@ -66,6 +68,8 @@ class Progress:
                 self._failures[k] = TrainingFailed(self.runs[k].spec, step + 1, value, before)
                 self.training.remove(k)
         self._step.train_only(self.training)
+        if new.shape[1] and self.training:
+            self.last_loss = float(new[self.training, -1].mean())
         self._checked = self.steps_taken
 
     def call(self, callback: Callable[[int, Run], None]) -> None:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis._support.brief import curve, table
+from vaedis._support.text import plain
 from vaedis.data import FactorData
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
+from vaedis.training.export import export_onnx
 from vaedis.training.model import VAE
+from vaedis.training.save import save_run
 
 if TYPE_CHECKING:
     from vaedis.metrics import Score
 
 _ENCODE_BATCH = 1024
+
+
+def _one_line(spec: RunSpec) -> str:
+    """Return a specification as a part of a sentence."""
+    return " ".join(repr(spec).split())
 
 
 class TrainingFailed(RuntimeError):
@@ -49,7 +58,7 @@ class TrainingFailed(RuntimeError):
             before = f"the last finite loss was {last_finite:.6g}"
         super().__init__(
             f"The loss became {value} at step {step} of {spec.steps} ({before}); "
-            f"lower beta or lr. The run: {spec}."
+            f"lower beta or lr. The run: {_one_line(spec)}."
         )
 
 
@@ -88,7 +97,8 @@ class TrainingStopped(Exception):
         where = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
         which = "The run" if members == 1 else f"The first of {members} runs"
         super().__init__(
-            f"Stopped at step {step} of {spec.steps}, {reason}; {where}. {which}: {spec}."
+            f"Stopped at step {step} of {spec.steps}, {reason}; {where}. {which}: "
+            f"{_one_line(spec)}."
         )
 
 
@@ -118,6 +128,9 @@ class Run:
     made_with : tuple of str
         With checkpoints, the torch and, on a CPU, the number of threads that took the steps; more
         than one if a checkpoint of others was continued.
+    record : mapping
+        Of a run that was loaded, what its file says: ``"scores"``, ``"versions"``, ``"device"`` and
+        so on. Empty otherwise.
 
     Examples
     --------
@@ -144,6 +157,14 @@ class Run:
     steps_taken: int = 0
     failure: TrainingFailed | None = None
     made_with: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return "\n".join(["Run", *(f"  {name:10}  {text}" for name, text in self._facts().items())])
+
+    def _repr_html_(self) -> str:
+        losses = self.history.get("loss", np.empty(0)).tolist()
+        return table("Run", self._facts(), curve("loss of each step", losses) if losses else "")
 
     @property
     def normalize(self) -> bool:
@@ -153,15 +174,17 @@ class Run:
     @property
     def images_per_second(self) -> float:
         """Images that went forward and backward so far per second; a pair counts as two."""
+        return self.images_in(self.steps_taken) / self.seconds
+
+    def images_in(self, steps: int) -> int:
+        """Return how many images go forward and backward in the first `steps` steps."""
         batch = self.spec.batch
         n = len(self.data)
         batches_per_epoch = -(-n // batch)
-        epochs, batches = divmod(self.steps_taken, batches_per_epoch)
+        epochs, batches = divmod(steps, batches_per_epoch)
         # the last batch of an epoch may be shorter
         images = epochs * n + min(batches * batch, n)
-        if self.spec.framework == "ada-gvae":
-            images *= 2
-        return images / self.seconds
+        return images * 2 if self.spec.framework == "ada-gvae" else images
 
     def observations(self, index: Tensor) -> Tensor:
         """Return images as the network sees them: Tensor of float32, shape (B, C, H, W)."""
@@ -217,3 +240,73 @@ class Run:
         if self.normalize:
             x = self.data.denormalize(x)
         return self.data.for_display(x).permute(0, 2, 3, 1)
+
+    def save(self, folder: str | Path, *, scores: Mapping[str, Any] | None = None) -> None:
+        """Save the run; `vaedis.load_run` loads it.
+
+        Two files: ``run.json`` with specification, precision, versions, device, scores and what is
+        known of the data set, and a safetensors file with weights and history. Images and code of
+        your own are not saved. A run that is there already is replaced; whenever the process is
+        killed, the folder holds one of the two, whole.
+
+        Parameters
+        ----------
+        folder : path
+            Made if need be.
+        scores : mapping of str to Score or float, optional
+            What `scores` returned. Their headline numbers are kept, and are in `record` later.
+
+        Raises
+        ------
+        ValueError
+            If the run failed or its weights are not finite, its specification holds what is no
+            number or name, or the folder has a ``run.json`` that is not a saved run.
+        ImportError
+            If safetensors is not installed.
+        """
+        save_run(self, folder, scores)
+
+    def export_onnx(self, folder: str | Path) -> None:
+        """Write encoder and decoder as ONNX models, for programs without torch.
+
+        ``encoder.onnx`` maps images ``x`` as `observations` returns them, (n, C, H, W), to ``mean``
+        and ``logvar``, (n, z); ``decoder.onnx`` maps latents ``z`` to images ``x`` as `decode`
+        does. All are float32, and n is free.
+
+        Parameters
+        ----------
+        folder : path
+            Made if need be; files of these names are replaced.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is not installed.
+        """
+        export_onnx(self, folder)
+
+    def _facts(self) -> dict[str, str]:
+        """Return what a reader wants to know first, by name, each in a few words."""
+        spec = self.spec
+        batch = f"{spec.batch} {'pairs' if spec.framework == 'ada-gvae' else 'images'}"
+        facts = {
+            "data": f"{plain(self.data.name, 40)}, {len(self.data):,} images of "
+            f"{'×'.join(map(str, self.data.shape))}",
+            "model": f"{spec.framework}, {plain(str(spec.model), 40)}, {spec.latents} latents",
+            "loss": f"{plain(self.loss.name, 40)}, beta {spec.beta:g}",
+            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch}, lr {spec.lr:g}, "
+            f"seed {spec.seed}, {self.precision} on {self.data.device}",
+        }
+        if self.seconds:
+            facts["time"] = f"{self.seconds:,.1f} s, {self.images_per_second:,.0f} images/s"
+        if len(self.history.get("loss", ())):
+            last = {name: values[-1] for name, values in self.history.items()}
+            facts["last batch"] = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+        if self.failure is not None:
+            facts["failed"] = f"at step {self.failure.step:,}; its network is of no use"
+        if scores := self.record.get("scores"):
+            facts["scores"] = ", ".join(
+                f"{name} {'nan' if score is None else f'{score:.3f}'}"
+                for name, score in list(scores.items())[:8]
+            )
+        return facts

@@ -150,7 +150,8 @@ def _environment(profile: str, workers: int) -> dict[str, str]:
     # more threads than processors make every notebook slower
     threads = str(max(1, cpus.usable_cpus() // workers))
     limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    environment = {**dict.fromkeys(limits, threads), **MALLOC}
+    # nobody looks on, so progress would stay on the page
+    environment = {**dict.fromkeys(limits, threads), **MALLOC, "TQDM_DISABLE": "1"}
     if profile == "smoke":  # seconds a notebook leave no time for a download
         environment["VAEDIS_OFFLINE"] = "1"
     environment |= os.environ

@@ -50,6 +50,7 @@ def seconds_a_step(specs: Sequence[RunSpec], device: str, precision: str) -> flo
         precision=precision,
         callback=lambda step, run: ends.append(time.perf_counter()),
         every=1,
+        progress=False,
     )
     # a population calls back for each member
     ends = ends[:: len(short)][_FIRST_STEPS - 1 :]

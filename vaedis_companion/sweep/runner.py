@@ -199,6 +199,7 @@ class Sweep:
                     precision=self.precision,
                     checkpoint=folder,
                     deadline=self._is_over,
+                    progress=False,
                 )
             except TrainingStopped:
                 yield specs, None

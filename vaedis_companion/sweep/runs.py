@@ -87,6 +87,7 @@ def run_one(
             checkpoint=checkpoint,
             checkpoint_every=max(1, min(_CHECKPOINT_EVERY, spec.steps // 4)),
             deadline=stop,
+            progress=False,
         )
     except TrainingFailed as failure:
         facts = _facts(profile, device, precision, started)

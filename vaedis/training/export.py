@@ -1,0 +1,97 @@
+"""Write a network as ONNX models."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vaedis._files import write_atomically
+
+if TYPE_CHECKING:
+    from vaedis.training.run import Run
+
+
+def export_onnx(run: Run, folder: str | Path) -> None:
+    """Write the encoder and the decoder of a run; see `Run.export_onnx`."""
+    for name in ("onnx", "onnxscript"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise ImportError(
+                f"export_onnx needs {name}, which is not installed; pip install 'vaedis[onnx]'."
+            ) from None
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"export_onnx writes two files into a folder, and {str(folder)!r} is a file; "
+            "name another."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    height, width, channels = run.data.shape
+    # two images, since torch would take a size of 1 for a constant
+    x = torch.zeros(2, channels, height, width, device=run.data.device)
+    with torch.no_grad():
+        z, _ = run.model.encode(x)
+    encoder = _onnx(_Encoder(run), x, "x", ["mean", "logvar"])
+    decoder = _onnx(_Decoder(run), z, "z", ["x"])
+    write_atomically(folder / "encoder.onnx", encoder)
+    write_atomically(folder / "decoder.onnx", decoder)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, run: Run):
+        super().__init__()
+        self.network = run.model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.encode(x)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, run: Run):
+        super().__init__()
+        self.network = run.model
+        self.output = run.loss.output
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.output(self.network.decode(z))
+
+
+def _onnx(part: nn.Module, example: Tensor, takes: str, gives: list[str]) -> bytes:
+    """Return the bytes of an ONNX model whose number of images is free."""
+    with _quiet():
+        program = torch.onnx.export(
+            part.eval(),
+            (example,),
+            dynamo=True,
+            input_names=[takes],
+            output_names=gives,
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto.SerializeToString()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what torch's exporter says about itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            # torch calls its own old names
+            warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

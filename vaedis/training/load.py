@@ -1,0 +1,256 @@
+"""Load a saved run, in another process or on another device."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from vaedis import data as data_sets, losses
+from vaedis._support.text import plain
+from vaedis.data import FactorData, resolve_device
+from vaedis.factors import FactorSpace, Index
+from vaedis.losses import Loss
+from vaedis.spec import GIVEN, MEANING, RunSpec
+from vaedis.training import model as networks
+from vaedis.training.run import Run
+from vaedis.training.save import describe, name_of, read_run, shown
+
+_BUILT_IN = f"{networks.VAE.__module__}.{networks.VAE.__qualname__}"
+
+
+def load_run(
+    folder: str | Path,
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    device: str | torch.device = "auto",
+) -> Run:
+    """Load a run that `Run.save` wrote.
+
+    Parameters
+    ----------
+    folder : path
+    data : FactorData, (images, labels), name or path, optional
+        The data set that `fit` was given in person; it must hold the same images. Without it the
+        run encodes and decodes, and what needs images says that they are missing. A data set that
+        the specification names is made again.
+    model : nn.Module, optional
+        A network of your own, as it was given to `fit`, of the same sizes. A copy takes the saved
+        weights.
+    loss : Loss, optional
+        A loss of your own, as it was given to `fit`.
+    device : str or torch.device
+        "auto" is CUDA if there is a GPU, and the CPU otherwise.
+
+    Returns
+    -------
+    Run
+        On the machine and device on which it was trained, with the same bits. Its `Run.record` is
+        what the file says: scores, versions, device and so on.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no saved run, or one that is cut short, damaged or of a newer version,
+        or if data, network or loss are missing or others.
+    ImportError
+        If safetensors is not installed.
+    RuntimeError
+        If CUDA is asked for and absent.
+
+    Warns
+    -----
+    UserWarning
+        If a specification means something else by now: trained again, it gives other weights.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> run = vd.fit(spec, device="cpu")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run.save(folder)
+    ...     loaded = vd.load_run(folder, device="cpu")
+    >>> torch.equal(loaded.posterior([0, 4])[0], run.posterior([0, 4])[0])
+    True
+    """
+    folder = Path(folder)
+    device = resolve_device(device)
+    record, tensors = read_run(folder)
+    try:
+        spec = RunSpec.from_dict(record["spec"])
+        meaning = record["meaning"]
+        saved_loss = dict(name=record["loss"]["name"], fingerprint=record["loss"]["fingerprint"])
+        loss_in_spec = record["loss"]["in_spec"]
+        network_name = record["network"]
+        missing = MissingData(record["data"], device)
+        rest = {
+            "precision": record["precision"],
+            "history": {name: tensors.pop(f"history.{name}").numpy() for name in record["history"]},
+            "seconds": float(record["seconds"]),
+            "steps_taken": int(record["steps_taken"]),
+            "made_with": tuple(record["made_with"]),
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        raise ValueError(
+            f"The run in {shown(folder)} has a record that this vaedis does not understand "
+            f"({type(problem).__name__}: {plain(str(problem), 300)}); update vaedis."
+        ) from None
+    loss = _loss(folder, saved_loss, spec, loss)
+    if loss_in_spec:
+        spec = spec.replace(loss=loss)
+    source = _data(folder, record["data"], spec, data, missing)
+    network = _network(folder, network_name, spec, missing.shape, model)
+    run = Run(spec, source, network, loss, record=record, **rest)  # type: ignore[arg-type]
+    if meaning != MEANING:
+        warnings.warn(
+            f"The run in {shown(folder)} is as it was saved, but its specification means something "
+            f"else by now (meaning {meaning} then, {MEANING} today): trained again, it gives other "
+            "weights.",
+            stacklevel=2,
+        )
+    _take_weights(folder, network, tensors)
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run.model.normalize = run.normalize
+    network.eval()
+    return run
+
+
+class MissingData(FactorData):
+    """What a saved run knows of a data set that is not given: enough to decode, and no images."""
+
+    def __init__(self, saved: dict[str, Any], device: torch.device):
+        self.name = saved["name"]
+        self.factors = FactorSpace(saved["factors"], saved["factors"].values())
+        self.shape = tuple(saved["shape"])
+        self.mean = tuple(saved["mean"])
+        self.std = tuple(saved["std"])
+        self.origin = saved["origin"]
+        self.pixel_range = tuple(saved["pixel_range"])
+        self.dtype = torch.float32 if saved["floats"] else torch.uint8
+        self.device = device
+        self._own_display = bool(saved["own_display"])
+        self._n = int(saved["n"])
+        self.grid = self._n == self.factors.size
+
+    def __len__(self) -> int:
+        return self._n
+
+    def to_factors(self, index: Index) -> Tensor:
+        """Refuse: labels are not saved."""
+        self._refuse()
+
+    def traversals(self, *_: Any, **__: Any) -> Tensor:
+        """Refuse: labels are not saved."""
+        self._refuse()
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """Map normalized images back, unless the data set has a way of its own to do it."""
+        if self._own_display:
+            self._refuse()
+        return super().denormalize(x)
+
+    def for_display(self, images: Tensor) -> Tensor:
+        """Return images as bytes, unless the data set has a way of its own to do it."""
+        if self._own_display:
+            self._refuse()
+        return super().for_display(images)
+
+    def _images(self, index: Tensor) -> Tensor:
+        self._refuse()
+
+    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ValueError(
+            f"the images of {self.name!r} are not saved with the run; "
+            "give the data set, as in load_run(folder, data=mine)."
+        )
+
+
+def _data(
+    folder: Path, saved: dict[str, Any], spec: RunSpec, data: Any, missing: MissingData
+) -> FactorData:
+    """Return the data set of a run: the one that is given, one that is made again, or none."""
+    if data is not None:
+        source = data_sets.as_data(data)
+    elif spec.data.startswith(GIVEN):
+        return missing
+    else:
+        source = data_sets.load(spec.data, **spec.data_options)
+    now = describe(source)
+    if any(now[name] != saved[name] for name in ("n", "shape", "factors", "images")):
+        raise ValueError(
+            f"The run in {shown(folder)} was trained on other images than those of "
+            f"{source.name!r} ({source.origin}): on {saved['name']!r} ({saved['origin']}), "
+            f"{saved['n']:,} of shape {tuple(saved['shape'])}; give these as data=."
+        )
+    return source.to(missing.device)
+
+
+def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Loss | None) -> Loss:
+    """Return the loss of a run: the one that is given, or the one that is named."""
+    if loss is None:
+        if spec.loss not in losses.LOSSES:
+            raise ValueError(
+                f"The run in {shown(folder)} was trained with a loss of your own, "
+                f"{saved['name']!r}; give it, as in load_run(folder, loss=...)."
+            )
+        return losses.get(spec.loss, **spec.loss_options)
+    loss = losses.get(loss)
+    if saved["fingerprint"] not in (None, loss.fingerprint()):
+        raise ValueError(
+            f"The run in {shown(folder)} was trained with another loss than the one given, "
+            f"{saved['name']!r}, or its code has changed; give that."
+        )
+    return loss
+
+
+def _network(
+    folder: Path, name: str, spec: RunSpec, shape: Any, model: nn.Module | None
+) -> nn.Module:
+    """Return the network that takes the weights."""
+    if model is not None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch module, not a {type(model).__name__}.")
+        return copy.deepcopy(model)
+    if name != _BUILT_IN:
+        raise ValueError(
+            f"The run in {shown(folder)} has a network of your own, of the class {name}; "
+            "give one of the same sizes, as in load_run(folder, model=...)."
+        )
+    return networks.build(spec.model, shape, spec.latents, seed=spec.seed, **spec.model_options)
+
+
+def _take_weights(folder: Path, network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights into a network of the same names, shapes and types."""
+    expected = {f"model.{name}": weight for name, weight in network.state_dict().items()}
+    problem = None
+    if extra := sorted(weights.keys() - expected.keys()):
+        problem = f"it holds {extra[0]!r}, which {name_of(network)} has not"
+    elif missing := sorted(expected.keys() - weights.keys()):
+        problem = f"it lacks {missing[0]!r}, which {name_of(network)} has"
+    else:
+        for name, weight in expected.items():
+            saved = weights[name]
+            if (saved.shape, saved.dtype) != (weight.shape, weight.dtype):
+                problem = (
+                    f"{name!r} is {saved.dtype} of shape {tuple(saved.shape)} there, and "
+                    f"{weight.dtype} of shape {tuple(weight.shape)} in {name_of(network)}"
+                )
+                break
+    if problem:
+        raise ValueError(
+            f"The weights in {shown(folder)} do not fit the network: {problem}; "
+            "give the network that was saved as load_run(folder, model=...)."
+        )
+    network.load_state_dict({name.removeprefix("model."): x for name, x in weights.items()})

@@ -1,0 +1,238 @@
+"""The files of a saved run: what they hold, how they are written, and how they are read.
+
+``run.json`` tells what the run is, and names the other file by its digest: ``run-….safetensors``
+with weights and history. The JSON file is written last, so that a folder holds the earlier run or
+the new one, whole, whenever a process is killed. Nothing in the files could be executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from vaedis._files import locked, read_plain, write_atomically
+from vaedis._support.text import plain
+from vaedis.data import FactorData
+from vaedis.spec import GIVEN, MEANING
+from vaedis.training.checkpoint import fingerprint_of
+
+if TYPE_CHECKING:
+    from vaedis.training.run import Run
+
+RECORD = "run.json"
+FORMAT = "vaedis run"
+# of the files; a version reads its own and earlier ones
+LAYOUT = 1
+_LARGEST_RECORD = 16 * 1024**2
+
+
+def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = None) -> None:
+    """Write a run to a folder; see `Run.save`."""
+    if run.failure is not None:
+        raise ValueError("a run that failed is not saved, since its network is of no use.")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"a run is saved to a folder, and {shown(folder)} is a file; name another."
+        )
+    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    tensors |= {f"history.{name}": torch.tensor(x) for name, x in run.history.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    check_finite(tensors, "the run")
+    content = _safetensors().save(tensors)
+    record = {**_record(run, scores or {}), "arrays": hashlib.sha256(content).hexdigest()}
+    record["digest"] = _digest(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if (folder / RECORD).exists():
+            _need_own(folder)
+        arrays = _arrays_path(folder, record)
+        write_atomically(arrays, content)
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(folder / RECORD, text.encode())
+        # the earlier run, and what a process that was killed left
+        for pattern in ("run-*.safetensors", ".run*.tmp"):
+            for path in folder.glob(pattern):
+                if path != arrays:
+                    path.unlink(missing_ok=True)
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the record of a saved run and its tensors; raise a ValueError if they are not good."""
+    record = _read_record(folder)
+    if record["layout"] != LAYOUT:
+        raise ValueError(
+            f"The run in {shown(folder)} was saved by a newer vaedis, in layout "
+            f"{record['layout']!r}, and this one reads {LAYOUT}; update vaedis."
+        )
+    if record.get("digest") != _digest(record):
+        raise ValueError(
+            f"{shown(folder / RECORD)} was changed or damaged after it was saved; "
+            "take the folder from where it was saved."
+        )
+    path = _arrays_path(folder, record)
+    if not path.is_file():
+        raise ValueError(f"The run in {shown(folder)} lacks its file {path.name}; copy both files.")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record["arrays"]:
+        raise ValueError(
+            f"{shown(path)} is not what {RECORD} describes: it was cut short, changed, or belongs "
+            "to another run; take the folder from where it was saved."
+        )
+    tensors = _safetensors().load(content)
+    check_finite(tensors, f"the run in {shown(folder)}")
+    return record, tensors
+
+
+def describe(data: FactorData) -> dict[str, Any]:
+    """Return what decoding needs of a data set, and what tells it apart from another one."""
+    return {
+        "name": data.name,
+        "n": len(data),
+        "shape": list(data.shape),
+        "factors": dict(zip(data.factors.names, data.factors.sizes, strict=True)),
+        "origin": data.origin,
+        "mean": list(map(float, data.mean)),
+        "std": list(map(float, data.std)),
+        "floats": data.dtype.is_floating_point,
+        "pixel_range": list(map(float, data.pixel_range)),
+        "own_display": any(
+            getattr(type(data), name, None) is not getattr(FactorData, name)
+            for name in ("denormalize", "for_display")
+        ),
+        # on the CPU, so that it is the same wherever the run is loaded
+        "images": fingerprint_of(data.to("cpu")),
+    }
+
+
+def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Raise a ValueError if a weight is NaN or infinite."""
+    for name, tensor in tensors.items():
+        if name.startswith("model.") and not bool(tensor.isfinite().all()):
+            raise ValueError(
+                f"{what} has weights that are not finite, in {plain(name[6:], 80)}, so its network "
+                "is of no use; train it with a lower beta or lr."
+            )
+
+
+def name_of(network: nn.Module) -> str:
+    """Return the name by which a record knows a network's class."""
+    return f"{type(network).__module__}.{type(network).__qualname__}"
+
+
+def shown(path: Path) -> str:
+    """Return a path as a message shows it."""
+    return plain(str(path), 300)
+
+
+def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
+    from vaedis import __version__
+
+    fields = run.spec.to_dict()
+    if loss_in_spec := not isinstance(fields["loss"], str):
+        fields["loss"] = f"{GIVEN}{run.loss.name}"
+    try:
+        json.dumps(fields)
+    except TypeError as problem:
+        raise ValueError(
+            f"this run cannot be saved, since its RunSpec holds more than names and numbers "
+            f"({problem}); give the loss as fit(spec.replace(loss=...))."
+        ) from None
+    return {
+        "format": FORMAT,
+        "layout": LAYOUT,
+        "versions": {"vaedis": __version__, "torch": torch.__version__},
+        "meaning": MEANING,
+        "spec": fields,
+        "data": describe(run.data),
+        "network": name_of(run.model),
+        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **_told(run.loss)},
+        "precision": run.precision,
+        "device": run.data.device.type,
+        "seconds": run.seconds,
+        "steps_taken": run.steps_taken,
+        "made_with": list(run.made_with),
+        "history": list(run.history),
+        "scores": {str(name): _number(name, score) for name, score in scores.items()},
+    }
+
+
+def _told(loss: Any) -> dict[str, str | None]:
+    """Return a loss's name and fingerprint, which is None where what it holds cannot be told."""
+    try:
+        return {"name": loss.name, "fingerprint": loss.fingerprint()}
+    except ValueError:
+        return {"name": loss.name, "fingerprint": None}
+
+
+def _number(name: str, score: Any) -> float | None:
+    """Return a score's headline number; None for NaN."""
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"scores must be numbers or what Run.scores returns, and {name!r} is a "
+            f"{type(score).__name__}."
+        ) from None
+    return number if math.isfinite(number) else None
+
+
+def _need_own(folder: Path) -> None:
+    """Raise a ValueError if a folder's record is not that of a saved run."""
+    try:
+        _read_record(folder)
+    except ValueError as problem:
+        raise ValueError(f"{problem} It is left alone; name another folder.") from None
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` holds, if it names itself as a record and a layout."""
+    path = folder / RECORD
+    try:
+        content = read_plain(path, _LARGEST_RECORD)
+    except OSError as problem:
+        raise ValueError(f"{problem}.") from None
+    if not content:
+        raise ValueError(f"There is no saved run in {shown(folder)}, or its {RECORD} is empty.")
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ValueError(
+            f"{shown(path)} was cut short or is no JSON; take the folder from where it was saved."
+        ) from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT or "layout" not in record:
+        raise ValueError(f"{shown(path)} is no record of a run that vaedis saved.")
+    return record
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """Return the digest of all that a record says."""
+    said = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _arrays_path(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Return the path of the safetensors file that belongs to a record."""
+    digest = record["arrays"]
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"{shown(folder / RECORD)} is no record of a run that vaedis saved.")
+    return folder / f"run-{digest[:16]}.safetensors"
+
+
+def _safetensors() -> Any:
+    try:
+        return importlib.import_module("safetensors.torch")
+    except ImportError:
+        raise ImportError(
+            "Saved runs are safetensors files, and safetensors is not installed; "
+            "pip install 'vaedis[checkpoints]'."
+        ) from None
