@@ -54,7 +54,7 @@ def _home(thing: Any) -> str:
         return _home(thing.func)
     if isinstance(thing, types.MethodType):
         return _home(thing.__self__)
-    return _package(thing if isinstance(thing, types.FunctionType | type) else type(thing))
+    return _package(thing if isinstance(thing, types.FunctionType) else type(thing))
 
 
 def _package(thing: Any) -> str:

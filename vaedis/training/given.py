@@ -195,7 +195,7 @@ def check_first(terms: Terms, parameters: list[nn.Parameter]) -> None:
         if not torch.isfinite(term):
             raise ValueError(
                 f"objective must return finite numbers, but before the first step its {name} is "
-                f"{float(term)}."
+                f"{term.item()}."
             )
     if all(weight.grad is None for weight in parameters):
         raise ValueError("the loss that objective returns does not depend on the network.")
