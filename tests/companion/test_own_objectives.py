@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
+from torch.nn import functional
 
 import vaedis as vd
 from vaedis_companion.book import notebooks
@@ -19,10 +20,12 @@ BETA = 0.3
 
 @pytest.fixture(scope="module")
 def page():
-    """Return what the cells of the page define that import something or define an objective."""
+    """Return the objectives of the page."""
     cells = notebooks.from_markdown(ROOT, "your_own_network").cells
-    wanted = ("import math", "def beta_vae", "def beta_tcvae", "def dip_vae_i", "class FactorVAE")
-    names: dict = {}
+    wanted = ("def beta_vae", "def beta_tcvae", "def dip_vae_i", "class FactorVAE")
+    names = {"math": math, "torch": torch, "nn": nn, "F": functional}
+    names |= {"kl_to_prior": vd.losses.kl_to_prior, "Terms": vd.training.objectives.Terms}
+    names |= {"reparameterise": vd.training.objectives.reparameterise}
     for start in wanted:
         (source,) = (
             cell.source
