@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ from vaedis._support.brief import screenful
 FRAMEWORKS = ("beta-vae", "ada-gvae")
 AVERAGES = ("mean", "published")
 PAIR_RULES = ("paper-code", "paper-text")
-MODELS = ("conv", "mlp")
+_MODELS = ("conv", "mlp")
+_BETA_SCHEDULES = ("linear", "cyclic")
+_LR_SCHEDULES = ("constant", "cosine")
 # raised whenever a change of the package changes what a specification trains, so that stored runs
 # are never taken for new ones
 MEANING = 1
 # how the `data` of a run begins whose data set was passed to `fit`
 GIVEN = "given: "
-_OPTIONS = ("data_options", "loss_options", "model_options")
+_OPTIONS = ("data_options", "loss_options", "model_options", "custom")
 _SMALLEST = {"latents": 1, "steps": 1, "batch": 1, "seed": 0, "warmup": 0}
 # fields of earlier versions, which stored runs and checkpoints still use
 _EARLIER_NAMES = {"standardise": "normalize"}
@@ -55,6 +58,11 @@ class RunSpec:
         Adam's learning rate.
     warmup : int
         Steps over which beta grows linearly from 0. The paper has none.
+    beta_schedule : {"linear", "cyclic"}
+        "linear" keeps beta after the warm-up. "cyclic" lets it grow over `warmup` steps, keeps it
+        for as many, and begins again from 0. Four cycles are ``warmup=steps // 8``.
+    lr_schedule : {"constant", "cosine"}
+        "cosine" lowers the learning rate from `lr` at the first step towards 0 after the last.
     average : {"mean", "published"}
         Ada-GVAE only: how posteriors of shared latents are averaged; see
         `training.objectives.average_shared`.
@@ -68,6 +76,9 @@ class RunSpec:
         or lie in [0, 1].
     seed : int
         Decides initial weights, batches, pairs and noise.
+    custom : mapping
+        What `fit` was given in person besides data and loss, by name and fingerprint. `fit` sets
+        it in `Run.spec`; the store takes no such run.
 
     Raises
     ------
@@ -77,7 +88,8 @@ class RunSpec:
     References
     ----------
     Michlo, Klein and James (2023), appendix B and Table A4. Warm-up: Bowman et al. (2016), section
-    3.1; Sønderby et al. (2016).
+    3.1; Sønderby et al. (2016). Cycles: Fu et al. (2019), equation 6, with R = 0.5. Cosine:
+    Loshchilov and Hutter (2017), equation 5, without restarts.
 
     Examples
     --------
@@ -100,12 +112,15 @@ class RunSpec:
     batch: int = 256
     lr: float = 1e-3
     warmup: int = 0
+    beta_schedule: str = "linear"
+    lr_schedule: str = "constant"
     average: str = "mean"
     pairs: str = "paper-code"
     model: str = "conv"
     model_options: Mapping[str, Any] = field(default_factory=dict)
     normalize: bool = True
     seed: int = 0
+    custom: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         for name in _OPTIONS:
@@ -125,7 +140,10 @@ class RunSpec:
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)
-        _check.one_of("model", self.model, MODELS)
+        own_network = ("custom",) if "model" in self.custom else ()
+        _check.one_of("model", self.model, (*_MODELS, *own_network))
+        _check.one_of("schedule of beta", self.beta_schedule, _BETA_SCHEDULES)
+        _check.one_of("schedule of lr", self.lr_schedule, _LR_SCHEDULES)
         # Python's own numbers, so that equal specifications have one key: 1 and 1.0, 0.0 and -0.0
         object.__setattr__(self, "beta", abs(_check.non_negative("beta", self.beta)))
         object.__setattr__(self, "lr", _check.positive("lr", self.lr))
@@ -135,6 +153,11 @@ class RunSpec:
             raise ValueError(
                 f"warmup must be at most steps = {self.steps}, not {self.warmup}, "
                 "or beta never reaches its value."
+            )
+        if self.beta_schedule == "cyclic" and not self.warmup:
+            raise ValueError(
+                "beta_schedule='cyclic' needs warmup, the steps over which beta grows in each "
+                "cycle, for instance warmup=steps // 8."
             )
 
     def __repr__(self) -> str:
@@ -188,7 +211,13 @@ class RunSpec:
             fields[name] = _with_integers(fields[name])
         # runs that were stored before there was a warm-up have no such field
         if not self.warmup or not self.beta:
-            del fields["warmup"]
+            del fields["warmup"], fields["beta_schedule"]
+        # nor fields that came later
+        for name, default in (("beta_schedule", "linear"), ("lr_schedule", "constant")):
+            if fields.get(name) == default:
+                del fields[name]
+        if not self.custom:
+            del fields["custom"]
         # fields that have no effect get their default
         if self.framework == "beta-vae":
             fields |= {"average": "mean", "pairs": "paper-code"}
@@ -216,8 +245,24 @@ class RunSpec:
         --------
         >>> RunSpec(beta=0.5, warmup=100).beta_at(50)
         0.25
+        >>> RunSpec(beta=0.5, warmup=100, beta_schedule="cyclic").beta_at(250)
+        0.25
         """
+        if self.beta_schedule == "cyclic":
+            step %= 2 * self.warmup
         return self.beta if step >= self.warmup else self.beta * step / self.warmup
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate at a step, counted from 0.
+
+        Examples
+        --------
+        >>> RunSpec(lr=0.5, steps=100, lr_schedule="cosine").lr_at(50)
+        0.25
+        """
+        if self.lr_schedule == "constant":
+            return self.lr
+        return self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
 
     def beta_sum(self, shape: tuple[int, int, int]) -> float:
         """Return beta as the weight of *summed* KL divergence against *summed* squared error.

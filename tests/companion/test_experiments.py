@@ -86,12 +86,15 @@ CHANGES = {
     "model_options": {"padding": 1},
     "normalize": False,
     "seed": 1,
+    "beta_schedule": "cyclic",
+    "lr_schedule": "cosine",
+    "custom": {"objective": "mine 1a2b"},
 }
 
 
 def test_every_field_has_a_part_in_the_key():
     assert set(CHANGES) == {f.name for f in dataclasses.fields(RunSpec)}
-    spec = RunSpec(framework="ada-gvae")
+    spec = RunSpec(framework="ada-gvae", warmup=3)
     keys = {spec.key, *(spec.replace(**{name: value}).key for name, value in CHANGES.items())}
     assert len(keys) == len(CHANGES) + 1
 

@@ -415,17 +415,49 @@ def test_a_stray_file_stops_nothing(tmp_path, name):
     assert stray.exists()
 
 
-def test_a_run_of_another_length_says_that_it_begins_anew(tmp_path):
-    fit(SPEC.replace(steps=10), checkpoint=tmp_path)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"warmup": 7}, {"warmup": 4, "beta_schedule": "cyclic"}, {"loss": vd.losses.MAE()}],
+)
+def test_a_finished_run_goes_on_with_more_steps(tmp_path, changes):
+    spec = SPEC.replace(**changes)
+    fit(spec.replace(steps=13), checkpoint=tmp_path)
+    run, steps = fit_and_steps(spec, tmp_path)
+    assert steps == list(range(14, 41))
+    assert_same_bits(run, fit(spec))
+    assert run.steps_taken == 40
+    # a run that differs in more begins anew
+    assert fit_and_steps(SPEC.replace(seed=3, steps=20), tmp_path)[1][0] == 1
+    # and each has checkpoints of its own
+    forget(spec, tmp_path)
+    assert fit_and_steps(spec.replace(steps=14), tmp_path)[1] == [14]
+
+
+def test_a_population_goes_on_with_more_steps(tmp_path):
+    longer = [spec.replace(steps=30, lr=1e-3) for spec in POPULATION[:2]]
+    fit([spec.replace(steps=11) for spec in longer], checkpoint=tmp_path)
+    runs, steps = fit_and_steps(longer, tmp_path)
+    assert steps[0] == 12
+    for run, expected in zip(runs, fit(longer), strict=True):
+        assert_same_bits(run, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "last", "says"),
+    [
+        ({"lr_schedule": "cosine"}, 10, "its learning rate depends on the number of steps"),
+        ({}, 50, "all its checkpoints are of later steps"),
+    ],
+)
+def test_a_run_that_cannot_go_on_says_that_it_begins_anew(tmp_path, changes, last, says):
+    spec = SPEC.replace(**changes)
+    fit(spec.replace(steps=last), checkpoint=tmp_path)
     with pytest.warns(
         UserWarning,
-        match="holds this run with steps=10, and not with steps=40: it begins at step 0, since",
+        match=f"with steps={last}, and not with steps=40: it begins at step 0, since {says}",
     ):
-        run = fit(checkpoint=tmp_path)
-    assert_same_bits(run, fit())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit(SPEC.replace(seed=3), checkpoint=tmp_path)
+        run = fit(spec, checkpoint=tmp_path)
+    assert_same_bits(run, fit(spec))
 
 
 @pytest.mark.parametrize("specs", [SPEC, POPULATION[:2]])

@@ -125,6 +125,30 @@ def test_with_a_padding_of_1_as_elsewhere_1024_features_reach_the_linear_layer()
     assert network.encode(torch.zeros(1, 3, 64, 64))[0].shape == (1, 9)
 
 
+@pytest.mark.parametrize(("side", "convolutions"), [(28, 3), (32, 3), (64, 4), (128, 5)])
+def test_the_depth_of_the_convolutional_network_follows_the_size_of_images(side, convolutions):
+    network = model.build("conv", (side, side, 1), 4)
+    half = [m for m in network.encoder if isinstance(m, nn.Conv2d)]
+    other_half = [m for m in network.decoder if isinstance(m, nn.ConvTranspose2d)]
+    assert len(half) == len(other_half) == convolutions
+    # the lines of Table A3 around the convolutions stay
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    assert [m.in_features for m in linear] == [1600, 256, 4, 256]
+    mean, _ = network.encode(torch.zeros(2, 1, side, side))
+    assert network.decode(mean).shape == (2, 1, side, side)
+
+
+def test_images_of_28_pixels_are_those_of_32_with_an_edge_of_zeros():
+    small, large = (model.build("conv", (side, side, 2), 3, seed=4) for side in (28, 32))
+    x = torch.randn(3, 2, 28, 28, generator=torch.Generator().manual_seed(0))
+    padded = torch.zeros(3, 2, 32, 32)
+    padded[..., 2:30, 2:30] = x
+    mean, logvar = small.encode(x)
+    assert torch.equal(mean, large.encode(padded)[0])
+    assert torch.equal(logvar, large.encode(padded)[1])
+    assert torch.equal(small.decode(mean), large.decode(mean)[..., 2:30, 2:30])
+
+
 def test_the_perceptron_takes_images_of_any_size():
     network = model.build("mlp", (5, 7, 2), 3, hidden=[11, 13])
     assert [m.out_features for m in network.encoder if isinstance(m, nn.Linear)] == [11, 13, 6]
@@ -150,8 +174,9 @@ def test_the_perceptron_takes_images_of_any_size():
             "Unknown option 'padding' of model 'mlp'; it takes: hidden",
         ),
         (
-            lambda: model.build("conv", (32, 32, 3), 9),
-            "takes images of 64×64 pixels, not 32×32; use model='mlp'",
+            lambda: model.build("conv", (48, 48, 3), 9),
+            r"takes images of 28, 32, 64, 128 pixels a side, not 48×48; read them as in "
+            r"read_images\(path, resize=64\), or use model='mlp'",
         ),
         (
             lambda: model.build("conv", CONV, 0),

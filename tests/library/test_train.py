@@ -578,7 +578,10 @@ def test_the_convolutional_network_trains_on_the_default_data():
             {"model_options": {"width": 3}},
             "Unknown option 'width' of model 'mlp'; it takes: hidden",
         ),
-        ({"model": "conv", "model_options": {}}, "takes images of 64×64 pixels, not 16×16"),
+        (
+            {"model": "conv", "model_options": {}},
+            "takes images of 28, 32, 64, 128 pixels a side, not 16×16",
+        ),
     ],
 )
 def test_names_and_options_that_do_not_exist_are_found_before_the_first_step(

@@ -31,7 +31,7 @@ def fingerprint(thing: Any) -> str:
 
     Raises a ValueError if the object holds something whose value cannot be told.
     """
-    home = _package(type(thing))
+    home = _home(thing)
     digest = hashlib.sha256()
     for part in _parts(thing, type(thing).__name__, home, set()):
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -46,6 +46,15 @@ def around(function: types.FunctionType) -> dict[str, Any]:
         with contextlib.suppress(ValueError):  # It has no value yet.
             used[name] = cell.cell_contents
     return used
+
+
+def _home(thing: Any) -> str:
+    """Return the package whose code counts: that of a function, or of an object's class."""
+    if isinstance(thing, functools.partial):
+        return _home(thing.func)
+    if isinstance(thing, types.MethodType):
+        return _home(thing.__self__)
+    return _package(thing if isinstance(thing, types.FunctionType) else type(thing))
 
 
 def _package(thing: Any) -> str:

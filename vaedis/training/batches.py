@@ -12,9 +12,14 @@ from vaedis.spec import RunSpec
 
 
 def generator(spec: RunSpec, purpose: str, device: torch.device) -> torch.Generator:
-    """Return a generator for one purpose: the streams of one seed must not repeat each other."""
-    digest = hashlib.sha256(f"{spec.seed}/{purpose}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+    """Return a generator for one purpose."""
+    return torch.Generator(device).manual_seed(generator_seed(spec.seed, purpose))
+
+
+def generator_seed(seed: int, purpose: str) -> int:
+    """Return a generator's seed: the streams of one run must not repeat each other."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
 
 
 class BatchSampler:

@@ -21,11 +21,14 @@ from torch import Tensor
 from vaedis._files import write_atomically
 from vaedis.data import FactorData
 from vaedis.spec import RunSpec
+from vaedis.training.optimizers import OWN_STATE
 
 _KEEP = 2
 _FORMAT = "vaedis-checkpoint-1"
 # Of the metadata, which the checksum covers. Checkpoints of the first layout have no number.
 _LAYOUT = "2"
+# more steps than any warm-up has
+_ANY_LENGTH = 10**15
 
 
 def available() -> bool:
@@ -50,6 +53,11 @@ def key_of(spec: RunSpec | Sequence[RunSpec]) -> str:
         return spec.key
     keys = " ".join(member.key for member in spec)
     return hashlib.sha256(f"population {keys}".encode()).hexdigest()[:16]
+
+
+def _key_of_any_length(specs: Sequence[RunSpec]) -> str:
+    """Return what runs have in common that differ in their number of steps alone."""
+    return key_of([spec.replace(steps=_ANY_LENGTH) for spec in specs])
 
 
 def runs_of(path: Path) -> list[str]:
@@ -113,6 +121,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key_of(spec)
         self._specs = [spec] if isinstance(spec, RunSpec) else list(spec)
+        self._any_length = _key_of_any_length(self._specs)
         # another run, device or precision would have other bits
         self._identity = {
             "format": _FORMAT,
@@ -150,6 +159,7 @@ class Checkpoints:
             "step": str(step),
             "specs": json.dumps([spec.to_dict() for spec in self._specs], default=str),
             "made_with": json.dumps(self.made_with),
+            "any_length": self._any_length,
         }
         metadata["sum"] = _checksum(state, metadata)
         try:
@@ -172,12 +182,20 @@ class Checkpoints:
     ) -> tuple[int, dict[str, Tensor]] | None:
         """Return step and state of the newest good checkpoint, or None.
 
-        `expected` gives tensors of the names, types and shapes of a state after a step. Warns of
-        each checkpoint that is not good, and leaves it alone.
+        `expected` gives tensors of the names, types and shapes of a state after a step. Without one
+        of this run, it is one of the same run with another number of steps. Warns of each
+        checkpoint that is not good, and leaves it alone.
         """
-        for path in reversed(self._paths()):
+        found = self._newest(dict.fromkeys(self._paths(), self.key), expected)
+        return found or self._newest(self._of_other_lengths(), expected)
+
+    def _newest(
+        self, keys: dict[Path, str], expected: Callable[[int], Mapping[str, Tensor]]
+    ) -> tuple[int, dict[str, Tensor]] | None:
+        """Return step and state of the last good one of the paths, each with its run's key."""
+        for path in reversed(keys):
             try:
-                step, state, metadata = self._read(path, expected)
+                step, state, metadata = self._read(path, keys[path], expected)
             except (OSError, ValueError) as error:
                 self._refused.add(path)
                 warnings.warn(
@@ -189,7 +207,6 @@ class Checkpoints:
             if "layout" in metadata and step:  # the first layout's checksum leaves it out
                 self._note_makers(path, step, json.loads(metadata["made_with"]))
             return step, state
-        self._warn_of_other_lengths()
         return None
 
     def _note_makers(self, path: Path, step: int, made_with: list[str]) -> None:
@@ -205,29 +222,41 @@ class Checkpoints:
                 stacklevel=4,
             )
 
-    def _warn_of_other_lengths(self) -> None:
-        """Warn if the folder holds this run with another number of steps."""
+    def _of_other_lengths(self) -> dict[Path, str]:
+        """Return checkpoints of this run with another number of steps, and their keys, in order.
+
+        Warns if there are some and the run cannot go on from them.
+        """
         steps = self._specs[0].steps
-        for path in self.folder.glob("*.safetensors"):
+        lengths: set[int] = set()
+        keys: dict[Path, str] = {}
+        for path in sorted(self.folder.glob("*.safetensors"), key=lambda path: step_of(path) or 0):
             try:
                 with self._io.safe_open(path, framework="pt") as file:
-                    specs = _specs_in(file.metadata())
-                same = [spec.replace(steps=steps).key for spec in specs] == [
-                    spec.key for spec in self._specs
-                ]
-            except (OSError, ValueError, TypeError, self._io.SafetensorError):
+                    metadata = file.metadata() or {}
+                specs = _specs_in(metadata)
+                same = metadata.get("any_length") or _key_of_any_length(specs)
+                key = metadata["key"]
+            except (OSError, ValueError, TypeError, KeyError, self._io.SafetensorError):
                 continue
-            if same and specs[0].steps != steps:
-                warnings.warn(
-                    f"{self.folder} holds this run with steps={specs[0].steps}, and not with "
-                    f"steps={steps}: it begins at step 0, since a run does not go on from one of "
-                    "another length.",
-                    stacklevel=4,
-                )
-                return
+            if same == self._any_length and key != self.key:
+                lengths.add(specs[0].steps)
+                if (step_of(path) or 0) <= steps:
+                    keys[path] = key
+        reason = "" if keys else "all its checkpoints are of later steps"
+        if any(spec.lr_schedule != "constant" for spec in self._specs):
+            reason = "its learning rate depends on the number of steps"
+            keys = {}
+        if lengths and reason:
+            warnings.warn(
+                f"{self.folder} holds this run with steps={max(lengths)}, and not with "
+                f"steps={steps}: it begins at step 0, since {reason}.",
+                stacklevel=5,
+            )
+        return keys
 
     def _read(
-        self, path: Path, expected: Callable[[int], Mapping[str, Tensor]]
+        self, path: Path, key: str, expected: Callable[[int], Mapping[str, Tensor]]
     ) -> tuple[int, dict[str, Tensor], dict[str, str]]:
         """Return step, state and metadata of a checkpoint; raise a ValueError if it is not good."""
         try:
@@ -236,7 +265,7 @@ class Checkpoints:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (self._io.SafetensorError, KeyError, TypeError, RuntimeError):
             raise ValueError("it is truncated, or no safetensors file") from None
-        for name, value in self._identity.items():
+        for name, value in {**self._identity, "key": key}.items():
             if metadata.get(name) != value:
                 raise ValueError(f"its {name} is {metadata.get(name)!r}, and this run's {value!r}")
         known_layout = metadata.get("layout", _LAYOUT) == _LAYOUT
@@ -261,7 +290,9 @@ def _specs_in(metadata: Mapping[str, str] | None) -> list[RunSpec]:
 
 def _check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raise a ValueError unless a state has the expected names, types and shapes."""
-    if extra := sorted(state.keys() - expected.keys()):
+    # only the checkpoint knows what the optimizer of a person holds
+    own = {name for name in state if name.startswith(OWN_STATE)}
+    if extra := sorted(state.keys() - expected.keys() - own):
         raise ValueError(f"it holds {extra[0]!r}, unlike this run")
     if missing := sorted(expected.keys() - state.keys()):
         raise ValueError(f"it lacks {missing[0]!r}, unlike this run")

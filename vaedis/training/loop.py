@@ -6,13 +6,10 @@ are checked: there is no data loader.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,12 +17,12 @@ import torch
 
 from vaedis import _check, data as data_sets, losses
 from vaedis.data import FactorData
-from vaedis.losses import properties
-from vaedis.spec import GIVEN, RunSpec
-from vaedis.training import line, model, population
-from vaedis.training.checkpoint import Checkpoints, fingerprint_of
+from vaedis.spec import RunSpec
+from vaedis.training import line, population
+from vaedis.training.checkpoint import Checkpoints
+from vaedis.training.given import Given, untrained
 from vaedis.training.population import PopulationStep
-from vaedis.training.progress import Progress
+from vaedis.training.progress import Progress, ctrl_c_waits
 from vaedis.training.run import Run, TrainingStopped
 from vaedis.training.step import (
     PRECISIONS,
@@ -52,6 +49,12 @@ def fit(
     *,
     device: str | torch.device = "auto",
     data: Any = None,
+    loss: Any = None,
+    model: Any = None,
+    objective: Callable[..., Any] | None = None,
+    optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+    beta: Callable[[int], float] | None = None,
+    lr: Callable[[int], float] | None = None,
     precision: str = "auto",
     callback: Callback | None = None,
     every: int = 0,
@@ -74,6 +77,20 @@ def fit(
     data : FactorData, (images, labels), name or path, optional
         A data set of your own, instead of the one that `spec` names. Anything that `data.as_data`
         takes. `Run.spec` then names it, and has a key of its own.
+    loss : str, Loss or function, optional
+        A reconstruction loss instead of the one that `spec` names, as `losses.get` takes it.
+    model : nn.Module, optional
+        A network of your own, with ``encode(x) -> (mean, logvar)`` and ``decode(z)``. A copy is
+        trained, `Run.model`, so that the same call gives the same run.
+    objective : callable, optional
+        In place of `objectives.beta_vae`: called as ``objective(model, x, noise, loss=loss,
+        beta=beta)`` with a whole batch, it returns loss, reconstruction loss and KL divergence. Of
+        the framework "ada-gvae" the batch is pairs, as in `objectives.ada_gvae`.
+    optimizer : callable, optional
+        In place of Adam: from the list of parameters to a torch.optim.Optimizer, whose learning
+        rate is its own.
+    beta, lr : callable, optional
+        From the step, counted from 0, to beta and to the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
         CPU, "bf16" for the convolutional network if the CPU has instructions for it (AVX-512 BF16
@@ -87,8 +104,9 @@ def fit(
         Folder for checkpoints of the run, or of the whole population. If it holds one of the same
         specifications, training continues from there and, on the same device, ends with the same
         bits as if it had never stopped; with other threads or another torch it continues with a
-        warning. Ctrl-C ends the step, writes a checkpoint, and raises KeyboardInterrupt. The last
-        two are kept; `forget` removes them. Needs safetensors.
+        warning. So it does from a run that differs in `steps` alone. Ctrl-C ends the step, writes
+        a checkpoint, and raises KeyboardInterrupt. The last two are kept; `forget` removes them.
+        Needs safetensors.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional
@@ -111,6 +129,8 @@ def fit(
     ValueError
         If a name or an option does not exist, a value does not fit, or members of a population
         cannot be stacked.
+    TypeError, ValueError
+        If what was given in person is not as described; most of it is found before training.
     RuntimeError
         If CUDA is asked for and absent.
     ImportError
@@ -120,7 +140,9 @@ def fit(
     -----
     Adam with a rate of `spec.lr`, moments .9 and .999, no decay, no schedule and no clipping, as in
     the paper's runs. Every image comes once per epoch, in a new order. The same specification,
-    device, precision, thread count and version of torch give the same bits.
+    device, precision, thread count and version of torch give the same bits. What a network or an
+    objective of your own draws from torch's generators follows from the seed too, unless fits run
+    in several threads; the generators are left as they were.
 
     Examples
     --------
@@ -142,9 +164,19 @@ def fit(
         raise ValueError(
             f"deadline must be a function that returns true when to stop, not {deadline!r}."
         )
+    own = Given(model, objective, optimizer, beta, lr)
     specs = [spec] if isinstance(spec, RunSpec) else _sequence(spec)
+    if own.names and not isinstance(spec, RunSpec):
+        raise ValueError(
+            f"{own.names[0]} is given to one run, and this is a sequence; call fit for each."
+        )
+    if loss is not None:
+        loss = {"loss": loss if isinstance(loss, str) else losses.get(loss), "loss_options": {}}
+        specs = [one.replace(**loss) for one in specs]
+    specs = [own.named_in(one, resumable=checkpoint is not None) for one in specs]
     train = functools.partial(
         _train,
+        own=own,
         device=device,
         data=None if data is None else data_sets.as_data(data),
         precision=precision,
@@ -200,6 +232,7 @@ def _train(
     specs: list[RunSpec],
     *,
     stacked: bool,
+    own: Given,
     device: str | torch.device,
     data: FactorData | None,
     precision: str,
@@ -219,58 +252,21 @@ def _train(
         precision = "float32"
     else:
         precision = resolve_precision(precision, device, specs[0].model)
-    runs = _untrained(specs, device, data, precision)
+    runs = untrained(specs, device, data, precision, own)
     files = None
     if checkpoint is not None:
         named = specs if stacked else specs[0]
         files = Checkpoints(checkpoint, named, runs[0].data, precision)
     with on_device(device), arithmetic(precision):
         step: NetworkStep | PopulationStep
-        step = PopulationStep(runs) if stacked else NetworkStep(runs[0])
+        step = PopulationStep(runs) if stacked else NetworkStep(runs[0], own)
         progress = Progress(runs, step, files)
         with (
-            _ctrl_c_waits(files is not None) as interrupted,
+            ctrl_c_waits(files is not None) as interrupted,
             line.shown(progress, show) as show_step,
         ):
             _take_steps(progress, interrupted, show_step, **options)
     return progress.finished()
-
-
-def _untrained(
-    specs: list[RunSpec], device: torch.device, data: FactorData | None, precision: str
-) -> list[Run]:
-    """Return runs with their data, losses and new networks; equal data sets are made once."""
-    named: dict[str, Any] = {}
-    if data is not None:
-        data = data.to(device)
-        images = fingerprint_of(data)
-        named = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
-    runs: list[Run] = []
-    for spec in specs:
-        loss = losses.get(spec.loss, **spec.loss_options)
-        source = _data_of(spec, device, runs) if data is None else data
-        if loss.unit_range:
-            source.need_unit_range(loss.name)
-        network = model.build(
-            spec.model, source.shape, spec.latents, seed=spec.seed, **spec.model_options
-        ).to(device)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        run_spec = spec.replace(**named) if named else spec
-        run = Run(run_spec, source, network, loss, precision)
-        network.normalize = run.normalize
-        if properties.is_own(loss):
-            index = torch.arange(min(len(source), 2), device=device)
-            properties.need_repeatable(loss, run.observations(index))
-        runs.append(run)
-    return runs
-
-
-def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData:
-    """Return the data set that a specification names, of a run that has it already or new."""
-    for run in runs:
-        if (run.spec.data, run.spec.data_options) == (spec.data, spec.data_options):
-            return run.data
-    return data_sets.load(spec.data, device=device, **spec.data_options)
 
 
 def _take_steps(
@@ -322,29 +318,3 @@ def _stop(progress: Progress, by_hand: bool) -> None:
         reason,
     )
     raise KeyboardInterrupt(str(stopped)) if by_hand else stopped
-
-
-@contextlib.contextmanager
-def _ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait until a step has ended; the second one acts at once.
-
-    Yields a function that says whether it came. Programs with a handler of their own, and threads,
-    are left alone.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not wanted or not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield lambda: False
-        return
-    came = threading.Event()
-
-    def wait(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        came.set()
-
-    signal.signal(signal.SIGINT, wait)
-    try:
-        yield came.is_set
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if came.is_set():  # in the last step
-        raise KeyboardInterrupt

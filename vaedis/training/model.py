@@ -21,6 +21,14 @@ _Linear = functools.partial(nn.Linear, dtype=torch.float32)
 _Conv2d = functools.partial(Conv2d, dtype=torch.float32)
 _ConvTranspose2d = functools.partial(ConvTranspose2d, dtype=torch.float32)
 
+# channels of the convolutional encoder by the side of an image: each convolution halves it, to 4
+_WIDTHS = {
+    28: (32, 64, 64),
+    32: (32, 64, 64),
+    64: (32, 32, 64, 64),
+    128: (32, 32, 32, 64, 64),
+}
+
 
 class VAE(nn.Module):
     """An encoder and a decoder.
@@ -70,48 +78,49 @@ class VAE(nn.Module):
 
 
 def conv_vae(shape: tuple[int, int, int], latents: int, *, seed: int = 0, padding: int = 2) -> VAE:
-    """Return the convolutional VAE of Table A3; see `build`."""
+    """Return the convolutional VAE of Table A3, deeper or less deep by size; see `build`."""
     height, width, channels = shape
-    if (height, width) != (64, 64):
+    if height != width or height not in _WIDTHS:
         raise ValueError(
-            f"The convolutional VAE takes images of 64×64 pixels, not {height}×{width}; "
-            "use model='mlp' for other sizes."
+            f"The convolutional VAE takes images of {', '.join(map(str, _WIDTHS))} pixels a side, "
+            f"not {height}×{width}; read them as in read_images(path, resize=64), or use "
+            "model='mlp'."
         )
     _check.count("latents", latents)
     if padding not in (1, 2):
         raise ValueError(f"padding must be 1 or 2, not {padding!r}.")
-    side = 64
-    for _ in range(4):
+    widths = _WIDTHS[height]
+    encoder: list[nn.Module] = []
+    decoder: list[nn.Module] = []
+    edge = 2 if height == 28 else 0
+    side = height + 2 * edge
+    for inputs, outputs in itertools.pairwise((channels, *widths)):
+        encoder += [_Conv2d(inputs, outputs, 4, 2, padding), nn.ReLU(inplace=True)]
         side = (side + 2 * padding - 4) // 2 + 1
-    encoder = nn.Sequential(
-        _Conv2d(channels, 32, 4, 2, padding),
-        nn.ReLU(inplace=True),
-        _Conv2d(32, 32, 4, 2, padding),
-        nn.ReLU(inplace=True),
-        _Conv2d(32, 64, 4, 2, padding),
-        nn.ReLU(inplace=True),
-        _Conv2d(64, 64, 4, 2, padding),
-        nn.ReLU(inplace=True),
-        nn.Flatten(),
-        _Linear(64 * side * side, 256),
-        nn.ReLU(inplace=True),
-        _Linear(256, 2 * latents),
+    for inputs, outputs in itertools.pairwise((*reversed(widths), channels)):
+        decoder += [nn.ReLU(inplace=True), _ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+    if edge:
+        encoder.insert(0, nn.ZeroPad2d(edge))
+        decoder.append(nn.ZeroPad2d(-edge))
+    return VAE(
+        nn.Sequential(
+            *encoder,
+            nn.Flatten(),
+            _Linear(widths[-1] * side * side, 256),
+            nn.ReLU(inplace=True),
+            _Linear(256, 2 * latents),
+        ),
+        nn.Sequential(
+            _Linear(latents, 256),
+            nn.ReLU(inplace=True),
+            _Linear(256, 1024),
+            nn.ReLU(inplace=True),
+            nn.Unflatten(1, (64, 4, 4)),
+            *decoder[1:],
+        ),
+        latents,
+        seed=seed,
     )
-    decoder = nn.Sequential(
-        _Linear(latents, 256),
-        nn.ReLU(inplace=True),
-        _Linear(256, 1024),
-        nn.ReLU(inplace=True),
-        nn.Unflatten(1, (64, 4, 4)),
-        _ConvTranspose2d(64, 64, 4, 2, 1),
-        nn.ReLU(inplace=True),
-        _ConvTranspose2d(64, 32, 4, 2, 1),
-        nn.ReLU(inplace=True),
-        _ConvTranspose2d(32, 32, 4, 2, 1),
-        nn.ReLU(inplace=True),
-        _ConvTranspose2d(32, channels, 4, 2, 1),
-    )
-    return VAE(encoder, decoder, latents, seed=seed)
 
 
 def mlp_vae(
@@ -148,8 +157,9 @@ def build(
     Parameters
     ----------
     model : {"conv", "mlp"}
-        The network of Table A3, for images of 64×64 pixels; or fully connected layers, for images
-        of any size and for coordinates.
+        The network of Table A3, for images of 64×64 pixels, with a convolution less in both halves
+        for 32×32 and one more for 128×128; images of 28×28 are padded with zeros to 32×32, and the
+        output is cut. Or fully connected layers, for images of any size and for coordinates.
     shape : (H, W, C)
         Shape of one image.
     latents : int

@@ -22,8 +22,8 @@ from vaedis.spec import RunSpec
 from vaedis.training import objectives
 from vaedis.training.batches import BatchSampler
 from vaedis.training.model import VAE
+from vaedis.training.optimizers import adam, set_rate
 from vaedis.training.run import Run
-from vaedis.training.step import adam
 
 # fields that members must have in common, and why
 _SHARED = {
@@ -127,7 +127,9 @@ class _Objective:
         self.averages = {spec.average for spec in specs}
         published = [spec.average == "published" for spec in specs]
         self.published = torch.tensor(published, device=device)[:, None, None]
-        self.warmup = max(spec.warmup for spec in specs)
+        self.warmup = max(
+            spec.steps if spec.beta_schedule == "cyclic" else spec.warmup for spec in specs
+        )
         self.beta = self._beta_at(self.warmup, device)
 
     def _beta_at(self, step: int, device: torch.device) -> Tensor:
@@ -217,6 +219,9 @@ class PopulationStep:
             Loss, reconstruction loss and KL divergence of each member before the step.
         """
         terms = self.objective(self.stack, *self._batch(), step)
+        for group, run in zip(self.groups, self.runs, strict=True):
+            if run.spec.lr_schedule != "constant":
+                set_rate([group], run.spec.lr_at(step))
         # members share no weights, so the gradient of the sum holds each one's own
         terms[:, 0].sum().backward()
         self.stack.share_gradients()

@@ -1,14 +1,18 @@
-"""Training under way: what was measured so far, and its checkpoints."""
+"""Training under way: what was measured so far, its checkpoints, and Ctrl-C."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vaedis.training import optimizers
 from vaedis.training.checkpoint import Checkpoints
 from vaedis.training.population import PopulationStep
 from vaedis.training.run import Run, TrainingFailed
@@ -106,6 +110,8 @@ class Progress:
         """Write a checkpoint if they were asked for, and return its path."""
         if self._files is None:
             return None
+        if isinstance(self._step, NetworkStep):
+            self._step.own.check_unchanged(self._step.spec)
         return self._files.save(self.steps_taken, self._state(self.steps_taken))
 
     def _state(self, steps: int) -> dict[str, Tensor]:
@@ -121,6 +127,8 @@ class Progress:
     def _resume(self, steps: int, state: Mapping[str, Tensor]) -> None:
         for name, tensor in self._state(steps).items():
             tensor.copy_(state[name])
+        if _has_own_optimizer(self._step):
+            optimizers.restore_own(self._step.optimizer, state)
         for prefix, _, sampler in self._step.members():
             sampler.restore({name: state[f"{prefix}draws.{name}"] for name in sampler.state()})
         self.steps_taken = steps
@@ -128,13 +136,46 @@ class Progress:
         self.check_finite()  # members that had failed fail again
 
 
+def _has_own_optimizer(step: NetworkStep | PopulationStep) -> bool:
+    return isinstance(step, NetworkStep) and step.own.optimizer is not None
+
+
 def _tensors(step: NetworkStep | PopulationStep) -> dict[str, Tensor]:
     """Return weights, Adam's moments and random streams by their names in a checkpoint."""
     tensors = step.weights()
+    own = _has_own_optimizer(step)
+    if own:
+        tensors |= optimizers.own_state(step.optimizer)
     for prefix, weights, sampler in step.members():
-        for name, weight in weights.items():
+        for name, weight in weights.items() if not own else ():
             for moment, tensor in step.optimizer.state[weight].items():
                 tensors[f"{prefix}adam.{name}.{moment}"] = tensor
         for stream, tensor in sampler.state().items():
             tensors[f"{prefix}draws.{stream}"] = tensor
     return tensors
+
+
+@contextlib.contextmanager
+def ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait until a step has ended; the second one acts at once.
+
+    Yields a function that says whether it came. Programs with a handler of their own, and threads,
+    are left alone.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not wanted or not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    came = threading.Event()
+
+    def wait(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        came.set()
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came.is_set():  # in the last step
+        raise KeyboardInterrupt

@@ -19,9 +19,11 @@ from vaedis import _check
 from vaedis._support import arithmetic as _arithmetic
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
-from vaedis.training import objectives
+from vaedis.training import given, objectives
 from vaedis.training.batches import BatchSampler
+from vaedis.training.given import Given
 from vaedis.training.model import VAE
+from vaedis.training.optimizers import adam, checked, set_rate
 from vaedis.training.run import Run
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
@@ -89,29 +91,28 @@ def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
     return _arithmetic.held(conv=wanted, matmul=wanted, deterministic=True)
 
 
-def adam(parameters: Iterable[Any], **options: Any) -> torch.optim.Adam:
-    """Return Adam with moments from the start, so that each checkpoint holds them."""
-    optimizer = torch.optim.Adam(parameters, fused=True, **options)
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            optimizer.state[weight] = {
-                "step": torch.zeros((), dtype=torch.float32, device=weight.device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
-    return optimizer
-
-
 class NetworkStep:
     """Takes the optimiser steps of one run; nothing in them waits for the device."""
 
     stacked = False
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, own: Given | None = None):
         self.run = run
         self.spec = run.spec
+        self.own = own or Given()
         on_gpu = run.data.device.type == "cuda"
-        self.optimizer = adam(run.model.parameters(), lr=run.spec.lr, capturable=on_gpu)
+        # what a person gives may be none that a graph can hold
+        captured = on_gpu and not self.own.whole_batches and self.own.optimizer is None
+        # optimizers of one's own have a rate of their own
+        self._scheduled = self.own.lr is not None or run.spec.lr_schedule != "constant"
+        self.optimizer: torch.optim.Optimizer
+        if self.own.optimizer is None:
+            lr: Any = run.spec.lr
+            if captured and self._scheduled:  # a graph reads it where it lies
+                lr = torch.tensor(lr, dtype=torch.float32, device=run.data.device)
+            self.optimizer = adam(run.model.parameters(), lr=lr, capturable=on_gpu)
+        else:
+            self.optimizer = checked(self.own.optimizer, list(run.model.parameters()))
         self.sampler = BatchSampler(run.spec, run.data)
         in_bfloat16 = run.precision == "bf16"
         self._network = _Bfloat16(run.model) if in_bfloat16 else run.model
@@ -119,16 +120,18 @@ class NetworkStep:
         # a pair must not be split
         self._images_per_draw = 2 if run.spec.framework == "ada-gvae" else 1
         self._part = _PART["bf16" if in_bfloat16 else "float32"]
+        self._part = max(1, self._part * 64 * 64 // math.prod(run.data.shape[:2]))
         # in float32 one part after the other, each on all cores, is as fast and takes less memory
         self._map = _Threads().map if in_bfloat16 and not on_gpu else _one_by_one
         self._graph = None
-        if on_gpu:
+        if captured:
             length = min(run.spec.batch, len(run.data)) * self._images_per_draw
             self._graph = _Graph(self._whole, length)
 
     def weights(self) -> dict[str, Tensor]:
         """Return all weights by their names in a checkpoint."""
-        return {f"model.{name}": weight for name, weight in self.run.model.named_parameters()}
+        tensors = (*self.run.model.named_parameters(), *self.run.model.named_buffers())
+        return {f"model.{name}": tensor for name, tensor in tensors}
 
     def members(self) -> list[tuple[str, dict[str, Tensor], BatchSampler]]:
         """Return prefix in a checkpoint, weights and sampler of the one member."""
@@ -150,14 +153,22 @@ class NetworkStep:
         """
         index = self.sampler.index()
         noise = self.sampler.noise(len(index))
-        beta = self.spec.beta_at(step)
+        beta = self.own.beta_at(self.spec, step)
+        if self._scheduled:
+            set_rate(self.optimizer.param_groups, self.own.lr_at(self.spec, step))
         if self._graph is not None:
             return self._graph(self._observe(index), noise, noise.new_full((), beta))[None]
+        if self.own.whole_batches:
+            with given.seeded(self.spec.seed, f"own {step}", self.run.data.device):
+                return self._whole(self._observe(index), noise, beta, first=step == 0)[None]
         return self._in_parts(index, noise, beta)[None]
 
     def _observe(self, index: Tensor) -> Tensor:
-        # convolutions are faster with channels last, on CPUs and on tensor cores alike
-        return self.run.data._observations(index, self.run.normalize, channels_last=True)
+        # convolutions are faster with channels last, on CPUs and on tensor cores alike; other
+        # networks may count on the usual order
+        return self.run.data._observations(
+            index, self.run.normalize, channels_last=self.own.model is None
+        )
 
     def _in_parts(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
         """Take a step whose gradients are sums over parts of the batch, which fit the cache."""
@@ -189,11 +200,20 @@ class NetworkStep:
         gradients = torch.autograd.grad(terms.loss * share, self._parameters)
         return torch.stack(terms).detach() * share, list(gradients)
 
-    def _whole(self, x: Tensor, noise: Tensor, beta: Tensor) -> Tensor:
+    def _whole(
+        self, x: Tensor, noise: Tensor, beta: float | Tensor, *, first: bool = False
+    ) -> Tensor:
         """Take a step on a whole batch."""
         self.optimizer.zero_grad(set_to_none=True)
-        terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
+        if self.own.objective is None:
+            terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
+        else:
+            terms = given.checked_terms(
+                self.own.objective(self._network, x, noise, loss=self.run.loss, beta=beta)
+            )
         terms.loss.backward()
+        if first and self.own.objective is not None:
+            given.check_first(terms, self._parameters)
         self.optimizer.step()
         return torch.stack(terms).detach()
 
@@ -217,6 +237,9 @@ class _Bfloat16:
         with torch.autocast(x.device.type, torch.bfloat16):
             mean, logvar = self.network.encode(x)
         return mean.float(), logvar.float()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
 
     def decode(self, z: Tensor) -> Tensor:
         with torch.autocast(z.device.type, torch.bfloat16):

@@ -24,7 +24,8 @@ from vaedis_companion import project
 
 Row = dict[str, Any]
 
-SPEC_COLUMNS = tuple(RunSpec.__dataclass_fields__)
+# a run that was given something in person has no row
+SPEC_COLUMNS = tuple(name for name in RunSpec.__dataclass_fields__ if name != "custom")
 OPTION_COLUMNS = ("data_options", "loss_options", "model_options")
 SCORE_COLUMNS = (
     "mig",
@@ -54,7 +55,8 @@ _GIVEN_COLUMNS = (
 )
 COLUMNS = ("key", "experiment", "profile", "status", *SPEC_COLUMNS, *SCORE_COLUMNS, *_GIVEN_COLUMNS)
 # files of earlier versions lack these, or have another name for them
-_LATER_COLUMNS = ("mig_max", "dci_max", "origin", "precision", "warmup")
+_SCHEDULES = ("beta_schedule", "lr_schedule")
+_LATER_COLUMNS = ("mig_max", "dci_max", "origin", "precision", "warmup", *_SCHEDULES)
 _EARLIER_NAMES = {"standardise": "normalize"}
 _INTEGERS = ("latents", "steps", "batch", "seed", "threads", "warmup")
 _FLOATS = ("beta", "lr", *SCORE_COLUMNS, "images_per_second", "seconds")
@@ -113,6 +115,10 @@ def make_row(
     >>> row["key"], row["status"], row["seed"], row["mig"]
     ('3173fd106e46d181', 'finished', 3, 0.5)
     """
+    if spec.custom:
+        raise ValueError(
+            f"a run with its own {', '.join(spec.custom)} cannot be stored, as a row must name it."
+        )
     if spec.data.startswith(GIVEN) or not isinstance(spec.loss, str):
         raise ValueError(
             f"a run on {spec.data} with the loss {spec.loss!r} cannot be stored, as a row must "
@@ -126,7 +132,7 @@ def make_row(
         "experiment": experiment,
         "profile": profile,
         "status": status,
-        **spec.to_dict(),
+        **{name: value for name, value in spec.to_dict().items() if name in SPEC_COLUMNS},
         **scores,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -258,6 +264,8 @@ def _read_row(fields: Sequence[str], columns: Sequence[str], experiment: str, pr
             raise ValueError(f"no {column}")
     row = {column: _from_text(column, texts.get(column, "")) for column in COLUMNS}
     row["warmup"] = row["warmup"] or 0
+    for name in _SCHEDULES:
+        row[name] = row[name] or getattr(RunSpec, name)
     if not row["status"]:
         raise ValueError("no status")
     if not _KEY.fullmatch(row["key"]):

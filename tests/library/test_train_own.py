@@ -1,0 +1,416 @@
+"""Networks, objectives, losses, optimizers and schedules of one's own."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import vaedis as vd
+from vaedis.training import objectives
+from vaedis_companion import store
+
+SPEC = vd.RunSpec(
+    data_options={"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 1},
+    model="mlp",
+    model_options={"hidden": [32]},
+    latents=2,
+    steps=8,
+    batch=6,  # 16 images: an epoch is 6, 6 and 4
+)
+
+
+class Net(nn.Module):
+    """With batch statistics, and noise of torch's own generator."""
+
+    def __init__(self, latents=2, side=16, seed=0):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.head = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 20))
+            self.norm = nn.BatchNorm1d(20)
+            self.drop = nn.Dropout(0.3)
+            self.out = nn.Linear(20, 2 * latents)
+            self.tail = nn.Linear(latents, 3 * side * side)
+        self.side = side
+
+    def encode(self, x):
+        x = x.view(len(x), -1, self.side, self.side)  # fails unless pixels lie in their order
+        return self.out(self.drop(self.norm(self.head(x)).relu())).chunk(2, 1)
+
+    def decode(self, z):
+        return self.tail(z).view(-1, 3, self.side, self.side)
+
+
+class Absolute(vd.losses.Loss):
+    def distance(self, a, b):
+        return (a - b).abs().mean((-3, -2, -1))
+
+
+def fit(spec=SPEC, **options):
+    return vd.fit(spec, device="cpu", **options)
+
+
+def same_bits(one, other):
+    pairs = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and all(
+        np.array_equal(one.history[name], other.history[name]) for name in one.history
+    )
+
+
+def stop_after(steps):
+    calls = iter(range(10**6))
+    return lambda: next(calls) >= steps
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+
+
+def adamw(parameters):
+    return torch.optim.AdamW(parameters, lr=0.01)
+
+
+def twice_the_kl(model, x, noise, *, loss, beta):
+    return objectives.beta_vae(model, x, noise, loss=loss, beta=2 * beta)
+
+
+def test_a_network_of_ones_own_is_trained_as_a_copy_and_again_to_the_same_bits():
+    network = Net()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    torch.manual_seed(1)
+    one = fit(model=network)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    two = fit(model=network)
+    # the dropout follows from the seed, and the program's own numbers are as without it
+    assert torch.equal(torch.rand(1), expected)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), expected)
+    assert same_bits(one, two)
+    assert not same_bits(one, fit(SPEC.replace(seed=1), model=network))
+    assert all(torch.equal(network.state_dict()[name], before[name]) for name in before)
+    assert not torch.equal(one.model.out.weight, network.out.weight)
+    assert isinstance(one.model, Net)
+    assert not one.model.training
+    assert one.posterior([0, 4])[0].shape == (2, 2)
+    assert one.decode_images(torch.zeros(3, 2)).shape == (3, 16, 16, 3)
+    assert 0 <= float(one.scores(["mig"])["mig"]) <= 1
+
+
+def test_a_network_of_ones_own_takes_the_steps_of_a_loop_of_torch():
+    network = Net().eval()  # without dropout; fit puts it into training mode all the same
+    network.drop = nn.Identity()
+    network.norm = nn.Identity()
+    run = fit(model=network, every=1, callback=lambda step, run: None)
+    generators = [
+        vd.training.batches.generator(SPEC, n, torch.device("cpu")) for n in ("order", "noise")
+    ]
+    optimizer = torch.optim.Adam(network.parameters(), lr=SPEC.lr)
+    batches = [i for _ in range(3) for i in torch.randperm(16, generator=generators[0]).split(6)]
+    for step, index in enumerate(batches[:8]):
+        x = run.observations(index)
+        mean, logvar = network.encode(x)
+        noise = torch.randn(mean.shape, generator=generators[1])
+        z = mean + noise * (logvar / 2).exp()
+        recon = (network.decode(z) - x).square().mean()
+        kl = (mean**2 + logvar.exp() - logvar - 1).mean() / 2
+        loss = recon + SPEC.beta * kl
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found = [run.history[name][step] for name in ("loss", "recon", "kl")]
+        assert found == pytest.approx([loss.item(), recon.item(), kl.item()], rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 8])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"model": Net()},
+        {"objective": twice_the_kl},
+        {"optimizer": sgd},
+        {"optimizer": adamw, "lr": lambda step: 0.01 / (1 + step)},
+        {"optimizer": torch.optim.Adagrad, "model": Net()},
+        {"beta": lambda step: 0.1 * step, "lr": lambda step: 1e-3 * step},
+    ],
+    ids=["model", "objective", "sgd", "adamw", "adagrad", "schedules"],
+)
+def test_what_was_given_in_person_goes_on_from_checkpoints(tmp_path, own, step):
+    spec = SPEC if step < 8 else SPEC.replace(steps=99)
+    with pytest.raises(vd.TrainingStopped):
+        fit(spec, checkpoint=tmp_path, deadline=stop_after(step), **own)
+    steps = []
+    run = fit(checkpoint=tmp_path, every=1, callback=lambda n, _: steps.append(n), **own)
+    assert len(steps) == 8 - step
+    assert same_bits(run, fit(**own))
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ({"model": Net()}, {"model": Net(seed=1)}),
+        ({"model": Net()}, {}),
+        ({"objective": twice_the_kl}, {"objective": objectives.beta_vae}),
+        ({"optimizer": sgd}, {"optimizer": lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9)}),
+        ({"lr": lambda step: 0.01}, {"lr": lambda step: 0.02}),
+        ({"loss": Absolute()}, {"loss": "mae"}),
+    ],
+    ids=["weights", "none", "objective", "rate", "schedule", "loss"],
+)
+def test_a_checkpoint_of_something_else_is_not_taken_up_and_runs_say_what_they_were_given(
+    tmp_path, own, other
+):
+    one = fit(checkpoint=tmp_path, **own)
+    steps = []
+    two = fit(checkpoint=tmp_path, every=1, callback=lambda n, _: steps.append(n), **other)
+    assert len(steps) == 8
+    assert len({SPEC.key, one.spec.key, two.spec.key}) == (2 if other == {} else 3)
+    assert not same_bits(one, two) or "loss" in own
+    assert set(one.spec.custom) == set(own) - {"loss"}
+    with pytest.raises(ValueError, match="cannot be stored"):
+        store.make_row(one.spec, "fig9", "laptop")
+
+
+def test_the_run_of_a_network_of_ones_own_names_it_and_asks_for_it_again():
+    run = fit(model=Net())
+    assert run.spec.model == "custom"
+    assert run.spec.custom["model"].startswith("Net ")
+    assert vd.RunSpec.from_dict(run.spec.to_dict()) == run.spec
+    assert same_bits(fit(run.spec, model=Net()), run)
+    with pytest.raises(ValueError, match="is of a run with its own model; give that again, as in"):
+        fit(run.spec)
+
+
+def test_a_given_loss_is_the_one_of_the_specification():
+    named = fit(SPEC.replace(loss="box-blur", loss_options={"radius": 1}))
+    assert same_bits(fit(loss=vd.losses.BoxBlur(radius=1)), named)
+    assert fit(SPEC.replace(loss="bce"), loss="mae").spec.key == SPEC.replace(loss="mae").key
+    runs = fit([SPEC, SPEC.replace(seed=1)], loss=vd.losses.MAE())
+    assert [run.loss for run in runs] == [vd.losses.MAE()] * 2
+
+
+@pytest.mark.parametrize("framework", ["beta-vae", "ada-gvae"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_objective_of_the_package_given_in_person_takes_the_same_steps(framework, precision):
+    spec = SPEC.replace(framework=framework)
+    given = {"beta-vae": objectives.beta_vae, "ada-gvae": objectives.ada_gvae}[framework]
+    one, two = fit(spec, precision=precision), fit(spec, objective=given, precision=precision)
+    assert all(np.array_equal(one.history[name], two.history[name]) for name in one.history)
+
+
+def test_an_objective_gets_whole_batches_and_is_trained_on():
+    lengths = []
+
+    def noted(model, x, noise, *, loss, beta):
+        lengths.append((len(x), len(noise)))
+        assert beta == 0.25
+        return twice_the_kl(model, x, noise, loss=loss, beta=beta)
+
+    spec = vd.RunSpec(data_options={"grid_spacing": 8}, steps=1, batch=150, latents=3, beta=0.25)
+    run = fit(spec, objective=noted, precision="float32")
+    assert lengths == [(150, 150)]
+    loss, recon, kl = (run.history[name][0] for name in ("loss", "recon", "kl"))
+    assert loss == pytest.approx(recon + 0.5 * kl)
+
+
+def test_an_objective_with_a_state_that_training_changes_has_no_checkpoints(tmp_path):
+    counter = nn.Linear(1, 1)
+
+    def counting(model, x, noise, *, loss, beta):
+        with torch.no_grad():
+            counter.bias += 1
+        return objectives.beta_vae(model, x, noise, loss=loss, beta=beta)
+
+    assert fit(objective=counting).steps_taken == 8
+    with pytest.raises(ValueError, match="objective holds something that changes as it trains"):
+        fit(objective=counting, checkpoint=tmp_path)
+    lock = threading.Lock()
+
+    def unknown(model, x, noise, *, loss, beta):
+        with lock:
+            return objectives.beta_vae(model, x, noise, loss=loss, beta=beta)
+
+    assert fit(objective=unknown).spec.custom == {"objective": "unknown"}
+    with pytest.raises(ValueError, match="objective holds something by which a checkpoint cannot"):
+        fit(objective=unknown, checkpoint=tmp_path)
+
+
+def test_schedules_by_name_are_their_formulas():
+    spec = SPEC.replace(steps=100, beta=0.8, warmup=10, beta_schedule="cyclic", lr=0.2)
+    # Fu et al. (2019), equation 6, with T / M = 20 steps a cycle and R = 0.5
+    for step in range(100):
+        tau = (step % 20) / 20
+        assert spec.beta_at(step) == pytest.approx(0.8 * (tau / 0.5 if tau <= 0.5 else 1))
+        cosine = spec.replace(lr_schedule="cosine").lr_at(step)
+        assert cosine == pytest.approx(0.1 * (1 + math.cos(math.pi * step / 100)))
+    assert spec.lr_at(99) == 0.2
+    assert vd.RunSpec().key == "cbf62e4384d74986"
+    assert vd.RunSpec(lr_schedule="constant", beta_schedule="linear", custom={}) == vd.RunSpec()
+
+
+@pytest.mark.parametrize(
+    ("named", "given"),
+    [
+        ({"warmup": 2, "beta_schedule": "cyclic"}, {"beta": lambda n: (0, 0.5, 1, 1)[n % 4] * 0.3}),
+        ({"warmup": 4}, {"beta": lambda n: min(n / 4, 1) * 0.3}),
+        ({"lr_schedule": "cosine"}, {"lr": lambda n: 5e-4 * (1 + math.cos(math.pi * n / 8))}),
+    ],
+)
+def test_schedules_by_name_and_as_functions_take_the_same_steps(named, given):
+    spec = SPEC.replace(beta=0.3)
+    run = fit(spec.replace(**named))
+    assert same_bits(run, fit(spec, **given))
+    assert not same_bits(run, fit(spec))
+    # a population has them too; its products round otherwise
+    (member, other) = fit([spec.replace(**named), spec.replace(seed=1)])
+    np.testing.assert_allclose(member.history["loss"], run.history["loss"], rtol=1e-4)
+    assert same_bits(other, fit([spec.replace(seed=1)])[0])
+
+
+def test_an_optimizer_of_ones_own_takes_its_steps():
+    run = fit(optimizer=lambda parameters: torch.optim.Adam(parameters, lr=SPEC.lr))
+    np.testing.assert_allclose(run.history["loss"], fit().history["loss"], rtol=1e-4)
+    # at a rate of 0 nothing moves
+    still = fit(optimizer=sgd, lr=lambda step: 0.0)
+    start = vd.training.model.build("mlp", (16, 16, 3), 2, hidden=[32])
+    assert all(
+        torch.equal(a, b) for a, b in zip(still.model.parameters(), start.parameters(), strict=True)
+    )
+    assert not same_bits(fit(optimizer=sgd), still)
+
+
+class Wrong(Net):
+    """A network that returns what `encode` or `decode` is set to."""
+
+    def __init__(self, encode=None, decode=None, **options):
+        super().__init__(**options)
+        self.changed = encode, decode
+
+    def encode(self, x):
+        found = super().encode(x)
+        return found if self.changed[0] is None else self.changed[0](found)
+
+    def decode(self, z):
+        found = super().decode(z)
+        return found if self.changed[1] is None else self.changed[1](found)
+
+
+class Frozen(Net):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+
+
+def wrong_objective(change):
+    def objective(model, x, noise, *, loss, beta):
+        return change(twice_the_kl(model, x, noise, loss=loss, beta=beta))
+
+    return objective
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"model": "mlp"}, r"must be a network; the name of one goes as in RunSpec\(model='mlp'"),
+        ({"model": Net}, "must be a torch.nn.Module with encode.*, not the class Net"),
+        ({"model": nn.Linear(2, 2)}, "must be a torch.nn.Module with encode.*, not a Linear"),
+        ({"model": Frozen()}, "has no parameters to train"),
+        ({"model": Net().double()}, "must be float32, but head.1.weight is torch.float64"),
+        (
+            {"model": Net(latents=3)},
+            r"must return \(mean, logvar\) .* latents=2, torch.float32 of shape \(2, 2\) on cpu "
+            r"each, but it returned torch.float32 of shape \(2, 3\) on cpu each",
+        ),
+        (
+            {"model": Wrong(lambda found: found[0])},
+            r"but it returned torch.float32 of shape \(2, 2",
+        ),
+        ({"model": Wrong(lambda found: None)}, "but it returned NoneType"),
+        (
+            {"model": Wrong(lambda found: torch.distributions.Normal(found[0], found[1].exp()))},
+            "but it returned Normal",
+        ),
+        (
+            {"model": Wrong(lambda found: (found[0].double(), found[1]))},
+            "but it returned torch.float64 of",
+        ),
+        (
+            {"model": Wrong(lambda found: (found[0].to("meta"), found[1]))},
+            r"but it returned torch.float32 of shape \(2, 2\) on meta",
+        ),
+        ({"model": Net(side=8)}, r"model.encode does not take images of shape \(2, 3, 16, 16\): "),
+        (
+            {"model": Wrong(decode=lambda x: x[:, :1])},
+            r"model.decode must return images .* returned torch.float32 of shape \(2, 1, 16, 16\)",
+        ),
+        ({"model": Wrong(decode=lambda x: [x])}, "but it returned list"),
+        ({"objective": "beta-vae"}, "must be a function as objectives.beta_vae is, not 'beta-vae'"),
+        ({"objective": wrong_objective(lambda t: t.loss)}, "returned shape ()"),
+        (
+            {"objective": wrong_objective(lambda t: (t.loss[None], t.recon, t.kl))},
+            r"three tensors of one number each, but it returned shape \(1,\), shape \(\)",
+        ),
+        (
+            {"objective": wrong_objective(lambda t: (t.loss, t.recon.item(), 3))},
+            r"but it returned shape \(\), [\d.]+, 3",
+        ),
+        (
+            {"objective": wrong_objective(lambda t: (t.loss.detach(), t.recon, t.kl))},
+            "return a loss with a gradient, but it has none",
+        ),
+        (
+            {"objective": wrong_objective(lambda t: (t.loss * math.nan, t.recon, t.kl))},
+            "finite numbers, but before the first step its loss is nan",
+        ),
+        (
+            {"objective": lambda *_, **__: [torch.ones((), requires_grad=True)] * 3},
+            "the loss that objective returns does not depend on the network",
+        ),
+        ({"optimizer": "sgd"}, "optimizer must be a function of the parameters that returns"),
+        ({"optimizer": lambda p: None}, "but it returned a NoneType"),
+        (
+            {"optimizer": lambda p: sgd(Net().parameters())},
+            "must train the parameters that it is called with",
+        ),
+        ({"beta": 0.1}, r"function of the step; a number goes as in RunSpec\(beta=0.1\), not 0.1"),
+        ({"beta": lambda step: 5 - step}, "beta at step 6 must be a finite number of at least 0"),
+        ({"lr": lambda step: math.inf}, "lr at step 0 must be a finite number of at least 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(own, says):
+    with pytest.raises((TypeError, ValueError), match=says) as caught:
+        fit(**own)
+    assert str(caught.value).count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "own", "says"),
+    [
+        (SPEC.replace(warmup=2), {"beta": lambda step: 1}, "so warmup must be 0"),
+        (SPEC.replace(lr_schedule="cosine"), {"lr": lambda step: 1}, "leave it 'constant'"),
+        (SPEC.replace(lr_schedule="cosine"), {"optimizer": sgd}, "leave it 'constant'"),
+        ([SPEC], {"model": Net()}, "model is given to one run, and this is a sequence"),
+        ([SPEC], {"lr": lambda step: 1}, "lr is given to one run, and this is a sequence"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(spec, own, says):
+    with pytest.raises(ValueError, match=says):
+        fit(spec, **own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": "custom"}, "Unknown model 'custom'; choose one of: conv, mlp"),
+        ({"beta_schedule": "cyclic"}, "needs warmup, the steps over which beta grows"),
+        ({"beta_schedule": "cosine"}, "Unknown schedule of beta 'cosine'; choose one of: linear"),
+        ({"lr_schedule": "linear"}, "Unknown schedule of lr 'linear'; choose one of: constant"),
+        ({"custom": "model"}, "custom must be a mapping from names to values, not 'model'"),
+    ],
+)
+def test_a_specification_refuses_schedules_that_do_not_exist(changes, says):
+    with pytest.raises(ValueError, match=says):
+        SPEC.replace(**changes)

@@ -1,0 +1,287 @@
+"""What a person gives to `fit` besides names and numbers: checks, and what the run says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaedis import _check, data as data_sets, losses
+from vaedis.data import FactorData
+from vaedis.losses import Loss, properties
+from vaedis.losses.fingerprint import fingerprint
+from vaedis.spec import GIVEN, RunSpec
+from vaedis.training import batches, model
+from vaedis.training.checkpoint import fingerprint_of
+from vaedis.training.objectives import Terms
+from vaedis.training.run import Run
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network, an objective, an optimizer and schedules of one's own; each may be None."""
+
+    model: Any = None
+    objective: Callable[..., Any] | None = None
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
+    beta: Callable[[int], float] | None = None
+    lr: Callable[[int], float] | None = None
+
+    def __post_init__(self):
+        if self.model is not None:
+            _check_module(self.model)
+        wanted = {
+            "objective": "function as objectives.beta_vae is",
+            "optimizer": "function of the parameters that returns a torch.optim.Optimizer",
+            "beta": "function of the step; a number goes as in RunSpec(beta=0.1)",
+            "lr": "function of the step; a number goes as in RunSpec(lr=0.001)",
+        }
+        for name, text in wanted.items():
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be a {text}, not {value!r}.")
+
+    @property
+    def names(self) -> list[str]:
+        """What was given."""
+        return [name for name in self.__dataclass_fields__ if getattr(self, name) is not None]
+
+    @property
+    def whole_batches(self) -> bool:
+        """Whether a step may need the whole batch: statistics of it, or torch's generator."""
+        return self.model is not None or self.objective is not None
+
+    def named_in(self, spec: RunSpec, *, resumable: bool) -> RunSpec:
+        """Return the specification with the names and fingerprints of what was given.
+
+        Raises a ValueError if something that it was made with is not given, does not fit it, or
+        cannot be told apart where training is to be `resumable`.
+        """
+        for name in spec.custom:
+            if getattr(self, name, None) is None:
+                raise ValueError(
+                    f"the specification is of a run with its own {name}; give that again, as in "
+                    f"fit(spec, {name}=...), or begin from one without `custom`."
+                )
+        if self.beta is not None and spec.warmup:
+            raise ValueError("beta is a function of the step, so warmup must be 0.")
+        if spec.lr_schedule != "constant" and (self.lr or self.optimizer) is not None:
+            raise ValueError(
+                "lr_schedule is for the optimizer of vaedis and the lr of the specification; "
+                "with an lr or optimizer of your own leave it 'constant'."
+            )
+        if not self.names:
+            return spec
+        for step in range(spec.steps):
+            self.beta_at(spec, step)
+            self.lr_at(spec, step)
+        custom = {name: _name(name, getattr(self, name), resumable) for name in self.names}
+        own_network: dict[str, Any] = {}
+        if self.model is not None:
+            own_network = {"model": "custom", "model_options": {}}
+        return spec.replace(custom=custom, **own_network)
+
+    def check_unchanged(self, spec: RunSpec) -> None:
+        """Raise a ValueError if the objective holds something that training changed."""
+        if self.objective is None:
+            return
+        if _name("objective", self.objective, True) != spec.custom["objective"]:
+            raise ValueError(
+                "objective holds something that changes as it trains, which a checkpoint does not "
+                "hold; train without checkpoint."
+            )
+
+    def beta_at(self, spec: RunSpec, step: int) -> float:
+        """Return beta at a step, counted from 0."""
+        if self.beta is None:
+            return spec.beta_at(step)
+        return _check.non_negative(f"beta at step {step}", self.beta(step))
+
+    def lr_at(self, spec: RunSpec, step: int) -> float:
+        """Return the learning rate at a step, counted from 0."""
+        if self.lr is None:
+            return spec.lr_at(step)
+        return _check.non_negative(f"lr at step {step}", self.lr(step))
+
+    def network(self, x: Tensor, spec: RunSpec, loss: Loss) -> Any:
+        """Return a copy of the network on the device of images `x`, on which it is checked."""
+        network = copy.deepcopy(self.model).to(x.device)
+        with seeded(spec.seed, "check", x.device), torch.no_grad():
+            _check_network(network.eval(), x, spec.latents, loss)
+        return network.train()
+
+
+def untrained(
+    specs: list[RunSpec],
+    device: torch.device,
+    data: FactorData | None,
+    precision: str,
+    own: Given,
+) -> list[Run]:
+    """Return runs with their data, losses and new networks; equal data sets are made once."""
+    named: dict[str, Any] = {}
+    if data is not None:
+        data = data.to(device)
+        images = fingerprint_of(data)
+        named = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
+    runs: list[Run] = []
+    for spec in specs:
+        loss = losses.get(spec.loss, **spec.loss_options)
+        source = _data_of(spec, device, runs) if data is None else data
+        if loss.unit_range:
+            source.need_unit_range(loss.name)
+        run_spec = spec.replace(**named) if named else spec
+        if own.model is None:
+            network = model.build(
+                spec.model, source.shape, spec.latents, seed=spec.seed, **spec.model_options
+            ).to(device)
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        else:
+            x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
+            network = own.network(x, spec, loss)
+        run = Run(run_spec, source, network, loss, precision)
+        network.normalize = run.normalize
+        if properties.is_own(loss):
+            index = torch.arange(min(len(source), 2), device=device)
+            properties.need_repeatable(loss, run.observations(index))
+        runs.append(run)
+    return runs
+
+
+def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData:
+    """Return the data set that a specification names, of a run that has it already or new."""
+    for run in runs:
+        if (run.spec.data, run.spec.data_options) == (spec.data, spec.data_options):
+            return run.data
+    return data_sets.load(spec.data, device=device, **spec.data_options)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, purpose: str, device: torch.device) -> Iterator[None]:
+    """Give torch's own generators the state of a seed and a purpose while the block runs."""
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(batches.generator_seed(seed, purpose))
+        yield
+
+
+def checked_terms(terms: Any) -> Terms:
+    """Return what an objective returned, or raise a TypeError or ValueError."""
+    found = list(terms) if isinstance(terms, tuple | list) else [terms]
+    scalars = all(isinstance(term, Tensor) and term.ndim == 0 for term in found)
+    if len(found) != 3 or not scalars:
+        shapes = [
+            f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else repr(term)
+            for term in found
+        ]
+        raise TypeError(
+            "objective must return (loss, recon, kl), three tensors of one number each, "
+            f"but it returned {', '.join(shapes)}."
+        )
+    loss, recon, kl = found
+    if not loss.requires_grad:
+        raise ValueError("objective must return a loss with a gradient, but it has none.")
+    return Terms(loss, recon.detach(), kl.detach())
+
+
+def check_first(terms: Terms, parameters: list[nn.Parameter]) -> None:
+    """Raise a ValueError if the first batch has no finite loss, or no gradient in the network."""
+    for name, term in zip(Terms._fields, terms, strict=True):
+        if not torch.isfinite(term):
+            raise ValueError(
+                f"objective must return finite numbers, but before the first step its {name} is "
+                f"{term.item()}."
+            )
+    if all(weight.grad is None for weight in parameters):
+        raise ValueError("the loss that objective returns does not depend on the network.")
+
+
+def _name(kind: str, thing: Any, resumable: bool) -> str:
+    """Return the name of a thing, and its fingerprint if it has one."""
+    name = getattr(thing, "__name__", type(thing).__name__)
+    try:
+        return f"{name} {fingerprint(thing)}"
+    except ValueError:
+        if resumable:
+            raise ValueError(
+                f"{kind} holds something by which a checkpoint cannot tell it from another; let "
+                "it hold numbers, text, tensors and modules only, or train without checkpoint."
+            ) from None
+        return name
+
+
+def _check_module(network: Any) -> None:
+    """Raise a TypeError or ValueError unless a network can be asked and trained."""
+    if isinstance(network, str):
+        raise TypeError(
+            f"model must be a network; the name of one goes as in RunSpec(model={network!r})."
+        )
+    methods = [getattr(network, name, None) for name in ("encode", "decode")]
+    if not isinstance(network, nn.Module) or not all(map(callable, methods)):
+        raise TypeError(
+            "model must be a torch.nn.Module with encode(x), which returns mean and log-variance, "
+            f"and decode(z), not {_kind(network)}."
+        )
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    if not weights:
+        raise ValueError("model has no parameters to train.")
+    for name, weight in network.named_parameters():
+        if weight.dtype != torch.float32:
+            raise ValueError(
+                f"the weights of model must be float32, but {name} is {weight.dtype}; "
+                "say model.float()."
+            )
+
+
+def _kind(network: Any) -> str:
+    if isinstance(network, type):
+        return f"the class {network.__name__}"
+    return f"a {type(network).__name__}"
+
+
+def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
+    """Raise a ValueError unless a network encodes and decodes images `x`."""
+    images = f"images of shape {tuple(x.shape)}"
+    try:
+        found = network.encode(x)
+    except RuntimeError as error:
+        raise ValueError(f"model.encode does not take {images}: {error}") from error
+    pair = found if isinstance(found, tuple) else (found,)
+    wanted = [(torch.float32, (len(x), latents), x.device)] * 2
+    if [_about(part) for part in pair] != wanted:
+        raise ValueError(
+            f"model.encode must return (mean, logvar) of {images} with latents={latents}, "
+            f"{_text(wanted)}, but it returned {_text([_about(part) for part in pair])}."
+        )
+    z = pair[0]
+    try:
+        decoded = network.decode(z)
+        output = loss.output(decoded)
+    except RuntimeError as error:
+        raise ValueError(
+            f"model.decode does not take latents of shape {tuple(z.shape)}: {error}"
+        ) from error
+    if _about(output) != _about(x):
+        raise ValueError(
+            f"model.decode must return {images}, {_text([_about(x)])}, but it returned "
+            f"{_text([_about(output)])}."
+        )
+
+
+def _about(part: Any) -> Any:
+    """Return type, shape and device of a tensor, and the name of another thing's type."""
+    if isinstance(part, Tensor):
+        return part.dtype, tuple(part.shape), part.device
+    return type(part).__name__
+
+
+def _text(about: list[Any]) -> str:
+    texts = [
+        one if isinstance(one, str) else f"{one[0]} of shape {one[1]} on {one[2]}" for one in about
+    ]
+    return f"{texts[0]} each" if len(texts) == 2 and texts[0] == texts[1] else " and ".join(texts)
