@@ -56,7 +56,7 @@ class Features(Loss):
             self.network.to(x.device)
         vectors = self.network(x)
         if not isinstance(vectors, Tensor) or vectors.shape[:1] != x.shape[:1]:
-            kind = "nothing of a shape"
+            kind = f"a {type(vectors).__name__}"
             if isinstance(vectors, Tensor):
                 kind = f"a tensor of shape {tuple(vectors.shape)}"
             raise ValueError(
@@ -129,4 +129,4 @@ def _of_batches(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
     images = torch.broadcast_tensors(*images)
     leading = images[0].shape[:-3]
     result = function(*(x.flatten(0, -4) if leading else x[None] for x in images))
-    return result.reshape(*leading, *result.shape[1:])
+    return result.reshape(leading + result.shape[1:])
