@@ -51,10 +51,11 @@ def around(function: types.FunctionType) -> dict[str, Any]:
 
 def _homes(thing: Any) -> frozenset[str]:
     """Return the packages whose code counts."""
-    while isinstance(thing, functools.partial):
-        thing = thing.func
-    is_function = isinstance(thing, types.FunctionType | types.MethodType)
-    homes = {_package(thing if is_function else type(thing))}
+    if isinstance(thing, functools.partial):
+        return _homes(thing.func)
+    if isinstance(thing, types.MethodType):
+        return _homes(thing.__self__)
+    homes = {_package(thing if isinstance(thing, types.FunctionType) else type(thing))}
     if isinstance(thing, nn.Module):
         homes |= {_package(type(module)) for module in thing.modules()}
     return frozenset(homes - {"torch"})

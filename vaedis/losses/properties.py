@@ -53,7 +53,7 @@ def need_numbers(loss: Loss, data: FactorData, normalize: bool) -> None:
     _need_alone(loss, torch.cat(parts), first)
 
 
-def need_trainable(loss: Loss, x: Tensor) -> None:
+def need_repeatable(loss: Loss, x: Tensor) -> None:
     """Raise a ValueError unless a network can be trained under a loss of one's own.
 
     It must give one finite number for each image, the same each time and beside any other image,

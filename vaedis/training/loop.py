@@ -251,7 +251,7 @@ def _untrained(
         network.normalize = run.normalize
         if properties.is_own(loss):
             index = torch.arange(min(len(source), 2), device=device)
-            properties.need_trainable(loss, run.observations(index))
+            properties.need_repeatable(loss, run.observations(index))
         runs.append(run)
     return runs
 
