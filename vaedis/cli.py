@@ -6,6 +6,8 @@ What takes long to import is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
+import difflib
+import importlib
 import io
 import os
 import select
@@ -122,7 +124,8 @@ def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("data", help="a file or folder of images and factor labels, or the name of a data set")
-    add("--loss", action="append", default=[], metavar="NAME", help="mse (default), bce or mae")
+    help_loss = "mse (default), bce, mae, or a function of your own as module:name"
+    add("--loss", action="append", default=[], metavar="NAME", help=help_loss)
     add("--blur", action="append", default=[], type=int, metavar="RADIUS", help="box blur")
     add("--images", metavar="KEY", help="the array of images in the file")
     add("--labels", metavar="KEY[,KEY...]", help="the array of labels, or one for each factor")
@@ -154,7 +157,7 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     outputs = [file for file in (args.html, args.json) if file is not None]
     check_outputs(outputs, [Path(args.data), cache_folder()])
-    chosen = [losses.get(name) for name in args.loss]
+    chosen = [_loss(name) for name in args.loss]
     chosen += [losses.get("box-blur", radius=radius) for radius in args.blur]
     report = diagnose(
         _data_to_diagnose(args),
@@ -171,6 +174,43 @@ def _diagnose(args: argparse.Namespace) -> int:
     for file in outputs:
         print(f"written: {plain(str(file))}", file=sys.stderr)
     return 0 if report.measured else 3
+
+
+def _loss(text: str) -> Any:
+    """Return a loss by its name, or by module:name; the current folder comes before other modules.
+
+    Only what a person types is imported, never what a file says.
+    """
+    from vaedis import losses
+
+    if ":" not in text:
+        return losses.get(text)
+    module_name, _, name = text.partition(":")
+    if not module_name or not name.isidentifier():
+        raise ValueError(f"--loss takes the name of a loss or module:name, not {text!r}.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as problem:  # whatever is wrong in code that is not ours
+        if isinstance(problem, ModuleNotFoundError) and module_name.startswith(str(problem.name)):
+            raise ValueError(
+                f"there is no module {module_name!r} for --loss {text}, neither in the current "
+                "folder nor installed."
+            ) from problem
+        said = (str(problem).splitlines() or [""])[0].rstrip(".")
+        raise ValueError(
+            f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {said}."
+        ) from problem
+    given = getattr(module, name, None)
+    if given is None:
+        close = difflib.get_close_matches(name, dir(module), 1)
+        nearest = f"; the nearest is {close[0]!r}" if close else ""
+        raise ValueError(f"the module of --loss {text} has no {name!r}{nearest}.")
+    try:
+        return losses.get(given)
+    except TypeError as problem:
+        raise ValueError(f"--loss {text}: {problem}") from problem
 
 
 def _data_to_diagnose(args: argparse.Namespace) -> Any:

@@ -190,14 +190,15 @@ class OnlyCalled(losses.Loss):
     ("given", "says"),
     [
         (OnlyCalled, "not the class OnlyCalled"),
-        (torch.nn.MSELoss(), "not a MSELoss"),
-        (torch.nn.functional.mse_loss, "not a function"),
+        (torch.nn.MSELoss, "not the class MSELoss"),
+        (3, "not a int"),
         (None, "not a NoneType"),
     ],
 )
 def test_what_is_no_loss_is_called_so(given, says):
     with pytest.raises(
-        TypeError, match=rf"a loss must be a name \(mse, .*\) or an object of a class .* {says}\."
+        TypeError,
+        match=rf"a loss must be a name \(mse, .*\), a function .* or an object .* {says}\.",
     ):
         losses.get(given)
 

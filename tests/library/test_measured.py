@@ -185,6 +185,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import test_measured as t
 print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key, t.Words().fingerprint())
+print(t.losses.get(t.Nested.distance).fingerprint())
 """
     here = os.path.dirname(__file__)
     # another order of words in sets than in this process
@@ -203,6 +204,7 @@ print(t.Features(3).fingerprint(), t.SPEC.replace(loss=t.Half()).key, t.Words().
         *Features(3).fingerprint().split(),
         SPEC.replace(loss=Half()).key,
         *Words().fingerprint().split(),
+        *losses.get(Nested.distance).fingerprint().split(),
     ]
     assert done.stdout.split() == ours
 

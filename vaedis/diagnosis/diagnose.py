@@ -25,6 +25,7 @@ from vaedis.distances import FactorDistances, factor_distances, perceived
 from vaedis.distances.agreement import EQUAL, compare
 from vaedis.distances.kernels import kernel_for
 from vaedis.losses import BoxBlur, Loss, properties
+from vaedis.losses.base import LossLike
 
 RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
@@ -39,7 +40,7 @@ _SPREAD_NUMBERS = 2**25
 
 def diagnose(
     data: Any,
-    losses: str | Loss | Sequence[str | Loss] = "mse",
+    losses: LossLike | Sequence[LossLike] = "mse",
     *,
     traversals: int = 2_000,
     exact: bool | None = None,
@@ -53,7 +54,7 @@ def diagnose(
     data : FactorData, (images, labels), name or path
         Whatever `data.as_data` takes: `read_images` makes a data set of a file, `LabelledImages` of
         arrays.
-    losses : str or Loss, or a sequence of them
+    losses : str, Loss or function, as for `losses.get`, or a sequence of them
         Advice is given on the first.
     traversals : int
         How many random traversals of each factor to average over where not all are used.

@@ -18,14 +18,14 @@ from vaedis.distances.kernels import kernel_for
 from vaedis.distances.reading import MOST_VALUES, Reader, blocks_of
 from vaedis.distances.result import FactorDistances
 from vaedis.factors import FactorSpace
-from vaedis.losses import Loss
+from vaedis.losses.base import LossLike
 
 _SAMPLINGS = ("spread", "independent")
 
 
 def factor_distances(
     data: Any,
-    loss: str | Loss = "mse",
+    loss: LossLike = "mse",
     *,
     factors: Iterable[str] | None = None,
     traversals: int | None = None,
@@ -47,7 +47,7 @@ def factor_distances(
     Parameters
     ----------
     data : whatever `data.as_data` takes
-    loss : str or Loss
+    loss : str, Loss or function, as for `losses.get`
     factors : iterable of str, optional
         All by default. Repeated names count once.
     traversals : int, optional
@@ -101,9 +101,7 @@ def factor_distances(
     }
 
 
-def traversal_matrices(
-    data: Any, loss: str | Loss = "mse", **options: Any
-) -> dict[str, np.ndarray]:
+def traversal_matrices(data: Any, loss: LossLike = "mse", **options: Any) -> dict[str, np.ndarray]:
     """Compute, for each factor, the mean perceived distances between its values.
 
     Parameters

@@ -26,6 +26,7 @@ from vaedis import losses
 from vaedis._support import arithmetic
 from vaedis.data.base import FactorData, as_floats
 from vaedis.losses import Loss, properties
+from vaedis.losses.base import LossLike
 
 # Up to here float32 holds every whole number.
 _EXACT = 2**24
@@ -38,7 +39,7 @@ _LOW_BITS = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80
 
 
-def kernel_for(data: FactorData, loss: str | Loss = "mse", normalize: bool = False) -> Kernel:
+def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False) -> Kernel:
     """Return the kernel of a loss for images of a data set; raise a ValueError if it has none."""
     loss = losses.get(loss)
     if loss.unit_range and normalize:

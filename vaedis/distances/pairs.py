@@ -17,7 +17,7 @@ from vaedis.data.base import FactorData
 from vaedis.data.coordinates import factor_groups
 from vaedis.distances.agreement import Agreement, compare, ground_truth
 from vaedis.distances.kernels import Gram, Kernel, kernel_for
-from vaedis.losses import Loss
+from vaedis.losses.base import LossLike
 
 # Bytes of images that are worked on at a time: pairs are several times as fast where they stay in a
 # processor's cache.
@@ -28,7 +28,7 @@ _ALL_PAIRS = 1024
 
 
 def perceived(
-    data: Any, a: Tensor, b: Tensor, *, loss: str | Loss = "mse", normalize: bool = False
+    data: Any, a: Tensor, b: Tensor, *, loss: LossLike = "mse", normalize: bool = False
 ) -> Tensor:
     """Compute the perceived distance of each pair of observations.
 
@@ -77,7 +77,7 @@ def perceived(
 def pair_distances(
     data: Any,
     factor: str | None = None,
-    loss: str | Loss = "mse",
+    loss: LossLike = "mse",
     *,
     n: int = 50_000,
     seed: int = 0,
@@ -126,7 +126,7 @@ def pair_distances(
 def pair_agreement(
     data: Any,
     factor: str | None = None,
-    loss: str | Loss = "mse",
+    loss: LossLike = "mse",
     *,
     n: int = 20_000,
     seed: int = 0,
@@ -235,7 +235,7 @@ class RandomPairs:
 
 def random_pairs(
     data: Any,
-    loss: str | Loss = "mse",
+    loss: LossLike = "mse",
     *,
     pairs: int = 50_000,
     seed: int = 0,

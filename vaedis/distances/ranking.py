@@ -15,6 +15,7 @@ from vaedis.distances.agreement import Agreement
 from vaedis.distances.factor_distances import factor_distances
 from vaedis.distances.pairs import pair_agreement
 from vaedis.losses import Loss
+from vaedis.losses.base import LossLike
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
 
 def rank_losses(
     data: Any,
-    candidates: Mapping[Any, str | Loss] | Iterable[str | Loss],
+    candidates: Mapping[Any, LossLike] | Iterable[LossLike] | LossLike,
     *,
     factors: Iterable[str] | None = None,
     traversals: int | None = None,
@@ -95,8 +96,8 @@ def rank_losses(
     Parameters
     ----------
     data : whatever `data.as_data` takes
-    candidates : mapping of str to (str or Loss), or iterable of str or Loss
-        The losses, named by you or by their own names; see `family`.
+    candidates : mapping of str to losses, or iterable of losses
+        Each as for `losses.get`, named by you or by its own name; see `family`.
     factors : iterable of str, optional
         All by default.
     traversals : int, optional
@@ -122,7 +123,7 @@ def rank_losses(
     >>> [ranked.name for ranked in vd.distances.rank_losses(data, candidates)]
     ['box-blur radius=15', 'mse']
     """
-    if isinstance(candidates, str):
+    if isinstance(candidates, str) or callable(candidates):
         candidates = [candidates]
     if not isinstance(candidates, Mapping):
         candidates = {candidate: candidate for candidate in candidates}

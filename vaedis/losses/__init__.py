@@ -4,6 +4,9 @@ The paper's *perceived distance* of two observations is the reconstruction loss 
 the decoder were perfect (section 3). So one object serves for both: ``loss(prediction, target)``
 for training, where the prediction is what the decoder returns, and ``loss.distance(a, b)`` for
 observations. All are means over the elements of an observation, as in the paper's appendix B.1.
+
+A function ``f(a, b)`` of two batches is a loss too, wherever one is taken. `features` makes one of
+a network.
 """
 
 from vaedis.losses.base import Loss
@@ -18,6 +21,7 @@ from vaedis.losses.functions import (
     kl_to_prior,
     symmetric_kl,
 )
+from vaedis.losses.given import features
 
 __all__ = [
     "BCE",
@@ -27,6 +31,7 @@ __all__ = [
     "BoxBlur",
     "Loss",
     "Pyramid",
+    "features",
     "get",
     "kl_to_prior",
     "symmetric_kl",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -12,10 +13,11 @@ from vaedis.losses.fingerprint import fingerprint
 class Loss:
     """Base class of reconstruction losses.
 
-    A loss of your own defines `distance` and, where the decoder's output is no observation yet,
-    `output` or ``__call__``. It may declare `quadratic`; that is measured on images of the data
-    before a faster way relies on it, and where it does not hold, distances are computed pair by
-    pair. Losses are equal if they are of one class and hold the same.
+    A function of two batches needs no class: it is taken wherever a loss is, see `get`. A class of
+    your own defines `distance` and, where the decoder's output is no observation yet, `output` or
+    ``__call__``. It may declare `quadratic`; that is measured on images of the data before a faster
+    way relies on it, and where it does not hold, distances are computed pair by pair. Losses are
+    equal if they are of one class and hold the same.
 
     Attributes
     ----------
@@ -130,3 +132,37 @@ class Loss:
         raise TypeError(
             f"the loss {self.name!r} is not a quadratic form, so it has no such vectors."
         )
+
+
+# What `vaedis.losses.get` takes.
+LossLike: TypeAlias = str | Loss | Callable[[Tensor, Tensor], Tensor]
+
+
+def misfit(loss: Loss, images: Tensor) -> str:
+    """Return the start of a sentence that says that a loss does not fit images (B, C, H, W)."""
+    channels, height, width = images.shape[1:]
+    return (
+        f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and "
+        f"{channels} channel{'s' * (channels > 1)}"
+    )
+
+
+def one_each(loss: Loss, numbers: Any, images: Tensor) -> Tensor:
+    """Return what a loss gives for a batch; raise a ValueError if it is not one number an image."""
+    if not isinstance(numbers, Tensor):
+        raise ValueError(
+            f"{misfit(loss, images)}: it gives a {type(numbers).__name__}, where a tensor was "
+            "expected; compute with torch alone."
+        )
+    n = len(images)
+    if numbers.shape != (n,):
+        raise ValueError(
+            f"{misfit(loss, images)}: for {'two' if n == 2 else n} of them it gives "
+            f"{tuple(numbers.shape)} numbers, where one each was expected."
+        )
+    if numbers.device != images.device or numbers.is_complex():
+        raise ValueError(
+            f"{misfit(loss, images)}: it gives {numbers.dtype} numbers on {numbers.device}, where "
+            f"real numbers on {images.device} were expected, as the images are."
+        )
+    return numbers

@@ -23,17 +23,18 @@ _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.E
 _PLAIN = (*_TEXT, torch.dtype, torch.device)
 
 
-def fingerprint(thing: Any) -> str:
+def fingerprint(thing: Any, name: str | None = None) -> str:
     """Return 16 hexadecimal digits that follow from an object's class and all that it holds.
 
     Numbers, text, arrays, tensors and modules count with their values. Classes and functions count
-    with their code if they come from the package of the object's class, and else by their name.
+    with their code if they come from the package of the object's class, of the function that it is,
+    or of a layer of the module that it is, and else by their name. Messages call it `name`, or by
+    its class.
 
     Raises a ValueError if the object holds something whose value cannot be told.
     """
-    home = _home(thing)
     digest = hashlib.sha256()
-    for part in _parts(thing, type(thing).__name__, home, set()):
+    for part in _parts(thing, name or type(thing).__name__, _homes(thing), set()):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:16]
 
@@ -48,29 +49,32 @@ def around(function: types.FunctionType) -> dict[str, Any]:
     return used
 
 
-def _home(thing: Any) -> str:
-    """Return the package whose code counts: that of a function, or of an object's class."""
+def _homes(thing: Any) -> frozenset[str]:
+    """Return the packages whose code counts."""
     if isinstance(thing, functools.partial):
-        return _home(thing.func)
+        return _homes(thing.func)
     if isinstance(thing, types.MethodType):
-        return _home(thing.__self__)
-    return _package(thing if isinstance(thing, types.FunctionType) else type(thing))
+        return _homes(thing.__self__)
+    homes = {_package(thing if isinstance(thing, types.FunctionType) else type(thing))}
+    if isinstance(thing, nn.Module):
+        homes |= {_package(type(module)) for module in thing.modules()}
+    return frozenset(homes - {"torch"})
 
 
 def _package(thing: Any) -> str:
     return (thing.__module__ or "").partition(".")[0]
 
 
-def _parts(value: Any, where: str, home: str, parents: set[int]) -> Iterator[bytes]:
+def _parts(value: Any, where: str, homes: frozenset[str], parents: set[int]) -> Iterator[bytes]:
     """Yield bytes of a value and of all that it holds.
 
-    `where` names it in a message, `home` is the package whose code counts, and `parents` are the
+    `where` names it in a message, `homes` are the packages whose code counts, and `parents` are the
     ids of what the value lies in.
     """
     if id(value) in parents:
         yield b"itself"
         return
-    inside = functools.partial(_parts, home=home, parents=parents | {id(value)})
+    inside = functools.partial(_parts, homes=homes, parents=parents | {id(value)})
     leaf = _leaf(value)
     if leaf is not None:
         yield leaf
@@ -92,15 +96,17 @@ def _parts(value: Any, where: str, home: str, parents: set[int]) -> Iterator[byt
             yield from inside(item, f"{where}[{key!r}]")
     elif isinstance(value, type):
         yield f"class {_public_module(value)}.{value.__qualname__}".encode()
-        if _package(value) == home != "vaedis":
+        if _package(value) in homes - {"vaedis"}:
             yield from _class_parts(value, inside)
     elif isinstance(value, types.FunctionType):
-        yield from _function_parts(value, where, home, inside)
+        yield from _function_parts(value, where, homes, inside)
+    elif hasattr(value, "__wrapped__"):  # a function with a cache
+        yield from inside(value.__wrapped__, where)
     elif isinstance(value, types.MethodType):
         yield from inside((value.__func__, value.__self__), where)
     elif isinstance(value, functools.partial):
         yield from inside((value.func, value.args, value.keywords), where)
-    elif _is_its_attributes(value, home):
+    elif _is_its_attributes(value, homes):
         yield from inside(type(value), where)
         for name, item in sorted(_attributes(value).items()):
             yield name.encode()
@@ -135,11 +141,11 @@ def _public_module(cls: type) -> str:
     return "vaedis.losses" if cls.__module__.startswith("vaedis.losses.") else cls.__module__
 
 
-def _is_its_attributes(value: Any, home: str) -> bool:
+def _is_its_attributes(value: Any, homes: frozenset[str]) -> bool:
     """Whether an object's attributes are all its state."""
     if isinstance(value, nn.Module) or dataclasses.is_dataclass(value):
         return True
-    of_home = _package(type(value)) == home and type(value).__module__ != "builtins"
+    of_home = _package(type(value)) in homes and type(value).__module__ != "builtins"
     return of_home or hasattr(type(value), "fingerprint")
 
 
@@ -174,11 +180,14 @@ def _class_parts(cls: type, inside: Callable[..., Iterator[bytes]]) -> Iterator[
 
 
 def _function_parts(
-    function: types.FunctionType, where: str, home: str, inside: Callable[..., Iterator[bytes]]
+    function: types.FunctionType,
+    where: str,
+    homes: frozenset[str],
+    inside: Callable[..., Iterator[bytes]],
 ) -> Iterator[bytes]:
     """Yield bytes of a function's code and of what it uses; of other packages' only the name."""
     yield f"function {function.__module__}.{function.__qualname__}".encode()
-    if _package(function) != home and "<" not in function.__qualname__:
+    if _package(function) not in homes and "<" not in function.__qualname__:
         return
     yield from _code_parts(function.__code__)
     yield from inside((function.__defaults__, function.__kwdefaults__), where)

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaedis import _check
-from vaedis.losses.base import Loss
+from vaedis.losses.base import Loss, LossLike
+from vaedis.losses.given import Function
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,13 +236,15 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 }
 
 
-def get(loss: str | Loss = "mse", **options: Any) -> Loss:
-    """Return a reconstruction loss by name.
+def get(loss: LossLike = "mse", **options: Any) -> Loss:
+    """Return a reconstruction loss by name, or of a function.
 
     Parameters
     ----------
-    loss : {"mse", "bce", "mae", "box-blur", "pyramid"} or Loss
-        A `Loss` is returned as it is.
+    loss : {"mse", "bce", "mae", "box-blur", "pyramid"}, Loss or callable
+        A `Loss` is returned as it is. A function ``f(a, b)`` of two batches of images, each of
+        shape (B, C, H, W), returns B numbers that are the larger, the more the images differ, each
+        from its own two images alone; `a` are the reconstructions.
     **options
         ``radius``, ``weight`` and ``pixel_weight`` of ``"box-blur"``, ``levels`` and ``growth`` of
         ``"pyramid"``; the others take none.
@@ -253,30 +256,39 @@ def get(loss: str | Loss = "mse", **options: Any) -> Loss:
     Raises
     ------
     ValueError
-        If there is no such loss or option; the message lists those that exist.
+        If there is no such loss or option; the message lists those that exist. What a function
+        returns is checked where images are compared.
     TypeError
-        If it is neither a name nor a `Loss`.
+        If it is neither a name, a `Loss` nor a function.
 
     Examples
     --------
+    >>> import torch
     >>> from vaedis import losses
     >>> losses.get("box-blur", radius=15).weight
     961.0
+    >>> def brightness(a, b):
+    ...     return (a.mean((1, 2, 3)) - b.mean((1, 2, 3))).abs()
+    >>> losses.get(brightness).distance(torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4))
+    tensor([1., 1.])
     """
+    if not isinstance(loss, str) and options:
+        raise ValueError(
+            f"options ({', '.join(options)}) go with a loss's name, "
+            "not with a loss that is already made."
+        )
     if isinstance(loss, Loss):
-        if options:
-            raise ValueError(
-                f"options ({', '.join(options)}) go with a loss's name, "
-                "not with a Loss that is already made."
-            )
         return loss
     if not isinstance(loss, str):
+        if callable(loss) and not isinstance(loss, type):
+            return Function(loss)
         kind = f"a {type(loss).__name__}"
         if isinstance(loss, type):
             kind = f"the class {loss.__name__}"
         raise TypeError(
-            f"a loss must be a name ({', '.join(LOSSES)}) or an object of a class derived from "
-            f"vaedis.losses.Loss that defines distance(a, b), not {kind}."
+            f"a loss must be a name ({', '.join(LOSSES)}), a function of two batches of images, or "
+            "an object of a class derived from vaedis.losses.Loss that defines distance(a, b), "
+            f"not {kind}."
         )
     cls = LOSSES[_check.one_of("loss", loss, LOSSES)]
     _check.options("loss", loss, options, getattr(cls, "__dataclass_fields__", {}))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaedis.losses.base import Loss
+from vaedis.losses.base import Loss, misfit, one_each
 from vaedis.losses.functions import LOSSES
 
 if TYPE_CHECKING:
@@ -50,20 +50,29 @@ def need_numbers(loss: Loss, data: FactorData, normalize: bool) -> None:
         _numbers(loss, loss.distance, x[part], other[part])
         for part in (slice(half), slice(half, None))
     ]
-    if not _close(torch.cat(parts).double(), first.double()):
-        raise ValueError(
-            f"the loss {loss.name!r} gives other numbers for the same two images beside other "
-            "images in the batch; compare each pair by itself, with networks in evaluation mode."
-        )
+    _need_alone(loss, torch.cat(parts), first)
 
 
-@torch.no_grad()
 def need_repeatable(loss: Loss, x: Tensor) -> None:
-    """Raise a ValueError unless a loss gives one number for each image, the same each time."""
+    """Raise a ValueError unless a network can be trained under a loss of one's own.
+
+    It must give one finite number for each image, the same each time and beside any other image,
+    not the smaller, the more the images differ, and with a gradient.
+    """
     prediction = x.roll(1, 0)
-    first = _numbers(loss, loss, prediction, x)
-    again = _numbers(loss, loss, prediction, x)
-    _need_repeated(loss, first, again)
+    with torch.no_grad():
+        first = _numbers(loss, loss, prediction, x)
+        _need_repeated(loss, first, _numbers(loss, loss, prediction, x))
+        need_finite(loss, first)
+        alone = [_numbers(loss, loss, prediction[k : k + 1], x[k : k + 1]) for k in range(len(x))]
+        _need_alone(loss, torch.cat(alone), first)
+        if type(loss).distance is not Loss.distance:
+            _need_growth(loss, x)
+    if not _numbers(loss, loss, prediction.requires_grad_(), x).requires_grad:
+        raise ValueError(
+            f"the loss {loss.name!r} has no gradient, so no network can be trained under it; "
+            "compute with torch alone, without detach, no_grad and comparisons."
+        )
 
 
 def _need_repeated(loss: Loss, first: Tensor, again: Tensor) -> None:
@@ -74,33 +83,27 @@ def _need_repeated(loss: Loss, first: Tensor, again: Tensor) -> None:
         )
 
 
+def _need_alone(loss: Loss, alone: Tensor, together: Tensor) -> None:
+    if not _close(alone.double(), together.double()):
+        raise ValueError(
+            f"the loss {loss.name!r} gives other numbers for the same two images beside other "
+            "images in the batch; compare each pair by itself, with networks in evaluation mode."
+        )
+
+
 def _numbers(
     loss: Loss, function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor
 ) -> Tensor:
     """Return what a loss gives for two batches; raise a ValueError if not one number an image."""
-    channels, height, width = a.shape[1:]
-    start = (
-        f"the loss {loss.name!r} does not fit images of {height}×{width} pixels and "
-        f"{channels} channel{'s' * (channels > 1)}"
-    )
     try:
-        numbers = function(a, b)
+        return one_each(loss, function(a, b), a)
     except Exception as problem:  # Whatever is wrong in code that is not ours.
+        start = misfit(loss, a)
         lines = str(problem).splitlines() or [""]
+        if lines[0].startswith(start):
+            raise
         text = lines[0].rstrip(".") or type(problem).__name__
         raise ValueError(f"{start}: {text}.") from problem
-    if not isinstance(numbers, Tensor):
-        raise ValueError(
-            f"{start}: it gives a {type(numbers).__name__}, where a tensor was expected; "
-            "compute with torch alone."
-        )
-    if numbers.shape != (len(a),):
-        count = "two" if len(a) == 2 else len(a)
-        raise ValueError(
-            f"{start}: for {count} of them it gives {tuple(numbers.shape)} numbers, "
-            "where one each was expected."
-        )
-    return numbers
 
 
 @torch.no_grad()
@@ -143,7 +146,10 @@ def need_finite(loss: Loss, distances: Tensor) -> Tensor:
 @torch.no_grad()
 def need_difference(loss: Loss, data: FactorData, normalize: bool) -> None:
     """Raise a ValueError if a loss is smaller between different images than between equal ones."""
-    x = _sample_images(loss, data, normalize)
+    _need_growth(loss, _sample_images(loss, data, normalize))
+
+
+def _need_growth(loss: Loss, x: Tensor) -> None:
     own = need_finite(loss, loss.distance(x, x))
     other = need_finite(loss, loss.distance(x.roll(1, 0), x))
     if bool((other <= own).all() and (other < own).any()):
