@@ -134,5 +134,6 @@ def test_the_table_and_each_score_fit_a_screen():
     for name, compute in metrics.SCORES.items():
         text = repr(compute(codes, factors))
         assert text.startswith(type(compute(codes, factors)).__name__ + "(score=")
-        assert len(text) < 400, name
+        assert len(text.splitlines()) <= 24, name
+        assert max(map(len, text.splitlines())) <= 100, name
     assert repr(metrics.Scores({}, {})) == ""

@@ -66,20 +66,6 @@ class Score:
     def __float__(self) -> float:
         return float(self.score)
 
-    def __repr__(self) -> str:
-        """Return all fields, with the shapes of arrays in their place."""
-        shown = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float):
-                value = f"{value:.4g}"
-            elif isinstance(value, np.ndarray):
-                value = f"array of shape {value.shape}"
-            elif isinstance(value, dict):
-                value = f"dict of {len(value)}"
-            shown.append(f"{field.name}={value}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
     def _others(self) -> str:
         """Return the numbers beside the headline as one line of text."""
         values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
