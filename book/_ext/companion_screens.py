@@ -1,7 +1,8 @@
 """Pages for every screen: figures in light and dark, tables and lists that are read out right.
 
-What a link leads to, for the tips of `assets/tips.js`, and a page for what is absent that also opens
-from disk.
+What a link leads to, for the tips of `assets/tips.js`, and a page for what is absent that also
+opens from disk.
+"""
 
 from __future__ import annotations
 
