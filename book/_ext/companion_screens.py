@@ -1,6 +1,6 @@
 """Pages for every screen: figures in light and dark, tables and lists that are read out right.
 
-What a link leads to, for the tips of `assets/tips.js`, and a page for what is absent that also
+What a link leads to, for the tips of `assets/screens.js`, and a page for what is absent that also
 opens from disk.
 """
 

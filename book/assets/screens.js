@@ -96,3 +96,25 @@ const vaedisTips = {};
     if (before) page.dataset.theme = before;
   });
 })();
+
+// For readers with a keyboard or a screen reader: what the theme leaves without a name, and what scrolls.
+(() => {
+  const SCROLLING = ".bd-article :is(pre, div.math, .cell_output, .output, .pst-scrollable-table-container, .live-scroll)";
+  const reach = () => {
+    for (const part of document.querySelectorAll(SCROLLING)) {
+      if (part.scrollWidth > part.clientWidth && part.checkVisibility()) part.tabIndex = 0;
+    }
+  };
+  document.addEventListener("DOMContentLoaded", () => {
+    const bar = document.getElementById("pst-primary-sidebar");
+    bar?.setAttribute("role", "complementary");
+    bar?.setAttribute("aria-label", "Book");
+    for (const summary of document.querySelectorAll(".bd-sidebar-primary details > summary")) {
+      const title = summary.closest("li")?.querySelector("a")?.textContent.trim() ?? "this page";
+      summary.setAttribute("aria-label", `Pages below ${title}`);
+    }
+    reach();
+  });
+  addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
+  addEventListener("resize", reach);
+})();
