@@ -23,7 +23,13 @@ from vaedis_companion.book.display import DARK
 
 PICTURE = re.compile(r'<img [^>]*src="_images/([0-9a-f]{64})\.png"[^>]*>')
 TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
+EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
 LONGEST_TIP = 400
+# the theme stores light or dark, and stops where a browser blocks that
+STORAGE = """<script>try { localStorage.length; } catch {
+  Object.defineProperty(window, "localStorage", { value: { getItem: () => null, setItem: () => {} } });
+}</script>
+"""
 
 
 def read_dark_pictures(app):
@@ -42,13 +48,15 @@ def read_dark_pictures(app):
 
 
 def finish_page(app, pagename, templatename, context, doctree):
-    """Adapt the HTML of a page's text."""
+    """Adapt the HTML of a page."""
+    context["metatags"] = STORAGE + context.get("metatags", "")
     body = context.get("body")
     if body:
         body = PICTURE.sub(lambda match: both_pictures(app, match), body)
         body = TABLE.sub(lambda match: plain_head(match[0]), body)
-        # an entry of the bibliography has a role of its own, which a list does not take
-        context["body"] = body.replace(' role="list"', "")
+        body = EMPTY_HEAD.sub(r"<td\1></td>", body)
+        # the entries of the bibliography have a role that lists do not take, and that is out of use
+        context["body"] = body.replace(' role="doc-biblioentry"', ' role="listitem"')
 
 
 def both_pictures(app, match):

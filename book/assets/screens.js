@@ -113,8 +113,15 @@ const vaedisTips = {};
       const title = summary.closest("li")?.querySelector("a")?.textContent.trim() ?? "this page";
       summary.setAttribute("aria-label", `Pages below ${title}`);
     }
+    // the page for what is absent has a base, which leads its own parts elsewhere
+    if (document.querySelector("base")) {
+      for (const link of document.querySelectorAll("a[href^='#']")) link.href = location.pathname + link.hash;
+    }
     reach();
   });
   addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
   addEventListener("resize", reach);
 })();
+
+// The search shows a passage of each page it finds, which a browser does not let it read from disk.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
