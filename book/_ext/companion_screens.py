@@ -26,9 +26,12 @@ TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
 EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
 LONGEST_TIP = 400
 # the theme stores light or dark, and stops where a browser blocks that
-STORAGE = """<script>try { localStorage.length; } catch {
-  Object.defineProperty(window, "localStorage", { value: { getItem: () => null, setItem: () => {} } });
-}</script>
+STORAGE = """<script>
+  try { localStorage.length; } catch {
+    const value = { getItem: () => null, setItem: () => {} };
+    Object.defineProperty(window, "localStorage", { value });
+  }
+</script>
 """
 
 
