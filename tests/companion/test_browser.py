@@ -23,7 +23,7 @@ ABSENT = [
     if importlib.util.find_spec(name) is None
 ]
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}"),
 ]
@@ -84,7 +84,7 @@ class Tab:
 
     def __init__(self, context):
         self.page = context.new_page()
-        self.page.set_default_timeout(45_000)
+        self.page.set_default_timeout(90_000)
         self.said, self.outside, self.loaded = [], [], set()
         self.page.on("console", self.hear)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -187,7 +187,7 @@ def test_the_search_finds_words_from_disk(tab, word):
 
 
 def test_the_buttons_above_a_page_do_what_they_say(context):
-    page = context.new_page()
+    page = Tab(context).page
     page.set_viewport_size(WIDE)
     on_a_site(page)
     page.goto(f"{SITE}03_perceived_distance.html")
@@ -282,7 +282,7 @@ def test_without_scripts_a_sentence_and_the_still_figure_remain(chrome, name):
 @pytest.mark.parametrize("name", LIVE)
 def test_a_page_in_a_frame_works_also_where_storage_is_blocked(context, name, sandbox):
     frame = f'<iframe sandbox="{sandbox}" src="{SITE}{name}.html" width="900" height="700">'
-    page = context.new_page()
+    page = Tab(context).page
     errors = []
     page.on("pageerror", errors.append)
     on_a_site(page)
@@ -338,7 +338,7 @@ def test_a_link_shows_what_it_leads_to(tab, name, link, words):
 
 
 def test_the_page_for_what_is_absent_is_whole_on_the_site_and_on_a_disk(context):
-    page = context.new_page()
+    page = Tab(context).page
     failed = []
     page.on("response", lambda response: failed.append(response.url) if not response.ok else 0)
     on_a_site(page)
