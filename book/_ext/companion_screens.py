@@ -158,10 +158,8 @@ def open_the_absent_page_from_disk(app, exception):
         return
     prefix = app.config.notfound_urls_prefix
     page = path.read_text(encoding="utf-8").replace(f'="{prefix}', '="')
-    script = (
-        'document.write(`<base href="${location.protocol === "file:" ? "./" : "' + prefix + '"}">`)'
-    )
-    base = f'<script>{script}</script><noscript><base href="{prefix}"></noscript>'
+    script = 'if (location.protocol === "file:") document.querySelector("base").href = "./";'
+    base = f'<base href="{prefix}"><script>{script}</script>'
     path.write_text(page.replace("<head>", f"<head>{base}", 1), encoding="utf-8")
 
 
