@@ -27,9 +27,11 @@ EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
 LONGEST_TIP = 400
 # the theme stores light or dark, and stops where a browser blocks that
 STORAGE = """<script>
-  try { localStorage.length; } catch {
-    const value = { getItem: () => null, setItem: () => {} };
-    Object.defineProperty(window, "localStorage", { value });
+  for (const name of ["localStorage", "sessionStorage"]) {
+    try { window[name].length; } catch {
+      const value = { getItem: () => null, setItem: () => {}, removeItem: () => {} };
+      Object.defineProperty(window, name, { value });
+    }
   }
 </script>
 """
