@@ -9,7 +9,7 @@ PYTHON ?=
 BOOK_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: book test lint format notebooks nbval check-book check-figures clean
+.PHONY: book test lint format notebooks nbval check-book check-figures pdf zip clean
 
 book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
@@ -53,6 +53,13 @@ nbval: $(STAMP)
 check-book: $(STAMP)
 	$(BIN)/vaedis book --strict $(BOOK_ARGS)
 	VAEDIS_BUILT_BOOK=required $(BIN)/python -m pytest tests/companion/test_book.py $(PYTEST_ARGS)
+
+# The book that is built, as one PDF (Chromium prints it) and as a zip with its SHA-256.
+pdf: $(STAMP)
+	$(BIN)/python tools/offline.py pdf
+
+zip: $(STAMP)
+	$(BIN)/python tools/offline.py zip
 
 # What the figures of the built book draw, against codecheck.yml.
 check-figures: $(STAMP)

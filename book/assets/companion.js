@@ -6,15 +6,4 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const link of document.querySelectorAll("a[href$='.ipynb'], a.btn-download-source-button")) {
     if (!/^https?:/.test(link.getAttribute("href"))) link.setAttribute("download", "");
   }
-  // pandas writes the name of the index into a second, otherwise empty line of the head; it belongs into the first, above its column.
-  for (const head of document.querySelectorAll(".cell_output table.dataframe thead")) {
-    const [first, second, ...more] = head.rows;
-    if (!second || more.length) continue;
-    const named = [...second.cells].filter((cell) => cell.textContent.trim()).length;
-    const free = [...first.cells].slice(0, named).every((cell) => !cell.textContent.trim() && cell.colSpan === 1);
-    const spread = [...first.cells].some((cell) => cell.colSpan > 1);
-    if (!named || !free || spread || [...second.cells].slice(named).some((cell) => cell.textContent.trim())) continue;
-    for (let k = 0; k < named; k++) first.cells[k].textContent = second.cells[k].textContent;
-    second.remove();
-  }
 });

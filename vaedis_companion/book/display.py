@@ -1,4 +1,4 @@
-"""Let figures in notebooks carry the numbers that they draw."""
+"""Let figures in notebooks carry the numbers that they draw, and a picture for dark pages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MIME = "application/vnd.vaedis.figure+json"
+DARK = "application/vnd.vaedis.dark+png"
 # a kernel that runs this file when it starts has figures that carry their numbers
 STARTUP = "from vaedis_companion.book.display import attach_data\n\nattach_data()\n"
 # pictures of many images draw millions of numbers; of these a notebook holds the digest only
@@ -18,33 +19,46 @@ _LARGEST_SVG = 1_500_000
 
 
 def attach_data() -> None:
-    """Add to each figure that this notebook shows the numbers it draws, beside the picture.
+    """Add to each figure that this notebook shows the numbers it draws, and a dark picture.
 
     Outside a notebook nothing happens. Nothing heavy is imported before the first figure.
     """
     from IPython import get_ipython
     from IPython.core.formatters import BaseFormatter, catch_format_error
-    from traitlets import ObjectName, Unicode
+    from traitlets import Callable, ObjectName, Unicode
 
-    class NumbersFormatter(BaseFormatter):
-        format_type = Unicode(MIME)
-        print_method = ObjectName("_repr_numbers_")
-        _return_type = dict
+    class FigureFormatter(BaseFormatter):
+        format_type = Unicode()
+        print_method = ObjectName("_repr_figure_")
+        _return_type = (dict, str)
+        describe = Callable()
 
         @catch_format_error
-        def __call__(self, shown: object) -> dict[str, Any] | None:
+        def __call__(self, shown: object) -> dict | str | None:
             # by name: the inline backend takes figures out of every formatter's own table
             kind = type(shown)
             is_figure = (kind.__module__, kind.__name__) == ("matplotlib.figure", "Figure")
-            if not is_figure:
-                return None
-            space = shell.user_ns
-            return {**numbers(shown), **runs_behind(space["In"], space)}
+            return self.describe(shown) if is_figure else None
 
     shell = get_ipython()
     if shell is not None:
+        space = shell.user_ns
+
+        def receipt(figure: object) -> dict[str, Any]:
+            return {**numbers(figure), **runs_behind(space["In"], space)}
+
         formatters = shell.display_formatter.formatters
-        formatters[MIME] = NumbersFormatter(parent=shell.display_formatter)
+        for mime, describe in {MIME: receipt, DARK: dark_picture}.items():
+            formatters[mime] = FigureFormatter(
+                parent=shell.display_formatter, format_type=mime, describe=describe
+            )
+
+
+def dark_picture(figure: object) -> str:
+    """Return a figure as it is drawn on a dark page, a PNG in base64."""
+    from vaedis_companion.figures.dark import dark_png
+
+    return dark_png(figure)  # type: ignore[arg-type]
 
 
 def numbers(figure: object) -> dict[str, str | int | None]:

@@ -9,36 +9,33 @@ from jinja2 import Environment
 
 from vaedis_companion.claims.base import NOTHING, VERDICTS, Claim, Value
 
-_COLOURS = dict(zip(VERDICTS, ("#2e8b57", "#c98a00", "#c0392b", "#8a8f98"), strict=True))
+# the colours are in book/assets/tables.css
+_CLASSES = dict(zip(VERDICTS, ("good", "fair", "bad", "open"), strict=True))
 _MACROS = """
-{% macro table(columns) %}
-<table class="claims" style="table-layout: fixed; width: 100%"><colgroup>
+{% macro table(kind, columns) %}
+<table class="claims {{ kind }}"><colgroup>
 {% for width in columns.values() %}<col style="width: {{ width }}%">{% endfor %}</colgroup><thead>
-<tr>{% for name in columns %}<th style="text-align: left">{{ name }}</th>{% endfor %}</tr></thead>
+<tr>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{{ caller() }}</tbody></table>
 {% endmacro %}
-{% macro cell(style="") %}
-<td style="text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word;
- border-bottom: 1px solid rgb(128 128 128 / 25%);{{ style }}">{{ caller() }}</td>
-{% endmacro %}
 {% macro small(text) %}
-{% if text %}<small style="opacity: 0.75">{{ text }}</small>{% endif %}
+{% if text %}<small>{{ text }}</small>{% endif %}
 {% endmacro %}
 """
 _CLAIMS = """
 {% if summary %}<details class="claims"><summary>{{ summary }}</summary>{% endif %}
-{% call table({"claim": 35, "published": 22, "here": 27, "verdict": 16}) %}
+{% call table("verdicts", {"claim": 35, "published": 22, "here": 25, "verdict": 18}) %}
 {% for claim, basis, tolerance, letter in rows %}<tr>
-{% call cell() %}{{ claim.statement }}{% endcall %}
-{% call cell() %}{{ claim.published }}{% if letter %} <sup>{{ letter }}</sup>{% endif %}
-{% if tolerance %}<br>{{ small(tolerance) }}{% endif %}{% endcall %}
-{% call cell() %}{{ claim.ours }}{% if basis %}<br>{{ small(basis) }}{% endif %}{% endcall %}
-{% call cell("border-left: 4px solid " ~ colours[claim.verdict] ~ "; padding-left: 0.5rem") %}
+<td>{{ claim.statement }}</td>
+<td data-head="published">{{ claim.published }}{% if letter %} <sup>{{ letter }}</sup>{% endif %}
+{% if tolerance %}<br>{{ small(tolerance) }}{% endif %}</td>
+<td data-head="here">{{ claim.ours }}{% if basis %}<br>{{ small(basis) }}{% endif %}</td>
+<td data-head="verdict" class="verdict-{{ classes[claim.verdict] }}">
 <a href="{{ claim.chapter }}.html#{{ claim.anchor.partition('#')[2] }}"
- title="to the cells that compute it">{{ claim.verdict }}</a>{% endcall %}
+ title="to the cells that compute it">{{ claim.verdict }}</a></td>
 </tr>{% endfor %}
 {% endcall %}
-{% if usual or notes %}<p style="font-size: 0.85em; text-align: left">
+{% if usual or notes %}<p class="claims-notes">
 {% if usual %}<b>Basis</b> unless a row says otherwise: {{ usual }}.<br>{% endif %}
 {% for note, letter in notes.items() %}
 <b>Tolerance{% if letter %} ({{ letter }}){% endif %}:</b> {{ note }}.<br>
@@ -47,19 +44,18 @@ _CLAIMS = """
 {% if summary %}</details>{% endif %}
 """
 _SCOREBOARD = """
-{% call table({"claim": 40, "verdicts here": 33, "judged by": 27}) %}
+{% call table("scoreboard", {"claim": 40, "verdicts here": 33, "judged by": 27}) %}
 {% for title, claims, counts, verdicts, judged in rows %}<tr>
-{% call cell() %}<a href="{{ claims[0].chapter }}.html">{{ title }}</a>{% endcall %}
-{% call cell() %}
-<span aria-hidden="true" style="display: flex; height: 0.6rem; margin: 0.3rem 0 0.15rem">
+<td><a href="{{ claims[0].chapter }}.html">{{ title }}</a></td>
+<td data-head="verdicts here"><span class="verdict-bar" aria-hidden="true">
 {% for verdict, n in counts.items() %}
-<span style="flex: {{ n }}; background: {{ colours[verdict] }}"></span>
+<span class="verdict-{{ classes[verdict] }}" style="flex: {{ n }}"></span>
 {% endfor %}
-</span>{{ small(verdicts) }}{% endcall %}
-{% call cell() %}{{ small(judged) }}{% endcall %}
+</span>{{ small(verdicts) }}</td>
+<td data-head="judged by">{{ small(judged) }}</td>
 </tr>{% endfor %}
 {% endcall %}
-{% if failed %}<div style="font-size: 0.85em; text-align: left">Not reproduced:<ul>
+{% if failed %}<div class="claims-notes">Not reproduced:<ul>
 {% for claim in failed %}
 <li>{{ claim.statement.rstrip(".") }}: {% if claim.published != nothing %}
 published {{ claim.published }}, {% endif %}here {{ claim.ours }}</li>
@@ -143,7 +139,7 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
 
 
 def _render(template: str, **names: object) -> str:
-    return _ENVIRONMENT.from_string(_MACROS + template).render(colours=_COLOURS, **names)
+    return _ENVIRONMENT.from_string(_MACROS + template).render(classes=_CLASSES, **names)
 
 
 def _counts(claims: list[Claim]) -> dict[str, int]:
