@@ -109,6 +109,9 @@ def test_a_number_outside_every_tolerance_is_never_called_reproduced():
     assert _claim(within=False, direction=True).verdict == "in direction"
     assert _claim(within=True, direction=False).verdict == "reproduced"
     assert _claim(within=None, direction=True).verdict == "not tested"
+    without = claims.Provenance("a stand-in", needs="vaedis data prepare cars3d")
+    assert _claim(within=None, provenance=without).verdict == "needs the originals"
+    assert _claim(within=False, provenance=without).verdict == "not reproduced"
 
 
 def test_a_score_at_chance_is_not_within_a_range_that_starts_near_zero():
@@ -121,7 +124,7 @@ def test_a_score_at_chance_is_not_within_a_range_that_starts_near_zero():
 
 def test_without_runs_nothing_about_them_is_tested_and_all_exact_distances_of_xysquares_are():
     found = claims.all_claims(MadeUp())
-    judged = {c.where for c in found if c.verdict != "not tested"}
+    judged = {c.where for c in found if c.tested}
     assert judged == {"Section 5.1", "Figure 8", "Section 6.1", "Section 7", *DISTANCES}
     assert {c.verdict for c in found if "XYSquares" in c.statement and c.where in judged} == {
         "reproduced"
@@ -245,7 +248,10 @@ def test_a_stand_in_is_judged_apart_and_never_called_the_data_set():
     for title in ("Cars3D", "SmallNORB"):
         own = _found(store, "Figure 6", title)
         assert {(c.verdict, c.ours, str(c.provenance), c.beyond) for c in own} == {
-            ("not tested", "–", "runs of a stand-in, not the data set, only", False)
+            ("needs the originals", "–", "runs of a stand-in, not the data set, only", False)
+        }
+        assert {c.provenance.needs for c in own} == {
+            f"vaedis data prepare {title.lower()} && vaedis sweep fig6 --profile paper"
         }
         apart = _found(store, "Figure 6, stand-ins", title)
         assert all(
@@ -292,7 +298,7 @@ def test_where_images_came_from_is_read_from_the_specification_or_else_from_the_
 )
 def test_figure_9_is_judged_by_range_and_direction(score_of, expected):
     store = _store("fig9", score_of)
-    picked = [c for c in _found(store, "Figure 9", "Ada-GVAE", "MIG") if c.verdict != "not tested"]
+    picked = [c for c in _found(store, "Figure 9", "Ada-GVAE", "MIG") if c.tested]
     assert len(picked) == len(profile("laptop").spacings)
     assert {
         c.verdict for c in picked if "spacing 8" in c.statement or "spacing 1:" in c.statement
@@ -470,7 +476,7 @@ def test_learning_order_is_judged_by_onsets(onset, expected):
     store = _store("fig6", lambda spec: 0.5, lambda spec: _learnt(onset, weight))
     assert _verdicts(store, "Appendix A", "dSprites, rendered") == {expected}
     assert _verdicts(store, "Appendix A, stand-ins", "SmallNORB's stand-in") == {expected}
-    assert _verdicts(store, "Appendix A", "SmallNORB:") == {"not tested"}
+    assert _verdicts(store, "Appendix A", "SmallNORB:") == {"needs the originals"}
 
 
 def test_runs_that_were_not_watched_say_nothing_of_the_order():

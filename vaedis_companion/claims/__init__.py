@@ -8,7 +8,9 @@ A verdict is one of
 - ``reproduced``: the number lies within the tolerance;
 - ``in direction``: it does not, but the comparison that the paper makes comes out the same way;
 - ``not reproduced``: neither;
-- ``not tested``: there are no runs, or no data that could be called the paper's data set.
+- ``needs the originals``: only images of the paper's data set are missing, which a stand-in
+  never replaces; the claim's provenance has the command that tests it.
+- ``not tested``: there are no runs, or no data at all.
 """
 
 from __future__ import annotations

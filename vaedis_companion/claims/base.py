@@ -9,7 +9,7 @@ from typing import Any
 
 from vaedis_companion.store import Store
 
-VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested")
+VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested", "needs the originals")
 NOTHING = "–"
 """Stands for a number that the paper does not print, or that was not measured."""
 
@@ -105,6 +105,9 @@ class Provenance:
         How many runs finished and failed.
     steps : tuple of int
         Their lengths.
+    needs : str
+        The command that makes the claim testable where only images of the paper's data set are
+        missing; empty otherwise.
 
     Examples
     --------
@@ -117,6 +120,7 @@ class Provenance:
     n: int = 0
     steps: tuple[int, ...] = ()
     failed: int = 0
+    needs: str = ""
 
     def __str__(self) -> str:
         if not self.n:
@@ -172,10 +176,15 @@ class Claim:
     def verdict(self) -> str:
         """One of `VERDICTS`."""
         if self.within is None:
-            return "not tested"
+            return "needs the originals" if self.provenance.needs else "not tested"
         if self.within:
             return "reproduced"
         return "in direction" if self.direction else "not reproduced"
+
+    @property
+    def tested(self) -> bool:
+        """Whether there was anything to judge by."""
+        return self.within is not None
 
     @property
     def chapter(self) -> str:

@@ -74,7 +74,10 @@ def _method_of(data: Distances | None, row: str) -> Provenance:
     else:
         factor = data.factors[row]
         method = "exact" if factor.exact else f"{factor.traversals:,} random traversals"
-    return Provenance(method if _is_the_data_set(data) else f"{stored.NOT_THE_DATA_SET}; {method}")
+    if _is_the_data_set(data):
+        return Provenance(method)
+    command = f"vaedis data prepare {data.name} && vaedis measure {data.name}"
+    return Provenance(f"{stored.NOT_THE_DATA_SET}; {method}", needs=command)
 
 
 @claim("Figure 3", step=FOLLOW)

@@ -36,7 +36,7 @@ def figure4(store: Store) -> Iterator[Claim]:
     runs = stored.subset(store.best("fig6"), framework="beta-vae")
     cars, origin = stored.on_data(runs, "cars3d")
     stand_ins = stored.on_stand_in(runs, "cars3d")
-    missing = stored.ONLY_STAND_INS if stand_ins.rows else stored.NO_RUNS
+    missing = stored.only_stand_ins("cars3d") if stand_ins.rows else stored.NO_RUNS
     yield _same_at_every_level(
         store,
         cars,
@@ -205,7 +205,7 @@ def appendix_a(store: Store) -> Iterator[Claim]:
     for data in stored.BENCHMARKS:
         picked, origin = stored.on_data(runs, data)
         stand_ins = stored.on_stand_in(runs, data)
-        missing = stored.ONLY_STAND_INS if stand_ins.rows else stored.NO_RUNS
+        missing = stored.only_stand_ins(data) if stand_ins.rows else stored.NO_RUNS
         yield from _learnt_in_order(
             store,
             picked,

@@ -10,7 +10,7 @@ from jinja2 import Environment
 from vaedis_companion.claims.base import NOTHING, VERDICTS, Claim, Value
 
 # the colours are in book/assets/tables.css
-_CLASSES = dict(zip(VERDICTS, ("good", "fair", "bad", "open"), strict=True))
+_CLASSES = dict(zip(VERDICTS, ("good", "fair", "bad", "open", "open"), strict=True))
 _MACROS = """
 {% macro table(kind, columns) %}
 <table class="claims {{ kind }}"><colgroup>
@@ -92,7 +92,7 @@ def html_table(claims: Iterable[Claim]) -> str:
     claims = list(claims)
     if not claims:
         return _NONE
-    tested = Counter(str(claim.provenance) for claim in claims if claim.verdict != "not tested")
+    tested = Counter(str(claim.provenance) for claim in claims if claim.tested)
     ((usual, n),) = tested.most_common(1) or [("", 0)]
     usual = usual if n > 1 else ""
     texts = list(dict.fromkeys(_note(claim) for claim in claims))
@@ -153,7 +153,7 @@ def _sum(claims: list[Claim]) -> str:
 
 
 def _judged_by(claims: list[Claim]) -> str:
-    tested = [str(claim.provenance) for claim in claims if claim.verdict != "not tested"]
+    tested = [str(claim.provenance) for claim in claims if claim.tested]
     kinds = list(dict.fromkeys(tested))
     more = f"; and {len(kinds) - 2} more" if len(kinds) > 2 else ""
     return "; ".join(kinds[:2]) + more or "nothing yet"

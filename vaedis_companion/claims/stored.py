@@ -20,7 +20,6 @@ WHY_SCORES = (
 IN_RANGE = f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most"
 NOT_THE_DATA_SET = "a stand-in, not the data set"
 NO_RUNS = Provenance("no runs stored")
-ONLY_STAND_INS = Provenance(f"runs of {NOT_THE_DATA_SET}, only")
 
 # the origins of images on which the paper's claims can be tested, the best first
 _ORIGINS = ("original", "rendered", "generated")
@@ -69,6 +68,12 @@ def titled(data: str, origin: str | None) -> str:
     if origin == "stand-in":
         return f"{TITLES[data]}'s stand-in"
     return f"{TITLES[data]}, rendered" if origin == "rendered" else TITLES[data]
+
+
+def only_stand_ins(data: str) -> Provenance:
+    """Return that there are runs on a stand-in only, and the command that makes the others."""
+    command = f"vaedis data prepare {data} && vaedis sweep fig6 --profile paper"
+    return Provenance(f"runs of {NOT_THE_DATA_SET}, only", needs=command)
 
 
 def provenance(runs: RunTable, note: str = "") -> Provenance:
