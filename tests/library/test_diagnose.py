@@ -503,10 +503,28 @@ def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
         vd.distances.pair_distances(data, loss=loss, n=8)
 
 
-@pytest.mark.parametrize("given", [ForPixels, torch.nn.MSELoss(), [torch.nn.MSELoss()]])
-def test_what_is_no_loss_is_refused(given):
+def test_what_is_no_loss_is_refused():
     with pytest.raises(TypeError, match="a loss must be a name"):
-        diagnose(squares(4), given)
+        diagnose(squares(4), ForPixels)
+    # a function, but not of each pair of images
+    for given in (torch.nn.MSELoss(), [torch.nn.MSELoss()]):
+        with pytest.raises(ValueError, match=r"gives \(\) numbers, where one each was expected"):
+            diagnose(squares(4), given)
+
+
+def test_a_function_of_the_readers_is_advised_too(monkeypatch):
+    def blurred(a, b):
+        return vd.losses.BoxBlur(radius=8).distance(a, b)
+
+    advice = diagnose(squares(4), ["mse", blurred], radii=()).advice
+    assert "run = vd.fit(spec, data=data, loss=loss)" in advice.code
+    runs, fit = [], vd.fit
+    monkeypatch.setattr(
+        vd, "fit", lambda spec, **more: runs.append(fit(spec.replace(steps=1), **more)) or runs[0]
+    )
+    exec(advice.code, {"data": squares(4), "loss": blurred})
+    assert runs[0].loss.function is blurred
+    assert runs[0].spec.beta == advice.beta
 
 
 def test_a_loss_without_a_name_has_that_of_its_class():
