@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,11 +13,31 @@ def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
 
     >>> one_of("loss", "mse", ["mse", "bce"])
     'mse'
+    >>> one_of("loss", "mes", ["mse", "bce"])
+    Traceback (most recent call last):
+    ValueError: Unknown loss 'mes'; choose one of: mse, bce; did you mean 'mse'?
     """
     known = list(known)
     if name not in known:
-        raise ValueError(f"Unknown {kind} {name!r}; choose one of: {', '.join(known)}.")
+        choices = f"choose one of: {', '.join(known)}"
+        raise ValueError(f"Unknown {kind} {name!r}; {choices}{nearest(name, known)}")
     return name
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """Return the end of a sentence: the known name that a wrong one is most like, if any is.
+
+    >>> nearest("boxblur", ["mse", "box-blur"])
+    "; did you mean 'box-blur'?"
+    """
+    by_spelling = {_spelling(one): one for one in known}
+    close = difflib.get_close_matches(_spelling(name), by_spelling, n=1)
+    return f"; did you mean {by_spelling[close[0]]!r}?" if close else "."
+
+
+def _spelling(name: Any) -> str:
+    """Return a name without capitals, hyphens and the like, which are easily mistaken."""
+    return "".join(filter(str.isalnum, str(name).lower()))
 
 
 def listed(names: Iterable[str]) -> list[str]:
@@ -30,7 +51,9 @@ def options(kind: str, name: str, requested: Mapping[str, Any], known: Iterable[
     for key in requested:
         if key not in known:
             takes = f"it takes: {', '.join(known)}" if known else "it takes none"
-            raise ValueError(f"Unknown option {key!r} of {kind} {name!r}; {takes}.")
+            raise ValueError(
+                f"Unknown option {key!r} of {kind} {name!r}; {takes}{nearest(key, known)}"
+            )
 
 
 def count(name: str, value: Any, least: int = 1) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vaedis import _check
 from vaedis._support import interrupt
 from vaedis._support.text import plain
 
@@ -118,9 +119,9 @@ def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
         "diagnose",
         parents=[common],
         help="say which factors of a data set a VAE can find under a loss",
-        description="Say which factors of a data set a VAE can find under a loss, without training "
-        "anything. --loss and --blur may be repeated. The exit status is 0 if every factor was "
-        "measured, 3 if there is a report but some factor was not measured, and 2 for a mistake.",
+        description="Say which factors of a data set a VAE can find under a loss, and which loss "
+        "would order more. --loss and --blur may be repeated. The exit status is 0 if every factor "
+        "was measured, 3 if there is a report but some factor was not, and 2 for a mistake.",
     )
     add = parser.add_argument
     add("data", help="a file or folder of images and factor labels, or the name of a data set")
@@ -131,6 +132,8 @@ def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
     add("--labels", metavar="KEY[,KEY...]", help="the array of labels, or one for each factor")
     add("--names", metavar="A,B,...", help="the factors' names")
     add("--sizes", type=_sizes, metavar="N,N,...", help="values of each factor, without labels")
+    add("--resize", type=int, metavar="N", help="make square images N pixels high and wide")
+    add("--check", action="store_true", help="train small networks on the distances alone")
     add("--traversals", type=int, default=2_000, metavar="N", help="random ones of each factor")
     add("--exact", action="store_true", help="measure all traversals, however many there are")
     add("--seed", type=int, default=0)
@@ -164,6 +167,7 @@ def _diagnose(args: argparse.Namespace) -> int:
         chosen or "mse",
         traversals=args.traversals,
         exact=args.exact or None,
+        check=args.check,
         seed=args.seed,
     )
     try:
@@ -225,7 +229,7 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
     if args.data in names:
         options = [
             f"--{option}"
-            for option in ("images", "labels", "names", "sizes")
+            for option in ("images", "labels", "names", "sizes", "resize")
             if getattr(args, option) is not None
         ]
         if options:
@@ -237,7 +241,7 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
     if not Path(args.data).exists():
         raise ValueError(
             f"{args.data!r} is neither a file, a folder nor a data set; "
-            f"the data sets are: {', '.join(names)}."
+            f"the data sets are: {', '.join(names)}{_check.nearest(args.data, names)}"
         )
     return read_images(
         args.data,
@@ -245,6 +249,7 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
         labels=args.labels,
         names=args.names.split(",") if args.names else None,
         sizes=args.sizes,
+        resize=args.resize,
     )
 
 

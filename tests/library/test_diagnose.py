@@ -46,14 +46,142 @@ def test_constant_distances_are_adversarial_and_blur_is_what_helps():
     assert [f.importance for f in mse.factors] == pytest.approx([32 / 24**2 / 3] * 2, rel=1e-12)
     assert "follow no factor" in mse.verdict
     assert "follow every factor" in blur.verdict
-    (advice,) = found.advice
+    advice = found.advice
     assert advice.factors == ("x_R", "y_R")
-    # the smallest radius at which each ranks at least .8, and no smaller one does
+    # what the reader gave is tried first, then each family up to the reach that is enough
+    assert next(iter(advice.ranks)) == "box blur of radius 8"
+    assert "Gaussian blur of sigma 0.5" in advice.ranks
+    assert not any("99" in name or "49.5" in name for name in advice.ranks)
+    assert advice.loss in advice.ranks
     for name in advice.factors:
-        ranks = advice.ranks[name]
-        assert list(ranks) == [1, 2, 4, 8, 16]
-        assert ranks[advice.radius] >= 0.8
-        assert all(ranks[r] is None or ranks[r] < 0.8 for r in ranks if r < advice.radius)
+        assert advice.ranks[advice.loss][name] >= 0.8
+    assert advice.text.startswith(f"x_R, y_R: {advice.loss} would order what MSE does not (rank ")
+
+
+def test_advice_is_lines_that_run_as_they_stand_with_the_beta_of_the_new_loss(
+    monkeypatch, capsys, tmp_path
+):
+    fit = vd.fit
+    runs = []
+
+    def short(spec, **options):
+        assert spec.steps == 20_000
+        runs.append(fit(spec.replace(steps=2), device="cpu", **options))
+        return runs[-1]
+
+    monkeypatch.setattr(vd, "fit", short)
+    data = vd.load(
+        "xysquares", image_size=24, square_size=4, grid_spacing=4, grid_size=5, num_squares=1
+    )
+    images, labels = data.images(range(25)).numpy(), data.to_factors(range(25)).numpy()
+    np.savez(tmp_path / "mine.npz", images=images, y=labels, x=images)
+    read = {"images": "images", "labels": "y", "names": ["a", "b"], "resize": 24}
+    whole = vd.read_images(tmp_path / "mine.npz", **read)
+    table = as_table(data, torch.tensor([*range(24), 0]))
+    for given, framework, names in (
+        (data, "ada-gvae", {}),
+        (whole, "ada-gvae", {}),
+        (table, "beta-vae", {"data": table}),
+    ):
+        advice = diagnose(given).advice
+        exec(advice.code, dict(names))
+        run = runs[-1]
+        assert "mig" in capsys.readouterr().out
+        assert len(run.data) == 25
+        assert (run.spec.framework, run.spec.beta) == (framework, advice.beta)
+        assert sys.modules["vaedis.diagnosis.diagnose"]._name(run.loss) == advice.loss
+        # a thirtieth of what the faintest factor is worth under the loss that is advised
+        along = vd.distances.factor_distances(given, run.loss, normalize=True)
+        worth = 9 * min(one.mean for one in along.values())
+        assert advice.beta == pytest.approx(worth / 30, rel=0.06)
+        beta_sum = run.spec.beta_sum((24, 24, 3))
+        assert f"{advice.beta:.3g} (RunSpec.beta), which is {beta_sum:.3g} where" in advice.text
+        assert advice.beta < vd.diagnosis.largest_beta(given, 9, loss=run.loss)
+    assert [type(run.data) for run in runs[:2]] == [XYSquares, LabelledImages]
+    assert runs[1].data.factors.names == ("a", "b")
+
+
+def test_a_loss_of_the_readers_that_orders_more_is_advised_with_its_beta(monkeypatch):
+    class Blurred(vd.losses.Loss):
+        def distance(self, a, b):
+            return 7 * vd.losses.BoxBlur(radius=8, pixel_weight=0).distance(a, b)
+
+    loss = Blurred()
+    advice = diagnose(squares(4), ["mse", loss], radii=()).advice
+    assert (advice.loss, list(advice.ranks)) == ("Blurred", ["Blurred"])
+    assert "# loss is 'Blurred', as you gave it to vd.diagnose" in advice.code
+    runs = []
+    fit = vd.fit
+    monkeypatch.setattr(
+        vd, "fit", lambda spec, **more: runs.append(fit(spec.replace(steps=1), **more)) or runs[0]
+    )
+    exec(advice.code, {"data": squares(4), "loss": loss})
+    assert runs[0].loss is loss
+    assert runs[0].spec.beta == advice.beta
+    # options that are not those by default are in the lines, and no others
+    blur = vd.losses.BoxBlur(radius=8, pixel_weight=0)
+    code = diagnose(squares(4), ["mse", blur], radii=()).advice.code
+    assert "loss='box-blur'," in code
+    assert "loss_options={'radius': 8, 'pixel_weight': 0}," in code
+
+
+def test_advice_says_what_a_remedy_leaves_out_of_order_and_what_it_loses():
+    images = np.zeros((16, 4, 8))
+    labels = np.array(list(itertools.product(range(4), range(4))))
+    for image, (a, b) in zip(images, labels, strict=True):
+        image[0, a] = 1
+        image[1, :b] = 1
+
+    class First(vd.losses.Loss):
+        """Only `a`, in its order."""
+
+        def distance(self, a, b):
+            steps = torch.arange(8.0, dtype=a.dtype)
+            return ((a - b)[..., 0, :] @ steps).abs().flatten(1).sum(1) + (a != b).sum((1, 2, 3))
+
+    data = LabelledImages(images, labels, ["a", "b"])
+    advice = diagnose(data, radii=()).advice
+    assert (advice.factors, advice.loss, advice.code) == (("a",), None, "")
+    assert "a: no loss that was tried tells more than that the values differ" in advice.text
+    advice = diagnose(data, ["mse", First()], radii=()).advice
+    assert advice.loss == "First"
+
+
+def test_a_check_trains_on_distances_alone_and_says_whether_they_foretold_it(monkeypatch):
+    module = __import__("vaedis.diagnosis.check", fromlist=["check"])
+    monkeypatch.setattr(module, "_STEPS", 100)
+    monkeypatch.setattr(module, "_NETWORKS", 2)
+    blur = vd.losses.get("box-blur", radius=8)
+    found = diagnose(squares(4), ["mse", blur], radii=(), check=True)
+    mse, blurred = found.checks
+    assert (mse.loss, blurred.loss) == ("MSE", "box blur of radius 8")
+    assert (mse.surprises, blurred.surprises) == ((), ())
+    assert max(map(abs, mse.ranks.values())) < 0.5 < min(blurred.ranks.values())
+    assert set(blurred.mig) == {"x_R", "y_R"}
+    assert mse.text.endswith(": as foretold.")
+    assert f"x_R {mse.ranks['x_R']:.2f} (adversarial; MIG {mse.mig['x_R']:.2f})" in str(found)
+    # networks that learn nothing order nothing, against what is foretold
+    monkeypatch.setattr(module, "fitting_beta", lambda *_: 1e6)
+    (report,) = diagnose(squares(4), blur, radii=()).losses
+    surprised = module.check(squares(4), blur, report)
+    assert surprised.surprises == ("x_R", "y_R")
+    assert surprised.text.endswith("not as foretold: x_R, y_R.")
+
+
+@pytest.mark.parametrize(
+    ("loss", "keep", "says"),
+    [
+        ("mae", range(25), "need a loss that is a quadratic form"),
+        ("mse", range(24), "do not hold each of the 25 combinations"),
+    ],
+)
+def test_a_check_that_cannot_be_says_why(loss, keep, says):
+    table = as_table(squares(4), torch.tensor(list(keep)))
+    (check,) = diagnose(table, loss, radii=(), check=True).checks
+    assert (check.ranks, check.mig) == ({}, {})
+    assert says in check.text
+    assert ": not done, as " in check.text
+    assert check.text.count(". ") == 0
 
 
 def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
@@ -81,15 +209,20 @@ def test_distances_that_are_equal_but_for_another_factor_are_adversarial_too():
         assert "on average" in x.reason
 
 
-def test_the_largest_beta_is_that_of_sums_and_of_quadratic_losses_only():
+def test_the_largest_beta_is_that_of_a_run_and_of_quadratic_losses_only():
     data = squares(4)
     mse, blur, mae = diagnose(data, ["mse", "box-blur", "mae"], radii=()).losses
     # 25 positions, each 32 squared grey values away from every other: a variance of 32 / 50 in each
-    # direction, and twice that
-    assert mse.largest_beta == pytest.approx(2 * 32 / 50)
-    assert "above a beta of about 1.28, " in str(diagnose(data, radii=()))
+    # direction, twice that, and in units of the std of the channel that has the square
+    beta_sum = 2 * 32 / 50 / data.std[0] ** 2
+    assert mse.largest_beta == pytest.approx(beta_sum * 9 / (24**2 * 3), rel=1e-5)
+    spec = vd.RunSpec(beta=mse.largest_beta, latents=mse.latents)
+    assert spec.beta_sum(data.shape) == pytest.approx(beta_sum, rel=1e-5)
+    text = str(diagnose(data, radii=()))
+    assert f"above a beta of about {mse.largest_beta:.3g} (RunSpec.beta), which is " in text
+    assert f"which is {beta_sum:.3g} where the KL divergence is summed" in text
     assert blur.largest_beta == pytest.approx(
-        24**2 * 3 * vd.diagnosis.bounds.largest_beta(data, 1, loss="box-blur", normalize=False)
+        vd.diagnosis.bounds.largest_beta(data, 9, loss="box-blur"), rel=1e-6
     )
     assert mae.largest_beta is None
     assert "above a beta" not in str(diagnose(data, "mae", radii=()))
@@ -115,7 +248,7 @@ def test_the_largest_beta_of_many_or_large_images_is_that_of_some_of_them(
 def test_ordered_factors_need_no_advice():
     found = diagnose(squares(1))
     assert [f.verdict for f in found.losses[0].factors] == ["ordered"] * 2
-    assert found.advice == ()
+    assert found.advice is None
     assert found.losses[0].factors[0].rank > 0.9
 
 
@@ -200,15 +333,19 @@ def test_a_sample_says_its_error_and_keeps_to_it():
         ["contrast", "light"],
     )
     (whole,), (part,) = (
-        [f for f in diagnose(table, traversals=t).losses[0].factors if f.factor == "light"]
+        [
+            f
+            for f in diagnose(table, traversals=t, radii=()).losses[0].factors
+            if f.factor == "light"
+        ]
         for t in (10_000, 40)
     )
     assert (part.exact, part.traversals, whole.exact, whole.traversals) == (False, 40, True, 300)
     assert 0 < part.importance_error < part.importance / 2
     assert abs(part.importance - whole.importance) < 3 * part.importance_error
     assert whole.importance_error == 0
-    assert "±" in str(diagnose(table, traversals=40))
-    assert "±" not in str(diagnose(table, traversals=10_000))
+    assert "±" in str(diagnose(table, traversals=40, radii=()))
+    assert "±" not in str(diagnose(table, traversals=10_000, radii=()))
 
 
 class Outside(html.parser.HTMLParser):
@@ -265,7 +402,8 @@ def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert "mine: 25 images of 24×24×3, a full grid" in out
-    assert "x, y: box blur of radius" in out
+    assert " would order what MSE does not" in out
+    assert f"    data = vd.read_images({str(tmp_path / 'mine.npz')!r}, names=['x', 'y'])" in out
     assert "written:" in err
     assert (tmp_path / "r.html").exists()
 
@@ -365,10 +503,28 @@ def test_a_loss_that_does_not_fit_the_images_is_refused(loss, says):
         vd.distances.pair_distances(data, loss=loss, n=8)
 
 
-@pytest.mark.parametrize("given", [ForPixels, torch.nn.MSELoss(), [torch.nn.MSELoss()]])
-def test_what_is_no_loss_is_refused(given):
+def test_what_is_no_loss_is_refused():
     with pytest.raises(TypeError, match="a loss must be a name"):
-        diagnose(squares(4), given)
+        diagnose(squares(4), ForPixels)
+    # a function, but not of each pair of images
+    for given in (torch.nn.MSELoss(), [torch.nn.MSELoss()]):
+        with pytest.raises(ValueError, match=r"gives \(\) numbers, where one each was expected"):
+            diagnose(squares(4), given)
+
+
+def test_a_function_of_the_readers_is_advised_too(monkeypatch):
+    def blurred(a, b):
+        return vd.losses.BoxBlur(radius=8).distance(a, b)
+
+    advice = diagnose(squares(4), ["mse", blurred], radii=()).advice
+    assert "run = vd.fit(spec, data=data, loss=loss)" in advice.code
+    runs, fit = [], vd.fit
+    monkeypatch.setattr(
+        vd, "fit", lambda spec, **more: runs.append(fit(spec.replace(steps=1), **more)) or runs[0]
+    )
+    exec(advice.code, {"data": squares(4), "loss": blurred})
+    assert runs[0].loss.function is blurred
+    assert runs[0].spec.beta == advice.beta
 
 
 def test_a_loss_without_a_name_has_that_of_its_class():
@@ -428,7 +584,7 @@ def test_a_factor_that_changes_no_pixel_is_invisible_whatever_its_number_of_valu
             in found.losses[0].verdict
         )
         # no blur makes two of images that are one
-        assert found.advice == ()
+        assert found.advice is None
         assert (
             "two, three: Images that differ in it alone look the same to the loss: no VAE can find it."
             in str(found)
@@ -453,8 +609,8 @@ def test_images_that_are_all_alike_and_radii_of_any_integer_type_can_be_written(
     found = diagnose(squares(4), radii=np.array([2, 8], np.uint8))
     save(found, json_file=tmp_path / "b.json")
     plain = json.loads((tmp_path / "b.json").read_text())
-    assert list(plain["advice"][0]["ranks"]["x_R"]) == ["2", "8"]
-    assert plain["advice"][0]["radius"] == found.advice[0].radius
+    assert plain["advice"]["ranks"]["box blur of radius 2"].keys() == {"x_R", "y_R"}
+    assert plain["advice"]["code"] == found.advice.code
 
 
 def test_data_without_a_second_value_is_refused():
@@ -619,13 +775,13 @@ def test_advice_rests_on_order_within_traversals():
         [np.c_[data.factors.to_factors(torch.arange(25)).numpy(), np.full(25, k)] for k in range(3)]
     )
     table = LabelledImages(images, labels, ["x", "y", "light"])
-    (advice,) = diagnose(table, radii=(1, 8)).advice
+    advice = diagnose(table, radii=(1, 8)).advice
     assert advice.factors == ("x", "y")
     blurred = vd.distances.factor_distances(
         table, vd.losses.get("box-blur", radius=8), factors=["x"]
     )["x"]
     assert blurred.agreement().rank < 0.8 < blurred.within.mean
-    assert advice.ranks["x"][8] == blurred.within.mean
+    assert advice.ranks["box blur of radius 8"]["x"] == blurred.within.mean
 
 
 def test_a_printed_diagnosis_has_no_escapes_in_it():

@@ -23,6 +23,29 @@ def test_blur_is_a_zero_padded_convolution(radius):
     )
 
 
+@pytest.mark.parametrize("sigma", [0.5, 2.0, 7.3])
+def test_gaussian_blur_is_a_zero_padded_convolution_and_its_loss_that_of_box_blur(sigma):
+    reach = int(np.ceil(3 * sigma))
+    steps = np.arange(-reach, reach + 1)
+    kernel = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * sigma**2))
+    kernel = torch.from_numpy(kernel / kernel.sum())[None, None]
+    x = X[..., :9]
+    expected = torch.nn.functional.conv2d(x.flatten(0, 1)[:, None], kernel, padding=reach)
+    loss = losses.get("gaussian-blur", sigma=sigma)
+    torch.testing.assert_close(loss.blur(x), expected.view_as(x), rtol=0, atol=1e-12)
+    assert (loss.weight, loss.pixel_weight) == (pytest.approx(4 * np.pi * sigma**2), 1)
+    # the weight undoes what the blur takes from noise: the kernel's sum of squares, but for pixels
+    if sigma > 1:
+        assert float(kernel.square().sum()) * loss.weight == pytest.approx(1, rel=0.02)
+    blurred = (loss.blur(X) - loss.blur(Y)).square().mean((1, 2, 3))
+    torch.testing.assert_close(
+        loss.distance(X, Y),
+        (X - Y).square().mean((1, 2, 3)) + loss.weight * blurred,
+        rtol=1e-12,
+        atol=0,
+    )
+
+
 def test_blur_is_the_product_of_transforms_that_the_authors_code_makes():
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     kernel = torch.full((63, 63), 1 / 3969, dtype=torch.float64)
@@ -104,7 +127,11 @@ def test_box_blur_is_pixel_loss_plus_weighted_loss_of_blurred_images():
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("mse", {}), ("box-blur", {"radius": 3, "weight": 7.0, "pixel_weight": 0.5})],
+    [
+        ("mse", {}),
+        ("box-blur", {"radius": 3, "weight": 7.0, "pixel_weight": 0.5}),
+        ("gaussian-blur", {"sigma": 1.5, "weight": 7.0, "pixel_weight": 0.5}),
+    ],
 )
 def test_squared_distances_of_embeddings_are_the_loss(name, options):
     loss = losses.get(name, **options)
@@ -154,6 +181,10 @@ def test_divergences_agree_with_torch():
             "Unknown option 'radius' of loss 'mse'; it takes none",
         ),
         (lambda: losses.get("box-blur", r=1), "it takes: radius, weight, pixel_weight"),
+        (lambda: losses.get("gaussian-blur", sigma=0), "sigma must be above 0, not 0"),
+        (lambda: losses.get("gaussian-blur", sigma=1, weight=-1), "weight must be a finite number"),
+        (lambda: losses.get("boxblur"), "; did you mean 'box-blur'\\?"),
+        (lambda: losses.get("box-blur", radios=1), "; did you mean 'radius'\\?"),
         (
             lambda: losses.get("box-blur", radius=-1),
             "radius must be a whole number of at least 0, not -1",

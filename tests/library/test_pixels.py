@@ -461,3 +461,73 @@ def test_quantised_tensors_are_the_floats_that_they_stand_for():
     floats = torch.tensor([0.0, 0.25, 0.5, 0.75]).reshape(4, 1, 1, 1).expand(4, 1, 3, 3)
     table = LabelledImages(torch.quantize_per_tensor(floats, 0.25, 0, torch.quint8), [0, 1, 2, 3])
     assert table.images(torch.arange(4))[:, 0, 0, 0].tolist() == [0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["bytes", "floats", "torch", "bits"])
+def test_resized_images_are_means_over_boxes_of_pixels(kind, channels, tmp_path):
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 256, (12, 8, 8, channels)).astype(np.uint8)
+    if kind == "bits":
+        values = (values > 99).astype(np.uint8)
+    images = values.astype(np.float32) / 7 - 3 if kind == "floats" else values
+    given = torch.from_numpy(images).permute(0, 3, 1, 2) if kind == "torch" else images
+    data = LabelledImages(given, LABELS, resize=4)
+    means = images.astype(float).reshape(12, 4, 2, 4, 2, channels).mean((2, 4))
+    if kind == "bits":
+        means *= 255
+    found = data.images(range(12)).numpy()
+    assert (data.shape, found.dtype) == ((4, 4, channels), images.dtype)
+    wanted = means if kind == "floats" else np.rint(means)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6 if kind == "floats" else 0)
+    assert data.to_factors(range(12)).tolist() == [list(label) for label in LABELS]
+    assert "Images of 8×8 pixels were resized" in data.notes[0]
+    if kind == "floats":
+        assert data.pixel_range == pytest.approx((means.min(), means.max()), abs=1e-6)
+    np.savez(tmp_path / "mine.npz", images=images, factors=LABELS)
+    read = vd.read_images(tmp_path / "mine.npz", resize=4)
+    assert np.array_equal(read.images(range(12)).numpy(), found)
+
+
+def test_black_and_white_images_that_become_almost_black_stay_so():
+    """Bytes of 0 and 1 are black and white; after a resize, 1 is a share of 255."""
+    images = np.zeros((12, 16, 16), np.uint8)
+    images[np.arange(12), np.arange(12), 3] = 1
+    data = LabelledImages(images, LABELS, resize=1)
+    assert data.images(range(12)).unique().tolist() == [1]
+
+
+def test_resizing_leaves_no_more_than_the_small_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaedis.data.own.arrays.IN_MEMORY", 100)
+    monkeypatch.setattr("vaedis.data.own.pixels.RELEASED", 8 * 3 * 64)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    seen = []
+    read = vd.data.images.Pixels.read
+    monkeypatch.setattr(
+        "vaedis.data.own.pixels.Pixels.read",
+        lambda self, rows: seen.append(len(rows)) or read(self, rows),
+    )
+    data = LabelledImages(BYTES, LABELS, resize=4)
+    assert seen == [3, 3, 3, 3]
+    assert isinstance(data._pixels.source, np.memmap)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "says"),
+    [
+        (BYTES, 9, "resize makes images smaller only, and 9 is more than the 8×8 pixels"),
+        (BYTES[:, :, :6], 4, "makes square images of square ones, not of 8×6 pixels; crop or pad"),
+        (BYTES, 0, "resize must be a whole number of at least 1, not 0"),
+        (BYTES, (4, 4), "resize must be a whole number of at least 1"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(images, size, says):
+    with pytest.raises(ValueError, match=says):
+        LabelledImages(images, LABELS, resize=size)
+
+
+def test_images_of_the_size_already_stay_as_they_are():
+    data = LabelledImages(BYTES, LABELS, resize=8)
+    assert np.array_equal(data.images(range(12))[..., 0].numpy(), BYTES)
+    assert data.notes == ()

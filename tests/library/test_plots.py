@@ -7,7 +7,9 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
+import vaedis as vd
 from vaedis import plots
 from vaedis.spec import RunSpec
 from vaedis_companion import figures
@@ -242,3 +244,79 @@ def test_matrices_make_a_table_of_panels():
 def test_curves_of_many_values_have_no_marks():
     figure = plots.lines(range(40), {"a": [0.0] * 40}, xlabel="x", ylabel="y")
     assert figure.axes[0].lines[0].get_marker() == "None"
+
+
+def table(labels, shape=(6, 9, 3), name="mine"):
+    """Images whose first pixel is the number of the row."""
+    images = np.zeros((len(labels), *shape), np.uint8)
+    images[:, 0, 0, 0] = np.arange(len(labels))
+    names = [f"f{k}" for k in range(np.shape(labels)[1])]
+    return vd.LabelledImages(images, labels, names, name=name)
+
+
+def shown(figure):
+    return [int(np.asarray(ax.images[0].get_array()).max()) for ax in figure.axes if ax.images]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_are_different_ones_of_any_size_and_number_of_channels(channels):
+    data = table(np.c_[np.arange(30)], (5, 7, channels))
+    figure = plots.images(data, 12)
+    assert len(figure.axes) == 16
+    assert len(set(shown(figure))) == 12 or channels == 2
+    assert figure.get_suptitle() == "mine: 12 of 30 images"
+    assert len(shown(plots.images(data, 99))) == 30
+    with pytest.raises(ValueError, match="n must be a whole number of at least 1, not 0"):
+        plots.images(data, 0)
+
+
+def test_traversals_of_a_data_set_move_one_factor_through_some_of_its_values():
+    labels = np.array([(a, b) for a in range(3) for b in range(20)])
+    figure = plots.traversals(table(labels))
+    assert figure.get_suptitle() == "mine: 2 factors, 8 values each at most"
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["f0", "f1"]
+    visible = [ax for ax in figure.axes if ax.get_visible()]
+    assert len(visible) == 3 + 8
+    # the others stay in their middle: rows are in the order of the labels
+    assert [ax.images[0].get_array()[0, 0, 0] for ax in figure.axes[0:6:2]] == [10, 30, 50]
+    ends = [figure.axes[1], figure.axes[-1]]
+    assert [ax.images[0].get_array()[0, 0, 0] for ax in ends] == [20, 39]
+    assert [ax.get_xlabel() for ax in ends] == ["0", "19"]
+
+
+def test_traversals_without_a_grid_are_those_that_there_are_and_many_factors_are_cut():
+    labels = np.concatenate([np.zeros((1, 14), int), np.eye(14, dtype=int)])
+    figure = plots.traversals(table(labels))
+    assert figure.get_suptitle() == "mine: 10 of 14 factors"
+    assert shown(figure) == [0] * 10 + list(range(1, 11))
+    never_alone = table(np.stack([np.arange(5), np.arange(5)], 1))
+    with pytest.raises(ValueError, match="no two images of 'mine' differ in one factor alone"):
+        plots.traversals(never_alone)
+
+
+def test_a_runs_latents_and_training_are_one_line_each():
+    data = table(np.c_[np.arange(30)])
+    spec = RunSpec(model="mlp", latents=12, steps=60, batch=10, beta=0.25)
+    run = vd.fit(spec, data=data, device="cpu")
+    figure = plots.latent_traversals(run)
+    assert figure.get_suptitle() == "mine, β-VAE after 60 steps: 10 of 12 latents"
+    assert len(figure.axes) == 10 * 7
+    nats = [float(ax.get_ylabel().split("(")[1].split()[0]) for ax in figure.axes[::7]]
+    assert nats == sorted(nats, reverse=True)
+    # the first latent goes from its smallest mean to its largest, from the first code drawn
+    index = data.draw(256, generator=torch.Generator().manual_seed(0))
+    mean, logvar = run.posterior(index)
+    first = int(vd.losses.kl_to_prior(mean, logvar).mean(0).argmax())
+    assert figure.axes[0].get_ylabel().startswith(f"z{first} ")
+    z = mean[:1].clone()
+    z[:, first] = mean[:, first].max()
+    last = np.asarray(figure.axes[6].images[0].get_array())
+    assert np.array_equal(last, run.decode_images(z)[0].numpy())
+    curves = plots.training(run)
+    assert curves.get_suptitle() == "mine, β-VAE after 60 steps, β = 0.25"
+    for ax, term in zip(curves.axes, ("recon", "kl"), strict=True):
+        assert np.allclose(ax.lines[0].get_ydata(), run.history[term])
+        assert len(ax.lines[1].get_ydata()) == 50
+    run.history = {}
+    with pytest.raises(ValueError, match="has no history to draw"):
+        plots.training(run)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # control characters, invisible formatting (some of it reverses text), lone surrogates, line breaks
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+_LONGEST_CALL = 1_000
 
 
 def plain(text: str, longest: int | None = None) -> str:
@@ -41,3 +46,43 @@ def size_text(n_bytes: int) -> str:
             digits = max(0, 2 - int(math.log10(n_bytes / bytes_)))
             return f"{n_bytes / bytes_:.{digits}f} {unit}"
     return f"{n_bytes} bytes"
+
+
+def shown_name(name: str) -> str:
+    """Return a name as it is shown: plain, on one line, and at most 60 letters long."""
+    return plain(name[:61], 60).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def shown_names(names: Iterable[str]) -> dict[str, str]:
+    """Return names as they are shown, unlike each other: {name: shown}.
+
+    >>> [name[-4:] for name in shown_names(["short", "long" * 30, "long" * 31]).values()]
+    ['hort', 'lon…', 'n…~2']
+    """
+    shown: dict[str, str] = {}
+    names = dict.fromkeys(names)
+    # those that are shown as they are go first, so that no other takes their form
+    for name in sorted(names, key=lambda name: shown_name(name) != name):
+        candidate = shown_name(name)
+        number = 2
+        while candidate in shown.values():
+            candidate = f"{shown_name(name)}~{number}"
+            number += 1
+        shown[name] = candidate
+    return {name: shown[name] for name in names}
+
+
+def called(function: str, first: str, options: Mapping[str, Any]) -> str | None:
+    """Return a call of one of `vd`'s functions; None if it is long, or an option no plain value.
+
+    >>> called("load", "xysquares", {"grid_spacing": 4, "rgb": None})
+    "vd.load('xysquares', grid_spacing=4)"
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        ast.literal_eval(repr(list(given.values())))
+    except (ValueError, SyntaxError):
+        return None
+    arguments = [repr(first), *(f"{name}={value!r}" for name, value in given.items())]
+    call = f"vd.{function}({', '.join(arguments)})"
+    return call if len(call) < _LONGEST_CALL else None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from vaedis import _check
+from vaedis._support.text import called
 from vaedis.data import prepare
 from vaedis.data.base import FactorData, NoDevice, resolve_device
 from vaedis.data.coordinates import Coordinates
@@ -93,6 +94,7 @@ def load(
     >>> load("xysquares", grid_spacing=4, num_squares=1)
     XYSquares(64 images of 64×64×3; x_R 8, y_R 8; generated; on cpu)
     """
+    given = {"origin": origin, **options} if origin != "auto" else options
     classes: dict[str, Any] = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
     _check.one_of(f"origin of data set {name!r}", origin, ("auto", *classes))
     # with "auto", options of all origins are accepted, so that a call means the same whatever is on
@@ -107,8 +109,11 @@ def load(
     options = {key: value for key, value in options.items() if key in cls.OPTIONS}
     if cls is Stored:
         prepare.prepare(name, origin)
-        return Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
-    return cls(**options).to(device)
+        data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
+    else:
+        data = cls(**options).to(device)
+    data.made_by = called("load", name, given)
+    return data
 
 
 def as_data(data: Any) -> Any:
@@ -145,7 +150,8 @@ def as_data(data: Any) -> Any:
     if isinstance(data, str | os.PathLike):
         if not os.path.exists(data):
             problem = f"{os.fspath(data)!r} is neither a file, a folder nor a data set"
-            raise ValueError(f"{problem}; the data sets are: {', '.join(DATA_SETS)}.")
+            choices = f"the data sets are: {', '.join(DATA_SETS)}"
+            raise ValueError(f"{problem}; {choices}{_check.nearest(data, DATA_SETS)}")
         return read_images(data)
     raise ValueError(
         "a data set must be one of vaedis.data, (images, labels), a name or the path of a file or "

@@ -94,6 +94,8 @@ class FactorData:
     pixel_range : (float, float)
         Of what a loss compares; `for_display` shows these values as black and white.
     device : torch.device
+    made_by : str or None
+        Python that makes the data set, if it was made by `load` or `read_images`.
 
     Examples
     --------
@@ -126,6 +128,7 @@ class FactorData:
     dtype: torch.dtype = torch.uint8
     pixel_range: tuple[float, float] = (0.0, 1.0)
     device: torch.device = torch.device("cpu")
+    made_by: str | None = None
 
     def __len__(self) -> int:
         """How many images there are."""

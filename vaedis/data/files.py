@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
+from vaedis._support.text import called
 from vaedis.data.images import LabelledImages
 from vaedis.data.own import folders
 from vaedis.data.own.arrays import (
@@ -56,6 +57,7 @@ def read_images(
     labels: str | Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     sizes: Sequence[int] | None = None,
+    resize: int | None = None,
 ) -> LabelledImages:
     """Read the images and labels of a file or a folder.
 
@@ -78,6 +80,9 @@ def read_images(
     sizes : sequence of int, optional
         In place of labels: how many values each factor has, if the file holds all combinations in
         order, the last factor fastest.
+    resize : int, optional
+        Make square images so many pixels high and wide; see `LabelledImages`. Only the small copy
+        is kept: in memory, or beyond 256 MiB in a temporary file.
 
     Returns
     -------
@@ -100,6 +105,7 @@ def read_images(
     >>> read_images(path, names=["side", "level"])
     LabelledImages(6 images of 4×4×1; side 2, level 3; original; on cpu)
     """
+    options = {"images": images, "labels": labels, "names": names, "sizes": sizes, "resize": resize}
     path = Path(path)
     if sizes is not None and labels is not None:
         raise ValueError("Give labels or sizes, not both.")
@@ -118,7 +124,9 @@ def read_images(
     values, labels_of_all, own_names = arrays
     names = own_names if names is None else names
     name = path.absolute().stem
-    return LabelledImages(values, labels_of_all, names, sizes=sizes, name=name)
+    data = LabelledImages(values, labels_of_all, names, sizes=sizes, name=name, resize=resize)
+    data.made_by = called("read_images", str(path), options)
+    return data
 
 
 def _read_file(

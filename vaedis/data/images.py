@@ -77,6 +77,10 @@ class LabelledImages(FactorData):
         For factors whose order is not the sorted one, such as small, medium, large: all values in
         their order.
     name : str
+    resize : int, optional
+        Make square images so many pixels high and wide, at most what they are. A new pixel is the
+        mean of a box of old ones, channel by channel (Pillow's ``Resampling.BOX``; bytes are
+        rounded). Images that are not square are refused.
 
     Attributes
     ----------
@@ -127,6 +131,7 @@ class LabelledImages(FactorData):
         sizes: Sequence[int] | None = None,
         order: Mapping[str, Sequence[Any]] | None = None,
         name: str = "table",
+        resize: int | None = None,
     ):
         if (labels is None) == (sizes is None):
             choices = "the sizes of factors whose combinations the images hold in order"
@@ -155,6 +160,10 @@ class LabelledImages(FactorData):
             self.grid = len(np.unique(index)) == n
             self._row = np.argsort(index) if self.grid else self._row
         self._pixels.survey(np.unique(self._row[self._sample().numpy()]))
+        self._resized_from = self.shape[:2]
+        if resize is not None:
+            self._pixels.resize(resize)
+            self.shape = self._pixels.shape
         self.dtype = torch.float32 if self._pixels.floats else torch.uint8
         self.pixel_range = self._pixels.range
 
@@ -166,6 +175,11 @@ class LabelledImages(FactorData):
     def notes(self) -> tuple[str, ...]:
         """Sentences on what was made of images and labels, where there was a choice."""
         notes = []
+        if self.shape[:2] != self._resized_from:
+            notes.append(
+                f"Images of {'×'.join(map(str, self._resized_from))} pixels were resized, each new "
+                "pixel the mean of a box of old ones."
+            )
         if self._pixels.floats:
             low, high = self.pixel_range
             sample = f" in {_N_SAMPLE:,} of the images" if len(self) > _N_SAMPLE else ""

@@ -1,4 +1,4 @@
-"""Under this loss, can a VAE find my factors? A report on a data set, without training anything.
+"""Under this loss, can a VAE find my factors? A report on a data set, without training on it.
 
 The paper's argument, turned into advice: a VAE orders observations as its loss sees them. So what
 the loss sees along each factor says whether the factor can be found, and when.
@@ -15,22 +15,27 @@ import torch
 from torch import Tensor
 
 from vaedis import _check, losses as loss_functions
+from vaedis._support.text import plain, shown_name
 from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.images import LabelledImages
+from vaedis.diagnosis.advice import advise, latents_for, remedies
 from vaedis.diagnosis.bounds import largest_beta
-from vaedis.diagnosis.judge import ORDERED, judge
-from vaedis.diagnosis.report import UNMEASURED, Advice, Diagnosis, FactorReport, LossReport
+from vaedis.diagnosis.judge import judge
+from vaedis.diagnosis.loss_report import FactorReport, LossReport
+from vaedis.diagnosis.report import Check, Diagnosis
 from vaedis.distances import FactorDistances, factor_distances, perceived
 from vaedis.distances.agreement import EQUAL, compare
 from vaedis.distances.kernels import kernel_for
-from vaedis.losses import BoxBlur, Loss, properties
+from vaedis.losses import BoxBlur, GaussianBlur, Loss, Pyramid, properties
 from vaedis.losses.base import LossLike
 
 RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
 _RANDOM_PAIRS = 10_000
-_BLUR_TRAVERSALS = 64
+# Of the losses that are tried as remedies.
+_TRIED_TRAVERSALS = 24
+_TRIED_PAIRS = 300
 # Torch takes no larger seed.
 _LARGEST_SEED = 2**63 - 1
 # The bound on beta is that of as many images as fit into memory at once.
@@ -45,6 +50,7 @@ def diagnose(
     traversals: int = 2_000,
     exact: bool | None = None,
     radii: Sequence[int] = RADII,
+    check: bool = False,
     seed: int = 0,
 ) -> Diagnosis:
     """Say which factors of a data set a VAE can find under a loss, and why.
@@ -55,14 +61,19 @@ def diagnose(
         Whatever `data.as_data` takes: `read_images` makes a data set of a file, `LabelledImages` of
         arrays.
     losses : str, Loss or function, as for `losses.get`, or a sequence of them
-        Advice is given on the first.
+        Advice is given on the first; the others are remedies that it may name.
     traversals : int
         How many random traversals of each factor to average over where not all are used.
     exact : bool, optional
         Use all traversals. By default where that takes at most 200,000 images.
     radii : sequence of int
-        Radii of box blur to try for factors that the first loss does not order; those that do not
-        fit into the image are left out.
+        How far, in pixels, the remedies reach that are tried for factors that the first loss does
+        not order: box blur of this radius, Gaussian blur of half of it, and pyramids of blocks up
+        to twice as wide. Those that do not fit into the image are left out.
+    check : bool
+        Train three small networks on nothing but the distances (`data.Coordinates`), under the
+        first loss and under the advised one, and say whether they found what was foretold. Takes
+        seconds to a minute; needs a full grid and a loss that is a quadratic form.
     seed : int
         Seed of all random draws.
 
@@ -100,8 +111,8 @@ def diagnose(
     ...     print(loss.loss, {factor.factor: factor.verdict for factor in loss.factors})
     MSE {'x_R': 'adversarial', 'y_R': 'adversarial'}
     box blur of radius 8 {'x_R': 'ordered', 'y_R': 'ordered'}
-    >>> report.advice[0].factors
-    ('x_R', 'y_R')
+    >>> report.advice.factors, report.advice.loss
+    (('x_R', 'y_R'), 'box blur of radius 8')
     """
     data = as_data(data)
     traversals = _check.count("traversals", traversals)
@@ -114,29 +125,49 @@ def diagnose(
     chosen = [loss_functions.get(loss) for loss in losses]
     if not chosen:
         raise ValueError("losses must name at least one loss.")
-    reports = tuple(_report_loss(data, loss, traversals, exact, seed) for loss in chosen)
-    radii = [_check.count("a radius", radius, 0) for radius in radii]
+    reports = [_report_loss(data, loss, traversals, exact, seed) for loss in chosen]
+    radii = [_check.count("a radius", radius) for radius in radii]
     radii = [radius for radius in radii if radius < min(data.shape[:2])]
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
     constant = tuple(name for name, size in sizes if size < 2)
+    given = list(zip(chosen, reports, strict=True))
+    fewer = min(traversals, _TRIED_TRAVERSALS)
+    advice, advised = advise(
+        data,
+        given,
+        remedies(radii),
+        lambda loss: _report_loss(data, loss, fewer, False, seed, tried=True),
+    )
+    checks: list[Check] = []
+    if check:
+        from vaedis.diagnosis.check import check as check_loss
+
+        to_check = [given[0], *([advised] if advised else [])]
+        checks = [check_loss(data, loss, report) for loss, report in to_check]
     return Diagnosis(
         name=getattr(data, "name", type(data).__name__),
         images=len(data),
         shape=data.shape,
         grid=data.grid,
         constant=data.constant if isinstance(data, LabelledImages) else constant,
-        losses=reports,
-        advice=_advise(data, reports[0], radii, min(traversals, _BLUR_TRAVERSALS), seed),
+        losses=tuple(reports),
+        advice=advice,
+        checks=tuple(checks),
         notes=getattr(data, "notes", ()),
     )
 
 
 def _report_loss(
-    data: FactorData, loss: Loss, traversals: int, exact: bool | None, seed: int
+    data: FactorData,
+    loss: Loss,
+    traversals: int,
+    exact: bool | None,
+    seed: int,
+    tried: bool = False,
 ) -> LossReport:
     """Measure distances along each factor and between random pairs, and judge each factor."""
     along, unpaired = _measure(data, loss, traversals, exact, seed)
-    a, b = _random_pairs(data, seed)
+    a, b = _random_pairs(data, _TRIED_PAIRS if tried else _RANDOM_PAIRS, seed)
     distances = perceived(data, a, b, loss=loss).cpu().numpy()
     truth = (data.to_factors(a) - data.to_factors(b)).abs().sum(1).cpu().numpy().astype(float)
     # An image and itself are no pair.
@@ -144,13 +175,16 @@ def _report_loss(
     random_mean = float(distances[mask].mean())
     for result in along.values():
         _need_distance(result, loss, random_mean)
+    latents = latents_for(data)
     return LossReport(
         loss=_name(loss),
         random_mean=random_mean,
         random_rank=compare(truth[mask], distances[mask], distances[mask]).rank,
         factors=tuple(_report_factor(data, along, name, random_mean) for name in along),
         why_unpaired=unpaired,
-        largest_beta=_largest_beta(data, loss, a),
+        largest_beta=None if tried else _largest_beta(data, loss, latents, a),
+        latents=latents,
+        pixels=math.prod(data.shape),
     )
 
 
@@ -201,15 +235,15 @@ def _need_distance(distances: FactorDistances, loss: Loss, random_mean: float) -
         )
 
 
-def _largest_beta(data: FactorData, loss: Loss, index: Tensor) -> float | None:
-    """Return the bound on beta for sums over latents and pixels, from some of the images."""
-    if not properties.is_form(loss, data, False):
+def _largest_beta(data: FactorData, loss: Loss, latents: int, index: Tensor) -> float | None:
+    """Return the bound on beta from some of the images."""
+    normalize = not loss.unit_range
+    if not properties.is_form(loss, data, normalize):
         return None
-    n_pixels = math.prod(data.shape)
     index = torch.unique(index)
-    most = min(_SPREAD_IMAGES, max(2, _SPREAD_NUMBERS // n_pixels))
+    most = min(_SPREAD_IMAGES, max(2, _SPREAD_NUMBERS // math.prod(data.shape)))
     index = index[:: -(-len(index) // most)]
-    return largest_beta(data, 1, loss=loss, index=index, normalize=False) * n_pixels
+    return largest_beta(data, latents, loss=loss, index=index, normalize=normalize)
 
 
 def _measure(
@@ -218,12 +252,11 @@ def _measure(
     traversals: int,
     exact: bool | None,
     seed: int,
-    names: Sequence[str] = (),
 ) -> tuple[dict[str, FactorDistances], dict[str, str]]:
     """Return distances along each factor, and for factors without any, the reason."""
     space = data.factors
     sizes = dict(zip(space.names, space.sizes, strict=True))
-    names = list(names) or [name for name, size in sizes.items() if size > 1]
+    names = [name for name, size in sizes.items() if size > 1]
     if isinstance(data, LabelledImages) and not data.grid:
         most = None if exact else traversals
         paired = [name for name in names if len(data.groups(name, most, seed=seed))]
@@ -247,79 +280,32 @@ def _why_unpaired(data: LabelledImages, factor: str) -> str:
     start = "no two images differ in it alone"
     unique = [space.names[k] for k in others if space.sizes[k] == len(data)]
     if unique:
-        which = unique[0] if len(unique) == 1 else "other factors"
+        which = shown_name(unique[0]) if len(unique) == 1 else "other factors"
         return f"{start}, as every image has a value of its own of {which}"
     for k in others:
         pairs = data.codes[:, k] * space.sizes[column] + data.codes[:, column]
         # Each value of the other factor comes with one value of this factor only.
         if len(np.unique(pairs)) == space.sizes[k]:
-            return f"{start}, as it never changes unless {space.names[k]} does"
+            return f"{start}, as it never changes unless {shown_name(space.names[k])} does"
     return start
 
 
-def _random_pairs(data: FactorData, seed: int) -> tuple[Tensor, Tensor]:
+def _random_pairs(data: FactorData, n: int, seed: int) -> tuple[Tensor, Tensor]:
     """Draw the indices of random pairs of images."""
     if isinstance(data, LabelledImages) and not data.grid:
-        index = data.sample_index(2 * _RANDOM_PAIRS, seed=seed)
+        index = data.sample_index(2 * n, seed=seed)
     else:
         generator = torch.Generator(data.device).manual_seed(seed)
-        index = data.factors.sample_index(2 * _RANDOM_PAIRS, generator=generator)
-    return index[:_RANDOM_PAIRS], index[_RANDOM_PAIRS:]
-
-
-def _advise(
-    data: FactorData, report: LossReport, radii: Sequence[int], traversals: int, seed: int
-) -> tuple[Advice, ...]:
-    """Try box blur of growing radius on the factors that a loss does not order."""
-    # No loss tells equal images apart, so blur cannot help an invisible factor.
-    hopeless = ("invisible", UNMEASURED)
-    names = [f.factor for f in report.factors if not f.visible and f.verdict not in hopeless]
-    if not names:
-        return ()
-    ranks: dict[str, dict[int, float | None]] = {name: {} for name in names}
-    for radius in radii:
-        along, _ = _measure(data, BoxBlur(radius=radius), traversals, False, seed, names)
-        for name in names:
-            within = along[name].within
-            ranks[name][radius] = None if within is None else within.mean
-    by_radius: dict[int | None, list[str]] = {}
-    for name in names:
-        enough = [radius for radius, rank in ranks[name].items() if (rank or 0) >= ORDERED]
-        by_radius.setdefault(enough[0] if enough else None, []).append(name)
-    return tuple(
-        _advice(names, radius, {name: ranks[name] for name in names}, report.loss)
-        for radius, names in by_radius.items()
-    )
-
-
-def _advice(
-    names: Sequence[str], radius: int | None, ranks: dict[str, dict[int, float | None]], loss: str
-) -> Advice:
-    """Return the advice on factors for which the same radius is enough."""
-    known = [
-        rank
-        for by_radius in ranks.values()
-        for tried, rank in by_radius.items()
-        if rank is not None and radius in (None, tried)
-    ]
-    if radius is not None:
-        text = (
-            f"box blur of radius {radius} would order what {loss} does not (rank correlation "
-            f"{min(known):.2f} or more)."
-        )
-    elif known:
-        text = (
-            f"no box blur of radius {', '.join(map(str, ranks[names[0]]))} brings order (rank "
-            f"correlations of {max(known):.2f} at most); the values may have no order in pixels at "
-            "all, as with names of objects."
-        )
-    else:
-        text = "no box blur that fits the images tells more than that the values differ."
-    return Advice(tuple(names), radius, ranks, f"{', '.join(names)}: {text}")
+        index = data.factors.sample_index(2 * n, generator=generator)
+    return index[:n], index[n:]
 
 
 def _name(loss: Loss) -> str:
     """Return the name of a loss as reports have it."""
     if isinstance(loss, BoxBlur):
         return f"box blur of radius {loss.radius}"
-    return loss.name if properties.is_own(loss) else loss.name.upper()
+    if isinstance(loss, GaussianBlur):
+        return f"Gaussian blur of sigma {loss.sigma:g}"
+    if isinstance(loss, Pyramid):
+        return f"pyramid of {loss.levels} levels"
+    return plain(loss.name) if properties.is_own(loss) else loss.name.upper()

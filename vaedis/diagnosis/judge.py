@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vaedis.diagnosis.report import FAINT, UNMEASURED
+from vaedis.diagnosis.loss_report import FAINT, UNMEASURED
 from vaedis.distances import FactorDistances
 from vaedis.distances.agreement import EQUAL
 from vaedis.distances.result import WithinRank

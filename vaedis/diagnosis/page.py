@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 from vaedis import plots
-from vaedis.diagnosis.report import COLUMNS, Diagnosis, FactorReport
+from vaedis.diagnosis.loss_report import COLUMNS, FactorReport
+from vaedis.diagnosis.report import Diagnosis
 from vaedis.distances import ground_truth_matrix
 
 

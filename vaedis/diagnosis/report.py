@@ -1,264 +1,12 @@
-"""What a diagnosis says: one report per factor, per loss and per data set."""
+"""What a diagnosis says: the reports on losses, advice, and checks of both."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from vaedis._support.brief import fields_repr
-from vaedis.diagnosis.names import replace_names, short_names
-from vaedis.distances.result import WithinRank
-
-# A factor of a smaller share of random pairs' distance is learned late, or lost to a large beta.
-FAINT = 0.05
-UNMEASURED = "not measured"
-# Each verdict as the summary says it.
-_PHRASES = {
-    "ordered": "ordered along a line",
-    "circular": "ordered along a circle",
-    "partly ordered": "partly ordered",
-    "adversarial": "adversarial (all values equally far apart)",
-    "unordered": "unordered",
-    "invisible": "invisible (no image changes with it)",
-}
-COLUMNS = (
-    "factor",
-    "values",
-    "importance",
-    "of random",
-    "neighbours",
-    "rank within",
-    "circle within",
-    "learned",
-    "verdict",
-)
-
-
-@dataclass(frozen=True)
-class FactorReport:
-    """What a loss sees along one factor.
-
-    Attributes
-    ----------
-    factor : str
-    values, distinct : int
-        How many values the matrix tells apart, which may be bins of neighbours, and how many the
-        factor has.
-    traversals : int
-        Groups of images that differ in this factor only, or random parts of large groups.
-    exact : bool
-        Whether all pairs of images that differ in this factor only were compared.
-    importance, importance_error : float
-        Mean distance between different values, and its standard error from sampling.
-    share : float
-        `importance` over the mean distance of random pairs.
-    neighbours : float
-        Mean distance between neighbouring values.
-    within, within_circle : WithinRank
-        Rank correlation of perceived with ground-truth distances within each traversal, along a
-        line and along a circle. The verdict rests on these.
-    rank, linear, circle_rank : float or None
-        Correlations of all traversals' pairs pooled, as in the paper. None if constant.
-    adversarial : bool
-        Whether all distances are equal.
-    learning_order : int
-        Position, from 1, in the order in which a VAE is expected to learn the factors.
-    verdict, reason : str
-        "ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible" or "not
-        measured", and why, in a sentence.
-    matrix : ndarray of float64, shape (values, values)
-        Mean perceived distances.
-    """
-
-    __repr__ = fields_repr
-
-    factor: str
-    values: int
-    distinct: int
-    traversals: int
-    exact: bool
-    importance: float
-    importance_error: float
-    share: float
-    neighbours: float
-    within: WithinRank
-    within_circle: WithinRank
-    rank: float | None
-    linear: float | None
-    circle_rank: float | None
-    adversarial: bool
-    learning_order: int
-    verdict: str
-    reason: str
-    matrix: np.ndarray = field(repr=False)
-
-    @property
-    def visible(self) -> bool:
-        """Whether a VAE can be expected to order the factor."""
-        return self.verdict in ("ordered", "circular")
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the factor's row of the table as text, in the order of `COLUMNS`."""
-        binned = self.distinct != self.values
-        error = "" if self.exact else f" ± {self.importance_error:.1g}"
-        return (
-            self.factor,
-            f"{self.distinct:,} in {self.values} bins" if binned else str(self.values),
-            f"{self.importance:.4g}{error}",
-            "none" if math.isnan(self.share) else f"{self.share:.0%}",
-            "none" if math.isnan(self.neighbours) else f"{self.neighbours:.4g}",
-            _mean_and_sd(self.within),
-            _mean_and_sd(self.within_circle),
-            "never" if self.verdict == "invisible" else f"{self.learning_order}.",
-            self.verdict,
-        )
-
-
-def _mean_and_sd(within: WithinRank) -> str:
-    """Return a mean over traversals, and its spread if there are several, as text."""
-    if within.mean is None:
-        return "none"
-    spread = f" (sd {within.sd:.2f})" if within.traversals > 1 else ""
-    return f"{within.mean:.2f}{spread}"
-
-
-@dataclass(frozen=True)
-class LossReport:
-    """What a loss sees in a data set.
-
-    Attributes
-    ----------
-    loss : str
-    random_mean, random_rank : float, float or None
-        Mean distance of random pairs, and its rank correlation with the factors' differences.
-    factors : tuple of FactorReport
-        In the order of the data set.
-    why_unpaired : dict of str to str
-        Factors in which alone no two images differ, so that nothing can be said, and why.
-    largest_beta : float or None
-        `bounds.largest_beta`, for a KL divergence summed over latents and a loss summed over
-        pixels. None if the loss is not a quadratic form.
-    """
-
-    __repr__ = fields_repr
-
-    loss: str
-    random_mean: float
-    random_rank: float | None
-    factors: tuple[FactorReport, ...]
-    why_unpaired: dict[str, str]
-    largest_beta: float | None = None
-
-    @property
-    def bound(self) -> str:
-        """One sentence on the beta above which nothing is learnt; empty if there is none."""
-        if self.largest_beta is None:
-            return ""
-        return (
-            "Starting from nothing, a VAE learns nothing above a beta of about "
-            f"{self.largest_beta:.3g}, which weighs sums: the KL divergence over latents, and the "
-            "loss over pixels."
-        )
-
-    @property
-    def unpaired(self) -> tuple[str, ...]:
-        """Factors in which alone no two images differ."""
-        return tuple(self.why_unpaired)
-
-    @property
-    def measured(self) -> bool:
-        """Whether the order of every factor was measured."""
-        return not self.unmeasured()
-
-    @property
-    def visible(self) -> bool:
-        """Whether a VAE can be expected to order every factor."""
-        return self.measured and all(f.visible for f in self.factors)
-
-    def unmeasured(self) -> dict[str, list[str]]:
-        """Return the factors whose order was not measured: {reason: factors}."""
-        unmeasured = [(f.factor, f.reason) for f in self.factors if f.verdict == UNMEASURED]
-        return _by_reason([*self.why_unpaired.items(), *unmeasured])
-
-    def unpaired_by_reason(self) -> dict[str, list[str]]:
-        """Return the factors in which alone no two images differ: {reason: factors}."""
-        return _by_reason(self.why_unpaired.items())
-
-    def reasons(self) -> dict[str, list[str]]:
-        """Return what there is to say about factors not plainly ordered: {reason: factors}."""
-        return _by_reason(
-            (f.factor, f.reason) for f in self.factors if not f.visible or f.share < FAINT
-        )
-
-    def kinds(self) -> dict[str, list[str]]:
-        """Return the factors of each verdict: {verdict: factors}."""
-        kinds = {kind: [f.factor for f in self.factors if f.verdict == kind] for kind in _PHRASES}
-        kinds[UNMEASURED] = [name for names in self.unmeasured().values() for name in names]
-        return {kind: names for kind, names in kinds.items() if names}
-
-    @property
-    def verdict(self) -> str:
-        """One sentence on all factors: which are ordered, which are not, which are not measured."""
-        kinds = self.kinds()
-        order = self._learning_order()
-        if set(kinds) == {"ordered"}:
-            return (
-                f"Under {self.loss}, perceived distances follow every factor: they keep no VAE "
-                f"from finding them{order}."
-            )
-        if set(kinds) == {UNMEASURED}:
-            start = "nothing can be said of any factor"
-        elif set(kinds) & {"ordered", "circular", "partly ordered", UNMEASURED}:
-            start = "perceived distances see the factors as follows"
-        else:
-            start = "perceived distances follow no factor"
-        parts = [
-            f"{phrase}: {', '.join(kinds[kind])}"
-            for kind, phrase in _PHRASES.items()
-            if kind in kinds
-        ]
-        parts += [
-            f"not measured: {', '.join(names)} ({reason.rstrip('.')})"
-            for reason, names in self.unmeasured().items()
-        ]
-        return f"Under {self.loss}, {start} – {'; '.join(parts)}{order}."
-
-    def _learning_order(self) -> str:
-        """Return the end of the sentence, the order of learning; empty if factors are alike."""
-        positions: dict[int, list[str]] = {}
-        for f in sorted(self.factors, key=lambda f: f.learning_order):
-            if f.verdict != "invisible":
-                positions.setdefault(f.learning_order, []).append(f.factor)
-        if len(positions) < 2:
-            return ""
-        return f"; learned in the order {', '.join(map(' = '.join, positions.values()))}"
-
-    def _lines(self) -> list[str]:
-        """Return the report as lines of text."""
-        rank = "none" if self.random_rank is None else f"{self.random_rank:.2f}"
-        rows = [COLUMNS, *(f.cells() for f in self.factors)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [f"{self.loss}: random pairs {self.random_mean:.4g} apart, rank correlation {rank}"]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            lines.append("  " + "  ".join(cells).rstrip())
-        for by_reason in (self.reasons(), self.unpaired_by_reason()):
-            lines += [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-        lines.append(f"  {self.verdict}")
-        if self.bound:
-            lines.append(f"  {self.bound}")
-        return lines
-
-
-def _by_reason(pairs: Any) -> dict[str, list[str]]:
-    """Group pairs (factor, reason): {reason: factors}."""
-    groups: dict[str, list[str]] = {}
-    for name, reason in pairs:
-        groups.setdefault(reason, []).append(name)
-    return groups
+from vaedis._support.text import shown_names
+from vaedis.diagnosis.loss_report import LossReport
 
 
 @dataclass(frozen=True)
@@ -268,18 +16,49 @@ class Advice:
     Attributes
     ----------
     factors : tuple of str
-    radius : int or None
-        The smallest radius of box blur, of those tried, whose loss orders them; None if none does.
-    ranks : dict of str to dict of int to (float or None)
-        Mean rank correlation within traversals of each factor at each radius.
+    loss : str or None
+        Of the losses that were tried, the one that orders most; None if none orders more.
+    ranks : dict of str to dict of str to (float or None)
+        Mean rank correlation within traversals under each loss that was tried, for each factor.
+    beta : float or None
+        A `RunSpec.beta` for that loss.
+    code : str
+        Lines of Python that train and score a VAE under it.
     text : str
     """
 
     __repr__ = fields_repr
 
     factors: tuple[str, ...]
-    radius: int | None
-    ranks: dict[str, dict[int, float | None]]
+    loss: str | None
+    ranks: dict[str, dict[str, float | None]]
+    beta: float | None
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What small networks made of nothing but the distances of a loss.
+
+    Attributes
+    ----------
+    loss : str
+    ranks, mig : dict of str to float
+        Rank correlation of distances between codes with the factor's, within traversals, and the
+        mutual information gap, as means over the networks. Empty if there were none.
+    surprises : tuple of str
+        Factors that were ordered, or were not, against what was foretold.
+    text : str
+        Also why there were no networks.
+    """
+
+    __repr__ = fields_repr
+
+    loss: str
+    ranks: dict[str, float]
+    mig: dict[str, float]
+    surprises: tuple[str, ...]
     text: str
 
 
@@ -298,8 +77,10 @@ class Diagnosis:
     constant : tuple of str
         Factors with one value, which were left out.
     losses : tuple of LossReport
-    advice : tuple of Advice
+    advice : Advice or None
         For factors that the first loss does not order.
+    checks : tuple of Check
+        Of the first loss and of the advised one, if they were asked for.
     notes : tuple of str
         How images and labels were read (`data.LabelledImages.notes`).
     """
@@ -312,7 +93,8 @@ class Diagnosis:
     grid: bool
     constant: tuple[str, ...]
     losses: tuple[LossReport, ...]
-    advice: tuple[Advice, ...]
+    advice: Advice | None = None
+    checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -326,7 +108,17 @@ class Diagnosis:
         for report in self.losses:
             names += [factor.factor for factor in report.factors]
             names += report.unpaired
-        return replace_names(self, short_names(names))
+        shown = shown_names(names)
+        losses = tuple(
+            replace(
+                report,
+                factors=tuple(replace(f, factor=shown[f.factor]) for f in report.factors),
+                why_unpaired={shown[name]: why for name, why in report.why_unpaired.items()},
+            )
+            for report in self.losses
+        )
+        constant = tuple(shown[name] for name in self.constant)
+        return replace(self, name=shown[self.name], constant=constant, losses=losses)
 
     def __str__(self) -> str:
         """Return the report as text, with names as in `displayed`."""
@@ -340,5 +132,8 @@ class Diagnosis:
         for report in shown.losses:
             lines += ["", *report._lines()]
         if shown.advice:
-            lines += ["", *(advice.text for advice in shown.advice)]
-        return "\n".join(lines)
+            lines += ["", shown.advice.text]
+            lines += ["", *(f"    {line}".rstrip() for line in shown.advice.code.splitlines())]
+        if shown.checks:
+            lines += ["", *(check.text for check in shown.checks)]
+        return "\n".join(lines).rstrip()

@@ -21,6 +21,7 @@ from vaedis.losses.functions import (
     kl_to_prior,
     symmetric_kl,
 )
+from vaedis.losses.gaussian import GaussianBlur
 from vaedis.losses.given import features
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "MAE",
     "MSE",
     "BoxBlur",
+    "GaussianBlur",
     "Loss",
     "Pyramid",
     "features",

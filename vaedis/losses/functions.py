@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vaedis import _check
 from vaedis.losses.base import Loss, LossLike
+from vaedis.losses.gaussian import GaussianBlur
 from vaedis.losses.given import Function
 
 
@@ -232,6 +233,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "bce": BCE,
     "mae": MAE,
     "box-blur": BoxBlur,
+    "gaussian-blur": GaussianBlur,
     "pyramid": Pyramid,
 }
 
@@ -241,13 +243,14 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
 
     Parameters
     ----------
-    loss : {"mse", "bce", "mae", "box-blur", "pyramid"}, Loss or callable
+    loss : {"mse", "bce", "mae", "box-blur", "gaussian-blur", "pyramid"}, Loss or callable
         A `Loss` is returned as it is. A function ``f(a, b)`` of two batches of images, each of
         shape (B, C, H, W), returns B numbers that are the larger, the more the images differ, each
         from its own two images alone; `a` are the reconstructions.
     **options
-        ``radius``, ``weight`` and ``pixel_weight`` of ``"box-blur"``, ``levels`` and ``growth`` of
-        ``"pyramid"``; the others take none.
+        ``radius``, ``weight`` and ``pixel_weight`` of ``"box-blur"``, ``sigma``, ``weight`` and
+        ``pixel_weight`` of ``"gaussian-blur"``, ``levels`` and ``growth`` of ``"pyramid"``; the
+        others take none.
 
     Returns
     -------

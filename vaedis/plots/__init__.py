@@ -1,19 +1,22 @@
 """Figures of data, distances, codes and scores.
 
-Each function takes arrays and returns a matplotlib Figure.
+Each function takes arrays, a data set or a run, and returns a matplotlib Figure.
 """
 
-from vaedis.plots.curves import bars, codes, cumulative, lines, panels
-from vaedis.plots.images import distance_matrices, latent_traversals, matrices, traversals
+from vaedis.plots.curves import bars, codes, cumulative, lines, panels, training
+from vaedis.plots.data import images
+from vaedis.plots.drawings import distance_matrices, latent_traversals, matrices, traversals
 
 __all__ = [
     "bars",
     "codes",
     "cumulative",
     "distance_matrices",
+    "images",
     "latent_traversals",
     "lines",
     "matrices",
     "panels",
+    "training",
     "traversals",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from vaedis.plots.style import CURVES, Axes, Figure, panel_grid, plt, styled
+from vaedis.plots.style import CURVES, Axes, Figure, name_of, panel_grid, plt, styled
 
 _MARKERS = "osD^"
 
@@ -167,6 +168,51 @@ def panels(
         ax.set_xlabel(xlabel)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    return figure
+
+
+@styled
+def training(run: Any) -> Figure:
+    """Draw how the two terms of a VAE's loss went in training.
+
+    Parameters
+    ----------
+    run : Run
+        Its `history` is drawn pale, and its means over fiftieths of the steps on top.
+
+    Raises
+    ------
+    ValueError
+        If the run has no history.
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> figure = training(vd.fit(spec, device="cpu"))
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['reconstruction loss (mse)', 'KL divergence per latent (nats)']
+    >>> plt.close(figure)
+    """
+    n = len(run.history.get("recon", ()))
+    if not n:
+        raise ValueError("the run has no history to draw; it took no steps.")
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.3))
+    steps = np.arange(1, n + 1)
+    parts = np.array_split(np.arange(n), min(50, n))
+    names = {"recon": f"reconstruction loss ({run.loss.name})"}
+    names["kl"] = "KL divergence per latent (nats)"
+    for k, (ax, (term, name)) in enumerate(zip(axes, names.items(), strict=True)):
+        values = np.asarray(run.history[term], float)
+        ax.plot(steps, values, color=CURVES[k], alpha=0.25, linewidth=0.8)
+        means = [values[part].mean() for part in parts]
+        ax.plot([steps[part].mean() for part in parts], means, color=CURVES[k])
+        if (values > 0).all() and values.max() > 20 * values.min():
+            ax.set_yscale("log")
+        ax.set(xlabel="step", ylabel=name)
+        ax.grid(True)
+    figure.suptitle(f"{name_of(run)}, β = {run.spec.beta:.3g}")
     return figure
 
 

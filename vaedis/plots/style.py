@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from vaedis._support.text import shown_name
+
 try:
     import matplotlib
     import matplotlib.pyplot as plt
@@ -66,9 +68,11 @@ def panel_grid(
 
 
 def draw_image(ax: Axes, image: np.ndarray) -> None:
-    """Draw an image, ndarray of uint8, shape (H, W, C) with 1 or 3 channels."""
+    """Draw an image, ndarray of uint8, shape (H, W, C); two channels as their mean."""
     image = np.asarray(image)
-    pixels = image[..., 0] if image.shape[-1] == 1 else image
+    pixels = image
+    if image.shape[-1] < 3:
+        pixels = image[..., 0] if image.shape[-1] == 1 else image.mean(-1)
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
@@ -104,3 +108,9 @@ def write_note(figure: Figure, note: str) -> None:
     """Write below a figure what it shows, so that a picture passed on alone still says it."""
     if note:
         figure.supxlabel(note, fontsize=8.5, color="0.35", x=0.99, ha="right")
+
+
+def name_of(run: Any) -> str:
+    """Return what a run is, for a title: its data set, framework and number of steps."""
+    framework = {"beta-vae": "β-VAE", "ada-gvae": "Ada-GVAE"}[run.spec.framework]
+    return f"{shown_name(run.data.name)}, {framework} after {run.steps_taken:,} steps"

@@ -149,7 +149,7 @@ def check_inflated(path: Path, key: str, n_bytes: int, stored: int) -> None:
         raise refused(path, f"has {sizes}; {limit}: save it without compression.")
 
 
-def scratch(path: Path, n_bytes: int) -> np.ndarray:
+def scratch(path: object, n_bytes: int) -> np.ndarray:
     """Return that many bytes to write to: in memory, or in a nameless temporary file."""
     if n_bytes <= IN_MEMORY:
         return np.empty(n_bytes, np.uint8)

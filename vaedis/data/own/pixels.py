@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vaedis import _check
+from vaedis.data.own.arrays import RELEASED, release, scratch
 
 _CHANNELS = range(1, 5)
 # floats that leave [0, 1] by no more than this do so by rounding
@@ -92,6 +96,44 @@ class Pixels:
         if self._channels_first:
             block = np.moveaxis(block, 1, -1)
         return block.reshape(-1, *self.shape)[positions]
+
+    def resize(self, size: int) -> None:
+        """Replace the images by means over boxes of pixels, a copy that is made in one pass."""
+        try:
+            from PIL import Image
+        except ImportError:
+            advice = "install it with: pip install 'vaedis[data]'"
+            raise ImportError(f"resize needs pillow; {advice}.") from None
+        _check.count("resize", size)
+        height, width, channels = self.shape
+        if height != width:
+            problem = f"resize makes square images of square ones, not of {height}×{width} pixels"
+            raise ValueError(f"{problem}; crop or pad the images first.")
+        if size > height:
+            raise ValueError(
+                f"resize makes images smaller only, and {size} is more than the {height}×{width} "
+                "pixels that these have; leave it out."
+            )
+        n = len(self.source)
+        dtype = np.dtype(np.float32 if self.floats else np.uint8)
+        shape = (n, size, size, channels)
+        copy = scratch("the images", math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+        step = max(1, RELEASED // (math.prod(self.shape) * dtype.itemsize) // 8)
+        for start in range(0, n, step):
+            # in floats: of bytes, Pillow would round the rows and then the columns
+            block = self.read(np.arange(start, min(start + step, n))).astype(np.float32)
+            for image, small in zip(block, copy[start:], strict=False):
+                for k in range(channels):
+                    channel = Image.fromarray(np.ascontiguousarray(image[..., k]))
+                    means = np.asarray(channel.resize((size, size), Image.Resampling.BOX))
+                    small[..., k] = means if self.floats else np.rint(means)
+            release(copy)
+        self.source = copy
+        if self.floats:
+            self.range = (float(copy.min()), float(copy.max()))
+        self.shape = (size, size, channels)
+        self._channels_first = False
+        self._is_bits = False
 
     def rescaling(self, low: float, high: float) -> str:
         """Return how to map images of `low` to `high` to [0, 1], as Python."""

@@ -6,16 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
+from vaedis.losses import kl_to_prior
+from vaedis.plots.data import factor_traversals
 from vaedis.plots.style import (
     Figure,
     as_bytes,
     draw_image,
     draw_matrix,
+    name_of,
     plt,
     styled,
     write_note,
 )
+
+_LATENTS = 10
+_FRAMES = 7
 
 
 def draw_traversals(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
@@ -29,27 +36,35 @@ def draw_traversals(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
 
 
 @styled
-def traversals(columns: Mapping[str, np.ndarray], *, values: Sequence[int] | None = None) -> Figure:
+def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     """Draw traversals, one factor a column.
 
     Parameters
     ----------
-    columns : mapping of str to ndarray of uint8 or float, shape (frames, H, W, C)
-        Titles of the columns, and images. Floats are drawn from black, the smallest of all, to
-        white, the largest.
+    data : whatever `data.as_data` takes, or mapping of str to ndarray, shape (frames, H, W, C)
+        Of a data set, each factor moves through up to 8 of its values, written below them, while
+        the others stay in their middle; of more than 10 factors the first 10 are drawn. Of a
+        mapping, titles of the columns and images; floats are drawn from black, the smallest of
+        all, to white, the largest.
     values : sequence of int, optional
-        The factor's value in each frame, written beside the rows.
+        Of a mapping: the factor's value in each frame, written beside the rows.
 
     Examples
     --------
     >>> import vaedis as vd
-    >>> data = vd.load("xysquares")
+    >>> data = vd.load("xysquares", num_squares=1)
+    >>> figure = traversals(data)
+    >>> figure.get_suptitle(), figure.axes[0].get_title()
+    ('xysquares: 2 factors', 'x_R')
     >>> frames = data.images(data.factors.traversal("x_R", 0)).numpy()
     >>> figure = traversals({"x_R": frames})
     >>> len(figure.axes)
     8
-    >>> plt.close(figure)
+    >>> plt.close("all")
     """
+    if not isinstance(data, Mapping):
+        return factor_traversals(data)
+    columns = data
     frames = len(next(iter(columns.values())))
     size = (1.25 * len(columns), 1.25 * frames + 0.3)
     figure, axes = plt.subplots(frames, len(columns), figsize=size, squeeze=False)
@@ -60,15 +75,15 @@ def traversals(columns: Mapping[str, np.ndarray], *, values: Sequence[int] | Non
 
 
 @styled
-def latent_traversals(
-    images: np.ndarray, *, names: Sequence[str] | None = None, note: str = ""
-) -> Figure:
+def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str = "") -> Figure:
     """Draw what a decoder makes of latents, each of which moves while the others stay.
 
     Parameters
     ----------
-    images : ndarray of uint8, shape (rows, frames, H, W, C)
-        One row for each latent.
+    run : Run, or ndarray of uint8, shape (rows, frames, H, W, C)
+        Of a trained network, the up to 10 latents with the largest KL divergence, the largest
+        first; each moves between its smallest and largest mean over 256 images, from the code of
+        one of them. Or one row of images for each latent.
     names : sequence of str, optional
         What to write beside the rows; by default the number of the latent.
     note : str
@@ -79,8 +94,17 @@ def latent_traversals(
     >>> figure = latent_traversals(np.zeros((2, 5, 8, 8, 3), np.uint8))
     >>> len(figure.axes)
     10
-    >>> plt.close(figure)
+    >>> import vaedis as vd
+    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
+    >>> latent_traversals(vd.fit(spec, device="cpu")).get_suptitle()
+    'xysquares, β-VAE after 5 steps: 2 latents'
+    >>> plt.close("all")
     """
+    images = run
+    title = ""
+    if hasattr(run, "posterior"):
+        images, names, title = _latents_of(run, names)
     rows, frames = images.shape[:2]
     size = (0.95 * frames + 0.6, 1.0 * rows)
     figure, axes = plt.subplots(rows, frames, figsize=size, squeeze=False)
@@ -89,8 +113,29 @@ def latent_traversals(
             draw_image(ax, image)
         name = names[r] if names else f"z{r}"
         axes[r, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+    figure.suptitle(title)
     write_note(figure, note)
     return figure
+
+
+def _latents_of(run: Any, names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str], str]:
+    """Return images of the latents that a network uses most, the rows' names, and a title."""
+    index = run.data.draw(256, generator=torch.Generator().manual_seed(0))
+    mean, logvar = run.posterior(index)
+    kl = kl_to_prior(mean, logvar).mean(0)
+    order = kl.argsort(descending=True, stable=True)[:_LATENTS]
+    share = torch.linspace(0, 1, _FRAMES, device=mean.device)[:, None]
+    rows = []
+    for latent in order:
+        z = mean[:1].repeat(_FRAMES, 1)
+        low, high = mean[:, latent].aminmax()
+        z[:, latent] = low + share[:, 0] * (high - low)
+        rows.append(run.decode_images(z))
+    names = names or [f"z{k} ({kl[k]:.1f} nats)" for k in order.tolist()]
+    which = f"{len(order)} latents"
+    if len(kl) > len(order):
+        which = f"{len(order)} of {len(kl)} latents"
+    return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {which}"
 
 
 def draw_distances(

@@ -1,0 +1,192 @@
+"""Advice on a loss: which other one orders more factors, and the lines that train under it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vaedis import losses
+from vaedis._support.text import shown_name
+from vaedis.data.base import FactorData
+from vaedis.diagnosis.loss_report import UNMEASURED, FactorReport, LossReport, both_betas
+from vaedis.diagnosis.report import Advice
+from vaedis.distances import factor_distances
+from vaedis.losses import BoxBlur, GaussianBlur, Loss, Pyramid, properties
+from vaedis.spec import RunSpec
+from vaedis.training.model import build
+
+# No loss tells equal images apart, so no other one helps an invisible factor.
+_HOPELESS = ("invisible", UNMEASURED)
+# Beta, as a share of what the faintest factor is worth: small enough for a latent of its own.
+_SHARE = 1 / 30
+# Distances between neighbours over the mean: 0.5 if five values lie evenly on a line.
+_CLEAR = 0.75
+_TRAVERSALS = 64
+
+
+def remedies(radii: Sequence[int]) -> list[list[Loss]]:
+    """Return losses that may order more, in families, each from the shortest reach on."""
+    return [
+        [BoxBlur(radius=radius) for radius in radii],
+        [GaussianBlur(sigma=radius / 2) for radius in radii],
+        [Pyramid(levels=n) for n in dict.fromkeys(radius.bit_length() + 1 for radius in radii)],
+    ]
+
+
+def advise(
+    data: FactorData,
+    given: Sequence[tuple[Loss, LossReport]],
+    families: Sequence[Sequence[Loss]],
+    measure: Callable[[Loss], LossReport],
+) -> tuple[Advice | None, tuple[Loss, LossReport] | None]:
+    """Return advice on the first loss, and the loss that it advises with its report, if any."""
+    first = given[0][1]
+    wanted = [f.factor for f in first.factors if not f.visible and f.verdict not in _HOPELESS]
+    if not wanted:
+        return None, None
+    tried = list(given)
+    for family in families:
+        for loss in family:
+            tried.append((loss, measure(loss)))
+            if _merit(tried[-1][1], wanted)[1] == len(wanted):
+                break
+    best_of_given = max(given, key=lambda pair: _merit(pair[1], wanted))
+    loss, best = max(tried, key=lambda pair: _merit(pair[1], wanted))
+    if _merit(best_of_given[1], wanted)[:2] == _merit(best, wanted)[:2]:
+        loss, best = best_of_given
+    ranks = {
+        report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in wanted}
+        for _, report in tried[1:]
+    }
+    names = ", ".join(map(shown_name, wanted))
+    if len(_ordered(best)) <= len(_ordered(first)):
+        return Advice(tuple(wanted), None, ranks, None, "", f"{names}: {_nothing(ranks)}"), None
+    latents = latents_for(data)
+    beta = fitting_beta(data, loss, best, latents)
+    text = _sentence(first, best, wanted, ranks[best.loss])
+    text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
+    code = _code(data, loss, beta, latents)
+    return Advice(tuple(wanted), best.loss, ranks, beta, code, text), (loss, best)
+
+
+def _nothing(ranks: dict[str, dict[str, float | None]]) -> str:
+    """Say that no loss that was tried helps."""
+    known = [rank for by in ranks.values() for rank in by.values() if rank is not None]
+    if not known:
+        return "no loss that was tried tells more than that the values differ."
+    return (
+        f"none of {len(ranks)} losses that were tried brings order (rank correlations of "
+        f"{max(known):.2f} at most); the values may have no order in pixels at all, as with names "
+        "of objects."
+    )
+
+
+def _sentence(
+    first: LossReport, best: LossReport, wanted: Sequence[str], ranks: dict[str, float | None]
+) -> str:
+    """Say what the best loss orders that the first does not, and what it does not order."""
+    ordered = [name for name in wanted if name in _ordered(best)]
+    known = [rank for name in ordered if (rank := ranks[name]) is not None]
+    text = f"{', '.join(map(shown_name, ordered))}: {best.loss} would order what {first.loss} "
+    text += f"does not (rank correlation {min(known):.2f} or more)" if known else "does not"
+    for start, names in (
+        ("no order yet", set(wanted) - _ordered(best)),
+        ("no longer in order", _ordered(first) - _ordered(best)),
+    ):
+        if names:
+            text += f"; {start}: {', '.join(map(shown_name, sorted(names)))}"
+    return f"{text}."
+
+
+def _rank(f: FactorReport) -> float | None:
+    """Return the rank correlation that the verdict rests on."""
+    return f.within_circle.mean if f.verdict == "circular" else f.within.mean
+
+
+def _ordered(report: LossReport) -> set[str]:
+    return {f.factor for f in report.factors if f.visible}
+
+
+def _merit(report: LossReport, wanted: Sequence[str]) -> tuple[int, int, float]:
+    """Return what a remedy is chosen by, the more the better.
+
+    How many factors it orders; for how many of those asked for neighbours are clearly closer than
+    others, as ranks alone may rest on differences that no network sees; and the smallest share.
+    """
+    helped = [f for f in report.factors if f.visible and f.factor in wanted]
+    clear = sum(
+        f.verdict == "ordered" and (f.values == 2 or f.neighbours <= _CLEAR * f.importance)
+        for f in helped
+    )
+    return len(_ordered(report)), clear, min((f.share for f in helped), default=0.0)
+
+
+def latents_for(data: FactorData) -> int:
+    """Return how many latents to train with: the paper's 9, or more if there are more factors."""
+    return max(RunSpec().latents, len(data.factors.names))
+
+
+def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int) -> float:
+    """Return a `RunSpec.beta` at which each factor that a loss orders is worth a latent.
+
+    A factor whose values are d apart on average has a variance of about d / 2, which pays to first
+    order below a beta of ``latents * d`` (`largest_beta`). A thirtieth of the smallest leaves room.
+    """
+    names = sorted(_ordered(report)) or [f.factor for f in report.factors]
+    along = factor_distances(
+        data,
+        loss,
+        factors=names,
+        traversals=_TRAVERSALS,
+        normalize=not loss.unit_range,
+    )
+    # Cross-entropy is no 0 between an image and itself.
+    apart = [one.mean - float(one.matrix.diagonal().mean()) for one in along.values()]
+    return float(f"{_SHARE * latents * max(min(apart), 0.0):.2g}")
+
+
+def _model(data: FactorData, latents: int) -> str:
+    """Return the convolutional network's name if it takes images of this size."""
+    try:
+        build("conv", data.shape, latents)
+    except ValueError:
+        return "mlp"
+    return "conv"
+
+
+def _code(data: FactorData, loss: Loss, beta: float, latents: int) -> str:
+    """Return lines that train and score a VAE under a loss, to be pasted and run."""
+    fields = {
+        "loss": repr(loss.name),
+        "loss_options": repr(_options(loss)),
+        "framework": repr("ada-gvae" if data.grid else "beta-vae"),
+        "beta": repr(beta),
+        "latents": repr(latents),
+        "model": repr(_model(data, latents)),
+        "steps": "20_000",
+        "batch": "64",
+    }
+    lines = ["import vaedis as vd", "", f"data = {data.made_by}"]
+    if data.made_by is None:
+        lines[-1] = "# data is what you gave to vd.diagnose"
+    if properties.is_own(loss):
+        lines.append(f"# loss is {shown_name(loss.name)!r}, as you gave it to vd.diagnose")
+        del fields["loss"]
+    arguments = [f"    {name}={value}," for name, value in fields.items() if value != "{}"]
+    given = "data=data, loss=loss" if properties.is_own(loss) else "data=data"
+    lines += ["spec = vd.RunSpec(", *arguments, ")", f"run = vd.fit(spec, {given})"]
+    return "\n".join([*lines, 'print(run.scores(["mig"]))', ""])
+
+
+def _options(loss: Loss) -> dict[str, Any]:
+    """Return the options that make one of the package's losses, without those that do nothing."""
+    if properties.is_own(loss) or not dataclasses.is_dataclass(loss):
+        return {}
+    options = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
+    for name in list(options):
+        fewer = {other: value for other, value in options.items() if other != name}
+        if losses.get(loss.name, **fewer) == loss:
+            options = fewer
+    return {name: int(v) if math.floor(v) == v else v for name, v in options.items()}

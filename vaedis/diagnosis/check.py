@@ -1,0 +1,98 @@
+"""Check what distances foretell: small networks on coordinates with the same distances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaedis._support.text import plain, shown_name
+from vaedis.data.base import FactorData
+from vaedis.data.coordinates import Coordinates
+from vaedis.diagnosis.advice import fitting_beta, latents_for
+from vaedis.diagnosis.judge import PARTLY
+from vaedis.diagnosis.loss_report import VISIBLE, LossReport
+from vaedis.diagnosis.report import Check
+from vaedis.distances import factor_distances
+from vaedis.losses import Loss
+from vaedis.metrics import mig
+from vaedis.spec import RunSpec
+from vaedis.training import Run, fit
+
+_NETWORKS = 3
+_STEPS = 500
+_BATCH = 64
+_TRAVERSALS = 32
+_IMAGES = 4_000
+
+
+class _Codes(FactorData):
+    """A network's codes in place of the images, so that distances are measured in the same way."""
+
+    origin = "generated"
+    dtype = torch.float32
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.name = "codes"
+        self.factors = run.data.factors
+        self.device = run.data.device
+        self.shape = (1, run.spec.latents, 1)
+        self.mean, self.std = (0.0,), (1.0,)
+
+    def _images(self, index: Tensor) -> Tensor:
+        return self.run.posterior(index)[0][:, None, :, None]
+
+
+def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
+    """Train small networks on the distances of a loss alone, and see which factors they order."""
+    start = f"Check under {report.loss}: "
+    try:
+        coordinates = Coordinates(data, loss, rotation=0)
+    except ValueError as error:
+        return Check(report.loss, {}, {}, (), f"{start}not done, as {plain(str(error), 300)}")
+    latents = latents_for(data)
+    beta = fitting_beta(data, loss, report, latents)
+    spec = RunSpec(
+        framework="ada-gvae", beta=beta, latents=latents, model="mlp", steps=_STEPS, batch=_BATCH
+    )
+    specs = [spec.replace(seed=seed) for seed in range(_NETWORKS)]
+    runs = fit(specs, data=coordinates, device=coordinates.device)
+    # two values need no order
+    verdicts = {f.factor: f.verdict for f in report.factors if f.values > 2}
+    ranks = {name: np.mean([_rank(run, name, verdicts[name]) for run in runs]) for name in verdicts}
+    index = coordinates.draw(_IMAGES, generator=torch.Generator().manual_seed(0))
+    labels = coordinates.to_factors(index)
+    gaps = [mig(run.posterior(index)[0].cpu(), labels, floor_repeats=0) for run in runs]
+    names = [coordinates.factors.names[column] for column in gaps[0].columns]
+    gap = dict(zip(names, np.mean([one.per_factor for one in gaps], 0), strict=True))
+    surprises = tuple(
+        name
+        for name, verdict in verdicts.items()
+        if verdict != "partly ordered" and (verdict in VISIBLE) != (ranks[name] >= PARTLY)
+    )
+    found = [
+        f"{shown_name(name)} {rank:.2f} ({verdicts[name]}; MIG {gap[name]:.2f})"
+        for name, rank in ranks.items()
+    ]
+    end = "as foretold"
+    if surprises:
+        end = f"not as foretold: {', '.join(map(shown_name, surprises))}"
+    text = (
+        f"{start}{_NETWORKS} small networks that saw nothing but these distances for {_STEPS:,} "
+        f"steps have codes whose rank correlations are {', '.join(found)}: {end}."
+    )
+    return Check(report.loss, _floats(ranks), _floats(gap), surprises, text)
+
+
+def _rank(run: Run, factor: str, verdict: str) -> float:
+    """Return how well distances between a network's codes follow a factor's line or circle."""
+    along = factor_distances(_Codes(run), factors=[factor], traversals=_TRAVERSALS)[factor]
+    within = along.within_circle if verdict == "circular" else along.within
+    return within.mean if within is not None and within.mean is not None else 0.0
+
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
