@@ -36,6 +36,7 @@ def dark_png(figure: Figure) -> str:
     Examples
     --------
     >>> figure = Figure(figsize=(1, 1))
+    >>> axes = figure.add_subplot()
     >>> dark_png(figure)[:8]
     'iVBORw0K'
     >>> figure.get_facecolor()
