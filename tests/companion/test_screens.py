@@ -121,3 +121,11 @@ def test_the_page_for_what_is_absent_names_no_place_of_its_own(screens, tmp_path
     assert '<base href="/book/"><script>' in text
     assert text.index("<base") < text.index("a.css")
     assert 'if (location.protocol === "file:")' in text
+
+
+def test_colours_of_three_numbers_are_drawn_and_put_back():
+    figure, ax = plt.subplots()
+    (line,) = ax.plot([1, 2], "o", color=(0.1, 0.2, 0.3), markerfacecolor=(0.1, 0.2, 0.3))
+    assert dark_png(figure)
+    assert line.get_color() == line.get_markerfacecolor() == (0.1, 0.2, 0.3)
+    plt.close(figure)

@@ -99,6 +99,7 @@ def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
         ax.set(title=title, xscale="log", xlim=(400, 80_000), ylim=(-0.05, 1.05))
         ax.set_xticks(_STEPS, [f"{n:,}" for n in _STEPS], fontsize=8)
         ax.minorticks_off()
+        ax.tick_params(labelbottom=True)
         ax.grid(True)
     for ax in axes[-1]:
         ax.set_xlabel("steps")

@@ -83,4 +83,4 @@ def _darkened(colour: Any) -> Any:
             row[:3] = light * dark + (1 - light) * pale
         else:
             row[:3] = colorsys.hls_to_rgb(hue, max(light, 0.6), saturation)
-    return colours if np.ndim(colour) == 2 else colours[0]
+    return colours if np.ndim(colour) == 2 else tuple(colours[0].tolist())
