@@ -105,6 +105,10 @@ def write_pdf(html: Path, names: list[str]) -> Path:
                 page.set_default_timeout(600_000)
                 page.goto(source.as_uri())
                 page.evaluate("() => window.MathJax && MathJax.startup.promise.then(() => true)")
+                # a fold that is closed is not printed
+                page.evaluate(
+                    "document.querySelectorAll('details.claims').forEach((d) => (d.open = true))"
+                )
                 page.pdf(
                     path=html / PDF,
                     format="A4",

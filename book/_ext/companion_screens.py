@@ -165,6 +165,16 @@ def open_the_absent_page_from_disk(app, exception):
     path.write_text(page.replace("<head>", f"<head>{base}", 1), encoding="utf-8")
 
 
+def leave_icons_to_the_fonts(app, exception):
+    """Empty the theme's script of icons: its style sheet draws the same from fonts.
+
+    The script weighs more than all other parts of a page together.
+    """
+    path = Path(app.outdir, "_static", "scripts", "fontawesome.js")
+    if exception is None and app.builder.format == "html" and path.exists():
+        path.write_text("// Icons are drawn from fonts.\n", encoding="utf-8")
+
+
 def setup(app):
     """Connect all of it."""
     # after the extension companion, which finds the folder of the build
@@ -172,4 +182,5 @@ def setup(app):
     app.connect("doctree-resolved", write_tips, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
     app.connect("build-finished", open_the_absent_page_from_disk)
+    app.connect("build-finished", leave_icons_to_the_fonts, priority=900)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

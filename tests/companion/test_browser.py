@@ -31,6 +31,8 @@ pytestmark = [
 PAGES = [*executions.pages(ROOT), "search", "genindex", "404"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LARGEST = 4e6
+# what follows a change of the page's size has happened then
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 """Bytes that a page may load, of which MathJax takes 1.2 million."""
 # words of the text on different pages
 WORDS = (
@@ -165,6 +167,7 @@ def test_a_page_on_every_screen(tab, axe, name):
         problems += [f"{image} is not shown, {theme}" for image in page.evaluate(IMAGES)]
         for size in (WIDE, PHONE):
             page.set_viewport_size(size)
+            page.evaluate(TWO_FRAMES)
             screen = f"{theme}, {size['width']} px"
             over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
             problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
@@ -208,7 +211,7 @@ def test_the_buttons_above_a_page_do_what_they_say(context):
     assert page.evaluate("window.printed")
     for kind in (".md", ".ipynb"):
         link = page.locator(f".dropdown-download-buttons a[href$='{kind}']")
-        if not link.is_visible():
+        if menu.get_attribute("aria-expanded") != "true":
             menu.click()
         with page.expect_download() as download:
             link.click()

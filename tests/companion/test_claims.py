@@ -416,7 +416,7 @@ def test_figure_4_is_judged_by_the_order_at_every_level(z, expected):
     store = _store("fig6", lambda spec: 0.5, arrays, grid=grid)
     assert _verdicts(store, "Figure 4, other data", "dSprites") == {expected}
     assert _verdicts(store, "Figure 4, other data", "Cars3D's stand-in") == {expected}
-    assert _verdicts(store, "Figure 4") == {"not tested"}
+    assert _verdicts(store, "Figure 4") == {"needs the originals"}
 
 
 def _partly(seed, share):
@@ -693,10 +693,10 @@ def test_rows_of_table_a1_are_judged_by_the_error_of_the_papers_sample(monkeypat
     assert _judged(monkeypatch, None, "Table A1") == {"not tested"}
 
 
-def test_a_stand_in_shows_its_numbers_and_is_not_tested(monkeypatch):
+def test_a_stand_in_shows_its_numbers_and_is_not_judged(monkeypatch):
     here = MadeUpDistances.make(origin="stand-in")
     for where in DISTANCES:
-        assert _judged(monkeypatch, here, where, "stand-in") == {"not tested"}
+        assert _judged(monkeypatch, here, where, "stand-in") == {"needs the originals"}
         shown = [
             c
             for c in claims.all_claims(MadeUp(), where=[where])

@@ -237,7 +237,7 @@ def test_a_folder_of_its_own_makes_no_run_of_the_store_again_without_pixels(tmp_
     [
         (
             ["fig6"],
-            "Unknown experiment without pixels 'fig6'; choose one of: fig9, fig11, averaging, rotation, beta, warmup, limits, batch.",
+            "Unknown experiment without pixels 'fig6'; choose one of: fig9, fig11, averaging, rotation, beta, warmup, limits, batch; did you mean 'fig9'?",
         ),
         (["fig9", "--workers", "2"], "--workers does not go with --no-pixels"),
         (["fig9", "--scheduler", "tls://x:1"], "--scheduler does not go with --no-pixels"),

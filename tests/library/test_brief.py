@@ -49,7 +49,9 @@ def _distances():
         diagnosis,
         diagnosis.losses[0],
         diagnosis.losses[0].factors[0],
-        vd.diagnosis.Advice(("x",) * 50, None, {"x": {k: None for k in range(99)}}, "w " * 999),
+        vd.diagnosis.Advice(
+            ("x",) * 50, None, {"x": {k: None for k in range(99)}}, 1.0, "w\n" * 99, "w " * 999
+        ),
         *(vd.losses.get(name) for name in vd.losses.LOSSES),
     ]
 
