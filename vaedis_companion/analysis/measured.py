@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import sys
 import time
 import warnings
@@ -31,8 +32,10 @@ from vaedis_companion.store import default_root
 _STORED_PAIRS = 100_000
 # a stored sample of random pairs holds quantiles only
 _QUANTILES = 2_000
-# where a claim needs images without a stored result, so many traversals of each factor are drawn
+# where a claim needs images without a stored result, at least so many traversals of each factor,
+# and of a factor of few values so many images, are drawn
 _TRAVERSALS = 2_000
+_IMAGES = 60_000
 _PAIRS = 50_000
 _CONSTANTS_IMAGES = 20_000
 # mean squared errors are symmetric and 0 on the diagonal, so one triangle is stored
@@ -106,7 +109,8 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
     ('0.0104', 'exact', 'closed form')
     """
     result = stored(data.name, data.origin) if is_benchmark(data) else None
-    return result or _measure(data, traversals, pairs)
+    same = None if traversals is None else dict.fromkeys(data.factors.names, traversals)
+    return result or _measure(data, same, pairs)
 
 
 def benchmark(name: str) -> Distances | None:
@@ -191,16 +195,20 @@ def _is_here(name: str, origin: str) -> bool:
 
 @functools.cache
 def _sampled(name: str, origin: str) -> Distances:
-    return _measure(load(name, origin=origin), _TRAVERSALS, _PAIRS)
+    data = load(name, origin=origin)
+    sizes = zip(data.factors.names, data.factors.sizes, strict=True)
+    traversals = {factor: max(_TRAVERSALS, math.ceil(_IMAGES / size)) for factor, size in sizes}
+    return _measure(data, traversals, _PAIRS)
 
 
-def _measure(data: FactorData, traversals: int | None, pairs: int) -> Distances:
+def _measure(data: FactorData, traversals: dict[str, int] | None, pairs: int) -> Distances:
+    """Measure a data set, with all traversals or as many as are said for each factor."""
     names = data.factors.names
-    exact = [f for f in names if traversals is None or len(data.exact_bases(f)) <= traversals]
-    sampled = [f for f in names if f not in exact]
+    sampled = {f: n for f, n in (traversals or {}).items() if len(data.exact_bases(f)) > n}
+    exact = [f for f in names if f not in sampled]
     factors = factor_distances(data, factors=exact) if exact else {}
-    if sampled:
-        factors |= factor_distances(data, factors=sampled, traversals=traversals)
+    for factor, n in sampled.items():
+        factors |= factor_distances(data, factors=[factor], traversals=n)
     return Distances(
         data.name,
         data.origin,
