@@ -101,6 +101,12 @@ def test_advice_is_lines_that_run_as_they_stand_with_the_beta_of_the_new_loss(
     assert runs[1].data.factors.names == ("a", "b")
 
 
+def test_advice_loads_the_same_images_where_an_option_is_none():
+    options = {"image_size": 16, "square_size": 4, "grid_spacing": 1, "num_squares": 1}
+    data = vd.load("xysquares", grid_size=None, **options)
+    assert len(eval(data.made_by, {"vd": vd})) == len(data) == 13**2
+
+
 def test_a_loss_of_the_readers_that_orders_more_is_advised_with_its_beta(monkeypatch):
     class Blurred(vd.losses.Loss):
         def distance(self, a, b):

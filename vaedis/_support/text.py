@@ -75,14 +75,13 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
 def called(function: str, first: str, options: Mapping[str, Any]) -> str | None:
     """Return a call of one of `vd`'s functions; None if it is long, or an option no plain value.
 
-    >>> called("load", "xysquares", {"grid_spacing": 4, "rgb": None})
-    "vd.load('xysquares', grid_spacing=4)"
+    >>> called("load", "xysquares", {"grid_spacing": 4, "grid_size": None})
+    "vd.load('xysquares', grid_spacing=4, grid_size=None)"
     """
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        ast.literal_eval(repr(list(given.values())))
+        ast.literal_eval(repr(list(options.values())))
     except (ValueError, SyntaxError):
         return None
-    arguments = [repr(first), *(f"{name}={value!r}" for name, value in given.items())]
+    arguments = [repr(first), *(f"{name}={value!r}" for name, value in options.items())]
     call = f"vd.{function}({', '.join(arguments)})"
     return call if len(call) < _LONGEST_CALL else None
