@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +18,12 @@ from vaedis.factors import FactorSpace, Index
 from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
+from vaedis.training.given import mark_normalize
 from vaedis.training.run import Run
-from vaedis.training.save import describe, name_of, read_run, shown
+from vaedis.training.save import describe, name_of, probe, read_run, shown
+
+# Of a network's outputs, as a share of the largest, since other machines round otherwise.
+_ROUNDING = 1e-3
 
 _BUILT_IN = f"{networks.VAE.__module__}.{networks.VAE.__qualname__}"
 
@@ -90,7 +95,8 @@ def load_run(
         meaning = record["meaning"]
         saved_loss = dict(name=record["loss"]["name"], fingerprint=record["loss"]["fingerprint"])
         loss_in_spec = record["loss"]["in_spec"]
-        network_name = record["network"]
+        network_name = str(record["network"])
+        probed = [np.array(part, dtype=float) for part in record.get("probe") or ()]
         missing = MissingData(record["data"], device)
         rest = {
             "precision": record["precision"],
@@ -118,8 +124,9 @@ def load_run(
             stacklevel=2,
         )
     _take_weights(folder, network, tensors)
+    _need_same_code(folder, network, network_name, probed, missing, spec.latents)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run.model.normalize = run.normalize
+    mark_normalize(run)
     network.eval()
     return run
 
@@ -254,3 +261,25 @@ def _take_weights(folder: Path, network: nn.Module, weights: dict[str, Tensor]) 
             "give the network that was saved as load_run(folder, model=...)."
         )
     network.load_state_dict({name.removeprefix("model."): x for name, x in weights.items()})
+
+
+def _need_same_code(
+    folder: Path,
+    network: nn.Module,
+    name: str,
+    saved: list[np.ndarray],
+    data: FactorData,
+    latents: int,
+) -> None:
+    """Raise a ValueError if a network has the weights of a run and computes something else."""
+    # an earlier record has none
+    if not saved:
+        return
+    now = probe(network, data, latents)
+    for part, part_now in zip(saved, now or saved, strict=True):
+        if np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
+            raise ValueError(
+                f"The network has the weights of the run in {shown(folder)}, but computes other "
+                f"numbers with them than {plain(name, 300)} did; give the network that was saved, "
+                "as in load_run(folder, model=...)."
+            )

@@ -289,13 +289,23 @@ class Run:
         """Return what a reader wants to know first, by name, each in a few words."""
         spec = self.spec
         batch = f"{spec.batch} {'pairs' if spec.framework == 'ada-gvae' else 'images'}"
+        own = {kind: plain(said.partition(" ")[0], 40) for kind, said in spec.custom.items()}
+        model = f"{spec.framework}, {own.get('model', plain(str(spec.model), 40))}"
+        if "objective" in own:
+            model += f", objective {own['objective']}"
+        beta = f"{own['beta']}(step)" if "beta" in own else f"{spec.beta:g}"
+        rates = [f"optimizer {own['optimizer']}"] if "optimizer" in own else []
+        if "lr" in own:
+            rates.append(f"lr {own['lr']}(step)")
+        elif not rates:
+            rates.append(f"lr {spec.lr:g}")
         facts = {
             "data": f"{plain(self.data.name, 40)}, {len(self.data):,} images of "
             f"{'×'.join(map(str, self.data.shape))}",
-            "model": f"{spec.framework}, {plain(str(spec.model), 40)}, {spec.latents} latents",
-            "loss": f"{plain(self.loss.name, 40)}, beta {spec.beta:g}",
-            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch}, lr {spec.lr:g}, "
-            f"seed {spec.seed}, {self.precision} on {self.data.device}",
+            "model": f"{model}, {spec.latents} latents",
+            "loss": f"{plain(self.loss.name, 40)}, beta {beta}",
+            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch}, "
+            f"{', '.join(rates)}, seed {spec.seed}, {self.precision} on {self.data.device}",
         }
         if self.seconds:
             facts["time"] = f"{self.seconds:,.1f} s, {self.images_per_second:,.0f} images/s"

@@ -7,6 +7,7 @@ the new one, whole, whenever a process is killed. Nothing in the files could be 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import json
@@ -33,6 +34,8 @@ FORMAT = "vaedis run"
 # of the files; a version reads its own and earlier ones
 LAYOUT = 1
 _LARGEST_RECORD = 16 * 1024**2
+# numbers of each output of a network by which its code is told apart
+_PROBED = 16
 
 
 def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = None) -> None:
@@ -114,6 +117,26 @@ def describe(data: FactorData) -> dict[str, Any]:
     }
 
 
+def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float]] | None:
+    """Return what a network makes of a fixed batch, which tells its code apart; None if nothing.
+
+    Computed on the CPU with numbers of one seed, so that it is the same wherever it is asked.
+    """
+    height, width, channels = data.shape
+    x = torch.linspace(-1, 1, 2 * channels * height * width).view(2, channels, height, width)
+    z = torch.linspace(-1, 1, 2 * latents).view(2, latents)
+    with torch.no_grad(), torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        try:
+            copied: Any = copy.deepcopy(network).cpu().eval()
+            parts = [*copied.encode(x), copied.decode(z)]
+        except Exception:  # code that is not ours, which may need its own device
+            return None
+    if not all(bool(part.isfinite().all()) for part in parts):
+        return None
+    return [part.flatten()[:: -(-part.numel() // _PROBED)].tolist() for part in parts]
+
+
 def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     """Raise a ValueError if a weight is NaN or infinite."""
     for name, tensor in tensors.items():
@@ -155,6 +178,7 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
         "spec": fields,
         "data": describe(run.data),
         "network": name_of(run.model),
+        "probe": probe(run.model, run.data, run.spec.latents),
         "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **_told(run.loss)},
         "precision": run.precision,
         "device": run.data.device.type,
