@@ -848,3 +848,26 @@ def test_a_loss_that_is_no_distance_is_one_sentence(factor, says, n_more):
     labels = [*range(8), *range(n_more)]
     with pytest.raises(ValueError, match=says):
         vd.diagnose((images, labels), Own())
+
+
+def blurred_far(a, b):
+    return vd.losses.BoxBlur(radius=8).distance(a, b)
+
+
+def test_the_function_of_a_module_is_imported_in_the_advice():
+    code = diagnose(squares(4), ["mse", blurred_far], radii=()).advice.code
+    names = {"data": squares(4)}
+    exec(code[: code.index("spec =")], names)
+    assert f"from {__name__} import blurred_far as loss" in code
+    assert names["loss"] is blurred_far
+
+
+@pytest.mark.parametrize(
+    ("shades", "says"),
+    [([0, 99], "no factor has more than two values"), ([7, 7, 7], "no two images differ")],
+)
+def test_a_check_of_nothing_says_so(shades, says):
+    images = np.array(shades, np.uint8)[:, None, None] * np.ones((8, 8), np.uint8)
+    (checked,) = diagnose((images, np.arange(len(shades))[:, None]), radii=(), check=True).checks
+    assert f"not done, as {says}" in checked.text
+    assert checked.ranks == {}

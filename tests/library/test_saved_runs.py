@@ -496,3 +496,21 @@ def test_a_network_that_computes_something_else_with_the_same_weights_is_refused
     rewrite(tmp_path, probe=None)
     earlier = load(tmp_path, model=Mlp(nn.GELU()))
     assert torch.equal(earlier.posterior(index)[0], mean)
+
+
+def test_a_loaded_run_that_is_saved_again_keeps_its_scores(run, tmp_path):
+    run.save(tmp_path / "one", scores={"mig": 0.25, "dci": float("nan")})
+    load(tmp_path / "one").save(tmp_path / "two")
+    assert load(tmp_path / "two").record["scores"] == {"mig": 0.25, "dci": None}
+    with pytest.raises(TypeError, match=r"scores must be what Run.scores returns, not a list\."):
+        run.save(tmp_path / "three", scores=[0.25])
+    assert not (tmp_path / "three").exists()
+
+
+def test_codes_and_indices_of_other_shapes_are_refused(run):
+    with pytest.raises(ValueError, match=r"must have the shape \(n, 2\), not \(2,\)"):
+        run.decode_images(torch.zeros(2))
+    with pytest.raises(ValueError, match=r"must have the shape \(n, 2\), not \(1, 3\)"):
+        run.decode(torch.zeros(1, 3))
+    with pytest.raises(ValueError, match=r"index must have the shape \(n,\), not \(\)"):
+        run.posterior(3)

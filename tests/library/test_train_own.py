@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import vaedis as vd
+from vaedis import plots
 from vaedis.training import objectives
 from vaedis_companion import store
 
@@ -190,6 +191,9 @@ def test_a_run_shows_what_was_given_and_no_number_that_was_not_used():
     assert "beta <lambda>(step)" in repr(run)
     assert "steps of 6 images, optimizer sgd, seed 0" in repr(run)
     assert "0.001" not in repr(run)
+    titles = plots.training(run).get_suptitle(), plots.latent_traversals(run).get_suptitle()
+    assert titles[0] == "xysquares, twice_the_kl after 8 steps, β = <lambda>(step)"
+    assert titles[1].startswith("xysquares, twice_the_kl after 8 steps: ")
     assert "lr <lambda>(step), seed" in repr(fit(lr=lambda step: 0.01))
     assert "lr 0.001, seed 0" in repr(fit())
 
@@ -433,6 +437,9 @@ def test_what_does_not_go_together_is_refused(spec, own, says):
         ({"beta_schedule": "cyclic"}, "needs warmup, the steps over which beta grows"),
         ({"beta_schedule": "cosine"}, "Unknown schedule of beta 'cosine'; choose one of: linear"),
         ({"lr_schedule": "linear"}, "Unknown schedule of lr 'linear'; choose one of: constant"),
+        ({"model": Net()}, r"model must be a name .*, not a Net; .* fit\(spec, model=mine\)"),
+        ({"loss": sgd}, r"not a function; give your own as in fit\(spec, loss=mine\)"),
+        ({"lr": sgd}, r"not a function; give your own as in fit\(spec, lr=mine\)"),
         ({"custom": "model"}, "custom must be a mapping from names to values, not 'model'"),
     ],
 )

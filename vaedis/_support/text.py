@@ -72,6 +72,15 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
     return {name: shown[name] for name in names}
 
 
+def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of what was given to `fit` in person, without their fingerprints.
+
+    >>> names_of_own({"model": "Net d375d38c8db5e025"})
+    {'model': 'Net'}
+    """
+    return {kind: plain(said.partition(" ")[0], 40) for kind, said in custom.items()}
+
+
 def called(function: str, first: str, options: Mapping[str, Any]) -> str | None:
     """Return a call of one of `vd`'s functions; None if it is long, or an option no plain value.
 

@@ -46,8 +46,8 @@ def load_run(
         run encodes and decodes, and what needs images says that they are missing. A data set that
         the specification names is made again.
     model : nn.Module, optional
-        A network of your own, as it was given to `fit`, of the same sizes. A copy takes the saved
-        weights.
+        A network of your own, as it was given to `fit`. A copy takes the saved weights, and must
+        compute with them what the saved one did.
     loss : Loss, optional
         A loss of your own, as it was given to `fit`.
     device : str or torch.device

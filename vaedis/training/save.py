@@ -40,6 +40,10 @@ _PROBED = 16
 
 def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = None) -> None:
     """Write a run to a folder; see `Run.save`."""
+    if scores is None:
+        scores = run.record.get("scores", {})
+    if not isinstance(scores, Mapping):
+        raise TypeError(f"scores must be what Run.scores returns, not a {type(scores).__name__}.")
     if run.failure is not None:
         raise ValueError("a run that failed is not saved, since its network is of no use.")
     folder = Path(folder)
@@ -52,7 +56,7 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     check_finite(tensors, "the run")
     content = _safetensors().save(tensors)
-    record = {**_record(run, scores or {}), "arrays": hashlib.sha256(content).hexdigest()}
+    record = {**_record(run, scores), "arrays": hashlib.sha256(content).hexdigest()}
     record["digest"] = _digest(record)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -199,7 +203,9 @@ def _told(loss: Any) -> dict[str, str | None]:
 
 
 def _number(name: str, score: Any) -> float | None:
-    """Return a score's headline number; None for NaN."""
+    """Return a score's headline number; None for NaN, also of a record."""
+    if score is None:
+        return None
     try:
         number = float(score)
     except (TypeError, ValueError):
