@@ -514,3 +514,22 @@ def test_codes_and_indices_of_other_shapes_are_refused(run):
         run.decode(torch.zeros(1, 3))
     with pytest.raises(ValueError, match=r"index must have the shape \(n,\), not \(\)"):
         run.posterior(3)
+
+
+def test_a_loss_that_cannot_be_told_from_others_is_known_by_its_name(tmp_path):
+    lock = threading.Lock()
+
+    def locked(a, b):
+        with lock:
+            return (a - b).abs().mean((1, 2, 3))
+
+    def other(a, b):
+        return locked(a, b)
+
+    trained = fit(loss=locked)
+    trained.save(tmp_path)
+    loaded = load(tmp_path, loss=locked)
+    assert loaded.loss.function is locked
+    assert torch.equal(loaded.posterior([0, 4])[0], trained.posterior([0, 4])[0])
+    with pytest.raises(ValueError, match="was trained with another loss than the one given"):
+        load(tmp_path, loss=other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
 from vaedis.training.given import mark_normalize
 from vaedis.training.run import Run
-from vaedis.training.save import describe, name_of, probe, read_run, shown
+from vaedis.training.save import describe, name_of, probe, read_run, shown, told
 
 # Of a network's outputs, as a share of the largest, since other machines round otherwise.
 _ROUNDING = 1e-3
@@ -33,7 +34,7 @@ def load_run(
     *,
     data: Any = None,
     model: nn.Module | None = None,
-    loss: Loss | None = None,
+    loss: str | Loss | Callable[[Tensor, Tensor], Tensor] | None = None,
     device: str | torch.device = "auto",
 ) -> Run:
     """Load a run that `Run.save` wrote.
@@ -48,7 +49,7 @@ def load_run(
     model : nn.Module, optional
         A network of your own, as it was given to `fit`. A copy takes the saved weights, and must
         compute with them what the saved one did.
-    loss : Loss, optional
+    loss : Loss or function, optional
         A loss of your own, as it was given to `fit`.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
@@ -204,7 +205,7 @@ def _data(
     return source.to(missing.device)
 
 
-def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Loss | None) -> Loss:
+def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any) -> Loss:
     """Return the loss of a run: the one that is given, or the one that is named."""
     if loss is None:
         if spec.loss not in losses.LOSSES:
@@ -214,7 +215,8 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Loss | None)
             )
         return losses.get(spec.loss, **spec.loss_options)
     loss = losses.get(loss)
-    if saved["fingerprint"] not in (None, loss.fingerprint()):
+    # of one that cannot be told from others, at least the name
+    if told(loss) != saved:
         raise ValueError(
             f"The run in {shown(folder)} was trained with another loss than the one given, "
             f"{saved['name']!r}, or its code has changed; give that."

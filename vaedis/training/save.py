@@ -183,7 +183,7 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
         "data": describe(run.data),
         "network": name_of(run.model),
         "probe": probe(run.model, run.data, run.spec.latents),
-        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **_told(run.loss)},
+        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **told(run.loss)},
         "precision": run.precision,
         "device": run.data.device.type,
         "seconds": run.seconds,
@@ -194,7 +194,7 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(loss: Any) -> dict[str, str | None]:
+def told(loss: Any) -> dict[str, str | None]:
     """Return a loss's name and fingerprint, which is None where what it holds cannot be told."""
     try:
         return {"name": loss.name, "fingerprint": loss.fingerprint()}
