@@ -76,3 +76,14 @@ def positive(name: str, value: Any) -> float:
     if non_negative(name, value) == 0:
         raise ValueError(f"{name} must be above 0, not {value!r}.")
     return float(value)
+
+
+def plain_field(name: str, value: Any) -> None:
+    """Raise a ValueError if a field of a RunSpec is something of one's own, which `fit` takes."""
+    is_own = callable(value) and not hasattr(value, "distance")
+    if is_own or (name == "data" and not isinstance(value, str)):
+        wanted = "the name of a data set" if name == "data" else "a name or a number"
+        raise ValueError(
+            f"{name} must be {wanted}, not a {type(value).__name__}; "
+            f"give your own as in fit(spec, {name}=mine)."
+        )

@@ -128,15 +128,12 @@ class RunSpec:
             if not isinstance(options, Mapping):
                 raise ValueError(f"{name} must be a mapping from names to values, not {options!r}.")
             object.__setattr__(self, name, _frozen(options, name))
+        for name in ("data", "loss", "model", "beta", "lr"):
+            _check.plain_field(name, getattr(self, name))
         if not (isinstance(self.loss, str) or hasattr(self.loss, "distance")):
             raise ValueError(f"loss must be the name of a loss or a Loss, not {self.loss!r}.")
         if not isinstance(self.normalize, bool):
             raise ValueError(f"normalize must be True or False, not {self.normalize!r}.")
-        if not isinstance(self.data, str):
-            raise ValueError(
-                f"data must be the name of a data set, not a {type(self.data).__name__}; "
-                "give your own as in fit(spec, data=mine)."
-            )
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)

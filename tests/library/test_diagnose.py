@@ -101,6 +101,12 @@ def test_advice_is_lines_that_run_as_they_stand_with_the_beta_of_the_new_loss(
     assert runs[1].data.factors.names == ("a", "b")
 
 
+def test_advice_loads_the_same_images_where_an_option_is_none():
+    options = {"image_size": 16, "square_size": 4, "grid_spacing": 1, "num_squares": 1}
+    data = vd.load("xysquares", grid_size=None, **options)
+    assert len(eval(data.made_by, {"vd": vd})) == len(data) == 13**2
+
+
 def test_a_loss_of_the_readers_that_orders_more_is_advised_with_its_beta(monkeypatch):
     class Blurred(vd.losses.Loss):
         def distance(self, a, b):
@@ -842,3 +848,26 @@ def test_a_loss_that_is_no_distance_is_one_sentence(factor, says, n_more):
     labels = [*range(8), *range(n_more)]
     with pytest.raises(ValueError, match=says):
         vd.diagnose((images, labels), Own())
+
+
+def blurred_far(a, b):
+    return vd.losses.BoxBlur(radius=8).distance(a, b)
+
+
+def test_the_function_of_a_module_is_imported_in_the_advice():
+    code = diagnose(squares(4), ["mse", blurred_far], radii=()).advice.code
+    names = {"data": squares(4)}
+    exec(code[: code.index("spec =")], names)
+    assert f"from {__name__} import blurred_far as loss" in code
+    assert names["loss"] is blurred_far
+
+
+@pytest.mark.parametrize(
+    ("shades", "says"),
+    [([0, 99], "no factor has more than two values"), ([7, 7, 7], "no two images differ")],
+)
+def test_a_check_of_nothing_says_so(shades, says):
+    images = np.array(shades, np.uint8)[:, None, None] * np.ones((8, 8), np.uint8)
+    (checked,) = diagnose((images, np.arange(len(shades))[:, None]), radii=(), check=True).checks
+    assert f"not done, as {says}" in checked.text
+    assert checked.ranks == {}

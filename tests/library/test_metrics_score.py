@@ -91,6 +91,19 @@ def test_own_scores_stand_beside_the_others():
     assert received[-1][1].dtype == np.float64
 
 
+def test_an_own_score_that_writes_into_its_arrays_changes_no_others():
+    codes, factors = grid_codes()
+    before = codes.copy()
+
+    def forgetful(z, f):
+        z[:] = f[:] = 0
+        return 1.0
+
+    scores = metrics.score(codes, factors, metrics=[forgetful, "mig"])
+    np.testing.assert_array_equal(codes, before)
+    assert float(scores["mig"]) == float(metrics.mig(before, factors))
+
+
 @pytest.mark.parametrize("value", ["high", None, np.zeros(3), [0.5], 1j])
 def test_an_own_score_that_is_no_number_is_named(value):
     codes, factors = grid_codes()

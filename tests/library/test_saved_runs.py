@@ -18,6 +18,7 @@ from torch import nn
 
 import vaedis as vd
 from vaedis import spec as specs
+from vaedis.metrics import _encoder
 from vaedis.training import save
 from vaedis.training.checkpoint import fingerprint_of
 
@@ -457,3 +458,78 @@ def test_a_run_of_a_cpu_goes_to_a_gpu(run, folder):
 
 def test_data_of_a_run_have_one_fingerprint_wherever_they_are(run, folder):
     assert record_of(folder)["data"]["images"] == fingerprint_of(run.data)
+
+
+class Mlp(nn.Module):
+    """Has a layer called as an attribute of the package's networks."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.normalize = nn.Identity()
+        self.activation = activation
+        self.head = nn.Linear(192, 8)
+        self.out = nn.Linear(8, 4)
+        self.tail = nn.Linear(2, 192)
+
+    def encode(self, x):
+        return self.out(self.activation(self.head(self.normalize(x).flatten(1)))).chunk(2, 1)
+
+    def decode(self, z):
+        return self.tail(z).view(-1, 3, 8, 8)
+
+
+def test_a_network_that_computes_something_else_with_the_same_weights_is_refused(tmp_path):
+    trained = fit(TINY.replace(normalize=False), model=Mlp(nn.GELU()))
+    trained.save(tmp_path)
+    with pytest.raises(ValueError, match=r"but computes other numbers with them than .*Mlp did"):
+        load(tmp_path, model=Mlp(nn.SiLU()))
+    loaded = load(tmp_path, model=Mlp(nn.GELU()))
+    index = torch.arange(9)
+    mean = trained.posterior(index)[0]
+    # that it was trained on images in [0, 1] is known, though it has a `normalize` of its own
+    for network in (trained.model, loaded.model):
+        assert torch.equal(_encoder.encoder(network, trained.data)(index), mean)
+    rewrite(tmp_path, probe=["x"])
+    with pytest.raises(ValueError, match="a record that this vaedis does not understand"):
+        load(tmp_path, model=Mlp(nn.GELU()))
+    # one of an earlier version has none
+    rewrite(tmp_path, probe=None)
+    earlier = load(tmp_path, model=Mlp(nn.GELU()))
+    assert torch.equal(earlier.posterior(index)[0], mean)
+
+
+def test_a_loaded_run_that_is_saved_again_keeps_its_scores(run, tmp_path):
+    run.save(tmp_path / "one", scores={"mig": 0.25, "dci": float("nan")})
+    load(tmp_path / "one").save(tmp_path / "two")
+    assert load(tmp_path / "two").record["scores"] == {"mig": 0.25, "dci": None}
+    with pytest.raises(TypeError, match=r"scores must be what Run.scores returns, not a list\."):
+        run.save(tmp_path / "three", scores=[0.25])
+    assert not (tmp_path / "three").exists()
+
+
+def test_codes_and_indices_of_other_shapes_are_refused(run):
+    with pytest.raises(ValueError, match=r"must have the shape \(n, 2\), not \(2,\)"):
+        run.decode_images(torch.zeros(2))
+    with pytest.raises(ValueError, match=r"must have the shape \(n, 2\), not \(1, 3\)"):
+        run.decode(torch.zeros(1, 3))
+    with pytest.raises(ValueError, match=r"index must have the shape \(n,\), not \(\)"):
+        run.posterior(3)
+
+
+def test_a_loss_that_cannot_be_told_from_others_is_known_by_its_name(tmp_path):
+    lock = threading.Lock()
+
+    def locked(a, b):
+        with lock:
+            return (a - b).abs().mean((1, 2, 3))
+
+    def other(a, b):
+        return locked(a, b)
+
+    trained = fit(loss=locked)
+    trained.save(tmp_path)
+    loaded = load(tmp_path, loss=locked)
+    assert loaded.loss.function is locked
+    assert torch.equal(loaded.posterior([0, 4])[0], trained.posterior([0, 4])[0])
+    with pytest.raises(ValueError, match="was trained with another loss than the one given"):
+        load(tmp_path, loss=other)

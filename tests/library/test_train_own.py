@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import vaedis as vd
+from vaedis import plots
 from vaedis.training import objectives
 from vaedis_companion import store
 
@@ -182,6 +183,25 @@ def test_the_run_of_a_network_of_ones_own_names_it_and_asks_for_it_again():
     assert same_bits(fit(run.spec, model=Net()), run)
     with pytest.raises(ValueError, match="is of a run with its own model; give that again, as in"):
         fit(run.spec)
+
+
+def test_a_run_shows_what_was_given_and_no_number_that_was_not_used():
+    run = fit(model=Net(), objective=twice_the_kl, optimizer=sgd, beta=lambda step: 0.5)
+    assert "beta-vae, Net, objective twice_the_kl, 2 latents" in repr(run)
+    assert "beta <lambda>(step)" in repr(run)
+    assert "steps of 6 images, optimizer sgd, seed 0" in repr(run)
+    assert "0.001" not in repr(run)
+    titles = plots.training(run).get_suptitle(), plots.latent_traversals(run).get_suptitle()
+    assert titles[0] == "xysquares, twice_the_kl after 8 steps, β = <lambda>(step)"
+    assert titles[1].startswith("xysquares, twice_the_kl after 8 steps: ")
+    assert "lr <lambda>(step), seed" in repr(fit(lr=lambda step: 0.01))
+    assert "lr 0.001, seed 0" in repr(fit())
+
+
+def test_the_specification_of_a_run_on_ones_own_data_asks_for_them():
+    spec = fit(data=vd.load("xysquares", **SPEC.data_options)).spec
+    with pytest.raises(ValueError, match=r"data of your own, 'given: xysquares'; .*data=mine"):
+        fit(spec)
 
 
 def test_a_given_loss_is_the_one_of_the_specification():
@@ -376,6 +396,15 @@ def wrong_objective(change):
             "must train the parameters that it is called with",
         ),
         ({"beta": 0.1}, r"function of the step; a number goes as in RunSpec\(beta=0.1\), not 0.1"),
+        ({"beta": lambda: 1.0}, "beta must be a function of the step; .* too many positional"),
+        ({"objective": lambda model, x: x}, "as objectives.beta_vae is, but of yours: too many"),
+        ({"optimizer": torch.optim.SGD(Net().parameters())}, "returns a torch.*, not a SGD.$"),
+        ({"optimizer": torch.optim.LBFGS}, "must take a step without a closure, and LBFGS asks"),
+        ({"model": Wrong(lambda found: 1 / 0)}, "encode does not take images .*: division by zero"),
+        (
+            {"model": Wrong(lambda found: (found[0] * math.nan, found[1]))},
+            "model.encode must return finite numbers before it is trained",
+        ),
         ({"beta": lambda step: 5 - step}, "beta at step 6 must be a finite number of at least 0"),
         ({"lr": lambda step: math.inf}, "lr at step 0 must be a finite number of at least 0"),
     ],
@@ -408,6 +437,9 @@ def test_what_does_not_go_together_is_refused(spec, own, says):
         ({"beta_schedule": "cyclic"}, "needs warmup, the steps over which beta grows"),
         ({"beta_schedule": "cosine"}, "Unknown schedule of beta 'cosine'; choose one of: linear"),
         ({"lr_schedule": "linear"}, "Unknown schedule of lr 'linear'; choose one of: constant"),
+        ({"model": Net()}, r"model must be a name .*, not a Net; .* fit\(spec, model=mine\)"),
+        ({"loss": sgd}, r"not a function; give your own as in fit\(spec, loss=mine\)"),
+        ({"lr": sgd}, r"not a function; give your own as in fit\(spec, lr=mine\)"),
         ({"custom": "model"}, "custom must be a mapping from names to values, not 'model'"),
     ],
 )

@@ -72,17 +72,25 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
     return {name: shown[name] for name in names}
 
 
+def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of what was given to `fit` in person, without their fingerprints.
+
+    >>> names_of_own({"model": "Net d375d38c8db5e025"})
+    {'model': 'Net'}
+    """
+    return {kind: plain(said.partition(" ")[0], 40) for kind, said in custom.items()}
+
+
 def called(function: str, first: str, options: Mapping[str, Any]) -> str | None:
     """Return a call of one of `vd`'s functions; None if it is long, or an option no plain value.
 
-    >>> called("load", "xysquares", {"grid_spacing": 4, "rgb": None})
-    "vd.load('xysquares', grid_spacing=4)"
+    >>> called("load", "xysquares", {"grid_spacing": 4, "grid_size": None})
+    "vd.load('xysquares', grid_spacing=4, grid_size=None)"
     """
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        ast.literal_eval(repr(list(given.values())))
+        ast.literal_eval(repr(list(options.values())))
     except (ValueError, SyntaxError):
         return None
-    arguments = [repr(first), *(f"{name}={value!r}" for name, value in given.items())]
+    arguments = [repr(first), *(f"{name}={value!r}" for name, value in options.items())]
     call = f"vd.{function}({', '.join(arguments)})"
     return call if len(call) < _LONGEST_CALL else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -172,12 +173,22 @@ def _code(data: FactorData, loss: Loss, beta: float, latents: int) -> str:
     if data.made_by is None:
         lines[-1] = "# data is what you gave to vd.diagnose"
     if properties.is_own(loss):
-        lines.append(f"# loss is {shown_name(loss.name)!r}, as you gave it to vd.diagnose")
+        lines.append(_line_of(loss))
         del fields["loss"]
     arguments = [f"    {name}={value}," for name, value in fields.items() if value != "{}"]
     given = "data=data, loss=loss" if properties.is_own(loss) else "data=data"
     lines += ["spec = vd.RunSpec(", *arguments, ")", f"run = vd.fit(spec, {given})"]
     return "\n".join([*lines, 'print(run.scores(["mig"]))', ""])
+
+
+def _line_of(loss: Loss) -> str:
+    """Return the line that names a loss of one's own: an import, if it is a module's function."""
+    function = getattr(loss, "function", None)
+    name = getattr(function, "__name__", "")
+    module = getattr(function, "__module__", None) or ""
+    if function is None or getattr(sys.modules.get(module), name, None) is not function:
+        return f"# loss is {shown_name(loss.name)!r}, as you gave it to vd.diagnose"
+    return f"loss = {name}" if module == "__main__" else f"from {module} import {name} as loss"
 
 
 def _options(loss: Loss) -> dict[str, Any]:

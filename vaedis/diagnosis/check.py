@@ -49,10 +49,20 @@ class _Codes(FactorData):
 def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
     """Train small networks on the distances of a loss alone, and see which factors they order."""
     start = f"Check under {report.loss}: "
+
+    def not_done(why: str) -> Check:
+        return Check(report.loss, {}, {}, (), f"{start}not done, as {why}")
+
+    # two values need no order
+    verdicts = {f.factor: f.verdict for f in report.factors if f.values > 2}
+    if not verdicts:
+        return not_done("no factor has more than two values, whose order could be found.")
     try:
         coordinates = Coordinates(data, loss, rotation=0)
     except ValueError as error:
-        return Check(report.loss, {}, {}, (), f"{start}not done, as {plain(str(error), 300)}")
+        return not_done(plain(str(error), 300))
+    if 0 in coordinates.shape:
+        return not_done("no two images differ.")
     latents = latents_for(data)
     beta = fitting_beta(data, loss, report, latents)
     spec = RunSpec(
@@ -60,8 +70,8 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
     )
     specs = [spec.replace(seed=seed) for seed in range(_NETWORKS)]
     runs = fit(specs, data=coordinates, device=coordinates.device)
-    # two values need no order
-    verdicts = {f.factor: f.verdict for f in report.factors if f.values > 2}
+    if any(run.failure for run in runs):
+        return not_done(f"the loss of a network became no finite number at a beta of {beta:g}.")
     ranks = {name: np.mean([_rank(run, name, verdicts[name]) for run in runs]) for name in verdicts}
     index = coordinates.draw(_IMAGES, generator=torch.Generator().manual_seed(0))
     labels = coordinates.to_factors(index)

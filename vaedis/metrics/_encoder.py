@@ -42,9 +42,10 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     )
     example = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     batch = CUDA_BATCH if example is not None and example.is_cuda else CPU_BATCH
-    # A network that `fit` trained on images in [0, 1] has ``normalize = False``.
     trained = getattr(model, "__self__", model)
-    options = {"normalize": False} if getattr(trained, "normalize", True) is False else {}
+    # How `fit` says of a network of its own, or of yours, that it was trained on images in [0, 1].
+    marks = [getattr(trained, name, True) for name in ("normalize", "_vaedis_normalize")]
+    options = {"normalize": False} if any(mark is False for mark in marks) else {}
 
     def means_of(index: Tensor) -> Tensor:
         x = data.observations(index, **options)

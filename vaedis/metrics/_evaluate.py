@@ -121,7 +121,8 @@ def score(
     refusals: dict[str, Exception] = {}
     for name, compute in _by_name(metrics).items():
         if name not in SCORES:
-            scores[name] = _own(name, compute(code_array, factor_array))
+            # a copy, as it may change what it gets
+            scores[name] = _own(name, compute(code_array.copy(), factor_array.copy()))
             continue
         try:
             scores[name] = compute(codes, factors, seed=seed)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vaedis._support.text import names_of_own
 from vaedis.plots.style import CURVES, Axes, Figure, name_of, panel_grid, plt, styled
 
 _MARKERS = "osD^"
@@ -212,7 +213,9 @@ def training(run: Any) -> Figure:
             ax.set_yscale("log")
         ax.set(xlabel="step", ylabel=name)
         ax.grid(True)
-    figure.suptitle(f"{name_of(run)}, β = {run.spec.beta:.3g}")
+    own = names_of_own(run.spec.custom)
+    beta = f"{own['beta']}(step)" if "beta" in own else f"{run.spec.beta:.3g}"
+    figure.suptitle(f"{name_of(run)}, β = {beta}")
     return figure
 
 

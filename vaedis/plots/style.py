@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis._support.text import shown_name
+from vaedis._support.text import names_of_own, shown_name
 
 try:
     import matplotlib
@@ -113,4 +113,5 @@ def write_note(figure: Figure, note: str) -> None:
 def name_of(run: Any) -> str:
     """Return what a run is, for a title: its data set, framework and number of steps."""
     framework = {"beta-vae": "β-VAE", "ada-gvae": "Ada-GVAE"}[run.spec.framework]
+    framework = names_of_own(run.spec.custom).get("objective", framework)
     return f"{shown_name(run.data.name)}, {framework} after {run.steps_taken:,} steps"

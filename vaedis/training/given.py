@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -21,6 +23,18 @@ from vaedis.training.checkpoint import fingerprint_of
 from vaedis.training.objectives import Terms
 from vaedis.training.run import Run
 
+# what each function is, and the arguments that it is called with
+_FUNCTIONS: dict[str, tuple[str, list[Any], list[str]]] = {
+    "objective": (
+        "function as objectives.beta_vae is",
+        [None, None, None],
+        ["loss", "beta"],
+    ),
+    "optimizer": ("function of the parameters that returns a torch.optim.Optimizer", [None], []),
+    "beta": ("function of the step; a number goes as in RunSpec(beta=0.1)", [0], []),
+    "lr": ("function of the step; a number goes as in RunSpec(lr=0.001)", [0], []),
+}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -35,16 +49,18 @@ class Given:
     def __post_init__(self):
         if self.model is not None:
             _check_module(self.model)
-        wanted = {
-            "objective": "function as objectives.beta_vae is",
-            "optimizer": "function of the parameters that returns a torch.optim.Optimizer",
-            "beta": "function of the step; a number goes as in RunSpec(beta=0.1)",
-            "lr": "function of the step; a number goes as in RunSpec(lr=0.001)",
-        }
-        for name, text in wanted.items():
+        for name, (text, arguments, options) in _FUNCTIONS.items():
             value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"{name} must be a {text}, not {value!r}.")
+            if value is None:
+                continue
+            if not callable(value):
+                kind = repr(value) if isinstance(value, str | Real) else f"a {_type_of(value)}"
+                raise TypeError(f"{name} must be a {text}, not {kind}.")
+            with contextlib.suppress(ValueError):  # no signature is known of it
+                try:
+                    inspect.signature(value).bind(*arguments, **dict.fromkeys(options))
+                except TypeError as error:
+                    raise TypeError(f"{name} must be a {text}, but of yours: {error}.") from None
 
     @property
     def names(self) -> list[str]:
@@ -145,7 +161,7 @@ def untrained(
             x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
             network = own.network(x, spec, loss)
         run = Run(run_spec, source, network, loss, precision)
-        network.normalize = run.normalize
+        mark_normalize(run)
         if properties.is_own(loss):
             index = torch.arange(min(len(source), 2), device=device)
             properties.need_repeatable(loss, run.observations(index))
@@ -153,11 +169,25 @@ def untrained(
     return runs
 
 
+def mark_normalize(run: Run) -> None:
+    """Let the network say whether it takes normalized images, for `metrics.evaluate`."""
+    if isinstance(run.model, model.VAE):
+        run.model.normalize = run.normalize
+    else:
+        # a network of one's own may have a method or a layer called `normalize`
+        run.model._vaedis_normalize = run.normalize
+
+
 def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData:
     """Return the data set that a specification names, of a run that has it already or new."""
     for run in runs:
         if (run.spec.data, run.spec.data_options) == (spec.data, spec.data_options):
             return run.data
+    if spec.data.startswith(GIVEN):
+        raise ValueError(
+            f"the specification is of a run on data of your own, {spec.data!r}; give them again, "
+            "as in fit(spec, data=mine)."
+        )
     return data_sets.load(spec.data, device=device, **spec.data_options)
 
 
@@ -241,7 +271,11 @@ def _check_module(network: Any) -> None:
 def _kind(network: Any) -> str:
     if isinstance(network, type):
         return f"the class {network.__name__}"
-    return f"a {type(network).__name__}"
+    return f"a {_type_of(network)}"
+
+
+def _type_of(value: Any) -> str:
+    return type(value).__name__
 
 
 def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
@@ -249,7 +283,7 @@ def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     images = f"images of shape {tuple(x.shape)}"
     try:
         found = network.encode(x)
-    except RuntimeError as error:
+    except Exception as error:  # whatever is wrong in code that is not ours
         raise ValueError(f"model.encode does not take {images}: {error}") from error
     pair = found if isinstance(found, tuple) else (found,)
     wanted = [(torch.float32, (len(x), latents), x.device)] * 2
@@ -262,7 +296,7 @@ def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     try:
         decoded = network.decode(z)
         output = loss.output(decoded)
-    except RuntimeError as error:
+    except Exception as error:
         raise ValueError(
             f"model.decode does not take latents of shape {tuple(z.shape)}: {error}"
         ) from error
@@ -271,6 +305,9 @@ def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
             f"model.decode must return {images}, {_text([_about(x)])}, but it returned "
             f"{_text([_about(output)])}."
         )
+    for name, tensor in (("encode", torch.cat(pair)), ("decode", output)):
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"model.{name} must return finite numbers before it is trained.")
 
 
 def _about(part: Any) -> Any:

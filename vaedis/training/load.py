@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +19,12 @@ from vaedis.factors import FactorSpace, Index
 from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
+from vaedis.training.given import mark_normalize
 from vaedis.training.run import Run
-from vaedis.training.save import describe, name_of, read_run, shown
+from vaedis.training.save import describe, name_of, probe, read_run, shown, told
+
+# Of a network's outputs, as a share of the largest, since other machines round otherwise.
+_ROUNDING = 1e-3
 
 _BUILT_IN = f"{networks.VAE.__module__}.{networks.VAE.__qualname__}"
 
@@ -28,7 +34,7 @@ def load_run(
     *,
     data: Any = None,
     model: nn.Module | None = None,
-    loss: Loss | None = None,
+    loss: str | Loss | Callable[[Tensor, Tensor], Tensor] | None = None,
     device: str | torch.device = "auto",
 ) -> Run:
     """Load a run that `Run.save` wrote.
@@ -41,9 +47,9 @@ def load_run(
         run encodes and decodes, and what needs images says that they are missing. A data set that
         the specification names is made again.
     model : nn.Module, optional
-        A network of your own, as it was given to `fit`, of the same sizes. A copy takes the saved
-        weights.
-    loss : Loss, optional
+        A network of your own, as it was given to `fit`. A copy takes the saved weights, and must
+        compute with them what the saved one did.
+    loss : Loss or function, optional
         A loss of your own, as it was given to `fit`.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
@@ -90,7 +96,8 @@ def load_run(
         meaning = record["meaning"]
         saved_loss = dict(name=record["loss"]["name"], fingerprint=record["loss"]["fingerprint"])
         loss_in_spec = record["loss"]["in_spec"]
-        network_name = record["network"]
+        network_name = str(record["network"])
+        probed = [np.array(part, dtype=float) for part in record.get("probe") or ()]
         missing = MissingData(record["data"], device)
         rest = {
             "precision": record["precision"],
@@ -118,8 +125,9 @@ def load_run(
             stacklevel=2,
         )
     _take_weights(folder, network, tensors)
+    _need_same_code(folder, network, network_name, probed, missing, spec.latents)
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run.model.normalize = run.normalize
+    mark_normalize(run)
     network.eval()
     return run
 
@@ -197,7 +205,7 @@ def _data(
     return source.to(missing.device)
 
 
-def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Loss | None) -> Loss:
+def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any) -> Loss:
     """Return the loss of a run: the one that is given, or the one that is named."""
     if loss is None:
         if spec.loss not in losses.LOSSES:
@@ -207,7 +215,8 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Loss | None)
             )
         return losses.get(spec.loss, **spec.loss_options)
     loss = losses.get(loss)
-    if saved["fingerprint"] not in (None, loss.fingerprint()):
+    # of one that cannot be told from others, at least the name
+    if told(loss) != saved:
         raise ValueError(
             f"The run in {shown(folder)} was trained with another loss than the one given, "
             f"{saved['name']!r}, or its code has changed; give that."
@@ -254,3 +263,25 @@ def _take_weights(folder: Path, network: nn.Module, weights: dict[str, Tensor]) 
             "give the network that was saved as load_run(folder, model=...)."
         )
     network.load_state_dict({name.removeprefix("model."): x for name, x in weights.items()})
+
+
+def _need_same_code(
+    folder: Path,
+    network: nn.Module,
+    name: str,
+    saved: list[np.ndarray],
+    data: FactorData,
+    latents: int,
+) -> None:
+    """Raise a ValueError if a network has the weights of a run and computes something else."""
+    # an earlier record has none
+    if not saved:
+        return
+    now = probe(network, data, latents)
+    for part, part_now in zip(saved, now or saved, strict=True):
+        if np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
+            raise ValueError(
+                f"The network has the weights of the run in {shown(folder)}, but computes other "
+                f"numbers with them than {plain(name, 300)} did; give the network that was saved, "
+                "as in load_run(folder, model=...)."
+            )

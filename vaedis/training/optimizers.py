@@ -33,6 +33,11 @@ def checked(make: Callable[..., Any], parameters: list[nn.Parameter]) -> torch.o
             "optimizer must be a function of the parameters that returns a torch.optim.Optimizer, "
             f"but it returned a {type(optimizer).__name__}."
         )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError(
+            "optimizer must take a step without a closure, and LBFGS asks for the loss many times "
+            "in each; take another one."
+        )
     known = set(map(id, parameters))
     trained = [weight for group in optimizer.param_groups for weight in group["params"]]
     if not all(id(weight) in known for weight in trained):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vaedis._support.brief import curve, table
-from vaedis._support.text import plain
+from vaedis._support.text import names_of_own, plain
 from vaedis.data import FactorData
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
@@ -211,7 +211,10 @@ class Run:
         -------
         mean, logvar : Tensor of float32, shape (n, z)
         """
-        batches = torch.as_tensor(index).split(_ENCODE_BATCH)
+        index = torch.as_tensor(index)
+        if index.ndim != 1:
+            raise ValueError(f"index must have the shape (n,), not {tuple(index.shape)}.")
+        batches = index.split(_ENCODE_BATCH)
         posteriors = [self.model.encode(self.observations(batch)) for batch in batches]
         mean = torch.cat([mean for mean, _ in posteriors])
         logvar = torch.cat([logvar for _, logvar in posteriors])
@@ -221,6 +224,10 @@ class Run:
     def decode(self, z: Tensor) -> Tensor:
         """Return decoded latents as the network sees images: float32, shape (n, C, H, W)."""
         z = torch.as_tensor(z, dtype=torch.float32, device=self.data.device)
+        if z.ndim != 2 or z.shape[1] != self.spec.latents:
+            raise ValueError(
+                f"latents must have the shape (n, {self.spec.latents}), not {tuple(z.shape)}."
+            )
         outputs = [self.model.decode(batch) for batch in z.split(_ENCODE_BATCH)]
         return torch.cat([self.loss.output(output) for output in outputs])
 
@@ -254,7 +261,8 @@ class Run:
         folder : path
             Made if need be.
         scores : mapping of str to Score or float, optional
-            What `scores` returned. Their headline numbers are kept, and are in `record` later.
+            What `scores` returned. Their headline numbers are kept, and are in `record` later; by
+            default those that `record` has already.
 
         Raises
         ------
@@ -289,13 +297,23 @@ class Run:
         """Return what a reader wants to know first, by name, each in a few words."""
         spec = self.spec
         batch = f"{spec.batch} {'pairs' if spec.framework == 'ada-gvae' else 'images'}"
+        own = names_of_own(spec.custom)
+        model = f"{spec.framework}, {own.get('model', plain(str(spec.model), 40))}"
+        if "objective" in own:
+            model += f", objective {own['objective']}"
+        beta = f"{own['beta']}(step)" if "beta" in own else f"{spec.beta:g}"
+        rates = [f"optimizer {own['optimizer']}"] if "optimizer" in own else []
+        if "lr" in own:
+            rates.append(f"lr {own['lr']}(step)")
+        elif not rates:
+            rates.append(f"lr {spec.lr:g}")
         facts = {
             "data": f"{plain(self.data.name, 40)}, {len(self.data):,} images of "
             f"{'×'.join(map(str, self.data.shape))}",
-            "model": f"{spec.framework}, {plain(str(spec.model), 40)}, {spec.latents} latents",
-            "loss": f"{plain(self.loss.name, 40)}, beta {spec.beta:g}",
-            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch}, lr {spec.lr:g}, "
-            f"seed {spec.seed}, {self.precision} on {self.data.device}",
+            "model": f"{model}, {spec.latents} latents",
+            "loss": f"{plain(self.loss.name, 40)}, beta {beta}",
+            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch}, "
+            f"{', '.join(rates)}, seed {spec.seed}, {self.precision} on {self.data.device}",
         }
         if self.seconds:
             facts["time"] = f"{self.seconds:,.1f} s, {self.images_per_second:,.0f} images/s"

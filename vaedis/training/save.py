@@ -7,6 +7,7 @@ the new one, whole, whenever a process is killed. Nothing in the files could be 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import json
@@ -33,10 +34,16 @@ FORMAT = "vaedis run"
 # of the files; a version reads its own and earlier ones
 LAYOUT = 1
 _LARGEST_RECORD = 16 * 1024**2
+# numbers of each output of a network by which its code is told apart
+_PROBED = 16
 
 
 def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = None) -> None:
     """Write a run to a folder; see `Run.save`."""
+    if scores is None:
+        scores = run.record.get("scores", {})
+    if not isinstance(scores, Mapping):
+        raise TypeError(f"scores must be what Run.scores returns, not a {type(scores).__name__}.")
     if run.failure is not None:
         raise ValueError("a run that failed is not saved, since its network is of no use.")
     folder = Path(folder)
@@ -49,7 +56,7 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     check_finite(tensors, "the run")
     content = _safetensors().save(tensors)
-    record = {**_record(run, scores or {}), "arrays": hashlib.sha256(content).hexdigest()}
+    record = {**_record(run, scores), "arrays": hashlib.sha256(content).hexdigest()}
     record["digest"] = _digest(record)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -114,6 +121,26 @@ def describe(data: FactorData) -> dict[str, Any]:
     }
 
 
+def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float]] | None:
+    """Return what a network makes of a fixed batch, which tells its code apart; None if nothing.
+
+    Computed on the CPU with numbers of one seed, so that it is the same wherever it is asked.
+    """
+    height, width, channels = data.shape
+    x = torch.linspace(-1, 1, 2 * channels * height * width).view(2, channels, height, width)
+    z = torch.linspace(-1, 1, 2 * latents).view(2, latents)
+    with torch.no_grad(), torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        try:
+            copied: Any = copy.deepcopy(network).cpu().eval()
+            parts = [*copied.encode(x), copied.decode(z)]
+        except Exception:  # code that is not ours, which may need its own device
+            return None
+    if not all(bool(part.isfinite().all()) for part in parts):
+        return None
+    return [part.flatten()[:: -(-part.numel() // _PROBED)].tolist() for part in parts]
+
+
 def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     """Raise a ValueError if a weight is NaN or infinite."""
     for name, tensor in tensors.items():
@@ -155,7 +182,8 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
         "spec": fields,
         "data": describe(run.data),
         "network": name_of(run.model),
-        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **_told(run.loss)},
+        "probe": probe(run.model, run.data, run.spec.latents),
+        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **told(run.loss)},
         "precision": run.precision,
         "device": run.data.device.type,
         "seconds": run.seconds,
@@ -166,7 +194,7 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(loss: Any) -> dict[str, str | None]:
+def told(loss: Any) -> dict[str, str | None]:
     """Return a loss's name and fingerprint, which is None where what it holds cannot be told."""
     try:
         return {"name": loss.name, "fingerprint": loss.fingerprint()}
@@ -175,7 +203,9 @@ def _told(loss: Any) -> dict[str, str | None]:
 
 
 def _number(name: str, score: Any) -> float | None:
-    """Return a score's headline number; None for NaN."""
+    """Return a score's headline number; None for NaN, also of a record."""
+    if score is None:
+        return None
     try:
         number = float(score)
     except (TypeError, ValueError):
