@@ -69,6 +69,8 @@ def whole_book(html: Path, names: list[str]) -> str:
     articles[0]["style"] = ""
     articles[0].append(contents)
     first.html["data-theme"] = "light"
+    # of a site the first page's title is said twice, with a dash between
+    first.title.string = articles[0].h1.get_text(strip=True)
     return str(first)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import struct
@@ -24,6 +25,11 @@ from vaedis_companion.book.display import DARK
 PICTURE = re.compile(r'<img [^>]*src="_images/([0-9a-f]{64})\.png"[^>]*>')
 TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
 EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
+CODE = re.compile(r"(?<=<code class=).*?(?=</code>)", re.DOTALL)
+LONG_NAME = re.compile(r'(?<=<span class="pre">)[^<]{11,}(?=</span>)')
+OUTPUT = re.compile(r'(?<=notranslate"><div class="highlight"><pre>).*?(?=</pre>)', re.DOTALL)
+# lines in columns, with a wide gap within or, where one goes on, before
+ROW = re.compile(r"\S {2,}\S|^ {12,}\S")
 LONGEST_TIP = 400
 # the theme stores light or dark, and stops where a browser blocks that
 STORAGE = """<script>
@@ -60,6 +66,8 @@ def finish_page(app, pagename, templatename, context, doctree):
         body = PICTURE.sub(lambda match: both_pictures(app, match), body)
         body = TABLE.sub(lambda match: plain_head(match[0]), body)
         body = EMPTY_HEAD.sub(r"<td\1></td>", body)
+        body = CODE.sub(lambda match: breakable(match[0]), body)
+        body = OUTPUT.sub(lambda match: columns_kept(match[0]), body)
         # the entries of the bibliography have a role that lists do not take, and that is out of use
         context["body"] = body.replace(' role="doc-biblioentry"', ' role="listitem"')
 
@@ -87,6 +95,22 @@ def linked(image, path, kind, app):
         size = f' width="{width}" height="{height}"'
     image = image.replace("<img ", f'<img loading="lazy"{size} ', 1)
     return f'<a class="figure-large {kind}" href="_images/{path.name}">{image}</a>'
+
+
+def breakable(code):
+    """Return code within a text with places where a narrow screen may break a long name."""
+    return LONG_NAME.sub(lambda name: re.sub(r"(?<=[\w.=(][._=(])(?=\w)", "<wbr>", name[0]), code)
+
+
+def columns_kept(text):
+    """Return what a cell printed with its tables marked, whose lines a phone must not break."""
+    parts = []
+    lines = text.splitlines(keepends=True)
+    for is_row, rows in itertools.groupby(lines, lambda line: bool(ROW.search(line))):
+        block = list(rows)
+        marked = is_row and len(block) > 1
+        parts += ['<span class="columns">', *block, "</span>"] if marked else block
+    return "".join(parts)
 
 
 def plain_head(table):

@@ -832,6 +832,17 @@ def test_a_long_table_is_summed_up_in_a_line_that_unfolds():
     assert "<details" not in claims.html_table(many[:8])
 
 
+@pytest.mark.parametrize(
+    ("n", "words"), [(1, "1 needs the originals"), (2, "2 need the originals")]
+)
+def test_several_claims_need_and_one_needs_the_originals(n, words):
+    without = claims.Provenance(
+        "runs of a stand-in, not the data set, only", needs="vaedis data prepare cars3d"
+    )
+    page = claims.scoreboard({"one": [_claim(within=None, provenance=without)] * n})
+    assert words in page
+
+
 def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     two_runs = claims.Provenance("", "laptop", 2, (10,))
     page = claims.scoreboard(

@@ -273,6 +273,8 @@ def begun(tmp_path, runs):
     )
 
 
+# several processes start, which takes long on busy cores
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_a_sweep_with_a_checkpoint_and_one_line(tmp_path, number):
     process = start(tmp_path, "--profile", "smoke", stderr=subprocess.PIPE, start_new_session=True)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import vaedis as vd
+from vaedis_companion import figures
 from vaedis_companion.book import display, downloads, notebooks, receipts, stored
 from vaedis_companion.store import RunTable
 from vaedis_companion.store.rows import make_row
@@ -169,6 +170,38 @@ def test_a_part_of_the_runs_is_named_where_only_that_is_drawn():
     assert found["runs"] == [f"fig9, {part.describe()}"]
     both = display.runs_behind(["plot(study, part)"], {"study": table, "part": part})
     assert both["runs"] == [f"fig9, {table.describe()}"]
+
+
+def test_a_table_that_a_cell_makes_and_reads_itself_is_found():
+    values = {"tables": [runs_of(0), runs_of(1, experiment="fig11")], "courses": {}}
+    cells = ["tables = load()\ntables += load()\ncourses = join(tables)", "plot(courses)"]
+    assert len(display.runs_behind(cells, values)["runs"]) == 2
+
+
+def test_courses_name_the_runs_of_their_points():
+    course = figures.Course([], {2_000: runs_of(0), 8_000: runs_of(1, experiment="longer")})
+    found = display.runs_behind(["plot(settings)"], {"settings": {"one": course}})
+    assert [phrase.split(",")[0] for phrase in found["runs"]] == ["fig9", "longer"]
+
+
+def test_runs_of_several_experiments_in_one_table_are_told_apart():
+    joined = RunTable("all", "laptop", [*runs_of(0, 1).rows, *runs_of(2, experiment="b").rows], [])
+    found = display.runs_behind(["plot(joined)"], {"joined": joined})
+    assert [phrase.split(":")[0] for phrase in found["runs"]] == [
+        "fig9, laptop profile",
+        "b, laptop profile",
+    ]
+    assert "2 runs" in found["runs"][0]
+
+
+def test_a_name_that_a_loop_sets_leads_to_no_earlier_loop_of_that_name():
+    cells = [
+        "study = load()",
+        "for score in study:\n    print(score)",
+        "for k in x:\n    found = of(k)\n    for score in found:\n        put(score)\nplot(x)",
+    ]
+    values = {"study": runs_of(0), "x": [1], "score": 1}
+    assert display.runs_behind(cells, values)["runs"] == []
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,23 @@ def test_a_table_of_pandas_has_one_line_of_heads_and_none_that_is_empty(screens)
     assert "<th></th>" not in table
 
 
+def test_long_names_in_a_text_may_break_between_their_words(screens):
+    code = '<code class="literal"><span class="pre">vd.rank_losses(data,</span></code>'
+    page = screens.CODE.sub(lambda match: screens.breakable(match[0]), code)
+    assert page.count("<wbr>") == 3
+    assert page.replace("<wbr>", "") == code
+    short = '<code class="literal"><span class="pre">a_b</span></code>'
+    assert screens.CODE.sub(lambda match: screens.breakable(match[0]), short) == short
+
+
+def test_printed_tables_are_marked_and_sentences_are_not(screens):
+    text = "A sentence.\n  name   x\n  mig  0.5\nThe end.\nalone  1\n"
+    marked = screens.columns_kept(text)
+    assert marked.count('<span class="columns">') == 1
+    assert '<span class="columns">  name   x\n  mig  0.5\n</span>The end.' in marked
+    assert marked.replace('<span class="columns">', "").replace("</span>", "") == text
+
+
 def test_words_of_a_tip_keep_formulas_and_end_with_a_sentence(screens):
     from docutils import nodes
 

@@ -420,6 +420,13 @@ def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp
     assert command_options(own.name) == "--profile laptop --steps 7 --seeds 2"
 
 
+@pytest.mark.parametrize(
+    ("hours", "words"), [(6, "6 hours"), (0.5, "30 minutes"), (0.000523, "1.9 seconds")]
+)
+def test_a_short_sweep_is_told_in_minutes_or_seconds(hours, words):
+    assert estimate._time(hours) == words
+
+
 def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys):
     seconds = {"beta-vae": 1.0, "ada-gvae": 2.0}
     monkeypatch.setattr(estimate, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])

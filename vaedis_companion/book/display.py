@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 MIME = "application/vnd.vaedis.figure+json"
@@ -103,76 +103,108 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
     dict
         ``runs``: a phrase on each table of runs; ``runs_csv``: their rows, or None.
     """
-    tables: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[int, Any] = {}
     needed: set[str] = set()
-    for number, source in enumerate(reversed(cells)):
-        reads, writes = _names(source)
-        if number == 0:
-            needed, used = set(reads), reads | writes
-        elif needed & writes:
-            needed, used = (needed - writes) | reads, reads
-        else:
+    for number, (is_last, statement) in enumerate(_backwards(cells)):
+        reads, writes = _names([statement])
+        # what sets nothing may still draw
+        draws = is_last and (number == 0 or isinstance(statement, _DRAWS))
+        if not draws and not needed & writes:
             continue
-        for name in sorted(used & set(values)):
-            found = list(_tables(values[name]))
-            for table in found:
-                tables.setdefault((table.experiment, table.profile), {})[repr(table.rows)] = table
-            if found:  # what it was made from says no more
+        needed = (needed - writes) | reads
+        for name in sorted((reads | writes if is_last else reads) & set(values)):
+            tables = list(_tables(values[name]))
+            found |= {id(table): table for table in tables}
+            if tables:  # what it was made from says no more
                 needed.discard(name)
-    chosen = [table for same in tables.values() for table in _largest(list(same.values()))]
+    chosen = _by_experiment(found.values())
     if not chosen:
         return {"runs": [], "runs_csv": None}
     import pandas as pd
 
-    rows = pd.concat([table.frame for table in chosen]).drop_duplicates(["experiment", "key"])
+    rows = pd.concat([table.frame for table in chosen])
     return {
         "runs": [f"{table.experiment}, {table.describe()}" for table in chosen],
         "runs_csv": rows.to_csv(index=False, lineterminator="\n"),
     }
 
 
-def _largest(tables: list[Any]) -> list[Any]:
-    """Return the tables without those that are parts of another one, and without empty ones."""
-    sets = [{row["key"] for row in table.rows} for table in tables]
-    return [
-        table
-        for table, keys in zip(tables, sets, strict=True)
-        if keys and not any(keys < other for other in sets)
-    ]
+_DRAWS = (ast.Expr, ast.For, ast.With, ast.If)
+
+
+def _backwards(cells: Sequence[str]) -> Iterator[tuple[bool, ast.stmt]]:
+    """Yield the statements of cells from the last one, and whether they are of the last cell."""
+    for number, source in enumerate(reversed(cells)):
+        try:
+            statements = ast.parse(source).body
+        except SyntaxError:  # a line for the shell
+            continue
+        for statement in reversed(statements):
+            yield number == 0, statement
+
+
+def _by_experiment(tables: Iterable[Any]) -> list[Any]:
+    """Return the runs of all tables, each once, as a table for each experiment and profile.
+
+    A table of a page may join runs of several experiments; each row says which it is from.
+    """
+    kinds: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {}
+    for table in tables:
+        for row in (*table.rows, *table.failed):
+            kind = row["experiment"], row["profile"]
+            kinds.setdefault(kind, (type(table), {}))[1].setdefault(row["key"], row)
+    made = [kind.of(*names, rows.values()) for names, (kind, rows) in kinds.items()]
+    return [table for table in made if table.rows]
 
 
 def _tables(value: object) -> Iterator[Any]:
-    """Yield a value that is a table of runs, or the tables in a list or mapping."""
+    """Yield a value that is a table of runs, or the tables in a list, a mapping or a course."""
     kind = type(value)
     if kind.__name__ == "RunTable" and kind.__module__.startswith("vaedis_companion"):
         yield value
+    elif kind.__name__ == "Course" and kind.__module__.startswith("vaedis_companion"):
+        yield from value.points.values()  # type: ignore[attr-defined]
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
-            if type(item).__name__ == "RunTable":
-                yield item
+            if type(item).__name__ in ("RunTable", "Course"):
+                yield from _tables(item)
 
 
-def _names(source: str) -> tuple[set[str], set[str]]:
-    """Return the variables that a cell reads before it sets them, and those that it sets."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a line for the shell
-        return set(), set()
-    inner = {
-        name.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.comprehension)
-        for name in ast.walk(node.target)
-        if isinstance(name, ast.Name)
-    }
-    inner |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+def _names(statements: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
+    """Return the variables that statements read before they set them, and those that they set."""
     reads: set[str] = set()
     writes: set[str] = set()
-    # an assignment's right side comes after its left in the text, and before it in time
-    for statement in tree.body:
-        found = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
-        reads |= {
-            node.id for node in found if isinstance(node.ctx, ast.Load) and node.id not in writes
-        }
-        writes |= {node.id for node in found if isinstance(node.ctx, ast.Store)}
-    return reads - inner, writes - inner
+
+    def then(inner: tuple[set[str], set[str]], *own: str) -> None:
+        reads.update(inner[0] - writes - set(own))
+        writes.update(inner[1])
+
+    for node in statements:
+        match node:
+            case ast.FunctionDef(name=name, args=given, body=body):
+                arguments = [word.arg for word in ast.walk(given) if isinstance(word, ast.arg)]
+                inner, own = _names(body)
+                then((inner, {name}), *own, *arguments)
+            case ast.Lambda(args=given, body=body):
+                then(_names([body]), *[w.arg for w in ast.walk(given) if isinstance(w, ast.arg)])
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+                inner, _ = _names([*node.generators, *parts])
+                then((inner, set()))
+            case ast.comprehension(target=target, iter=source, ifs=tests):
+                then(_names([source, target, *tests]))
+            case ast.For(target=target, iter=source, body=body, orelse=last):
+                then(_names([source, target, *body, *last]))
+            case ast.AugAssign(target=target, value=value):
+                then(_names([value]))
+                names = {word.id for word in ast.walk(target) if isinstance(word, ast.Name)}
+                then((names, names))
+            case ast.Assign(targets=targets, value=value):
+                then(_names([value, *targets]))
+            case ast.Name(id=name, ctx=ast.Store()):
+                writes.add(name)
+            case ast.Name(id=name):
+                then(({name}, set()))
+            case _:
+                then(_names(ast.iter_child_nodes(node)))
+    return reads, writes

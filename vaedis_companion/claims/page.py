@@ -149,7 +149,9 @@ def _counts(claims: list[Claim]) -> dict[str, int]:
 
 def _sum(claims: list[Claim]) -> str:
     """Return the number of each verdict in words."""
-    return ", ".join(f"{n} {verdict}" for verdict, n in _counts(claims).items())
+    counts = _counts(claims)
+    words = {name: name.replace("needs", "need") if n > 1 else name for name, n in counts.items()}
+    return ", ".join(f"{n} {words[verdict]}" for verdict, n in counts.items())
 
 
 def _judged_by(claims: list[Claim]) -> str:

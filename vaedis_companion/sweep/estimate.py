@@ -35,9 +35,17 @@ def describe(sweep: Sweep) -> str:
     runs = "1 run" if len(todo) == 1 else f"{len(todo):,} runs"
     steps = sum(spec.steps for spec in todo)
     return (
-        f"{runs}, {steps:,} steps: {hours:.3g} hours of training in one process on this machine "
+        f"{runs}, {steps:,} steps: {_time(hours)} of training in one process on this machine "
         f"as busy as it is now ({'; '.join(speeds)}), and scoring on top."
     )
+
+
+def _time(hours: float) -> str:
+    """Return hours in words, and what is short in minutes or seconds."""
+    for unit, size in (("hours", 1.0), ("minutes", 60.0)):
+        if hours * size >= 1:
+            return f"{hours * size:.3g} {unit}"
+    return f"{3600 * hours:.2g} seconds"
 
 
 def seconds_a_step(specs: Sequence[RunSpec], device: str, precision: str) -> float:
