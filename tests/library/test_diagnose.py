@@ -871,3 +871,23 @@ def test_a_check_of_nothing_says_so(shades, says):
     (checked,) = diagnose((images, np.arange(len(shades))[:, None]), radii=(), check=True).checks
     assert f"not done, as {says}" in checked.text
     assert checked.ranks == {}
+
+
+def test_losses_of_one_name_are_told_apart():
+    worse, better = (
+        lambda a, b: (a - b).square().mean((1, 2, 3)),
+        lambda a, b: vd.losses.BoxBlur(radius=8).distance(a, b),
+    )
+    for losses in (["mse", better, worse], ["mse", worse, better]):
+        report = diagnose(squares(4), losses, radii=())
+        assert [one.loss for one in report.losses] == ["MSE", "<lambda>", "<lambda> (2)"]
+        advised = f"<lambda>{' (2)' if losses[2] is better else ''}"
+        assert report.advice.loss == advised
+        assert list(report.advice.ranks) == ["<lambda>", "<lambda> (2)"]
+        (good,) = (one for one in report.losses if one.loss == advised)
+        ranks = {factor.factor: factor.within.mean for factor in good.factors}
+        assert report.advice.ranks[advised] == ranks
+        assert (
+            f"{advised} would order what MSE does not (rank correlation 0.9" in report.advice.text
+        )
+        assert f"# loss is '{advised}'," in report.advice.code

@@ -68,7 +68,7 @@ def advise(
     beta = fitting_beta(data, loss, best, latents)
     text = _sentence(first, best, wanted, ranks[best.loss])
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
-    code = _code(data, loss, beta, latents)
+    code = _code(data, loss, best.loss, beta, latents)
     return Advice(tuple(wanted), best.loss, ranks, beta, code, text), (loss, best)
 
 
@@ -157,7 +157,7 @@ def _model(data: FactorData, latents: int) -> str:
     return "conv"
 
 
-def _code(data: FactorData, loss: Loss, beta: float, latents: int) -> str:
+def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) -> str:
     """Return lines that train and score a VAE under a loss, to be pasted and run."""
     fields = {
         "loss": repr(loss.name),
@@ -173,7 +173,7 @@ def _code(data: FactorData, loss: Loss, beta: float, latents: int) -> str:
     if data.made_by is None:
         lines[-1] = "# data is what you gave to vd.diagnose"
     if properties.is_own(loss):
-        lines.append(_line_of(loss))
+        lines.append(_line_of(loss, name))
         del fields["loss"]
     arguments = [f"    {name}={value}," for name, value in fields.items() if value != "{}"]
     given = "data=data, loss=loss" if properties.is_own(loss) else "data=data"
@@ -181,14 +181,16 @@ def _code(data: FactorData, loss: Loss, beta: float, latents: int) -> str:
     return "\n".join([*lines, 'print(run.scores(["mig"]))', ""])
 
 
-def _line_of(loss: Loss) -> str:
+def _line_of(loss: Loss, name: str) -> str:
     """Return the line that names a loss of one's own: an import, if it is a module's function."""
     function = getattr(loss, "function", None)
-    name = getattr(function, "__name__", "")
+    own_name = getattr(function, "__name__", "")
     module = getattr(function, "__module__", None) or ""
-    if function is None or getattr(sys.modules.get(module), name, None) is not function:
-        return f"# loss is {shown_name(loss.name)!r}, as you gave it to vd.diagnose"
-    return f"loss = {name}" if module == "__main__" else f"from {module} import {name} as loss"
+    if function is None or getattr(sys.modules.get(module), own_name, None) is not function:
+        return f"# loss is {shown_name(name)!r}, as you gave it to vd.diagnose"
+    if module == "__main__":
+        return f"loss = {own_name}"
+    return f"from {module} import {own_name} as loss"
 
 
 def _options(loss: Loss) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the loss sees along each factor says whether the factor can be found, and when.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -125,7 +126,7 @@ def diagnose(
     chosen = [loss_functions.get(loss) for loss in losses]
     if not chosen:
         raise ValueError("losses must name at least one loss.")
-    reports = [_report_loss(data, loss, traversals, exact, seed) for loss in chosen]
+    reports = _numbered([_report_loss(data, loss, traversals, exact, seed) for loss in chosen])
     radii = [_check.count("a radius", radius) for radius in radii]
     radii = [radius for radius in radii if radius < min(data.shape[:2])]
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
@@ -186,6 +187,19 @@ def _report_loss(
         latents=latents,
         pixels=math.prod(data.shape),
     )
+
+
+def _numbered(reports: list[LossReport]) -> list[LossReport]:
+    """Return reports with a number behind a name that another one has, as two lambdas have."""
+    named: dict[str, LossReport] = {}
+    for report in reports:
+        name = report.loss
+        k = 2
+        while name in named:
+            name = f"{report.loss} ({k})"
+            k += 1
+        named[name] = dataclasses.replace(report, loss=name)
+    return list(named.values())
 
 
 def _report_factor(
