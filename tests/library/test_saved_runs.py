@@ -188,7 +188,9 @@ class TestDataInPerson:
     def test_other_images_are_refused(self, folder, listed):
         images, labels = np.zeros((128, 12, 12, 1), np.uint8), listed[1].codes
         other = vd.LabelledImages(images, labels, listed[1].factors.names, name="mine")
-        with pytest.raises(ValueError, match="trained on other images than those of 'mine'"):
+        with pytest.raises(
+            ValueError, match="trained on other images or labels than those of 'mine'"
+        ):
             load(folder, data=other)
 
     def test_a_way_of_its_own_to_show_images_needs_the_data(self, tmp_path):
@@ -202,7 +204,9 @@ class TestDataInPerson:
 
 def test_a_data_set_that_is_made_otherwise_here_is_refused(folder, monkeypatch):
     monkeypatch.setattr(vd.data.XYSquares, "_images", lambda *_: torch.zeros(9, 8, 8, 3).byte())
-    with pytest.raises(ValueError, match=r"other images than those of 'xysquares' \(generated\)"):
+    with pytest.raises(
+        ValueError, match=r"other images or labels than those of 'xysquares' \(generated\)"
+    ):
         load(folder)
 
 
@@ -533,3 +537,14 @@ def test_a_loss_that_cannot_be_told_from_others_is_known_by_its_name(tmp_path):
     assert torch.equal(loaded.posterior([0, 4])[0], trained.posterior([0, 4])[0])
     with pytest.raises(ValueError, match="was trained with another loss than the one given"):
         load(tmp_path, loss=other)
+
+
+def test_other_labels_of_the_same_images_are_refused(tmp_path):
+    images = np.arange(6, dtype=np.uint8)[:, None, None] * np.full((8, 8), 40, np.uint8)
+    labels = np.array([(0, 0), (0, 1), (1, 0), (1, 2), (2, 1), (2, 2)])
+    trained = fit(data=(images, labels))
+    trained.save(tmp_path)
+    assert not trained.data.grid
+    assert load(tmp_path, data=(images, labels)).steps_taken == 3
+    with pytest.raises(ValueError, match="was trained on other images or labels than those of"):
+        load(tmp_path, data=(images, labels[::-1]))

@@ -196,9 +196,11 @@ def _data(
     else:
         source = data_sets.load(spec.data, **spec.data_options)
     now = describe(source)
-    if any(now[name] != saved[name] for name in ("n", "shape", "factors", "images")):
+    # an earlier record has no labels
+    labels = ("labels",) if "labels" in saved else ()
+    if any(now[name] != saved[name] for name in ("n", "shape", "factors", "images", *labels)):
         raise ValueError(
-            f"The run in {shown(folder)} was trained on other images than those of "
+            f"The run in {shown(folder)} was trained on other images or labels than those of "
             f"{source.name!r} ({source.origin}): on {saved['name']!r} ({saved['origin']}), "
             f"{saved['n']:,} of shape {tuple(saved['shape'])}; give these as data=."
         )

@@ -85,7 +85,8 @@ def fit(
     objective : callable, optional
         In place of `objectives.beta_vae`: called as ``objective(model, x, noise, loss=loss,
         beta=beta)`` with a whole batch, it returns loss, reconstruction loss and KL divergence. Of
-        the framework "ada-gvae" the batch is pairs, as in `objectives.ada_gvae`.
+        the framework "ada-gvae" the batch is pairs, as in `objectives.ada_gvae`. It is not copied:
+        one that learns goes on in the next call from where it is.
     optimizer : callable, optional
         In place of Adam: from the list of parameters to a torch.optim.Optimizer, whose learning
         rate is its own.

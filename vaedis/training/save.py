@@ -118,7 +118,16 @@ def describe(data: FactorData) -> dict[str, Any]:
         ),
         # on the CPU, so that it is the same wherever the run is loaded
         "images": fingerprint_of(data.to("cpu")),
+        "labels": _labels_of(data),
     }
+
+
+def _labels_of(data: FactorData) -> str | None:
+    """Return a digest of labels; None of a full grid, where they follow from the order."""
+    if data.grid:
+        return None
+    labels = data.to_factors(torch.arange(len(data), device=data.device))
+    return hashlib.sha256(labels.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float]] | None:
