@@ -2,7 +2,6 @@
 
 A data set with factors of sizes ``(f_1, ..., f_F)`` holds one observation for each combination.
 Observations are numbered in C-order: the first factor changes slowest, the last one fastest.
-Everything here is integer arithmetic on tensors and runs on any device.
 """
 
 from __future__ import annotations

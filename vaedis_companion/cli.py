@@ -73,9 +73,8 @@ def _add_book(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     add = book.add_argument
     repeated: dict[str, Any] = {"action": "append", "default": []}
-    workers = "notebooks that run at a time (default: 2)"
     add("--profile", help=_PROFILES)
-    add("--workers", type=int, default=2, metavar="N", help=workers)
+    add("--workers", type=int, default=2, metavar="N", help="notebooks at a time (default: 2)")
     add("--only", metavar="NAME", help="run this notebook only; may be repeated", **repeated)
     add("--force", action="store_true", help="run notebooks even where a current run is stored")
     add("--param", metavar="NAME=VALUE", help="a notebook parameter; may be repeated", **repeated)

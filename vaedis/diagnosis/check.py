@@ -83,7 +83,7 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
         for name, verdict in verdicts.items()
         if verdict != "partly ordered" and (verdict in VISIBLE) != (ranks[name] >= PARTLY)
     )
-    found = [
+    ranked = [
         f"{shown_name(name)} {rank:.2f} ({verdicts[name]}; MIG {gap[name]:.2f})"
         for name, rank in ranks.items()
     ]
@@ -92,7 +92,7 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
         end = f"not as foretold: {', '.join(map(shown_name, surprises))}"
     text = (
         f"{start}{_NETWORKS} small networks that saw nothing but these distances for {_STEPS:,} "
-        f"steps have codes whose rank correlations are {', '.join(found)}: {end}."
+        f"steps have codes whose rank correlations are {', '.join(ranked)}: {end}."
     )
     return Check(report.loss, _floats(ranks), _floats(gap), surprises, text)
 

@@ -40,10 +40,10 @@ def images(data: Any, n: int = 24, *, seed: int = 0) -> Figure:
     data = as_data(data)
     n = min(_check.count("n", n), len(data))
     generator = torch.Generator().manual_seed(seed)
-    drawn = data.draw(4 * n, generator=generator).unique()
-    if len(drawn) < n:
-        drawn = torch.arange(len(data))
-    index = drawn[torch.randperm(len(drawn), generator=generator)[:n]]
+    pool = data.draw(4 * n, generator=generator).unique()
+    if len(pool) < n:
+        pool = torch.arange(len(data))
+    index = pool[torch.randperm(len(pool), generator=generator)[:n]]
     columns = min(8, n)
     figure, axes = panel_grid(n, columns, _SIDE, _SIDE)
     _widen(figure)
@@ -58,14 +58,14 @@ def factor_traversals(data: Any) -> Figure:
     data = as_data(data)
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
     names = [name for name, size in sizes if size > 1]
-    found = {name: _traversal(data, name) for name in names}
-    shown = [name for name in names if len(found[name][0])][:_FACTORS]
+    traversals_of = {name: _traversal(data, name) for name in names}
+    shown = [name for name in names if len(traversals_of[name][0])][:_FACTORS]
     if not shown:
         raise ValueError(
             f"no two images of {_name(data)!r} differ in one factor alone, so no traversal is "
             "there to draw; plots.images shows some of them."
         )
-    columns = [found[name] for name in shown]
+    columns = [traversals_of[name] for name in shown]
     frames = max(len(index) for index, _ in columns)
     size = (1.1 * len(shown), (_SIDE + 0.2) * frames + 0.7)
     figure, axes = plt.subplots(frames, len(shown), figsize=size, squeeze=False)

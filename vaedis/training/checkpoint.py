@@ -186,8 +186,8 @@ class Checkpoints:
         of this run, it is one of the same run with another number of steps. Warns of each
         checkpoint that is not good, and leaves it alone.
         """
-        found = self._newest(dict.fromkeys(self._paths(), self.key), expected)
-        return found or self._newest(self._of_other_lengths(), expected)
+        newest = self._newest(dict.fromkeys(self._paths(), self.key), expected)
+        return newest or self._newest(self._of_other_lengths(), expected)
 
     def _newest(
         self, keys: dict[Path, str], expected: Callable[[int], Mapping[str, Tensor]]

@@ -202,18 +202,18 @@ def seeded(seed: int, purpose: str, device: torch.device) -> Iterator[None]:
 
 def checked_terms(terms: Any) -> Terms:
     """Return what an objective returned, or raise a TypeError or ValueError."""
-    found = list(terms) if isinstance(terms, tuple | list) else [terms]
-    scalars = all(isinstance(term, Tensor) and term.ndim == 0 for term in found)
-    if len(found) != 3 or not scalars:
+    returned = list(terms) if isinstance(terms, tuple | list) else [terms]
+    scalars = all(isinstance(term, Tensor) and term.ndim == 0 for term in returned)
+    if len(returned) != 3 or not scalars:
         shapes = [
             f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else repr(term)
-            for term in found
+            for term in returned
         ]
         raise TypeError(
             "objective must return (loss, recon, kl), three tensors of one number each, "
             f"but it returned {', '.join(shapes)}."
         )
-    loss, recon, kl = found
+    loss, recon, kl = returned
     if not loss.requires_grad:
         raise ValueError("objective must return a loss with a gradient, but it has none.")
     return Terms(loss, recon.detach(), kl.detach())
@@ -282,10 +282,10 @@ def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     """Raise a ValueError unless a network encodes and decodes images `x`."""
     images = f"images of shape {tuple(x.shape)}"
     try:
-        found = network.encode(x)
+        posterior = network.encode(x)
     except Exception as error:  # whatever is wrong in code that is not ours
         raise ValueError(f"model.encode does not take {images}: {error}") from error
-    pair = found if isinstance(found, tuple) else (found,)
+    pair = posterior if isinstance(posterior, tuple) else (posterior,)
     wanted = [(torch.float32, (len(x), latents), x.device)] * 2
     if [_about(part) for part in pair] != wanted:
         raise ValueError(

@@ -103,7 +103,7 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
     dict
         ``runs``: a phrase on each table of runs; ``runs_csv``: their rows, or None.
     """
-    found: dict[int, Any] = {}
+    by_id: dict[int, Any] = {}
     needed: set[str] = set()
     for number, (is_last, statement) in enumerate(_backwards(cells)):
         reads, writes = _names([statement])
@@ -114,10 +114,10 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
         needed = (needed - writes) | reads
         for name in sorted((reads | writes if is_last else reads) & set(values)):
             tables = list(_tables(values[name]))
-            found |= {id(table): table for table in tables}
+            by_id |= {id(table): table for table in tables}
             if tables:  # what it was made from says no more
                 needed.discard(name)
-    chosen = _by_experiment(found.values())
+    chosen = _by_experiment(by_id.values())
     if not chosen:
         return {"runs": [], "runs_csv": None}
     import pandas as pd

@@ -10,17 +10,8 @@ import numpy as np
 from vaedis_companion import published
 from vaedis_companion.analysis import intervals
 from vaedis_companion.analysis.onsets import ALIVE
-from vaedis_companion.claims import stored
-from vaedis_companion.claims.base import (
-    BLUR,
-    CLOSER,
-    FAIL,
-    NOTHING,
-    Claim,
-    Provenance,
-    Value,
-    claim,
-)
+from vaedis_companion.claims import base, stored
+from vaedis_companion.claims.base import NOTHING, Claim, Provenance, Value, claim
 from vaedis_companion.grids import PROFILES
 from vaedis_companion.store import RunTable, Store
 
@@ -36,7 +27,7 @@ def _figure6_ranges() -> dict[tuple[str, str, str], tuple[float, float]]:
     }
 
 
-@claim("Figure 6", step=FAIL)
+@claim("Figure 6", step=base.FAIL)
 def figure6_xysquares(store: Store) -> Iterator[Claim]:
     """The best scores on XYSquares."""
     ranges = _figure6_ranges()
@@ -195,7 +186,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     )
 
 
-@claim("Figure 9", step=CLOSER)
+@claim("Figure 9", step=base.CLOSER)
 def figure9(store: Store) -> Iterator[Claim]:
     """Ranges of scores at each spacing."""
     yield from spacing_claims(
@@ -230,7 +221,7 @@ def _falls_with_spacing(runs: RunTable, score: str) -> bool | None:
     return stored.above(near, far)
 
 
-@claim("Figure 9, longer", step=CLOSER)
+@claim("Figure 9, longer", step=base.CLOSER)
 def figure9_longer(store: Store) -> Iterator[Claim]:
     """Whether Ada-GVAE at a middle spacing leaves the bottom with four times the steps."""
     runs = stored.subset(store.best("longer"), latents=9)
@@ -253,7 +244,7 @@ def figure9_longer(store: Store) -> Iterator[Claim]:
             )
 
 
-@claim("Figure 11", step=BLUR)
+@claim("Figure 11", step=base.BLUR)
 def figure11(store: Store) -> Iterator[Claim]:
     """Ranges of scores with and without box blur."""
     yield from loss_claims(
@@ -263,7 +254,7 @@ def figure11(store: Store) -> Iterator[Claim]:
     )
 
 
-@claim("Figure 11, longer", step=BLUR)
+@claim("Figure 11, longer", step=base.BLUR)
 def figure11_longer(store: Store) -> Iterator[Claim]:
     """The same ranges, judged by runs of four times the steps."""
     runs = stored.subset(store.best("longer"), latents=25)
@@ -298,7 +289,7 @@ def loss_claims(runs: RunTable | None, *, column: str = "loss", **fields: Any) -
         )
 
 
-@claim("Section 8", step=CLOSER)
+@claim("Section 8", step=base.CLOSER)
 def data_decide(store: Store) -> Iterator[Claim]:
     """The conclusion's sentence that disentanglement depends on the data."""
     yield from _raises(
@@ -311,7 +302,7 @@ def data_decide(store: Store) -> Iterator[Claim]:
     )
 
 
-@claim("Section 8", step=BLUR)
+@claim("Section 8", step=base.BLUR)
 def loss_decides(store: Store) -> Iterator[Claim]:
     """The conclusion's sentence that disentanglement depends on the loss."""
     yield from _raises(
