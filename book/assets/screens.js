@@ -16,14 +16,23 @@ const vaedisTips = {};
     return name === "" || name === "index" ? "intro" : name;
   };
 
-  const load = (page) => {
-    scripts[page] ??= new Promise((done) => {
+  const add = (path) => {
+    scripts[path] ??= new Promise((done) => {
       const script = document.createElement("script");
-      script.src = `${document.documentElement.dataset.content_root ?? ""}_static/tips/${page}.js`;
+      script.src = `${document.documentElement.dataset.content_root ?? ""}_static/${path}`;
       script.onload = script.onerror = done;
       document.head.append(script);
     });
-    return scripts[page];
+    return scripts[path];
+  };
+
+  // A page without formulas has no MathJax: it comes with the first tip that has one.
+  const formulas = async () => {
+    if (!window.MathJax) {
+      window.MathJax = { startup: { typeset: false } };
+      await add("mathjax/tex-mml-chtml.js");
+    }
+    return window.MathJax.typesetPromise;
   };
 
   const hide = () => {
@@ -47,14 +56,14 @@ const vaedisTips = {};
     hide();
     link = target;
     const page = nameOf(target.pathname);
-    await load(page);
+    await add(`tips/${page}.js`);
     const text = vaedisTips[page]?.[decodeURIComponent(target.hash.slice(1))];
     if (!text || link !== target) return;
     box.textContent = text;
     box.hidden = false;
     place();
     target.setAttribute("aria-describedby", box.id);
-    if (window.MathJax?.typesetPromise && /\\[([]/.test(text)) {
+    if (/\\[([]/.test(text) && (await formulas())) {
       await MathJax.typesetPromise([box]);
       if (link === target) place();
     }
