@@ -132,7 +132,7 @@ kernelspec:
 ```{{code-cell}} ipython3
 :tags: [parameters]
 
-profile = None  # smoke | laptop | paper
+profile = None  # smoke | laptop | settings | long | paper
 seed = 0
 ```
 
