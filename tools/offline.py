@@ -50,6 +50,11 @@ def whole_book(html: Path, names: list[str]) -> str:
     articles = []
     for name in names:
         page = BeautifulSoup((html / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        # a page has MathJax only where it has a formula
+        heads = [str(part) for part in first.head.find_all("script")]
+        for part in page.head.find_all("script"):
+            if str(part) not in heads:
+                first.head.append(part)
         article = page.select_one("article.bd-article")
         for mark in article.select("script, .headerlink, .book-pdf"):
             mark.decompose()

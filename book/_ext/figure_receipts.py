@@ -6,7 +6,10 @@ so are the files that these lines lead to, and the notebooks to take away.
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections import Counter
 from html import escape
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from vaedis_companion.book.receipts import receipts_of
 
 FOLDER = "receipts"
 ARCHIVE = "notebooks.zip"
+# what a receipt tells runs apart by
+RUN_KIND = ("experiment", "profile", "framework", "data", "loss", "steps")
 # figures that can be had live, by label
 LIVE = {
     "fig-1": "01_introduction.html#spacing=1&loss=mse&beta=0.2&seed=0",
@@ -113,19 +118,37 @@ def line(app, receipt, anchor, source_line, label):
         )
     if receipt.svg is not None:
         parts.append(f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {which}">SVG</a>')
-    if receipt.runs:
-        words = escape("; ".join(receipt.runs))
-        parts.append(
-            f'<a href="{FOLDER}/{stem}-runs.csv" download aria-label="runs of {which}, CSV: '
-            f'{words}">runs</a>: {words}'
-        )
-    else:
-        parts.append("stored runs: none")
     if label in LIVE:
         parts.append(
             f'<a href="{escape(LIVE[label])}" aria-label="open {which} live">open live</a>'
         )
-    return f'<p class="receipt">{" · ".join(parts)}</p>'
+    if not receipt.runs:
+        parts.append("stored runs: none")
+    folded = runs(receipt, f"{FOLDER}/{stem}-runs.csv", which) if receipt.runs else ""
+    return f'<div class="receipt"><p>{" · ".join(parts)}</p>{folded}</div>'
+
+
+def runs(receipt, address, which):
+    """Return the stored runs behind a figure, folded: how many of each kind, and all in a file."""
+    kinds = Counter(
+        tuple(row.get(name, "") for name in RUN_KIND)
+        for row in csv.DictReader(io.StringIO(receipt.runs_csv))
+    )
+    words = [f"<p>{escape('; '.join(receipt.runs))}</p>"]
+    heads = "".join(f'<th scope="col">{name}</th>' for name in (*RUN_KIND, "runs"))
+    rows = (
+        "".join(f"<td>{escape(str(cell))}</td>" for cell in (*kind, count))
+        for kind, count in sorted(kinds.items())
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    words.append(
+        f'<div class="receipt-scroll" tabindex="0" role="group" aria-label="runs behind {which}">'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p><a href="{address}" download aria-label="runs of {which}, CSV">each run, CSV</a></p>'
+    )
+    total = sum(kinds.values())
+    title = "1 stored run" if total == 1 else f"{total:,} stored runs"
+    return f"<details><summary>{title}</summary>{''.join(words)}</details>"
 
 
 def repository(app):

@@ -24,7 +24,9 @@ OPTIONAL = re.compile(r"\[[^\]]*\]|:[\w-]+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*
 NAME = re.compile(r"[.#]((?:[\w-]|\\.)+)")
 HOLDERS = ("@media", "@supports", "@layer", "@container")
 ICON = re.compile(r'content:\s*"(?:\\([0-9a-fA-F]{2,6}) ?|([^"\\]))"')
-FONTS = re.compile(r'url\(([^()]*)\.woff2\) format\("woff2"\),\s*url\(\1\.ttf\) format\("truetype"\)')
+FONTS = re.compile(
+    r'url\(([^()]*)\.woff2\) format\("woff2"\),\s*url\(\1\.ttf\) format\("truetype"\)'
+)
 
 
 def leave_out_mathjax(app, pagename, templatename, context, doctree):
@@ -156,11 +158,11 @@ def split(selectors):
 def write_font(path, characters):
     """Write the glyphs of a font that are used beside it, as WOFF, which needs no other package."""
     options = subset.Options(flavor="woff", name_IDs=["*"])
-    font = subset.load_font(str(path), options)
-    cut = subset.Subsetter(options)
-    cut.populate(unicodes=characters)
-    cut.subset(font)
-    subset.save_font(font, str(path.with_suffix(".woff")), options)
+    with subset.load_font(str(path), options) as font:
+        cut = subset.Subsetter(options)
+        cut.populate(unicodes=characters)
+        cut.subset(font)
+        subset.save_font(font, str(path.with_suffix(".woff")), options)
 
 
 def setup(app):

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
+from vaedis_companion import grids
 from vaedis_companion.book import display, downloads, executions, notebooks, receipts
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,13 @@ CHAPTERS = [
 def code_of(name):
     cells = notebooks.from_markdown(ROOT, name).cells
     return [cell for cell in cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", executions.notebooks(ROOT))
+def test_the_cell_of_parameters_lists_the_profiles(name):
+    (cell,) = (c for c in code_of(name) if "parameters" in c.metadata.get("tags", []))
+    line = f"profile = None  # {' | '.join(grids.PROFILES)}"
+    assert line in cell.source.splitlines()
 
 
 @pytest.mark.parametrize("name", executions.notebooks(ROOT))
@@ -80,7 +88,8 @@ def app(tmp_path, commit="0123456789ab"):
 
 def receipt(**changes):
     fields = {"csv": "a\n1\n", "rows": 1, "svg": "<svg/>", "runs": ("fig9, 2 & 3",)}
-    fields |= {"runs_csv": "key\n"} | changes
+    rows = "a,beta-vae,1000", "b,beta-vae,2000", "c,ada-<gvae>,1000", "d,beta-vae,1000"
+    fields |= {"runs_csv": "\n".join(("key,framework,steps", *rows))} | changes
     return receipts.Receipt("one", 2, 3, "ab" * 32, fields.pop("csv"), "", **fields)
 
 
@@ -92,10 +101,24 @@ def test_a_line_leads_to_code_source_data_picture_and_runs(extension, tmp_path):
         "https://example.org/vaedis/blob/0123456789ab/book/one.md?plain=1#L40",
         "receipts/one-2.csv",
         "receipts/one-2.svg",
-        "receipts/one-2-runs.csv",
         "05_adversarial_data.html#first=6&amp;second=6",
+        "receipts/one-2-runs.csv",
     ]
-    assert "fig9, 2 &amp; 3" in html
+
+
+def test_runs_are_counted_by_kind_and_folded(extension, tmp_path):
+    html = extension.line(app(tmp_path), receipt(), "cell-3", 40, "")
+    line, folded = html.split("<details>")
+    assert "runs" not in line
+    assert folded.startswith("<summary>4 stored runs</summary><p>fig9, 2 &amp; 3</p>")
+    counts = [re.findall("<td>(.*?)</td>", row)[2:] for row in folded.split("<tr>")[2:]]
+    assert counts == [
+        ["ada-&lt;gvae&gt;", "", "", "1000", "1"],
+        ["beta-vae", "", "", "1000", "2"],
+        ["beta-vae", "", "", "2000", "1"],
+    ]
+    one = extension.line(app(tmp_path), receipt(runs_csv="key\na\n"), "cell-3", 40, "")
+    assert "<summary>1 stored run</summary>" in one
 
 
 def test_a_line_says_what_there_is_not(extension, tmp_path):
@@ -104,7 +127,7 @@ def test_a_line_says_what_there_is_not(extension, tmp_path):
     assert "data: 5,000,000 numbers, too many for a file; SHA-256 abababababab" in html
     assert "stored runs: none" in html
     assert "/blob/main/book/one.md" in html
-    for word in (">SVG<", ">runs<", ">open live<", "receipts/"):
+    for word in (">SVG<", "<details>", ">open live<", "receipts/"):
         assert word not in html
 
 
@@ -143,21 +166,21 @@ class Lines(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.ids, self.count, self._inside = [], set(), 0, False
+        self.links, self.ids, self.count, self._depth = [], set(), 0, 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
         self.ids.add(values.get("id"))
-        if tag == "p":
-            self._inside = values.get("class") == "receipt"
-            self.count += self._inside
-        if tag == "a" and self._inside:
+        if tag == "div":
+            self._depth += bool(self._depth) or values.get("class") == "receipt"
+            self.count += values.get("class") == "receipt"
+        if tag == "a" and self._depth:
             self.links.append(values["href"])
 
     def handle_endtag(self, tag):
-        if tag == "p":
-            self._inside = False
+        if tag == "div" and self._depth:
+            self._depth -= 1
 
 
 @pytest.mark.parametrize("name", executions.notebooks(ROOT))
