@@ -3,33 +3,17 @@
 import importlib.util
 import os
 import re
-import runpy
 import shutil
 import zipfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
+from in_browser import HTML, MARKS, OFFLINE, PHONE, ROOT, SITE, WIDE, Tab, on_a_site
 
 from vaedis_companion.book import executions
 
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "_build" / "html"
-OFFLINE = runpy.run_path(str(ROOT / "tools" / "offline.py"))
-CHROMIUM = next(filter(None, map(shutil.which, OFFLINE["BROWSERS"])), None)
-ABSENT = [
-    name
-    for name in ("playwright", "axe_playwright_python")
-    if importlib.util.find_spec(name) is None
-]
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}"),
-]
-
+pytestmark = MARKS
 PAGES = [*executions.pages(ROOT), "search", "genindex", "404"]
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 # bytes that a page may load, of which MathJax takes 1.2 million
 LARGEST = 4e6
 LARGEST_FIRST = 6e5
@@ -48,7 +32,6 @@ WORDS = (
     "checkpoint",
     "diagnose",
 )
-SITE = "https://book.example/vaedis/"
 COLOURS_ONLY = "{preload: false, runOnly: ['color-contrast', 'link-in-text-block']}"
 ALL_RULES = "{preload: false}"
 FORMULAS = """async () => {
@@ -69,78 +52,9 @@ ANCHORS = """() => [...document.querySelectorAll('.bd-article a[href^="#"]')]
 
 
 @pytest.fixture(scope="module")
-def chrome():
-    if not (HTML / "index.html").exists():
-        if os.environ.get("VAEDIS_BUILT_BOOK") == "required":
-            pytest.fail("VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book.")
-        pytest.skip("no _build/html; run make book first")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        options = ["--no-sandbox"] if os.getuid() == 0 else []
-        with play.chromium.launch(executable_path=CHROMIUM, args=options) as browser:
-            yield browser
-
-
-class Tab:
-    """A page of the browser, and all that it says and loads."""
-
-    def __init__(self, context):
-        self.page = context.new_page()
-        self.page.set_default_timeout(90_000)
-        self.said, self.outside, self.loaded = [], [], set()
-        self.page.on("console", self.hear)
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.said.append(f"no {request.url}"))
-        self.page.on("request", self.note)
-
-    def hear(self, message):
-        # the theme logs what it does
-        if message.type != "log":
-            self.said.append(message.text)
-
-    def note(self, request):
-        if request.url.startswith("file:"):
-            self.loaded.add(unquote(urlsplit(request.url).path))
-        elif not request.url.startswith(("data:", "blob:")):
-            self.outside.append(request.url)
-
-    def open(self, name, settings="", size=WIDE):
-        for list_ in (self.said, self.outside, self.loaded):
-            list_.clear()
-        self.page.set_viewport_size(size)
-        # a change of the address alone loads nothing
-        self.page.goto("about:blank")
-        self.page.goto((HTML / f"{name}.html").as_uri() + settings)
-        return self.page
-
-
-@pytest.fixture(scope="module")
-def context(chrome):
-    with chrome.new_context(color_scheme="light", reduced_motion="reduce") as context:
-        yield context
-
-
-@pytest.fixture(scope="module")
-def tab(context):
-    return Tab(context)
-
-
-@pytest.fixture(scope="module")
 def axe():
     package = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
     return Path(package, "axe.min.js").read_text(encoding="utf-8")
-
-
-def on_a_site(page):
-    """Serve the book to a page as if from a site."""
-
-    def answer(route):
-        path = HTML / urlsplit(route.request.url).path.removeprefix("/vaedis/")
-        found = path.is_file()
-        route.fulfill(path=path if found else HTML / "404.html", status=200 if found else 404)
-
-    page.route(f"{SITE}**", answer)
 
 
 def violations(page, options):
@@ -242,70 +156,6 @@ def test_a_figure_opens_large_by_keyboard_in_the_colours_of_the_page(tab):
         assert re.search(ending, figure.evaluate("link => link.href"))
     page.keyboard.press("Enter")
     page.wait_for_url("**/*-dark.png")
-
-
-# Live figures.
-
-LIVE = {"01_introduction": "train", "03_perceived_distance": "board"}
-
-
-@pytest.mark.parametrize("name", LIVE)
-def test_a_live_figure_answers_to_the_keyboard(tab, name):
-    page = tab.open(name)
-    figure = page.locator(".live")
-    figure.scroll_into_view_if_needed()
-    said = figure.locator("[aria-live]").all_inner_texts()
-    slider = figure.locator("input[type=range]").first
-    slider.focus()
-    before = slider.input_value()
-    page.keyboard.press("ArrowLeft" if before != slider.get_attribute("min") else "ArrowRight")
-    assert slider.input_value() != before
-    assert figure.locator("[aria-live]").all_inner_texts() != said
-    assert f"spacing={slider.input_value()}" in page.url
-    assert tab.said == []
-
-
-@pytest.mark.parametrize("name", LIVE)
-def test_an_address_of_nonsense_gives_the_usual_figure_and_one_line(tab, name):
-    page = tab.open(name)
-    usual = page.locator(".live input[type=range]").first.input_value()
-    page = tab.open(name, "#spacing=99&loss=none&q=1")
-    note = page.locator(".live .live-note:visible")
-    assert note.inner_text().startswith("The address sets spacing, loss, q to something")
-    assert page.locator(".live input[type=range]").first.input_value() == usual
-    assert tab.said == []
-
-
-@pytest.mark.parametrize("name", LIVE)
-def test_without_scripts_a_sentence_and_the_still_figure_remain(chrome, name):
-    with chrome.new_context(java_script_enabled=False, viewport=PHONE) as context:
-        page = Tab(context).open(name, size=PHONE)
-        assert "needs scripts" in page.locator(".live").inner_text()
-        assert page.locator(".bd-article a.figure-light:visible").count() > 0
-        assert page.locator(".bd-article a.figure-dark:visible").count() == 0
-
-
-@pytest.mark.parametrize("sandbox", ["allow-scripts allow-same-origin", "allow-scripts"])
-@pytest.mark.parametrize("name", LIVE)
-def test_a_page_in_a_frame_works_also_where_storage_is_blocked(context, name, sandbox):
-    frame = f'<iframe sandbox="{sandbox}" src="{SITE}{name}.html" width="900" height="700">'
-    page = Tab(context).page
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    on_a_site(page)
-    page.route(f"{SITE}frame", lambda route: route.fulfill(body=frame, content_type="text/html"))
-    page.goto(f"{SITE}frame")
-    frame = page.frame_locator("iframe")
-    frame.locator("html[data-theme=light]").wait_for()
-    figure = frame.locator(".live")
-    slider = figure.locator("input[type=range]").first
-    slider.focus()
-    before = slider.input_value()
-    slider.press("ArrowLeft" if before != slider.get_attribute("min") else "ArrowRight")
-    assert slider.input_value() != before
-    assert figure.locator("canvas").count() > 1
-    assert errors == []
-    page.close()
 
 
 # What a link leads to.

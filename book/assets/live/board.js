@@ -2,7 +2,7 @@
 /* "What the loss sees": a square to move, and how far a loss finds it from every other position. */
 
 (() => {
-  const { choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, sayWrong, short, slider, square, tint, toAddress, whole } = liveParts;
+  const { choice, colours, fromAddress, fromPage, make, onAppearance, onDrag, oneOf, sayWrong, short, slider, square, tint, toAddress, whole } = liveParts;
   const SIDE = live.POSITIONS;
   const N = SIDE * SIDE;
   const LOSSES = { mse: "MSE", mae: "MAE", blur: "MSE + box blur", pyramid: "pyramid of 6 sizes" };
@@ -74,24 +74,11 @@
     }
 
     listen(view) {
-      const pick = (event) => {
-        const box = view.canvas.getBoundingClientRect();
-        const x = (event.clientX - box.left) / box.width;
-        const y = (event.clientY - box.top) / box.height;
-        this.move(...(view === this.image ? [this.nearest(x), this.nearest(y)] : [Math.floor(x * SIDE), Math.floor(y * SIDE)]));
+      const move = (x, y) => {
+        if (view === this.image) this.move(this.nearest(x), this.nearest(y));
+        else this.move(Math.floor(x * SIDE), Math.floor(y * SIDE));
       };
-      let held = false;
-      view.canvas.addEventListener("pointerdown", (event) => {
-        held = true;
-        view.canvas.setPointerCapture(event.pointerId);
-        pick(event);
-      });
-      view.canvas.addEventListener("pointermove", (event) => held && pick(event));
-      view.canvas.addEventListener("pointerup", () => {
-        held = false;
-        this.say();
-      });
-      view.canvas.addEventListener("pointercancel", () => (held = false));
+      onDrag(view.canvas, move, { end: () => this.say() });
       view.canvas.addEventListener("keydown", (event) => {
         const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
         if (!step) return;

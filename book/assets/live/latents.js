@@ -30,7 +30,7 @@ const turning = (() => {
 
 if (typeof module !== "undefined") module.exports = turning;
 else {
-  const { fromAddress, make, onAppearance, sayWrong, slider, square, toAddress, whole } = liveParts;
+  const { fromAddress, make, onAppearance, onDrag, sayWrong, slider, square, toAddress, whole } = liveParts;
 
   class LatentsFigure {
     constructor(root) {
@@ -116,16 +116,8 @@ else {
     }
 
     listen(view) {
-      const pick = (event) => {
-        const box = view.canvas.getBoundingClientRect();
-        const step = (share) => Math.floor(share * this.steps) + 1;
-        this.move({ first: step((event.clientY - box.top) / box.height), second: step((event.clientX - box.left) / box.width) });
-      };
-      view.canvas.addEventListener("pointerdown", (event) => {
-        view.canvas.setPointerCapture(event.pointerId);
-        pick(event);
-      });
-      view.canvas.addEventListener("pointermove", (event) => event.buttons && pick(event));
+      const step = (share) => Math.floor(share * this.steps) + 1;
+      onDrag(view.canvas, (x, y) => this.move({ first: step(y), second: step(x) }));
       view.canvas.addEventListener("keydown", (event) => {
         const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
         if (!step) return;

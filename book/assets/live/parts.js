@@ -67,6 +67,32 @@ const liveParts = (() => {
     return { canvas, draw };
   }
 
+  /* Call `move` with each place where a held mouse button or a first finger is, as shares of the canvas's sides, and `end`
+     when it is lifted. With `hover` a mouse need not be pressed. A second finger changes nothing. */
+  function onDrag(canvas, move, { end = () => {}, hover = false } = {}) {
+    let held = false;
+    const pick = (event) => {
+      const box = canvas.getBoundingClientRect();
+      move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    };
+    canvas.addEventListener("pointerdown", (event) => {
+      if (!event.isPrimary) return;
+      held = true;
+      canvas.setPointerCapture(event.pointerId);
+      pick(event);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.isPrimary && (held || hover)) pick(event);
+    });
+    for (const name of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(name, (event) => {
+        if (!event.isPrimary || !held) return;
+        held = false;
+        end();
+      });
+    }
+  }
+
   /* Return the page's colours as they are now, in light or dark. */
   function colours(element) {
     const style = getComputedStyle(element);
@@ -145,5 +171,5 @@ const liveParts = (() => {
 
   const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  return { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, sayWrong, short, slider, square, tint, toAddress, whole };
+  return { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, onDrag, oneOf, sayWrong, short, slider, square, tint, toAddress, whole };
 })();

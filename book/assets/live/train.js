@@ -2,7 +2,7 @@
 /* "Train it here": a VAE that trains in the page on the perceived distances of one square at 64 positions. */
 
 (() => {
-  const { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, oneOf, sayWrong, short, slider, square, tint, toAddress, whole } =
+  const { between, calm, choice, colours, fromAddress, fromPage, make, onAppearance, onDrag, oneOf, sayWrong, short, slider, square, tint, toAddress, whole } =
     liveParts;
   const SIDE = live.POSITIONS;
   const N = SIDE * SIDE;
@@ -97,14 +97,7 @@
 
     /* Let a board move the marked image by pointer, touch and arrow keys. */
     listen(canvas) {
-      const pick = (event) => {
-        const box = canvas.getBoundingClientRect();
-        const column = Math.floor(((event.clientX - box.left) / box.width) * SIDE);
-        const row = Math.floor(((event.clientY - box.top) / box.height) * SIDE);
-        this.mark(column, row);
-      };
-      canvas.addEventListener("pointerdown", pick);
-      canvas.addEventListener("pointermove", pick);
+      onDrag(canvas, (x, y) => this.mark(Math.floor(x * SIDE), Math.floor(y * SIDE)), { hover: true });
       canvas.addEventListener("keydown", (event) => {
         const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
         if (!move) return;
