@@ -104,9 +104,8 @@ def test_environment_yml_has_the_same_pins():
     [with_pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     stated = {CONDA_NAMES.get(name, name): version for name, version in plain.items()}
     stated |= dict(entry.split("==") for entry in with_pip)
-    assert {canonicalize_name(r.name) for r in direct("data", "metrics", "plots", "book")} == set(
-        stated
-    )
+    extras = ("data", "metrics", "plots", "checkpoints", "notebooks", "book")
+    assert {canonicalize_name(r.name) for r in direct(*extras)} == set(stated)
     assert all(pins()[name] == version for name, version in stated.items())
 
 

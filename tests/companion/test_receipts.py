@@ -33,7 +33,7 @@ def executed(*values):
     for value in values:
         figure, axes = plt.subplots()
         axes.plot([0, 1], [2.0, value])
-        data = {"image/png": "iVBOR", display.MIME: display.numbers(figure)}
+        data = {"image/png": "iVBOR", display.DARK: "dark", display.MIME: display.numbers(figure)}
         plt.close(figure)
         output = nbformat.v4.new_output("display_data", data)
         cells.append(nbformat.v4.new_code_cell("figure", outputs=[output]))
@@ -242,6 +242,7 @@ def test_a_notebook_to_take_away_holds_no_numbers_and_links_to_the_book():
     notebook = taken(notebook)
     nbformat.validate(notebook)
     assert display.MIME not in nbformat.writes(notebook)
+    assert display.DARK not in nbformat.writes(notebook)
     assert "iVBOR" in nbformat.writes(notebook)
     assert notebook.cells[-1].source == (
         f"See [04_benchmarks]({BOOK}04_benchmarks.html), [the list]({BOOK}report.html), Figure A1, "

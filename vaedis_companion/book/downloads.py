@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from vaedis_companion.book.display import MIME
+from vaedis_companion.book.display import DARK, MIME
 
 # of the fixed order and time of a zip file's entries, so that the same notebooks give the same file
 _TIME = (2020, 1, 1, 0, 0, 0)
@@ -24,8 +24,9 @@ if importlib.util.find_spec("vaedis_companion") is None:
         subprocess.run(["git", "clone", "-q", "{source}", "vaedis"], check=True)
         subprocess.run(["git", "-C", "vaedis", "checkout", "-q", "{commit}"], check=True)
     pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "vaedis/constraints.txt"]
-    subprocess.run([*pip, "-e", "vaedis[book]"], check=True)
+    subprocess.run([*pip, "-e", "vaedis[notebooks]"], check=True)
     sys.path.insert(0, os.path.abspath("vaedis"))
+    importlib.invalidate_caches()
     os.environ.setdefault("VAEDIS_OFFLINE", "1")  # data sets are drawn, none is downloaded"""
 _ROLE = re.compile(r"\{(doc|numref|eq|ref|term|cite|cite:p|cite:t)\}`([^`<]+?)(?:\s*<([^>`]+)>)?`")
 _LABEL = re.compile(r"(fig|table)-(\w+)")
@@ -35,7 +36,7 @@ def as_download(notebook: Any, book: str, source: str, commit: str) -> Any:
     """Change an executed notebook to one that a reader can take away, and return it.
 
     A first cell installs what is missing, references become links to the book, and outputs lose the
-    numbers and vector pictures that the book shows beside its figures.
+    numbers, vector and dark pictures that the book shows beside its figures.
 
     Parameters
     ----------
@@ -49,8 +50,9 @@ def as_download(notebook: Any, book: str, source: str, commit: str) -> Any:
 
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            output.get("data", {}).pop(MIME, None)
-            output.get("metadata", {}).pop(MIME, None)
+            for kind in (MIME, DARK):
+                output.get("data", {}).pop(kind, None)
+                output.get("metadata", {}).pop(kind, None)
         if cell.cell_type == "markdown":
             cell.source = _ROLE.sub(lambda role: _as_text(role, book), cell.source)
     code = _FIRST_CELL.format(source=source, commit=commit)
