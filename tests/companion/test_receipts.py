@@ -1,5 +1,6 @@
 """Figures of a built book carry what they draw; a manifest says what that is."""
 
+import importlib.util
 import io
 import os
 import subprocess
@@ -265,6 +266,35 @@ def test_a_notebook_to_take_away_runs_in_an_empty_folder(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     out = notebooks.read(tmp_path / "out.ipynb")
     assert any("image/png" in o.get("data", {}) for c in out.cells for o in c.get("outputs", ()))
+
+
+def test_the_first_cell_fetches_once_and_installs_what_is_missing(tmp_path, monkeypatch):
+    first = taken(executed(0.5)).cells[0].source
+    calls = []
+
+    def run(words, check):
+        calls.append(words)
+        if words[:2] == ["git", "clone"]:
+            Path(words[-1]).mkdir()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delenv("VAEDIS_OFFLINE")
+    exec(first, {})
+    assert calls == []
+    assert os.environ["VAEDIS_OFFLINE"] == "1"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for _ in range(2):
+        exec(first, {})
+    clone, checkout, pip, again = calls
+    assert clone[-2:] == ["https://example.org/vaedis", "vaedis-book"]
+    assert checkout[-1] == "abc123"
+    assert pip == again
+    assert pip[-4:] == ["-c", "vaedis-book/constraints.txt", "-e", "vaedis-book[notebooks]"]
+    # Python would take a folder of that name for a package
+    assert not clone[-1].isidentifier()
+    assert sys.path[0] == str(tmp_path / "vaedis-book")
 
 
 def test_all_notebooks_are_in_one_file_that_is_the_same_each_time():

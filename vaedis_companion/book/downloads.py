@@ -20,14 +20,16 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("vaedis_companion") is None:
-    if not os.path.exists("vaedis"):
-        subprocess.run(["git", "clone", "-q", "{source}", "vaedis"], check=True)
-        subprocess.run(["git", "-C", "vaedis", "checkout", "-q", "{commit}"], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "vaedis/constraints.txt"]
-    subprocess.run([*pip, "-e", "vaedis[notebooks]"], check=True)
-    sys.path.insert(0, os.path.abspath("vaedis"))
+    folder = "vaedis-book"  # a folder called vaedis would be taken for the package
+    if not os.path.exists(folder):
+        subprocess.run(["git", "clone", "-q", "{source}", folder], check=True)
+        subprocess.run(["git", "-C", folder, "checkout", "-q", "{commit}"], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "-c", f"{{folder}}/constraints.txt"]
+    subprocess.run([*pip, "-e", f"{{folder}}[notebooks]"], check=True)
+    sys.path.insert(0, os.path.abspath(folder))
     importlib.invalidate_caches()
-    os.environ.setdefault("VAEDIS_OFFLINE", "1")  # data sets are drawn, none is downloaded"""
+# as in the book: data sets are drawn, none is downloaded; 0 allows it
+os.environ.setdefault("VAEDIS_OFFLINE", "1")"""
 _ROLE = re.compile(r"\{(doc|numref|eq|ref|term|cite|cite:p|cite:t)\}`([^`<]+?)(?:\s*<([^>`]+)>)?`")
 _LABEL = re.compile(r"(fig|table)-(\w+)")
 
