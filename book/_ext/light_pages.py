@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -167,6 +168,8 @@ def write_font(path, characters):
 
 def setup(app):
     """Connect all of it."""
+    # it tells each table of a font, and Jupyter Book would pass it on
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     # after all who give a page its scripts
     app.connect("html-page-context", leave_out_mathjax, priority=950)
     # after all who write pages and style sheets
