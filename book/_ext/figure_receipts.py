@@ -69,10 +69,8 @@ def add_lines(app, doctree):
         anchor = f"cell-{number}"
         add_anchor(cell, anchor)
         outputs = [node for node in cell.findall(nodes.container) if is_output(node)]
-        picture_nodes = [
-            node for output in outputs for node in output if list(node.findall(nodes.image))
-        ]
-        for receipt, node in zip(of_cell, picture_nodes, strict=False):
+        shown = [node for output in outputs for node in output if list(node.findall(nodes.image))]
+        for receipt, node in zip(of_cell, shown, strict=False):
             label = next(iter(node.get("names", ()) or node.get("ids", ())), "")
             html = line(app, receipt, anchor, lines.get(number), label)
             node.parent.insert(node.parent.index(node) + 1, nodes.raw("", html, format="html"))
@@ -99,35 +97,33 @@ def first_lines(app, name):
 def line(app, receipt, anchor, source_line, label):
     """Return the line under a figure as HTML."""
     stem = receipt.file.removesuffix(".csv")
-    subject = f"figure {receipt.number} of this page"
-    parts = [f'<a href="#{anchor}" aria-label="code of {subject}">code</a>']
+    which = f"figure {receipt.number} of this page"
+    parts = [f'<a href="#{anchor}" aria-label="code of {which}">code</a>']
     commit = app.vaedis_facts.get(receipt.chapter, {}).get("commit", "unknown").rstrip("+")
     at = "main" if commit == "unknown" else commit
     address = f"{repository(app)}/blob/{at}/book/{receipt.chapter}.md?plain=1#L{source_line}"
-    parts.append(f'<a href="{address}" aria-label="source of {subject}">source at {at}</a>')
+    parts.append(f'<a href="{address}" aria-label="source of {which}">source at {at}</a>')
     if receipt.csv is None:
         digest = f"SHA-256 {receipt.sha256[:12]}…"
         parts.append(f"data: {receipt.rows:,} numbers, too many for a file; {digest}")
     else:
         parts.append(
-            f'<a href="{FOLDER}/{receipt.file}" download aria-label="data of {subject}, CSV">'
+            f'<a href="{FOLDER}/{receipt.file}" download aria-label="data of {which}, CSV">'
             f"data, {receipt.rows:,} rows</a>"
         )
     if receipt.svg is not None:
-        parts.append(
-            f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {subject}">SVG</a>'
-        )
+        parts.append(f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {which}">SVG</a>')
     if receipt.runs:
         words = escape("; ".join(receipt.runs))
         parts.append(
-            f'<a href="{FOLDER}/{stem}-runs.csv" download aria-label="runs of {subject}, CSV: '
+            f'<a href="{FOLDER}/{stem}-runs.csv" download aria-label="runs of {which}, CSV: '
             f'{words}">runs</a>: {words}'
         )
     else:
         parts.append("stored runs: none")
     if label in LIVE:
         parts.append(
-            f'<a href="{escape(LIVE[label])}" aria-label="open {subject} live">open live</a>'
+            f'<a href="{escape(LIVE[label])}" aria-label="open {which} live">open live</a>'
         )
     return f'<p class="receipt">{" · ".join(parts)}</p>'
 
