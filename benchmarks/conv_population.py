@@ -67,7 +67,7 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """Each member's step, as `vaedis.fit` captures it, on a stream of its own; the steps until all
     are captured do not count.
     """
-    members, before = [], _step._WARM_UP + 1
+    members, warm_up_steps = [], _step._WARM_UP + 1
     for spec in specs:
         network = model.build(
             "conv", data.shape, spec.latents, seed=spec.seed, **spec.model_options
@@ -79,7 +79,7 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     wait(data)
     started = time.perf_counter()
     for step in range(specs[0].steps):
-        if step == before:
+        if step == warm_up_steps:
             wait(data)
             started = time.perf_counter()
         for stream, take, recorded in members:
@@ -87,7 +87,7 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
                 recorded[step] = take(step)[0]
     wait(data)
     seconds = time.perf_counter() - started
-    counted = specs[0].steps - before if specs[0].steps > before else specs[0].steps
+    counted = specs[0].steps - warm_up_steps if specs[0].steps > warm_up_steps else specs[0].steps
     return Trained(
         seconds * specs[0].steps / counted, [float(recorded[-1, 0]) for *_, recorded in members]
     )
@@ -95,16 +95,16 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
 
 def ways(device: str) -> dict[str, Way]:
     """What is compared, the loop first."""
-    both = {
+    grouped_ways = {
         "grouped": functools.partial(grouped, layout=torch.contiguous_format),
         "grouped, channels last": functools.partial(grouped, layout=torch.channels_last),
     }
-    found: dict[str, Way] = {"loop": alone, **both, "vmap": mapped}
+    compared: dict[str, Way] = {"loop": alone, **grouped_ways, "vmap": mapped}
     if device.startswith("cuda"):
-        found["streams"] = streams
+        compared["streams"] = streams
     elif torch.get_num_threads() > 1:
-        found["threads"] = threads
-    return found
+        compared["threads"] = threads
+    return compared
 
 
 def by_processor(way: Way) -> Way:
@@ -155,9 +155,9 @@ def main() -> None:
             specs = [first.replace(seed=k) for k in range(members)]
             check(compared, specs, data)
             rates = measure(compared, specs, data, options.seconds, options.rounds)
-            for name, found in rates.items():
+            for name, way_rates in rates.items():
                 print(
-                    f"| {members} | {name} | {cell(found)} | {ratio(found, rates['loop'])} |",
+                    f"| {members} | {name} | {cell(way_rates)} | {ratio(way_rates, rates['loop'])} |",
                     flush=True,
                 )
     print(

@@ -108,9 +108,11 @@ def peer(python: str, name: str, seconds: float) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def rendering(say: Callable[[str], None], names: list[str], rounds: int, seconds: float) -> None:
+def rendering(
+    write_line: Callable[[str], None], names: list[str], rounds: int, seconds: float
+) -> None:
     """Table of images a second, rendered on demand."""
-    say(
+    write_line(
         "| rendered on demand, images/s | one by one | batches of 256 | batches of 256, as a network takes them |\n|---|---|---|---|"
     )
     for name in names:
@@ -120,21 +122,21 @@ def rendering(say: Callable[[str], None], names: list[str], rounds: int, seconds
             "many": lambda d=data: BATCH * rate(random_batches(d), seconds),
             "ready": lambda d=data: BATCH * rate(random_batches(d, observations=True), seconds),
         }
-        say(f"| {name} | " + " | ".join(map(shown, in_turn(sides, rounds).values())) + " |")
+        write_line(f"| {name} | " + " | ".join(map(shown, in_turn(sides, rounds).values())) + " |")
     if "dsprites" in names:
         times = []
         for _ in range(rounds):
             data = vd.load("dsprites", packed=True)
             started = time.perf_counter()
-            kept = data.packed_images(torch.tensor([0])).shape[1] * len(data)
+            n_bytes = data.packed_images(torch.tensor([0])).shape[1] * len(data)
             times.append(time.perf_counter() - started)
             del data
-        took = f"{statistics.median(times):.1f} s ({min(times):.1f}–{max(times):.1f})"
-        say(f"\nAll 737,280 images of dSprites into {kept / 1e6:.0f} MB: {took}.")
+        times_text = f"{statistics.median(times):.1f} s ({min(times):.1f}–{max(times):.1f})"
+        write_line(f"\nAll 737,280 images of dSprites into {n_bytes / 1e6:.0f} MB: {times_text}.")
 
 
 def batches(
-    say: Callable[[str], None],
+    write_line: Callable[[str], None],
     names: list[str],
     python: str,
     folder: Path,
@@ -149,15 +151,15 @@ def batches(
         versions.update(peer(python, name, seconds))
         return versions["batches_per_second"]
 
-    say(
+    write_line(
         "\n| random batches of 256, a second | vaedis | peer | ratio | the peer |\n|---|---|---|---|---|"
     )
     for name in names:
         data = vd.load(name, **({"packed": True} if name == "dsprites" else {}))
-        ours = {"ours": lambda d=data: rate(random_batches(d), seconds)}
+        own_way = {"ours": lambda d=data: rate(random_batches(d), seconds)}
         if name in ("xysquares", "xyobject"):
-            found, label = (
-                in_turn(ours | {"peer": lambda n=name: of_peer(n)}, rounds),
+            rates, label = (
+                in_turn(own_way | {"peer": lambda n=name: of_peer(n)}, rounds),
                 "disent's own data class",
             )
         elif name == "dsprites":
@@ -165,31 +167,33 @@ def batches(
             write_hdf5(path, data, images)
             with h5py.File(path) as file:
                 reads = {
-                    f"h5py, {how}": lambda f=file, o=listed: rate(
+                    f"h5py, {access}": lambda f=file, o=listed: rate(
                         hdf5_batches(f, listed=o), seconds
                     )
-                    for how, listed in (("image by image", False), ("a sorted list", True))
+                    for access, listed in (("image by image", False), ("a sorted list", True))
                 }
-                found = in_turn(ours | reads, rounds)
-            label = max(reads, key=lambda side: statistics.median(found[side]))
-            found["peer"] = found[label]
+                rates = in_turn(own_way | reads, rounds)
+            label = max(reads, key=lambda side: statistics.median(rates[side]))
+            rates["peer"] = rates[label]
             label += f", {images:,} images in {path.stat().st_size / 1e6:.0f} MB"
         else:
-            say(f"| {name} | {shown(in_turn(ours, rounds)['ours'])} | – | – | none measured |")
+            write_line(
+                f"| {name} | {shown(in_turn(own_way, rounds)['ours'])} | – | – | none measured |"
+            )
             continue
-        ratio = statistics.median(found["ours"]) / statistics.median(found["peer"])
-        say(
-            f"| {name} | {shown(found['ours'])} | {shown(found['peer'])} | {ratio:,.0f} | {label} |"
+        ratio = statistics.median(rates["ours"]) / statistics.median(rates["peer"])
+        write_line(
+            f"| {name} | {shown(rates['ours'])} | {shown(rates['peer'])} | {ratio:,.0f} | {label} |"
         )
     if versions:
-        say(
+        write_line(
             f"\nh5py {h5py.__version__}; disent {versions['disent']} with numpy {versions['numpy']}."
         )
 
 
-def loading(say: Callable[[str], None], names: list[str], rounds: int) -> None:
+def loading(write_line: Callable[[str], None], names: list[str], rounds: int) -> None:
     """Table of milliseconds for `vd.load` and a first batch."""
-    say(
+    write_line(
         "\n| `vd.load` and a batch of 256, ms | in a new process | again in the same | the imports before it |\n|---|---|---|---|"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -205,7 +209,7 @@ def loading(say: Callable[[str], None], names: list[str], rounds: int) -> None:
             )
             runs.append([float(word) for word in done.stdout.split()])
         imports, cold, warm = (list(column) for column in zip(*runs, strict=True))
-        say(f"| {name} | {shown(cold)} | {shown(warm)} | {shown(imports)} |")
+        write_line(f"| {name} | {shown(cold)} | {shown(warm)} | {shown(imports)} |")
 
 
 def main() -> None:

@@ -141,8 +141,8 @@ def needed_when_spread(factor: str, threads: int) -> dict:
     for n in range(8, SAMPLE + 1, 8):
         errors = []
         for seed in range(100):
-            drawn, _ = spread_sets(space, factor, n, torch.Generator().manual_seed(seed))
-            errors.append(float((every[row[drawn]].mean(0) - exact).square().mean()))
+            indices, _ = spread_sets(space, factor, n, torch.Generator().manual_seed(seed))
+            errors.append(float((every[row[indices]].mean(0) - exact).square().mean()))
         spread = float(np.sqrt(np.mean(errors)) / exact.mean())
         if spread <= independent:
             break
@@ -150,8 +150,8 @@ def needed_when_spread(factor: str, threads: int) -> dict:
 
 
 def median(contender: str, factor: str, threads: int) -> dict:
-    found = runs[contender, factor]
-    return {key: statistics.median(one[key] for one in found) for key in found[0]}
+    repeats = runs[contender, factor]
+    return {key: statistics.median(repeat[key] for repeat in repeats) for key in repeats[0]}
 
 
 if __name__ == "__main__":
@@ -162,22 +162,22 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.one:
         contender, factor = arguments.one
-        found = (
+        measured = (
             needed_when_spread(factor, arguments.threads)
             if contender == "needed"
             else measure(contender, factor, arguments.threads)
         )
-        print(json.dumps(found))
+        print(json.dumps(measured))
         sys.exit()
 
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
 
     def in_its_own_process(*job: str) -> dict:
         command = [sys.executable, __file__, "--threads", str(arguments.threads), "--one", *job]
-        out = subprocess.run(
+        printed = subprocess.run(
             command, capture_output=True, text=True, check=True, env=environment
         ).stdout
-        return json.loads(out.splitlines()[-1])
+        return json.loads(printed.splitlines()[-1])
 
     spread = {factor: in_its_own_process("needed", factor) for factor in FACTORS}
     ours = {factor: ("vaedis", f"spread{spread[factor]['traversals']}") for factor in FACTORS}
@@ -212,23 +212,25 @@ if __name__ == "__main__":
     )
     for factor in FACTORS:
         mean = median("vaedis", factor, arguments.threads)["mean"]
-        for name, found in theirs[factor].items():
-            assert abs(found["mean"] / mean - 1) < 1e-4, (factor, name, found, mean)
+        for name, measured in theirs[factor].items():
+            assert abs(measured["mean"] / mean - 1) < 1e-4, (factor, name, measured, mean)
             needed[name] += (
-                found["seconds"] * space.size / space.sizes[space.position(factor)] / SAMPLE
+                measured["seconds"] * space.size / space.sizes[space.position(factor)] / SAMPLE
             )
 
-    def row(which: dict[str, str]) -> str:
+    def row(contender_of: dict[str, str]) -> str:
         """Seconds of some factors together, each with the contender that is ours, and the ratios."""
-        mine = sum(
+        own_seconds = sum(
             median(contender, factor, arguments.threads)["seconds"]
-            for factor, contender in which.items()
+            for factor, contender in contender_of.items()
         )
-        others = [sum(theirs[factor][name]["seconds"] for factor in which) for name in OTHERS]
+        peer_seconds = [
+            sum(theirs[factor][name]["seconds"] for factor in contender_of) for name in OTHERS
+        ]
         return " | ".join(
-            [f"{one:.2f}" for one in others]
-            + [f"{mine:.4f}"]
-            + [f"{one / mine:.1f}×" for one in others]
+            [f"{seconds:.2f}" for seconds in peer_seconds]
+            + [f"{own_seconds:.4f}"]
+            + [f"{seconds / own_seconds:.1f}×" for seconds in peer_seconds]
         )
 
     print(
@@ -240,8 +242,8 @@ if __name__ == "__main__":
     print(f"| factor | traversals of vaedis |{heads}\n" + "|---" * (3 + 2 * len(OTHERS)) + "|")
     for factor in FACTORS:
         one = spread[factor]
-        told = f"{one['traversals']} ({one['independent']:.2%}, {one['spread']:.2%})"
-        print(f"| {factor} | {told} | {row({factor: ours[factor][1]})} |")
+        counts = f"{one['traversals']} ({one['independent']:.2%}, {one['spread']:.2%})"
+        print(f"| {factor} | {counts} | {row({factor: ours[factor][1]})} |")
     print(f"| all five | | {row({factor: ours[factor][1] for factor in FACTORS})} |")
     print(f"\nSeconds for the same {SAMPLE} independent traversals:\n")
     print(f"| factor |{heads}\n" + "|---" * (2 + 2 * len(OTHERS)) + "|")
@@ -265,10 +267,10 @@ if __name__ == "__main__":
             f"| {name}, extrapolated | {seconds:.0f} | {seconds / exact['seconds']:.1f}× | {grown:.0f} MB |"
         )
     flops = 2 * space.size * sum(space.sizes) * 4096
-    rate, most = flops / exact["seconds"] / 1e9, 5 * 2 * 2048**3 / peak["seconds"] / 1e9
+    rate, fastest_rate = flops / exact["seconds"] / 1e9, 5 * 2 * 2048**3 / peak["seconds"] / 1e9
     print(
         f"\nThe Gram products are {flops / 1e9:.0f} GFLOP if no pixel is left out: {rate:.0f} GFLOP/s, images and all else included, "
     )
     print(
-        f"which is {rate / most:.0%} of the {most:.0f} GFLOP/s that float32 products of 2048×2048 reach here."
+        f"which is {rate / fastest_rate:.0%} of the {fastest_rate:.0f} GFLOP/s that float32 products of 2048×2048 reach here."
     )

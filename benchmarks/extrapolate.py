@@ -38,11 +38,11 @@ def published() -> dict[str, list[RunSpec]]:
     """
     fig9 = grids.grid("fig9", "paper")
     betas = sorted({spec.beta for spec in fig9})
-    other = [spec.replace(beta=betas[spec.beta == betas[0]]) for spec in fig9]
+    other_beta = [spec.replace(beta=betas[spec.beta == betas[0]]) for spec in fig9]
     return {
         "Figure 6": grids.grid("fig6", "paper"),
         "Figure 9, as shown": fig9,
-        "Figure 9, the other beta": other,
+        "Figure 9, the other beta": other_beta,
         "Figure 11": grids.grid("fig11", "paper"),
     }
 
@@ -80,18 +80,18 @@ class Measured:
     def __str__(self) -> str:
         parts = []
         for framework in experiments.FRAMEWORKS:
-            found = [row["images_per_second"] for row in self.of(framework)]
+            measurement = [row["images_per_second"] for row in self.of(framework)]
             parts.append(
-                f"{framework} {self.rate(framework):,.0f} images/s ({min(found):,.0f}–{max(found):,.0f}, {len(found)} runs)"
+                f"{framework} {self.rate(framework):,.0f} images/s ({min(measurement):,.0f}–{max(measurement):,.0f}, {len(measurement)} runs)"
             )
-        named = {
+        values_of = {
             name: sorted({str(row[name]) for row in self.rows})
             for name in ("batch", "threads", "data", "torch", "commit", "date")
         }
         return (
             ", ".join(parts)
             + "; "
-            + ", ".join(f"{name} {' and '.join(values)}" for name, values in named.items())
+            + ", ".join(f"{name} {' and '.join(values)}" for name, values in values_of.items())
         )
 
 
@@ -110,16 +110,20 @@ def measured(device: str, store: results.Store | None = None) -> Measured | None
         and r["status"] == "finished"
         and r["protocol"] == "full"
     }
-    found = Measured(sorted(fits.values(), key=lambda row: row["key"]))
-    return found if all(found.of(framework) for framework in experiments.FRAMEWORKS) else None
+    measurement = Measured(sorted(fits.values(), key=lambda row: row["key"]))
+    return (
+        measurement
+        if all(measurement.of(framework) for framework in experiments.FRAMEWORKS)
+        else None
+    )
 
 
 def hours(specs: Sequence[RunSpec], places: int, seconds: Callable[[RunSpec], float]) -> float:
     """When the last run ends, if runs are handed out the longest first to so many places."""
-    ends = [0.0] * places
+    end_times = [0.0] * places
     for spec in sorted(specs, key=seconds, reverse=True):
-        heapq.heapreplace(ends, ends[0] + seconds(spec))
-    return max(ends) / 3600
+        heapq.heapreplace(end_times, end_times[0] + seconds(spec))
+    return max(end_times) / 3600
 
 
 def work() -> str:
@@ -177,10 +181,10 @@ def report(
             )
         )
     lines += ["", "Measured:", ""]
-    for name, found in ((gpu, card), ("CPU", cpu)):
+    for name, measurement in ((gpu, card), ("CPU", cpu)):
         lines.append(
-            f"- {name}: {found}; beside its steps a run took {found.beside():.0f} s."
-            if found
+            f"- {name}: {measurement}; beside its steps a run took {measurement.beside():.0f} s."
+            if measurement
             else f"- {name}: no stored run."
         )
     if cpu:

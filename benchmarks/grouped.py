@@ -43,12 +43,12 @@ class Grouped:
         """Images (K, B, C, H, W) for latents (K, B, z)."""
         for layer in self.decoder:
             z = layer(z)
-        return self._apart(z)
+        return self._by_member(z)
 
-    def _apart(self, x: Tensor) -> Tensor:
+    def _by_member(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self.members, -1)).transpose(0, 1)
 
-    def _kept(self, tensors: Sequence[Tensor], join: Callable[..., Tensor]) -> Tensor:
+    def _parameter(self, tensors: Sequence[Tensor], join: Callable[..., Tensor]) -> Tensor:
         weight = join([t.detach() for t in tensors]).requires_grad_()
         self.weights.append(weight)
         return weight
@@ -59,7 +59,7 @@ class Grouped:
         if isinstance(first, nn.ReLU):
             return F.relu_
         if isinstance(first, nn.Flatten):
-            return lambda x: self._apart(x).flatten(2)
+            return lambda x: self._by_member(x).flatten(2)
         if isinstance(first, nn.Unflatten):
             return lambda x: (
                 x.unflatten(2, first.unflattened_size)
@@ -69,9 +69,12 @@ class Grouped:
             )
         weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]  # type: ignore[misc]
         if isinstance(first, nn.Linear):
-            weight, bias = self._kept(weights, torch.stack), self._kept(biases, torch.stack)  # type: ignore[arg-type]
+            weight, bias = (
+                self._parameter(weights, torch.stack),
+                self._parameter(biases, torch.stack),
+            )  # type: ignore[arg-type]
             return lambda x: torch.baddbmm(bias[:, None], x, weight.mT)
-        weight, bias = self._kept(weights, torch.cat), self._kept(biases, torch.cat)  # type: ignore[arg-type]
+        weight, bias = self._parameter(weights, torch.cat), self._parameter(biases, torch.cat)  # type: ignore[arg-type]
         if isinstance(first, nn.ConvTranspose2d):
             return lambda x: F.conv_transpose2d(
                 x, weight, bias, first.stride, first.padding, groups=k

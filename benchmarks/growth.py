@@ -27,10 +27,10 @@ def rates_of(
     counted, ways = {}, {}
     for name, specs in cases.items():
         population([s.replace(steps=4) for s in specs], data)
-        few = statistics.median(
+        seconds = statistics.median(
             population([s.replace(steps=4) for s in specs], data).seconds for _ in range(2)
         )
-        steps = max(4, int(4 * options.seconds / few))
+        steps = max(4, int(4 * options.seconds / seconds))
         counted[name] = [spec.replace(steps=steps) for spec in specs]
     for name, specs in counted.items():
         images = sum(s.steps * s.batch * (2 if s.framework == "ada-gvae" else 1) for s in specs)
@@ -62,11 +62,13 @@ def main() -> None:
 
     data = vd.load("xysquares", device=options.device)
     first = vd.RunSpec(framework=options.framework)
-    found = rates_of({str(b): [first.replace(batch=b)] for b in options.batches}, data, options)
+    rates_by_case = rates_of(
+        {str(b): [first.replace(batch=b)] for b in options.batches}, data, options
+    )
     print("| batch of one convolutional VAE | images/s | ratio to the first |\n|---|---|---|")
-    for name, rates in found.items():
+    for name, rates in rates_by_case.items():
         print(
-            f"| {name} | {cell(rates)} | {ratio(rates, found[str(options.batches[0])])} |",
+            f"| {name} | {cell(rates)} | {ratio(rates, rates_by_case[str(options.batches[0])])} |",
             flush=True,
         )
 
@@ -76,13 +78,13 @@ def main() -> None:
         for members in options.members:
             spec = spec_for(256, batch, 4, options.framework)
             cases[f"{members} | {batch}"] = [spec.replace(seed=k) for k in range(members)]
-    found = rates_of(cases, data, options)
+    rates_by_case = rates_of(cases, data, options)
     print(
         "\n| members, width 256 | batch | images/s of all members | ratio to the fewest |\n|---|---|---|---|"
     )
-    for name, rates in found.items():
+    for name, rates in rates_by_case.items():
         fewest = f"{options.members[0]} | {name.split(' | ')[1]}"
-        print(f"| {name} | {cell(rates)} | {ratio(rates, found[fewest])} |", flush=True)
+        print(f"| {name} | {cell(rates)} | {ratio(rates, rates_by_case[fewest])} |", flush=True)
     print(
         f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}."
     )

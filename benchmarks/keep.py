@@ -63,7 +63,7 @@ def key_ratios(page: str) -> str:
     A column counts if its name says that it holds ratios or shares; a row that is compared with
     itself does not.
     """
-    found = []
+    ratios = []
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
         header, _, *rows = (
             [cell.strip() for cell in line.strip()[1:-1].split("|")] for line in table.splitlines()
@@ -77,13 +77,13 @@ def key_ratios(page: str) -> str:
             ]
             if values:
                 numbers = [float(value[1].replace(",", "")) for value in values]
-                beside = f" ({header[column - 1]})" if name == "ratio" and column else ""
-                ends = dict.fromkeys(
+                column_before = f" ({header[column - 1]})" if name == "ratio" and column else ""
+                ends_text = dict.fromkeys(
                     f"{end:g}{values[0][2]}" for end in (min(numbers), max(numbers))
                 )
-                found.append(f"{name}{beside} {'–'.join(ends)}")
+                ratios.append(f"{name}{column_before} {'–'.join(ends_text)}")
     load = re.search(r"[Ll]oad(?: averages?)?[^|\n;]*?\d+\.\d[\d., ]*", page)
-    return "; ".join([*found, *([load[0].strip(" .,")] if load else [])]) or "no ratio"
+    return "; ".join([*ratios, *([load[0].strip(" .,")] if load else [])]) or "no ratio"
 
 
 def scripts() -> str:
@@ -92,15 +92,15 @@ def scripts() -> str:
         "| script | what it measures | beside | last kept table: ratios, lowest–highest |",
         "|---|---|---|---|",
     ]
-    for name, (beside, words) in SCRIPTS.items():
+    for name, (peers, words) in SCRIPTS.items():
         script, page = HERE / name, HERE / name.replace(".py", ".md")
-        kept = (
+        table_text = (
             f"[{page.name}]({page.name}): {key_ratios(page.read_text(encoding='utf-8'))}"
             if page.exists()
             else "none kept"
         )
         lines.append(
-            f"| `{' '.join([name, words]).strip()}` | {first_sentence(script)} | {beside} | {kept} |"
+            f"| `{' '.join([name, words]).strip()}` | {first_sentence(script)} | {peers} | {table_text} |"
         )
     return "\n".join(lines)
 
@@ -110,23 +110,23 @@ def ways() -> str:
     page = HERE / "conv_population.md"
     if not page.exists():
         return "No table is kept."
-    made, about, table = page.read_text(encoding="utf-8").split("\n\n")[1:4]
-    found: dict[str, list[str]] = {}
+    provenance, about, table = page.read_text(encoding="utf-8").split("\n\n")[1:4]
+    ratios: dict[str, list[str]] = {}
     for line in table.splitlines()[2:]:
         members, way, _, ratio = (cell.strip() for cell in line.strip()[1:-1].split("|"))
         if way != "loop":
-            found.setdefault(members, []).append(f"{way} {ratio}")
+            ratios.setdefault(members, []).append(f"{way} {ratio}")
     lines = [
-        f"- {members} members: {'; '.join(each)} times the loop" for members, each in found.items()
+        f"- {members} members: {'; '.join(each)} times the loop" for members, each in ratios.items()
     ]
-    return "\n".join([f"{made} {about}", "", *lines])
+    return "\n".join([f"{provenance} {about}", "", *lines])
 
 
 def with_part(text: str, name: str, content: str) -> str:
     """A page with what lies between the markers of a part replaced."""
     begin, end = f"<!-- {name}: made by benchmarks/keep.py -->", f"<!-- end of {name} -->"
-    before, after = text.split(begin)[0], text.split(end)[1]
-    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    return f"{head}{begin}\n\n{content}\n\n{end}{tail}"
 
 
 def refresh() -> None:
@@ -151,13 +151,13 @@ def keep(words: list[str]) -> int:
     # some scripts write their pages themselves
     if process.returncode or not any(line.startswith("|") for line in lines):
         return process.returncode
-    shown = [
+    words_shown = [
         "PEER" if before == "--peer-python" else word
         for before, word in zip(["", *words], words, strict=False)
     ]
-    made = f"Made by `python benchmarks/{' '.join(shown)}` at commit {project.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
+    provenance = f"Made by `python benchmarks/{' '.join(words_shown)}` at commit {project.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
     title = first_sentence(script).rstrip(".").split(": ")[0].split(", ")[0]
-    _files.write_text(script.with_suffix(".md"), f"# {title}\n\n{made}\n\n{''.join(lines)}")
+    _files.write_text(script.with_suffix(".md"), f"# {title}\n\n{provenance}\n\n{''.join(lines)}")
     return 0
 
 

@@ -25,21 +25,21 @@ TWINS = {layers.Conv2d: nn.Conv2d, layers.ConvTranspose2d: nn.ConvTranspose2d}
 def seconds(call: Callable[[], object], calls: int = 9) -> float:
     """The thread's processor time of the fastest of several calls."""
     call()
-    found = []
+    times = []
     for _ in range(calls):
         started = time.thread_time()
         call()
-        found.append(time.thread_time() - started)
-    return min(found)
+        times.append(time.thread_time() - started)
+    return min(times)
 
 
 def forward_backward(layer: nn.Module, x: torch.Tensor) -> tuple[float, float]:
     """Seconds of a layer's forward pass, and of its backward pass."""
     y = layer(x)
     gradient = torch.randn(y.shape).contiguous(memory_format=torch.channels_last)
-    wanted = [t for t in (x, *layer.parameters()) if t.requires_grad]
+    inputs = [t for t in (x, *layer.parameters()) if t.requires_grad]
     return seconds(lambda: layer(x)), seconds(
-        lambda: torch.autograd.grad(y, wanted, gradient, retain_graph=True)
+        lambda: torch.autograd.grad(y, inputs, gradient, retain_graph=True)
     )
 
 
@@ -53,16 +53,16 @@ def main() -> None:
     """Print a table in Markdown."""
     images = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     torch.set_num_threads(1)
-    best = peak()
+    peak_rate = peak()
     print(
-        f"{images} images, one thread, torch {torch.__version__}; matrix product {best / 1e9:.0f} GFLOP/s\n"
+        f"{images} images, one thread, torch {torch.__version__}; matrix product {peak_rate / 1e9:.0f} GFLOP/s\n"
     )
     print(
         "| layer | GFLOP | torch, forward ms | backward ms | GFLOP/s | vaedis, forward ms | backward ms | GFLOP/s |"
     )
     print("|---|---|---|---|---|---|---|---|")
     network = model.build("conv", (64, 64, 3), 9).to(memory_format=torch.channels_last)
-    x, total, spent = (
+    x, total, seconds_of = (
         torch.randn(images, 3, 64, 64).contiguous(memory_format=torch.channels_last),
         0.0,
         [0.0, 0.0],
@@ -79,18 +79,18 @@ def main() -> None:
         passes = 3 if x.requires_grad else 2
         work = 2 * images * layer.weight.numel() * places.shape[-1] * places.shape[-2] * passes  # type: ignore[union-attr, operator]
         cells = []
-        ours = type(layer)
-        for k, kind in enumerate((TWINS[ours], ours)):
+        own_class = type(layer)
+        for k, kind in enumerate((TWINS[own_class], own_class)):
             layer.__class__ = kind
             forward, backward = forward_backward(layer, x)
-            spent[k] += forward + backward
+            seconds_of[k] += forward + backward
             cells.append(
                 f"{forward * 1e3:.1f} | {backward * 1e3:.1f} | {work / (forward + backward) / 1e9:.0f}"
             )
         total += work
         print(f"| {name} | {work / 1e9:.2f} | {' | '.join(cells)} |")
         x = after
-    shares = [f"{total / s / best:.0%}" for s in spent]
+    shares = [f"{total / s / peak_rate:.0%}" for s in seconds_of]
     print(
         f"\nAll: {total / 1e9:.1f} GFLOP, {shares[0]} of the matrix product's speed by torch's layers, {shares[1]} by vaedis'."
     )

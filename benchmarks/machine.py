@@ -35,11 +35,11 @@ def about(device: str = "cpu") -> str:
 
 def in_turn(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Call each way once a round, so that a disturbance strikes all of them; return what they gave."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    values_of: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            found[name].append(way())
-    return found
+            values_of[name].append(way())
+    return values_of
 
 
 def cell(rates: Sequence[float]) -> str:
@@ -47,7 +47,7 @@ def cell(rates: Sequence[float]) -> str:
     return f"{statistics.median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})"
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+def ratio(rates: Sequence[float], peer_rates: Sequence[float]) -> str:
     """Ratio of two medians, and the lowest and highest ratio of one round."""
-    each = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return f"{statistics.median(ours) / statistics.median(theirs):.2f} ({min(each):.2f}–{max(each):.2f})"
+    each = [a / b for a, b in zip(rates, peer_rates, strict=True)]
+    return f"{statistics.median(rates) / statistics.median(peer_rates):.2f} ({min(each):.2f}–{max(each):.2f})"

@@ -54,8 +54,8 @@ def ours(path: str, metric: str, repeats: int) -> None:
 
     def call() -> float | dict[str, float]:
         if metric == "dci":
-            found = metrics.dci(codes[:n], factors[:n], test=(codes[n:], factors[n:]))
-            return {part: getattr(found, part) for part in PARTS}
+            result = metrics.dci(codes[:n], factors[:n], test=(codes[n:], factors[n:]))
+            return {part: getattr(result, part) for part in PARTS}
         return float(metrics.mig(codes[:n], factors[:n], floor_repeats=0 if metric == "mig" else 4))
 
     started = time.perf_counter()
@@ -65,13 +65,13 @@ def ours(path: str, metric: str, repeats: int) -> None:
     first, seconds, cpu = time.perf_counter() - started, [], []
     for _ in range(repeats):
         started, cpu_started = time.perf_counter(), time.process_time()
-        found = call()
+        result = call()
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - cpu_started)
     print(
         json.dumps(
             {
-                "found": found,
+                "found": result,
                 "seconds": seconds,
                 "cpu": cpu,
                 "first": first,
@@ -142,7 +142,7 @@ def measure(
     )
     label = f"{len(sizes)} × {sizes[0]}, z = {latents} | {n_train:,} / {n_test:,}"
     migs = take_turns(path, peer_python, ("mig", "mig with floor"), "mig", 3, 5)
-    found = [
+    runs_of = [
         migs,
         migs,
         *([] if mig_only else [take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)]),
@@ -155,7 +155,7 @@ def measure(
             "disent": runs["disent"],
             "digits": 2 if name == "dci" else 4,
         }
-        for runs, (name, title, _) in zip(found, MEASURED[: len(found)], strict=True)
+        for runs, (name, title, _) in zip(runs_of, MEASURED[: len(runs_of)], strict=True)
     ]
 
 
@@ -172,11 +172,11 @@ def seconds_table(rows: list[dict]) -> list[str]:
     for row in rows:
         cells = []
         for clock in ("seconds", "cpu"):
-            theirs, us = (
+            peer, own = (
                 [value for run in row[side] for value in run[clock]] for side in ("disent", "ours")
             )
-            cells += [spread(theirs, row["digits"]), spread(us, row["digits"])]
-            cells.append(f"{statistics.median(theirs) / statistics.median(us):.0f}×")
+            cells += [spread(peer, row["digits"]), spread(own, row["digits"])]
+            cells.append(f"{statistics.median(peer) / statistics.median(own):.0f}×")
         lines.append(f"| {row['label']} | {row['title']} | {' | '.join(cells)} |")
     return lines
 
@@ -215,11 +215,11 @@ def scores_table(rows: list[dict]) -> list[str]:
     ]
 
 
-def shown(found: float | dict[str, float]) -> str:
+def shown(result: float | dict[str, float]) -> str:
     return (
-        " / ".join(f"{found[part]:.4f}" for part in PARTS)
-        if isinstance(found, dict)
-        else f"{found:.6f}"
+        " / ".join(f"{result[part]:.4f}" for part in PARTS)
+        if isinstance(result, dict)
+        else f"{result:.6f}"
     )
 
 
@@ -228,7 +228,7 @@ def head(versions: dict[str, str]) -> list[str]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    here = {
+    versions_here = {
         "Python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,
@@ -238,7 +238,7 @@ def head(versions: dict[str, str]) -> list[str]:
         "# Metrics beside disent 0.8.0\n",
         f"Made by `python benchmarks/metrics.py {' '.join(shown_options())}`; both sides scored the same codes in one run.\n",
         f"{platform.machine()}, {platform.system()}, CPU, {cores} cores. Ours: "
-        + ", ".join(f"{k} {v}" for k, v in here.items())
+        + ", ".join(f"{k} {v}" for k, v in versions_here.items())
         + ". "
         f"disent {versions['disent']}: Python {versions['python']}, scikit-learn {versions['scikit-learn']}, numpy {versions['numpy']}.\n",
     ]
@@ -247,9 +247,9 @@ def head(versions: dict[str, str]) -> list[str]:
 def shown_options() -> list[str]:
     """The words of the command line, without the paths of this machine."""
     words = list(sys.argv[1:])
-    for place, word in enumerate(words[:-1]):
+    for position, word in enumerate(words[:-1]):
         if word in ("--peer-python", "--set-up", "--out"):
-            words[place + 1] = "PATH"
+            words[position + 1] = "PATH"
     return words
 
 

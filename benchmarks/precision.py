@@ -30,10 +30,10 @@ SCORES = ("MIG", "DCI", "reconstruction loss", "images/s")
 def scored(spec: vd.RunSpec, precision: str, device: str, data: vd.FactorData) -> list[float]:
     """Train and score one run."""
     run = vd.fit(spec, device=device, data=data, precision=precision)
-    found = run.scores(protocol="fast")
+    result = run.scores(protocol="fast")
     return [
-        float(found["mig"]),
-        float(found["dci"]),
+        float(result["mig"]),
+        float(result["dci"]),
         float(run.history["recon"][-50:].mean()),
         run.images_per_second,
     ]
@@ -80,10 +80,10 @@ def main() -> None:
         scored(first.replace(seed=seed, steps=1, lr=1e-12), "float32", options.device, data)
         for seed in range(options.seeds)
     ]
-    found: dict[str, list[list[float]]] = {precision: [] for precision in precisions}
+    result: dict[str, list[list[float]]] = {precision: [] for precision in precisions}
     for seed in range(options.seeds):
         for precision in precisions:
-            found[precision].append(
+            result[precision].append(
                 scored(first.replace(seed=seed), precision, options.device, data)
             )
 
@@ -91,7 +91,7 @@ def main() -> None:
     print(
         f"| untrained | {' | '.join(spread(column) for column in list(zip(*untrained, strict=True))[:2])} | | |"
     )
-    table = {precision: np.array(runs).T for precision, runs in found.items()}
+    table = {precision: np.array(runs).T for precision, runs in result.items()}
     for precision, columns in table.items():
         print(f"| {precision} | {' | '.join(map(spread, columns))} |")
     for precision in (p for p in precisions if p != "float32"):

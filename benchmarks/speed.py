@@ -36,9 +36,9 @@ def set_up(folder: Path) -> Path:
     return python
 
 
-def peer(python: str, what: str, framework: str, workers: int, seconds: float) -> dict:
+def peer(python: str, task: str, framework: str, workers: int, seconds: float) -> dict:
     """Run one measurement in the peer's environment."""
-    words = [python, str(PEER), what, framework, str(workers), str(seconds)]
+    words = [python, str(PEER), task, framework, str(workers), str(seconds)]
     done = subprocess.run(
         words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}
     )
@@ -108,21 +108,21 @@ def main() -> None:
         "| what | vaedis | disent, 0 workers | disent, 2 workers | ratio to the better |\n|---|---|---|---|---|"
     )
     versions = set()
-    for what, ours in (("data", our_data), ("train", our_training)):
+    for task, ours in (("data", our_data), ("train", our_training)):
         for framework in ("beta-vae", "ada-gvae"):
             rates: dict[str, list[float]] = {"ours": [], "0": [], "2": []}
             for _ in range(options.rounds):
                 rates["ours"].append(ours(framework, options.seconds))
                 for workers in (0, 2):
-                    found = peer(python, what, framework, workers, options.seconds)
-                    rates[str(workers)].append(found["images_per_second"])
-                    versions.add(found["torch"])
+                    peer_rates = peer(python, task, framework, workers, options.seconds)
+                    rates[str(workers)].append(peer_rates["images_per_second"])
+                    versions.add(peer_rates["torch"])
             median = {name: statistics.median(values) for name, values in rates.items()}
             spread = {name: f"{min(v):,.0f}–{max(v):,.0f}" for name, v in rates.items()}
             label = {
                 "data": "batches ready",
                 "train": f"training in {step.resolve_precision('auto', torch.device('cpu'))}",
-            }[what]
+            }[task]
             kind = "pairs" if framework == "ada-gvae" else "single images"
             cells = [f"{median[n]:,.0f} ({spread[n]})" for n in ("ours", "0", "2")]
             print(

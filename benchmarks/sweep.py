@@ -88,11 +88,11 @@ def main() -> None:
     first = scale(2, options.spacings)
     runs.run_one(grids.grid("fig9", first)[0], "fig9", first, device=options.device)
     every = [0, *(n for n in options.workers if n)]
-    found = in_turn({str(n): lambda n=n: swept(n, options) for n in every}, options.rounds)  # type: ignore[dict-item, return-value]
+    rounds_of = in_turn({str(n): lambda n=n: swept(n, options) for n in every}, options.rounds)  # type: ignore[dict-item, return-value]
     counts = ("whole", "without the start", "training")
     rates = {
         name: {count: [one[count] for one in rounds] for count in (*counts, "start")}
-        for name, rounds in found.items()
+        for name, rounds in rounds_of.items()
     }  # type: ignore[index]
     print(
         f"| sweep | {' | '.join(f'{count}, images/s | ratio' for count in counts)} |\n|---|{'---|' * 6}"

@@ -27,7 +27,7 @@ def flops_per_image() -> float:
     input needs no gradient.
     """
     network = model.build("conv", (64, 64, 3), 9)
-    found = []
+    result = []
 
     def note(layer, inputs, output):
         places = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
@@ -36,14 +36,14 @@ def flops_per_image() -> float:
             if places.dim() == 4
             else 2 * layer.weight.numel()
         )
-        found.append(work * (3 if found else 2))
+        result.append(work * (3 if result else 2))
 
     for layer in network.modules():
         if hasattr(layer, "weight"):
             layer.register_forward_hook(note)
     with torch.no_grad():
         network.decode(network.encode(torch.zeros(1, 3, 64, 64))[0])
-    return float(sum(found))
+    return float(sum(result))
 
 
 def convolution_peak(kind: torch.dtype, seconds: float = 3.0) -> float:
@@ -114,20 +114,23 @@ def main() -> None:
             for p in precisions:
                 rates[p].append(our_training(framework, options.seconds, p))
             for workers in (0, 2):
-                found = peer(python, "train", framework, workers, options.seconds)
-                rates[str(workers)].append(found["images_per_second"])
-                versions.add(found["torch"])
-        other = max(statistics.mean(rates[w]) for w in ("0", "2"))
+                result = peer(python, "train", framework, workers, options.seconds)
+                rates[str(workers)].append(result["images_per_second"])
+                versions.add(result["torch"])
+        peer_rate = max(statistics.mean(rates[w]) for w in ("0", "2"))
         for p in precisions:
-            ours = statistics.mean(rates[p])
-            steps, speed = ours / (512 if framework == "ada-gvae" else 256), ours * work / 1e9
+            own_rate = statistics.mean(rates[p])
+            steps, speed = (
+                own_rate / (512 if framework == "ada-gvae" else 256),
+                own_rate * work / 1e9,
+            )
             cells = [
                 summary(rates[p]),
                 f"{steps:.2f}",
                 f"{speed / product[p]:.0%}",
                 f"{speed / convolution[p]:.0%}",
             ]
-            cells += [summary(rates["0"]), summary(rates["2"]), f"{ours / other:.2f}"]
+            cells += [summary(rates["0"]), summary(rates["2"]), f"{own_rate / peer_rate:.2f}"]
             print(f"| {framework} | {p} | {' | '.join(cells)} |", flush=True)
     print(
         f"\nMeans ± standard deviations (ranges) of {options.rounds} rounds of {options.seconds:g} s; a pair counts as two images. ",

@@ -50,8 +50,11 @@ def check() -> None:
                 )
                 gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
             found.append((terms.loss.item(), [g.cpu() for g in gradients]))
-        (a, ours), (b, theirs) = found
-        worst = max(((g - h).norm() / g.norm()).item() for g, h in zip(ours, theirs, strict=True))
+        (a, own_gradients), (b, reference_gradients) = found
+        worst = max(
+            ((g - h).norm() / g.norm()).item()
+            for g, h in zip(own_gradients, reference_gradients, strict=True)
+        )
         print(f"{framework}: losses {a:.7f} and {b:.7f}; gradients differ by {worst:.1e} at most")
         if abs(a - b) > 1e-4 * abs(a) or worst > 1e-4:
             raise SystemExit("The two devices do not agree.")

@@ -61,10 +61,10 @@ def mixed_codes(
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     factors = draw_factors(n, sizes, generator)
-    n_factors, used = len(sizes), min(len(sizes), latents)
+    n_factors, n_used = len(sizes), min(len(sizes), latents)
     matrix = np.zeros((n_factors, latents))
-    matrix[np.arange(used), np.arange(used)] = 1 - mix
-    matrix[:, :used] += mix * generator.standard_normal((n_factors, used))
+    matrix[np.arange(n_used), np.arange(n_used)] = 1 - mix
+    matrix[:, :n_used] += mix * generator.standard_normal((n_factors, n_used))
     position = factors / np.maximum(np.array(sizes) - 1, 1) - 0.5
     return spread * position @ matrix + noise * generator.standard_normal((n, latents)), factors
 

@@ -43,24 +43,24 @@ def dci_runs(entry: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-def standard_errors(theirs: list[float], ours: list[float]) -> float:
+def standard_errors(peer_values: list[float], values: list[float]) -> float:
     """Distance of the two means in standard errors of it; disent works in single precision, so
     there is a least error.
     """
-    error = np.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / len(SEEDS))
-    return float(abs(np.mean(ours) - np.mean(theirs)) / max(error, 2e-7))
+    error = np.sqrt((np.var(values, ddof=1) + np.var(peer_values, ddof=1)) / len(SEEDS))
+    return float(abs(np.mean(values) - np.mean(peer_values)) / max(error, 2e-7))
 
 
 def factor_vae(reference: dict) -> Pairs:
     options = {"n_train": 700, "n_eval": 350, "n_variance": 1000}
-    ours = [
+    values = [
         float(metrics.factor_vae(TURNED.__getitem__, SPACE, **options, seed=seed)) for seed in SEEDS
     ]
-    yield "factor_vae", reference["factor_vae"]["factor_vae.eval_accuracy"], ours
+    yield "factor_vae", reference["factor_vae"]["factor_vae.eval_accuracy"], values
 
 
 def flatness(reference: dict) -> Pairs:
-    ours = [metrics.flatness(CURVED.__getitem__, SPACE, repeats=128, seed=seed) for seed in SEEDS]
+    runs = [metrics.flatness(CURVED.__getitem__, SPACE, repeats=128, seed=seed) for seed in SEEDS]
     for name, key in (
         ("score", "ave_flatness"),
         ("flatness_l1", "ave_flatness_l1"),
@@ -69,36 +69,36 @@ def flatness(reference: dict) -> Pairs:
         yield (
             f"flatness.{key}",
             reference["flatness"][f"flatness.{key}"],
-            [getattr(run, name) for run in ours],
+            [getattr(run, name) for run in runs],
         )
 
 
 def factored_components(reference: dict) -> Pairs:
-    ours = [
+    runs = [
         metrics.factored_components(CURVED.__getitem__, SPACE, repeats=128, seed=seed)
         for seed in SEEDS
     ]
     for name in ("axis_ratio", "linear_ratio", "axis_alignment", "axis_ratio_average"):
         key = f"linearity.{name.replace('average', 'ave')}.var"
-        yield key, reference["factored_components"][key], [getattr(run, name) for run in ours]
+        yield key, reference["factored_components"][key], [getattr(run, name) for run in runs]
 
 
 def rank_correlations(reference: dict) -> Pairs:
-    ours = [
+    runs = [
         metrics.rank_correlations(CURVED.__getitem__, SPACE, repeats=128, seed=seed)
         for seed in SEEDS
     ]
-    for key, theirs in reference["factored_components"].items():
+    for key, peer_value in reference["factored_components"].items():
         # Distances between observations are those of `distances`, not of this score.
         if key.startswith("distances.") and "data" not in key:
             _, measure, norm, kind = key.split(".")
             name = measure.replace("_latent", f"_latent_{norm}")
             if kind == "factor":
                 # disent takes the geometric mean over factors.
-                values = [np.exp(np.log(run.per_factor[name]).mean()) for run in ours]
+                values = [np.exp(np.log(run.per_factor[name]).mean()) for run in runs]
             else:
-                values = [run.overall[name] for run in ours]
-            yield key, theirs, values
+                values = [run.overall[name] for run in runs]
+            yield key, peer_value, values
 
 
 DRAWN = (factor_vae, flatness, factored_components, rank_correlations)

@@ -83,13 +83,13 @@ def differences(name: str, new: str, only: str | None = None) -> list[str]:
     if only is not None:
         old = [line for line in old if line.startswith(f"{only},")]
     new_lines = new.splitlines()
-    gone = [f"- {name}: {line}" for line in old if line not in new_lines]
+    removed = [f"- {name}: {line}" for line in old if line not in new_lines]
     added = [
         f"+ {name}: {line}"
         for line in new_lines
         if line not in old and not line.startswith("chapter,")
     ]
-    return gone + added
+    return removed + added
 
 
 def main() -> int:

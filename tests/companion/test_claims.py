@@ -784,7 +784,7 @@ def test_claims_about_a_table_lead_to_the_section_that_has_all_its_data_sets(sto
     )
     (section,) = [text for text in sections if _slug(text.splitlines()[0]) == heading]
     first = section.split("```{code-cell} ipython3")[1]
-    assert re.search(r"^for name, \w+ in (sets|found)\.items\(\):$", first, re.MULTILINE)
+    assert re.search(r"^for name, \w+ in (sets|measurements)\.items\(\):$", first, re.MULTILINE)
 
 
 def test_every_claim_says_what_counts_and_why(stored):
