@@ -20,7 +20,7 @@ from jupyter_cache import get_cache
 from sphinx import addnodes
 
 from vaedis_companion.book import notebooks
-from vaedis_companion.book.display import DARK
+from vaedis_companion.book.display import DARK, MIME
 
 PICTURE = re.compile(r'<img [^>]*src="_images/([0-9a-f]{64})\.png"[^>]*>')
 TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
@@ -31,6 +31,15 @@ OUTPUT = re.compile(r'(?<=notranslate"><div class="highlight"><pre>).*?(?=</pre>
 # lines in columns, with a wide gap within or, where one goes on, before
 ROW = re.compile(r"\S {2,}\S|^ {12,}\S")
 LONGEST_TIP = 400
+# the least height of letters in a figure, in pixels of a page
+READABLE = 9
+# a vector picture says how wide it is, in points, and of each line of text how large, in hundreds
+SVG_WIDTH = re.compile(r'<svg [^>]*width="([\d.]+)pt"')
+SVG_TEXT = re.compile(r"scale\((0\.\d+) -\1\)")
+# of figures whose vector picture is not kept: points in a pixel, and the smallest letters drawn
+POINT, SMALLEST = 72 / 110, 7
+# the text of a page on a small phone
+NARROWEST = 320
 # the theme stores light or dark, and stops where a browser blocks that
 STORAGE = """<script>
   for (const name of ["localStorage", "sessionStorage"]) {
@@ -43,9 +52,13 @@ STORAGE = """<script>
 """
 
 
-def read_dark_pictures(app):
-    """Collect the dark pictures of all current runs, by the SHA-256 of the light ones."""
+def read_pictures(app):
+    """Collect of all current runs, by the SHA-256 of the light pictures, the dark ones.
+
+    And the least width of each at which its text can be read.
+    """
     app.vaedis_dark = {}
+    app.vaedis_widths = {}
     path = notebooks.cache_path(app.vaedis_build)
     if path.exists():
         cache = get_cache(str(path))
@@ -55,7 +68,23 @@ def read_dark_pictures(app):
                     data = output.get("data", {})
                     if DARK in data and "image/png" in data:
                         light = base64.b64decode(data["image/png"])
-                        app.vaedis_dark[hashlib.sha256(light).hexdigest()] = data[DARK]
+                        name = hashlib.sha256(light).hexdigest()
+                        app.vaedis_dark[name] = data[DARK]
+                        app.vaedis_widths[name] = readable_width(light, data.get(MIME, {}))
+
+
+def readable_width(png, drawn):
+    """Return the least width of a figure, in pixels, at which its smallest letters are readable."""
+    svg = drawn.get("svg")
+    sizes = [100 * float(size) for size in SVG_TEXT.findall(svg or "")]
+    if sizes:
+        return round(float(SVG_WIDTH.search(svg)[1]) * READABLE / min(sizes))
+    return 0 if svg else round(size_of(png)[0] * POINT * READABLE / SMALLEST)
+
+
+def size_of(png):
+    """Return the width and the height of a picture, in pixels."""
+    return struct.unpack(">II", png[16:24])
 
 
 def finish_page(app, pagename, templatename, context, doctree):
@@ -81,18 +110,25 @@ def both_pictures(app, match):
     images.mkdir(exist_ok=True)
     dark = images / f"{name}-dark.png"
     dark.write_bytes(base64.b64decode(app.vaedis_dark[name]))
-    return linked(match[0], images / f"{name}.png", "figure-light", app) + linked(
-        match[0].replace(name, dark.stem), dark, "figure-dark", app
+    readable = app.vaedis_widths[name]
+    return linked(match[0], images / f"{name}.png", "figure-light", app, readable) + linked(
+        match[0].replace(name, dark.stem), dark, "figure-dark", app, readable
     )
 
 
-def linked(image, path, kind, app):
-    """Return an image as a link to its file, with its size, so that no text moves as it loads."""
+def linked(image, path, kind, app, readable=0):
+    """Return an image as a link to its file, with its size, so that no text moves as it loads.
+
+    Where a page is narrower than what is readable, the image scrolls.
+    """
     source = path if path.exists() else Path(app.doctreedir).parent / "jupyter_execute" / path.name
     size = ""
     if source.exists():
-        width, height = struct.unpack(">II", source.read_bytes()[16:24])
+        width, height = size_of(source.read_bytes())
         size = f' width="{width}" height="{height}"'
+    if readable > NARROWEST:
+        kind += " figure-wide"
+        size += f' style="min-width: {readable}px"'
     image = image.replace("<img ", f'<img loading="lazy"{size} ', 1)
     return f'<a class="figure-large {kind}" href="_images/{path.name}">{image}</a>'
 
@@ -202,7 +238,7 @@ def leave_icons_to_the_fonts(app, exception):
 def setup(app):
     """Connect all of it."""
     # after the extension companion, which finds the folder of the build
-    app.connect("builder-inited", read_dark_pictures, priority=950)
+    app.connect("builder-inited", read_pictures, priority=950)
     app.connect("doctree-resolved", write_tips, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
     app.connect("build-finished", open_the_absent_page_from_disk)

@@ -99,7 +99,7 @@ const vaedisTips = {};
 
 // For readers with a keyboard or a screen reader: what the theme leaves without a name, and what scrolls.
 (() => {
-  const SCROLLING = ".bd-article :is(pre, .columns, div.math, .cell_output, .output, .pst-scrollable-table-container, .live-scroll)";
+  const SCROLLING = ".bd-article :is(pre, .columns, mjx-container, .cell_output, .output, .pst-scrollable-table-container, .live-scroll)";
   const reach = () => {
     for (const part of document.querySelectorAll(SCROLLING)) {
       if (part.scrollWidth > part.clientWidth && part.checkVisibility()) part.tabIndex = 0;
