@@ -24,6 +24,7 @@ from vaedis_companion.book.display import DARK, MIME
 
 PICTURE = re.compile(r'<img [^>]*src="_images/([0-9a-f]{64})\.png"[^>]*>')
 TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
+WRITTEN_TABLE = re.compile(r'<table class="table">.*?</table>', re.DOTALL)
 EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
 CODE = re.compile(r"(?<=<code class=).*?(?=</code>)", re.DOTALL)
 LONG_NAME = re.compile(r'(?<=<span class="pre">)[^<]{11,}(?=</span>)')
@@ -94,6 +95,7 @@ def finish_page(app, pagename, templatename, context, doctree):
     if body:
         body = PICTURE.sub(lambda match: both_pictures(app, match), body)
         body = TABLE.sub(lambda match: plain_head(match[0]), body)
+        body = WRITTEN_TABLE.sub(lambda match: cards(match[0]), body)
         body = EMPTY_HEAD.sub(r"<td\1></td>", body)
         body = CODE.sub(lambda match: breakable(match[0]), body)
         body = OUTPUT.sub(lambda match: columns_kept(match[0]), body)
@@ -167,6 +169,22 @@ def plain_head(table):
     for cell in soup.find_all("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"
+    return str(soup)
+
+
+def cards(table):
+    """Return a table of the text, with its heads in each cell if a phone shows its rows as cards.
+
+    That is for tables of four columns and more: of fewer, each column has room for words.
+    """
+    soup = BeautifulSoup(table, "html.parser")
+    heads = [cell.get_text() for cell in soup.thead.find_all("th")] if soup.thead else []
+    if len(heads) < 4:
+        return table
+    soup.table["class"].append("cards")
+    for row in soup.tbody.find_all("tr"):
+        for head, cell in zip(heads, row.find_all("td"), strict=False):
+            cell["data-head"] = head
     return str(soup)
 
 
