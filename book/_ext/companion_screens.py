@@ -26,6 +26,7 @@ PICTURE = re.compile(r'<img [^>]*src="_images/([0-9a-f]{64})\.png"[^>]*>')
 TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
 WRITTEN_TABLE = re.compile(r'<table class="table">.*?</table>', re.DOTALL)
 EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
+NO_SCRIPT = re.compile(r"<noscript>(.*?)</noscript>", re.DOTALL)
 CODE = re.compile(r"(?<=<code class=).*?(?=</code>)", re.DOTALL)
 LONG_NAME = re.compile(r'(?<=<span class="pre">)[^<]{11,}(?=</span>)')
 OUTPUT = re.compile(r'(?<=notranslate"><div class="highlight"><pre>).*?(?=</pre>)', re.DOTALL)
@@ -99,6 +100,8 @@ def finish_page(app, pagename, templatename, context, doctree):
         body = EMPTY_HEAD.sub(r"<td\1></td>", body)
         body = CODE.sub(lambda match: breakable(match[0]), body)
         body = OUTPUT.sub(lambda match: columns_kept(match[0]), body)
+        # read also where scripts may run but are not found
+        body = NO_SCRIPT.sub(r'<p class="live-absent">\1</p>', body)
         # the entries of the bibliography have a role that lists do not take, and that is out of use
         context["body"] = body.replace(' role="doc-biblioentry"', ' role="listitem"')
 
@@ -231,6 +234,16 @@ def words(node):
     return text[: end + 1] if 0 < end < 2 * LONGEST_TIP else text
 
 
+def be_light_without_scripts(app, exception):
+    """Give each page the light colours from the start: only a script knows which a reader has."""
+    if exception is None and app.builder.format == "html":
+        for path in Path(app.outdir).glob("*.html"):
+            page = path.read_text(encoding="utf-8")
+            light = page.replace(' data-theme="auto">', ' data-theme="light">', 1)
+            if light != page:
+                path.write_text(light, encoding="utf-8")
+
+
 def open_the_absent_page_from_disk(app, exception):
     """Let the page for what is absent find its files both on the site and on a disk."""
     path = Path(app.outdir, f"{app.config.notfound_pagename}.html")
@@ -259,6 +272,7 @@ def setup(app):
     app.connect("builder-inited", read_pictures, priority=950)
     app.connect("doctree-resolved", write_tips, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
+    app.connect("build-finished", be_light_without_scripts)
     app.connect("build-finished", open_the_absent_page_from_disk)
     app.connect("build-finished", leave_icons_to_the_fonts, priority=900)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
