@@ -46,7 +46,9 @@ def whole_book(html: Path, names: list[str]) -> str:
     from bs4 import BeautifulSoup
 
     first = BeautifulSoup((html / f"{names[0]}.html").read_text(encoding="utf-8"), "html.parser")
-    contents = first.new_tag("ul")
+    contents = first.new_tag("ul", style="columns: 2")
+    heading = first.new_tag("h2")
+    heading.string = "Contents"
     articles = []
     for name in names:
         page = BeautifulSoup((html / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
@@ -72,7 +74,7 @@ def whole_book(html: Path, names: list[str]) -> str:
     for article in articles:
         body.append(article)
     articles[0]["style"] = ""
-    articles[0].append(contents)
+    articles[0].extend([heading, contents])
     first.html["data-theme"] = "light"
     # of a site the first page's title is said twice, with a dash between
     first.title.string = articles[0].h1.get_text(strip=True)
@@ -88,10 +90,13 @@ def _join(node, name: str, names: list[str]) -> None:
     if node.name == "a" and node.get("href"):
         target = urlsplit(node["href"])
         page = target.path.removesuffix(".html") or name
-        if node["href"].startswith("_images/"):
-            del node["href"]
-        elif not target.scheme and not target.netloc and page in names:
+        if target.scheme or target.netloc:
+            return
+        if page in names:
             node["href"] = f"#{page}--{target.fragment}" if target.fragment else f"#{page}"
+        else:
+            # a file beside the pages, which the PDF does not have beside it
+            del node["href"]
 
 
 def write_pdf(html: Path, names: list[str]) -> Path:

@@ -33,6 +33,9 @@ MATHJAX_BUNDLE = "all-packages.js"
 # a name of the library, as in `vd.fit` or `vd.metrics.mig(codes, factors)`
 LIBRARY_NAME = re.compile(r"(?:(?:vd|vaedis)\.)?([A-Za-z][\w.]*)(?:\(.*\))?", re.DOTALL)
 
+# literals and lines of examples, in a docstring
+VERBATIM = re.compile(r"(``.*?``|^ *(?:>>>|\.\.\.) [^\n]*)", re.DOTALL | re.MULTILINE)
+
 PAPER_LABEL = re.compile(r"(?:fig|table)-([a-z]?\d+[a-z]?)$")
 
 
@@ -144,8 +147,19 @@ def number_like_the_paper(app, env):
 
 
 def keep_bars(app, what, name, obj, options, lines):
-    """Keep |i - j| in docstrings, which reStructuredText takes for a substitution."""
-    lines[:] = [line.replace("|", r"\|") for line in lines]
+    """Keep |i - j| in docstrings, which reStructuredText takes for a substitution.
+
+    Literals and examples are kept as they are anyway.
+    """
+    parts = VERBATIM.split("\n".join(lines))
+    parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+    lines[:] = "".join(parts).split("\n")
+
+
+def leave_out_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples, of which autodoc knows nothing but the number."""
+    about = getattr(obj, "__doc__", None) or ""
+    return True if about.startswith("Alias for field number") else None
 
 
 def link_names(app, doctree, docname):
@@ -197,6 +211,7 @@ def setup(app):
     app.connect("env-get-updated", number_like_the_paper, priority=900)
     # after numpydoc, which reads the docstring as it is
     app.connect("autodoc-process-docstring", keep_bars, priority=900)
+    app.connect("autodoc-skip-member", leave_out_fields)
     app.connect("doctree-resolved", link_names)
     app.connect("html-page-context", show_how_it_was_run)
     app.connect("build-finished", copy_mathjax)

@@ -20,17 +20,28 @@ from jupyter_cache import get_cache
 from sphinx import addnodes
 
 from vaedis_companion.book import notebooks
-from vaedis_companion.book.display import DARK
+from vaedis_companion.book.display import DARK, MIME
 
 PICTURE = re.compile(r'<img [^>]*src="_images/([0-9a-f]{64})\.png"[^>]*>')
 TABLE = re.compile(r'<table [^>]*class="dataframe.*?</table>', re.DOTALL)
+WRITTEN_TABLE = re.compile(r'<table class="table">.*?</table>', re.DOTALL)
 EMPTY_HEAD = re.compile(r"<th([^>]*)>(?:<p></p>)?</th>")
+NO_SCRIPT = re.compile(r"<noscript>(.*?)</noscript>", re.DOTALL)
 CODE = re.compile(r"(?<=<code class=).*?(?=</code>)", re.DOTALL)
 LONG_NAME = re.compile(r'(?<=<span class="pre">)[^<]{11,}(?=</span>)')
 OUTPUT = re.compile(r'(?<=notranslate"><div class="highlight"><pre>).*?(?=</pre>)', re.DOTALL)
 # lines in columns, with a wide gap within or, where one goes on, before
 ROW = re.compile(r"\S {2,}\S|^ {12,}\S")
 LONGEST_TIP = 400
+# the least height of letters in a figure, in pixels of a page
+READABLE = 9
+# a vector picture says how wide it is, in points, and of each line of text how large, in hundreds
+SVG_WIDTH = re.compile(r'<svg [^>]*width="([\d.]+)pt"')
+SVG_TEXT = re.compile(r"scale\((0\.\d+) -\1\)")
+# of figures whose vector picture is not kept: points in a pixel, and the smallest letters drawn
+POINT, SMALLEST = 72 / 110, 7
+# the text of a page on a small phone
+NARROWEST = 320
 # the theme stores light or dark, and stops where a browser blocks that
 STORAGE = """<script>
   for (const name of ["localStorage", "sessionStorage"]) {
@@ -43,9 +54,13 @@ STORAGE = """<script>
 """
 
 
-def read_dark_pictures(app):
-    """Collect the dark pictures of all current runs, by the SHA-256 of the light ones."""
+def read_pictures(app):
+    """Collect of all current runs, by the SHA-256 of the light pictures, the dark ones.
+
+    And the least width of each at which its text can be read.
+    """
     app.vaedis_dark = {}
+    app.vaedis_widths = {}
     path = notebooks.cache_path(app.vaedis_build)
     if path.exists():
         cache = get_cache(str(path))
@@ -55,7 +70,23 @@ def read_dark_pictures(app):
                     data = output.get("data", {})
                     if DARK in data and "image/png" in data:
                         light = base64.b64decode(data["image/png"])
-                        app.vaedis_dark[hashlib.sha256(light).hexdigest()] = data[DARK]
+                        name = hashlib.sha256(light).hexdigest()
+                        app.vaedis_dark[name] = data[DARK]
+                        app.vaedis_widths[name] = readable_width(light, data.get(MIME, {}))
+
+
+def readable_width(png, drawn):
+    """Return the least width of a figure, in pixels, at which its smallest letters are readable."""
+    svg = drawn.get("svg")
+    sizes = [100 * float(size) for size in SVG_TEXT.findall(svg or "")]
+    if sizes:
+        return round(float(SVG_WIDTH.search(svg)[1]) * READABLE / min(sizes))
+    return 0 if svg else round(size_of(png)[0] * POINT * READABLE / SMALLEST)
+
+
+def size_of(png):
+    """Return the width and the height of a picture, in pixels."""
+    return struct.unpack(">II", png[16:24])
 
 
 def finish_page(app, pagename, templatename, context, doctree):
@@ -65,9 +96,12 @@ def finish_page(app, pagename, templatename, context, doctree):
     if body:
         body = PICTURE.sub(lambda match: both_pictures(app, match), body)
         body = TABLE.sub(lambda match: plain_head(match[0]), body)
+        body = WRITTEN_TABLE.sub(lambda match: cards(match[0]), body)
         body = EMPTY_HEAD.sub(r"<td\1></td>", body)
         body = CODE.sub(lambda match: breakable(match[0]), body)
         body = OUTPUT.sub(lambda match: columns_kept(match[0]), body)
+        # read also where scripts may run but are not found
+        body = NO_SCRIPT.sub(r'<p class="live-absent">\1</p>', body)
         # the entries of the bibliography have a role that lists do not take, and that is out of use
         context["body"] = body.replace(' role="doc-biblioentry"', ' role="listitem"')
 
@@ -81,18 +115,25 @@ def both_pictures(app, match):
     images.mkdir(exist_ok=True)
     dark = images / f"{name}-dark.png"
     dark.write_bytes(base64.b64decode(app.vaedis_dark[name]))
-    return linked(match[0], images / f"{name}.png", "figure-light", app) + linked(
-        match[0].replace(name, dark.stem), dark, "figure-dark", app
+    readable = app.vaedis_widths[name]
+    return linked(match[0], images / f"{name}.png", "figure-light", app, readable) + linked(
+        match[0].replace(name, dark.stem), dark, "figure-dark", app, readable
     )
 
 
-def linked(image, path, kind, app):
-    """Return an image as a link to its file, with its size, so that no text moves as it loads."""
+def linked(image, path, kind, app, readable=0):
+    """Return an image as a link to its file, with its size, so that no text moves as it loads.
+
+    Where a page is narrower than what is readable, the image scrolls.
+    """
     source = path if path.exists() else Path(app.doctreedir).parent / "jupyter_execute" / path.name
     size = ""
     if source.exists():
-        width, height = struct.unpack(">II", source.read_bytes()[16:24])
+        width, height = size_of(source.read_bytes())
         size = f' width="{width}" height="{height}"'
+    if readable > NARROWEST:
+        kind += " figure-wide"
+        size += f' style="min-width: {readable}px"'
     image = image.replace("<img ", f'<img loading="lazy"{size} ', 1)
     return f'<a class="figure-large {kind}" href="_images/{path.name}">{image}</a>'
 
@@ -131,6 +172,22 @@ def plain_head(table):
     for cell in soup.find_all("th"):
         if not cell.get_text(strip=True):
             cell.name = "td"
+    return str(soup)
+
+
+def cards(table):
+    """Return a table of the text, with its heads in each cell if a phone shows its rows as cards.
+
+    That is for tables of four columns and more: of fewer, each column has room for words.
+    """
+    soup = BeautifulSoup(table, "html.parser")
+    heads = [cell.get_text() for cell in soup.thead.find_all("th")] if soup.thead else []
+    if len(heads) < 4:
+        return table
+    soup.table["class"].append("cards")
+    for row in soup.tbody.find_all("tr"):
+        for head, cell in zip(heads, row.find_all("td"), strict=False):
+            cell["data-head"] = head
     return str(soup)
 
 
@@ -177,6 +234,16 @@ def words(node):
     return text[: end + 1] if 0 < end < 2 * LONGEST_TIP else text
 
 
+def be_light_without_scripts(app, exception):
+    """Give each page the light colours from the start: only a script knows which a reader has."""
+    if exception is None and app.builder.format == "html":
+        for path in Path(app.outdir).glob("*.html"):
+            page = path.read_text(encoding="utf-8")
+            light = page.replace(' data-theme="auto">', ' data-theme="light">', 1)
+            if light != page:
+                path.write_text(light, encoding="utf-8")
+
+
 def open_the_absent_page_from_disk(app, exception):
     """Let the page for what is absent find its files both on the site and on a disk."""
     path = Path(app.outdir, f"{app.config.notfound_pagename}.html")
@@ -202,9 +269,10 @@ def leave_icons_to_the_fonts(app, exception):
 def setup(app):
     """Connect all of it."""
     # after the extension companion, which finds the folder of the build
-    app.connect("builder-inited", read_dark_pictures, priority=950)
+    app.connect("builder-inited", read_pictures, priority=950)
     app.connect("doctree-resolved", write_tips, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
+    app.connect("build-finished", be_light_without_scripts)
     app.connect("build-finished", open_the_absent_page_from_disk)
     app.connect("build-finished", leave_icons_to_the_fonts, priority=900)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

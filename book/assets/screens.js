@@ -108,12 +108,19 @@ const vaedisTips = {};
 
 // For readers with a keyboard or a screen reader: what the theme leaves without a name, and what scrolls.
 (() => {
-  const SCROLLING = ".bd-article :is(pre, .columns, div.math, .cell_output, .output, .pst-scrollable-table-container, .live-scroll)";
-  const reach = () => {
-    for (const part of document.querySelectorAll(SCROLLING)) {
-      if (part.scrollWidth > part.clientWidth && part.checkVisibility()) part.tabIndex = 0;
-    }
+  const SCROLLING =
+    ".bd-article :is(pre, .columns, mjx-container, .cell_output, .output, .figure-wide, .pst-scrollable-table-container, .live-scroll)";
+  const goesOn = (part) => {
+    const scrolls = part.scrollWidth > part.clientWidth && getComputedStyle(part).overflowX !== "visible";
+    if (scrolls && part.checkVisibility()) part.tabIndex = 0;
+    part.classList.toggle("goes-on", scrolls && part.scrollLeft + part.clientWidth < part.scrollWidth - 1);
   };
+  // also when a fold opens or the theme changes
+  const sizes = new ResizeObserver((changes) => changes.forEach((change) => goesOn(change.target)));
+  const reach = () => {
+    for (const part of document.querySelectorAll(SCROLLING)) sizes.observe(part);
+  };
+  document.addEventListener("scroll", (event) => event.target.matches?.(SCROLLING) && goesOn(event.target), true);
   document.addEventListener("DOMContentLoaded", () => {
     const bar = document.getElementById("pst-primary-sidebar");
     bar?.setAttribute("role", "complementary");
@@ -129,7 +136,6 @@ const vaedisTips = {};
     reach();
   });
   addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reach));
-  addEventListener("resize", reach);
 })();
 
 // The search shows a passage of each page it finds, which a browser does not let it read from disk.

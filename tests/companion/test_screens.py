@@ -2,6 +2,8 @@
 
 import base64
 import importlib
+import io
+import re
 import sys
 from pathlib import Path
 
@@ -15,18 +17,25 @@ from vaedis_companion.figures.dark import GROUND, TEXT, dark_png
 EXTENSIONS = Path(__file__).parents[2] / "book" / "_ext"
 
 
-@pytest.fixture
-def screens(monkeypatch):
+def extension(monkeypatch, name):
     pytest.importorskip("sphinx")
     monkeypatch.syspath_prepend(str(EXTENSIONS))
-    yield importlib.import_module("companion_screens")
-    sys.modules.pop("companion_screens")
+    yield importlib.import_module(name)
+    sys.modules.pop(name)
+
+
+@pytest.fixture
+def screens(monkeypatch):
+    yield from extension(monkeypatch, "companion_screens")
+
+
+@pytest.fixture
+def companion(monkeypatch):
+    yield from extension(monkeypatch, "companion")
 
 
 def picture(figure):
     """Return the dark picture's pixels, floats of shape (H, W, 3)."""
-    import io
-
     return plt.imread(io.BytesIO(base64.b64decode(dark_png(figure))))[..., :3]
 
 
@@ -146,3 +155,68 @@ def test_colours_of_three_numbers_are_drawn_and_put_back():
     assert dark_png(figure)
     assert line.get_color() == line.get_markerfacecolor() == (0.1, 0.2, 0.3)
     plt.close(figure)
+
+
+def drawn(width, *sizes):
+    """Return a picture with text of some sizes, in points, as a PNG and an SVG."""
+    from vaedis_companion.book.display import numbers
+
+    figure = plt.figure(figsize=(width, 1), dpi=110)
+    for size in sizes:
+        figure.text(0.5, 0.5, "text", fontsize=size)
+    png = io.BytesIO()
+    figure.savefig(png)
+    plt.close(figure)
+    return png.getvalue(), numbers(figure)
+
+
+def test_a_figure_is_as_wide_as_its_smallest_letters_need(screens):
+    png, receipt = drawn(4, 12, 6)
+    points = float(re.search(r'width="([\d.]+)pt"', receipt["svg"])[1])
+    assert screens.readable_width(png, receipt) == round(points * 9 / 6)
+    # without its vector picture: as if its letters had 7 points
+    assert screens.readable_width(png, {"svg": None}) == round(4 * 72 * 9 / 7)
+    assert screens.readable_width(*drawn(4)) == 0
+
+
+def test_only_a_figure_wider_than_a_phone_scrolls(screens, tmp_path):
+    from types import SimpleNamespace
+
+    app = SimpleNamespace(doctreedir=tmp_path / ".doctrees")
+    path = tmp_path / "a.png"
+    path.write_bytes(drawn(1)[0])
+    image = '<img src="_images/a.png">'
+    wide = screens.linked(image, path, "figure-light", app, 700)
+    assert 'class="figure-large figure-light figure-wide"' in wide
+    assert "min-width: 700px" in wide
+    assert 'width="110" height="110"' in wide
+    narrow = screens.linked(image, path, "figure-light", app, 300)
+    assert "figure-wide" not in narrow
+    assert "min-width" not in narrow
+
+
+def test_cells_of_wide_tables_say_what_they_hold(screens):
+    def table(n):
+        heads = "".join(f"<th><p>head {k}</p></th>" for k in range(n))
+        cells = "".join(f"<td><p>{k}</p></td>" for k in range(n))
+        rows = f"<thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody>"
+        return f'<table class="table">{rows}</table>'
+
+    assert screens.cards(table(3)) == table(3)
+    page = screens.cards(table(4))
+    assert 'class="table cards"' in page
+    assert '<td data-head="head 3"><p>3</p></td>' in page
+
+
+def test_bars_of_docstrings_are_kept_and_literals_stay_as_they_are(companion):
+    lines = ["Of |i - j| and ``|a|``, ``|b", "c|``.", "    >>> a | b", "|end|"]
+    companion.keep_bars(None, None, None, None, None, lines)
+    assert lines == [r"Of \|i - j\| and ``|a|``, ``|b", "c|``.", "    >>> a | b", r"\|end\|"]
+
+
+def test_fields_of_named_tuples_without_words_are_left_out(companion):
+    from collections import namedtuple
+
+    pair = namedtuple("pair", "first second")
+    assert companion.leave_out_fields(None, "class", "first", pair.first, False, None) is True
+    assert companion.leave_out_fields(None, "class", "count", pair.count, False, None) is None
