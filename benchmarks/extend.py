@@ -1,6 +1,7 @@
 """What it takes to extend a package, in lines and seconds: own loss, network, objective, score, and keeping a run.
 
-    python benchmarks/keep.py extend.py --python disent-0.8.0=PEER --python disent-0.9.3=PEER --python pythae-0.1.2=PEER
+    python benchmarks/keep.py extend.py --python disent-0.8.0=PEER --python disent-0.9.3=PEER --python pythae-0.1.2=PEER\
+        --python disentanglement_lib-1.5=PEER
 
 Each --python names a package, its version, and an interpreter that has it; without one, ours alone are measured.
 The scripts lie in benchmarks/extend/, a folder for each package, and were written for this comparison: the shortest
@@ -46,6 +47,7 @@ class Task(NamedTuple):
 
 
 BY_HAND = "the package has no function for it; the script does it itself, with torch"
+NO_SCORES = "it has no scores of disentanglement"
 NO_FACTORS = "its data sets have no factors"
 TASKS = (
     Task("imports", "Nothing but the imports of a training"),
@@ -68,7 +70,7 @@ TASKS = (
         f"MIG, DCI and SAP of {ROWS} stored codes",
         {
             "disent": "by private functions; the public ones take a data set and an encoder",
-            "pythae": "it has no scores of disentanglement",
+            "pythae": NO_SCORES,
         },
     ),
     Task("save_and_load", "Train, save, load, compare codes"),
@@ -80,8 +82,9 @@ TASKS = (
         "every_score",
         f"Every score of {ROWS} stored codes, with InfoMEC, MCC, R², the β-VAE score and IRS",
         {
-            "disent": "its scores are MIG, DCI, SAP, FactorVAE's, flatness and factored components",
-            "pythae": "it has no scores of disentanglement",
+            "disent": "it has none of InfoMEC, MCC, R², the β-VAE score and IRS",
+            "pythae": NO_SCORES,
+            "disentanglement_lib": "it has the β-VAE score and IRS, and none of InfoMEC, MCC and R²",
         },
     ),
     Task(
@@ -96,10 +99,11 @@ TASKS = (
 
 
 class Run(NamedTuple):
-    """One run of a script, and what it printed."""
+    """One run of a script: what it took, on what it ran, and what it printed."""
 
     seconds: float
     cpu: float
+    versions: str
     printed: str
 
 
@@ -143,26 +147,34 @@ def run(python: str, path: Path, inputs: Path) -> Run:
             env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(HERE.parent)},
         )
     if done.returncode:
-        raise SystemExit(f"{path.relative_to(HERE)} failed:\n{done.stderr[-3000:]}")
+        raise SystemExit(f"{path.parent.name}/{path.name} failed:\n{done.stderr[-3000:]}")
     *printed, times = done.stdout.strip().splitlines()
     return Run(**json.loads(times), printed="\n".join(printed).strip())
 
 
-def measure(
-    tasks: list[Task], pythons: Mapping[str, str], rounds: int
-) -> dict[tuple[str, str], list[Run]]:
-    """Run what there is, all packages in turn; the key is a task's script and a package's name."""
+def stored(runs: Path) -> dict[tuple[str, str], list[Run]]:
+    """The runs that a file holds; the key is a task's script and a package's name."""
     found: dict[tuple[str, str], list[Run]] = {}
+    for line in runs.read_text(encoding="utf-8").splitlines() if runs.exists() else ():
+        key, made = json.loads(line)
+        found.setdefault(tuple(key), []).append(Run(**made))
+    return found
+
+
+def measure(tasks: list[Task], pythons: Mapping[str, str], rounds: int, runs: Path) -> None:
+    """Run what there is and is not in the file yet, all packages in turn, and add it to the file."""
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder))
         for number in range(rounds):
             for task in tasks:
                 for name, python in pythons.items():
-                    if script(task, name).exists():
-                        print(f"round {number + 1}: {name} {task.script}", file=sys.stderr)
-                        made = run(python, script(task, name), Path(folder))
-                        found.setdefault((task.script, name), []).append(made)
-    return found
+                    key = (task.script, name)
+                    if not script(task, name).exists() or len(stored(runs).get(key, ())) > number:
+                        continue
+                    print(f"round {number + 1}: {name} {task.script}", file=sys.stderr)
+                    made = run(python, script(task, name), Path(folder))
+                    with runs.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps([key, made._asdict()]) + "\n")
 
 
 def spread(values: list[float]) -> str:
@@ -174,9 +186,12 @@ def table(tasks: list[Task], names: list[str], cell, *, title: str) -> list[str]
     """A table of all tasks and packages in Markdown; `cell` makes what one of them holds."""
     text = [f"| {title} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for task in tasks:
-        cells = [
-            cell(task, name) if script(task, name).exists() else "not offered" for name in names
-        ]
+        cells = []
+        for name in names:
+            if script(task, name).exists():
+                cells.append(cell(task, name))
+            else:
+                cells.append("not offered" if package(name) in task.notes else "not tried")
         text.append(f"| {task.title} | {' | '.join(cells)} |")
     return [*text, ""]
 
@@ -204,12 +219,14 @@ def document(
         return cell
 
     rounds = len(next(iter(found.values())))
+    versions = {name: runs[0].versions for (_, name), runs in found.items()}
     text = [
         f"{load}.\n",
+        "".join(f"- {name}: {versions[name]}\n" for name in names),
         f"Each script ran {rounds} times; medians, lowest–highest. Images are XYSquares with two squares; "
-        "training is 50 steps of 32 images unless the task says otherwise. vaedis and disent train the "
-        "convolutional network of their papers, pythae the perceptron that it has by default, each in its "
-        "default precision. disentanglement_lib is not among them: see README.md.\n",
+        "training is 50 steps of 32 images unless the task says otherwise. vaedis, disent and "
+        "disentanglement_lib train their convolutional network, pythae the perceptron that it has by default, "
+        "each in its default precision.\n",
         *table(tasks, names, lambda task, name: str(lines(script(task, name))), title="lines"),
         *table(tasks, names, timed("seconds"), title="seconds"),
         *table(tasks, names, timed("cpu"), title="CPU seconds"),
@@ -230,6 +247,9 @@ def main() -> None:
         "--python", action="append", default=[], metavar="NAME=PATH", help="a peer's interpreter"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--runs", type=Path, help="file to keep runs in; those that it holds are not made again"
+    )
     parser.add_argument("--only", nargs="+", choices=[task.script for task in TASKS])
     options = parser.parse_args()
     peers = dict(words.split("=", 1) for words in options.python)
@@ -239,8 +259,10 @@ def main() -> None:
     pythons = {OURS: sys.executable, **peers}
     tasks = [task for task in TASKS if not options.only or task.script in options.only]
     before = about()
-    found = measure(tasks, pythons, options.rounds)
-    print("\n".join(document(tasks, list(pythons), found, before)))
+    with tempfile.TemporaryDirectory() as folder:
+        runs = options.runs or Path(folder) / "runs.jsonl"
+        measure(tasks, pythons, options.rounds, runs)
+        print("\n".join(document(tasks, list(pythons), stored(runs), before)))
 
 
 if __name__ == "__main__":

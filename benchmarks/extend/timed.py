@@ -1,4 +1,4 @@
-"""Run a script and tell, in a last line of JSON, the seconds and the CPU seconds that it took.
+"""Run a script and tell, in a last line of JSON, its seconds, its CPU seconds, and on what it ran.
 
     python timed.py SCRIPT
 
@@ -22,6 +22,10 @@ def main() -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     exec(code, module)
     found = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    found["versions"] = "Python " + ".".join(map(str, sys.version_info[:3]))
+    for name in ("torch", "tensorflow"):
+        if name in sys.modules:
+            found["versions"] += ", " + name + " " + sys.modules[name].__version__
     print("\n" + json.dumps(found))
 
 

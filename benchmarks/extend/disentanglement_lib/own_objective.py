@@ -8,7 +8,7 @@ from disentanglement_lib.methods.unsupervised import train, vae
 
 class Images(GroundTruthData):
     images = np.load("images.npy").transpose(0, 2, 3, 1) / 255
-    observation_shape = (64, 64, 3)
+    observation_shape = [64, 64, 3]  # noqa: RUF012
 
     def sample_observations(self, num, random_state):
         return self.images[random_state.randint(len(self.images), size=num)]
