@@ -58,10 +58,10 @@ TASKS = (
         {"pythae": NO_FACTORS},
     ),
     Task("own_network", "Train a network of one's own, the same perceptron in all"),
-    Task("schedule", "Let β grow over the first 25 steps", {"pythae": BY_HAND}),
+    Task("schedule", "Let β grow over the first 10 steps", {"pythae": BY_HAND}),
     Task(
         "more_steps",
-        "Train 50 steps, and go on to 100",
+        "Train 20 steps, and go on to 40",
         {"pythae": "its trainers store the optimizer's state and have no function that reads it"},
     ),
     Task("own_objective", "Train under an objective of one's own"),
@@ -126,7 +126,7 @@ def write_inputs(folder: Path) -> None:
     """Store what the scripts read: images for those that have no such data set, codes and factors."""
     data = vd.load("xysquares", grid_spacing=8, num_squares=2)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    np.save(folder / "images.npy", data.images(order[:1600]).permute(0, 3, 1, 2).numpy())
+    np.save(folder / "images.npy", data.images(order[:640]).permute(0, 3, 1, 2).numpy())
     random = np.random.default_rng(0)
     factors = random.integers(0, SIZES, (ROWS, len(SIZES)))
     mixing = np.eye(len(SIZES), LATENTS) + random.normal(0, 0.2, (len(SIZES), LATENTS))
@@ -224,7 +224,7 @@ def document(
         f"{load}.\n",
         "".join(f"- {name}: {versions[name]}\n" for name in names),
         f"Each script ran {rounds} times; medians, lowest–highest. Images are XYSquares with two squares; "
-        "training is 50 steps of 32 images unless the task says otherwise. vaedis, disent and "
+        "training is 20 steps of 32 images unless the task says otherwise. vaedis, disent and "
         "disentanglement_lib train their convolutional network, pythae the perceptron that it has by default, "
         "each in its default precision.\n",
         *table(tasks, names, lambda task, name: str(lines(script(task, name))), title="lines"),

@@ -18,7 +18,7 @@ data = DisentDataset(
 )
 network = AutoEncoder(EncoderConv64(z_size=9, z_multiplier=2), DecoderConv64(z_size=9))
 model = BetaVae(network, cfg=BetaVae.cfg(beta=0.001))
-trainer = L.Trainer(max_steps=50, logger=False, enable_checkpointing=False)
+trainer = L.Trainer(max_steps=20, logger=False, enable_checkpointing=False)
 trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True))
 Path("onnx").mkdir()
 many = {0: torch.export.Dim("n")}

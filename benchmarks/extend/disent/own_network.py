@@ -35,6 +35,6 @@ data = DisentDataset(
     transform=ToImgTensorF32(),
 )
 model = BetaVae(AutoEncoder(Encoder(), Decoder()), cfg=BetaVae.cfg(beta=0.001))
-trainer = L.Trainer(max_steps=50, logger=False, enable_checkpointing=False)
+trainer = L.Trainer(max_steps=20, logger=False, enable_checkpointing=False)
 trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True))
 print(trainer.logged_metrics)

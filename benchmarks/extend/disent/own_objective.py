@@ -22,6 +22,6 @@ data = DisentDataset(
 )
 network = AutoEncoder(EncoderConv64(z_size=9, z_multiplier=2), DecoderConv64(z_size=9))
 model = Sparse(network, cfg=Sparse.cfg(beta=0.001))
-trainer = L.Trainer(max_steps=50, logger=False, enable_checkpointing=False)
+trainer = L.Trainer(max_steps=20, logger=False, enable_checkpointing=False)
 trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True))
 print(trainer.logged_metrics)

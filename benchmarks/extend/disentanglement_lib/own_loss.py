@@ -22,7 +22,7 @@ def edges(true_images, reconstructed_images, activation):
 
 named_data.get_named_ground_truth_data = Images
 gin.parse_config("""
-model.training_steps = 50
+model.training_steps = 20
 model.batch_size = 32
 model.random_seed = 0
 model.eval_steps = 1

@@ -8,7 +8,7 @@ class WarmedUp(BetaVAE):
     steps = 0
 
     def forward(self, inputs, **kwargs):
-        self.beta = min(self.steps / 25, 1)
+        self.beta = min(self.steps / 10, 1)
         self.steps += self.training
         return super().forward(inputs, **kwargs)
 

@@ -11,6 +11,6 @@ def sparse(model, x, noise, *, loss, beta):
 
 
 spec = vd.RunSpec(
-    data_options={"grid_spacing": 8, "num_squares": 2}, normalize=False, steps=50, batch=32
+    data_options={"grid_spacing": 8, "num_squares": 2}, normalize=False, steps=20, batch=32
 )
 print(vd.fit(spec, objective=sparse))

@@ -3,8 +3,8 @@ import vaedis as vd
 spec = vd.RunSpec(
     data_options={"grid_spacing": 8, "num_squares": 2},
     normalize=False,
-    steps=50,
+    steps=20,
     batch=32,
-    warmup=25,
+    warmup=10,
 )
 print(vd.fit(spec))
