@@ -178,8 +178,9 @@ def measure(tasks: list[Task], pythons: Mapping[str, str], rounds: int, runs: Pa
 
 
 def spread(values: list[float]) -> str:
-    """Median, lowest and highest."""
-    return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
+    """Median, lowest and highest; a single value alone."""
+    ends = f" ({min(values):.1f}–{max(values):.1f})" if len(values) > 1 else ""
+    return f"{statistics.median(values):.1f}{ends}"
 
 
 def table(tasks: list[Task], names: list[str], cell, *, title: str) -> list[str]:
@@ -214,29 +215,35 @@ def document(
 
     def timed(clock: str):
         def cell(task: Task, name: str) -> str:
-            return spread([getattr(made, clock) for made in found[task.script, name]])
+            runs = found.get((task.script, name), ())
+            return spread([getattr(made, clock) for made in runs]) if runs else "not measured"
 
         return cell
 
-    rounds = len(next(iter(found.values())))
+    rounds = max(map(len, found.values()), default=0)
     versions = {name: runs[0].versions for (_, name), runs in found.items()}
     text = [
         f"{load}.\n",
-        "".join(f"- {name}: {versions[name]}\n" for name in names),
-        f"Each script ran {rounds} times; medians, lowest–highest. Images are XYSquares with two squares; "
+        "".join(f"- {name}: {versions.get(name, 'not measured')}\n" for name in names),
+        f"Medians of up to {rounds} runs, and the lowest–highest if there are more. Images are XYSquares with two squares; "
         "training is 20 steps of 32 images unless the task says otherwise. vaedis, disent and "
         "disentanglement_lib train their convolutional network, pythae the perceptron that it has by default, "
         "each in its default precision.\n",
+        # the book shows what lies between the marks
+        "<!-- tables -->\n",
         *table(tasks, names, lambda task, name: str(lines(script(task, name))), title="lines"),
-        *table(tasks, names, timed("seconds"), title="seconds"),
         *table(tasks, names, timed("cpu"), title="CPU seconds"),
+        "<!-- end of tables -->\n",
+        *table(tasks, names, timed("seconds"), title="seconds"),
         'What was looked for where a cell says "not offered", and what to know of some others:\n',
         *notes(tasks, names),
         "\n## What ours print\n",
     ]
     for task in tasks:
-        printed = found[task.script, OURS][0].printed
-        shown = f"```text\n{printed}\n```" if printed else "It prints nothing."
+        runs = found.get((task.script, OURS), ())
+        if not runs:
+            continue
+        shown = f"```text\n{runs[0].printed}\n```" if runs[0].printed else "It prints nothing."
         text.append(f"`extend/vaedis/{task.script}.py`:\n\n{shown}\n")
     return text
 
