@@ -225,7 +225,7 @@ def document(
     text = [
         f"{load}.\n",
         "".join(f"- {name}: {versions.get(name, 'not measured')}\n" for name in names),
-        f"Medians of up to {rounds} runs, and the lowest–highest if there are more. Images are XYSquares with two squares; "
+        f"Each script ran {rounds} times at most: medians, lowest–highest. Images are XYSquares with two squares; "
         "training is 20 steps of 32 images unless the task says otherwise. vaedis, disent and "
         "disentanglement_lib train their convolutional network, pythae the perceptron that it has by default, "
         "each in its default precision.\n",

@@ -147,10 +147,10 @@ def refresh() -> None:
 
 
 def without_path(before: str, word: str) -> str:
-    """A word of a command line, without the path of an interpreter if it names one."""
+    """A word of a command line, without the path of an interpreter or of runs if it names one."""
     if before == "--python":
         return f"{word.split('=')[0]}=PEER"
-    return "PEER" if before == "--peer-python" else word
+    return {"--peer-python": "PEER", "--runs": "RUNS"}.get(before, word)
 
 
 def keep(words: list[str]) -> int:

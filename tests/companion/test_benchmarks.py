@@ -231,5 +231,7 @@ def test_a_script_that_extends_runs_apart_and_tells_its_time(script, tmp_path):
 def test_a_kept_page_names_no_folder_of_the_machine(script):
     keep = script("keep")
     words = ["extend.py", "--python", "disent-0.9.3=/some/python", "--peer-python", "/other"]
+    words += ["--runs", "/some/file"]
     shown = [keep.without_path(*pair) for pair in zip(["", *words], words, strict=False)]
-    assert shown == ["extend.py", "--python", "disent-0.9.3=PEER", "--peer-python", "PEER"]
+    expected = ["extend.py", "--python", "disent-0.9.3=PEER", "--peer-python", "PEER"]
+    assert shown == [*expected, "--runs", "RUNS"]
