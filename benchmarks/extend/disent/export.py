@@ -21,11 +21,8 @@ model = BetaVae(network, cfg=BetaVae.cfg(beta=0.001))
 trainer = L.Trainer(max_steps=20, logger=False, enable_checkpointing=False)
 trainer.fit(model, DataLoader(data, batch_size=32, shuffle=True))
 Path("onnx").mkdir()
-many = {0: torch.export.Dim("n")}
+many = [{0: torch.export.Dim("n")}]
 x = torch.rand(2, 3, 64, 64)
-torch.onnx.export(
-    network._encoder, (x,), "onnx/encoder.onnx", dynamic_shapes={"x": many, "chunk": None}
-)
-torch.onnx.export(
-    network._decoder, (torch.randn(2, 9),), "onnx/decoder.onnx", dynamic_shapes=[many]
-)
+torch.onnx.export(network._encoder, (x,), "onnx/encoder.onnx", dynamic_shapes=many)
+z = torch.randn(2, 9)
+torch.onnx.export(network._decoder, (z,), "onnx/decoder.onnx", dynamic_shapes=many)
