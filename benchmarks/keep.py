@@ -25,8 +25,8 @@ from vaedis_companion import project
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 
-# each benchmark, what it compares with, and how it is run; PEER is an interpreter that has disent
-# 0.8.0
+# each benchmark, what it compares with, and how it is run; PEER is an interpreter that has the peer,
+# disent 0.8.0 where it is not named
 SCRIPTS = {
     "train.py": (
         "disent 0.8.0's own loop; matrix product and convolution of the machine",
@@ -38,6 +38,14 @@ SCRIPTS = {
     "own_files.py": ("h5py, batch by batch", ""),
     "distances.py": ("numpy, scipy and torch", ""),
     "metrics.py": ("disent 0.8.0 and scikit-learn", "--peer-python PEER"),
+    "disent_versions.py": (
+        "disent 0.8.0 and 0.9.3",
+        "--python 0.8.0=PEER --python 0.9.3=PEER",
+    ),
+    "extend.py": (
+        "disent 0.8.0, disent 0.9.3, pythae and disentanglement_lib",
+        "--python NAME=PEER",
+    ),
     "metrics_agreement.py": ("disent 0.8.0, scores only; a part of `metrics.py`", ""),
     "population.py": ("one after the other, and torch.func.vmap", ""),
     "conv_population.py": ("one after the other", ""),
@@ -138,6 +146,13 @@ def refresh() -> None:
     )
 
 
+def without_path(before: str, word: str) -> str:
+    """A word of a command line, without the path of an interpreter or of runs if it names one."""
+    if before == "--python":
+        return f"{word.split('=')[0]}=PEER"
+    return {"--peer-python": "PEER", "--runs": "RUNS"}.get(before, word)
+
+
 def keep(words: list[str]) -> int:
     """Run a script, pass on what it prints, and write it to its page unless it fails or prints no
     table.
@@ -152,8 +167,7 @@ def keep(words: list[str]) -> int:
     if process.returncode or not any(line.startswith("|") for line in lines):
         return process.returncode
     words_shown = [
-        "PEER" if before == "--peer-python" else word
-        for before, word in zip(["", *words], words, strict=False)
+        without_path(before, word) for before, word in zip(["", *words], words, strict=False)
     ]
     provenance = f"Made by `python benchmarks/{' '.join(words_shown)}` at commit {project.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
     title = first_sentence(script).rstrip(".").split(": ")[0].split(", ")[0]

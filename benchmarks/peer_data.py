@@ -1,12 +1,16 @@
-"""Measures the data classes of disent 0.8.0; runs inside disent's own environment, called by
-data.py. Prints one JSON line.
+"""Measures the data classes of disent; runs inside disent's own environment, called by data.py and
+disent_versions.py. Prints one JSON line.
+
+    python benchmarks/peer_data.py NAME BATCH SECONDS     # random batches a second
+    python benchmarks/peer_data.py NAME contents          # SHA-256 of images spread over the data set
 """
 
+import hashlib
 import json
 import sys
 import time
+from importlib.metadata import version
 
-import disent
 import numpy as np
 from disent.dataset.data import XYObjectData, XYSquaresData
 
@@ -30,15 +34,21 @@ def batches_per_second(name: str, batch: int, seconds: float) -> float:
     return batches / (time.perf_counter() - started)
 
 
+def contents(name: str, n: int = 4_096) -> str:
+    """SHA-256 of the bytes of up to `n` images, spread evenly, in order."""
+    data = CLASSES[name]()
+    index = np.linspace(0, len(data) - 1, min(n, len(data))).round().astype(int)
+    found = hashlib.sha256()
+    for i in index.tolist():
+        found.update(np.ascontiguousarray(data[i]).tobytes())
+    return found.hexdigest()
+
+
 if __name__ == "__main__":
-    name, batch, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    version = getattr(disent, "__version__", "0.8.0")
-    print(
-        json.dumps(
-            {
-                "batches_per_second": batches_per_second(name, batch, seconds),
-                "numpy": np.__version__,
-                "disent": version,
-            }
-        )
-    )
+    name = sys.argv[1]
+    if sys.argv[2] == "contents":
+        found = {"sha256": contents(name)}
+    else:
+        batch, seconds = int(sys.argv[2]), float(sys.argv[3])
+        found = {"batches_per_second": batches_per_second(name, batch, seconds)}
+    print(json.dumps({**found, "numpy": np.__version__, "disent": version("disent")}))

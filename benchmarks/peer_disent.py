@@ -1,10 +1,11 @@
-"""Measures disent 0.8.0; runs inside disent's own environment, called by speed.py. Prints one JSON
-line.
+"""Measures disent; runs inside disent's own environment, called by speed.py, train.py and
+disent_versions.py. Prints one JSON line.
 """
 
 import json
 import sys
 import time
+from importlib.metadata import version
 
 import lightning as L
 import torch
@@ -104,6 +105,7 @@ if __name__ == "__main__":
         json.dumps(
             {
                 "images_per_second": rate,
+                "disent": version("disent"),
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
             }

@@ -1,4 +1,4 @@
-"""The side of disent 0.8.0 in `metrics.py` and in the tests' reference values; run by that environment's interpreter.
+"""The side of disent in `metrics.py`, `disent_versions.py` and the tests' reference values; run by its environment's interpreter.
 
     python benchmarks/peer_metrics.py score CODES.npz mig|dci REPEATS SEED    # seconds and scores, as JSON
     python benchmarks/peer_metrics.py references [FILE]     # scores of fixed codes, tests/reference_metrics.json by default (minutes)
@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def references(path: Path) -> None:
     found: dict = {
         "made_by": "benchmarks/peer_metrics.py references",
         "versions": {
-            "disent": "0.8.0",
+            "disent": version("disent"),
             "scikit-learn": sklearn.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),

@@ -3,6 +3,7 @@ that both sides of one do the same.
 """
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -183,3 +184,54 @@ def test_grouped_networks_are_their_members_side_by_side(script, layout):
     assert sum(w.numel() for w in stack.weights) == sum(
         model.count_parameters(network) for network in networks
     )
+
+
+def test_scripts_that_extend_are_counted_named_and_explained(script, tmp_path):
+    extend = script("extend")
+    path = tmp_path / "toy.py"
+    path.write_text("# a comment\nimport vaedis\n\n\nprint(1)  # noqa: X\n    # another\n")
+    assert extend.lines(path) == 2
+    names = [extend.OURS, "disent-0.9.3", "pythae-0.1.2", "disentanglement_lib-1.5"]
+    assert [extend.package(name) for name in names[1:]] == [
+        "disent",
+        "pythae",
+        "disentanglement_lib",
+    ]
+    stored = {path.stem for path in extend.SCRIPTS.glob("*/*.py")}
+    assert stored == {task.script for task in extend.TASKS}
+    # ours do all of them, and where a peer's script is missing, the page says why or that it was not tried
+    assert all(extend.script(task, extend.OURS).exists() for task in extend.TASKS)
+    lines = extend.table(extend.TASKS, names, lambda task, name: "done", title="x")
+    rows = {row.split(" | ")[0][2:]: row.split(" | ")[1:] for row in lines[2:-1]}
+    assert rows["Draw what each factor does"] == ["done", "done", "not offered", "not tried |"]
+
+
+def test_a_script_that_extends_runs_apart_and_tells_its_time(script, tmp_path):
+    extend = script("extend")
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    (inputs / "codes.npy").write_text("seven")
+    path = tmp_path / "toy.py"
+    path.write_text(
+        "import time\nprint(open('codes.npy').read())\nopen('left', 'w').close()\ntime.sleep(0.05)\n"
+    )
+    made = extend.run(sys.executable, path, inputs)
+    assert made.printed == "seven"
+    assert made.seconds >= 0.05
+    assert made.versions.startswith("Python 3")
+    assert [left.name for left in inputs.iterdir()] == ["codes.npy"]
+    runs = tmp_path / "runs.jsonl"
+    runs.write_text(json.dumps([["toy", "disent-0.9.3"], made._asdict()]) + "\n")
+    assert extend.stored(runs) == {("toy", "disent-0.9.3"): [made]}
+    path.write_text("raise ValueError('no')\n")
+    with pytest.raises(SystemExit, match="no"):
+        extend.run(sys.executable, path, inputs)
+
+
+def test_a_kept_page_names_no_folder_of_the_machine(script):
+    keep = script("keep")
+    words = ["extend.py", "--python", "disent-0.9.3=/some/python", "--peer-python", "/other"]
+    words += ["--runs", "/some/file"]
+    shown = [keep.without_path(*pair) for pair in zip(["", *words], words, strict=False)]
+    expected = ["extend.py", "--python", "disent-0.9.3=PEER", "--peer-python", "PEER"]
+    assert shown == [*expected, "--runs", "RUNS"]

@@ -1,0 +1,25 @@
+import lightning as L
+from disent.dataset import DisentDataset
+from disent.dataset.data import XYSquaresData
+from disent.dataset.sampling import SingleSampler
+from disent.dataset.transform import ToImgTensorF32
+from disent.frameworks.vae import BetaVae
+from disent.model import AutoEncoder
+from disent.model.ae import DecoderConv64, EncoderConv64
+from torch.utils.data import DataLoader
+
+data = DisentDataset(
+    XYSquaresData(grid_size=8, grid_spacing=8, num_squares=2),
+    SingleSampler(),
+    transform=ToImgTensorF32(),
+)
+network = AutoEncoder(EncoderConv64(z_size=9, z_multiplier=2), DecoderConv64(z_size=9))
+model = BetaVae(network, cfg=BetaVae.cfg(beta=0.001))
+loader = DataLoader(data, batch_size=32, shuffle=True)
+trainer = L.Trainer(max_steps=20, logger=False, enable_checkpointing=False)
+trainer.fit(model, loader)
+trainer.save_checkpoint("run.ckpt")
+print(trainer.logged_metrics)
+longer = L.Trainer(max_steps=40, logger=False, enable_checkpointing=False)
+longer.fit(model, loader, ckpt_path="run.ckpt", weights_only=False)
+print(longer.logged_metrics)

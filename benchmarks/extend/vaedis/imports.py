@@ -1,0 +1,1 @@
+from vaedis import RunSpec, fit  # noqa: F401

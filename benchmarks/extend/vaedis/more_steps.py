@@ -1,0 +1,7 @@
+import vaedis as vd
+
+spec = vd.RunSpec(
+    data_options={"grid_spacing": 8, "num_squares": 2}, normalize=False, steps=20, batch=32
+)
+print(vd.fit(spec, checkpoint="run"))
+print(vd.fit(spec.replace(steps=40), checkpoint="run"))
