@@ -197,11 +197,6 @@ def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
     assert Store(tmp_path).rows("rotation", "toy")[0]["mig"] is None
 
 
-def test_a_budget_of_no_time_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="seconds must be"):
-        run("fig9", Store(tmp_path), seconds=-1)
-
-
 def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(grids, "without_pixels", lambda spec, rotate: spec)
     specs = [RUN.replace(seed=seed) for seed in range(3)]

@@ -392,21 +392,6 @@ def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
             np.testing.assert_array_equal(found[latent, frame], run.decode_images(z)[0].numpy())
 
 
-def test_a_stray_file_among_the_checkpoints_is_no_progress(tmp_path):
-    folder = tmp_path / "checkpoints" / "x"
-    folder.mkdir(parents=True)
-    for name in (
-        "model.safetensors",
-        "0123456789abcdef-²5.safetensors",
-        "0123456789abcdef-000000000.safetensors",
-    ):
-        (folder / name).touch()
-    one = sweep.Sweep("fig9", grids.profile("smoke"), results.Store(tmp_path))
-    assert one._steps_taken() == set()
-    (folder / "0123456789abcdef-000000003.safetensors").touch()
-    assert one._steps_taken() == {"0123456789abcdef-000000003.safetensors"}
-
-
 def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp_path, toy, ran):
     own = LAPTOP.resized(steps=7, seeds=2)
     assert (own.name, own.steps, own.long_steps, own.repeats) == ("laptop_steps7_seeds2", 7, 7, 2)

@@ -36,16 +36,24 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
     try:
         import distributed
     except ImportError:
-        raise ImportError(
-            "A sweep on several workers needs Dask; install it with: pip install 'vaedis[sweep]'."
-        ) from None
+        raise ImportError("Workers need Dask; run: pip install 'vaedis[sweep]'.") from None
     if scheduler is None:
-        cluster = _local_cluster(distributed, workers)
-        with distributed.Client(cluster) as client:
-            try:
-                yield client
-            finally:
-                cluster.close()
+        with _signals_blocked():
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                protocol="tls://",
+                # without certificates any user of the machine could have code run by the workers
+                security=distributed.Security.temporary(),
+                # by default, two sweeps on one machine would meet at one port
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                # a worker that Dask pauses or restarts for its memory would only lose time
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+        with distributed.Client(cluster) as client, contextlib.closing(cluster):
+            yield client
         return
     if not scheduler.startswith("tls://"):
         print(
@@ -56,38 +64,9 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
     try:
         client = distributed.Client(scheduler, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as problem:
-        raise RuntimeError(
-            f"No Dask scheduler answers at {scheduler} ({problem}); start one, "
-            "or leave out --scheduler."
-        ) from None
+        raise RuntimeError(f"No Dask scheduler answers at {scheduler} ({problem}).") from None
     with client:
         yield client
-
-
-def _local_cluster(distributed: Any, workers: int) -> Any:
-    """Start a cluster that lets nobody else in, and that interrupts do not reach."""
-    try:
-        # without certificates any user of the machine could have code run by the workers
-        security = distributed.Security.temporary()
-    except ImportError:
-        raise ImportError(
-            "Workers on one machine need the package cryptography to keep other users out; "
-            "install it with: pip install 'vaedis[sweep]', or leave out --workers."
-        ) from None
-    with _signals_blocked():
-        return distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            protocol="tls://",
-            security=security,
-            # by default, two sweeps on one machine would meet at one port
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            # a worker that Dask pauses or restarts for its memory would only lose time
-            memory_limit=0,
-            # how workers end is no news
-            silence_logs=logging.CRITICAL,
-        )
 
 
 @contextlib.contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import time
 from collections.abc import Sequence
+
+import numpy as np
 
 from vaedis.spec import RunSpec
 from vaedis.training import fit
@@ -25,18 +26,22 @@ def describe(sweep: Sweep) -> str:
     groups = populations(todo) if sweep.profile.coordinates else [[spec] for spec in todo]
     kinds: dict[str, list[list[RunSpec]]] = {}
     for group in groups:
-        kinds.setdefault(_kind(group), []).append(group)
+        spec = group[0]
+        kind = f"{len(group)} x " if len(group) > 1 else ""
+        kind += f"{spec.framework} {spec.model} {spec.loss} batch {spec.batch}"
+        kinds.setdefault(kind, []).append(group)
     hours = 0.0
     speeds = []
     for kind, members in kinds.items():
-        seconds = seconds_a_step(_easiest(members), sweep.device, sweep.precision)
+        # images of XYSquares need not be prepared
+        easiest = min(members, key=lambda group: group[0].data != "xysquares")
+        seconds = seconds_a_step(easiest, sweep.device, sweep.precision)
         hours += sum(group[0].steps for group in members) * seconds / 3600
         speeds.append(f"{kind} {1000 * seconds:,.1f} ms a step")
     runs = "1 run" if len(todo) == 1 else f"{len(todo):,} runs"
-    steps = sum(spec.steps for spec in todo)
     return (
-        f"{runs}, {steps:,} steps: {_time(hours)} of training in one process on this machine "
-        f"as busy as it is now ({'; '.join(speeds)}), and scoring on top."
+        f"{runs}, {sum(spec.steps for spec in todo):,} steps: {_time(hours)} of training in one "
+        f"process on this machine as busy as it is now ({'; '.join(speeds)}), and scoring on top."
     )
 
 
@@ -62,16 +67,4 @@ def seconds_a_step(specs: Sequence[RunSpec], device: str, precision: str) -> flo
     )
     # a population calls back for each member
     ends = ends[:: len(short)][_FIRST_STEPS - 1 :]
-    return statistics.median(later - earlier for earlier, later in itertools.pairwise(ends))
-
-
-def _kind(group: Sequence[RunSpec]) -> str:
-    """Return what decides the time of a step, in words."""
-    spec = group[0]
-    kind = f"{spec.framework} {spec.model} {spec.loss} batch {spec.batch}"
-    return kind if len(group) == 1 else f"{len(group)} x {kind}"
-
-
-def _easiest(groups: Sequence[Sequence[RunSpec]]) -> Sequence[RunSpec]:
-    """Return a group on XYSquares if there is one, whose images need not be prepared."""
-    return next((group for group in groups if group[0].data == "xysquares"), groups[0])
+    return statistics.median(np.diff(ends).tolist())

@@ -51,10 +51,11 @@ class Evaluations:
         self.learnt: dict[str, dict[str, dict[str, float]]] = {}
         self.course: dict[str, dict[str, Any]] = {}
         if self.path is not None and self.path.exists():
+            # a damaged file costs what was noted before
             with contextlib.suppress(ValueError, KeyError):
                 saved = json.loads(self.path.read_text(encoding="utf-8"))
                 self.scores, self.learnt = saved["scores"], saved["learnt"]
-                self.course = saved.get("course", {})
+                self.course = saved["course"]
 
     def __call__(self, step: int, run: Run) -> None:
         """Evaluate a network after a step, if it is one of those at which that is due."""
@@ -91,9 +92,7 @@ class Evaluations:
 
     def best(self) -> dict[str, float]:
         """Return the largest scores, ``"mig_max"`` and ``"dci_max"``; empty without scores."""
-        if not self.scores:
-            return {}
-        names = ("mig", "dci")
+        names = ("mig", "dci") if self.scores else ()
         return {f"{name}_max": max(s[name] for s in self.scores.values()) for name in names}
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from vaedis.spec import RunSpec
 from vaedis_companion import grids
-from vaedis_companion.grids import Profile
 from vaedis_companion.store import Store
 
 # members of a population at most: as many as the processor's cache has room for
@@ -16,7 +15,7 @@ _POPULATION = 8
 
 def missing(
     experiment: str,
-    profile: Profile,
+    profile: grids.Profile,
     store: Store,
     *,
     retry_failed: bool = False,
@@ -56,28 +55,6 @@ def missing(
     return [spec for spec in specs[part - 1 :: parts] if spec.key not in stored]
 
 
-def populations(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
-    """Split specifications into populations of one seed each that can train at once, in order.
-
-    A population has one seed and many settings: a study that is cut short already has every point
-    of a figure, from fewer seeds.
-    """
-    groups: dict[tuple[Any, ...], list[RunSpec]] = {}
-    for spec in specs:
-        shapes = (spec.seed, spec.framework, spec.latents, spec.batch, spec.steps)
-        groups.setdefault(shapes, []).append(spec)
-    return [
-        group[start : start + _POPULATION]
-        for group in groups.values()
-        for start in range(0, len(group), _POPULATION)
-    ]
-
-
-def n_images(spec: RunSpec) -> int:
-    """Return how many images a run trains on; a pair counts as two."""
-    return spec.steps * spec.batch * (2 if spec.framework == "ada-gvae" else 1)
-
-
 def describe_missing(experiment: str, *, store: Store | None = None) -> dict[str, tuple[int, int]]:
     """Return how many of an experiment's runs are stored, and of how many, for each profile.
 
@@ -93,3 +70,24 @@ def describe_missing(experiment: str, *, store: Store | None = None) -> dict[str
         stored = store.keys(experiment, name)
         counts[name] = (sum(spec.key in stored for spec in specs), len(specs))
     return counts
+
+
+def populations(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """Split specifications into populations of one seed each that can train at once, in order.
+
+    A study that is cut short has every point of a figure then, from fewer seeds.
+    """
+    groups: dict[tuple[Any, ...], list[RunSpec]] = {}
+    for spec in specs:
+        shapes = (spec.seed, spec.framework, spec.latents, spec.batch, spec.steps)
+        groups.setdefault(shapes, []).append(spec)
+    return [
+        group[start : start + _POPULATION]
+        for group in groups.values()
+        for start in range(0, len(group), _POPULATION)
+    ]
+
+
+def n_images(spec: RunSpec) -> int:
+    """Return how many images a run trains on; a pair counts as two."""
+    return spec.steps * spec.batch * (2 if spec.framework == "ada-gvae" else 1)

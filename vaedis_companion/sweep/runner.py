@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from vaedis_companion.sweep import cluster, runs
 from vaedis_companion.sweep.missing import missing, n_images, populations
 from vaedis_companion.sweep.runs import Outcome, brief
 
-# runs that end together, and None in place of outcomes if they were stopped
-_Ended = Generator[tuple[list[RunSpec], list[Outcome] | None], None, None]
+# runs that end together, and their outcomes
+_Ended = Generator[tuple[list[RunSpec], list[Outcome]], None, None]
 
 
 @dataclass
@@ -56,8 +56,8 @@ class Sweep:
 
     Attributes
     ----------
-    ended, failed, stopped : int
-        How many runs are stored, how many of these failed, and how many have a checkpoint.
+    ended, failed : int
+        How many runs are stored, and how many of these failed.
     asked_to_stop : bool
         Set it, from a signal handler for instance, to stop cleanly.
 
@@ -82,9 +82,8 @@ class Sweep:
     quiet: bool = False
     ended: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
-    stopped: int = field(default=0, init=False)
     asked_to_stop: bool = field(default=False, init=False)
-    _deadline: float | None = field(default=None, init=False)
+    _deadline: float = field(default=float("inf"), init=False)
     _scoring_seconds: float = field(default=0.0, init=False)
     _bar: Any = field(default=None, init=False)
 
@@ -102,9 +101,9 @@ class Sweep:
             retry_failed=self.retry_failed,
             shard=self.shard,
         )
-        if self.also is None:
-            return specs
-        elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
+        elsewhere: set[str] = set()
+        if self.also is not None:
+            elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
         return [spec for spec in specs if spec.key not in elsewhere]
 
     def run(self) -> int:
@@ -113,14 +112,12 @@ class Sweep:
         Raises
         ------
         ValueError
-            If the grid is empty, the device or precision does not exist, or the time was up before
-            any step was taken, so that the same call again would do nothing either.
+            If the grid is empty, or the device or precision does not exist.
         OSError
             If a run cannot be stored.
         """
         if self.seconds is not None:
-            _check.positive("seconds", self.seconds)
-            self._deadline = time.monotonic() + self.seconds
+            self._deadline = time.monotonic() + _check.positive("seconds", self.seconds)
         if self.scheduler is None:  # a cluster elsewhere may have other devices
             resolve_precision(self.precision, resolve_device(self.device))
         self._forget_stored()
@@ -128,27 +125,20 @@ class Sweep:
         if not todo:
             return 0
         self.store.check_writable(self.experiment, self.profile.name)
-        self._bar = _progress_bar(self.experiment, todo, quiet=self.quiet)
         _files.make_folder(self.checkpoints)
-        before = self._steps_taken()
-        ended = self._outcomes(todo)
-        try:
+        self._bar = self._progress_bar(todo)
+        # workers end before an error is reported
+        with self._bar, contextlib.closing(self._outcomes(todo)) as ended:
             for specs, outcomes in ended:
-                if outcomes is None:
-                    self.stopped += len(specs) if self._has_checkpoint(specs) else 0
-                    continue
-                self._store(specs, outcomes)
+                try:
+                    self.store.add_all(outcomes)
+                except OSError as problem:
+                    raise OSError(
+                        f"A run ended and could not be stored in {self.store.root} ({problem}); "
+                        f"make room, and start the sweep again. The run: {brief(outcomes[0][0])}"
+                    ) from problem
                 self._forget(specs)
                 self._report(outcomes, len(todo))
-        finally:
-            ended.close()  # workers end before an error is reported
-            self._bar.close()
-        idle = not self.ended and not self.asked_to_stop and self._steps_taken() == before
-        if self.seconds is not None and idle and checkpoint.available():
-            raise ValueError(
-                f"The budget of {self.seconds:g} s was over before the first step; "
-                "give more than a sweep takes to start, or none."
-            )
         return self.ended
 
     def _outcomes(self, todo: list[RunSpec]) -> _Ended:
@@ -161,12 +151,7 @@ class Sweep:
     def _is_over(self) -> bool:
         """Whether to stop, in time to score the run that is being trained."""
         self._bar.update(0)
-        if self.asked_to_stop:
-            return True
-        return (
-            self._deadline is not None
-            and time.monotonic() + self._scoring_seconds >= self._deadline
-        )
+        return self.asked_to_stop or time.monotonic() + self._scoring_seconds >= self._deadline
 
     def _job(self) -> runs.Job:
         folder = self.checkpoints.resolve()
@@ -175,17 +160,15 @@ class Sweep:
     def _here(self, todo: list[RunSpec]) -> _Ended:
         job = self._job()
         for spec in todo:
-            if self._is_over():
-                return
             started = time.perf_counter()
-            outcome = job.run(spec, self._is_over)
-            yield [spec], None if outcome is None else [outcome]
+            outcome = None if self._is_over() else job.run(spec, self._is_over)
             if outcome is None:
                 return
             rate = outcome[0].get("images_per_second")
             if rate:
                 scoring = time.perf_counter() - started - n_images(spec) / rate
                 self._scoring_seconds = max(self._scoring_seconds, scoring)
+            yield [spec], [outcome]
 
     def _populations(self, todo: list[RunSpec]) -> _Ended:
         folder = self.checkpoints if checkpoint.available() else None
@@ -202,7 +185,6 @@ class Sweep:
                     progress=False,
                 )
             except TrainingStopped:
-                yield specs, None
                 return
             outcomes = []
             started = time.perf_counter()
@@ -220,23 +202,10 @@ class Sweep:
             threads = max(1, min(usable_cpus() // workers, torch.get_num_threads()))
         with cluster.connect(workers, self.scheduler) as client:
             for spec, outcome in cluster.run(client, todo, self._job(), threads, self._is_over):
-                yield [spec], None if outcome is None else [outcome]
-
-    def _store(self, specs: list[RunSpec], outcomes: list[Outcome]) -> None:
-        try:
-            self.store.add_all(outcomes)
-        except OSError as problem:
-            state = "it has no checkpoint and is lost"
-            if self._has_checkpoint(specs):
-                state = "its checkpoint is kept"
-            raise OSError(
-                f"A run ended and could not be stored in {self.store.root} ({problem}); {state}: "
-                f"make room, and start the sweep again. The run: {brief(outcomes[0][0])}"
-            ) from problem
+                if outcome is not None:
+                    yield [spec], [outcome]
 
     def _report(self, outcomes: list[Outcome], total: int) -> None:
-        from tqdm import tqdm
-
         for row, _ in outcomes:
             self.ended += 1
             self.failed += row["status"] != "finished"
@@ -244,21 +213,11 @@ class Sweep:
                 # a terminal that was closed must not end what goes on without it
                 with contextlib.suppress(OSError):
                     line = f"{self.experiment} {self.ended}/{total} {brief(row)}"
-                    tqdm.write(line, file=sys.stderr)
+                    self._bar.write(line, file=sys.stderr)
             self._bar.update(n_images(spec_of(row)))
 
-    def _has_checkpoint(self, specs: list[RunSpec]) -> bool:
-        """Whether one run, or a population, has a checkpoint."""
-        if self.profile.coordinates:
-            return any(self.checkpoints.glob(f"{checkpoint.key_of(specs)}-*.safetensors"))
-        return any((self.checkpoints / specs[0].key).glob("*.safetensors"))
-
-    def _steps_taken(self) -> set[str]:
-        """Return the names of checkpoints in which at least one step was taken."""
-        paths = self.checkpoints.rglob("*.safetensors")
-        return {path.name for path in paths if checkpoint.step_of(path)}
-
     def _forget(self, specs: list[RunSpec]) -> None:
+        """Remove the checkpoints of runs that are stored."""
         if self.profile.coordinates:
             forget(specs, self.checkpoints)
         for spec in specs:
@@ -276,22 +235,19 @@ class Sweep:
             if keys and stored.issuperset(keys):
                 path.unlink(missing_ok=True)
 
-
-def _progress_bar(experiment: str, todo: Sequence[RunSpec], *, quiet: bool) -> Any:
-    """Return a progress bar in images; it is drawn on a terminal only."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError(
-            "A sweep shows its progress with tqdm; install it with: pip install 'vaedis[sweep]'."
-        ) from None
-    return tqdm(
-        desc=experiment,
-        total=sum(map(n_images, todo)),
-        unit=" images",
-        unit_scale=True,
-        leave=False,
-        mininterval=0.5,
-        miniters=0,
-        disable=True if quiet else None,
-    )
+    def _progress_bar(self, todo: list[RunSpec]) -> Any:
+        """Return a progress bar in images; it is drawn on a terminal only."""
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            raise ImportError("A sweep needs tqdm; run: pip install 'vaedis[sweep]'.") from None
+        return tqdm(
+            desc=self.experiment,
+            total=sum(map(n_images, todo)),
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            mininterval=0.5,
+            miniters=0,
+            disable=True if self.quiet else None,
+        )

@@ -26,7 +26,6 @@ _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
 _CHECKPOINT_EVERY = 500
 
-
 Outcome = tuple[Row, dict[str, np.ndarray]]
 
 
@@ -108,27 +107,20 @@ def row_of(
     Its arrays are those of `summarise` and `Evaluations.arrays`; of coordinates, cycles are stored
     for seed 0 only.
     """
+    facts = _facts(profile, run.data.device, run.precision, started)
     if run.failure is not None:
-        facts = _facts(profile, run.data.device, run.precision, started)
         return _failed_row(run.spec, experiment, profile, run.failure, facts), {}
     scores = final_scores(run, profile.protocol)
-    facts = _facts(profile, run.data.device, run.precision, started) | resume_note(run)
+    facts["seconds"] = time.perf_counter() - started
     arrays = summarise(run)
     if profile.coordinates and run.spec.seed != 0:
         del arrays["cycles"]
     if evaluations is not None:
         scores |= evaluations.best()
         arrays |= evaluations.arrays()
-    row = make_row(
-        run.spec,
-        experiment,
-        profile.name,
-        scores=scores,
-        images_per_second=run.images_per_second,
-        origin=run.data.origin,
-        **facts,
-    )
-    return row, arrays
+    facts |= {"images_per_second": run.images_per_second, "origin": run.data.origin}
+    facts |= resume_note(run)
+    return make_row(run.spec, experiment, profile.name, scores=scores, **facts), arrays
 
 
 def _facts(
