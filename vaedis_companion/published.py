@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaedis import _check
-from vaedis._files import DamagedFile
 from vaedis_companion import project
 
-# the columns of each table: text first, then numbers
+# the columns of each table: text, then numbers, of which those that the paper's picture hides
+# behind its points may be empty
 _TEXT = {
     "fig11_scores": ["reconstruction_loss", "framework", "metric"],
     "fig3_perceived_matrices": ["dataset", "factor"],
@@ -29,7 +28,6 @@ _NUMBERS = {
     "table_a1_factor_importance": ["mean_distance", "distance_std"],
     "table_a2_normalisation": ["mean", "std"],
 }
-# the paper's picture hides some quartiles behind its points
 _MAY_BE_EMPTY = ["q1", "median", "q3"]
 
 
@@ -46,56 +44,43 @@ def table(name: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One for each line; numbers as float, None where the picture does not show one. Empty, with
-        the warning `DamagedFile`, if the file is missing or damaged.
+        One for each line; numbers as float, None where the picture does not show one.
 
     Raises
     ------
+    ValueError
+        If there is no such table, or it is damaged.
     FileNotFoundError
         If the package is not part of a copy of the project.
-    ValueError
-        If there is no such table.
 
     Examples
     --------
     >>> table("fig9_scores")[0]
     {'framework': 'ada-gvae', 'metric': 'mig', 'grid_spacing': 1.0, 'lowest': 0.72, 'highest': 0.91}
     """
-    folder = (project.checkout() or Path.cwd()) / "results" / "published"
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"The paper's numbers lie in a copy of the project, and {folder} does not exist; "
-            "install vaedis from its repository with pip install -e, or run in a copy of it."
-        )
     _check.one_of("table of published numbers", name, _TEXT)
-    path = folder / f"{name}.csv"
-    try:
-        frame = _read(path, _TEXT[name], _NUMBERS[name])
-    except (OSError, ValueError) as problem:
-        warnings.warn(
-            f"{path} cannot be read ({problem}), so its numbers count as missing; "
-            "bring it back with git checkout.",
-            DamagedFile,
-            stacklevel=2,
-        )
-        return []
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
-
-
-def _read(path: Path, text: list[str], numbers: list[str]) -> Any:
-    """Read a DataFrame, or raise a ValueError if it is not complete."""
+    path = (project.checkout() or Path.cwd()) / "results" / "published" / f"{name}.csv"
     pandas = project.require_pandas()
-    frame = pandas.read_csv(path, dtype=str, index_col=False)
-    if list(frame.columns) != text + numbers or frame.empty:
-        raise ValueError("it does not have its columns, or no lines")
-    # by Python, whose numbers have the same bits in every version of pandas
-    frame[numbers] = frame[numbers].map(float, na_action="ignore").astype(float)
-    if np.isinf(frame[numbers].to_numpy()).any():
-        raise ValueError("a number is infinite")
-    required = frame.drop(columns=_MAY_BE_EMPTY, errors="ignore")
-    if required.isna().to_numpy().any():
-        raise ValueError("a number or a name is missing")
-    return frame
+    numbers = _NUMBERS[name]
+    try:
+        frame = pandas.read_csv(path, dtype=str, index_col=False)
+        # by Python, whose numbers have the same bits in every version of pandas
+        frame[numbers] = frame[numbers].map(float, na_action="ignore").astype(float)
+        required = frame.drop(columns=_MAY_BE_EMPTY, errors="ignore")
+        finite = not np.isinf(frame[numbers].to_numpy()).any()
+        complete = not frame.empty and list(frame.columns) == _TEXT[name] + numbers
+        if not finite or not complete or required.isna().to_numpy().any():
+            raise ValueError("a column or a number is missing")
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"The paper's numbers lie in a copy of the project, and {path} does not exist; "
+            "install vaedis from its repository with pip install -e, or run in a copy of it."
+        ) from None
+    except (OSError, ValueError, KeyError) as problem:
+        raise ValueError(
+            f"{path} cannot be read ({problem}); bring it back with git checkout."
+        ) from None
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def matrices() -> dict[tuple[str, str], np.ndarray]:
@@ -120,7 +105,6 @@ def matrices() -> dict[tuple[str, str], np.ndarray]:
         if len(lines) == size * (size - 1) // 2:
             matrix = np.zeros((size, size))
             for line in lines:
-                i, j = int(line["i"]), int(line["j"])
-                matrix[i, j] = matrix[j, i] = line["perceived_distance_scaled_0_1"]
-            complete[name] = matrix
+                matrix[int(line["i"]), int(line["j"])] = line["perceived_distance_scaled_0_1"]
+            complete[name] = matrix + matrix.T
     return complete

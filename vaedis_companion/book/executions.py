@@ -114,11 +114,16 @@ def read_page(root: Path, name: str) -> str:
         ) from None
 
 
-def code_cells(root: Path, name: str) -> list[str]:
-    """Return the sources of a notebook's code cells, without their options."""
+def read_chapter(root: Path, name: str) -> Any:
+    """Return a chapter as a notebook without outputs, as Jupytext reads it."""
     import jupytext
 
-    cells = jupytext.reads(read_page(root, name), fmt="md:myst").cells
+    return jupytext.reads(read_page(root, name), fmt="md:myst")
+
+
+def code_cells(root: Path, name: str) -> list[str]:
+    """Return the sources of a notebook's code cells, without their options."""
+    cells = read_chapter(root, name).cells
     return [cell.source.strip() for cell in cells if cell.cell_type == "code"]
 
 
@@ -140,14 +145,8 @@ def project_digest(root: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that draw and compute; ``"-"`` if one is absent."""
-    installed = {}
-    for name in VERSIONED:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed[name] = "-"
-    return installed
+    """Return the versions of the libraries that draw and compute."""
+    return {name: metadata.version(name) for name in VERSIONED}
 
 
 def originals() -> dict[str, str]:
@@ -237,28 +236,24 @@ def locked(build: Path) -> Iterator[None]:
 def read_facts(build: Path) -> dict[str, dict[str, Any]]:
     """Return the facts of the runs that the book shows, by notebook; damaged ones count as none."""
     path = build / "runs.json"
+    if not path.exists():
+        return {}
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError):
-        stored = None
-    if not isinstance(stored, dict):
+        stored = json.loads(path.read_text(encoding="utf-8")).items()
+    except (ValueError, RecursionError, AttributeError):
         warn(f"{path} is damaged and was removed; notebooks without a stored run are run again.")
-        path.unlink(missing_ok=True)
+        path.unlink()
         return {}
-    return {name: facts for name, facts in stored.items() if is_complete(facts)}
+    return {name: facts for name, facts in stored if is_complete(facts)}
 
 
 def is_complete(facts: Any) -> bool:
     """Return whether facts have all that the pages show, as `make_facts` writes it."""
-    if not isinstance(facts, dict) or not isinstance(facts.get("params"), dict):
-        return False
-    texts = {"key", *SHOWN} - {"params", "seconds"}
-    if not all(isinstance(facts.get(name), str) for name in texts):
-        return False
     try:
-        return facts["seconds"] >= 0 and datetime.fromisoformat(facts["date"]).tzinfo is not None
+        texts = [facts[name] for name in ("key", *SHOWN) if name not in ("params", "seconds")]
+        date = datetime.fromisoformat(facts["date"])
+        complete = all(isinstance(text, str) for text in texts) and facts["seconds"] >= 0
+        return complete and date.tzinfo is not None and isinstance(facts["params"], dict)
     except (KeyError, TypeError, ValueError):
         return False
 

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -38,9 +37,7 @@ class NotebookError(RuntimeError):
 
 def from_markdown(root: Path, name: str) -> Any:
     """Return a chapter as a notebook without outputs, as Jupytext reads it."""
-    import jupytext
-
-    return jupytext.reads(executions.read_page(root, name), fmt="md:myst")
+    return executions.read_chapter(root, name)
 
 
 def as_the_book_reads_it(root: Path, name: str) -> Any:
@@ -73,25 +70,6 @@ def parameters(notebook: Any) -> list[str]:
     return [parameter.name for cell in cells for parameter in PythonTranslator.inspect(cell)]
 
 
-def check_value(name: str, value: Any) -> None:
-    """Raise a ValueError for a value that a parameter cell cannot hold as it is."""
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError(f"Parameter {name!r} cannot be {value!r}; give keys that are text.")
-        value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
-        for item in value:
-            check_value(name, item)
-    elif isinstance(value, str):
-        if re.search("[\0\ud800-\udfff]", value):
-            raise ValueError(f"Parameter {name!r} cannot be {value!r}, which no file can hold.")
-    elif value is not None and not isinstance(value, bool | int | float):
-        raise ValueError(
-            f"Parameter {name!r} cannot be {value!r}; "
-            "give a number, text, True, False, None, a list or a mapping."
-        )
-
-
 def execute(
     source: Path,
     target: Path,
@@ -106,8 +84,6 @@ def execute(
     It runs in a folder with a share of the processors, and ends when the other end of the pipe
     closes. If a cell fails, the target holds what ran before it.
     """
-    import yaml
-
     values = dict(params)
     if "profile" in parameters(read(source)):
         values["profile"] = profile
@@ -115,7 +91,7 @@ def execute(
     script = Path(__file__).with_name("run_notebook.py")
     command = [sys.executable, "-P", str(script), str(source), str(target)]
     command += ["--kernel", "python3", "--cwd", str(folder), "--no-progress-bar"]
-    command += ["--parameters_yaml", yaml.safe_dump(values)]
+    command += ["--parameters_yaml", json.dumps(values)]  # which is YAML, too
     done = subprocess.run(
         command,
         env={**_environment(profile, workers), "IPYTHONDIR": str(ipython_folder(target))},
@@ -126,11 +102,7 @@ def execute(
         check=False,
     )
     if done.returncode != 0:
-        half_run = None
-        # on a full disk the file is incomplete
-        with contextlib.suppress(OSError, ValueError):
-            half_run = read(target)
-        raise NotebookError(text.plain(why_stopped(half_run, done.returncode, done.stderr)))
+        raise NotebookError(text.plain(why_stopped(target, done.returncode, done.stderr)))
 
 
 def ipython_folder(target: Path) -> Path:
@@ -163,24 +135,19 @@ def _environment(profile: str, workers: int) -> dict[str, str]:
     return environment
 
 
-def why_stopped(notebook: Any, code: int, stderr: str) -> str:
+def why_stopped(target: Path, code: int, stderr: str) -> str:
     """Return one line on why a run ended, from its half-run copy and from papermill's output."""
-    started = None
-    for number, cell in enumerate(own_code_cells(notebook) if notebook else [], start=1):
-        name = f"code cell {number} ({_first_line(cell.source)})"
-        for output in cell.outputs:
-            if output.output_type == "error":
-                return f"{name}: {output.ename}: {_first_line(output.evalue)}"
-        # papermill marks every cell "completed" when the kernel dies, but gives a start only to
-        # those that began
-        if cell.metadata.get("papermill", {}).get("start_time"):
-            started = name
-    lines = [f"papermill ended with exit code {code}", *stderr.strip().splitlines()]
-    last_line = lines[-1]
+    # the file may be absent, and on a full disk it is incomplete
+    with contextlib.suppress(OSError, ValueError):
+        for number, cell in enumerate(own_code_cells(read(target)), start=1):
+            for output in cell.outputs:
+                if output.output_type == "error":
+                    name = f"code cell {number} ({_first_line(cell.source)})"
+                    return f"{name}: {output.ename}: {_first_line(output.evalue)}"
+    last_line = [f"papermill ended with exit code {code}", *stderr.strip().splitlines()][-1]
     if code >= 0 and "DeadKernelError" not in last_line:
         return last_line
-    reason = f"killed by signal {-code}" if code < 0 else "the kernel died"
-    return f"{started or 'the notebook'}: {reason}; out of memory is the usual cause"
+    return "the notebook: it was killed; out of memory is the usual cause"
 
 
 def _first_line(source: str) -> str:
@@ -244,11 +211,9 @@ def repair_cache(build: Path) -> None:
             if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
                 raise ValueError("integrity_check failed")
         cache = _cache(build)
+        cache.list_project_records()
         for record in cache.list_cache_records():
             cache.get_cache_bundle(record.pk)
-        cache.get_version()
-        cache.get_cache_limit()
-        cache.list_project_records()
     except Exception as error:  # damaged files raise a dozen kinds
         executions.warn(f"{path} is damaged ({type(error).__name__}) and was removed.")
         shutil.rmtree(path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,12 @@ def run_notebooks(
     sources = {name: notebooks.from_markdown(root, name) for name in _select(root, only)}
     values = _parameters_of_each(sources, params or {})
     build = executions.build_folder(root)
-    with executions.locked(build), _scratch(build) as folder:
+    with executions.locked(build), contextlib.ExitStack() as last_of_all:
+        folder = build / "running"
+        # also of a build that was killed
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        last_of_all.callback(shutil.rmtree, folder, ignore_errors=True)
         notebooks.repair_cache(build)
         for name, source in sources.items():
             notebooks.write(source, folder / f"{name}.ipynb")
@@ -77,23 +83,19 @@ def _parameters_of_each(
                 f"No notebook that was asked for has a parameter {param!r}; "
                 f"they have: {', '.join(sorted(all_names)) or 'none'}."
             )
-        notebooks.check_value(param, value)
+        try:
+            as_read = json.loads(json.dumps(value))
+        except TypeError:
+            as_read = None
+        if as_read != value:
+            raise ValueError(
+                f"Parameter {param!r} cannot be {value!r}; "
+                "give a number, text, True, False, None, a list or a mapping from text."
+            )
     return {
         name: {param: value for param, value in params.items() if param in names}
         for name, names in known.items()
     }
-
-
-@contextlib.contextmanager
-def _scratch(build: Path) -> Iterator[Path]:
-    """Make a folder for running notebooks, without the leftovers of a build that was killed."""
-    folder = build / "running"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

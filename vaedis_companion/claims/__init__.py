@@ -15,11 +15,9 @@ A verdict is one of
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 from vaedis import _check
-from vaedis._files import DamagedFile
 
 # these modules register their claims
 from vaedis_companion.claims import benchmarks, beyond, latents, scores, xysquares  # noqa: F401
@@ -29,7 +27,6 @@ from vaedis_companion.claims.base import (
     PLACES,
     VERDICTS,
     Claim,
-    Maker,
     Provenance,
     Value,
 )
@@ -55,8 +52,7 @@ def all_claims(
 ) -> list[Claim]:
     """Return all claims in the order of the paper, those that go beyond it last.
 
-    Nothing is trained, downloaded or drawn for them. Where stored files do not suffice, as when
-    they are damaged, a claim says so, and a warning says why.
+    Nothing is trained, downloaded or drawn for them. Stored runs that are damaged count as missing.
 
     Parameters
     ----------
@@ -68,7 +64,7 @@ def all_claims(
     Raises
     ------
     ValueError
-        If there is no such place.
+        If there is no such place, or the paper's numbers are damaged.
 
     Examples
     --------
@@ -76,51 +72,13 @@ def all_claims(
     >>> str(claim.ours), claim.ours.numbers["adversarial"], claim.verdict
     ('6 of 6 factors', 6, 'reproduced')
     """
-    wanted = set(PLACES if where is None else _check.listed(where))
-    unknown = wanted - set(PLACES)
-    if unknown:
-        raise ValueError(
-            f"no claims are made about {', '.join(sorted(unknown))}; choose from "
-            f"{', '.join(PLACES)}."
-        )
+    wanted = list(PLACES if where is None else _check.listed(where))
+    for place in wanted:
+        _check.one_of("place of claims", place, PLACES)
     store = store or Store()
-    claims = []
-    for maker in MAKERS:
-        if wanted & set(maker.places):
-            claims += _made(maker, store)
+    makers = [maker for maker in MAKERS if set(wanted) & set(maker.places)]
+    claims = [claim for maker in makers for claim in maker.make(store)]
     return [claim for claim in claims if claim.where in wanted]
-
-
-def _made(maker: Maker, store: Store) -> list[Claim]:
-    """Return claims, or one for each place that says why there are none.
-
-    What is damaged must not take other claims with it.
-    """
-    try:
-        return list(maker.make(store))
-    except Exception as problem:
-        reason = f"{type(problem).__name__}: {problem}"
-        warnings.warn(
-            f"No claims could be made about {', '.join(maker.places)} ({reason}); bring back what "
-            "they rest on with: git checkout results",
-            DamagedFile,
-            stacklevel=3,
-        )
-        return [_not_made(place) for place in maker.places]
-
-
-def _not_made(place: str) -> Claim:
-    return Claim(
-        where=place,
-        statement=f"{place}: {PLACES[place]}",
-        provenance=Provenance(
-            "what it rests on is damaged or missing; git checkout results brings it back"
-        ),
-        tolerance="none",
-        anchor="reproduction#what-was-not-tested",
-        why="nothing can be judged",
-        beyond="," in place,
-    )
 
 
 def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
@@ -140,18 +98,10 @@ def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
 
 
 def argument(store: Store | None = None) -> dict[str, list[Claim]]:
-    """Return the claims that each step of the paper's argument rests on, for `scoreboard`.
-
-    Other claims are not computed.
-
-    Parameters
-    ----------
-    store : Store, optional
-        As for `all_claims`.
-    """
+    """Return the claims that each step of the paper's argument rests on, for `scoreboard`."""
     store = store or Store()
     steps: dict[str, list[Claim]] = {step: [] for step in ARGUMENT}
     for maker in MAKERS:
         if maker.step:
-            steps[maker.step] += _made(maker, store)
+            steps[maker.step] += maker.make(store)
     return steps

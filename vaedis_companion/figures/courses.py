@@ -33,26 +33,10 @@ class Course:
 
 
 def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
-    """Put together the runs that differ in steps and seed alone.
+    """Put together the runs of tables that differ in steps and seed alone.
 
-    Parameters
-    ----------
-    store : Store
-        Of the arrays of long runs.
-    tables : sequence of RunTable
-
-    Returns
-    -------
-    dict of RunSpec to Course
-        By the specification with one step and seed 0; settings with one length only are left out,
-        unless a run recorded its scores on the way.
-
-    Examples
-    --------
-    >>> store = Store()
-    >>> tables = [store.runs(name, "laptop") for name in ("fig9", "fig11", "longer")]
-    >>> [sorted(course.points) for course in courses(store, tables).values()][0]
-    [2000, 8000]
+    Settings are specifications with one step and seed 0. Those with one length only are left out,
+    unless a run recorded its scores on the way; arrays of long runs are the store's.
     """
     settings: dict[RunSpec, Course] = {}
     for table in tables:
@@ -79,13 +63,6 @@ def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
     settings : mapping of str to Course
         Titles, and what to draw: a line through the scores of each long run on its way, and a point
         for each run that ended.
-
-    Examples
-    --------
-    >>> curve = {"steps": np.array([500, 1_000]), "mig": np.zeros(2), "dci": np.ones(2)}
-    >>> figure = scores_by_steps({"spacing 1": Course([curve])})
-    >>> figure.axes[0].get_title(), len(figure.axes[0].lines)
-    ('spacing 1', 2)
     """
     figure, axes = panel_grid(len(settings), 3, 2.9, 2.3, sharex=True, sharey=True)
     colours = dict(zip(SCORES, (COLOURS["mse"], COLOURS["published"]), strict=True))

@@ -23,24 +23,6 @@ def dark_png(figure: Figure) -> str:
 
     Greys are turned round, from black on white to pale on dark, and dark colours become lighter.
     Images keep their colours, and so does what is drawn upon them.
-
-    Parameters
-    ----------
-    figure : Figure
-
-    Returns
-    -------
-    str
-        A picture of the same size as the one that a notebook shows.
-
-    Examples
-    --------
-    >>> figure = Figure(figsize=(1, 1))
-    >>> axes = figure.add_subplot()
-    >>> dark_png(figure)[:8]
-    'iVBORw0K'
-    >>> figure.get_facecolor()
-    (1.0, 1.0, 1.0, 1.0)
     """
     from IPython.core.pylabtools import print_figure
 

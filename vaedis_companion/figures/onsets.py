@@ -35,14 +35,6 @@ def where_learning_ends(
         For each spacing, the beta below which a first step away from nothing pays
         (`diagnosis.bounds.largest_beta`), and that above which no code does
         (`diagnosis.bounds.rate_distortion_beta`).
-
-    Examples
-    --------
-    >>> ends = {"images": {"constant β": {1: [(0.1, 0.3)], 8: [(0.01, 0.03)]}}}
-    >>> figure = where_learning_ends(ends, {1: 0.85, 8: 0.095}, {1: 0.85, 8: 0.72})
-    >>> figure.axes[0].get_title()
-    'images'
-    >>> plt.close(figure)
     """
     size = (4.6 * len(panels), 3.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
@@ -100,14 +92,6 @@ def learning(
     importance : mapping of str to (mapping of str to float)
         For each data set, the mean perceived distance along each factor: the more important, the
         darker its lines.
-
-    Examples
-    --------
-    >>> run = Learning(np.array([10, 20]), {}, {"size": np.array([0.2, 0.8])})
-    >>> figure = learning({"toy": {"beta-vae": [run]}}, {"toy": {"size": 1.0}})
-    >>> figure.axes[0].get_ylabel().splitlines()
-    ['β-VAE', 'share reconstructed']
-    >>> plt.close(figure)
     """
     frameworks = list(dict.fromkeys(name for runs in groups.values() for name in runs))
     shape = (len(frameworks), len(groups))
