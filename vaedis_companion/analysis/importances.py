@@ -22,18 +22,10 @@ _PAIRS = 50_000
 
 
 def data_sets(names: Iterable[str] = DATA_SETS_OF_THE_PAPER) -> dict[str, FactorData]:
-    """Load the paper's data sets, skipping any that can be neither made nor fetched.
+    """Load the paper's data sets by name, skipping any that can be neither made nor fetched.
 
-    Parameters
-    ----------
-    names : iterable of str
-        As for `vaedis.load`.
-
-    Returns
-    -------
-    dict of str to FactorData
-        Stand-ins come without their warning: say `FactorData.origin` wherever something of them is
-        shown.
+    Stand-ins come without their warning: say `FactorData.origin` wherever something of them is
+    shown.
 
     Examples
     --------
@@ -89,11 +81,6 @@ class Importance:
 def importances(distances: Distances) -> list[Importance]:
     """Return the rows of Table A1 of a data set, the largest mean first.
 
-    Parameters
-    ----------
-    distances : Distances
-        From `measured.distances` or `measured.benchmark`.
-
     Examples
     --------
     >>> from vaedis_companion.analysis import measured
@@ -101,27 +88,22 @@ def importances(distances: Distances) -> list[Importance]:
     >>> row.factor, row.agrees
     ('random', True)
     """
-    rows = []
-    for factor, measured in distances.factors.items():
-        traversals = published_traversals(len(measured.matrix), _PAIRS)
-        sample_errors = measured.standard_errors(traversals, _PAIRS)
-        errors = np.hypot(sample_errors, measured.standard_errors())
-        rows.append(_row(distances.name, factor, measured, errors))
+    measured: dict[str, tuple[FactorDistances | RandomPairs, np.ndarray]] = {}
+    for factor, one in distances.factors.items():
+        traversals = published_traversals(len(one.matrix), _PAIRS)
+        errors = np.hypot(one.standard_errors(traversals, _PAIRS), one.standard_errors())
+        measured[factor] = (one, errors)
     random = distances.random
     own_errors = (random.mean_error, random.sd_error)
-    errors = np.hypot(random.standard_errors(_PAIRS), own_errors)
-    rows.append(_row(distances.name, "random", random, errors))
+    measured["random"] = (random, np.hypot(random.standard_errors(_PAIRS), own_errors))
+    printed = printed_rows(distances.name)
+    rows = []
+    for factor, (one, errors) in measured.items():
+        # the paper prints one row for all squares of XYSquares
+        label = factor.split("_")[0] if distances.name == "xysquares" else factor
+        mean, sd = printed.get(label, (None, None))
+        rows.append(Importance(factor, one.mean, one.sd, mean, sd, *errors.tolist()))
     return sorted(rows, key=lambda row: -row.mean)
-
-
-def _row(
-    name: str, factor: str, measured: FactorDistances | RandomPairs, errors: np.ndarray
-) -> Importance:
-    # the paper prints one row for all squares of XYSquares
-    label = factor.split("_")[0] if name == "xysquares" else factor
-    mean, sd = printed_rows(name).get(label, (None, None))
-    mean_error, sd_error = errors.tolist()
-    return Importance(factor, measured.mean, measured.sd, mean, sd, mean_error, sd_error)
 
 
 def printed_rows(name: str) -> dict[str, tuple[float, float]]:
@@ -148,12 +130,6 @@ def matrix_correlations(name: str, matrices: Mapping[str, np.ndarray]) -> dict[s
     dict of str to float or None
         For each factor whose panel could be read, the linear correlation over pairs of different
         values; None if one of the two matrices is constant.
-
-    Examples
-    --------
-    >>> matrices = {"orientation": published.matrices()["shapes3d", "orientation"]}
-    >>> round(matrix_correlations("shapes3d", matrices)["orientation"], 6)
-    1.0
     """
     correlations: dict[str, float | None] = {}
     for (data, factor), panel in published.matrices().items():

@@ -63,16 +63,11 @@ def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
     Parameters
     ----------
     values : array of float, shape (n, ...)
-        One entry for each run. Entries with further axes (factors of one run, say) stay together
-        when runs are resampled.
+        One entry for each run, finite, or a ValueError. Entries with further axes (factors of one
+        run, say) stay together when runs are resampled.
     statistic : callable
         ``np.median``, ``np.mean`` or the like; it is applied along the runs, and a mean over
         further axes follows.
-
-    Raises
-    ------
-    ValueError
-        If there are no values, or one is not finite.
 
     References
     ----------
@@ -92,27 +87,17 @@ def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
 def difference(
     a: Any, b: Any, *, paired: bool = False, statistic: Statistic = np.median
 ) -> Interval:
-    """Return the statistic of `a` minus that of `b`, and its interval.
+    """Return the statistic of `a` minus that of `b`, and its interval; `n` is the smaller number.
 
     Parameters
     ----------
     a, b : array of float, shape (n,) and (m,)
-        One value for each run.
+        One value for each run, finite, or a ValueError.
     paired : bool
         Whether a[i] and b[i] belong together, as runs of one seed do; they are then resampled
         together, and the statistic is that of their differences.
     statistic : callable
         As for `interval`.
-
-    Returns
-    -------
-    Interval
-        Its `n` is the smaller of both numbers.
-
-    Raises
-    ------
-    ValueError
-        If one is empty or not finite, or pairs have different lengths.
 
     Examples
     --------

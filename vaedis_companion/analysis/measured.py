@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import sys
 import time
 import warnings
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _files
+from vaedis import _check, _files
 from vaedis.data import DATA_SETS, FactorData, load, prepare
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.standins import scenes
@@ -32,10 +31,6 @@ from vaedis_companion.store import default_root
 _STORED_PAIRS = 100_000
 # a stored sample of random pairs holds quantiles only
 _QUANTILES = 2_000
-# where a claim needs images without a stored result, at least so many traversals of each factor,
-# and of a factor of few values so many images, are drawn
-_TRAVERSALS = 2_000
-_IMAGES = 60_000
 _PAIRS = 50_000
 _CONSTANTS_IMAGES = 20_000
 # mean squared errors are symmetric and 0 on the diagonal, so one triangle is stored
@@ -95,8 +90,7 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
     data : FactorData
     traversals : int, optional
         How many random traversals of each factor to take if no result is stored; by default all,
-        which may take minutes. A factor that no more traversals stand for exactly, as any of
-        XYSquares', takes them all.
+        which may take minutes. A factor that no more stand for exactly takes them all.
     pairs : int
         How many random pairs to draw if no result is stored. Without `traversals` their mean is
         exact.
@@ -113,16 +107,16 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
     return result or _measure(data, same, pairs)
 
 
+@functools.cache
+def _xysquares() -> Distances:
+    return _measure(load("xysquares"), None, _PAIRS)
+
+
 def benchmark(name: str) -> Distances | None:
-    """Return the distances of one of the paper's data sets.
+    """Return the stored distances of one of the paper's data sets, by its name for `vaedis.load`.
 
-    None if no images of it are on this machine and no result is stored. Nothing is downloaded or
-    drawn. Images without a stored result are sampled once a process.
-
-    Parameters
-    ----------
-    name : str
-        As for `vaedis.load`.
+    The original comes first; None if nothing is stored (``vaedis measure``). XYSquares' are
+    computed. Nothing is downloaded or drawn.
 
     Examples
     --------
@@ -130,16 +124,9 @@ def benchmark(name: str) -> Distances | None:
     'exact'
     """
     if name not in BENCHMARKS:
-        return _sampled(name, "generated")
-    here = {origin: _is_here(name, origin) for origin in DATA_SETS[name]}
-    # images on this machine come first; within each group DATA_SETS names the best origin first
-    for origin in sorted(here, key=lambda origin: not here[origin]):
-        result = stored(name, origin)
-        if result is None and here[origin]:
-            result = _sampled(name, origin)
-        if result is not None:
-            return result
-    return None
+        return _xysquares()
+    results = (stored(name, origin) for origin in DATA_SETS[name])
+    return next((result for result in results if result is not None), None)
 
 
 def is_benchmark(data: FactorData) -> bool:
@@ -156,20 +143,12 @@ def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None
     Parameters
     ----------
     names : sequence of str
-        All benchmark data sets by default.
+        All benchmark data sets by default; a ValueError for any other name.
     force : bool
         Measure again what is stored already.
-
-    Raises
-    ------
-    ValueError
-        If a name is not that of a benchmark data set.
     """
-    unknown = sorted(set(names) - set(BENCHMARKS))
-    if unknown:
-        raise ValueError(
-            f"no such data set: {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}."
-        )
+    for name in names or BENCHMARKS:
+        _check.one_of("data set", name, BENCHMARKS)
     for name in names or BENCHMARKS:
         for origin in DATA_SETS[name]:
             print(f"{name}, {origin}: {_measure_and_store(name, origin, force)}", file=sys.stderr)
@@ -191,14 +170,6 @@ def _measure_and_store(name: str, origin: str, force: bool) -> str:
 
 def _is_here(name: str, origin: str) -> bool:
     return origin == "rendered" or prepare.stored_facts(name, origin) is not None
-
-
-@functools.cache
-def _sampled(name: str, origin: str) -> Distances:
-    data = load(name, origin=origin)
-    sizes = zip(data.factors.names, data.factors.sizes, strict=True)
-    traversals = {factor: max(_TRAVERSALS, math.ceil(_IMAGES / size)) for factor, size in sizes}
-    return _measure(data, traversals, _PAIRS)
 
 
 def _measure(data: FactorData, traversals: dict[str, int] | None, pairs: int) -> Distances:

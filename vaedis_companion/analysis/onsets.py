@@ -73,8 +73,7 @@ class Learning:
         Returns
         -------
         dict of str to float
-            In steps; infinite for a factor that is never learned. A factor that is forgotten again
-            counts as learned.
+            Infinite for a factor that is never learned; one forgotten again counts as learned.
         """
         threshold = _THRESHOLDS[_check.one_of("measure", measure, _THRESHOLDS)]
         if at is not None:
@@ -93,7 +92,7 @@ class Learning:
         Parameters
         ----------
         importance : mapping of str to float
-            Of each factor, for instance its mean perceived distance (`distances.factor_distances`).
+            Of each factor, for instance its mean perceived distance.
         measure, at
             As for `onsets`.
 
@@ -130,18 +129,16 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
         raise ValueError(
             f"importance names the factors {sorted(importance)}, but the run has {sorted(score)}."
         )
-    finite = [value for value in score.values() if np.isfinite(value)]
-    # factors that are never learned come after all others
-    last = min(finite, default=0.0) - 1.0
     x = np.array([importance[name] for name in score], float)
-    y = np.array([value if np.isfinite(value) else last for value in score.values()], float)
+    y = np.array([*score.values()], float)
+    finite = np.isfinite(y)
+    # factors that are never learned come after all others
+    y[~finite] = y.min(where=finite, initial=0.0) - 1.0
     return compare(x, y, y).rank
 
 
 def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Return the largest beta at which anything was learned, and the next that was tried.
-
-    There is a pair for each seed with several betas.
 
     Parameters
     ----------
@@ -152,7 +149,8 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
     Returns
     -------
     list of (float, float)
-        Seeds in order; 0 if nothing was learned at any beta, infinity if no larger beta was tried.
+        For each seed with several betas, in order; 0 if nothing was learned at any, infinity if no
+        larger beta was tried.
 
     Examples
     --------

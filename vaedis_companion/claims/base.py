@@ -71,11 +71,7 @@ class _Formatter(string.Formatter):
 class Value:
     """Numbers of a claim, and the words in which a page gives them.
 
-    Attributes
-    ----------
-    template : str
-        As for `str.format`, with the names of the numbers. A number that is None reads "none".
-    numbers : mapping of str to number or None
+    `template` is as for `str.format`, with the names of the numbers; None reads "none".
 
     Examples
     --------
@@ -107,7 +103,7 @@ class Provenance:
         Their lengths.
     needs : str
         The command that makes the claim testable where only images of the paper's data set are
-        missing; empty otherwise.
+        missing.
 
     Examples
     --------

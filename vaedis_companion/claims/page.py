@@ -73,16 +73,7 @@ def html_table(claims: Iterable[Claim]) -> str:
 
     What most rows share is said once: the commonest provenance, and each tolerance that is a rule,
     with its reason, to which a letter in the rows refers. A verdict links to the cells that compute
-    it.
-
-    Parameters
-    ----------
-    claims : iterable of Claim
-
-    Returns
-    -------
-    str
-        For ``IPython.display.HTML``, on a page that lies beside the chapters.
+    it, on a page that lies beside the chapters.
 
     Examples
     --------
@@ -108,20 +99,10 @@ def html_table(claims: Iterable[Claim]) -> str:
 
 
 def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
-    """Return how claims came out as an HTML table, a line for each group of them.
+    """Return how claims came out as an HTML table, a line for each titled group of them.
 
+    A title links to the page of its first claim; a bar is as long as the share of each verdict.
     Below the table each claim that was not reproduced is named, with the published number and ours.
-
-    Parameters
-    ----------
-    groups : mapping of str to iterable of Claim
-        Titles, and claims. A title links to the page of its first claim; a bar is as long as the
-        share of each verdict.
-
-    Returns
-    -------
-    str
-        For ``IPython.display.HTML``, on a page that lies beside the chapters.
 
     Examples
     --------

@@ -302,6 +302,11 @@ class RunTable:
         rows = self.where(**columns).rows
         return np.array([row[column] for row in rows if is_number(row[column])], float)
 
+    def median(self, column: str, **columns: Any) -> float | None:
+        """Return the median of `values`; None of no runs."""
+        values = self.values(column, **columns)
+        return float(np.median(values)) if len(values) else None
+
     def by_seed(self, column: str, **columns: Any) -> dict[int, float]:
         """Return the finite numbers of a column by seed, of the runs that match, as for `where`."""
         rows = self.where(**columns).rows
