@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from vaedis import _check
 
@@ -17,10 +18,8 @@ class Profile:
     Attributes
     ----------
     name : str
-    steps : int
-        Optimiser steps of Figures 9 and 11.
-    long_steps : int
-        Optimiser steps of Figure 6.
+    steps, long_steps : int
+        Optimiser steps of Figures 9 and 11, and of Figure 6.
     batch : int
         Images, or pairs, per step.
     repeats : int
@@ -54,31 +53,24 @@ class Profile:
     coordinates: bool = False
 
     def resized(self, steps: int | None = None, seeds: int | None = None) -> Profile:
-        """Return a profile with other steps and seeds, under a name that says so.
+        """Return a profile with other steps and seeds a setting, under a name that says so.
 
         Its runs have tables of their own in the store, which no figure of the book takes.
-
-        Parameters
-        ----------
-        steps : int, optional
-            Optimiser steps, of Figure 6 too.
-        seeds : int, optional
-            Seeds of each setting.
 
         Examples
         --------
         >>> PROFILES["laptop"].resized(steps=8_000, seeds=1).name
         'laptop_steps8000_seeds1'
         """
-        own = self
+        changes: dict[str, Any] = {}
+        name = self.name
         if steps is not None:
-            _check.count("--steps", steps)
-            name = f"{own.name}_steps{steps}"
-            own = dataclasses.replace(own, name=name, steps=steps, long_steps=steps)
+            changes |= {"steps": _check.count("--steps", steps), "long_steps": steps}
+            name += f"_steps{steps}"
         if seeds is not None:
-            _check.count("--seeds", seeds)
-            own = dataclasses.replace(own, name=f"{own.name}_seeds{seeds}", repeats=seeds)
-        return own
+            changes["repeats"] = _check.count("--seeds", seeds)
+            name += f"_seeds{seeds}"
+        return dataclasses.replace(self, name=name, **changes)
 
 
 _SMOKE = "continuous integration and Binder: every code path, at toy length"
@@ -134,16 +126,12 @@ def command_options(name: str) -> str:
 def profile(name: str | None = None) -> Profile:
     """Return a profile by name, by default that of ``VAEDIS_PROFILE``, or else ``smoke``.
 
-    Raises
-    ------
-    ValueError
-        If there is no such profile; the message lists those that exist.
+    A ValueError lists those that exist.
 
     Examples
     --------
     >>> profile("laptop").repeats
     5
     """
-    if name is None:
-        name = os.environ.get("VAEDIS_PROFILE") or "smoke"
+    name = name or os.environ.get("VAEDIS_PROFILE") or "smoke"
     return PROFILES[_check.one_of("profile", name, PROFILES)]

@@ -162,22 +162,6 @@ def test_one_place_is_a_name_and_not_letters(place):
     assert {claim.where for claim in alone} == {place}
 
 
-def test_claims_that_cannot_be_made_say_so_and_take_no_others_with_them(monkeypatch):
-    real = published.table
-    monkeypatch.setattr(
-        published, "table", lambda name: [] if name == "fig6_scores" else real(name)
-    )
-    with pytest.warns(
-        results.DamagedFile,
-        match=r"No claims could be made about Figure 6.* \(KeyError.* git checkout",
-    ):
-        made = claims.all_claims(MadeUp(), where=["Figure 6", "Figure 9"])
-    assert {claim.verdict for claim in made} == {"not tested"}
-    assert {claim.where for claim in made} == {"Figure 6", "Figure 9"}
-    assert sum(claim.where == "Figure 9" for claim in made) == 32
-    assert "git checkout results brings it back" in claims.html_table(made)
-
-
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
 def test_claims_are_made_although_half_of_the_arrays_are_damaged(tmp_path, damage):
     store = results.Store(tmp_path)

@@ -599,7 +599,7 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
         lambda content: content.replace(b",1,", b",", 1),
     ],
 )
-def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(
+def test_published_numbers_that_are_damaged_are_refused(
     tmp_path, monkeypatch, change
 ):
     folder = tmp_path / "results" / "published"
@@ -610,11 +610,11 @@ def test_published_numbers_that_are_damaged_are_named_and_count_as_missing(
         path.unlink()
     else:
         path.write_bytes(change(path.read_bytes()))
-    with pytest.warns(
-        results.DamagedFile,
-        match=r"fig9_scores.csv cannot be read .*; bring it back with git checkout",
+    with pytest.raises(
+        (ValueError, FileNotFoundError),
+        match=r"fig9_scores.csv (cannot be read .*git checkout|does not exist)",
     ):
-        assert published.table("fig9_scores") == []
+        published.table("fig9_scores")
     assert len(published.table("fig6_scores")) == 20
 
 

@@ -62,10 +62,7 @@ def dark_picture(figure: object) -> str:
 
 
 def numbers(figure: object) -> dict[str, str | int | None]:
-    """Return what a figure draws as a mapping.
-
-    It has ``sha256`` and ``rows`` and, unless too long, ``csv`` and the vector picture, ``svg``.
-    """
+    """Return ``sha256`` and ``rows`` of what a figure draws; unless too long, ``csv`` and ``svg``."""
     from vaedis_companion.figures.data import figure_data
 
     csv = figure_data(figure)  # type: ignore[arg-type]
@@ -91,17 +88,8 @@ def _vector(figure: Any) -> str:
 def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stored runs that the last cell draws, by itself or by way of earlier cells.
 
-    Parameters
-    ----------
-    cells : sequence of str
-        Sources of the cells that were run, in order.
-    values : mapping of str to object
-        The notebook's variables.
-
-    Returns
-    -------
-    dict
-        ``runs``: a phrase on each table of runs; ``runs_csv``: their rows, or None.
+    `cells` are the sources of those that were run, in order, and `values` the notebook's variables.
+    The result has ``runs``, a phrase on each table of runs, and ``runs_csv``, their rows, or None.
     """
     by_id: dict[int, Any] = {}
     needed: set[str] = set()
@@ -159,10 +147,10 @@ def _by_experiment(tables: Iterable[Any]) -> list[Any]:
 
 def _tables(value: object) -> Iterator[Any]:
     """Yield a value that is a table of runs, or the tables in a list, a mapping or a course."""
-    kind = type(value)
-    if kind.__name__ == "RunTable" and kind.__module__.startswith("vaedis_companion"):
+    kind = type(value).__name__  # by name, since nothing heavy is imported for a first figure
+    if kind == "RunTable":
         yield value
-    elif kind.__name__ == "Course" and kind.__module__.startswith("vaedis_companion"):
+    elif kind == "Course":
         yield from value.points.values()  # type: ignore[attr-defined]
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:

@@ -26,9 +26,7 @@ from vaedis_companion import project
 
 # the notebook that lists how the others were run, and therefore runs after them
 LAST = "provenance"
-
 VERSIONED = ("torch", "numpy", "matplotlib")
-
 # the facts of a run that a reader sees, in this order
 SHOWN = ("profile", "params", "seconds", "date", "commit", "device", "python", *VERSIONED)
 
@@ -36,8 +34,8 @@ SHOWN = ("profile", "params", "seconds", "date", "commit", "device", "python", *
 def find_root(start: str | Path | None = None) -> Path:
     """Return the folder with ``_config.yml`` and ``book/``, at or above a folder.
 
-    By default that is the current folder, then the one that the package lies in. A folder of
-    another user does not count: in ``/tmp``, for instance, anybody could put notebooks above ours.
+    By default that is the current one, then the package's. Another user's folder does not count:
+    in ``/tmp``, for instance, anybody could put notebooks above ours.
     """
     starts = [Path.cwd(), Path(__file__).parent] if start is None else [Path(start)]
     for folder in (path.resolve() for path in starts):
@@ -179,10 +177,8 @@ def run_key(
         "originals": originals(),
     }
     if name == LAST:
-        facts = read_facts(build or build_folder(root))
-        parts["others"] = [
-            (other, facts[other]["date"]) for other in sorted(facts) if other != LAST
-        ]
+        others = sorted(read_facts(build or build_folder(root)).items())
+        parts["others"] = [(other, facts["date"]) for other, facts in others if other != LAST]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

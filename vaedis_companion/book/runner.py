@@ -201,9 +201,8 @@ class _Runner:
 
     def _print_run(self, name: str, seconds: float, error: str | None) -> None:
         """Print a failure, and on a terminal also each run."""
-        again = " again" if name in self.executed else ""
         self.executed.add(name)
-        run = f"[{len(self.executed)}/{len(self.values)}] {name}{again}"
+        run = f"[{len(self.executed)}/{len(self.values)}] {name}"
         if error is not None:
             print(f"{run} failed after {seconds:.1f} s at {error}", file=sys.stderr, flush=True)
         elif sys.stderr.isatty():
