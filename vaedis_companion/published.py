@@ -10,24 +10,17 @@ import numpy as np
 from vaedis import _check
 from vaedis_companion import project
 
-# the columns of each table: text, then numbers, of which those that the paper's picture hides
-# behind its points may be empty
-_TEXT = {
-    "fig11_scores": ["reconstruction_loss", "framework", "metric"],
-    "fig3_perceived_matrices": ["dataset", "factor"],
-    "fig6_scores": ["dataset", "framework", "metric"],
-    "fig9_scores": ["framework", "metric"],
-    "table_a1_factor_importance": ["dataset", "factor"],
-    "table_a2_normalisation": ["dataset", "channel"],
+_RANGE = ["min", "q1", "median", "q3", "max"]
+# the columns of each table: text, then numbers
+_COLUMNS = {
+    "fig11_scores": (["reconstruction_loss", "framework", "metric"], _RANGE),
+    "fig3_perceived_matrices": (["dataset", "factor"], ["i", "j", "perceived_distance_scaled_0_1"]),
+    "fig6_scores": (["dataset", "framework", "metric"], _RANGE),
+    "fig9_scores": (["framework", "metric"], ["grid_spacing", "lowest", "highest"]),
+    "table_a1_factor_importance": (["dataset", "factor"], ["mean_distance", "distance_std"]),
+    "table_a2_normalisation": (["dataset", "channel"], ["mean", "std"]),
 }
-_NUMBERS = {
-    "fig11_scores": ["min", "q1", "median", "q3", "max"],
-    "fig3_perceived_matrices": ["i", "j", "perceived_distance_scaled_0_1"],
-    "fig6_scores": ["min", "q1", "median", "q3", "max"],
-    "fig9_scores": ["grid_spacing", "lowest", "highest"],
-    "table_a1_factor_importance": ["mean_distance", "distance_std"],
-    "table_a2_normalisation": ["mean", "std"],
-}
+# the paper's picture hides some quartiles behind its points
 _MAY_BE_EMPTY = ["q1", "median", "q3"]
 
 
@@ -58,17 +51,17 @@ def table(name: str) -> list[dict[str, Any]]:
     >>> table("fig9_scores")[0]
     {'framework': 'ada-gvae', 'metric': 'mig', 'grid_spacing': 1.0, 'lowest': 0.72, 'highest': 0.91}
     """
-    _check.one_of("table of published numbers", name, _TEXT)
+    _check.one_of("table of published numbers", name, _COLUMNS)
     path = (project.checkout() or Path.cwd()) / "results" / "published" / f"{name}.csv"
     pandas = project.require_pandas()
-    numbers = _NUMBERS[name]
+    words, numbers = _COLUMNS[name]
     try:
         frame = pandas.read_csv(path, dtype=str, index_col=False)
         # by Python, whose numbers have the same bits in every version of pandas
         frame[numbers] = frame[numbers].map(float, na_action="ignore").astype(float)
         required = frame.drop(columns=_MAY_BE_EMPTY, errors="ignore")
         finite = not np.isinf(frame[numbers].to_numpy()).any()
-        complete = not frame.empty and list(frame.columns) == _TEXT[name] + numbers
+        complete = not frame.empty and list(frame.columns) == words + numbers
         if not finite or not complete or required.isna().to_numpy().any():
             raise ValueError("a column or a number is missing")
     except FileNotFoundError:

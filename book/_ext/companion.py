@@ -64,7 +64,7 @@ def use_the_one_table_of_contents(app, config):
         raise SystemExit("vaedis: the chapters are in book/; run: jupyter-book build book/")
     if "external_toc_path" in config:
         try:
-            executions.check_contents(root)
+            executions.pages(root)
         except ValueError as problem:
             raise SystemExit(f"vaedis: {problem}") from None
         config["external_toc_path"] = (root / "_toc.yml").as_posix()

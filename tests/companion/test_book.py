@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -213,9 +212,13 @@ def test_figures_appear_whatever_the_surroundings_say(small, monkeypatch):
 
 
 def test_runs_are_kept_and_shown(small, capsys):
+    left = small / "_build" / "running" / "old.ipynb"  # by a build that was killed
+    left.parent.mkdir(parents=True)
+    left.touch()
     assert runner.run_notebooks(small, "smoke", params={"seed": 3}) == []
     assert cached(small, "one") == "smoke 3 book\n"
     assert capsys.readouterr().err.startswith("2 notebooks: 2 run, 0 current, 0 failed")
+    assert not left.parent.exists()
     facts = {entry["chapter"]: entry for entry in book.provenance(small)}
     assert list(facts) == ["one", "two"]
     assert facts["one"]["profile"] == "smoke"
@@ -251,28 +254,11 @@ def test_a_failure_names_its_cell_and_the_others_go_on(small, capsys):
     assert not (small / "_build" / "html").exists()
 
 
-def test_a_kernel_that_dies_names_its_cell(small, capsys):
+def test_a_kernel_that_dies_is_told_from_a_cell_that_fails(small, capsys):
     path = small / "book" / "one.md"
     path.write_text(path.read_text().replace("print(profile", "os._exit(3)\nprint(profile"))
     assert runner.run_notebooks(small, "smoke", only=["one"]) == ["one"]
-    assert "code cell 2 (import os): the kernel died" in capsys.readouterr().err
-
-
-def test_a_run_that_is_killed_names_its_cell(small):
-    notebook = notebooks.from_markdown(small, "one")
-    own = notebooks.own_code_cells(notebook)
-    assert (
-        notebooks.why_stopped(notebook, 1, "log\nNoSuchKernel: python3\n")
-        == "NoSuchKernel: python3"
-    )
-    for cell in own[:2]:
-        cell.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
-    first = own[1].source.splitlines()[0]
-    assert notebooks.why_stopped(notebook, -9, "log").startswith(
-        f"code cell 2 ({first}): killed by signal 9"
-    )
-    assert notebooks.why_stopped(notebook, 1, "a\nOSError: disk full") == "OSError: disk full"
-    assert notebooks.why_stopped(None, 1, "") == "papermill ended with exit code 1"
+    assert "the notebook: it was killed; out of memory" in capsys.readouterr().err
 
 
 def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
@@ -386,14 +372,7 @@ def test_facts_that_cannot_be_read_are_named_and_removed(tmp_path, capsys, conte
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"date": "2026-13-01"},
-        {"date": 3},
-        {"seconds": "1"},
-        {"params": []},
-        {"torch": None},
-        {"key": 1},
-    ],
+    [{"date": "2026-13-01"}, {"date": 3}, {"seconds": "1"}, {"params": []}, {"torch": None}],
 )
 def test_facts_with_a_damaged_entry_count_as_no_run(tmp_path, change):
     executions.write_facts(tmp_path, {"one": {**FACTS, **change}, "two": FACTS, "three": 3})
@@ -533,7 +512,7 @@ def test_parameters_reach_the_notebooks_that_have_them(small):
     assert runner._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
 
 
-@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}])
+@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}, {1: 2}])
 def test_a_parameter_that_no_cell_can_hold_is_refused(small, value):
     with pytest.raises(ValueError, match=r"Parameter 'seed' cannot be .*; give a number"):
         runner.run_notebooks(small, "smoke", params={"seed": value})
@@ -582,17 +561,9 @@ def test_a_page_that_is_no_text_is_named(small):
     with (small / "book" / "one.md").open("ab") as page:
         page.write(b"\xff")
     with pytest.raises(
-        ValueError, match=r"^book/one.md is not text in UTF-8; .* git checkout book/one.md\.$"
+        ValueError, match=r"^book/one.md, .* cannot be read .* git checkout book/one.md\.$"
     ):
         runner.run_notebooks(small, "smoke")
-
-
-def test_a_copy_of_the_table_of_contents_that_differs_is_told(small, capsys):
-    executions.check_contents(small)
-    assert capsys.readouterr().err == ""
-    (small / "book" / "_toc.yml").write_text("../_toc.yml")
-    executions.check_contents(small)
-    assert "copy _toc.yml to book/" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -615,46 +586,6 @@ def test_jupyter_book_reads_the_one_table_of_contents_and_refuses_another_folder
     (small / "_toc.yml").write_text("../_toc.yml")
     with pytest.raises(SystemExit, match=r"^vaedis: _toc.yml is not a table"):
         companion.use_the_one_table_of_contents(SimpleNamespace(srcdir=small / "book"), config)
-
-
-def test_a_second_build_says_that_it_waits_and_waits(tmp_path, monkeypatch):
-    warned, order = threading.Event(), []
-
-    def warn(sentence):
-        order.append(sentence)
-        warned.set()
-
-    def second():
-        with executions.locked(tmp_path):
-            order.append("second")
-
-    monkeypatch.setattr(executions, "warn", warn)
-    thread = threading.Thread(target=second)
-    with executions.locked(tmp_path):
-        thread.start()
-        assert warned.wait(60)
-        order.append("first has ended")
-    thread.join(60)
-    assert order[0].startswith(f"another build is at work in {tmp_path}")
-    assert order[1:] == ["first has ended", "second"]
-
-
-def test_a_build_that_cannot_be_written_is_one_sentence_before_a_notebook_runs(small, monkeypatch):
-    (small / "_build").write_text("")
-    monkeypatch.setattr(notebooks, "execute", lambda *_: pytest.fail("a notebook runs"))
-    with pytest.raises(
-        OSError, match=r"^Runs and pages cannot be written to .*_build \(.*\); build in a copy"
-    ):
-        runner.run_notebooks(small, "smoke")
-
-
-def test_without_a_home_folder_the_build_says_what_to_set(small, monkeypatch):
-    def home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", home)
-    with pytest.raises(RuntimeError, match="set HOME to a folder"):
-        book.build(root=small)
 
 
 def test_modules_in_the_current_folder_are_not_run(small, monkeypatch, tmp_path):
@@ -736,14 +667,6 @@ def is_running(process: int) -> bool:
         return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def test_what_a_build_that_was_killed_has_left_goes(tmp_path):
-    (tmp_path / "running").mkdir()
-    (tmp_path / "running" / "old.ipynb").write_text("")
-    with runner._scratch(tmp_path) as folder:
-        assert list(folder.iterdir()) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_failed_notebook_says_is_harmless_and_a_part_of_its_file_is_no_reason(

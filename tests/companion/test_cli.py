@@ -11,7 +11,7 @@ import pytest
 
 from vaedis._support import interrupt as _interrupt
 from vaedis_companion import cli
-from vaedis_companion.book import build as book, notebooks
+from vaedis_companion.book import build as book
 
 
 def test_params_are_literals_where_they_read_as_such():
@@ -28,14 +28,6 @@ def test_params_are_literals_where_they_read_as_such():
 def test_params_that_are_none(text):
     with pytest.raises(ValueError, match="name=value"):
         cli.parse_param(text)
-
-
-@pytest.mark.parametrize("value", [{(1, 2): 3}, {1: 2}, {None: 1}, "\0", "\ud800", ["a\udcff"]])
-def test_values_that_a_notebook_could_not_be_given_as_they_are_are_refused(value):
-    with pytest.raises(ValueError, match=r"^Parameter 'seed' cannot .*\.$"):
-        notebooks.check_value("seed", value)
-    for text in ("a\nb", "é", "", "\t", "${x}"):
-        notebooks.check_value("seed", {text: [text]})
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closes descriptors as a shell does")

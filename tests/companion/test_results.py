@@ -599,9 +599,7 @@ def test_published_numbers_are_the_projects_whatever_store_is_used(tmp_path, mon
         lambda content: content.replace(b",1,", b",", 1),
     ],
 )
-def test_published_numbers_that_are_damaged_are_refused(
-    tmp_path, monkeypatch, change
-):
+def test_published_numbers_that_are_damaged_are_refused(tmp_path, monkeypatch, change):
     folder = tmp_path / "results" / "published"
     shutil.copytree(project.checkout() / "results" / "published", folder)
     monkeypatch.setattr(project, "checkout", lambda: tmp_path)

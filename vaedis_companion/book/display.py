@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import symtable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def dark_picture(figure: object) -> str:
 
 
 def numbers(figure: object) -> dict[str, str | int | None]:
-    """Return ``sha256`` and ``rows`` of what a figure draws; unless too long, ``csv`` and ``svg``."""
+    """Return ``sha256``, ``rows``, ``csv`` and ``svg`` of a figure; what is too long is None."""
     from vaedis_companion.figures.data import figure_data
 
     csv = figure_data(figure)  # type: ignore[arg-type]
@@ -94,7 +95,7 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
     by_id: dict[int, Any] = {}
     needed: set[str] = set()
     for number, (is_last, statement) in enumerate(_backwards(cells)):
-        reads, writes = _names([statement])
+        reads, writes = _names(statement)
         # what sets nothing may still draw
         draws = is_last and (number == 0 or isinstance(statement, _DRAWS))
         if not draws and not needed & writes:
@@ -158,41 +159,20 @@ def _tables(value: object) -> Iterator[Any]:
                 yield from _tables(item)
 
 
-def _names(statements: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
-    """Return the variables that statements read before they set them, and those that they set."""
-    reads: set[str] = set()
-    writes: set[str] = set()
+def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """Return the variables that a statement reads, and those that it sets.
 
-    def then(inner: tuple[set[str], set[str]], *own: str) -> None:
-        reads.update(inner[0] - writes - set(own))
-        writes.update(inner[1])
-
-    for node in statements:
-        match node:
-            case ast.FunctionDef(name=name, args=given, body=body):
-                arguments = [word.arg for word in ast.walk(given) if isinstance(word, ast.arg)]
-                inner, own = _names(body)
-                then((inner, {name}), *own, *arguments)
-            case ast.Lambda(args=given, body=body):
-                then(_names([body]), *[w.arg for w in ast.walk(given) if isinstance(w, ast.arg)])
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-                inner, _ = _names([*node.generators, *parts])
-                then((inner, set()))
-            case ast.comprehension(target=target, iter=source, ifs=tests):
-                then(_names([source, target, *tests]))
-            case ast.For(target=target, iter=source, body=body, orelse=last):
-                then(_names([source, target, *body, *last]))
-            case ast.AugAssign(target=target, value=value):
-                then(_names([value]))
-                names = {word.id for word in ast.walk(target) if isinstance(word, ast.Name)}
-                then((names, names))
-            case ast.Assign(targets=targets, value=value):
-                then(_names([value, *targets]))
-            case ast.Name(id=name, ctx=ast.Store()):
-                writes.add(name)
-            case ast.Name(id=name):
-                then(({name}, set()))
-            case _:
-                then(_names(ast.iter_child_nodes(node)))
+    What a block sets and reads it sets first: the name of a loop is not that of an earlier loop.
+    """
+    scope = symtable.symtable(ast.unparse(statement), "cell", "exec")
+    writes = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_assigned()}
+    reads = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_referenced()}
+    if hasattr(statement, "body"):
+        reads -= writes
+    # functions, lambdas and comprehensions have scopes of their own
+    inner = scope.get_children()
+    while inner:
+        scope = inner.pop()
+        inner += scope.get_children()
+        reads |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
     return reads, writes

@@ -62,17 +62,6 @@ def warn(sentence: str) -> None:
     print(f"vaedis: {sentence}", file=sys.stderr, flush=True)
 
 
-def check_contents(root: Path) -> None:
-    """Refuse a broken table of contents, and warn if Jupyter Book's copy of it differs."""
-    pages(root)
-    copy = root / "book" / "_toc.yml"
-    if not copy.is_file() or copy.read_bytes() != (root / "_toc.yml").read_bytes():
-        warn(
-            "book/_toc.yml differs from _toc.yml, which is the one that counts; "
-            "copy _toc.yml to book/."
-        )
-
-
 def pages(root: Path) -> list[str]:
     """Return the names of the book's pages, in the order of the table of contents."""
     from sphinx_external_toc.parsing import parse_toc_yaml
@@ -100,15 +89,10 @@ def read_page(root: Path, name: str) -> str:
     """Return the text of a page, without a byte order mark."""
     try:
         return (root / "book" / f"{name}.md").read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError) as problem:
         raise ValueError(
-            f"_toc.yml names {name!r}, but book/{name}.md does not exist; "
-            "write the page or remove the entry."
-        ) from None
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"book/{name}.md is not text in UTF-8; save it as such, or restore it: "
-            f"git checkout book/{name}.md."
+            f"book/{name}.md, which _toc.yml names, cannot be read ({problem}); write the page, "
+            f"or restore it: git checkout book/{name}.md."
         ) from None
 
 
@@ -208,25 +192,9 @@ def build_folder(root: Path) -> Path:
 @contextlib.contextmanager
 def locked(build: Path) -> Iterator[None]:
     """Keep a second build out of the same folder; it says so and waits."""
-    from filelock import FileLock, Timeout
-
-    try:
-        build.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(build / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            warn(f"another build is at work in {build}; this one waits until that has ended.")
-            lock.acquire()
-    except OSError as error:
-        raise OSError(
-            f"Runs and pages cannot be written to {build} ({error.strerror or error}); "
-            "build in a copy of the project that is yours."
-        ) from None
-    try:
+    build.mkdir(parents=True, exist_ok=True)
+    with _files.locked(build):
         yield
-    finally:
-        lock.release()
 
 
 def read_facts(build: Path) -> dict[str, dict[str, Any]]:

@@ -33,7 +33,6 @@ def run_notebooks(
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
-    executions.check_contents(root)
     sources = {name: notebooks.from_markdown(root, name) for name in _select(root, only)}
     values = _parameters_of_each(sources, params or {})
     build = executions.build_folder(root)
