@@ -218,7 +218,7 @@ def _notebooks(args: argparse.Namespace) -> int:
 
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis._support.memory import keep_memory
-    from vaedis_companion.sweep import estimate
+    from vaedis_companion.sweep.runner import describe_time
     from vaedis_companion.sweep.runs import describe
 
     keep_memory()
@@ -227,7 +227,7 @@ def _sweep(args: argparse.Namespace) -> int:
         for spec in sweep.todo():
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
         sys.stdout.flush()
-        print(estimate.describe(sweep), file=sys.stderr)
+        print(describe_time(sweep), file=sys.stderr)
         return 0
     with _signals_ask(sweep) as received:
         sweep.run()

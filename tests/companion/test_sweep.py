@@ -12,7 +12,7 @@ from vaedis.training import TrainingStopped, fit, step as _step
 from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
 from vaedis_companion.profiles import command_options
-from vaedis_companion.sweep import estimate, evaluations, runs
+from vaedis_companion.sweep import evaluations, runner, runs
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to
@@ -409,12 +409,12 @@ def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp
     ("hours", "words"), [(6, "6 hours"), (0.5, "30 minutes"), (0.000523, "1.9 seconds")]
 )
 def test_a_short_sweep_is_told_in_minutes_or_seconds(hours, words):
-    assert estimate._time(hours) == words
+    assert runner._time(hours) == words
 
 
 def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys):
     seconds = {"beta-vae": 1.0, "ada-gvae": 2.0}
-    monkeypatch.setattr(estimate, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])
+    monkeypatch.setattr(runner, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])
     command = ["sweep", "fig9", "--profile", "laptop", "--steps", "7200", "--out", str(tmp_path)]
     assert cli.main([*command, "--dry-run"]) == 0
     out, err = capsys.readouterr()
@@ -429,9 +429,9 @@ def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys
 
 def test_a_step_is_timed_of_one_run_and_of_a_population(toy):
     specs = toy_grid(TOY)
-    assert estimate.seconds_a_step(specs[:1], "cpu", "float32") > 0
+    assert runner.seconds_a_step(specs[:1], "cpu", "float32") > 0
     two = [specs[0], specs[0].replace(seed=1)]
-    assert estimate.seconds_a_step(two, "cpu", "float32") > 0
+    assert runner.seconds_a_step(two, "cpu", "float32") > 0
 
 
 @pytest.mark.parametrize(

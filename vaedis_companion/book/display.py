@@ -57,7 +57,7 @@ def attach_data() -> None:
 
 def dark_picture(figure: object) -> str:
     """Return a figure as it is drawn on a dark page, a PNG in base64."""
-    from vaedis_companion.figures.dark import dark_png
+    from vaedis_companion.figures.data import dark_png
 
     return dark_png(figure)  # type: ignore[arg-type]
 
