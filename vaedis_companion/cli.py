@@ -211,8 +211,8 @@ def _check_figures(args: argparse.Namespace) -> int:
 def _notebooks(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build, executions
 
-    written = build.write_notebooks(executions.find_root(), args.folder, args.outputs)
-    print(f"{len(written)} notebooks in {args.folder}")
+    paths = build.write_notebooks(executions.find_root(), args.folder, args.outputs)
+    print(f"{len(paths)} notebooks in {args.folder}")
     return 0
 
 
@@ -236,8 +236,8 @@ def _sweep(args: argparse.Namespace) -> int:
         name = signal.Signals(received[0]).name
         line += "interrupted; " if name == "SIGINT" else f"stopped by {name}; "
     line += "1 run stored" if sweep.ended == 1 else f"{sweep.ended} runs stored"
-    left = len(sweep.todo())
-    line += f", {left} left; the same command goes on." if left else "."
+    n_left = len(sweep.todo())
+    line += f", {n_left} left; the same command goes on." if n_left else "."
     # the terminal may be closed by now
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
@@ -284,20 +284,23 @@ def _sweep_of(args: argparse.Namespace) -> Sweep:
 def _signals_ask(sweep: Sweep) -> Iterator[list[int]]:
     """Let the first signal ask a sweep to stop cleanly; yield the list that it will be in."""
     received: list[int] = []
-    before: dict[int, Any] = {}
+    handlers: dict[int, Any] = {}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def stop_sweep(number: int, frame: FrameType | None) -> None:
         received.append(number)
         sweep.asked_to_stop = True
-        for other, handler in before.items():  # a second one ends the process at once
-            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else handler)
+        for signal_number, handler in handlers.items():  # a second one ends the process at once
+            signal.signal(
+                signal_number,
+                signal.default_int_handler if signal_number == signal.SIGINT else handler,
+            )
 
     for number in (signal.SIGINT, *_signals()):
-        before[number] = signal.signal(number, ask)
+        handlers[number] = signal.signal(number, stop_sweep)
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

@@ -181,7 +181,7 @@ def test_the_command_measures_what_is_here_once_and_stores_it(
     assert cli.main(["measure", "--force", "small"]) == 0
     assert " s, small-generated.npz" in capsys.readouterr().err
     assert cli.main(["measure", "large"]) == 2
-    assert "no such data set: large; choose from small" in capsys.readouterr().err
+    assert "Unknown data set 'large'; choose one of: small" in capsys.readouterr().err
 
 
 def test_a_factor_that_few_traversals_stand_for_is_exact():

@@ -48,8 +48,8 @@ class Interval:
     def __format__(self, spec: str) -> str:
         """Format value and ends alike, by default with two digits after the point."""
         spec = spec or ".2f"
-        ends = "no interval" if self.n < 2 else f"{self.low:{spec}}, {self.high:{spec}}"
-        return f"{self.value:{spec}} [{ends}]"
+        bounds_text = "no interval" if self.n < 2 else f"{self.low:{spec}}, {self.high:{spec}}"
+        return f"{self.value:{spec}} [{bounds_text}]"
 
     @property
     def excludes_zero(self) -> bool:
@@ -110,10 +110,10 @@ def difference(
         if x.shape != y.shape:
             raise ValueError(f"pairs need as many values on both sides, not {len(x)} and {len(y)}.")
         return interval(x - y, statistic=statistic)
-    left = statistic(x[_resample(len(x), 0)], axis=1)
-    right = statistic(y[_resample(len(y), 1)], axis=1)
+    x_statistics = statistic(x[_resample(len(x), 0)], axis=1)
+    y_statistics = statistic(y[_resample(len(y), 1)], axis=1)
     value = statistic(x, axis=0) - statistic(y, axis=0)
-    return _interval(min(len(x), len(y)), value, left - right)
+    return _interval(min(len(x), len(y)), value, x_statistics - y_statistics)
 
 
 def _finite(name: str, values: Any) -> np.ndarray:

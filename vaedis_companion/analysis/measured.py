@@ -103,8 +103,8 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
     ('0.0104', 'exact', 'closed form')
     """
     result = stored(data.name, data.origin) if is_benchmark(data) else None
-    same = None if traversals is None else dict.fromkeys(data.factors.names, traversals)
-    return result or _measure(data, same, pairs)
+    n_traversals = None if traversals is None else dict.fromkeys(data.factors.names, traversals)
+    return result or _measure(data, n_traversals, pairs)
 
 
 @functools.cache
@@ -244,7 +244,7 @@ def stored(name: str, origin: str) -> Distances | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: Path, changed: int) -> dict[str, np.ndarray]:
+def _load(path: Path, modified: int) -> dict[str, np.ndarray]:
     return _files.load_npz(path)
 
 

@@ -99,7 +99,7 @@ def build_html(
         command += ["-n", "-W", "--keep-going", "--all"]
     settings = {"VAEDIS_PROFILE": profile or "", "VAEDIS_EXECUTE": "yes" if execute else "no"}
     with executions.locked(executions.build_folder(root)):
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=root,
             env={**os.environ, **settings},
@@ -108,12 +108,12 @@ def build_html(
             errors="replace",
             check=False,
         )
-    if done.returncode != 0:
+    if process.returncode != 0:
         from click import unstyle
 
         # Sphinx's colours go; whatever else a notebook put in becomes visible
-        log = text.plain(unstyle(f"{done.stdout or ''}{done.stderr or ''}"))
-        print(f"{log}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
+        log = text.plain(unstyle(f"{process.stdout or ''}{process.stderr or ''}"))
+        print(f"{log}\njupyter-book failed with exit code {process.returncode}.", file=sys.stderr)
         return 1
     print(f"The book is in {root / '_build' / 'html' / 'index.html'}")
     return 0

@@ -35,11 +35,11 @@ def attach_data() -> None:
         describe = Callable()
 
         @catch_format_error
-        def __call__(self, shown: object) -> dict | str | None:
+        def __call__(self, figure: object) -> dict | str | None:
             # by name: the inline backend takes figures out of every formatter's own table
-            kind = type(shown)
+            kind = type(figure)
             is_figure = (kind.__module__, kind.__name__) == ("matplotlib.figure", "Figure")
-            return self.describe(shown) if is_figure else None
+            return self.describe(figure) if is_figure else None
 
     shell = get_ipython()
     if shell is not None:
@@ -106,14 +106,14 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
             by_id |= {id(table): table for table in tables}
             if tables:  # what it was made from says no more
                 needed.discard(name)
-    chosen = _by_experiment(by_id.values())
-    if not chosen:
+    tables = _by_experiment(by_id.values())
+    if not tables:
         return {"runs": [], "runs_csv": None}
     import pandas as pd
 
-    rows = pd.concat([table.frame for table in chosen])
+    rows = pd.concat([table.frame for table in tables])
     return {
-        "runs": [f"{table.experiment}, {table.describe()}" for table in chosen],
+        "runs": [f"{table.experiment}, {table.describe()}" for table in tables],
         "runs_csv": rows.to_csv(index=False, lineterminator="\n"),
     }
 
@@ -142,8 +142,8 @@ def _by_experiment(tables: Iterable[Any]) -> list[Any]:
         for row in (*table.rows, *table.failed):
             kind = row["experiment"], row["profile"]
             kinds.setdefault(kind, (type(table), {}))[1].setdefault(row["key"], row)
-    made = [kind.of(*names, rows.values()) for names, (kind, rows) in kinds.items()]
-    return [table for table in made if table.rows]
+    run_tables = [kind.of(*names, rows.values()) for names, (kind, rows) in kinds.items()]
+    return [table for table in run_tables if table.rows]
 
 
 def _tables(value: object) -> Iterator[Any]:

@@ -92,7 +92,7 @@ def execute(
     command = [sys.executable, "-P", str(script), str(source), str(target)]
     command += ["--kernel", "python3", "--cwd", str(folder), "--no-progress-bar"]
     command += ["--parameters_yaml", json.dumps(values)]  # which is YAML, too
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         env={**_environment(profile, workers), "IPYTHONDIR": str(ipython_folder(target))},
         stdin=build_pipe,
@@ -101,8 +101,8 @@ def execute(
         errors="replace",
         check=False,
     )
-    if done.returncode != 0:
-        raise NotebookError(text.plain(why_stopped(target, done.returncode, done.stderr)))
+    if process.returncode != 0:
+        raise NotebookError(text.plain(why_stopped(target, process.returncode, process.stderr)))
 
 
 def ipython_folder(target: Path) -> Path:
@@ -165,12 +165,12 @@ def own_code_cells(notebook: Any) -> list[Any]:
 
 def with_outputs(notebook: Any, run: Any) -> Any:
     """Copy the outputs of a run into a notebook with the same code cells, and return it."""
-    own, executed = own_code_cells(notebook), own_code_cells(run)
-    if [cell.source.strip() for cell in own] != [cell.source.strip() for cell in executed]:
+    cells, executed = own_code_cells(notebook), own_code_cells(run)
+    if [cell.source.strip() for cell in cells] != [cell.source.strip() for cell in executed]:
         raise RuntimeError(
             "A run does not match its notebook: the chapter was edited while it ran; run it again."
         )
-    for count, (cell, source) in enumerate(zip(own, executed, strict=True), start=1):
+    for count, (cell, source) in enumerate(zip(cells, executed, strict=True), start=1):
         cell.outputs = source.outputs
         cell.execution_count = count
     return notebook

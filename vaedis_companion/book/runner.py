@@ -46,9 +46,9 @@ def run_notebooks(
         for name, source in sources.items():
             notebooks.write(source, folder / f"{name}.ipynb")
         runner = _Runner(root, build, folder, profile, values, workers)
-        others = [name for name in sources if name != executions.LAST]
+        parallel_notebooks = [name for name in sources if name != executions.LAST]
         last = [name for name in sources if name == executions.LAST]
-        for names in (others, last):
+        for names in (parallel_notebooks, last):
             runner.run_stale(names, force=force, silent_only=strict)
             # a notebook that trains adds to the stored results, which others read
             runner.run_stale(names)
@@ -59,11 +59,11 @@ def run_notebooks(
 def _select(root: Path, only: Iterable[str]) -> list[str]:
     """Return the notebooks asked for, in the book's order."""
     known = executions.notebooks(root)
-    wanted = [name.removesuffix(".md") for name in only]
-    for name in wanted:
+    names = [name.removesuffix(".md") for name in only]
+    for name in names:
         if name not in known:
             raise ValueError(f"Unknown notebook {name!r}; choose from: {', '.join(known)}.")
-    return [name for name in known if name in wanted or not wanted]
+    return [name for name in known if name in names or not names]
 
 
 def _parameters_of_each(

@@ -72,13 +72,13 @@ def all_claims(
     >>> str(claim.ours), claim.ours.numbers["adversarial"], claim.verdict
     ('6 of 6 factors', 6, 'reproduced')
     """
-    wanted = list(PLACES if where is None else _check.listed(where))
-    for place in wanted:
+    places = list(PLACES if where is None else _check.listed(where))
+    for place in places:
         _check.one_of("place of claims", place, PLACES)
     store = store or Store()
-    makers = [maker for maker in MAKERS if set(wanted) & set(maker.places)]
+    makers = [maker for maker in MAKERS if set(places) & set(maker.places)]
     claims = [claim for maker in makers for claim in maker.make(store)]
-    return [claim for claim in claims if claim.where in wanted]
+    return [claim for claim in claims if claim.where in places]
 
 
 def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:

@@ -10,7 +10,7 @@ from typing import Any
 from vaedis_companion.store import Store
 
 VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested", "needs the originals")
-NOTHING = "–"
+NO_VALUE = "–"
 """Stands for a number that the paper does not print, or that was not measured."""
 
 # In the paper's words latents are "ordered" or not. This rank correlation divides the two here; it
@@ -158,8 +158,8 @@ class Claim:
 
     where: str
     statement: str
-    published: Value | str = NOTHING
-    ours: Value | str = NOTHING
+    published: Value | str = NO_VALUE
+    ours: Value | str = NO_VALUE
     provenance: Provenance
     tolerance: Value | str
     why: str

@@ -14,7 +14,7 @@ from vaedis_companion.analysis.measured import Distances
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     FOLLOW,
-    NOTHING,
+    NO_VALUE,
     ORDERED,
     WHY_ORDERED,
     Claim,
@@ -36,10 +36,10 @@ _PAGE = "04_benchmarks#perceived-distances"
 _PAGE_A1 = "A_dataset_distances#table-a1-published-and-here"
 _ERRORS = 4
 # how near the mean distances of a rendering should come, fixed when the renderings were planned
-_NEAR = 0.25
+_MEAN_MARGIN = 0.25
 _WHY_A1 = (
     f"{_ERRORS} standard errors of the paper's sample and of ours, and rounding to four digits; "
-    f"in direction: a mean within {_NEAR:.0%}, which is what was asked of renderings"
+    f"in direction: a mean within {_MEAN_MARGIN:.0%}, which is what was asked of renderings"
 )
 # of Table A2: what the renderings were asked to keep; XYSquares is computed; originals are counted
 # as the authors counted them
@@ -75,10 +75,10 @@ def figure3(store: Store) -> Iterator[Claim]:
     """Each panel of Figure 3 that could be read back, and the sentence it stands for."""
     panels = published.matrices()
     data_sets = {name: measured.benchmark(name) for name, _ in panels}
-    yield _mostly(data_sets, panels)
+    yield _majority(data_sets, panels)
     for (name, factor), panel in panels.items():
         data = data_sets[name]
-        ours: Value | str = NOTHING
+        ours: Value | str = NO_VALUE
         within = None
         direction = None
         panel_rank = distances.agreement(panel).rank
@@ -105,7 +105,7 @@ def figure3(store: Store) -> Iterator[Claim]:
         )
 
 
-def _mostly(
+def _majority(
     data_sets: dict[str, Distances | None], panels: dict[tuple[str, str], np.ndarray]
 ) -> Claim:
     """Return the claim that distances mostly follow the factors of the paper's data sets."""
@@ -124,7 +124,7 @@ def _mostly(
         statement="On the benchmark data sets perceived distances mostly follow the ground-truth "
         "factors.",
         published="mostly",
-        ours=ours if ranks else NOTHING,
+        ours=ours if ranks else NO_VALUE,
         provenance=exact if ranks else _NO_IMAGES,
         tolerance=f"more than half of the factors have a rank correlation above {ORDERED}",
         within=ordered > len(ranks) / 2 if ranks else None,
@@ -162,7 +162,7 @@ def figure_a1(store: Store) -> Iterator[Claim]:
         ours = Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
         yield Claim(
             where="Figure A1",
-            ours=ours if data else NOTHING,
+            ours=ours if data else NO_VALUE,
             provenance=_method_of(data, next(iter(data.factors)) if data else ""),
             within=rule if _is_the_data_set(data) else None,
             anchor="A_dataset_distances#figure-a1-the-whole-distribution",
@@ -188,7 +188,7 @@ def table_a1(store: Store) -> Iterator[Claim]:
 def _table_a1_row(
     name: str, data: Distances | None, factor: str, row: Importance | None, mean: float, sd: float
 ) -> Claim:
-    ours: Value | str = NOTHING
+    ours: Value | str = NO_VALUE
     tolerance: Value | str = "four standard errors"
     if row:
         ours = Value("{mean:.5f}, {sd:.5f}", {"mean": row.mean, "sd": row.sd})
@@ -204,7 +204,7 @@ def _table_a1_row(
         provenance=_method_of(data, row.factor) if row else _NO_IMAGES,
         tolerance=tolerance,
         within=row.agrees if row and _is_the_data_set(data) else None,
-        direction=row is not None and abs(row.mean / mean - 1) <= _NEAR,
+        direction=row is not None and abs(row.mean / mean - 1) <= _MEAN_MARGIN,
         anchor=_PAGE_A1,
         why=_WHY_A1,
     )
@@ -217,7 +217,7 @@ def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
         where="Table A1",
         statement=f"{_title_of(name, data)}: order of importance of the factors",
         published=" > ".join(factors).replace("_", " "),
-        ours=" > ".join(ours).replace("_", " ") or NOTHING,
+        ours=" > ".join(ours).replace("_", " ") or NO_VALUE,
         provenance=_method_of(data, ours[0]) if ours else _NO_IMAGES,
         tolerance=f"the same order, but for published means less than {_ERRORS} standard errors "
         "apart; in direction: the same first and last",
@@ -253,12 +253,12 @@ def table_a2(store: Store) -> Iterator[Claim]:
         template = f"{{mean:.{digits}f}}, {{std:.{digits}f}}"
         for channel, line in enumerate(line for line in lines if line["dataset"] == name):
             within = None
-            ours: Value | str = NOTHING
+            ours: Value | str = NO_VALUE
             if data:
                 mean, std = data.mean[channel], data.std[channel]
                 ours = Value(template, {"mean": mean, "std": std})
-                off = max(abs(mean - line["mean"]), abs(std - line["std"]))
-                within = off <= limit if _is_the_data_set(data) else None
+                error = max(abs(mean - line["mean"]), abs(std - line["std"]))
+                within = error <= limit if _is_the_data_set(data) else None
             yield Claim(
                 where="Table A2",
                 statement=f"{_title_of(name, data)}: mean and std of channel {line['channel']}",

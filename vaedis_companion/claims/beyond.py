@@ -12,7 +12,7 @@ from vaedis.diagnosis import bounds
 from vaedis_companion.analysis import intervals
 from vaedis_companion.analysis.onsets import ALIVE, where_learning_ends
 from vaedis_companion.claims import stored
-from vaedis_companion.claims.base import NO_PIXELS, NOTHING, Claim, Provenance, Value, claim
+from vaedis_companion.claims.base import NO_PIXELS, NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
 from vaedis_companion.store import RunTable, Store
@@ -59,25 +59,27 @@ def largest_beta(store: Store) -> Iterator[Claim]:
 def _smaller_beta(runs: RunTable, framework: str, **fields: str) -> Iterator[Claim]:
     name = stored.FRAMEWORKS[framework]
     of_spacing = {s: runs.where(framework=framework, grid_spacing=s) for s in (1, 8)}
-    near = [last for last, _ in where_learning_ends(of_spacing[1].rows)]
-    far = [last for last, _ in where_learning_ends(of_spacing[8].rows)]
-    tested = bool(near and far)
+    at_spacing_1 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[1].rows)]
+    at_spacing_8 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[8].rows)]
+    tested = bool(at_spacing_1 and at_spacing_8)
     template = "largest β at which it learns: {far} at spacing 8, {near} at spacing 1"
     note = f" at spacing 8, {len(of_spacing[1].rows)} at 1"
     yield Claim(
         statement=f"{name} needs a smaller β on XYSquares than where squares overlap.",
         published="smaller",
-        ours=Value(template, {"far": _Range(far), "near": _Range(near)}) if tested else NOTHING,
+        ours=Value(template, {"far": _Range(at_spacing_8), "near": _Range(at_spacing_1)})
+        if tested
+        else NO_VALUE,
         provenance=stored.provenance(of_spacing[8], note) if tested else stored.NO_RUNS,
         tolerance="the largest β is smaller at spacing 8 in every run; in direction: in the median",
-        within=max(far) < min(near) if tested else None,
-        direction=tested and bool(np.median(far) < np.median(near)),
+        within=max(at_spacing_8) < min(at_spacing_1) if tested else None,
+        direction=tested and bool(np.median(at_spacing_8) < np.median(at_spacing_1)),
         why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
         beyond=True,
         **fields,
     )
-    for spacing, picked in of_spacing.items():
-        yield _bound(picked, spacing, name, **fields)
+    for spacing, selected in of_spacing.items():
+        yield _bound(selected, spacing, name, **fields)
 
 
 @claim("Section 5.3, warm-up")
@@ -93,8 +95,8 @@ def warm_up(store: Store) -> Iterator[Claim]:
 def _warm_up(title: str, runs: RunTable, framework: str, anchor: str) -> Iterator[Claim]:
     name = f"{title}, with warm-up: {stored.FRAMEWORKS[framework]}"
     for spacing in (1, 8):
-        picked = runs.where(framework=framework, grid_spacing=spacing)
-        yield _bound(picked, spacing, name, where="Section 5.3, warm-up", anchor=anchor)
+        selected = runs.where(framework=framework, grid_spacing=spacing)
+        yield _bound(selected, spacing, name, where="Section 5.3, warm-up", anchor=anchor)
 
 
 @claim("Section 5.3, limit")
@@ -117,21 +119,21 @@ def limits(store: Store) -> Iterator[Claim]:
 
 
 def _none_learns(title: str, studies: list[RunTable], **fields: str) -> Claim:
-    beyond = [
+    beyond_limit = [
         row
         for runs in studies
         for row in runs.rows
         if row["beta"] > _no_code_pays(row["data_options"]["grid_spacing"], row["latents"])
     ]
-    alive = sum(row["final_kl"] > ALIVE for row in beyond)
-    n = len(beyond)
+    alive = sum(row["final_kl"] > ALIVE for row in beyond_limit)
+    n = len(beyond_limit)
     basis = Provenance(f"{n} runs, of every study of β on this page")
     return Claim(
         statement=f"{title}: no network learns at a β at which no code pays.",
-        ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond else NOTHING,
-        provenance=basis if beyond else stored.NO_RUNS,
+        ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond_limit else NO_VALUE,
+        provenance=basis if beyond_limit else stored.NO_RUNS,
         tolerance=f"no KL above {ALIVE} nats per latent; in direction: one in ten at most",
-        within=not alive if beyond else None,
+        within=not alive if beyond_limit else None,
         direction=alive <= n / 10,
         why="the limit holds at the minimum of the loss, not for networks on their way there",
         beyond=True,
@@ -166,22 +168,24 @@ def _bound(
 ) -> Claim:
     """Return the claim that learning ends at the predicted bound on beta."""
     ends = where_learning_ends(runs.rows)
-    ours: Value | str = NOTHING
+    ours: Value | str = NO_VALUE
     within = None
     direction = None
     if ends:
         bound = predicted(spacing, runs.rows[0]["latents"])
-        dead = [first for _, first in ends]
+        first_dead_betas = [first_dead for _, first_dead in ends]
         template = "bound {bound:.3f}; learns at {alive}, no more at {dead}"
-        if max(dead) == float("inf"):
+        if max(first_dead_betas) == float("inf"):
             template = "bound {bound:.3f}; learns at {alive}, and no larger β was tried"
-        alive = _Range([last for last, _ in ends])
-        ours = Value(template, {"bound": bound, "alive": alive, "dead": _Range(dead)})
+        alive = _Range([last_alive for last_alive, _ in ends])
+        ours = Value(template, {"bound": bound, "alive": alive, "dead": _Range(first_dead_betas)})
         # a run that still learns at the largest β that was tried, and below the bound, does not
         # show where learning ends
-        if all(first < float("inf") or last > bound for last, first in ends):
-            within = all(last <= bound < first for last, first in ends)
-            direction = all(last / 2 <= bound < first * 2 for last, first in ends)
+        if all(first_dead < float("inf") or last_alive > bound for last_alive, first_dead in ends):
+            within = all(last_alive <= bound < first_dead for last_alive, first_dead in ends)
+            direction = all(
+                last_alive / 2 <= bound < first_dead * 2 for last_alive, first_dead in ends
+            )
     rule = "the limit of codes" if predicted is _no_code_pays else "the bound of linear theory"
     return Claim(
         statement=f"{name}, spacing {spacing}: learning ends at the β that perceived distances "
@@ -200,37 +204,39 @@ def _bound(
 @claim("Averaging")
 def averaging(store: Store) -> Iterator[Claim]:
     """Whether the conclusion that scores fall with spacing depends on how Ada-GVAE averages."""
-    both = stored.best(store, "fig9")
-    second = stored.best(store, "averaging")
+    mean_runs = stored.best(store, "fig9")
+    published_runs = stored.best(store, "averaging")
     # runs of different lengths say nothing about the average
-    if both.profile != second.profile:
-        both = second = second.where(lambda row: False)
-    yield from _falls(both, second, "Images")
+    if mean_runs.profile != published_runs.profile:
+        mean_runs = mean_runs.where(lambda row: False)
+    yield from _falls(mean_runs, published_runs, "Images")
     tables = [store.runs(name, "coordinates") for name in ("fig9", "averaging")]
     yield from _falls(*tables, "No pixels")
 
 
-def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
-    near, far, second_near, second_far = (
+def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterator[Claim]:
+    at_spacing_1, at_spacing_8, published_at_1, published_at_8 = (
         runs.where(framework="ada-gvae", grid_spacing=spacing)
-        for runs in (both, second)
+        for runs in (mean_runs, published_runs)
         for spacing in (1, 8)
     )
-    tested = all(runs.rows for runs in (near, far, second_near, second_far))
-    note = f" at spacing 1, {len(far.rows)} at 8 with the mean of both"
-    missing = Provenance("no runs of both averages stored")
+    tested = all(runs.rows for runs in (at_spacing_1, at_spacing_8, published_at_1, published_at_8))
+    note = f" at spacing 1, {len(at_spacing_8.rows)} at 8 with the mean of both"
+    untested = Provenance("no runs of both averages stored")
     for score in stored.SCORES:
         template = "mean of both: falls by {fall}; second image's mean: falls by {second_fall}"
         numbers: dict[str, intervals.Interval] = {}
         if tested:
             numbers = {
-                "fall": intervals.difference(near.values(score), far.values(score)),
+                "fall": intervals.difference(
+                    at_spacing_1.values(score), at_spacing_8.values(score)
+                ),
                 "second_fall": intervals.difference(
-                    second_near.values(score), second_far.values(score)
+                    published_at_1.values(score), published_at_8.values(score)
                 ),
             }
         falls = [*numbers.values()]
-        gap = difference_by_seed(second_near, near, score) if tested else None
+        gap = difference_by_seed(published_at_1, at_spacing_1, score) if tested else None
         if gap is not None:
             template += "; second less first at spacing 1: {gap:+.2f}"
             numbers["gap"] = gap
@@ -239,8 +245,8 @@ def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
             statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from "
             "spacing 1 to 8.",
             published="falls",
-            ours=Value(template, numbers) if tested else NOTHING,
-            provenance=stored.provenance(near, note) if tested else missing,
+            ours=Value(template, numbers) if tested else NO_VALUE,
+            provenance=stored.provenance(at_spacing_1, note) if tested else untested,
             tolerance="95 % intervals of both falls above 0; in direction: both medians fall",
             within=all(fall.low > 0 for fall in falls) if tested else None,
             direction=all(fall.value > 0 for fall in falls) if tested else None,
@@ -250,16 +256,17 @@ def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
         )
 
 
-def difference_by_seed(one: RunTable, other: RunTable, score: str) -> intervals.Interval | None:
+def difference_by_seed(
+    runs: RunTable, other_runs: RunTable, score: str
+) -> intervals.Interval | None:
     """Return the median difference of two sets of runs, within seeds; None without a common one."""
     # a GPU draws other numbers than a CPU, so that equal seeds are no pair there
-    if len({row.get("device") for row in (*one.rows, *other.rows)}) > 1:
-        return intervals.difference(one.values(score), other.values(score))
-    first = one.by_seed(score)
-    second = other.by_seed(score)
-    seeds = sorted(first.keys() & second.keys())
+    if len({row.get("device") for row in (*runs.rows, *other_runs.rows)}) > 1:
+        return intervals.difference(runs.values(score), other_runs.values(score))
+    by_seed = runs.by_seed(score)
+    other_by_seed = other_runs.by_seed(score)
+    seeds = sorted(by_seed.keys() & other_by_seed.keys())
     if not seeds:
         return None
-    return intervals.difference(
-        [first[seed] for seed in seeds], [second[seed] for seed in seeds], paired=True
-    )
+    pairs = np.array([(by_seed[seed], other_by_seed[seed]) for seed in seeds])
+    return intervals.difference(*pairs.T, paired=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from jinja2 import Environment, PackageLoader
 
-from vaedis_companion.claims.base import NOTHING, VERDICTS, Claim, Value
+from vaedis_companion.claims.base import NO_VALUE, VERDICTS, Claim, Value
 
 # the colours are in book/assets/tables.css
 _CLASSES = dict(zip(VERDICTS, ("good", "fair", "bad", "open", "open"), strict=True))
@@ -38,8 +38,8 @@ def html_table(claims: Iterable[Claim]) -> str:
     if not claims:
         return _NONE
     tested = Counter(str(claim.provenance) for claim in claims if claim.tested)
-    ((usual, n),) = tested.most_common(1) or [("", 0)]
-    usual = usual if n > 1 else ""
+    ((usual_provenance, n),) = tested.most_common(1) or [("", 0)]
+    usual_provenance = usual_provenance if n > 1 else ""
     texts = list(dict.fromkeys(_note(claim) for claim in claims))
     letters = [chr(ord("a") + k) if len(texts) > 1 else "" for k in range(len(texts))]
     notes = dict(zip(texts, letters, strict=True))
@@ -47,9 +47,11 @@ def html_table(claims: Iterable[Claim]) -> str:
     for claim in claims:
         basis = str(claim.provenance)
         tolerance = claim.tolerance if isinstance(claim.tolerance, Value) else ""
-        rows.append((claim, "" if basis == usual else basis, tolerance, notes[_note(claim)]))
+        rows.append(
+            (claim, "" if basis == usual_provenance else basis, tolerance, notes[_note(claim)])
+        )
     summary = f"{len(claims)} claims: {_sum(claims)}" if len(claims) > _LONGEST else ""
-    return _render("claims", rows=rows, usual=usual, notes=notes, summary=summary)
+    return _render("claims", rows=rows, usual=usual_provenance, notes=notes, summary=summary)
 
 
 def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
@@ -70,7 +72,7 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
         if claims:
             rows.append((title, claims, _counts(claims), _sum(claims), _judged_by(claims)))
             failed += [claim for claim in claims if claim.verdict == "not reproduced"]
-    return _render("scoreboard", rows=rows, failed=failed, nothing=NOTHING) if rows else _NONE
+    return _render("scoreboard", rows=rows, failed=failed, nothing=NO_VALUE) if rows else _NONE
 
 
 def _render(kind: str, **names: object) -> str:
@@ -91,9 +93,9 @@ def _sum(claims: list[Claim]) -> str:
 
 def _judged_by(claims: list[Claim]) -> str:
     tested = [str(claim.provenance) for claim in claims if claim.tested]
-    kinds = list(dict.fromkeys(tested))
-    more = f"; and {len(kinds) - 2} more" if len(kinds) > 2 else ""
-    return "; ".join(kinds[:2]) + more or "nothing yet"
+    provenances = list(dict.fromkeys(tested))
+    rest = f"; and {len(provenances) - 2} more" if len(provenances) > 2 else ""
+    return "; ".join(provenances[:2]) + rest or "nothing yet"
 
 
 def _note(claim: Claim) -> str:

@@ -12,7 +12,7 @@ from vaedis_companion import published
 from vaedis_companion.analysis import intervals
 from vaedis_companion.analysis.onsets import ALIVE
 from vaedis_companion.claims import base, stored
-from vaedis_companion.claims.base import NOTHING, Claim, Provenance, Value, claim
+from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.grids import PROFILES
 from vaedis_companion.store import RunTable, Store
 
@@ -34,16 +34,16 @@ def figure6_xysquares(store: Store) -> Iterator[Claim]:
     ranges = _figure6_ranges()
     runs = _at_spacing_8(store)
     for framework, name in stored.FRAMEWORKS.items():
-        picked = runs.where(framework=framework)
+        selected = runs.where(framework=framework)
         for score in stored.SCORES:
             _, most = ranges["xysquares", framework, score]
-            value = stored.largest(picked, score)
+            value = stored.largest(selected, score)
             yield Claim(
                 where="Figure 6",
                 statement=f"XYSquares: {name}'s best {score.upper()}",
                 published=Value("at most {largest:.3f}", {"largest": most}),
                 ours=stored.score_value(value),
-                provenance=stored.provenance(picked),
+                provenance=stored.provenance(selected),
                 tolerance=f"at most {stored.SCORE_TOLERANCE} above",
                 within=None if value is None else value <= most + stored.SCORE_TOLERANCE,
                 anchor=_FIGURE_6,
@@ -60,45 +60,45 @@ def figure6(store: Store) -> Iterator[Claim]:
     if runs.profile != squares.profile:
         squares = runs.where(data="xysquares")
     for data in stored.BENCHMARKS:
-        picked, origin = stored.on_data(runs, data)
+        selected, origin = stored.on_data(runs, data)
         title = stored.titled(data, origin)
-        missing = stored.only_stand_ins(runs, data)
-        yield from _ranges(data, picked, title, squares, missing)
-        yield from _above_xysquares(data, picked, title, squares, missing)
+        untested = stored.only_stand_ins(runs, data)
+        yield from _ranges(data, selected, title, squares, untested)
+        yield from _above_xysquares(data, selected, title, squares, untested)
     for data in stored.BENCHMARKS:
-        picked = stored.on_stand_in(runs, data)
+        selected = stored.on_stand_in(runs, data)
         # the published range is one of the data set: nothing that a stand-in could reproduce
-        if picked.rows:
+        if selected.rows:
             title = stored.titled(data, "stand-in")
-            for one in _above_xysquares(data, picked, title, squares, stored.NO_RUNS):
-                fields = {"where": "Figure 6, stand-ins", "published": NOTHING, "beyond": True}
-                yield dataclasses.replace(one, **fields)
+            for above in _above_xysquares(data, selected, title, squares, stored.NO_RUNS):
+                fields = {"where": "Figure 6, stand-ins", "published": NO_VALUE, "beyond": True}
+                yield dataclasses.replace(above, **fields)
 
 
 def _ranges(
-    data: str, runs: RunTable, title: str, squares: RunTable, missing: Provenance
+    data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
 ) -> Iterator[Claim]:
     ranges = _figure6_ranges()
     for framework, name in stored.FRAMEWORKS.items():
-        picked = runs.where(framework=framework)
+        selected = runs.where(framework=framework)
         for score in stored.SCORES:
             hardest = stored.largest(squares.where(framework=framework), score)
             yield stored.range_claim(
-                picked,
+                selected,
                 score,
                 ranges[data, framework, score],
                 rule="; in direction: above the best on XYSquares",
-                direction=stored.above(picked.median(score), hardest),
+                direction=stored.above(selected.median(score), hardest),
                 where="Figure 6",
                 statement=f"{title}, {name}: {score.upper()}",
-                provenance=stored.provenance(picked) if picked.rows else missing,
+                provenance=stored.provenance(selected) if selected.rows else untested,
                 anchor=_FIGURE_6,
                 why=f"{stored.WHY_SCORES}; a range of sixteen settings from near 0 on tests little",
             )
 
 
 def _above_xysquares(
-    data: str, runs: RunTable, title: str, squares: RunTable, missing: Provenance
+    data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
 ) -> Iterator[Claim]:
     ranges = _figure6_ranges()
     note = f"; {len(squares.rows)} on XYSquares"
@@ -114,10 +114,10 @@ def _above_xysquares(
             where="Figure 6",
             statement=f"{title}: the best {score.upper()} is above the best on XYSquares",
             published=Value("{best:.3g}, above {xysquares:.3g}", published_best),
-            ours=NOTHING
+            ours=NO_VALUE
             if direction is None
             else Value(f"{{best:.3f}}, {words} {{xysquares:.3f}}", best),
-            provenance=stored.provenance(runs, note) if runs.rows else missing,
+            provenance=stored.provenance(runs, note) if runs.rows else untested,
             tolerance=f"by more than {stored.SCORE_TOLERANCE}; in direction: by less",
             within=stored.above(*best.values(), stored.SCORE_TOLERANCE),
             direction=direction,
@@ -149,27 +149,27 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     betas: set[float] = set()
     for data in ("xysquares", *stored.BENCHMARKS):
         rows = stored.on_data(runs, data)[0].rows
-        tried = {row["beta"] for row in rows}
-        betas |= tried
-        if len(tried) > 1:
+        betas_tried = {row["beta"] for row in rows}
+        betas |= betas_tried
+        if len(betas_tried) > 1:
             alive = [row["beta"] for row in rows if (row["final_kl"] or 0.0) > ALIVE]
             largest[data] = max(alive, default=0.0)
-    others = [beta for data, beta in largest.items() if data != "xysquares"]
-    tested = "xysquares" in largest and bool(others)
-    missing = "no runs stored; needs the sweep of the paper profile"
+    other_betas = [beta for data, beta in largest.items() if data != "xysquares"]
+    tested = "xysquares" in largest and bool(other_betas)
+    untested = "no runs stored; needs the sweep of the paper profile"
     if betas:
-        missing = f"runs of one β only ({min(betas):g}); needs the sweep of the paper profile"
+        untested = f"runs of one β only ({min(betas):g}); needs the sweep of the paper profile"
     template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)
     yield Claim(
         where="Section 5.3",
         statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other "
         "data sets bear.",
         published="smaller",
-        ours=Value(template, largest) if tested else NOTHING,
-        provenance=stored.provenance(runs) if tested else Provenance(missing),
+        ours=Value(template, largest) if tested else NO_VALUE,
+        provenance=stored.provenance(runs) if tested else Provenance(untested),
         tolerance="largest β below that of every other data set; in direction: of their median",
-        within=largest["xysquares"] < min(others) if tested else None,
-        direction=tested and bool(largest["xysquares"] < np.median(others)),
+        within=largest["xysquares"] < min(other_betas) if tested else None,
+        direction=tested and bool(largest["xysquares"] < np.median(other_betas)),
         anchor=_FIGURE_6,
         why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
     )
@@ -186,13 +186,13 @@ def spacing_claims(runs: RunTable, **fields: Any) -> Iterator[Claim]:
     """Yield Figure 9's ranges, judged by the given runs."""
     for line in published.table("fig9_scores"):
         framework, score, spacing = line["framework"], line["metric"], int(line["grid_spacing"])
-        picked = runs.where(framework=framework)
+        selected = runs.where(framework=framework)
         yield stored.range_claim(
-            picked.where(grid_spacing=spacing),
+            selected.where(grid_spacing=spacing),
             score,
             (line["lowest"], line["highest"]),
             rule="; in direction: medians fall from the smallest to the largest spacing",
-            direction=_falls_with_spacing(picked, score),
+            direction=_falls_with_spacing(selected, score),
             statement=f"{stored.FRAMEWORKS[framework]}, spacing {spacing}: {score.upper()}",
             **fields,
         )
@@ -203,8 +203,8 @@ def _falls_with_spacing(runs: RunTable, score: str) -> bool | None:
     spacings = sorted({row["data_options"]["grid_spacing"] for row in runs.rows})
     if len(spacings) < 2:
         return None
-    near = runs.median(score, grid_spacing=spacings[0])
-    return stored.above(near, runs.median(score, grid_spacing=spacings[-1]))
+    median_near = runs.median(score, grid_spacing=spacings[0])
+    return stored.above(median_near, runs.median(score, grid_spacing=spacings[-1]))
 
 
 @claim("Figure 9, longer", step=base.CLOSER)
@@ -246,7 +246,7 @@ def figure11_longer(store: Store) -> Iterator[Claim]:
         "beyond": True,
     }
     yield from loss_claims(runs, **fields)
-    yield from _raises(_BLUR_RAISES, runs, *_LOSSES, **fields)
+    yield from _raises_score(_BLUR_RAISES, runs, *_LOSSES, **fields)
 
 
 def loss_claims(runs: RunTable, *, column: str = "loss", **fields: Any) -> Iterator[Claim]:
@@ -258,7 +258,7 @@ def loss_claims(runs: RunTable, *, column: str = "loss", **fields: Any) -> Itera
             name: runs.where(None, framework=framework, **{column: name})
             for name in ("box-blur", "mse")
         }
-        raised = stored.above(*(picked.median(score) for picked in of_loss.values()))
+        raised = stored.above(*(selected.median(score) for selected in of_loss.values()))
         yield stored.range_claim(
             of_loss[loss],
             score,
@@ -278,33 +278,33 @@ def data_decide(store: Store) -> Iterator[Claim]:
     sentence = "The data decide: squares 1 instead of 8 pixels apart raise"
     spacings = {"grid_spacing": 1}, {"grid_spacing": 8}
     fields = {"where": "Section 8", "anchor": "08_conclusion#scores"}
-    yield from _raises(sentence, stored.best(store, "fig9"), *spacings, **fields)
+    yield from _raises_score(sentence, stored.best(store, "fig9"), *spacings, **fields)
 
 
 @claim("Section 8", step=base.BLUR)
 def loss_decides(store: Store) -> Iterator[Claim]:
     """The conclusion's sentence that disentanglement depends on the loss."""
     fields = {"where": "Section 8", "anchor": "08_conclusion#scores"}
-    yield from _raises(_BLUR_RAISES, stored.best(store, "fig11"), *_LOSSES, **fields)
+    yield from _raises_score(_BLUR_RAISES, stored.best(store, "fig11"), *_LOSSES, **fields)
 
 
-def _raises(
-    sentence: str, runs: RunTable, changed: dict[str, Any], plain: dict[str, Any], **fields: Any
+def _raises_score(
+    sentence: str, runs: RunTable, changed: dict[str, Any], baseline: dict[str, Any], **fields: Any
 ) -> Iterator[Claim]:
     """Yield the claims that a change raises scores, for each framework and score."""
     for framework, name in stored.FRAMEWORKS.items():
-        one = runs.where(None, framework=framework, **changed)
-        other = runs.where(None, framework=framework, **plain)
+        changed_runs = runs.where(None, framework=framework, **changed)
+        baseline_runs = runs.where(None, framework=framework, **baseline)
         for score in stored.SCORES:
             gap = None
-            if one.rows and other.rows:
-                gap = intervals.difference(one.values(score), other.values(score))
-            note = f", {len(other.rows)} without"
+            if changed_runs.rows and baseline_runs.rows:
+                gap = intervals.difference(changed_runs.values(score), baseline_runs.values(score))
+            note = f", {len(baseline_runs.rows)} without"
             yield Claim(
                 statement=f"{sentence} {name}'s {score.upper()}.",
                 published="higher",
-                ours=Value("{gap:+.2f}", {"gap": gap}) if gap else NOTHING,
-                provenance=stored.provenance(one, note) if gap else stored.NO_RUNS,
+                ours=Value("{gap:+.2f}", {"gap": gap}) if gap else NO_VALUE,
+                provenance=stored.provenance(changed_runs, note) if gap else stored.NO_RUNS,
                 tolerance="95 % interval of the difference above 0; in direction: the difference",
                 within=gap.low > 0 if gap else None,
                 direction=gap is not None and gap.value > 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaedis_companion.claims.base import NOTHING, Claim, Provenance, Value
+from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
 from vaedis_companion.store import Row, RunTable, Store
 
 # read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
@@ -47,10 +47,10 @@ def origin_of(row: Row) -> str | None:
 
 def on_data(runs: RunTable, data: str) -> tuple[RunTable, str | None]:
     """Return the runs on the best images of a data set, and their origin; never a stand-in."""
-    picked = runs.where(data=data)
-    origins = {origin_of(row) for row in picked.rows}
+    selected = runs.where(data=data)
+    origins = {origin_of(row) for row in selected.rows}
     origin = next((origin for origin in _ORIGINS if origin in origins), None)
-    return picked.where(lambda row: origin is not None and origin_of(row) == origin), origin
+    return selected.where(lambda row: origin is not None and origin_of(row) == origin), origin
 
 
 def on_stand_in(runs: RunTable, data: str) -> RunTable:
@@ -93,7 +93,7 @@ def above(one: float | None, other: float | None, margin: float = 0.0) -> bool |
 
 def score_value(value: float | None) -> Value | str:
     """Return a score with three digits, or a dash for None."""
-    return NOTHING if value is None else Value("{score:.3f}", {"score": value})
+    return NO_VALUE if value is None else Value("{score:.3f}", {"score": value})
 
 
 def in_range(value: float, low: float, high: float) -> bool:

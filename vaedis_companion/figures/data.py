@@ -104,7 +104,7 @@ def dark_png(figure: Figure) -> str:
         for artist in (*axes.lines, *axes.patches, *axes.collections, *axes.texts)
         for part in artist.findobj()
     }
-    before = [
+    colours_before = [
         (getattr(artist, f"set_{name}"), getattr(artist, f"get_{name}")())
         for artist in figure.findobj()
         for name in _COLOURS
@@ -114,13 +114,13 @@ def dark_png(figure: Figure) -> str:
     try:
         # a second layout would move what the first has placed
         figure.set_layout_engine("none")
-        for put, colour in before:
-            put(_darkened(colour))
+        for set_colour, colour in colours_before:
+            set_colour(_darkened(colour))
         picture = print_figure(figure, fmt="png", bbox_inches="tight")
     finally:
         figure.set_layout_engine(layout)
-        for put, colour in before:
-            put(colour)
+        for set_colour, colour in colours_before:
+            set_colour(colour)
     return base64.b64encode(picture).decode()
 
 

@@ -107,10 +107,11 @@ class Store:
         rows = self.rows(experiment, profile)
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
             return rows
-        missing = {spec.key for spec in grid(experiment, profile)} - {row["key"] for row in rows}
-        for other, other_profile in self.tables() if missing else ():
+        missing_keys = {spec.key for spec in grid(experiment, profile)}
+        missing_keys -= {row["key"] for row in rows}
+        for other, other_profile in self.tables() if missing_keys else ():
             if other_profile == profile and other != experiment:
-                rows += [row for row in self.rows(other, profile) if row["key"] in missing]
+                rows += [row for row in self.rows(other, profile) if row["key"] in missing_keys]
         return rows
 
     def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
@@ -124,7 +125,7 @@ class Store:
         Without such a profile, those of the one with the most settings run, the larger of equals;
         the smoke profile, whose runs mean nothing, comes last. None if there is nothing.
         """
-        begun = None
+        unfinished = None
         most_settings = -1
         for profile in reversed(PROFILES):
             runs = RunTable.of(experiment, profile, self.answering(experiment, profile))
@@ -138,9 +139,9 @@ class Store:
                 return runs
             n_settings = 0 if profile == "smoke" else len(stored)
             if n_settings > most_settings:
-                begun = runs
+                unfinished = runs
                 most_settings = n_settings
-        return begun
+        return unfinished
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none.

@@ -80,11 +80,11 @@ def _signals_blocked() -> Iterator[None]:
     # starting the tracker unblocks signals in its thread, which must not start a worker
     resource_tracker.ensure_running()
     blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
 
 def run(
@@ -106,10 +106,10 @@ def run(
         future = client.submit(_task, spec, job, threads, flag, key=key, priority=-rank)
         futures[future] = spec
     try:
-        ended = as_completed(futures)
-        while not ended.is_empty():
-            if ended.has_ready():
-                future = next(ended)
+        finished = as_completed(futures)
+        while not finished.is_empty():
+            if finished.has_ready():
+                future = next(finished)
                 yield futures[future], _outcome(future, futures[future], job)
                 continue
             if stop() and not flag.exists():

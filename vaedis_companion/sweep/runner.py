@@ -28,7 +28,7 @@ from vaedis_companion.sweep.missing import missing, n_images, populations
 from vaedis_companion.sweep.runs import Outcome, brief
 
 # runs that end together, and their outcomes
-_Ended = Generator[tuple[list[RunSpec], list[Outcome]], None, None]
+_Outcomes = Generator[tuple[list[RunSpec], list[Outcome]], None, None]
 
 
 @dataclass
@@ -103,10 +103,10 @@ class Sweep:
             retry_failed=self.retry_failed,
             shard=self.shard,
         )
-        elsewhere: set[str] = set()
+        keys_elsewhere: set[str] = set()
         if self.also is not None:
-            elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
-        return [spec for spec in specs if spec.key not in elsewhere]
+            keys_elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
+        return [spec for spec in specs if spec.key not in keys_elsewhere]
 
     def run(self) -> int:
         """Run what is missing and store each run as it ends; return how many ended.
@@ -143,7 +143,7 @@ class Sweep:
                 self._report(outcomes, len(todo))
         return self.ended
 
-    def _outcomes(self, todo: list[RunSpec]) -> _Ended:
+    def _outcomes(self, todo: list[RunSpec]) -> _Outcomes:
         if self.profile.coordinates:
             return self._populations(todo)
         if self.workers or self.scheduler:
@@ -159,7 +159,7 @@ class Sweep:
         folder = self.checkpoints.resolve()
         return runs.Job(self.experiment, self.profile, self.device, self.precision, folder)
 
-    def _here(self, todo: list[RunSpec]) -> _Ended:
+    def _here(self, todo: list[RunSpec]) -> _Outcomes:
         job = self._job()
         for spec in todo:
             started = time.perf_counter()
@@ -172,7 +172,7 @@ class Sweep:
                 self._scoring_seconds = max(self._scoring_seconds, scoring)
             yield [spec], [outcome]
 
-    def _populations(self, todo: list[RunSpec]) -> _Ended:
+    def _populations(self, todo: list[RunSpec]) -> _Outcomes:
         folder = self.checkpoints if checkpoint.available() else None
         for specs in populations(todo):
             if self._is_over():
@@ -191,12 +191,12 @@ class Sweep:
             outcomes = []
             started = time.perf_counter()
             for run in trained:
-                begun = time.perf_counter() - run.seconds
-                outcomes.append(runs.row_of(run, self.experiment, self.profile, started=begun))
+                start_time = time.perf_counter() - run.seconds
+                outcomes.append(runs.row_of(run, self.experiment, self.profile, started=start_time))
             self._scoring_seconds = max(self._scoring_seconds, time.perf_counter() - started)
             yield specs, outcomes
 
-    def _on_cluster(self, todo: list[RunSpec]) -> _Ended:
+    def _on_cluster(self, todo: list[RunSpec]) -> _Outcomes:
         workers = min(self.workers, len(todo))  # more would have nothing to do
         threads = None
         if self.scheduler is None:
@@ -297,16 +297,16 @@ def _time(hours: float) -> str:
 
 def seconds_a_step(specs: Sequence[RunSpec], device: str, precision: str) -> float:
     """Return the seconds of an optimiser step of one run, or of a population of several."""
-    short = [spec.replace(steps=_FIRST_STEPS + _STEPS, warmup=0) for spec in specs]
-    ends: list[float] = []
+    short_specs = [spec.replace(steps=_FIRST_STEPS + _STEPS, warmup=0) for spec in specs]
+    times: list[float] = []
     fit(
-        short[0] if len(short) == 1 else short,
+        short_specs[0] if len(short_specs) == 1 else short_specs,
         device=device,
         precision=precision,
-        callback=lambda step, run: ends.append(time.perf_counter()),
+        callback=lambda step, run: times.append(time.perf_counter()),
         every=1,
         progress=False,
     )
     # a population calls back for each member
-    ends = ends[:: len(short)][_FIRST_STEPS - 1 :]
-    return statistics.median(np.diff(ends).tolist())
+    times = times[:: len(short_specs)][_FIRST_STEPS - 1 :]
+    return statistics.median(np.diff(times).tolist())
