@@ -282,13 +282,8 @@ COORDINATE_GRIDS: dict[str, Callable[[Profile], list[RunSpec]]] = {
 def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
     """Return the runs of an experiment, the most informative first.
 
-    Parameters
-    ----------
-    experiment : str
-        One of `GRIDS`, or ``"plan"``; with a profile of coordinates, one of `COORDINATE_GRIDS`.
-        Else a ValueError.
-    size : Profile or str, optional
-        A profile, or its name as for `profile`.
+    The experiment is one of `GRIDS`, or ``"plan"``; with a profile of coordinates, one of
+    `COORDINATE_GRIDS`. The profile is one, or its name as for `profile`.
 
     References
     ----------
@@ -298,8 +293,6 @@ def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
     --------
     >>> len(grid("fig9", "paper"))
     80
-    >>> grid("fig9", COORDINATES)[0].data
-    'coordinates'
     """
     chosen = size if isinstance(size, Profile) else profile(size)
     if chosen.coordinates:

@@ -15,30 +15,12 @@ from vaedis import _check
 class Profile:
     """How long and how often the book's experiments are run.
 
-    Attributes
-    ----------
-    name : str
-    steps, long_steps : int
-        Optimiser steps of Figures 9 and 11, and of Figure 6.
-    batch : int
-        Images, or pairs, per step.
-    repeats : int
-        Seeds of each setting.
-    spacings : tuple of int
-        The grid spacings of Figure 9, in the order in which they are run.
-    demo_steps : int
-        Optimiser steps of the small networks that a chapter trains while it runs.
-    protocol : {"full", "fast"}
-        How many samples the scores are computed from (`vaedis.metrics.evaluate`).
-    meant_for : str
-        One line for the reader.
-    coordinates : bool
-        Whether networks see coordinates in place of images.
-
-    Examples
-    --------
-    >>> profile("paper").steps
-    57600
+    `steps` are optimiser steps of Figures 9 and 11, `long_steps` of Figure 6, and `demo_steps` of
+    the small networks that a chapter trains while it runs. `batch` counts images, or pairs, per
+    step; `repeats` the seeds of each setting; `spacings` are those of Figure 9, in the order in
+    which they are run. `protocol`, "full" or "fast", says how many samples the scores are computed
+    from (`vaedis.metrics.evaluate`), `coordinates` whether networks see coordinates in place of
+    images, and `meant_for` is one line for the reader.
     """
 
     name: str
@@ -125,8 +107,6 @@ def command_options(name: str) -> str:
 
 def profile(name: str | None = None) -> Profile:
     """Return a profile by name, by default that of ``VAEDIS_PROFILE``, or else ``smoke``.
-
-    A ValueError lists those that exist.
 
     Examples
     --------

@@ -27,24 +27,10 @@ _MAY_BE_EMPTY = ["q1", "median", "q3"]
 def table(name: str) -> list[dict[str, Any]]:
     """Read one table of the paper's numbers, whatever ``VAEDIS_RESULTS`` says.
 
-    Parameters
-    ----------
-    name : str
-        ``"table_a1_factor_importance"``, ``"table_a2_normalisation"``,
-        ``"fig3_perceived_matrices"``, ``"fig6_scores"``, ``"fig9_scores"`` or ``"fig11_scores"``.
-        Numbers of figures were read off the pictures, to about 0.015.
-
-    Returns
-    -------
-    list of dict
-        One for each line; numbers as float, None where the picture does not show one.
-
-    Raises
-    ------
-    ValueError
-        If there is no such table, or it is damaged.
-    FileNotFoundError
-        If the package is not part of a copy of the project.
+    There is a dict for each line; numbers are float, or None where the picture does not show one.
+    Those of figures were read off the pictures, to about 0.015. A ValueError says that there is no
+    such table or that it is damaged, a FileNotFoundError that the package is no copy of the
+    project.
 
     Examples
     --------
@@ -79,10 +65,8 @@ def table(name: str) -> list[dict[str, Any]]:
 def matrices() -> dict[tuple[str, str], np.ndarray]:
     """Return the perceived distances of the paper's Figure 3, read off its colours.
 
-    Returns
-    -------
-    dict of (data set, factor) to ndarray of float64, shape (f, f)
-        Each divided by its largest distance, as in the paper; only complete panels.
+    They are float64, (f, f), by data set and factor, each divided by its largest distance, as in
+    the paper; only complete panels.
 
     Examples
     --------

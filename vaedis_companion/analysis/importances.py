@@ -47,17 +47,10 @@ def data_sets(names: Iterable[str] = DATA_SETS_OF_THE_PAPER) -> dict[str, Factor
 class Importance:
     """A row of Table A1: how far apart a factor sets observations, here and in the paper.
 
-    Attributes
-    ----------
-    factor : str
-        "random" for pairs drawn at random.
-    mean, sd : float
-        Of the mean squared errors measured here, pixels in 0 … 1.
-    published_mean, published_sd : float or None
-        As printed; None if the paper has no such row.
-    mean_error, sd_error : float
-        Standard errors of the difference: those that the paper's sample of 50,000 pairs implies,
-        and those of our own sample if we drew one.
+    `factor` is "random" for pairs drawn at random. `mean` and `sd` are of mean squared errors,
+    pixels in 0 … 1. `published_mean` and `published_sd` are as printed; None if the paper has no
+    such row. The errors are standard errors of the difference: those that the paper's sample of
+    50,000 pairs implies, and those of our own sample if we drew one.
     """
 
     factor: str
@@ -117,19 +110,10 @@ def printed_rows(name: str) -> dict[str, tuple[float, float]]:
 
 
 def matrix_correlations(name: str, matrices: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """Return how well matrices agree with the panels of Figure 3, read from their colours.
+    """Return how well matrices, (f, f), agree with the panels of Figure 3, read from their colours.
 
-    Parameters
-    ----------
-    name : str
-        Of the data set, as in the published figure.
-    matrices : mapping of str to ndarray of float, shape (f, f)
-
-    Returns
-    -------
-    dict of str to float or None
-        For each factor whose panel could be read, the linear correlation over pairs of different
-        values; None if one of the two matrices is constant.
+    For each factor of the data set whose panel could be read, it is the linear correlation over
+    pairs of different values; None if one of the two matrices is constant.
     """
     correlations: dict[str, float | None] = {}
     for (data, factor), panel in published.matrices().items():

@@ -20,16 +20,7 @@ Statistic = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic with its 95 % bootstrap interval.
-
-    Attributes
-    ----------
-    value : float
-        Of the data as they are.
-    low, high : float
-        NaN where a single value gives no interval.
-    n : int
-        How many values, or pairs, there were.
+    """A statistic of `n` values or pairs, with its 95 % bootstrap interval; NaN ends for one value.
 
     Examples
     --------
@@ -58,16 +49,11 @@ class Interval:
 
 
 def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
-    """Return a statistic of values and its interval.
+    """Return a statistic of values, shape (n, ...), and its interval.
 
-    Parameters
-    ----------
-    values : array of float, shape (n, ...)
-        One entry for each run, finite, or a ValueError. Entries with further axes (factors of one
-        run, say) stay together when runs are resampled.
-    statistic : callable
-        ``np.median``, ``np.mean`` or the like; it is applied along the runs, and a mean over
-        further axes follows.
+    There is one entry for each run, all finite, or a ValueError. Entries with further axes (factors
+    of one run, say) stay together when runs are resampled. `statistic` is ``np.median``,
+    ``np.mean`` or the like; it is applied along the runs, and a mean over further axes follows.
 
     References
     ----------
@@ -87,17 +73,10 @@ def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
 def difference(
     a: Any, b: Any, *, paired: bool = False, statistic: Statistic = np.median
 ) -> Interval:
-    """Return the statistic of `a` minus that of `b`, and its interval; `n` is the smaller number.
+    """Return the statistic of `a`, shape (n,), minus that of `b`, shape (m,), and its interval.
 
-    Parameters
-    ----------
-    a, b : array of float, shape (n,) and (m,)
-        One value for each run, finite, or a ValueError.
-    paired : bool
-        Whether a[i] and b[i] belong together, as runs of one seed do; they are then resampled
-        together, and the statistic is that of their differences.
-    statistic : callable
-        As for `interval`.
+    If paired, a[i] and b[i] belong together, as runs of one seed do; they are then resampled
+    together, and the statistic is that of their differences. Else `n` is the smaller number.
 
     Examples
     --------

@@ -42,20 +42,10 @@ _NOT_STORED = ("factor", "within", "within_circle")
 class Distances:
     """Perceived distances (mean squared error, pixels in 0 … 1) and constants of a data set.
 
-    Attributes
-    ----------
-    name, origin : str
-        As for `vaedis.load`.
-    factors : dict of str to FactorDistances
-    random : RandomPairs
-        Of a stored result, `sample` holds 2,000 quantiles.
-    pairs : int
-        How many random pairs were drawn.
-    mean, std : tuple of float
-        Of each channel, in 0 … 1. A std is the mean over images of each image's unbiased std over
-        its pixels, as in Table A2.
-    constants_method : str
-        How they were obtained: "exact", "closed form" or the size of a sample.
+    `name` and `origin` are as for `vaedis.load`. A stored `random` holds 2,000 quantiles of its
+    sample, which had `pairs` random pairs. `mean` and `std` are of each channel, in 0 … 1; a std is
+    the mean over images of each image's unbiased std over its pixels, as in Table A2.
+    `constants_method` says how they were obtained: "exact", "closed form" or the size of a sample.
     """
 
     name: str
@@ -85,15 +75,9 @@ class Distances:
 def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _PAIRS) -> Distances:
     """Return a data set's perceived distances and constants, stored or measured now.
 
-    Parameters
-    ----------
-    data : FactorData
-    traversals : int, optional
-        How many random traversals of each factor to take if no result is stored; by default all,
-        which may take minutes. A factor that no more stand for exactly takes them all.
-    pairs : int
-        How many random pairs to draw if no result is stored. Without `traversals` their mean is
-        exact.
+    If no result is stored, `traversals` random traversals of each factor are taken, by default all,
+    which may take minutes, and `pairs` random pairs, whose mean is exact without `traversals`. A
+    factor that no more traversals stand for exactly takes them all.
 
     Examples
     --------
@@ -117,11 +101,6 @@ def benchmark(name: str) -> Distances | None:
 
     The original comes first; None if nothing is stored (``vaedis measure``). XYSquares' are
     computed. Nothing is downloaded or drawn.
-
-    Examples
-    --------
-    >>> benchmark("dsprites").method
-    'exact'
     """
     if name not in BENCHMARKS:
         return _xysquares()
@@ -140,12 +119,7 @@ def is_benchmark(data: FactorData) -> bool:
 def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None:
     """Measure whole data sets whose images are on this machine, and store the results.
 
-    Parameters
-    ----------
-    names : sequence of str
-        All benchmark data sets by default; a ValueError for any other name.
-    force : bool
-        Measure again what is stored already.
+    By default all benchmark data sets that are not stored already; with `force` these, too.
     """
     for name in names or BENCHMARKS:
         _check.one_of("data set", name, BENCHMARKS)

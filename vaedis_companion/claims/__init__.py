@@ -52,19 +52,9 @@ def all_claims(
 ) -> list[Claim]:
     """Return all claims in the order of the paper, those that go beyond it last.
 
-    Nothing is trained, downloaded or drawn for them. Stored runs that are damaged count as missing.
-
-    Parameters
-    ----------
-    store : Store, optional
-        Holds the runs; of each experiment, those of the largest profile that has any are judged.
-    where : str or iterable of str, optional
-        Only claims of this place or these, such as ``"Figure 9"``; the others are not computed.
-
-    Raises
-    ------
-    ValueError
-        If there is no such place, or the paper's numbers are damaged.
+    Nothing is trained, downloaded or drawn for them. Of each experiment in the store, the runs of
+    the largest profile that has any are judged; damaged ones count as missing. `where` picks claims
+    of a place or some, such as ``"Figure 9"``; the others are not computed.
 
     Examples
     --------

@@ -91,19 +91,9 @@ class Value:
 class Provenance:
     """How the number of a claim was obtained: from stored runs, or as `method` says.
 
-    Attributes
-    ----------
-    method : str
-        "exact", a size of sample, or why there is no number.
-    profile : str
-        Of the runs; empty if the number does not rest on trained networks.
-    n, failed : int
-        How many runs finished and failed.
-    steps : tuple of int
-        Their lengths.
-    needs : str
-        The command that makes the claim testable where only images of the paper's data set are
-        missing.
+    `method` is "exact", a size of sample, or why there is no number. `n` runs of a `profile`
+    finished, of these `steps`, and others `failed`. `needs` is the command that makes the claim
+    testable where only images of the paper's data set are missing.
 
     Examples
     --------

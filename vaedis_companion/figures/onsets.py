@@ -28,17 +28,10 @@ def where_learning_ends(
     """Draw between which betas learning ends, at each spacing, beside where theory puts it.
 
     A full point is the last beta at which anything is learned, a hollow one the next that was
-    tried.
-
-    Parameters
-    ----------
-    panels : mapping of str to mapping of str to mapping of int to sequence of (float, float)
-        For each panel, up to three kinds of runs, and for each of their spacings the result of
-        `onsets.where_learning_ends`.
-    onset, limit : mapping of int to float
-        For each spacing, the beta below which a first step away from nothing pays
-        (`diagnosis.bounds.largest_beta`), and that above which no code does
-        (`diagnosis.bounds.rate_distortion_beta`).
+    tried. For each panel, `panels` has up to three kinds of runs, and for each of their spacings
+    the result of `onsets.where_learning_ends`. For each spacing, `onset` is the beta below which a
+    first step away from nothing pays (`diagnosis.bounds.largest_beta`), and `limit` that above
+    which no code does (`diagnosis.bounds.rate_distortion_beta`).
     """
     size = (4.6 * len(panels), 3.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
@@ -89,13 +82,9 @@ def learning(
 ) -> Figure:
     """Draw how much of each factor networks reconstruct while they are trained.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to sequence of Learning)
-        Data set (a column), then framework (a row), then runs: a line for each factor and run.
-    importance : mapping of str to (mapping of str to float)
-        For each data set, the mean perceived distance along each factor: the more important, the
-        darker its lines.
+    `groups` are data sets (a column), then frameworks (a row), then runs: a line for each factor
+    and run. `importance` has for each data set the mean perceived distance along each factor: the
+    more important, the darker its lines.
     """
     frameworks = list(dict.fromkeys(name for runs in groups.values() for name in runs))
     shape = (len(frameworks), len(groups))
@@ -134,12 +123,8 @@ _STEPS = (500, 2_000, 8_000, 57_600)
 class Course:
     """Scores of one setting by the steps that its runs took.
 
-    Attributes
-    ----------
-    curves : list of mapping of str to ndarray, shape (n,)
-        Of each long run, ``"steps"``, ``"mig"`` and ``"dci"`` on its way.
-    points : mapping of int to RunTable
-        Runs that ended after so many steps.
+    `curves` have ``"steps"``, ``"mig"`` and ``"dci"`` of each long run on its way, (n,); `points`
+    are the runs that ended after so many steps.
     """
 
     curves: list[Mapping[str, np.ndarray]] = field(default_factory=list)
@@ -170,13 +155,9 @@ def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
 
 @styled
 def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
-    """Draw MIG and DCI against the number of steps, a panel for each setting.
+    """Draw MIG and DCI against the number of steps, a panel for each titled setting.
 
-    Parameters
-    ----------
-    settings : mapping of str to Course
-        Titles, and what to draw: a line through the scores of each long run on its way, and a point
-        for each run that ended.
+    A line goes through the scores of each long run on its way, and each run that ended is a point.
     """
     figure, axes = panel_grid(len(settings), 3, 2.9, 2.3, sharex=True, sharey=True)
     colours = dict(zip(SCORES, (COLOURS["mse"], COLOURS["published"]), strict=True))

@@ -29,10 +29,7 @@ def _strips(groups: Mapping[str, Any], width: float, height: float) -> tuple[Fig
 def traversals(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw traversals of several data sets, one factor a column: Figure 2.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to ndarray of uint8, shape (frames, H, W, C))
-        Titles of data sets, then factors.
+    `groups` are titles of data sets, then factors, then uint8 (frames, H, W, C).
     """
     columns = max(map(len, groups.values()))
     figure, strips = _strips(groups, 1.2 * columns, 4.0)
@@ -50,13 +47,8 @@ def distance_matrices(
 ) -> Figure:
     """Draw ground-truth above perceived distances along factors of several data sets: Figure 3.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to (ndarray, ndarray)), shape (f, f)
-        Titles of data sets, then factors, then the two matrices. Each panel spans its own range of
-        colours, as in the paper.
-    labels : mapping of (data set, factor) to str, optional
-        A line to write below a column.
+    `groups` are titles of data sets, then factors, then the two matrices, (f, f). Each panel spans
+    its own range of colours, as in the paper. `labels`, by data set and factor, go below a column.
     """
     columns = max(map(len, groups.values()))
     figure, strips = _strips(groups, 1.2 * columns + 0.3, 3.0)
@@ -72,10 +64,7 @@ def distance_matrices(
 def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw the cumulative distributions of distances of several data sets: Figure A1.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to ndarray of float, shape (n,))
-        Titles of data sets, then factors or "random", then distances.
+    `groups` are titles of data sets, then factors or "random", then distances, float (n,).
     """
     figure, axes = panel_grid(len(groups), 2, 4.6, 2.9)
     for ax, (title, curves) in zip(axes.flat, groups.items(), strict=False):
@@ -90,12 +79,8 @@ def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 def levels(rows: Mapping[str, Mapping[str, np.ndarray]], *, note: str = "") -> Figure:
     """Draw distances at every level of trained VAEs, one row a factor or a run: Figures 4 and 10.
 
-    Parameters
-    ----------
-    rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
-        As from `training.inspect.level_matrices`; the keys label the rows.
-    note : str
-        Which runs these are, to be written below.
+    `rows` are labels, then matrices, (f, f), as from `training.inspect.level_matrices`. The note
+    says which runs these are.
     """
     titled = {
         name: {title: matrices[level] for level, title in LEVEL_NAMES.items()}

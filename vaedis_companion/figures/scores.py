@@ -28,14 +28,8 @@ def scores_by_spacing(runs: RunTable, *, published: Sequence[Mapping[str, Any]] 
     """Draw MIG and DCI against grid spacing: Figure 9.
 
     Every run is a point; lines join the medians of each spacing. With five spacings or more, the
-    paper's quartic is drawn as well, dotted, with the 95 % interval of 1,000 bootstraps.
-
-    Parameters
-    ----------
-    runs : RunTable
-    published : sequence of mapping, optional
-        ``published.table("fig9_scores")``: the ranges that the paper's picture shows are drawn as
-        bars.
+    paper's quartic is drawn as well, dotted, with the 95 % interval of 1,000 bootstraps. Lines of
+    ``published.table("fig9_scores")``, if given, are drawn as bars.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)
@@ -97,13 +91,8 @@ def _draw_quartic(
 def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     """Draw KL divergence, MIG and DCI against beta, for each spacing and framework with runs.
 
-    Parameters
-    ----------
-    runs : RunTable
-        Every run is a point; lines join the medians.
-    bounds : mapping of int to float
-        Of each spacing, the beta above which nothing should be learned
-        (`diagnosis.bounds.largest_beta`): a vertical line.
+    Every run is a point; lines join the medians. `bounds` has for each spacing the beta above which
+    nothing should be learned (`diagnosis.bounds.largest_beta`): a vertical line.
     """
     figure, axes = plt.subplots(1, 3, figsize=(9.2, 3.6))
     styles: dict[int, Any] = dict(zip(sorted(bounds), ("-", "--", ":", "-."), strict=False))
@@ -167,18 +156,9 @@ def scores_by_group(
     """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
 
     Every run is a point; the bar is the median. A violin is drawn from ten runs on, as smoothing
-    fewer would invent a shape.
-
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to (mapping of str to ndarray, shape (runs,)))
-        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``.
-    published : mapping of (group, half, score) to (lowest, highest), optional
-        The paper's ranges, drawn as bars.
-    xlabel : str
-        What the groups are, if their names do not say it.
-    note : str
-        Which runs these are, to be written below.
+    fewer would invent a shape. `groups` has group, half and score, then float (runs,): for Figure
+    11 ``groups["ada-gvae"]["mse"]["mig"]``. `published` has the paper's ranges by (group, half,
+    score), drawn as bars. `xlabel` says what the groups are, the note which runs these are.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)

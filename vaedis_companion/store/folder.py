@@ -28,25 +28,14 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def default_root() -> Path:
-    """Return the store's folder: ``VAEDIS_RESULTS``, or ``results`` in the project.
-
-    Examples
-    --------
-    >>> default_root().name
-    'results'
-    """
+    """Return the store's folder: ``VAEDIS_RESULTS``, or ``results`` in the project."""
     if os.environ.get("VAEDIS_RESULTS"):
         return Path(os.environ["VAEDIS_RESULTS"])
     return (project.checkout() or Path.cwd()) / "results"
 
 
 class Store:
-    """A folder of results.
-
-    Parameters
-    ----------
-    root : path, optional
-        `default_root` unless given. Need not exist yet.
+    """A folder of results, by default `default_root`; it need not exist yet.
 
     Examples
     --------
@@ -74,10 +63,8 @@ class Store:
     def rows(self, experiment: str, profile: str) -> list[Row]:
         """Return all rows of an experiment and profile; columns of a newer version as text.
 
-        Warns
-        -----
-        DamagedFile
-            If a line of the file cannot be read; all of its runs count as missing then.
+        If a line of the file cannot be read, all of its runs count as missing: the warning
+        `DamagedFile`.
         """
         try:
             return self._read(experiment, profile)
@@ -146,10 +133,7 @@ class Store:
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none.
 
-        Warns
-        -----
-        DamagedFile
-            If they cannot be read, with the file and what to do; empty then, too.
+        So it is, with the warning `DamagedFile`, if they cannot be read.
         """
         path = self._arrays_path(row) if row else None
         if path is None or not path.is_file():
@@ -183,19 +167,11 @@ class Store:
         self._read(experiment, profile)
 
     def add(self, row: Row, arrays: Arrays | None = None) -> None:
-        """Store a run in place of one with the same key: all of it, or nothing changes.
+        """Store a run, a row as from `make_row`, in place of one with the same key.
 
-        Parameters
-        ----------
-        row : dict
-            As from `make_row`.
-        arrays : mapping of str to ndarray, optional
-
-        Raises
-        ------
-        ValueError
-            If the row's key, experiment or profile could be a path, the table is damaged, or the
-            lock of the store is no plain file.
+        All of it is stored, or nothing changes. A ValueError says that the row's key, experiment or
+        profile could be a path, that the table is damaged, or that the store's lock is no plain
+        file.
         """
         self.add_all([(row, arrays)])
 
@@ -230,17 +206,8 @@ class Store:
         """Add the rows and arrays of another store, which may come from anyone.
 
         A stored run stays as it is, unless it failed here and finished there. All of the folder is
-        checked before anything is added, and no link in it is followed.
-
-        Returns
-        -------
-        dict of str to int
-            How many runs were ``"taken"``, and how many were ``"known"``.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds no table of results, or a line or file that no sweep writes.
+        checked before anything is added, and no link in it is followed; a ValueError says what is
+        wrong. Returned is how many runs were ``"taken"``, and how many were ``"known"``.
         """
         other = Store(folder)
         if not other.tables():

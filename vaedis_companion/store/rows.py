@@ -66,21 +66,10 @@ def make_row(
 ) -> Row:
     """Make a row of the store, a dict by the names in `COLUMNS`.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    experiment, profile : str
-    status : str
-        ``"finished"``, or ``"failed: "`` and the reason.
-    scores : mapping of str to float, optional
-    **made_by
-        ``origin`` (of the images), ``protocol``, ``seconds``, ``images_per_second``, ``device``,
-        ``precision``, ``threads``. Versions, commit and date are added.
-
-    Raises
-    ------
-    ValueError
-        If the data set or the loss has no name to store, or a score or fact has no column.
+    `status` is ``"finished"``, or ``"failed: "`` and the reason. `made_by` are ``origin`` (of the
+    images), ``protocol``, ``seconds``, ``images_per_second``, ``device``, ``precision`` and
+    ``threads``; versions, commit and date are added. A ValueError says if the data set or the loss
+    has no name to store, or a score or fact no column.
 
     Examples
     --------
@@ -114,14 +103,7 @@ def make_row(
 
 
 def spec_of(row: Row) -> RunSpec:
-    """Return the specification of a row.
-
-    Examples
-    --------
-    >>> from vaedis.spec import RunSpec
-    >>> spec_of(make_row(RunSpec(seed=3), "fig9", "laptop")) == RunSpec(seed=3)
-    True
-    """
+    """Return the specification of a row."""
     return RunSpec(**{name: row[name] for name in SPEC_COLUMNS})
 
 
@@ -222,27 +204,16 @@ def flat(row: Row) -> Row:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a row has a finite number in a column.
-
-    Examples
-    --------
-    >>> is_number(0.5), is_number(None), is_number(float("nan"))
-    (True, False, False)
-    """
+    """Return whether a row has a finite number in a column."""
     return value is not None and math.isfinite(value)
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """Runs of one experiment, all of one profile.
+    """Finished and failed runs of one experiment, all of one profile.
 
-    Attributes
-    ----------
-    experiment, profile : str
-    rows : list of dict
-        Finished runs, by the names in `COLUMNS`.
-    failed : list of dict
-        Runs that did not finish; their ``"status"`` says why.
+    `rows` and `failed` are lists of dict, by the names in `COLUMNS`; the ``"status"`` of a failed
+    run says why it did not finish.
 
     Examples
     --------
@@ -279,14 +250,9 @@ class RunTable:
         return pandas.DataFrame(records, columns=[*names, *dict.fromkeys(options)])
 
     def where(self, keep: Callable[[Row], bool] | None = None, **columns: Any) -> RunTable:
-        """Return the runs that match.
+        """Return the runs whose columns have these values and which `keep` takes, if given.
 
-        Parameters
-        ----------
-        keep : callable, optional
-            Of a row, whether it matches.
-        **columns
-            Columns and the values they must have; options of data and loss count as columns.
+        Options of data and loss count as columns.
         """
 
         def is_chosen(row: Row) -> bool:

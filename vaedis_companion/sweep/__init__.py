@@ -19,15 +19,6 @@ def ensure_runs(
     Runs of the smoke profile, too short to mean anything, are made every time, not stored, and
     returned only if nothing better is stored.
 
-    Parameters
-    ----------
-    experiment : str
-        One of `grids.GRIDS`.
-    profile : str, optional
-        As for `grids.profile`.
-    device : str
-    store : Store, optional
-
     Examples
     --------
     >>> ensure_runs("fig11", "laptop").profile

@@ -23,20 +23,9 @@ def missing(
 ) -> list[RunSpec]:
     """Return the specifications of an experiment that are not stored, most informative first.
 
-    Parameters
-    ----------
-    experiment : str
-    profile : Profile
-    store : Store
-    retry_failed : bool
-        Count runs that failed as missing.
-    shard : (int, int)
-        ``(i, n)``: the i-th of n shares, counted from 1; for array jobs of a cluster.
-
-    Raises
-    ------
-    ValueError
-        If the grid is empty, or there is no such share.
+    With `retry_failed`, runs that failed count as missing. `shard` (i, n) takes the i-th of n
+    shares, counted from 1, for array jobs of a cluster. A ValueError says that the grid is empty or
+    there is no such share.
 
     Examples
     --------
@@ -56,13 +45,7 @@ def missing(
 
 
 def describe_missing(experiment: str, *, store: Store | None = None) -> dict[str, tuple[int, int]]:
-    """Return how many of an experiment's runs are stored, and of how many, for each profile.
-
-    Examples
-    --------
-    >>> describe_missing("fig11")["laptop"]
-    (20, 20)
-    """
+    """Return how many of an experiment's runs are stored, and of how many, for each profile."""
     store = store or Store()
     counts = {}
     for name in grids.PROFILES:

@@ -35,11 +35,12 @@ _Outcomes = Generator[tuple[list[RunSpec], list[Outcome]], None, None]
 class Sweep:
     """A sweep that can be stopped at any moment and started again from the last checkpoints.
 
+    With a profile of coordinates, runs are trained as populations, in this process.
+
     Parameters
     ----------
     experiment : str
     profile : Profile
-        With one of coordinates, runs are trained as populations, in this process.
     store : Store
         Rows go here, checkpoints into its folder ``checkpoints``.
     device, precision : str
@@ -62,12 +63,6 @@ class Sweep:
         How many runs are stored, and how many of these failed.
     asked_to_stop : bool
         Set it, from a signal handler for instance, to stop cleanly.
-
-    Examples
-    --------
-    >>> from vaedis_companion.grids import PROFILES
-    >>> Sweep("fig11", PROFILES["laptop"], Store()).run()
-    0
     """
 
     experiment: str
@@ -111,12 +106,8 @@ class Sweep:
     def run(self) -> int:
         """Run what is missing and store each run as it ends; return how many ended.
 
-        Raises
-        ------
-        ValueError
-            If the grid is empty, or the device or precision does not exist.
-        OSError
-            If a run cannot be stored.
+        A ValueError says that the grid is empty, or that the device or precision does not exist; an
+        OSError that a run cannot be stored.
         """
         if self.seconds is not None:
             self._deadline = time.monotonic() + _check.positive("seconds", self.seconds)

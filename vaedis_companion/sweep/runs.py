@@ -170,26 +170,12 @@ def final_scores(run: Run, protocol: str) -> dict[str, float]:
 def summarise(run: Run) -> dict[str, np.ndarray]:
     """Return what the book's figures need of a trained network, small enough to store.
 
-    Returns
-    -------
-    dict of str to ndarray
-        ``"cycles"``: uint8, shape (z, 9, H, W, C): images as one latent moves from its smallest to
-        its largest posterior mean over 64 random observations while the others stay at the first
-        one's. ``"spread"``: float32, shape (z,): each latent's mean KL divergence from the prior,
-        in nats. ``"<level>/<factor>"``: float32, shape (f, f): distances at each level
-        (`inspect.level_matrices`). ``"steps"``, ``"loss"``, ``"recon"``, ``"kl"``: the training
-        history, averaged in up to 200 windows.
-
-    References
-    ----------
-    The authors' latent-cycle callback, mode ``minmax_interval_cycle``, seed 7777.
-
-    Examples
-    --------
-    >>> import vaedis as vd
-    >>> small = vd.RunSpec(data="coordinates", model="mlp", latents=2, steps=2, batch=8)
-    >>> summarise(vd.fit(small, device="cpu"))["cycles"].shape
-    (2, 9, 64, 64, 3)
+    ``"cycles"``: uint8, (z, 9, H, W, C): images as one latent moves from its smallest to its
+    largest posterior mean over 64 random observations while the others stay at the first one's, as
+    in the authors' latent-cycle callback (``minmax_interval_cycle``, seed 7777). ``"spread"``:
+    float32, (z,): each latent's mean KL divergence from the prior, in nats. ``"<level>/<factor>"``:
+    float32, (f, f): distances at each level (`inspect.level_matrices`). ``"steps"``, ``"loss"``,
+    ``"recon"``, ``"kl"``: the training history, averaged in up to 200 windows.
     """
     generator = torch.Generator(run.data.device).manual_seed(7777)
     mean, logvar = run.posterior(run.data.draw(64, generator=generator))
