@@ -19,7 +19,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.nodes import make_refnode
 
 from vaedis_companion import grids
-from vaedis_companion.book import executions, stored
+from vaedis_companion.book import executions, notebooks, stored
 
 MATHJAX = "sphinx-mathjax-offline"
 MATHJAX_PARTS = (
@@ -87,9 +87,8 @@ def drop_stale_runs(app):
         raise ExtensionError(
             f"{problem} It comes from the environment variable VAEDIS_PROFILE."
         ) from None
-    stored.drop_stale(app.vaedis_root, app.vaedis_build)
     app.vaedis_notebooks = executions.notebooks(app.vaedis_root)
-    app.vaedis_facts = executions.read_facts(app.vaedis_build)
+    app.vaedis_facts = stored.show(app.vaedis_root, app.vaedis_build)
     if os.environ.get("VAEDIS_EXECUTE") == "no":
         not_run = [name for name in app.vaedis_notebooks if name not in app.vaedis_facts]
         patterns = [f"book/{name}.md" for name in not_run]
@@ -124,6 +123,9 @@ def record_runs(app, env):
             key = executions.run_key(app.vaedis_root, name, profile, {}, digest, app.vaedis_build)
             facts[name] = executions.make_facts(key, profile, {}, executed[name], machine)
             executions.write_facts(app.vaedis_build, facts)
+            run = notebooks.from_cache(app.vaedis_root, app.vaedis_build, name)
+            file = app.vaedis_build / "notebooks" / profile / f"{name}.ipynb"
+            stored.store(file, run, facts[name])
     env.vaedis_run_dates = {name: entry["date"] for name, entry in facts.items()}
     return []
 

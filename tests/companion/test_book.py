@@ -230,11 +230,11 @@ def test_runs_are_kept_and_shown(small, capsys):
     path.write_text(path.read_text().replace("## Section", "## Another section"))
     runner.run_notebooks(small, "smoke", params={"seed": 3})
     assert "0 run, 2 current" in capsys.readouterr().err
-    assert stored.drop_stale(small) == []
+    assert list(stored.show(small)) == ["one", "two"]
 
     # What a plain build must not show any more.
     (small / "results" / "runs.csv").write_text("a\n1\n")
-    assert stored.drop_stale(small) == ["one", "two"]
+    assert stored.show(small) == {}
     assert cached(small, "one") is None
     assert book.provenance(small) == []
 
@@ -268,7 +268,7 @@ def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
     (small / "book" / "one.md").write_text(NOTEBOOK.format(name="One", code=count))
     assert runner.run_notebooks(small, "smoke", workers=1) == []
     assert cached(small, "one") == "1\n"
-    assert stored.drop_stale(small) == []
+    assert list(stored.show(small)) == ["one", "two"]
     assert "2 notebooks: 2 run" in capsys.readouterr().err
 
 
@@ -321,19 +321,6 @@ def test_the_smoke_profile_downloads_nothing(
     assert environment.get("VAEDIS_OFFLINE") == expected
 
 
-def test_a_run_in_another_profile_is_current_unless_one_is_asked_for(small, monkeypatch):
-    facts = {
-        "key": executions.run_key(small, "one", "laptop", {}),
-        "profile": "laptop",
-        "params": {},
-    }
-    assert executions.is_current(small, "one", facts)
-    monkeypatch.setenv("VAEDIS_PROFILE", "laptop")
-    assert executions.is_current(small, "one", facts)
-    monkeypatch.setenv("VAEDIS_PROFILE", "smoke")
-    assert not executions.is_current(small, "one", facts)
-
-
 def test_a_page_that_is_named_but_absent(small):
     (small / "book" / "two.md").unlink()
     with pytest.raises(ValueError, match="'two'"):
@@ -351,38 +338,10 @@ def test_absent_tools_are_one_sentence(small, monkeypatch):
         book.build(root=small)
 
 
-FACTS = {
-    **{name: "text" for name in ("key", *executions.SHOWN)},
-    "params": {},
-    "seconds": 1.5,
-    "date": "2026-01-01T00:00:00+00:00",
-}
-
-
-@pytest.mark.parametrize("content", [b"{half", b"\xff\xfe", b"[]", b"[" * 100_000])
-def test_facts_that_cannot_be_read_are_named_and_removed(tmp_path, capsys, content):
-    (tmp_path / "runs.json").write_bytes(content)
-    assert executions.read_facts(tmp_path) == {}
-    assert "runs.json is damaged and was removed" in capsys.readouterr().err
-    assert not (tmp_path / "runs.json").exists()
-    executions.write_facts(tmp_path, {"one": FACTS})
-    assert executions.read_facts(tmp_path) == {"one": FACTS}
-    assert not list(tmp_path.glob("*.tmp"))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"date": "2026-13-01"}, {"date": 3}, {"seconds": "1"}, {"params": []}, {"torch": None}],
-)
-def test_facts_with_a_damaged_entry_count_as_no_run(tmp_path, change):
-    executions.write_facts(tmp_path, {"one": {**FACTS, **change}, "two": FACTS, "three": 3})
-    assert executions.read_facts(tmp_path) == {"two": FACTS}
-
-
 def pretend(
     root: Path, name: str, text: str, profile: str = "smoke", stream: str = "stdout"
 ) -> None:
-    """Keep and publish a run of a notebook that printed a text, without running it."""
+    """Store a run of a notebook that printed a text, without running it."""
     import nbformat
 
     run = notebooks.from_markdown(root, name)
@@ -396,48 +355,41 @@ def pretend(
         1.0,
         dict.fromkeys(("device", "python", *executions.VERSIONED), "-"),
     )
-    stored.store(root, profile, name, run, facts)
-    stored.publish(root, root / "_build", name, run)
+    stored.store(stored.path(root, profile, name), run, facts)
 
 
-@pytest.mark.parametrize(
-    "remove", ["everything", "the files", "the database", "bytes of the database"]
-)
-def test_outputs_and_facts_of_a_run_stay_together(small, capsys, remove):
-    """The cache is deleted or damaged, and the record of the runs is not."""
+def test_the_run_that_was_asked_for_last_is_shown_unless_a_profile_is_asked_for(small, monkeypatch):
     pretend(small, "one", "from laptop\n", "laptop")
-    pretend(small, "two", "from smoke\n")
-    cache = small / "_build" / ".jupyter_cache"
-    if remove == "everything":
-        shutil.rmtree(cache)
-    elif remove == "the files":
-        shutil.rmtree(cache / "executed")
-    elif remove == "the database":
-        (cache / "global.db").write_bytes(b"")
-    else:
-        (cache / "global.db").write_bytes(b"\0" * 50 + (cache / "global.db").read_bytes()[50:])
-    (small / "_build" / "notebooks" / "smoke" / "two.ipynb").unlink()
-    stale = stored.drop_stale(small)
+    pretend(small, "one", "from smoke\n")
+    assert stored.show(small)["one"]["profile"] == "smoke"
+    stored.path(small, "laptop", "one").touch()
+    assert stored.show(small)["one"]["profile"] == "laptop"
+    monkeypatch.setenv("VAEDIS_PROFILE", "smoke")
+    assert stored.show(small)["one"]["profile"] == "smoke"
+    monkeypatch.setenv("VAEDIS_PROFILE", "paper")
+    assert stored.show(small) == {}
+    assert cached(small, "one") is None
+
+
+@pytest.mark.parametrize("file", ["global.db", "../runs.json"])
+def test_a_cache_and_facts_that_are_damaged_are_made_anew(small, file):
+    pretend(small, "one", "from laptop\n", "laptop")
+    stored.show(small)
+    (small / "_build" / ".jupyter_cache" / file).write_bytes(b"\xff{half")
+    assert list(stored.show(small)) == ["one"]
     assert cached(small, "one") == "from laptop\n"
-    assert book.provenance(small)[0]["profile"] == "laptop"
-    # What is nowhere any more is executed again, and nothing is said about it before.
-    assert stale == ["two"]
+    # what is nowhere is executed again
     assert cached(small, "two") is None
     assert [facts["chapter"] for facts in book.provenance(small)] == ["one"]
-    assert ("is damaged" in capsys.readouterr().err) == (remove != "everything")
 
 
-def test_a_cache_whose_database_lacks_a_page_is_made_again(small, capsys):
+def test_what_jupyter_book_has_executed_is_stored(small):
     pretend(small, "one", "from smoke\n")
-    database = small / "_build" / ".jupyter_cache" / "global.db"
-    size = database.stat().st_size
-    for start in range(0, size, 4096):
-        content = bytearray(database.read_bytes())
-        content[start : start + 4096] = bytes(len(content[start : start + 4096]))
-        database.write_bytes(content)
-        assert stored.drop_stale(small) == ["two"]
-        assert cached(small, "one") == "from smoke\n"
-    assert capsys.readouterr().err.count("is damaged") == len(range(0, size, 4096))
+    stored.show(small)
+    notebook = notebooks.from_cache(small, small / "_build", "one")
+    assert notebooks.own_code_cells(notebook)[1].outputs[0].text == "from smoke\n"
+    with pytest.raises(KeyError):
+        notebooks.from_cache(small, small / "_build", "two")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no text", "empty"])
@@ -465,9 +417,8 @@ def test_pages_that_are_built_elsewhere_show_the_kept_runs_and_write_nothing_her
     pretend(small, "one", "from laptop\n", "laptop")
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    assert stored.drop_stale(small, elsewhere) == ["two"]
-    assert notebooks.cached_run(small, elsewhere, "one")
-    assert not notebooks.cached_run(small, elsewhere, "two")
+    assert list(stored.show(small, elsewhere)) == ["one"]
+    assert notebooks.from_cache(small, elsewhere, "one")
     assert {name: facts["profile"] for name, facts in executions.read_facts(elsewhere).items()} == {
         "one": "laptop"
     }

@@ -166,24 +166,6 @@ def run_key(
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def is_current(
-    root: Path,
-    name: str,
-    facts: Mapping[str, Any] | None,
-    digest: str | None = None,
-    build: Path | None = None,
-) -> bool:
-    """Return whether facts describe a run that would be the same today.
-
-    Without ``VAEDIS_PROFILE`` a run in any profile will do: a plain ``jupyter-book build`` shows
-    what was run last.
-    """
-    if not facts or os.environ.get("VAEDIS_PROFILE") not in (None, "", facts["profile"]):
-        return False
-    key = run_key(root, name, facts["profile"], facts["params"], digest, build)
-    return bool(facts["key"] == key)
-
-
 def build_folder(root: Path) -> Path:
     """Return the folder of the runs and, unless Jupyter Book is told otherwise, of the pages."""
     return root / "_build"
@@ -198,28 +180,11 @@ def locked(build: Path) -> Iterator[None]:
 
 
 def read_facts(build: Path) -> dict[str, dict[str, Any]]:
-    """Return the facts of the runs that the book shows, by notebook; damaged ones count as none."""
-    path = build / "runs.json"
-    if not path.exists():
-        return {}
+    """Return the facts of the runs that the book shows, by notebook; none if they are damaged."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8")).items()
-    except (ValueError, RecursionError, AttributeError):
-        warn(f"{path} is damaged and was removed; notebooks without a stored run are run again.")
-        path.unlink()
+        return json.loads((build / "runs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    return {name: facts for name, facts in stored if is_complete(facts)}
-
-
-def is_complete(facts: Any) -> bool:
-    """Return whether facts have all that the pages show, as `make_facts` writes it."""
-    try:
-        texts = [facts[name] for name in ("key", *SHOWN) if name not in ("params", "seconds")]
-        date = datetime.fromisoformat(facts["date"])
-        complete = all(isinstance(text, str) for text in texts) and facts["seconds"] >= 0
-        return complete and date.tzinfo is not None and isinstance(facts["params"], dict)
-    except (KeyError, TypeError, ValueError):
-        return False
 
 
 def write_facts(build: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:

@@ -9,8 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -185,9 +183,10 @@ def standard_error(notebook: Any) -> str | None:
     return None
 
 
-def digest(notebook: Any) -> str:
-    """Return a hash of a run's cells, which shows damage to its file."""
-    return hashlib.sha256(json.dumps(notebook.cells, sort_keys=True).encode()).hexdigest()
+def digest(notebook: Any, facts: Mapping[str, Any]) -> str:
+    """Return a hash of a run's cells and facts, which shows damage to its file."""
+    content = json.dumps([notebook.cells, facts], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def cache_path(build: Path) -> Path:
@@ -201,24 +200,6 @@ def _cache(build: Path) -> Any:
     return get_cache(str(cache_path(build)))
 
 
-def repair_cache(build: Path) -> None:
-    """Remove Jupyter Book's cache if it is damaged; stored runs then fill a new one."""
-    path = cache_path(build)
-    if not path.exists():
-        return
-    try:
-        with contextlib.closing(sqlite3.connect(path / "global.db")) as database:
-            if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                raise ValueError("integrity_check failed")
-        cache = _cache(build)
-        cache.list_project_records()
-        for record in cache.list_cache_records():
-            cache.get_cache_bundle(record.pk)
-    except Exception as error:  # damaged files raise a dozen kinds
-        executions.warn(f"{path} is damaged ({type(error).__name__}) and was removed.")
-        shutil.rmtree(path)
-
-
 def add_to_cache(root: Path, build: Path, name: str, run: Any, seconds: float) -> None:
     """Put a run into Jupyter Book's cache, in place of an older one."""
     from jupyter_cache.base import CacheBundleIn
@@ -229,21 +210,8 @@ def add_to_cache(root: Path, build: Path, name: str, run: Any, seconds: float) -
     _cache(build).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def cached_run(root: Path, build: Path, name: str) -> int | None:
-    """Return the record of a chapter's outputs in Jupyter Book's cache, or None."""
-    if not cache_path(build).exists():
-        return None
+def from_cache(root: Path, build: Path, name: str) -> Any:
+    """Return a chapter with the outputs that Jupyter Book has made of it."""
     cache = _cache(build)
-    try:
-        record = cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk
-        cache.get_cache_bundle(record)
-    except KeyError:
-        return None
-    return int(record)
-
-
-def remove_from_cache(root: Path, build: Path, name: str) -> None:
-    """Take a chapter's outputs out of the cache, which compares neither packages nor profiles."""
-    record = cached_run(root, build, name)
-    if record is not None:
-        _cache(build).remove_cache(record)
+    record = cache.match_cache_notebook(as_the_book_reads_it(root, name))
+    return with_outputs(from_markdown(root, name), cache.get_cache_bundle(record.pk).nb)

@@ -42,16 +42,17 @@ def run_notebooks(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         last_of_all.callback(shutil.rmtree, folder, ignore_errors=True)
-        notebooks.repair_cache(build)
         for name, source in sources.items():
             notebooks.write(source, folder / f"{name}.ipynb")
-        runner = _Runner(root, build, folder, profile, values, workers)
+        runner = _Runner(root, folder, profile, values, workers)
         parallel_notebooks = [name for name in sources if name != executions.LAST]
         last = [name for name in sources if name == executions.LAST]
-        for names in (parallel_notebooks, last):
+        for names in filter(None, (parallel_notebooks, last)):
             runner.run_stale(names, force=force, silent_only=strict)
             # a notebook that trains adds to the stored results, which others read
             runner.run_stale(names)
+            # in any profile: what was not asked for stays as it was run
+            stored.show(root, build, profile="")
     runner.print_summary()
     return runner.failed
 
@@ -102,7 +103,6 @@ class _Runner:
     """Runs the notebooks of one build, and counts and prints what ran and what failed."""
 
     root: Path
-    build: Path
     folder: Path
     profile: str
     values: Mapping[str, dict[str, Any]]
@@ -114,7 +114,7 @@ class _Runner:
     def run_stale(
         self, names: list[str], *, force: bool = False, silent_only: bool = False
     ) -> None:
-        """Publish current runs and run the other notebooks."""
+        """Run the notebooks that have no current run."""
         digest = executions.project_digest(self.root)
         keys = {
             name: executions.run_key(self.root, name, self.profile, self.values[name], digest)
@@ -122,9 +122,6 @@ class _Runner:
             if name not in self.failed
         }
         stale = [name for name in keys if force or not self._reuse(name, keys[name], silent_only)]
-        for name in stale:
-            # what the book shows of it is out of date, even if the new run fails
-            stored.withdraw(self.root, self.build, name)
         machine = executions.machine() if stale else {}
         with contextlib.closing(self._execute(stale)) as runs:
             for name, seconds, error in runs:
@@ -132,25 +129,24 @@ class _Runner:
                     facts = executions.make_facts(
                         keys[name], self.profile, self.values[name], seconds, machine
                     )
-                    self._publish(name, facts)
+                    self._store(name, facts)
                 else:
                     self.failed.append(name)
                 self._print_run(name, seconds, error)
 
     def _reuse(self, name: str, key: str, silent_only: bool) -> bool:
-        """Publish a stored run if it is current, and return whether it is."""
+        """Return whether a stored run is current, and mark it as asked for last if so."""
         run = stored.read(self.root, self.profile, name)
         if run is None or run.metadata["vaedis"]["key"] != key:
             return False
         if silent_only and notebooks.standard_error(run):
             return False
-        stored.publish(self.root, self.build, name, run)
+        stored.path(self.root, self.profile, name).touch()
         return True
 
-    def _publish(self, name: str, facts: Mapping[str, Any]) -> None:
+    def _store(self, name: str, facts: Mapping[str, Any]) -> None:
         run = notebooks.read(self.folder / f"{name}.run.ipynb")
-        stored.store(self.root, self.profile, name, run, facts)
-        stored.publish(self.root, self.build, name, run)
+        stored.store(stored.path(self.root, self.profile, name), run, facts)
         line = notebooks.standard_error(run)
         if line:  # a page does not show it
             executions.warn(
