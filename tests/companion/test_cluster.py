@@ -120,14 +120,15 @@ def test_a_worker_that_is_killed_in_mid_run_costs_no_run_and_changes_no_score(tm
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monkeypatch, capsys):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("vaedis_companion.sweep.cluster._ANSWER_SECONDS", 1)
+    dask = pytest.importorskip("dask")
+    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "1s")
     words = command(tmp_path, "--scheduler", "tcp://127.0.0.1:9")
     assert cli.main(words) == 1
     warning, error = capsys.readouterr().err.splitlines()
     assert warning.startswith(
         "vaedis: whoever reaches tcp://127.0.0.1:9 can have code run by its workers"
     )
-    assert "No Dask scheduler answers at tcp://127.0.0.1:9" in error
+    assert "tcp://127.0.0.1:9" in error
 
 
 def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs, capsys, ticking):

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -26,65 +27,50 @@ from vaedis_companion import grids
 from vaedis_companion.store import make_row
 from vaedis_companion.sweep.runs import Job, Outcome
 
-_ANSWER_SECONDS = 15
 _POLL_SECONDS = 0.2
 
 
 @contextlib.contextmanager
 def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
     """Connect to a scheduler, or to a cluster that is started here; yield a Dask client."""
-    try:
-        import distributed
-    except ImportError:
-        raise ImportError("Workers need Dask; run: pip install 'vaedis[sweep]'.") from None
-    if scheduler is None:
-        with _signals_blocked():
-            cluster = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                protocol="tls://",
-                # without certificates any user of the machine could have code run by the workers
-                security=distributed.Security.temporary(),
-                # by default, two sweeps on one machine would meet at one port
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                # a worker that Dask pauses or restarts for its memory would only lose time
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
+    import distributed
+
+    with contextlib.ExitStack() as stack:
+        cluster = scheduler or stack.enter_context(_local_cluster(distributed, workers))
+        if scheduler and not scheduler.startswith("tls://"):
+            print(
+                f"vaedis: whoever reaches {plain(scheduler)} can have code run by its workers; "
+                "use tls:// with certificates unless nobody else can reach it.",
+                file=sys.stderr,
             )
-        with distributed.Client(cluster) as client, contextlib.closing(cluster):
-            yield client
-        return
-    if not scheduler.startswith("tls://"):
-        print(
-            f"vaedis: whoever reaches {plain(scheduler)} can have code run by its workers; "
-            "use tls:// with certificates unless nobody else can reach it.",
-            file=sys.stderr,
+        yield stack.enter_context(distributed.Client(cluster))
+
+
+def _local_cluster(distributed: Any, workers: int) -> Any:
+    """Start a cluster that lets nobody else in, and that interrupts do not reach."""
+    old_mask = None
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        # starting the tracker unblocks signals in its thread, which must not start a worker
+        resource_tracker.ensure_running()
+        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        return distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            protocol="tls://",
+            # without certificates any user of the machine could have code run by the workers
+            security=distributed.Security.temporary(),
+            # by default, two sweeps on one machine would meet at one port
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            # a worker that Dask pauses or restarts for its memory would only lose time
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
         )
-    try:
-        client = distributed.Client(scheduler, timeout=_ANSWER_SECONDS)
-    except (OSError, ValueError) as problem:
-        raise RuntimeError(f"No Dask scheduler answers at {scheduler} ({problem}).") from None
-    with client:
-        yield client
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block interrupts in threads that are started meanwhile, and in the processes they start."""
-    from multiprocessing import resource_tracker
-
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    # starting the tracker unblocks signals in its thread, which must not start a worker
-    resource_tracker.ensure_running()
-    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-    try:
-        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+        if old_mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
 
 def run(
@@ -135,7 +121,6 @@ def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome | None:
         return future.result()
     if isinstance(problem, ImportError | NoDevice):
         raise problem  # no run could have succeeded
-    first_line = next(iter(str(problem).splitlines()), "")
-    status = f"failed: {type(problem).__name__}: {first_line}"
+    status = f"failed: {type(problem).__name__}: {problem}".splitlines()[0]
     experiment = grids.home(job.experiment, spec, job.profile)
     return make_row(spec, experiment, job.profile.name, status=status), {}
