@@ -701,18 +701,6 @@ def test_every_claim_names_a_page_and_a_heading_that_exist(stored):
         }, anchor
 
 
-@pytest.mark.parametrize("place", ["Table A1", "Table A2"])
-def test_claims_about_a_table_lead_to_the_section_that_has_all_its_data_sets(stored, place):
-    (anchor,) = {claim.anchor for claim in stored if claim.where == place}
-    page, _, heading = anchor.partition("#")
-    sections = re.split(
-        r"^## ", (TOP / "book" / f"{page}.md").read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
-    (section,) = [text for text in sections if _slug(text.splitlines()[0]) == heading]
-    first = section.split("```{code-cell} ipython3")[1]
-    assert re.search(r"^for name, \w+ in (sets|found)\.items\(\):$", first, re.MULTILINE)
-
-
 def test_every_claim_says_what_counts_and_why(stored):
     for claim in stored:
         assert claim.tolerance
