@@ -112,11 +112,10 @@ def code_cells(root: Path, name: str) -> list[str]:
 def project_digest(root: Path) -> str:
     """Return a hash of what a notebook reads besides itself: both packages and stored results."""
     code = Path(__file__).resolve().parents[2]
-    files = [
-        *(code / "vaedis").rglob("*.py"),
-        *(code / "vaedis_companion").rglob("*.py"),
-        *(root / "results").rglob("*"),
-    ]
+    files = [*(root / "results").rglob("*")]
+    for package in ("vaedis", "vaedis_companion"):
+        for kind in ("*.py", "*.html"):
+            files += (code / package).rglob(kind)
     digest = hashlib.sha256()
     for path in sorted(files):
         if path.is_file() and not path.name.startswith(".") and path.suffix != ".tmp":
