@@ -1,7 +1,5 @@
 """Sweeps: what is missing, what is stored, and a run from specification to figures' arrays."""
 
-import errno
-
 import numpy as np
 import pytest
 import torch
@@ -294,23 +292,6 @@ def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
     assert back["status"] == row["status"]
     assert back["mig"] is None
     assert results.spec_of(back) == spec
-
-
-def test_a_full_disk_costs_what_was_noted_on_the_way_and_not_the_run(tmp_path, toy, monkeypatch):
-    spec = toy_grid(TOY)[0]
-    looks, run = evaluations.Evaluations(spec, tmp_path), fit(spec, device="cpu")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.warns(
-        RuntimeWarning,
-        match=r"noted at step 10 could not be written \(.*No space left on device\); training goes on",
-    ):
-        looks(10, run)
-    assert set(looks.best()) == {"mig_max", "dci_max"}
-    assert not list(tmp_path.iterdir())
 
 
 def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
