@@ -82,6 +82,8 @@ def execute(
     It runs in a folder with a share of the processors, and ends when the other end of the pipe
     closes. If a cell fails, the target holds what ran before it.
     """
+    import yaml
+
     values = dict(params)
     if "profile" in parameters(read(source)):
         values["profile"] = profile
@@ -89,7 +91,7 @@ def execute(
     script = Path(__file__).with_name("run_notebook.py")
     command = [sys.executable, "-P", str(script), str(source), str(target)]
     command += ["--kernel", "python3", "--cwd", str(folder), "--no-progress-bar"]
-    command += ["--parameters_yaml", json.dumps(values)]  # which is YAML, too
+    command += ["--parameters_yaml", yaml.safe_dump(values)]
     process = subprocess.run(
         command,
         env={**_environment(profile, workers), "IPYTHONDIR": str(ipython_folder(target))},
