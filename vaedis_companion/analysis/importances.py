@@ -91,11 +91,11 @@ def importances(distances: Distances) -> list[Importance]:
     measured["random"] = (random, np.hypot(random.standard_errors(_PAIRS), own_errors))
     printed = printed_rows(distances.name)
     rows = []
-    for factor, (one, errors) in measured.items():
+    for factor, (record, errors) in measured.items():
         # the paper prints one row for all squares of XYSquares
         label = factor.split("_")[0] if distances.name == "xysquares" else factor
         mean, sd = printed.get(label, (None, None))
-        rows.append(Importance(factor, one.mean, one.sd, mean, sd, *errors.tolist()))
+        rows.append(Importance(factor, record.mean, record.sd, mean, sd, *errors.tolist()))
     return sorted(rows, key=lambda row: -row.mean)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def figure_a1(store: Store) -> Iterator[Claim]:
         spreads = [f.sd / f.mean for f in data.factors.values()] if data else []
         numbers = {"low": min(spreads, default=0.0), "high": max(spreads, default=0.0)}
         rule = numbers["high"] < _EQUAL if constant else numbers["low"] > _SPREAD
-        words = {
+        words: dict[str, Any] = {
             "statement": "are spread out",
             "published": "curves with a slope",
             "tolerance": f"sd above {_SPREAD} of the mean along every factor",

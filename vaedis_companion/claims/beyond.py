@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +50,14 @@ def figure11_no_pixels(store: Store) -> Iterator[Claim]:
 @claim("Section 5.3, bound", "Section 5.3, no pixels")
 def largest_beta(store: Store) -> Iterator[Claim]:
     """Up to which beta networks learn anything, and whether that is where linear theory puts it."""
-    fields = {"where": "Section 5.3, bound", "anchor": _IMAGES}
+    fields: dict[str, Any] = {"where": "Section 5.3, bound", "anchor": _IMAGES}
     yield from _smaller_beta(stored.best(store, "beta"), "beta-vae", **fields)
     fields = {"where": "Section 5.3, no pixels", "anchor": f"{_PAGE}#where-learning-ends"}
     for framework in stored.FRAMEWORKS:
         yield from _smaller_beta(store.runs("beta", "coordinates"), framework, **fields)
 
 
-def _smaller_beta(runs: RunTable, framework: str, **fields: str) -> Iterator[Claim]:
+def _smaller_beta(runs: RunTable, framework: str, **fields: Any) -> Iterator[Claim]:
     name = stored.FRAMEWORKS[framework]
     of_spacing = {s: runs.where(framework=framework, grid_spacing=s) for s in (1, 8)}
     at_spacing_1 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[1].rows)]
@@ -102,7 +103,10 @@ def _warm_up(title: str, runs: RunTable, framework: str, anchor: str) -> Iterato
 @claim("Section 5.3, limit")
 def limits(store: Store) -> Iterator[Claim]:
     """Whether learning ends where no code pays, if beta grows, and no network learns beyond."""
-    fields = {"where": "Section 5.3, limit", "anchor": f"{_PAGE}#where-no-code-pays"}
+    fields: dict[str, Any] = {
+        "where": "Section 5.3, limit",
+        "anchor": f"{_PAGE}#where-no-code-pays",
+    }
     for spacing in (2, 4, 6):
         runs = store.runs("limits", "coordinates").where(grid_spacing=spacing)
         constant = runs.where(lambda row: not row["warmup"])
@@ -118,7 +122,7 @@ def limits(store: Store) -> Iterator[Claim]:
     yield _none_learns("Images", [stored.best(store, name) for name in studies], **fields)
 
 
-def _none_learns(title: str, studies: list[RunTable], **fields: str) -> Claim:
+def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
     beyond_limit = [
         row
         for runs in studies
@@ -164,7 +168,7 @@ def _no_code_pays(spacing: int, latents: int) -> float:
 
 
 def _bound(
-    runs: RunTable, spacing: int, name: str, predicted: Bound = _linear_theory, **fields: str
+    runs: RunTable, spacing: int, name: str, predicted: Bound = _linear_theory, **fields: Any
 ) -> Claim:
     """Return the claim that learning ends at the predicted bound on beta."""
     ends = where_learning_ends(runs.rows)
@@ -210,8 +214,8 @@ def averaging(store: Store) -> Iterator[Claim]:
     if mean_runs.profile != published_runs.profile:
         mean_runs = mean_runs.where(lambda row: False)
     yield from _falls(mean_runs, published_runs, "Images")
-    tables = [store.runs(name, "coordinates") for name in ("fig9", "averaging")]
-    yield from _falls(*tables, "No pixels")
+    mean_runs = store.runs("fig9", "coordinates")
+    yield from _falls(mean_runs, store.runs("averaging", "coordinates"), "No pixels")
 
 
 def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterator[Claim]:

@@ -36,7 +36,7 @@ def figure4(store: Store) -> Iterator[Claim]:
     runs = stored.best(store, "fig6").where(framework="beta-vae")
     cars, origin = stored.on_data(runs, "cars3d")
     untested = stored.only_stand_ins(runs, "cars3d")
-    fields = {"where": "Figure 4", "published": "the same order"}
+    fields: dict[str, Any] = {"where": "Figure 4", "published": "the same order"}
     yield _same_at_every_level(store, cars, stored.titled("cars3d", origin), untested, **fields)
     other_data = {}
     for data in ("dsprites", "shapes3d"):
@@ -184,7 +184,7 @@ def appendix_a(store: Store) -> Iterator[Claim]:
         selected, origin = stored.on_data(runs, data)
         untested = stored.only_stand_ins(runs, data)
         title = stored.titled(data, origin)
-        fields = {"where": "Appendix A", "published": "larger ones first"}
+        fields: dict[str, Any] = {"where": "Appendix A", "published": "larger ones first"}
         yield from _learnt_in_order(store, selected, title, untested, **fields)
         selected = stored.on_stand_in(runs, data)
         if selected.rows:
