@@ -107,7 +107,8 @@ def _above_xysquares(
         best = stored.largest(runs, score)
         hardest = stored.largest(squares, score)
         direction = stored.above(best, hardest)
-        template = f"{{best:.3f}}, {'above' if direction else 'not above'} {{xysquares:.3f}}"
+        words = "above" if direction else "not above"
+        template = f"{{best:.3f}}, {words} {{xysquares:.3f}}"
         ours = Value(template, {"best": best, "xysquares": hardest})
         published_best = {
             label: max(ranges[name, framework, score][1] for framework in stored.FRAMEWORKS)
