@@ -23,6 +23,9 @@ from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import Profile
 from vaedis_companion.sweep import cluster as _cluster, runner, runs
 
+# several processes start, which takes long on busy cores
+pytestmark = pytest.mark.timeout(900)
+
 # long enough to be caught in the middle: about a second a run on one core
 SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
 OPTIONS = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
@@ -75,7 +78,7 @@ def scores(store):
     }
 
 
-def wait_for(found, seconds=60):
+def wait_for(found, seconds=600):
     end = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < end, "nothing happened"
@@ -206,7 +209,7 @@ if __name__ == "__main__":
     )
 
 
-def ended(process, seconds=120):
+def ended(process, seconds=600):
     """Wait for a process, and end its whole group before a test fails by it."""
     try:
         return process.communicate(timeout=seconds)[1]
@@ -235,8 +238,6 @@ def begun(tmp_path, runs):
     )
 
 
-# several processes start, which takes long on busy cores
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("words", "number", "n_left", "whole_group"),
     [
@@ -254,7 +255,7 @@ def test_a_signal_stops_a_sweep_with_a_checkpoint_and_one_line(
         pytest.importorskip("cryptography")
     process = start(tmp_path, *words, stderr=subprocess.PIPE, start_new_session=True)
     checkpoints = tmp_path / "out" / "checkpoints"
-    wait_for(begun(tmp_path, 2) if whole_group else checkpoints.exists, 120)
+    wait_for(begun(tmp_path, 2) if whole_group else checkpoints.exists)
     os.killpg(process.pid, number) if whole_group else process.send_signal(number)
     how = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert ended(process).splitlines() == [
@@ -277,7 +278,7 @@ def test_ctrl_c_in_a_terminal_stops_a_sweep_with_workers_whenever_it_comes(tmp_p
     )
     os.close(theirs)
     # workers are still starting
-    wait_for((tmp_path / "out" / "checkpoints").exists, 120)
+    wait_for((tmp_path / "out" / "checkpoints").exists)
     os.write(ours, b"\x03")
     said = b""
     with contextlib.suppress(OSError):  # of a terminal that nobody has open any more
