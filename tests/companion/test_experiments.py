@@ -57,14 +57,9 @@ def test_every_stored_run_has_the_key_of_its_specification():
 @pytest.mark.parametrize(("experiment", "name"), results.Store().tables())
 def test_committed_runs_are_those_of_their_grids(experiment, name):
     size = grids.COORDINATES if name == "coordinates" else name
-    specs = grids.grid(experiment, size)
     stored = {row["key"] for row in results.Store().rows(experiment, name)}
     assert stored
-    assert stored <= {spec.key for spec in specs}
-    # every setting was run
-    settings = {spec.key: spec.replace(seed=0).key for spec in specs}
-    missing = set(settings.values()) - {settings[key] for key in stored}
-    assert not missing or name in ("settings", "long")
+    assert stored <= {spec.key for spec in grids.grid(experiment, size)}
 
 
 CHANGES = {
