@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import keyword
 import re
 import signal
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -132,9 +130,7 @@ def _add_results(commands: Any, common: argparse.ArgumentParser) -> None:
 def parse_param(text: str) -> tuple[str, Any]:
     """Split ``name=value``; the value is a Python literal where it reads as one, or else text."""
     name, equals, value = text.partition("=")
-    is_parameter = name.isidentifier() and not keyword.iskeyword(name)
-    # Python reads some forms of a letter as one, and would give the parameter another name
-    if not equals or not is_parameter or unicodedata.normalize("NFKC", name) != name:
+    if not equals or not name.isidentifier():
         raise ValueError(f"--param {text!r} is not of the form name=value, as in --param seed=1.")
     try:
         return name, ast.literal_eval(value)
@@ -173,9 +169,8 @@ def _store(args: argparse.Namespace) -> Store:
 def _book(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build
 
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _end)
+    for number in _signals():
+        signal.signal(number, _end)
     return build.build(
         args.profile,
         workers=args.workers,
@@ -185,6 +180,12 @@ def _book(args: argparse.Namespace) -> int:
         strict=args.strict,
         html=not args.no_html,
     )
+
+
+def _signals() -> list[int]:
+    """Return the signals that ask to end, without those that are ignored, as under nohup."""
+    numbers = [getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")]
+    return [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
 
 
 def _end(number: int, _: Any) -> None:
@@ -210,14 +211,14 @@ def _check_figures(args: argparse.Namespace) -> int:
 def _notebooks(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build, executions
 
-    written = build.write_notebooks(executions.find_root(), args.folder, args.outputs)
-    print(f"{len(written)} notebooks in {args.folder}")
+    paths = build.write_notebooks(executions.find_root(), args.folder, args.outputs)
+    print(f"{len(paths)} notebooks in {args.folder}")
     return 0
 
 
 def _sweep(args: argparse.Namespace) -> int:
     from vaedis._support.memory import keep_memory
-    from vaedis_companion.sweep import estimate
+    from vaedis_companion.sweep.runner import describe_time
     from vaedis_companion.sweep.runs import describe
 
     keep_memory()
@@ -226,13 +227,20 @@ def _sweep(args: argparse.Namespace) -> int:
         for spec in sweep.todo():
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
         sys.stdout.flush()
-        print(estimate.describe(sweep), file=sys.stderr)
+        print(describe_time(sweep), file=sys.stderr)
         return 0
     with _signals_ask(sweep) as received:
         sweep.run()
+    line = f"{sweep.experiment}: "
+    if received:
+        name = signal.Signals(received[0]).name
+        line += "interrupted; " if name == "SIGINT" else f"stopped by {name}; "
+    line += "1 run stored" if sweep.ended == 1 else f"{sweep.ended} runs stored"
+    n_left = len(sweep.todo())
+    line += f", {n_left} left; the same command goes on." if n_left else "."
     # the terminal may be closed by now
     with contextlib.suppress(OSError):
-        print(_last_line(sweep, received), file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
     return 128 + received[0] if received else int(sweep.failed > 0)
 
 
@@ -276,42 +284,24 @@ def _sweep_of(args: argparse.Namespace) -> Sweep:
 def _signals_ask(sweep: Sweep) -> Iterator[list[int]]:
     """Let the first signal ask a sweep to stop cleanly; yield the list that it will be in."""
     received: list[int] = []
-    before: dict[int, Any] = {}
+    handlers: dict[int, Any] = {}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def stop_sweep(number: int, frame: FrameType | None) -> None:
         received.append(number)
         sweep.asked_to_stop = True
-        for other, handler in before.items():  # a second one ends the process at once
-            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else handler)
+        for signal_number, handler in handlers.items():  # a second one ends the process at once
+            signal.signal(
+                signal_number,
+                signal.default_int_handler if signal_number == signal.SIGINT else handler,
+            )
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        # nohup ignores it, and what is ignored stays so
-        ignored = number is not None and signal.getsignal(number) is signal.SIG_IGN
-        if number is not None and (name == "SIGINT" or not ignored):
-            before[number] = signal.signal(number, ask)
+    for number in (signal.SIGINT, *_signals()):
+        handlers[number] = signal.signal(number, stop_sweep)
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def _last_line(sweep: Sweep, received: list[int]) -> str:
-    from vaedis.training import checkpoint
-
-    line = f"{sweep.experiment}: "
-    if received:
-        name = signal.Signals(received[0]).name
-        line += "interrupted; " if name == "SIGINT" else f"stopped by {name}; "
-    line += "1 run stored" if sweep.ended == 1 else f"{sweep.ended} runs stored"
-    left = len(sweep.todo())
-    if left:
-        line += f", {left} left"
-        if sweep.stopped and checkpoint.available():
-            line += f", {sweep.stopped} of them with a checkpoint"
-        line += "; the same command goes on"
-    return line + "."
 
 
 def _results(args: argparse.Namespace) -> int:

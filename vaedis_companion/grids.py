@@ -1,8 +1,7 @@
 """The runs of each experiment.
 
 Runs on images follow the paper's Table A4. Those on coordinates are a study of this book: small
-networks see points that have the perceived distances of the images, and no pixels. The paper says
-that only perceived distances matter; if so, these networks must do the same.
+networks see points that have the perceived distances of the images, and no pixels.
 """
 
 from __future__ import annotations
@@ -50,18 +49,16 @@ def _spacing(spec: RunSpec) -> int:
 
 
 def _xysquares(profile: Profile, spacing: int, **options: Any) -> RunSpec:
-    return RunSpec(
-        data_options={"grid_spacing": spacing}, steps=profile.steps, batch=profile.batch, **options
-    )
+    data_options = {"grid_spacing": spacing}
+    return RunSpec(data_options=data_options, steps=profile.steps, batch=profile.batch, **options)
 
 
 def fig6(profile: Profile) -> list[RunSpec]:
     """Return the runs of Figure 6 (section 5.3): two frameworks on five data sets.
 
-    The paper profile has Table A4's eight betas and two latent sizes, once each, on the originals.
-    The settings profile has the same on what is made here and no stand-in, with every beta of the
-    framework that trains fastest first: they answer which beta a data set needs. The others have
-    one beta and latent size with two seeds, on data that is made here.
+    The paper profile has Table A4's eight betas and two latent sizes, once each, on the originals;
+    the settings profile has the same on what is made here, the framework that trains fastest first.
+    The others have one beta and latent size with two seeds, on data that is made here.
     """
     is_paper = profile.name == "paper"
     is_settings = profile.name == "settings"
@@ -97,9 +94,8 @@ def fig6(profile: Profile) -> list[RunSpec]:
 def fig9(profile: Profile) -> list[RunSpec]:
     """Return the runs of Figure 9 (section 5.4): XYSquares at each spacing, z = 9.
 
-    Table A4 crosses everything with beta 0.001 and 0.00316; the figure shows 0.001, but for
-    beta-VAE at spacings 1 and 2, where it shows 0.00316 (the authors'
-    ``plot_p01_all_experiments.py``).
+    Table A4 has two betas; the figure shows 0.001, but for beta-VAE at spacings 1 and 2, where it
+    shows 0.00316 (the authors' ``plot_p01_all_experiments.py``).
     """
     return [
         _xysquares(
@@ -119,9 +115,8 @@ def fig9(profile: Profile) -> list[RunSpec]:
 def fig11(profile: Profile) -> list[RunSpec]:
     """Return the runs of Figure 11 (section 6.1): spacing 8 with and without box blur, z = 25.
 
-    Table A4 crosses both losses with beta 0.0001 and 0.0316 and the figure pools them; so does the
-    paper profile. The others run each loss with the one beta that suits it: 0.0001 for MSE, 0.0316
-    for box blur, whose values are larger.
+    Table A4 crosses both losses with both betas and the figure pools them, as the paper profile
+    does. The others run each loss with the beta that suits it; box blur's values are larger.
     """
     betas = {"box-blur": (0.0316, 0.0001), "mse": (0.0001, 0.0316)}
     n_betas = 2 if profile.name == "paper" else 1
@@ -142,10 +137,7 @@ def averaging(profile: Profile) -> list[RunSpec]:
 
 
 def beta(profile: Profile) -> list[RunSpec]:
-    """Return XYSquares at spacings 8 and 1 with each beta of Table A4, beta-VAE, z = 9.
-
-    Betas come from the middle outwards, since learning must end there.
-    """
+    """Return XYSquares at spacings 8 and 1 with each beta of Table A4, from the middle outwards."""
     return [
         _xysquares(profile, spacing, framework="beta-vae", beta=beta, latents=9, seed=seed)
         for seed in range(min(2, profile.repeats))
@@ -155,11 +147,7 @@ def beta(profile: Profile) -> list[RunSpec]:
 
 
 def warmup(profile: Profile) -> list[RunSpec]:
-    """Return the runs of `beta` from 0.00316 on, with a beta that grows for half of the steps.
-
-    Can a network keep, once beta has grown, what it does not find under the same beta from the
-    start?
-    """
+    """Return the runs of `beta` from 0.00316 on, with a beta that grows for half of the steps."""
     return [s.replace(warmup=s.steps // 2) for s in beta(profile) if s.beta > 0.001]
 
 
@@ -218,18 +206,8 @@ def plan(profile: Profile) -> list[RunSpec]:
 def without_pixels(spec: RunSpec, *, rotate: bool = True) -> RunSpec:
     """Return the specification of a run that sees only the distances of another one's images.
 
-    Parameters
-    ----------
-    spec : RunSpec
-        Of images, with a loss that is a quadratic form.
-    rotate : bool
-        Rotate the coordinates at random, each seed in its own way.
-
-    Returns
-    -------
-    RunSpec
-        With two hidden layers of 256, trained with MSE on coordinates (`data.Coordinates`); data,
-        loss and seed become options of the data.
+    Two hidden layers of 256 are trained with MSE on coordinates (`data.Coordinates`), rotated at
+    random for each seed if asked; data, loss and seed become options of the data.
 
     Examples
     --------
@@ -304,18 +282,8 @@ COORDINATE_GRIDS: dict[str, Callable[[Profile], list[RunSpec]]] = {
 def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
     """Return the runs of an experiment, the most informative first.
 
-    Parameters
-    ----------
-    experiment : str
-        One of `GRIDS`, or ``"plan"``: several of them, in an order of its own. With a profile of
-        coordinates, one of `COORDINATE_GRIDS`.
-    size : Profile or str, optional
-        A profile, or its name as for `profile`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such experiment or profile.
+    The experiment is one of `GRIDS`, or ``"plan"``; with a profile of coordinates, one of
+    `COORDINATE_GRIDS`. The profile is one, or its name as for `profile`.
 
     References
     ----------
@@ -325,8 +293,6 @@ def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
     --------
     >>> len(grid("fig9", "paper"))
     80
-    >>> grid("fig9", COORDINATES)[0].data
-    'coordinates'
     """
     chosen = size if isinstance(size, Profile) else profile(size)
     if chosen.coordinates:

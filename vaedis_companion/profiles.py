@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from vaedis import _check
 
@@ -14,32 +15,12 @@ from vaedis import _check
 class Profile:
     """How long and how often the book's experiments are run.
 
-    Attributes
-    ----------
-    name : str
-    steps : int
-        Optimiser steps of Figures 9 and 11.
-    long_steps : int
-        Optimiser steps of Figure 6.
-    batch : int
-        Images, or pairs, per step.
-    repeats : int
-        Seeds of each setting.
-    spacings : tuple of int
-        The grid spacings of Figure 9, in the order in which they are run.
-    demo_steps : int
-        Optimiser steps of the small networks that a chapter trains while it runs.
-    protocol : {"full", "fast"}
-        How many samples the scores are computed from (`vaedis.metrics.evaluate`).
-    meant_for : str
-        One line for the reader.
-    coordinates : bool
-        Whether networks see coordinates in place of images.
-
-    Examples
-    --------
-    >>> profile("paper").steps
-    57600
+    `steps` are optimiser steps of Figures 9 and 11, `long_steps` of Figure 6, and `demo_steps` of
+    the small networks that a chapter trains while it runs. `batch` counts images, or pairs, per
+    step; `repeats` the seeds of each setting; `spacings` are those of Figure 9, in the order in
+    which they are run. `protocol`, "full" or "fast", says how many samples the scores are computed
+    from (`vaedis.metrics.evaluate`), `coordinates` whether networks see coordinates in place of
+    images, and `meant_for` is one line for the reader.
     """
 
     name: str
@@ -54,31 +35,24 @@ class Profile:
     coordinates: bool = False
 
     def resized(self, steps: int | None = None, seeds: int | None = None) -> Profile:
-        """Return a profile with other steps and seeds, under a name that says so.
+        """Return a profile with other steps and seeds a setting, under a name that says so.
 
         Its runs have tables of their own in the store, which no figure of the book takes.
-
-        Parameters
-        ----------
-        steps : int, optional
-            Optimiser steps, of Figure 6 too.
-        seeds : int, optional
-            Seeds of each setting.
 
         Examples
         --------
         >>> PROFILES["laptop"].resized(steps=8_000, seeds=1).name
         'laptop_steps8000_seeds1'
         """
-        own = self
+        changes: dict[str, Any] = {}
+        name = self.name
         if steps is not None:
-            _check.count("--steps", steps)
-            name = f"{own.name}_steps{steps}"
-            own = dataclasses.replace(own, name=name, steps=steps, long_steps=steps)
+            changes |= {"steps": _check.count("--steps", steps), "long_steps": steps}
+            name += f"_steps{steps}"
         if seeds is not None:
-            _check.count("--seeds", seeds)
-            own = dataclasses.replace(own, name=f"{own.name}_seeds{seeds}", repeats=seeds)
-        return own
+            changes["repeats"] = _check.count("--seeds", seeds)
+            name += f"_seeds{seeds}"
+        return dataclasses.replace(self, name=name, **changes)
 
 
 _SMOKE = "continuous integration and Binder: every code path, at toy length"
@@ -134,16 +108,10 @@ def command_options(name: str) -> str:
 def profile(name: str | None = None) -> Profile:
     """Return a profile by name, by default that of ``VAEDIS_PROFILE``, or else ``smoke``.
 
-    Raises
-    ------
-    ValueError
-        If there is no such profile; the message lists those that exist.
-
     Examples
     --------
     >>> profile("laptop").repeats
     5
     """
-    if name is None:
-        name = os.environ.get("VAEDIS_PROFILE") or "smoke"
+    name = name or os.environ.get("VAEDIS_PROFILE") or "smoke"
     return PROFILES[_check.one_of("profile", name, PROFILES)]

@@ -38,7 +38,7 @@ def _git(top: Path, *words: str) -> str:
     # git sets these for its hooks, and they would lead to the hook's repository
     unset = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "-C", str(top), *words],
         env=environment,
         capture_output=True,
@@ -46,7 +46,7 @@ def _git(top: Path, *words: str) -> str:
         check=True,
         timeout=20,
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def require_pandas() -> ModuleType:

@@ -19,7 +19,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.nodes import make_refnode
 
 from vaedis_companion import grids
-from vaedis_companion.book import executions, stored
+from vaedis_companion.book import executions, notebooks, stored
 
 MATHJAX = "sphinx-mathjax-offline"
 MATHJAX_PARTS = (
@@ -67,7 +67,7 @@ def use_the_one_table_of_contents(app, config):
         raise SystemExit("vaedis: the chapters are in book/; run: jupyter-book build book/")
     if "external_toc_path" in config:
         try:
-            executions.check_contents(root)
+            executions.pages(root)
         except ValueError as problem:
             raise SystemExit(f"vaedis: {problem}") from None
         config["external_toc_path"] = (root / "_toc.yml").as_posix()
@@ -90,9 +90,8 @@ def drop_stale_runs(app):
         raise ExtensionError(
             f"{problem} It comes from the environment variable VAEDIS_PROFILE."
         ) from None
-    stored.drop_stale(app.vaedis_root, app.vaedis_build)
     app.vaedis_notebooks = executions.notebooks(app.vaedis_root)
-    app.vaedis_facts = executions.read_facts(app.vaedis_build)
+    app.vaedis_facts = stored.show(app.vaedis_root, app.vaedis_build)
     if os.environ.get("VAEDIS_EXECUTE") == "no":
         not_run = [name for name in app.vaedis_notebooks if name not in app.vaedis_facts]
         patterns = [f"book/{name}.md" for name in not_run]
@@ -127,6 +126,9 @@ def record_runs(app, env):
             key = executions.run_key(app.vaedis_root, name, profile, {}, digest, app.vaedis_build)
             facts[name] = executions.make_facts(key, profile, {}, executed[name], machine)
             executions.write_facts(app.vaedis_build, facts)
+            run = notebooks.from_cache(app.vaedis_root, app.vaedis_build, name)
+            file = app.vaedis_build / "notebooks" / profile / f"{name}.ipynb"
+            stored.store(file, run, facts[name])
     env.vaedis_run_dates = {name: entry["date"] for name, entry in facts.items()}
     return []
 

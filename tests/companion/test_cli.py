@@ -11,7 +11,7 @@ import pytest
 
 from vaedis._support import interrupt as _interrupt
 from vaedis_companion import cli
-from vaedis_companion.book import build as book, notebooks
+from vaedis_companion.book import build as book
 
 
 def test_params_are_literals_where_they_read_as_such():
@@ -24,18 +24,10 @@ def test_params_are_literals_where_they_read_as_such():
     assert cli.parse_param("note=" + "(" * 10_000) == ("note", "(" * 10_000)
 
 
-@pytest.mark.parametrize("text", ["seed", "=1", "a b=1", "class=1", "None=1", "\uff53eed=1"])
+@pytest.mark.parametrize("text", ["seed", "=1", "a b=1"])
 def test_params_that_are_none(text):
     with pytest.raises(ValueError, match="name=value"):
         cli.parse_param(text)
-
-
-@pytest.mark.parametrize("value", [{(1, 2): 3}, {1: 2}, {None: 1}, "\0", "\ud800", ["a\udcff"]])
-def test_values_that_a_notebook_could_not_be_given_as_they_are_are_refused(value):
-    with pytest.raises(ValueError, match=r"^Parameter 'seed' cannot .*\.$"):
-        notebooks.check_value("seed", value)
-    for text in ("a\nb", "é", "", "\t", "${x}"):
-        notebooks.check_value("seed", {text: [text]})
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closes descriptors as a shell does")
@@ -55,15 +47,6 @@ def test_streams_that_are_closed_are_no_error(tmp_path, streams, prints):
     assert done.stdout.startswith("missing:") == prints
 
 
-def test_a_lack_of_memory_is_one_sentence(monkeypatch, capsys):
-    def build(*args, **options):
-        raise MemoryError
-
-    monkeypatch.setattr(book, "build", build)
-    assert cli.main(["book"]) == 1
-    assert capsys.readouterr().err == "vaedis: there is not enough memory for this.\n"
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -75,7 +58,6 @@ def test_a_lack_of_memory_is_one_sentence(monkeypatch, capsys):
         (["results", "merge", ""], "The name of the folder is empty"),
         (["results", "--out", "nosuch"], "There is no folder nosuch"),
         (["results", "--out", __file__], "There is no folder"),
-        (["sweep", "fig9", "--out", __file__], "is no folder to store results in"),
     ],
 )
 def test_folders_that_are_none_are_refused(capsys, words, says):
@@ -87,28 +69,11 @@ def test_folders_that_are_none_are_refused(capsys, words, says):
 
 def test_book_gets_the_options(monkeypatch):
     seen = {}
-
-    def build(profile, **options):
-        seen.update(options, profile=profile)
-        return 0
-
-    monkeypatch.setattr(book, "build", build)
-    command = [
-        "book",
-        "--profile",
-        "laptop",
-        "--workers",
-        "3",
-        "--only",
-        "a",
-        "--only",
-        "b",
-        "--force",
-        "--param",
-        "seed=1",
-        "--strict",
-    ]
-    assert cli.main([*command, "--no-html"]) == 0
+    monkeypatch.setattr(
+        book, "build", lambda profile, **options: seen.update(options, profile=profile) or 0
+    )
+    command = "book --profile laptop --workers 3 --only a --only b --force --param seed=1 --strict"
+    assert cli.main([*command.split(), "--no-html"]) == 0
     assert seen == {
         "profile": "laptop",
         "workers": 3,
@@ -121,30 +86,28 @@ def test_book_gets_the_options(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "says"),
     [
-        (ValueError("wrong"), 2),
-        (RuntimeError("failed"), 1),
-        (ImportError("absent"), 1),
-        (KeyboardInterrupt(), 130),
+        (ValueError("wrong"), 2, "wrong"),
+        (RuntimeError("failed"), 1, "failed"),
+        (ImportError("absent"), 1, "absent"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "there is not enough memory for this."),
+        (RuntimeError("\x1b]0;title\x07 \u202e"), 1, "\\x1b]0;title\\x07 \\u202e"),
     ],
 )
-def test_errors_are_one_line(monkeypatch, capsys, error, code):
+def test_errors_are_one_line_that_cannot_command_the_terminal(
+    monkeypatch, capsys, error, code, says
+):
     def build(*args, **options):
         raise error
 
     monkeypatch.setattr(book, "build", build)
     assert cli.main(["book"]) == code
-    assert capsys.readouterr().err == f"vaedis: {str(error) or 'interrupted'}\n"
-
-
-def test_an_error_cannot_command_the_terminal(monkeypatch, capsys):
-    def build(*args, **options):
-        raise RuntimeError("\x1b]0;title\x07 \u202e")
-
-    monkeypatch.setattr(book, "build", build)
-    assert cli.main(["book"]) == 1
-    assert capsys.readouterr().err == "vaedis: \\x1b]0;title\\x07 \\u202e\n"
+    assert capsys.readouterr().err == f"vaedis: {says}\n"
+    if isinstance(error, RuntimeError):
+        assert cli.main(["book", "--debug"]) == 1
+        assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -176,15 +139,6 @@ def test_an_interrupt_later_is_what_it_was(monkeypatch):
         assert cli.main(["book"]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_debug_shows_the_traceback(monkeypatch, capsys):
-    def build(*args, **options):
-        raise RuntimeError("failed")
-
-    monkeypatch.setattr(book, "build", build)
-    assert cli.main(["book", "--debug"]) == 1
-    assert "Traceback" in capsys.readouterr().err
 
 
 def test_unknown_profile_lists_what_exists(capsys):

@@ -3,13 +3,11 @@ run ends up in the store.
 """
 
 import dataclasses
-import itertools
 import types
 
 import numpy as np
 import pytest
 
-from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis.training import population as _population
 from vaedis_companion import cli, grids, store as results
@@ -44,25 +42,6 @@ def test_the_grid_is_that_of_the_figure_with_coordinates_in_place_of_images(expe
         assert spec.data_options["rotation"] == spec.seed
         for name in ("framework", "beta", "latents", "seed", "average", "pairs", "lr"):
             assert getattr(spec, name) == getattr(image, name)
-
-
-def test_every_cell_of_both_figures_has_five_seeds_and_both_averages():
-    figure9 = grids.grid("fig9", COORDINATES)
-    cells = {(s.framework, s.data_options["grid_spacing"]) for s in figure9}
-    assert cells == set(itertools.product(experiments.FRAMEWORKS, range(1, 9)))
-    assert len(figure9) == 5 * len(cells)
-    assert len(grids.grid("fig11", COORDINATES)) == 5 * 2 * 2
-    other = {s.replace(average="mean").key for s in grids.grid("averaging", COORDINATES)}
-    assert other == {s.key for s in figure9 if s.framework == "ada-gvae"}
-    for spec in grids.grid("rotation", COORDINATES):
-        assert "rotation" not in spec.data_options
-        turned = spec.replace(data_options={**spec.data_options, "rotation": spec.seed})
-        assert turned.key in {s.key for s in figure9}
-
-
-def test_options_of_the_loss_go_along():
-    spec = RunSpec(loss="box-blur", loss_options={"radius": 5})
-    assert grids.without_pixels(spec).data_options["distance_options"] == {"radius": 5}
 
 
 def test_populations_are_of_one_seed_and_shape_and_leave_nothing_out():
@@ -197,11 +176,6 @@ def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
     assert Store(tmp_path).rows("rotation", "toy")[0]["mig"] is None
 
 
-def test_a_budget_of_no_time_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="seconds must be"):
-        run("fig9", Store(tmp_path), seconds=-1)
-
-
 def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(grids, "without_pixels", lambda spec, rotate: spec)
     specs = [RUN.replace(seed=seed) for seed in range(3)]
@@ -248,16 +222,3 @@ def test_what_does_not_go_without_pixels_is_refused(tmp_path, capsys, words, say
     assert cli.main(["sweep", *words, "--no-pixels", "--out", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_the_grids_around_the_bounds_have_a_constant_beta_and_one_that_grows():
-    grid = grids.grid("limits", COORDINATES)
-    assert {s.warmup for s in grid} == {0, 2_000}
-    assert {(s.data_options["grid_spacing"], s.beta) for s in grid} == set(
-        itertools.product((2, 4, 6), grids.LIMITS)
-    )
-    assert len({s.key for s in grid}) == len(grid) == 2 * 2 * 3 * 5
-    warm = grids.grid("warmup", COORDINATES)
-    assert {s.replace(warmup=0).key for s in warm} == {
-        s.key for s in grids.grid("beta", COORDINATES) if s.beta > 0.001
-    }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from vaedis_companion.figures.dark import GROUND, TEXT, dark_png
+from vaedis_companion.figures.data import GROUND, TEXT, dark_png
 
 EXTENSIONS = Path(__file__).parents[2] / "book" / "_ext"
 

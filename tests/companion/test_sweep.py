@@ -1,7 +1,5 @@
 """Sweeps: what is missing, what is stored, and a run from specification to figures' arrays."""
 
-import errno
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from vaedis.training import TrainingStopped, fit, step as _step
 from vaedis_companion import cli, grids, store as results, sweep
 from vaedis_companion.grids import PROFILES, Profile
 from vaedis_companion.profiles import command_options
-from vaedis_companion.sweep import estimate, evaluations, runs
+from vaedis_companion.sweep import evaluations, runner, runs
 
 LAPTOP = PROFILES["laptop"]
 # a grid of 4 runs of 2 steps on 4,096 small images: two squares, so that every score has factors to
@@ -146,15 +144,6 @@ def test_completing_runs_what_is_missing_and_returns_it_with_the_failures_apart(
     assert len(ran) == len(grid)
 
 
-def test_completing_returns_a_larger_profile_if_one_is_stored(tmp_path, ran):
-    store = results.Store(tmp_path)
-    for spec in grids.grid("fig9", "paper"):
-        if spec.seed == 0:
-            store.add(row_of(spec, "fig9", PROFILES["paper"]))
-    assert sweep.ensure_runs("fig9", "laptop", store=store).profile == "paper"
-    assert sweep.ensure_runs("fig9", "smoke", store=store).profile == "paper"
-
-
 def test_smoke_runs_are_made_every_time_and_kept_nowhere(tmp_path, ran):
     store = results.Store(tmp_path / "none")
     for times in (1, 2):
@@ -162,22 +151,6 @@ def test_smoke_runs_are_made_every_time_and_kept_nowhere(tmp_path, ran):
         assert found.profile == "smoke"
         assert len(ran) == times * len(grids.grid("fig9", "smoke"))
     assert not (tmp_path / "none").exists()
-
-
-def test_smoke_runs_that_fail_are_counted_as_failed(tmp_path, monkeypatch):
-    def run_one(spec, experiment, scale, **options):
-        return row_of(
-            spec,
-            experiment,
-            scale,
-            **({"status": "failed: x"} if spec.framework == "ada-gvae" else {}),
-        ), {}
-
-    monkeypatch.setattr(runs, "run_one", run_one)
-    found = sweep.ensure_runs("fig9", "smoke", store=results.Store(tmp_path))
-    assert {r["framework"] for r in found.rows} == {"beta-vae"}
-    assert {r["framework"] for r in found.failed} == {"ada-gvae"}
-    assert (found.values("mig") == 0.25).all()
 
 
 def test_how_much_is_stored_is_told_for_each_profile(tmp_path):
@@ -267,29 +240,6 @@ def stopped_and_resumed(spec, scale, folder):
     return runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=folder)[1]
 
 
-def test_a_run_of_the_full_protocol_records_how_its_factors_are_learnt_and_goes_on_with_that(
-    tmp_path, toy, monkeypatch
-):
-    monkeypatch.setattr(
-        metrics, "evaluate", lambda *args, **options: {"mig": 0.25, "dci": Score(0.5)}
-    )
-    scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
-    spec = toy_grid(scale)[0]
-    row, arrays = runs.run_one(spec, "fig9", scale, device="cpu")
-    assert arrays["learnt_steps"].tolist() == [2 * k for k in evaluations._LEARNING_STEPS]
-    recorded = {n for n in arrays if n.startswith(("separation/", "reconstructed/"))}
-    assert recorded == {
-        f"{measure}/{f}"
-        for measure in ("separation", "reconstructed")
-        for f in ("x_R", "y_R", "x_G", "y_G")
-    }
-    assert (row["mig_max"], row["dci_max"], row["origin"]) == (0.25, 0.5, "generated")
-
-    again = stopped_and_resumed(spec, scale, tmp_path)
-    for name in ("learnt_steps", "separation/x_R", "reconstructed/y_G"):
-        np.testing.assert_array_equal(again[name], arrays[name])
-
-
 def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monkeypatch):
     monkeypatch.setattr(
         metrics,
@@ -304,12 +254,14 @@ def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monk
     scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
     spec = toy_grid(scale)[0]
     row, arrays = runs.run_one(spec, "fig9", scale, device="cpu")
-    assert row["mig_max"] == 0.75
+    assert (row["mig_max"], row["dci_max"], row["origin"]) == (0.75, 0.5, "generated")
+    assert arrays["learnt_steps"].tolist() == [2 * k for k in evaluations._LEARNING_STEPS]
+    factors = ("x_R", "y_R", "x_G", "y_G")
+    for group in ("separation", "reconstructed", "course/z"):
+        names = {name for name in arrays if name.startswith(f"{group}/")}
+        assert names == {f"{group}/{factor}" for factor in factors}
     assert arrays["course_steps"].tolist() == [50, 160]
     assert arrays["course/mig"].tolist() == [0.25, 0.25]
-    assert {n for n in arrays if n.startswith("course/z/")} == {
-        f"course/z/{f}" for f in ("x_R", "y_R", "x_G", "y_G")
-    }
     store = results.Store(tmp_path / "store")
     store.add(row, arrays)
     assert store.arrays(row).keys() == arrays.keys()
@@ -321,27 +273,6 @@ def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monk
     assert set(again) == set(arrays)
     for name in arrays:
         np.testing.assert_array_equal(again[name], arrays[name])
-
-
-def test_a_callback_comes_before_the_checkpoint_of_its_step(tmp_path, toy):
-    spec = toy_grid(TOY)[0].replace(steps=20)
-
-    def killed(step, run):
-        if step == 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(spec, device="cpu", callback=killed, every=10, checkpoint=tmp_path, checkpoint_every=5)
-    steps = []
-    fit(
-        spec,
-        device="cpu",
-        callback=lambda step, run: steps.append(step),
-        every=10,
-        checkpoint=tmp_path,
-        checkpoint_every=5,
-    )
-    assert steps == [10, 20]
 
 
 class Score(float):
@@ -363,23 +294,6 @@ def test_a_run_whose_loss_is_not_finite_is_a_row_that_says_so(tmp_path):
     assert results.spec_of(back) == spec
 
 
-def test_a_full_disk_costs_what_was_noted_on_the_way_and_not_the_run(tmp_path, toy, monkeypatch):
-    spec = toy_grid(TOY)[0]
-    looks, run = evaluations.Evaluations(spec, tmp_path), fit(spec, device="cpu")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.warns(
-        RuntimeWarning,
-        match=r"noted at step 10 could not be written \(.*No space left on device\); training goes on",
-    ):
-        looks(10, run)
-    assert set(looks.best()) == {"mig_max", "dci_max"}
-    assert not list(tmp_path.iterdir())
-
-
 def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
     run = fit(toy_grid(TOY)[0], device="cpu")
     index = run.data.factors.sample_index(64, generator=torch.Generator().manual_seed(7777))
@@ -390,21 +304,6 @@ def test_cycles_move_one_latent_from_its_smallest_to_its_largest_mean():
             z = mean[:1].clone()
             z[0, latent] = end[latent]
             np.testing.assert_array_equal(found[latent, frame], run.decode_images(z)[0].numpy())
-
-
-def test_a_stray_file_among_the_checkpoints_is_no_progress(tmp_path):
-    folder = tmp_path / "checkpoints" / "x"
-    folder.mkdir(parents=True)
-    for name in (
-        "model.safetensors",
-        "0123456789abcdef-²5.safetensors",
-        "0123456789abcdef-000000000.safetensors",
-    ):
-        (folder / name).touch()
-    one = sweep.Sweep("fig9", grids.profile("smoke"), results.Store(tmp_path))
-    assert one._steps_taken() == set()
-    (folder / "0123456789abcdef-000000003.safetensors").touch()
-    assert one._steps_taken() == {"0123456789abcdef-000000003.safetensors"}
 
 
 def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp_path, toy, ran):
@@ -420,16 +319,9 @@ def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp
     assert command_options(own.name) == "--profile laptop --steps 7 --seeds 2"
 
 
-@pytest.mark.parametrize(
-    ("hours", "words"), [(6, "6 hours"), (0.5, "30 minutes"), (0.000523, "1.9 seconds")]
-)
-def test_a_short_sweep_is_told_in_minutes_or_seconds(hours, words):
-    assert estimate._time(hours) == words
-
-
 def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys):
     seconds = {"beta-vae": 1.0, "ada-gvae": 2.0}
-    monkeypatch.setattr(estimate, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])
+    monkeypatch.setattr(runner, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])
     command = ["sweep", "fig9", "--profile", "laptop", "--steps", "7200", "--out", str(tmp_path)]
     assert cli.main([*command, "--dry-run"]) == 0
     out, err = capsys.readouterr()
@@ -444,9 +336,9 @@ def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys
 
 def test_a_step_is_timed_of_one_run_and_of_a_population(toy):
     specs = toy_grid(TOY)
-    assert estimate.seconds_a_step(specs[:1], "cpu", "float32") > 0
+    assert runner.seconds_a_step(specs[:1], "cpu", "float32") > 0
     two = [specs[0], specs[0].replace(seed=1)]
-    assert estimate.seconds_a_step(two, "cpu", "float32") > 0
+    assert runner.seconds_a_step(two, "cpu", "float32") > 0
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,10 @@ _PAIRS = 50_000
 
 
 def data_sets(names: Iterable[str] = DATA_SETS_OF_THE_PAPER) -> dict[str, FactorData]:
-    """Load the paper's data sets, skipping any that can be neither made nor fetched.
+    """Load the paper's data sets by name, skipping any that can be neither made nor fetched.
 
-    Parameters
-    ----------
-    names : iterable of str
-        As for `vaedis.load`.
-
-    Returns
-    -------
-    dict of str to FactorData
-        Stand-ins come without their warning: say `FactorData.origin` wherever something of them is
-        shown.
+    Stand-ins come without their warning: say `FactorData.origin` wherever something of them is
+    shown.
 
     Examples
     --------
@@ -55,17 +47,10 @@ def data_sets(names: Iterable[str] = DATA_SETS_OF_THE_PAPER) -> dict[str, Factor
 class Importance:
     """A row of Table A1: how far apart a factor sets observations, here and in the paper.
 
-    Attributes
-    ----------
-    factor : str
-        "random" for pairs drawn at random.
-    mean, sd : float
-        Of the mean squared errors measured here, pixels in 0 … 1.
-    published_mean, published_sd : float or None
-        As printed; None if the paper has no such row.
-    mean_error, sd_error : float
-        Standard errors of the difference: those that the paper's sample of 50,000 pairs implies,
-        and those of our own sample if we drew one.
+    `factor` is "random" for pairs drawn at random. `mean` and `sd` are of mean squared errors,
+    pixels in 0 … 1. `published_mean` and `published_sd` are as printed; None if the paper has no
+    such row. The errors are standard errors of the difference: those that the paper's sample of
+    50,000 pairs implies, and those of our own sample if we drew one.
     """
 
     factor: str
@@ -89,11 +74,6 @@ class Importance:
 def importances(distances: Distances) -> list[Importance]:
     """Return the rows of Table A1 of a data set, the largest mean first.
 
-    Parameters
-    ----------
-    distances : Distances
-        From `measured.distances` or `measured.benchmark`.
-
     Examples
     --------
     >>> from vaedis_companion.analysis import measured
@@ -101,27 +81,22 @@ def importances(distances: Distances) -> list[Importance]:
     >>> row.factor, row.agrees
     ('random', True)
     """
-    rows = []
-    for factor, measured in distances.factors.items():
-        traversals = published_traversals(len(measured.matrix), _PAIRS)
-        sample_errors = measured.standard_errors(traversals, _PAIRS)
-        errors = np.hypot(sample_errors, measured.standard_errors())
-        rows.append(_row(distances.name, factor, measured, errors))
+    measured: dict[str, tuple[FactorDistances | RandomPairs, np.ndarray]] = {}
+    for factor, one in distances.factors.items():
+        traversals = published_traversals(len(one.matrix), _PAIRS)
+        errors = np.hypot(one.standard_errors(traversals, _PAIRS), one.standard_errors())
+        measured[factor] = (one, errors)
     random = distances.random
     own_errors = (random.mean_error, random.sd_error)
-    errors = np.hypot(random.standard_errors(_PAIRS), own_errors)
-    rows.append(_row(distances.name, "random", random, errors))
+    measured["random"] = (random, np.hypot(random.standard_errors(_PAIRS), own_errors))
+    printed = printed_rows(distances.name)
+    rows = []
+    for factor, (record, errors) in measured.items():
+        # the paper prints one row for all squares of XYSquares
+        label = factor.split("_")[0] if distances.name == "xysquares" else factor
+        mean, sd = printed.get(label, (None, None))
+        rows.append(Importance(factor, record.mean, record.sd, mean, sd, *errors.tolist()))
     return sorted(rows, key=lambda row: -row.mean)
-
-
-def _row(
-    name: str, factor: str, measured: FactorDistances | RandomPairs, errors: np.ndarray
-) -> Importance:
-    # the paper prints one row for all squares of XYSquares
-    label = factor.split("_")[0] if name == "xysquares" else factor
-    mean, sd = printed_rows(name).get(label, (None, None))
-    mean_error, sd_error = errors.tolist()
-    return Importance(factor, measured.mean, measured.sd, mean, sd, mean_error, sd_error)
 
 
 def printed_rows(name: str) -> dict[str, tuple[float, float]]:
@@ -135,25 +110,10 @@ def printed_rows(name: str) -> dict[str, tuple[float, float]]:
 
 
 def matrix_correlations(name: str, matrices: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """Return how well matrices agree with the panels of Figure 3, read from their colours.
+    """Return how well matrices, (f, f), agree with the panels of Figure 3, read from their colours.
 
-    Parameters
-    ----------
-    name : str
-        Of the data set, as in the published figure.
-    matrices : mapping of str to ndarray of float, shape (f, f)
-
-    Returns
-    -------
-    dict of str to float or None
-        For each factor whose panel could be read, the linear correlation over pairs of different
-        values; None if one of the two matrices is constant.
-
-    Examples
-    --------
-    >>> matrices = {"orientation": published.matrices()["shapes3d", "orientation"]}
-    >>> round(matrix_correlations("shapes3d", matrices)["orientation"], 6)
-    1.0
+    For each factor of the data set whose panel could be read, it is the linear correlation over
+    pairs of different values; None if one of the two matrices is constant.
     """
     correlations: dict[str, float | None] = {}
     for (data, factor), panel in published.matrices().items():

@@ -20,16 +20,7 @@ Statistic = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Interval:
-    """A statistic with its 95 % bootstrap interval.
-
-    Attributes
-    ----------
-    value : float
-        Of the data as they are.
-    low, high : float
-        NaN where a single value gives no interval.
-    n : int
-        How many values, or pairs, there were.
+    """A statistic of `n` values or pairs, with its 95 % bootstrap interval; NaN ends for one value.
 
     Examples
     --------
@@ -48,8 +39,8 @@ class Interval:
     def __format__(self, spec: str) -> str:
         """Format value and ends alike, by default with two digits after the point."""
         spec = spec or ".2f"
-        ends = "no interval" if self.n < 2 else f"{self.low:{spec}}, {self.high:{spec}}"
-        return f"{self.value:{spec}} [{ends}]"
+        bounds_text = "no interval" if self.n < 2 else f"{self.low:{spec}}, {self.high:{spec}}"
+        return f"{self.value:{spec}} [{bounds_text}]"
 
     @property
     def excludes_zero(self) -> bool:
@@ -58,21 +49,11 @@ class Interval:
 
 
 def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
-    """Return a statistic of values and its interval.
+    """Return a statistic of values, shape (n, ...), and its interval.
 
-    Parameters
-    ----------
-    values : array of float, shape (n, ...)
-        One entry for each run. Entries with further axes (factors of one run, say) stay together
-        when runs are resampled.
-    statistic : callable
-        ``np.median``, ``np.mean`` or the like; it is applied along the runs, and a mean over
-        further axes follows.
-
-    Raises
-    ------
-    ValueError
-        If there are no values, or one is not finite.
+    There is one entry for each run, all finite, or a ValueError. Entries with further axes (factors
+    of one run, say) stay together when runs are resampled. `statistic` is ``np.median``,
+    ``np.mean`` or the like; it is applied along the runs, and a mean over further axes follows.
 
     References
     ----------
@@ -92,27 +73,10 @@ def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
 def difference(
     a: Any, b: Any, *, paired: bool = False, statistic: Statistic = np.median
 ) -> Interval:
-    """Return the statistic of `a` minus that of `b`, and its interval.
+    """Return the statistic of `a`, shape (n,), minus that of `b`, shape (m,), and its interval.
 
-    Parameters
-    ----------
-    a, b : array of float, shape (n,) and (m,)
-        One value for each run.
-    paired : bool
-        Whether a[i] and b[i] belong together, as runs of one seed do; they are then resampled
-        together, and the statistic is that of their differences.
-    statistic : callable
-        As for `interval`.
-
-    Returns
-    -------
-    Interval
-        Its `n` is the smaller of both numbers.
-
-    Raises
-    ------
-    ValueError
-        If one is empty or not finite, or pairs have different lengths.
+    If paired, a[i] and b[i] belong together, as runs of one seed do; they are then resampled
+    together, and the statistic is that of their differences. Else `n` is the smaller number.
 
     Examples
     --------
@@ -125,10 +89,10 @@ def difference(
         if x.shape != y.shape:
             raise ValueError(f"pairs need as many values on both sides, not {len(x)} and {len(y)}.")
         return interval(x - y, statistic=statistic)
-    left = statistic(x[_resample(len(x), 0)], axis=1)
-    right = statistic(y[_resample(len(y), 1)], axis=1)
+    x_statistics = statistic(x[_resample(len(x), 0)], axis=1)
+    y_statistics = statistic(y[_resample(len(y), 1)], axis=1)
     value = statistic(x, axis=0) - statistic(y, axis=0)
-    return _interval(min(len(x), len(y)), value, left - right)
+    return _interval(min(len(x), len(y)), value, x_statistics - y_statistics)
 
 
 def _finite(name: str, values: Any) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import sys
 import time
 import warnings
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaedis import _files
+from vaedis import _check, _files
 from vaedis.data import DATA_SETS, FactorData, load, prepare
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.standins import scenes
@@ -32,10 +31,6 @@ from vaedis_companion.store import default_root
 _STORED_PAIRS = 100_000
 # a stored sample of random pairs holds quantiles only
 _QUANTILES = 2_000
-# where a claim needs images without a stored result, at least so many traversals of each factor,
-# and of a factor of few values so many images, are drawn
-_TRAVERSALS = 2_000
-_IMAGES = 60_000
 _PAIRS = 50_000
 _CONSTANTS_IMAGES = 20_000
 # mean squared errors are symmetric and 0 on the diagonal, so one triangle is stored
@@ -47,20 +42,10 @@ _NOT_STORED = ("factor", "within", "within_circle")
 class Distances:
     """Perceived distances (mean squared error, pixels in 0 … 1) and constants of a data set.
 
-    Attributes
-    ----------
-    name, origin : str
-        As for `vaedis.load`.
-    factors : dict of str to FactorDistances
-    random : RandomPairs
-        Of a stored result, `sample` holds 2,000 quantiles.
-    pairs : int
-        How many random pairs were drawn.
-    mean, std : tuple of float
-        Of each channel, in 0 … 1. A std is the mean over images of each image's unbiased std over
-        its pixels, as in Table A2.
-    constants_method : str
-        How they were obtained: "exact", "closed form" or the size of a sample.
+    `name` and `origin` are as for `vaedis.load`. A stored `random` holds 2,000 quantiles of its
+    sample, which had `pairs` random pairs. `mean` and `std` are of each channel, in 0 … 1; a std is
+    the mean over images of each image's unbiased std over its pixels, as in Table A2.
+    `constants_method` says how they were obtained: "exact", "closed form" or the size of a sample.
     """
 
     name: str
@@ -90,16 +75,9 @@ class Distances:
 def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _PAIRS) -> Distances:
     """Return a data set's perceived distances and constants, stored or measured now.
 
-    Parameters
-    ----------
-    data : FactorData
-    traversals : int, optional
-        How many random traversals of each factor to take if no result is stored; by default all,
-        which may take minutes. A factor that no more traversals stand for exactly, as any of
-        XYSquares', takes them all.
-    pairs : int
-        How many random pairs to draw if no result is stored. Without `traversals` their mean is
-        exact.
+    If no result is stored, `traversals` random traversals of each factor are taken, by default all,
+    which may take minutes, and `pairs` random pairs, whose mean is exact without `traversals`. A
+    factor that no more traversals stand for exactly takes them all.
 
     Examples
     --------
@@ -109,37 +87,25 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
     ('0.0104', 'exact', 'closed form')
     """
     result = stored(data.name, data.origin) if is_benchmark(data) else None
-    same = None if traversals is None else dict.fromkeys(data.factors.names, traversals)
-    return result or _measure(data, same, pairs)
+    n_traversals = None if traversals is None else dict.fromkeys(data.factors.names, traversals)
+    return result or _measure(data, n_traversals, pairs)
+
+
+@functools.cache
+def _xysquares() -> Distances:
+    return _measure(load("xysquares"), None, _PAIRS)
 
 
 def benchmark(name: str) -> Distances | None:
-    """Return the distances of one of the paper's data sets.
+    """Return the stored distances of one of the paper's data sets, by its name for `vaedis.load`.
 
-    None if no images of it are on this machine and no result is stored. Nothing is downloaded or
-    drawn. Images without a stored result are sampled once a process.
-
-    Parameters
-    ----------
-    name : str
-        As for `vaedis.load`.
-
-    Examples
-    --------
-    >>> benchmark("dsprites").method
-    'exact'
+    The original comes first; None if nothing is stored (``vaedis measure``). XYSquares' are
+    computed. Nothing is downloaded or drawn.
     """
     if name not in BENCHMARKS:
-        return _sampled(name, "generated")
-    here = {origin: _is_here(name, origin) for origin in DATA_SETS[name]}
-    # images on this machine come first; within each group DATA_SETS names the best origin first
-    for origin in sorted(here, key=lambda origin: not here[origin]):
-        result = stored(name, origin)
-        if result is None and here[origin]:
-            result = _sampled(name, origin)
-        if result is not None:
-            return result
-    return None
+        return _xysquares()
+    results = (stored(name, origin) for origin in DATA_SETS[name])
+    return next((result for result in results if result is not None), None)
 
 
 def is_benchmark(data: FactorData) -> bool:
@@ -153,23 +119,10 @@ def is_benchmark(data: FactorData) -> bool:
 def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None:
     """Measure whole data sets whose images are on this machine, and store the results.
 
-    Parameters
-    ----------
-    names : sequence of str
-        All benchmark data sets by default.
-    force : bool
-        Measure again what is stored already.
-
-    Raises
-    ------
-    ValueError
-        If a name is not that of a benchmark data set.
+    By default all benchmark data sets that are not stored already; with `force` these, too.
     """
-    unknown = sorted(set(names) - set(BENCHMARKS))
-    if unknown:
-        raise ValueError(
-            f"no such data set: {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}."
-        )
+    for name in names or BENCHMARKS:
+        _check.one_of("data set", name, BENCHMARKS)
     for name in names or BENCHMARKS:
         for origin in DATA_SETS[name]:
             print(f"{name}, {origin}: {_measure_and_store(name, origin, force)}", file=sys.stderr)
@@ -191,14 +144,6 @@ def _measure_and_store(name: str, origin: str, force: bool) -> str:
 
 def _is_here(name: str, origin: str) -> bool:
     return origin == "rendered" or prepare.stored_facts(name, origin) is not None
-
-
-@functools.cache
-def _sampled(name: str, origin: str) -> Distances:
-    data = load(name, origin=origin)
-    sizes = zip(data.factors.names, data.factors.sizes, strict=True)
-    traversals = {factor: max(_TRAVERSALS, math.ceil(_IMAGES / size)) for factor, size in sizes}
-    return _measure(data, traversals, _PAIRS)
 
 
 def _measure(data: FactorData, traversals: dict[str, int] | None, pairs: int) -> Distances:
@@ -273,7 +218,7 @@ def stored(name: str, origin: str) -> Distances | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: Path, changed: int) -> dict[str, np.ndarray]:
+def _load(path: Path, modified: int) -> dict[str, np.ndarray]:
     return _files.load_npz(path)
 
 

@@ -25,15 +25,10 @@ _THRESHOLDS = {"separation": _SEPARATED, "reconstructed": RECONSTRUCTED}
 class Learning:
     """What a network learned of each factor while it was trained.
 
-    Attributes
-    ----------
-    steps : ndarray of int, shape (n,)
-        The steps at which the network was evaluated.
-    separation : dict of str to ndarray of float, shape (n,)
-        Symmetric KL divergence between the posteriors of a factor's values, in nats; see
-        `training.inspect.factor_learning`.
-    reconstructed : dict of str to ndarray of float, shape (n,)
-        Share of the distance between images that reconstructions have. Empty if not recorded.
+    `steps`, int (n,), are those at which it was evaluated. For each factor, `separation` is the
+    symmetric KL divergence between the posteriors of its values, in nats
+    (`training.inspect.factor_learning`), and `reconstructed` the share of the distance between
+    images that reconstructions have: float (n,). It is empty if not recorded.
 
     Examples
     --------
@@ -64,17 +59,9 @@ class Learning:
     def onsets(self, measure: str = "reconstructed", at: float | None = None) -> dict[str, float]:
         """Return the step at which each factor is learned, interpolated between evaluations.
 
-        Parameters
-        ----------
-        measure : {"reconstructed", "separation"}
-        at : float, optional
-            The threshold; by default half of the distance reconstructed, or a separation of 1 nat.
-
-        Returns
-        -------
-        dict of str to float
-            In steps; infinite for a factor that is never learned. A factor that is forgotten again
-            counts as learned.
+        `measure` is "reconstructed" or "separation", and `at` its threshold, by default half of the
+        distance or 1 nat. The step is infinite for a factor that is never learned; one forgotten
+        again counts as learned.
         """
         threshold = _THRESHOLDS[_check.one_of("measure", measure, _THRESHOLDS)]
         if at is not None:
@@ -88,21 +75,11 @@ class Learning:
         measure: str = "reconstructed",
         at: float | None = None,
     ) -> float | None:
-        """Return how well the order of learning agrees with an order of importance.
+        """Return Spearman's correlation of each factor's importance with how early it is learned.
 
-        Parameters
-        ----------
-        importance : mapping of str to float
-            Of each factor, for instance its mean perceived distance (`distances.factor_distances`).
-        measure, at
-            As for `onsets`.
-
-        Returns
-        -------
-        float or None
-            Spearman's correlation of importance with earliness: 1 if the most important factor is
-            learned first and so on. Factors never learned tie for the last place. None if no factor
-            was learned, or all at once.
+        It is 1 if the most important factor is learned first and so on. Factors never learned tie
+        for the last place. None if no factor was learned, or all at once. `measure` and `at` are as
+        for `onsets`.
         """
         return _rank(importance, {name: -step for name, step in self.onsets(measure, at).items()})
 
@@ -130,29 +107,20 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
         raise ValueError(
             f"importance names the factors {sorted(importance)}, but the run has {sorted(score)}."
         )
-    finite = [value for value in score.values() if np.isfinite(value)]
-    # factors that are never learned come after all others
-    last = min(finite, default=0.0) - 1.0
     x = np.array([importance[name] for name in score], float)
-    y = np.array([value if np.isfinite(value) else last for value in score.values()], float)
+    y = np.array([*score.values()], float)
+    finite = np.isfinite(y)
+    # factors that are never learned come after all others
+    y[~finite] = y.min(where=finite, initial=0.0) - 1.0
     return compare(x, y, y).rank
 
 
 def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Return the largest beta at which anything was learned, and the next that was tried.
 
-    There is a pair for each seed with several betas.
-
-    Parameters
-    ----------
-    rows : iterable of mapping
-        Runs of a store that differ in seed and beta only. A KL divergence of more than 0.01 nats
-        per latent says that something was learned.
-
-    Returns
-    -------
-    list of (float, float)
-        Seeds in order; 0 if nothing was learned at any beta, infinity if no larger beta was tried.
+    The rows are runs of a store that differ in seed and beta only; a KL divergence of more than
+    0.01 nats per latent says that something was learned. There is a pair for each seed with several
+    betas, in order: 0 if nothing was learned at any, infinity if no larger beta was tried.
 
     Examples
     --------

@@ -27,23 +27,9 @@ NEEDED = ("jupyter_book", "jupyter_cache", "jupytext", "myst_nb", "nbformat", "p
 def provenance(root: Path | None = None) -> list[dict[str, Any]]:
     """Return how each notebook of the book was run, in the book's order.
 
-    Parameters
-    ----------
-    root : Path, optional
-        The folder with ``book/``; by default the one at or above the current folder.
-
-    Returns
-    -------
-    list of dict
-        With ``chapter``, ``profile``, ``params``, ``seconds``, ``date`` (UTC), ``commit`` (with
-        ``+`` where files differed from it), ``device``, ``python`` and the versions of the
-        libraries. Empty before `vaedis book` has run anything.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> provenance(Path("a/folder/without/runs"))
-    []
+    Each has ``chapter``, ``profile``, ``params``, ``seconds``, ``date`` (UTC), ``commit`` (with
+    ``+`` where files differed from it), ``device``, ``python`` and the versions of the libraries.
+    There are none before `vaedis book` has run anything.
     """
     root = root or executions.find_root()
     facts = executions.read_facts(executions.build_folder(root))
@@ -78,13 +64,7 @@ def build(
             f"The book needs {', '.join(missing)}; "
             "install them with: pip install -c constraints.txt -e '.[book]'."
         )
-    try:
-        Path.home()
-    except RuntimeError:
-        raise RuntimeError(
-            "Jupyter needs a home folder, and this user has none; "
-            "set HOME to a folder that can be written to."
-        ) from None
+    Path.home()  # Jupyter needs one, and Python says if there is none
     root = root or executions.find_root()
     profile = grids.profile(profile).name
     only = list(only)
@@ -97,9 +77,8 @@ def build(
         return 1
     if not html:
         return 0
-    if only:  # the others stay as they were run, or show no outputs
-        return build_html(root, strict=strict, execute=False)
-    return build_html(root, profile, strict=strict)
+    # of `only` some, the others stay as they were run, or show no outputs
+    return build_html(root, None if only else profile, strict=strict, execute=not only)
 
 
 def build_html(
@@ -120,7 +99,7 @@ def build_html(
         command += ["-n", "-W", "--keep-going", "--all"]
     settings = {"VAEDIS_PROFILE": profile or "", "VAEDIS_EXECUTE": "yes" if execute else "no"}
     with executions.locked(executions.build_folder(root)):
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=root,
             env={**os.environ, **settings},
@@ -129,12 +108,12 @@ def build_html(
             errors="replace",
             check=False,
         )
-    if done.returncode != 0:
+    if process.returncode != 0:
         from click import unstyle
 
         # Sphinx's colours go; whatever else a notebook put in becomes visible
-        log = text.plain(unstyle(f"{done.stdout or ''}{done.stderr or ''}"))
-        print(f"{log}\njupyter-book failed with exit code {done.returncode}.", file=sys.stderr)
+        log = text.plain(unstyle(f"{process.stdout or ''}{process.stderr or ''}"))
+        print(f"{log}\njupyter-book failed with exit code {process.returncode}.", file=sys.stderr)
         return 1
     print(f"The book is in {root / '_build' / 'html' / 'index.html'}")
     return 0

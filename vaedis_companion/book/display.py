@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import symtable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,11 +35,11 @@ def attach_data() -> None:
         describe = Callable()
 
         @catch_format_error
-        def __call__(self, shown: object) -> dict | str | None:
+        def __call__(self, figure: object) -> dict | str | None:
             # by name: the inline backend takes figures out of every formatter's own table
-            kind = type(shown)
+            kind = type(figure)
             is_figure = (kind.__module__, kind.__name__) == ("matplotlib.figure", "Figure")
-            return self.describe(shown) if is_figure else None
+            return self.describe(figure) if is_figure else None
 
     shell = get_ipython()
     if shell is not None:
@@ -56,16 +57,13 @@ def attach_data() -> None:
 
 def dark_picture(figure: object) -> str:
     """Return a figure as it is drawn on a dark page, a PNG in base64."""
-    from vaedis_companion.figures.dark import dark_png
+    from vaedis_companion.figures.data import dark_png
 
     return dark_png(figure)  # type: ignore[arg-type]
 
 
 def numbers(figure: object) -> dict[str, str | int | None]:
-    """Return what a figure draws as a mapping.
-
-    It has ``sha256`` and ``rows`` and, unless too long, ``csv`` and the vector picture, ``svg``.
-    """
+    """Return ``sha256``, ``rows``, ``csv`` and ``svg`` of a figure; what is too long is None."""
     from vaedis_companion.figures.data import figure_data
 
     csv = figure_data(figure)  # type: ignore[arg-type]
@@ -91,22 +89,13 @@ def _vector(figure: Any) -> str:
 def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stored runs that the last cell draws, by itself or by way of earlier cells.
 
-    Parameters
-    ----------
-    cells : sequence of str
-        Sources of the cells that were run, in order.
-    values : mapping of str to object
-        The notebook's variables.
-
-    Returns
-    -------
-    dict
-        ``runs``: a phrase on each table of runs; ``runs_csv``: their rows, or None.
+    `cells` are the sources of those that were run, in order, and `values` the notebook's variables.
+    The result has ``runs``, a phrase on each table of runs, and ``runs_csv``, their rows, or None.
     """
     by_id: dict[int, Any] = {}
     needed: set[str] = set()
     for number, (is_last, statement) in enumerate(_backwards(cells)):
-        reads, writes = _names([statement])
+        reads, writes = _names(statement)
         # what sets nothing may still draw
         draws = is_last and (number == 0 or isinstance(statement, _DRAWS))
         if not draws and not needed & writes:
@@ -117,14 +106,14 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
             by_id |= {id(table): table for table in tables}
             if tables:  # what it was made from says no more
                 needed.discard(name)
-    chosen = _by_experiment(by_id.values())
-    if not chosen:
+    tables = _by_experiment(by_id.values())
+    if not tables:
         return {"runs": [], "runs_csv": None}
     import pandas as pd
 
-    rows = pd.concat([table.frame for table in chosen])
+    rows = pd.concat([table.frame for table in tables])
     return {
-        "runs": [f"{table.experiment}, {table.describe()}" for table in chosen],
+        "runs": [f"{table.experiment}, {table.describe()}" for table in tables],
         "runs_csv": rows.to_csv(index=False, lineterminator="\n"),
     }
 
@@ -153,16 +142,16 @@ def _by_experiment(tables: Iterable[Any]) -> list[Any]:
         for row in (*table.rows, *table.failed):
             kind = row["experiment"], row["profile"]
             kinds.setdefault(kind, (type(table), {}))[1].setdefault(row["key"], row)
-    made = [kind.of(*names, rows.values()) for names, (kind, rows) in kinds.items()]
-    return [table for table in made if table.rows]
+    run_tables = [kind.of(*names, rows.values()) for names, (kind, rows) in kinds.items()]
+    return [table for table in run_tables if table.rows]
 
 
 def _tables(value: object) -> Iterator[Any]:
     """Yield a value that is a table of runs, or the tables in a list, a mapping or a course."""
-    kind = type(value)
-    if kind.__name__ == "RunTable" and kind.__module__.startswith("vaedis_companion"):
+    kind = type(value).__name__  # by name, since nothing heavy is imported for a first figure
+    if kind == "RunTable":
         yield value
-    elif kind.__name__ == "Course" and kind.__module__.startswith("vaedis_companion"):
+    elif kind == "Course":
         yield from value.points.values()  # type: ignore[attr-defined]
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
@@ -170,41 +159,20 @@ def _tables(value: object) -> Iterator[Any]:
                 yield from _tables(item)
 
 
-def _names(statements: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
-    """Return the variables that statements read before they set them, and those that they set."""
-    reads: set[str] = set()
-    writes: set[str] = set()
+def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """Return the variables that a statement reads, and those that it sets.
 
-    def then(inner: tuple[set[str], set[str]], *own: str) -> None:
-        reads.update(inner[0] - writes - set(own))
-        writes.update(inner[1])
-
-    for node in statements:
-        match node:
-            case ast.FunctionDef(name=name, args=given, body=body):
-                arguments = [word.arg for word in ast.walk(given) if isinstance(word, ast.arg)]
-                inner, own = _names(body)
-                then((inner, {name}), *own, *arguments)
-            case ast.Lambda(args=given, body=body):
-                then(_names([body]), *[w.arg for w in ast.walk(given) if isinstance(w, ast.arg)])
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-                inner, _ = _names([*node.generators, *parts])
-                then((inner, set()))
-            case ast.comprehension(target=target, iter=source, ifs=tests):
-                then(_names([source, target, *tests]))
-            case ast.For(target=target, iter=source, body=body, orelse=last):
-                then(_names([source, target, *body, *last]))
-            case ast.AugAssign(target=target, value=value):
-                then(_names([value]))
-                names = {word.id for word in ast.walk(target) if isinstance(word, ast.Name)}
-                then((names, names))
-            case ast.Assign(targets=targets, value=value):
-                then(_names([value, *targets]))
-            case ast.Name(id=name, ctx=ast.Store()):
-                writes.add(name)
-            case ast.Name(id=name):
-                then(({name}, set()))
-            case _:
-                then(_names(ast.iter_child_nodes(node)))
+    What a block sets and reads it sets first: the name of a loop is not that of an earlier loop.
+    """
+    scope = symtable.symtable(ast.unparse(statement), "cell", "exec")
+    writes = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_assigned()}
+    reads = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_referenced()}
+    if hasattr(statement, "body"):
+        reads -= writes
+    # functions, lambdas and comprehensions have scopes of their own
+    inner = scope.get_children()
+    while inner:
+        scope = inner.pop()
+        inner += scope.get_children()
+        reads |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
     return reads, writes

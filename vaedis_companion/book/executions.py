@@ -26,9 +26,7 @@ from vaedis_companion import project
 
 # the notebook that lists how the others were run, and therefore runs after them
 LAST = "provenance"
-
 VERSIONED = ("torch", "numpy", "matplotlib")
-
 # the facts of a run that a reader sees, in this order
 SHOWN = ("profile", "params", "seconds", "date", "commit", "device", "python", *VERSIONED)
 
@@ -36,8 +34,8 @@ SHOWN = ("profile", "params", "seconds", "date", "commit", "device", "python", *
 def find_root(start: str | Path | None = None) -> Path:
     """Return the folder with ``_config.yml`` and ``book/``, at or above a folder.
 
-    By default that is the current folder, then the one that the package lies in. A folder of
-    another user does not count: in ``/tmp``, for instance, anybody could put notebooks above ours.
+    By default that is the current one, then the package's. Another user's folder does not count:
+    in ``/tmp``, for instance, anybody could put notebooks above ours.
     """
     starts = [Path.cwd(), Path(__file__).parent] if start is None else [Path(start)]
     for folder in (path.resolve() for path in starts):
@@ -62,17 +60,6 @@ def _same_owner(folder: Path, *paths: Path) -> bool:
 def warn(sentence: str) -> None:
     """Print a sentence for the reader on standard error."""
     print(f"vaedis: {sentence}", file=sys.stderr, flush=True)
-
-
-def check_contents(root: Path) -> None:
-    """Refuse a broken table of contents, and warn if Jupyter Book's copy of it differs."""
-    pages(root)
-    copy = root / "book" / "_toc.yml"
-    if not copy.is_file() or copy.read_bytes() != (root / "_toc.yml").read_bytes():
-        warn(
-            "book/_toc.yml differs from _toc.yml, which is the one that counts; "
-            "copy _toc.yml to book/."
-        )
 
 
 def pages(root: Path) -> list[str]:
@@ -102,34 +89,33 @@ def read_page(root: Path, name: str) -> str:
     """Return the text of a page, without a byte order mark."""
     try:
         return (root / "book" / f"{name}.md").read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError) as problem:
         raise ValueError(
-            f"_toc.yml names {name!r}, but book/{name}.md does not exist; "
-            "write the page or remove the entry."
+            f"book/{name}.md, which _toc.yml names, cannot be read ({problem}); write the page, "
+            f"or restore it: git checkout book/{name}.md."
         ) from None
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"book/{name}.md is not text in UTF-8; save it as such, or restore it: "
-            f"git checkout book/{name}.md."
-        ) from None
+
+
+def read_chapter(root: Path, name: str) -> Any:
+    """Return a chapter as a notebook without outputs, as Jupytext reads it."""
+    import jupytext
+
+    return jupytext.reads(read_page(root, name), fmt="md:myst")
 
 
 def code_cells(root: Path, name: str) -> list[str]:
     """Return the sources of a notebook's code cells, without their options."""
-    import jupytext
-
-    cells = jupytext.reads(read_page(root, name), fmt="md:myst").cells
+    cells = read_chapter(root, name).cells
     return [cell.source.strip() for cell in cells if cell.cell_type == "code"]
 
 
 def project_digest(root: Path) -> str:
     """Return a hash of what a notebook reads besides itself: both packages and stored results."""
     code = Path(__file__).resolve().parents[2]
-    files = [
-        *(code / "vaedis").rglob("*.py"),
-        *(code / "vaedis_companion").rglob("*.py"),
-        *(root / "results").rglob("*"),
-    ]
+    files = [*(root / "results").rglob("*")]
+    for package in ("vaedis", "vaedis_companion"):
+        for kind in ("*.py", "*.html"):
+            files += (code / package).rglob(kind)
     digest = hashlib.sha256()
     for path in sorted(files):
         if path.is_file() and not path.name.startswith(".") and path.suffix != ".tmp":
@@ -140,14 +126,8 @@ def project_digest(root: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that draw and compute; ``"-"`` if one is absent."""
-    installed = {}
-    for name in VERSIONED:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed[name] = "-"
-    return installed
+    """Return the versions of the libraries that draw and compute."""
+    return {name: metadata.version(name) for name in VERSIONED}
 
 
 def originals() -> dict[str, str]:
@@ -180,29 +160,9 @@ def run_key(
         "originals": originals(),
     }
     if name == LAST:
-        facts = read_facts(build or build_folder(root))
-        parts["others"] = [
-            (other, facts[other]["date"]) for other in sorted(facts) if other != LAST
-        ]
+        others = sorted(read_facts(build or build_folder(root)).items())
+        parts["others"] = [(other, facts["date"]) for other, facts in others if other != LAST]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def is_current(
-    root: Path,
-    name: str,
-    facts: Mapping[str, Any] | None,
-    digest: str | None = None,
-    build: Path | None = None,
-) -> bool:
-    """Return whether facts describe a run that would be the same today.
-
-    Without ``VAEDIS_PROFILE`` a run in any profile will do: a plain ``jupyter-book build`` shows
-    what was run last.
-    """
-    if not facts or os.environ.get("VAEDIS_PROFILE") not in (None, "", facts["profile"]):
-        return False
-    key = run_key(root, name, facts["profile"], facts["params"], digest, build)
-    return bool(facts["key"] == key)
 
 
 def build_folder(root: Path) -> Path:
@@ -213,54 +173,17 @@ def build_folder(root: Path) -> Path:
 @contextlib.contextmanager
 def locked(build: Path) -> Iterator[None]:
     """Keep a second build out of the same folder; it says so and waits."""
-    from filelock import FileLock, Timeout
-
-    try:
-        build.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(build / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            warn(f"another build is at work in {build}; this one waits until that has ended.")
-            lock.acquire()
-    except OSError as error:
-        raise OSError(
-            f"Runs and pages cannot be written to {build} ({error.strerror or error}); "
-            "build in a copy of the project that is yours."
-        ) from None
-    try:
+    build.mkdir(parents=True, exist_ok=True)
+    with _files.locked(build):
         yield
-    finally:
-        lock.release()
 
 
 def read_facts(build: Path) -> dict[str, dict[str, Any]]:
-    """Return the facts of the runs that the book shows, by notebook; damaged ones count as none."""
-    path = build / "runs.json"
+    """Return the facts of the runs that the book shows, by notebook; none if they are damaged."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return json.loads((build / "runs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    except (ValueError, RecursionError):
-        stored = None
-    if not isinstance(stored, dict):
-        warn(f"{path} is damaged and was removed; notebooks without a stored run are run again.")
-        path.unlink(missing_ok=True)
-        return {}
-    return {name: facts for name, facts in stored.items() if is_complete(facts)}
-
-
-def is_complete(facts: Any) -> bool:
-    """Return whether facts have all that the pages show, as `make_facts` writes it."""
-    if not isinstance(facts, dict) or not isinstance(facts.get("params"), dict):
-        return False
-    texts = {"key", *SHOWN} - {"params", "seconds"}
-    if not all(isinstance(facts.get(name), str) for name in texts):
-        return False
-    try:
-        return facts["seconds"] >= 0 and datetime.fromisoformat(facts["date"]).tzinfo is not None
-    except (KeyError, TypeError, ValueError):
-        return False
 
 
 def write_facts(build: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:

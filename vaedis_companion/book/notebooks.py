@@ -9,9 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -38,9 +35,7 @@ class NotebookError(RuntimeError):
 
 def from_markdown(root: Path, name: str) -> Any:
     """Return a chapter as a notebook without outputs, as Jupytext reads it."""
-    import jupytext
-
-    return jupytext.reads(executions.read_page(root, name), fmt="md:myst")
+    return executions.read_chapter(root, name)
 
 
 def as_the_book_reads_it(root: Path, name: str) -> Any:
@@ -73,25 +68,6 @@ def parameters(notebook: Any) -> list[str]:
     return [parameter.name for cell in cells for parameter in PythonTranslator.inspect(cell)]
 
 
-def check_value(name: str, value: Any) -> None:
-    """Raise a ValueError for a value that a parameter cell cannot hold as it is."""
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError(f"Parameter {name!r} cannot be {value!r}; give keys that are text.")
-        value = [*value, *value.values()]
-    if isinstance(value, list | tuple):
-        for item in value:
-            check_value(name, item)
-    elif isinstance(value, str):
-        if re.search("[\0\ud800-\udfff]", value):
-            raise ValueError(f"Parameter {name!r} cannot be {value!r}, which no file can hold.")
-    elif value is not None and not isinstance(value, bool | int | float):
-        raise ValueError(
-            f"Parameter {name!r} cannot be {value!r}; "
-            "give a number, text, True, False, None, a list or a mapping."
-        )
-
-
 def execute(
     source: Path,
     target: Path,
@@ -116,7 +92,7 @@ def execute(
     command = [sys.executable, "-P", str(script), str(source), str(target)]
     command += ["--kernel", "python3", "--cwd", str(folder), "--no-progress-bar"]
     command += ["--parameters_yaml", yaml.safe_dump(values)]
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         env={**_environment(profile, workers), "IPYTHONDIR": str(ipython_folder(target))},
         stdin=build_pipe,
@@ -125,12 +101,8 @@ def execute(
         errors="replace",
         check=False,
     )
-    if done.returncode != 0:
-        half_run = None
-        # on a full disk the file is incomplete
-        with contextlib.suppress(OSError, ValueError):
-            half_run = read(target)
-        raise NotebookError(text.plain(why_stopped(half_run, done.returncode, done.stderr)))
+    if process.returncode != 0:
+        raise NotebookError(text.plain(why_stopped(target, process.returncode, process.stderr)))
 
 
 def ipython_folder(target: Path) -> Path:
@@ -163,24 +135,19 @@ def _environment(profile: str, workers: int) -> dict[str, str]:
     return environment
 
 
-def why_stopped(notebook: Any, code: int, stderr: str) -> str:
+def why_stopped(target: Path, code: int, stderr: str) -> str:
     """Return one line on why a run ended, from its half-run copy and from papermill's output."""
-    started = None
-    for number, cell in enumerate(own_code_cells(notebook) if notebook else [], start=1):
-        name = f"code cell {number} ({_first_line(cell.source)})"
-        for output in cell.outputs:
-            if output.output_type == "error":
-                return f"{name}: {output.ename}: {_first_line(output.evalue)}"
-        # papermill marks every cell "completed" when the kernel dies, but gives a start only to
-        # those that began
-        if cell.metadata.get("papermill", {}).get("start_time"):
-            started = name
-    lines = [f"papermill ended with exit code {code}", *stderr.strip().splitlines()]
-    last_line = lines[-1]
+    # the file may be absent, and on a full disk it is incomplete
+    with contextlib.suppress(OSError, ValueError):
+        for number, cell in enumerate(own_code_cells(read(target)), start=1):
+            for output in cell.outputs:
+                if output.output_type == "error":
+                    name = f"code cell {number} ({_first_line(cell.source)})"
+                    return f"{name}: {output.ename}: {_first_line(output.evalue)}"
+    last_line = [f"papermill ended with exit code {code}", *stderr.strip().splitlines()][-1]
     if code >= 0 and "DeadKernelError" not in last_line:
         return last_line
-    reason = f"killed by signal {-code}" if code < 0 else "the kernel died"
-    return f"{started or 'the notebook'}: {reason}; out of memory is the usual cause"
+    return "the notebook: it was killed; out of memory is the usual cause"
 
 
 def _first_line(source: str) -> str:
@@ -198,12 +165,12 @@ def own_code_cells(notebook: Any) -> list[Any]:
 
 def with_outputs(notebook: Any, run: Any) -> Any:
     """Copy the outputs of a run into a notebook with the same code cells, and return it."""
-    own, executed = own_code_cells(notebook), own_code_cells(run)
-    if [cell.source.strip() for cell in own] != [cell.source.strip() for cell in executed]:
+    cells, executed = own_code_cells(notebook), own_code_cells(run)
+    if [cell.source.strip() for cell in cells] != [cell.source.strip() for cell in executed]:
         raise RuntimeError(
             "A run does not match its notebook: the chapter was edited while it ran; run it again."
         )
-    for count, (cell, source) in enumerate(zip(own, executed, strict=True), start=1):
+    for count, (cell, source) in enumerate(zip(cells, executed, strict=True), start=1):
         cell.outputs = source.outputs
         cell.execution_count = count
     return notebook
@@ -218,9 +185,10 @@ def standard_error(notebook: Any) -> str | None:
     return None
 
 
-def digest(notebook: Any) -> str:
-    """Return a hash of a run's cells, which shows damage to its file."""
-    return hashlib.sha256(json.dumps(notebook.cells, sort_keys=True).encode()).hexdigest()
+def digest(notebook: Any, facts: Mapping[str, Any]) -> str:
+    """Return a hash of a run's cells and facts, which shows damage to its file."""
+    content = json.dumps([notebook.cells, facts], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def cache_path(build: Path) -> Path:
@@ -234,26 +202,6 @@ def _cache(build: Path) -> Any:
     return get_cache(str(cache_path(build)))
 
 
-def repair_cache(build: Path) -> None:
-    """Remove Jupyter Book's cache if it is damaged; stored runs then fill a new one."""
-    path = cache_path(build)
-    if not path.exists():
-        return
-    try:
-        with contextlib.closing(sqlite3.connect(path / "global.db")) as database:
-            if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-                raise ValueError("integrity_check failed")
-        cache = _cache(build)
-        for record in cache.list_cache_records():
-            cache.get_cache_bundle(record.pk)
-        cache.get_version()
-        cache.get_cache_limit()
-        cache.list_project_records()
-    except Exception as error:  # damaged files raise a dozen kinds
-        executions.warn(f"{path} is damaged ({type(error).__name__}) and was removed.")
-        shutil.rmtree(path)
-
-
 def add_to_cache(root: Path, build: Path, name: str, run: Any, seconds: float) -> None:
     """Put a run into Jupyter Book's cache, in place of an older one."""
     from jupyter_cache.base import CacheBundleIn
@@ -264,21 +212,8 @@ def add_to_cache(root: Path, build: Path, name: str, run: Any, seconds: float) -
     _cache(build).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def cached_run(root: Path, build: Path, name: str) -> int | None:
-    """Return the record of a chapter's outputs in Jupyter Book's cache, or None."""
-    if not cache_path(build).exists():
-        return None
+def from_cache(root: Path, build: Path, name: str) -> Any:
+    """Return a chapter with the outputs that Jupyter Book has made of it."""
     cache = _cache(build)
-    try:
-        record = cache.match_cache_notebook(as_the_book_reads_it(root, name)).pk
-        cache.get_cache_bundle(record)
-    except KeyError:
-        return None
-    return int(record)
-
-
-def remove_from_cache(root: Path, build: Path, name: str) -> None:
-    """Take a chapter's outputs out of the cache, which compares neither packages nor profiles."""
-    record = cached_run(root, build, name)
-    if record is not None:
-        _cache(build).remove_cache(record)
+    record = cache.match_cache_notebook(as_the_book_reads_it(root, name))
+    return with_outputs(from_markdown(root, name), cache.get_cache_bundle(record.pk).nb)

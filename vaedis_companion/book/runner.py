@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,21 +33,26 @@ def run_notebooks(
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
-    executions.check_contents(root)
     sources = {name: notebooks.from_markdown(root, name) for name in _select(root, only)}
     values = _parameters_of_each(sources, params or {})
     build = executions.build_folder(root)
-    with executions.locked(build), _scratch(build) as folder:
-        notebooks.repair_cache(build)
+    with executions.locked(build), contextlib.ExitStack() as last_of_all:
+        folder = build / "running"
+        # also of a build that was killed
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        last_of_all.callback(shutil.rmtree, folder, ignore_errors=True)
         for name, source in sources.items():
             notebooks.write(source, folder / f"{name}.ipynb")
-        runner = _Runner(root, build, folder, profile, values, workers)
-        others = [name for name in sources if name != executions.LAST]
+        runner = _Runner(root, folder, profile, values, workers)
+        parallel_notebooks = [name for name in sources if name != executions.LAST]
         last = [name for name in sources if name == executions.LAST]
-        for names in (others, last):
+        for names in filter(None, (parallel_notebooks, last)):
             runner.run_stale(names, force=force, silent_only=strict)
             # a notebook that trains adds to the stored results, which others read
             runner.run_stale(names)
+            # in any profile: what was not asked for stays as it was run
+            stored.show(root, build, profile="")
     runner.print_summary()
     return runner.failed
 
@@ -54,11 +60,11 @@ def run_notebooks(
 def _select(root: Path, only: Iterable[str]) -> list[str]:
     """Return the notebooks asked for, in the book's order."""
     known = executions.notebooks(root)
-    wanted = [name.removesuffix(".md") for name in only]
-    for name in wanted:
+    names = [name.removesuffix(".md") for name in only]
+    for name in names:
         if name not in known:
             raise ValueError(f"Unknown notebook {name!r}; choose from: {', '.join(known)}.")
-    return [name for name in known if name in wanted or not wanted]
+    return [name for name in known if name in names or not names]
 
 
 def _parameters_of_each(
@@ -77,23 +83,19 @@ def _parameters_of_each(
                 f"No notebook that was asked for has a parameter {param!r}; "
                 f"they have: {', '.join(sorted(all_names)) or 'none'}."
             )
-        notebooks.check_value(param, value)
+        try:
+            as_read = json.loads(json.dumps(value))
+        except TypeError:
+            as_read = None
+        if as_read != value:
+            raise ValueError(
+                f"Parameter {param!r} cannot be {value!r}; "
+                "give a number, text, True, False, None, a list or a mapping from text."
+            )
     return {
         name: {param: value for param, value in params.items() if param in names}
         for name, names in known.items()
     }
-
-
-@contextlib.contextmanager
-def _scratch(build: Path) -> Iterator[Path]:
-    """Make a folder for running notebooks, without the leftovers of a build that was killed."""
-    folder = build / "running"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -101,7 +103,6 @@ class _Runner:
     """Runs the notebooks of one build, and counts and prints what ran and what failed."""
 
     root: Path
-    build: Path
     folder: Path
     profile: str
     values: Mapping[str, dict[str, Any]]
@@ -113,7 +114,7 @@ class _Runner:
     def run_stale(
         self, names: list[str], *, force: bool = False, silent_only: bool = False
     ) -> None:
-        """Publish current runs and run the other notebooks."""
+        """Run the notebooks that have no current run."""
         digest = executions.project_digest(self.root)
         keys = {
             name: executions.run_key(self.root, name, self.profile, self.values[name], digest)
@@ -121,9 +122,6 @@ class _Runner:
             if name not in self.failed
         }
         stale = [name for name in keys if force or not self._reuse(name, keys[name], silent_only)]
-        for name in stale:
-            # what the book shows of it is out of date, even if the new run fails
-            stored.withdraw(self.root, self.build, name)
         machine = executions.machine() if stale else {}
         with contextlib.closing(self._execute(stale)) as runs:
             for name, seconds, error in runs:
@@ -131,25 +129,24 @@ class _Runner:
                     facts = executions.make_facts(
                         keys[name], self.profile, self.values[name], seconds, machine
                     )
-                    self._publish(name, facts)
+                    self._store(name, facts)
                 else:
                     self.failed.append(name)
                 self._print_run(name, seconds, error)
 
     def _reuse(self, name: str, key: str, silent_only: bool) -> bool:
-        """Publish a stored run if it is current, and return whether it is."""
+        """Return whether a stored run is current, and mark it as asked for last if so."""
         run = stored.read(self.root, self.profile, name)
         if run is None or run.metadata["vaedis"]["key"] != key:
             return False
         if silent_only and notebooks.standard_error(run):
             return False
-        stored.publish(self.root, self.build, name, run)
+        stored.path(self.root, self.profile, name).touch()
         return True
 
-    def _publish(self, name: str, facts: Mapping[str, Any]) -> None:
+    def _store(self, name: str, facts: Mapping[str, Any]) -> None:
         run = notebooks.read(self.folder / f"{name}.run.ipynb")
-        stored.store(self.root, self.profile, name, run, facts)
-        stored.publish(self.root, self.build, name, run)
+        stored.store(stored.path(self.root, self.profile, name), run, facts)
         line = notebooks.standard_error(run)
         if line:  # a page does not show it
             executions.warn(
@@ -199,9 +196,8 @@ class _Runner:
 
     def _print_run(self, name: str, seconds: float, error: str | None) -> None:
         """Print a failure, and on a terminal also each run."""
-        again = " again" if name in self.executed else ""
         self.executed.add(name)
-        run = f"[{len(self.executed)}/{len(self.values)}] {name}{again}"
+        run = f"[{len(self.executed)}/{len(self.values)}] {name}"
         if error is not None:
             print(f"{run} failed after {seconds:.1f} s at {error}", file=sys.stderr, flush=True)
         elif sys.stderr.isatty():

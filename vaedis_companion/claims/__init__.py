@@ -15,11 +15,9 @@ A verdict is one of
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 from vaedis import _check
-from vaedis._files import DamagedFile
 
 # these modules register their claims
 from vaedis_companion.claims import benchmarks, beyond, latents, scores, xysquares  # noqa: F401
@@ -29,7 +27,6 @@ from vaedis_companion.claims.base import (
     PLACES,
     VERDICTS,
     Claim,
-    Maker,
     Provenance,
     Value,
 )
@@ -55,20 +52,9 @@ def all_claims(
 ) -> list[Claim]:
     """Return all claims in the order of the paper, those that go beyond it last.
 
-    Nothing is trained, downloaded or drawn for them. Where stored files do not suffice, as when
-    they are damaged, a claim says so, and a warning says why.
-
-    Parameters
-    ----------
-    store : Store, optional
-        Holds the runs; of each experiment, those of the largest profile that has any are judged.
-    where : str or iterable of str, optional
-        Only claims of this place or these, such as ``"Figure 9"``; the others are not computed.
-
-    Raises
-    ------
-    ValueError
-        If there is no such place.
+    Nothing is trained, downloaded or drawn for them. Of each experiment in the store, the runs of
+    the largest profile that has any are judged; damaged ones count as missing. `where` picks claims
+    of a place or some, such as ``"Figure 9"``; the others are not computed.
 
     Examples
     --------
@@ -76,51 +62,13 @@ def all_claims(
     >>> str(claim.ours), claim.ours.numbers["adversarial"], claim.verdict
     ('6 of 6 factors', 6, 'reproduced')
     """
-    wanted = set(PLACES if where is None else _check.listed(where))
-    unknown = wanted - set(PLACES)
-    if unknown:
-        raise ValueError(
-            f"no claims are made about {', '.join(sorted(unknown))}; choose from "
-            f"{', '.join(PLACES)}."
-        )
+    places = list(PLACES if where is None else _check.listed(where))
+    for place in places:
+        _check.one_of("place of claims", place, PLACES)
     store = store or Store()
-    claims = []
-    for maker in MAKERS:
-        if wanted & set(maker.places):
-            claims += _made(maker, store)
-    return [claim for claim in claims if claim.where in wanted]
-
-
-def _made(maker: Maker, store: Store) -> list[Claim]:
-    """Return claims, or one for each place that says why there are none.
-
-    What is damaged must not take other claims with it.
-    """
-    try:
-        return list(maker.make(store))
-    except Exception as problem:
-        reason = f"{type(problem).__name__}: {problem}"
-        warnings.warn(
-            f"No claims could be made about {', '.join(maker.places)} ({reason}); bring back what "
-            "they rest on with: git checkout results",
-            DamagedFile,
-            stacklevel=3,
-        )
-        return [_not_made(place) for place in maker.places]
-
-
-def _not_made(place: str) -> Claim:
-    return Claim(
-        where=place,
-        statement=f"{place}: {PLACES[place]}",
-        provenance=Provenance(
-            "what it rests on is damaged or missing; git checkout results brings it back"
-        ),
-        tolerance="none",
-        anchor="reproduction#what-was-not-tested",
-        why="nothing can be judged",
-        beyond="," in place,
-    )
+    makers = [maker for maker in MAKERS if set(places) & set(maker.places)]
+    claims = [claim for maker in makers for claim in maker.make(store)]
+    return [claim for claim in claims if claim.where in places]
 
 
 def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
@@ -140,18 +88,10 @@ def by_place(claims: Iterable[Claim], *places: str) -> dict[str, list[Claim]]:
 
 
 def argument(store: Store | None = None) -> dict[str, list[Claim]]:
-    """Return the claims that each step of the paper's argument rests on, for `scoreboard`.
-
-    Other claims are not computed.
-
-    Parameters
-    ----------
-    store : Store, optional
-        As for `all_claims`.
-    """
+    """Return the claims that each step of the paper's argument rests on, for `scoreboard`."""
     store = store or Store()
     steps: dict[str, list[Claim]] = {step: [] for step in ARGUMENT}
     for maker in MAKERS:
         if maker.step:
-            steps[maker.step] += _made(maker, store)
+            steps[maker.step] += maker.make(store)
     return steps

@@ -10,7 +10,7 @@ from typing import Any
 from vaedis_companion.store import Store
 
 VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested", "needs the originals")
-NOTHING = "–"
+NO_VALUE = "–"
 """Stands for a number that the paper does not print, or that was not measured."""
 
 # In the paper's words latents are "ordered" or not. This rank correlation divides the two here; it
@@ -71,11 +71,7 @@ class _Formatter(string.Formatter):
 class Value:
     """Numbers of a claim, and the words in which a page gives them.
 
-    Attributes
-    ----------
-    template : str
-        As for `str.format`, with the names of the numbers. A number that is None reads "none".
-    numbers : mapping of str to number or None
+    `template` is as for `str.format`, with the names of the numbers; None reads "none".
 
     Examples
     --------
@@ -95,19 +91,9 @@ class Value:
 class Provenance:
     """How the number of a claim was obtained: from stored runs, or as `method` says.
 
-    Attributes
-    ----------
-    method : str
-        "exact", a size of sample, or why there is no number.
-    profile : str
-        Of the runs; empty if the number does not rest on trained networks.
-    n, failed : int
-        How many runs finished and failed.
-    steps : tuple of int
-        Their lengths.
-    needs : str
-        The command that makes the claim testable where only images of the paper's data set are
-        missing; empty otherwise.
+    `method` is "exact", a size of sample, or why there is no number. `n` runs of a `profile`
+    finished, of these `steps`, and others `failed`. `needs` is the command that makes the claim
+    testable where only images of the paper's data set are missing.
 
     Examples
     --------
@@ -162,8 +148,8 @@ class Claim:
 
     where: str
     statement: str
-    published: Value | str = NOTHING
-    ours: Value | str = NOTHING
+    published: Value | str = NO_VALUE
+    ours: Value | str = NO_VALUE
     provenance: Provenance
     tolerance: Value | str
     why: str

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from vaedis import distances
 from vaedis_companion import published
-from vaedis_companion.analysis import measured
-from vaedis_companion.analysis.importances import (
-    ROUNDING,
-    Importance,
-    importances,
-    matrix_correlations,
-    printed_rows,
-)
+from vaedis_companion.analysis import importances, measured
+from vaedis_companion.analysis.importances import ROUNDING, Importance
 from vaedis_companion.analysis.measured import Distances
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
     FOLLOW,
-    NOTHING,
+    NO_VALUE,
     ORDERED,
     WHY_ORDERED,
     Claim,
@@ -42,10 +37,10 @@ _PAGE = "04_benchmarks#perceived-distances"
 _PAGE_A1 = "A_dataset_distances#table-a1-published-and-here"
 _ERRORS = 4
 # how near the mean distances of a rendering should come, fixed when the renderings were planned
-_NEAR = 0.25
+_MEAN_MARGIN = 0.25
 _WHY_A1 = (
     f"{_ERRORS} standard errors of the paper's sample and of ours, and rounding to four digits; "
-    f"in direction: a mean within {_NEAR:.0%}, which is what was asked of renderings"
+    f"in direction: a mean within {_MEAN_MARGIN:.0%}, which is what was asked of renderings"
 )
 # of Table A2: what the renderings were asked to keep; XYSquares is computed; originals are counted
 # as the authors counted them
@@ -67,17 +62,13 @@ def _method_of(data: Distances | None, row: str) -> Provenance:
     """Return how a factor's distances, "random" or the "constants" were obtained."""
     if data is None:
         return _NO_IMAGES
-    if row == "random":
-        method = data.random_method
-    elif row == "constants":
-        method = data.constants_method
-    else:
-        factor = data.factors[row]
-        method = "exact" if factor.exact else f"{factor.traversals:,} random traversals"
+    methods = {"random": data.random_method, "constants": data.constants_method}
+    for name, factor in data.factors.items():
+        methods[name] = "exact" if factor.exact else f"{factor.traversals:,} random traversals"
     if _is_the_data_set(data):
-        return Provenance(method)
+        return Provenance(methods[row])
     command = f"vaedis data prepare {data.name} && vaedis measure {data.name}"
-    return Provenance(f"{stored.NOT_THE_DATA_SET}; {method}", needs=command)
+    return Provenance(f"{stored.NOT_THE_DATA_SET}; {methods[row]}", needs=command)
 
 
 @claim("Figure 3", step=FOLLOW)
@@ -85,16 +76,16 @@ def figure3(store: Store) -> Iterator[Claim]:
     """Each panel of Figure 3 that could be read back, and the sentence it stands for."""
     panels = published.matrices()
     data_sets = {name: measured.benchmark(name) for name, _ in panels}
-    yield _mostly(data_sets, panels)
+    yield _majority(data_sets, panels)
     for (name, factor), panel in panels.items():
         data = data_sets[name]
-        ours: Value | str = NOTHING
+        ours: Value | str = NO_VALUE
         within = None
         direction = None
         panel_rank = distances.agreement(panel).rank
         if data is not None:
             matrix = data.factors[factor].matrix
-            correlation = matrix_correlations(name, {factor: matrix}).get(factor)
+            correlation = importances.matrix_correlations(name, {factor: matrix}).get(factor)
             rank = distances.agreement(matrix).rank
             numbers = {"correlation": correlation, "rank": rank}
             ours = Value("correlation {correlation:.2f}, rank {rank:.2f}", numbers)
@@ -115,7 +106,7 @@ def figure3(store: Store) -> Iterator[Claim]:
         )
 
 
-def _mostly(
+def _majority(
     data_sets: dict[str, Distances | None], panels: dict[tuple[str, str], np.ndarray]
 ) -> Claim:
     """Return the claim that distances mostly follow the factors of the paper's data sets."""
@@ -128,15 +119,14 @@ def _mostly(
             titles[name] = _title_of(name, data)
     ordered = sum(rank > ORDERED for rank in ranks)
     ours = Value("{ordered} of {factors} factors", {"ordered": ordered, "factors": len(ranks)})
+    exact = Provenance(f"{', '.join(titles.values())}: exact means")
     return Claim(
         where="Figure 3",
         statement="On the benchmark data sets perceived distances mostly follow the ground-truth "
         "factors.",
         published="mostly",
-        ours=ours if ranks else NOTHING,
-        provenance=Provenance(f"{', '.join(titles.values())}: exact means")
-        if titles
-        else _NO_IMAGES,
+        ours=ours if ranks else NO_VALUE,
+        provenance=exact if ranks else _NO_IMAGES,
         tolerance=f"more than half of the factors have a rank correlation above {ORDERED}",
         within=ordered > len(ranks) / 2 if ranks else None,
         anchor=_PAGE,
@@ -151,59 +141,60 @@ def figure_a1(store: Store) -> Iterator[Claim]:
         data = measured.benchmark(name)
         constant = name == "xysquares"
         spreads = [f.sd / f.mean for f in data.factors.values()] if data else []
-        low = min(spreads, default=0.0)
-        high = max(spreads, default=0.0)
-        rule = high < _EQUAL if constant else low > _SPREAD
-        title = _title_of(name, data)
-        numbers = {"low": low, "high": high}
+        numbers = {"low": min(spreads, default=0.0), "high": max(spreads, default=0.0)}
+        rule = numbers["high"] < _EQUAL if constant else numbers["low"] > _SPREAD
+        words: dict[str, Any] = {
+            "statement": "are spread out",
+            "published": "curves with a slope",
+            "tolerance": f"sd above {_SPREAD} of the mean along every factor",
+            "why": f"the paper shows curves; {_SPREAD} of the mean is our line between a slope and "
+            "a step",
+        }
+        if constant:
+            words = {
+                "statement": "have one value",
+                "published": "one vertical step",
+                "tolerance": "no spread at all",
+                "why": "equal but for rounding",
+            }
+        words["statement"] = (
+            f"{_title_of(name, data)}: distances along each factor {words['statement']}"
+        )
+        ours = Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
         yield Claim(
             where="Figure A1",
-            statement=f"{title}: distances along each factor "
-            f"{'have one value' if constant else 'are spread out'}",
-            published="one vertical step" if constant else "curves with a slope",
-            ours=Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
-            if data
-            else NOTHING,
+            ours=ours if data else NO_VALUE,
             provenance=_method_of(data, next(iter(data.factors)) if data else ""),
-            tolerance="no spread at all"
-            if constant
-            else f"sd above {_SPREAD} of the mean along every factor",
             within=rule if _is_the_data_set(data) else None,
             anchor="A_dataset_distances#figure-a1-the-whole-distribution",
-            why="equal but for rounding"
-            if constant
-            else f"the paper shows curves; {_SPREAD} of the mean is our line between a slope and "
-            "a step",
+            **words,
         )
 
 
 @claim("Table A1", step=FOLLOW)
 def table_a1(store: Store) -> Iterator[Claim]:
     """Each row of Table A1, and the order of importance for each data set."""
-    for name in dict.fromkeys(
-        line["dataset"] for line in published.table("table_a1_factor_importance")
-    ):
+    lines = published.table("table_a1_factor_importance")
+    for name in dict.fromkeys(line["dataset"] for line in lines):
         data = measured.benchmark(name)
-        rows = {row.factor: row for row in importances(data)} if data else {}
-        for factor, (mean, sd) in printed_rows(name).items():
+        rows = {row.factor: row for row in importances.importances(data)} if data else {}
+        for factor, (mean, sd) in importances.printed_rows(name).items():
             # XYSquares' squares are alike, and the paper prints one row for all
             row = rows.get(factor) or rows.get(f"{factor}_R")
             yield _table_a1_row(name, data, factor, row, mean, sd)
         if name != "xysquares":
-            yield _order(name, data, list(rows.values()))
+            yield _order(name, data, [row for row in rows.values() if row.factor != "random"])
 
 
 def _table_a1_row(
     name: str, data: Distances | None, factor: str, row: Importance | None, mean: float, sd: float
 ) -> Claim:
-    ours: Value | str = NOTHING
+    ours: Value | str = NO_VALUE
     tolerance: Value | str = "four standard errors"
     if row:
         ours = Value("{mean:.5f}, {sd:.5f}", {"mean": row.mean, "sd": row.sd})
-        largest = {
-            "mean": _ERRORS * row.mean_error + ROUNDING,
-            "sd": _ERRORS * row.sd_error + ROUNDING,
-        }
+        errors = {"mean": row.mean_error, "sd": row.sd_error}
+        largest = {score: _ERRORS * error + ROUNDING for score, error in errors.items()}
         tolerance = Value("± {mean:.4f}, ± {sd:.4f}", largest)
     label = "random pairs" if factor == "random" else factor.replace("_", " ")
     return Claim(
@@ -214,27 +205,25 @@ def _table_a1_row(
         provenance=_method_of(data, row.factor) if row else _NO_IMAGES,
         tolerance=tolerance,
         within=row.agrees if row and _is_the_data_set(data) else None,
-        direction=row is not None and abs(row.mean / mean - 1) <= _NEAR,
+        direction=row is not None and abs(row.mean / mean - 1) <= _MEAN_MARGIN,
         anchor=_PAGE_A1,
         why=_WHY_A1,
     )
 
 
 def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
-    rows = [row for row in rows if row.factor != "random"]
     ours = [row.factor for row in rows]
-    factors = [factor for factor in printed_rows(name) if factor != "random"]
-    same_ends = bool(ours) and (ours[0], ours[-1]) == (factors[0], factors[-1])
+    factors = [factor for factor in importances.printed_rows(name) if factor != "random"]
     return Claim(
         where="Table A1",
         statement=f"{_title_of(name, data)}: order of importance of the factors",
         published=" > ".join(factors).replace("_", " "),
-        ours=" > ".join(ours).replace("_", " ") or NOTHING,
+        ours=" > ".join(ours).replace("_", " ") or NO_VALUE,
         provenance=_method_of(data, ours[0]) if ours else _NO_IMAGES,
         tolerance=f"the same order, but for published means less than {_ERRORS} standard errors "
         "apart; in direction: the same first and last",
         within=in_order(rows) if _is_the_data_set(data) else None,
-        direction=same_ends,
+        direction=bool(ours) and (ours[0], ours[-1]) == (factors[0], factors[-1]),
         anchor=_PAGE_A1,
         why="a smaller difference may be the luck of the paper's sample",
     )
@@ -265,12 +254,12 @@ def table_a2(store: Store) -> Iterator[Claim]:
         template = f"{{mean:.{digits}f}}, {{std:.{digits}f}}"
         for channel, line in enumerate(line for line in lines if line["dataset"] == name):
             within = None
-            ours: Value | str = NOTHING
+            ours: Value | str = NO_VALUE
             if data:
                 mean, std = data.mean[channel], data.std[channel]
                 ours = Value(template, {"mean": mean, "std": std})
-                off = max(abs(mean - line["mean"]), abs(std - line["std"]))
-                within = off <= limit if _is_the_data_set(data) else None
+                error = max(abs(mean - line["mean"]), abs(std - line["std"]))
+                within = error <= limit if _is_the_data_set(data) else None
             yield Claim(
                 where="Table A2",
                 statement=f"{_title_of(name, data)}: mean and std of channel {line['channel']}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from vaedis.diagnosis import bounds
 from vaedis_companion.analysis import intervals
 from vaedis_companion.analysis.onsets import ALIVE, where_learning_ends
 from vaedis_companion.claims import stored
-from vaedis_companion.claims.base import NO_PIXELS, NOTHING, Claim, Provenance, Value, claim
+from vaedis_companion.claims.base import NO_PIXELS, NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
 from vaedis_companion.store import RunTable, Store
 
 _PAGE = "05b_smaller_beta"
+_NO_PIXELS = "06b_no_pixels"
 _IMAGES = f"{_PAGE}#the-same-with-images"
 Bound = Callable[[int, int], float]
 
@@ -25,132 +27,121 @@ Bound = Callable[[int, int], float]
 @claim("Figure 9, no pixels", step=NO_PIXELS)
 def figure9_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 9's ranges, judged by networks that see coordinates."""
-    yield from spacing_claims(
-        store.runs("fig9", "coordinates"),
-        where="Figure 9, no pixels",
-        anchor="06b_no_pixels#spacing-without-pixels",
-        beyond=True,
-    )
+    fields = {"where": "Figure 9, no pixels", "anchor": f"{_NO_PIXELS}#spacing-without-pixels"}
+    yield from spacing_claims(store.runs("fig9", "coordinates"), beyond=True, **fields)
 
 
 @claim("Section 5.3, no pixels")
 def order_no_pixels(store: Store) -> Iterator[Claim]:
     """Whether constant distances leave an order among latents of networks that see coordinates."""
-    yield from order_claims(
-        store,
-        store.runs("fig9", "coordinates"),
-        where="Section 5.3, no pixels",
-        anchor="06b_no_pixels#is-any-order-left-at-spacing-8",
-        beyond=True,
-    )
+    anchor = f"{_NO_PIXELS}#is-any-order-left-at-spacing-8"
+    fields = {"where": "Section 5.3, no pixels", "anchor": anchor}
+    yield from order_claims(store, store.runs("fig9", "coordinates"), beyond=True, **fields)
 
 
 @claim("Figure 11, no pixels", step=NO_PIXELS)
 def figure11_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 11's ranges, judged by networks that see coordinates."""
-    yield from loss_claims(
-        store.runs("fig11", "coordinates"),
-        column="distance",
-        where="Figure 11, no pixels",
-        anchor="06b_no_pixels#the-loss-without-pixels",
-        beyond=True,
-    )
+    fields = {"where": "Figure 11, no pixels", "anchor": f"{_NO_PIXELS}#the-loss-without-pixels"}
+    runs = store.runs("fig11", "coordinates")
+    yield from loss_claims(runs, column="distance", beyond=True, **fields)
 
 
 @claim("Section 5.3, bound", "Section 5.3, no pixels")
 def largest_beta(store: Store) -> Iterator[Claim]:
     """Up to which beta networks learn anything, and whether that is where linear theory puts it."""
-    yield from _smaller_beta(store.best("beta"), "beta-vae", "Section 5.3, bound", _IMAGES)
+    fields: dict[str, Any] = {"where": "Section 5.3, bound", "anchor": _IMAGES}
+    yield from _smaller_beta(stored.best(store, "beta"), "beta-vae", **fields)
+    fields = {"where": "Section 5.3, no pixels", "anchor": f"{_PAGE}#where-learning-ends"}
     for framework in stored.FRAMEWORKS:
-        runs = store.runs("beta", "coordinates")
-        anchor = f"{_PAGE}#where-learning-ends"
-        yield from _smaller_beta(runs, framework, "Section 5.3, no pixels", anchor)
+        yield from _smaller_beta(store.runs("beta", "coordinates"), framework, **fields)
 
 
-def _smaller_beta(
-    runs: RunTable | None, framework: str, where: str, anchor: str
-) -> Iterator[Claim]:
+def _smaller_beta(runs: RunTable, framework: str, **fields: Any) -> Iterator[Claim]:
     name = stored.FRAMEWORKS[framework]
-    of_spacing = {s: stored.subset(runs, framework=framework, grid_spacing=s) for s in (1, 8)}
-    near = [last for last, _ in where_learning_ends(of_spacing[1].rows)]
-    far = [last for last, _ in where_learning_ends(of_spacing[8].rows)]
-    tested = bool(near and far)
+    of_spacing = {s: runs.where(framework=framework, grid_spacing=s) for s in (1, 8)}
+    at_spacing_1 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[1].rows)]
+    at_spacing_8 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[8].rows)]
+    tested = bool(at_spacing_1 and at_spacing_8)
     template = "largest β at which it learns: {far} at spacing 8, {near} at spacing 1"
     note = f" at spacing 8, {len(of_spacing[1].rows)} at 1"
     yield Claim(
-        where=where,
         statement=f"{name} needs a smaller β on XYSquares than where squares overlap.",
         published="smaller",
-        ours=Value(template, {"far": _Range(far), "near": _Range(near)}) if tested else NOTHING,
+        ours=Value(template, {"far": _Range(at_spacing_8), "near": _Range(at_spacing_1)})
+        if tested
+        else NO_VALUE,
         provenance=stored.provenance(of_spacing[8], note) if tested else stored.NO_RUNS,
         tolerance="the largest β is smaller at spacing 8 in every run; in direction: in the median",
-        within=max(far) < min(near) if tested else None,
-        direction=tested and bool(np.median(far) < np.median(near)),
-        anchor=anchor,
+        within=max(at_spacing_8) < min(at_spacing_1) if tested else None,
+        direction=tested and bool(np.median(at_spacing_8) < np.median(at_spacing_1)),
         why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
         beyond=True,
+        **fields,
     )
-    for spacing, picked in of_spacing.items():
-        yield _bound(picked, spacing, name, where, anchor)
+    for spacing, selected in of_spacing.items():
+        yield _bound(selected, spacing, name, **fields)
 
 
 @claim("Section 5.3, warm-up")
 def warm_up(store: Store) -> Iterator[Claim]:
     """Whether networks hold what they learned before beta had grown, up to the predicted beta."""
-    yield from _warm_up("Images", store.best("warmup"), "beta-vae", _IMAGES)
+    images = stored.best(store, "warmup")
+    yield from _warm_up("Images", images, "beta-vae", _IMAGES)
     for framework in stored.FRAMEWORKS:
         runs = store.runs("warmup", "coordinates")
         yield from _warm_up("No pixels", runs, framework, f"{_PAGE}#found-or-held")
 
 
-def _warm_up(title: str, runs: RunTable | None, framework: str, anchor: str) -> Iterator[Claim]:
+def _warm_up(title: str, runs: RunTable, framework: str, anchor: str) -> Iterator[Claim]:
+    name = f"{title}, with warm-up: {stored.FRAMEWORKS[framework]}"
     for spacing in (1, 8):
-        picked = stored.subset(runs, framework=framework, grid_spacing=spacing)
-        name = f"{title}, with warm-up: {stored.FRAMEWORKS[framework]}"
-        yield _bound(picked, spacing, name, "Section 5.3, warm-up", anchor)
+        selected = runs.where(framework=framework, grid_spacing=spacing)
+        yield _bound(selected, spacing, name, where="Section 5.3, warm-up", anchor=anchor)
 
 
 @claim("Section 5.3, limit")
 def limits(store: Store) -> Iterator[Claim]:
     """Whether learning ends where no code pays, if beta grows, and no network learns beyond."""
-    where = "Section 5.3, limit"
-    anchor = f"{_PAGE}#where-no-code-pays"
-    runs = store.runs("limits", "coordinates")
+    fields: dict[str, Any] = {
+        "where": "Section 5.3, limit",
+        "anchor": f"{_PAGE}#where-no-code-pays",
+    }
     for spacing in (2, 4, 6):
-        of_spacing = stored.subset(runs, grid_spacing=spacing)
-        constant = stored.subset(of_spacing, lambda row: not row["warmup"])
-        growing = stored.subset(of_spacing, lambda row: bool(row["warmup"]))
-        yield _bound(constant, spacing, "No pixels, constant β", where, anchor)
-        yield _bound(growing, spacing, "No pixels, β that grows", where, anchor, _no_code_pays)
-    images = stored.subset(store.best("limits"), grid_spacing=8)
-    yield _bound(images, 8, "Images, β that grows for long", where, _IMAGES, _no_code_pays)
+        runs = store.runs("limits", "coordinates").where(grid_spacing=spacing)
+        constant = runs.where(lambda row: not row["warmup"])
+        growing = runs.where(lambda row: bool(row["warmup"]))
+        yield _bound(constant, spacing, "No pixels, constant β", **fields)
+        yield _bound(growing, spacing, "No pixels, β that grows", _no_code_pays, **fields)
+    images = stored.best(store, "limits").where(grid_spacing=8)
+    title = "Images, β that grows for long"
+    yield _bound(images, 8, title, _no_code_pays, where=fields["where"], anchor=_IMAGES)
     studies = ("beta", "warmup", "limits")
-    yield _none_learns("No pixels", [store.runs(name, "coordinates") for name in studies], where)
-    yield _none_learns("Images", [store.best(name) for name in studies], where)
+    coordinates = [store.runs(name, "coordinates") for name in studies]
+    yield _none_learns("No pixels", coordinates, **fields)
+    yield _none_learns("Images", [stored.best(store, name) for name in studies], **fields)
 
 
-def _none_learns(title: str, studies: list[RunTable | None], where: str) -> Claim:
-    beyond = [
+def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
+    beyond_limit = [
         row
         for runs in studies
-        for row in stored.subset(runs).rows
+        for row in runs.rows
         if row["beta"] > _no_code_pays(row["data_options"]["grid_spacing"], row["latents"])
     ]
-    alive = sum(row["final_kl"] > ALIVE for row in beyond)
-    n = len(beyond)
+    alive = sum(row["final_kl"] > ALIVE for row in beyond_limit)
+    n = len(beyond_limit)
+    basis = Provenance(f"{n} runs, of every study of β on this page")
     return Claim(
-        where=where,
         statement=f"{title}: no network learns at a β at which no code pays.",
-        ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond else NOTHING,
-        provenance=Provenance(f"{n} runs, of every study of β on this page")
-        if beyond
-        else stored.NO_RUNS,
+        ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond_limit else NO_VALUE,
+        provenance=basis if beyond_limit else stored.NO_RUNS,
         tolerance=f"no KL above {ALIVE} nats per latent; in direction: one in ten at most",
-        within=not alive if beyond else None,
+        within=not alive if beyond_limit else None,
         direction=alive <= n / 10,
-        anchor=f"{_PAGE}#where-no-code-pays",
         why="the limit holds at the minimum of the loss, not for networks on their way there",
         beyond=True,
+        **fields,
     )
 
 
@@ -177,34 +168,30 @@ def _no_code_pays(spacing: int, latents: int) -> float:
 
 
 def _bound(
-    runs: RunTable,
-    spacing: int,
-    name: str,
-    where: str,
-    anchor: str,
-    predicted: Bound = _linear_theory,
+    runs: RunTable, spacing: int, name: str, predicted: Bound = _linear_theory, **fields: Any
 ) -> Claim:
     """Return the claim that learning ends at the predicted bound on beta."""
     ends = where_learning_ends(runs.rows)
-    ours: Value | str = NOTHING
+    ours: Value | str = NO_VALUE
     within = None
     direction = None
     if ends:
         bound = predicted(spacing, runs.rows[0]["latents"])
-        dead = [first for _, first in ends]
+        first_dead_betas = [first_dead for _, first_dead in ends]
         template = "bound {bound:.3f}; learns at {alive}, no more at {dead}"
-        if max(dead) == float("inf"):
+        if max(first_dead_betas) == float("inf"):
             template = "bound {bound:.3f}; learns at {alive}, and no larger β was tried"
-        alive = _Range([last for last, _ in ends])
-        ours = Value(template, {"bound": bound, "alive": alive, "dead": _Range(dead)})
+        alive = _Range([last_alive for last_alive, _ in ends])
+        ours = Value(template, {"bound": bound, "alive": alive, "dead": _Range(first_dead_betas)})
         # a run that still learns at the largest β that was tried, and below the bound, does not
         # show where learning ends
-        if all(first < float("inf") or last > bound for last, first in ends):
-            within = all(last <= bound < first for last, first in ends)
-            direction = all(last / 2 <= bound < first * 2 for last, first in ends)
+        if all(first_dead < float("inf") or last_alive > bound for last_alive, first_dead in ends):
+            within = all(last_alive <= bound < first_dead for last_alive, first_dead in ends)
+            direction = all(
+                last_alive / 2 <= bound < first_dead * 2 for last_alive, first_dead in ends
+            )
     rule = "the limit of codes" if predicted is _no_code_pays else "the bound of linear theory"
     return Claim(
-        where=where,
         statement=f"{name}, spacing {spacing}: learning ends at the β that perceived distances "
         "foretell.",
         ours=ours,
@@ -212,76 +199,78 @@ def _bound(
         tolerance=f"{rule} is where learning ends; in direction: to a factor of 2",
         within=within,
         direction=direction,
-        anchor=anchor,
         why="it ends between two betas a factor of 3 apart, as in Table A4, or of 1.8",
         beyond=True,
+        **fields,
     )
 
 
 @claim("Averaging")
 def averaging(store: Store) -> Iterator[Claim]:
     """Whether the conclusion that scores fall with spacing depends on how Ada-GVAE averages."""
-    both, second = stored.subset(store.best("fig9")), stored.subset(store.best("averaging"))
+    mean_runs = stored.best(store, "fig9")
+    published_runs = stored.best(store, "averaging")
     # runs of different lengths say nothing about the average
-    if both.profile != second.profile:
-        both, second = stored.subset(None), stored.subset(None)
-    yield from _falls(both, second, "Images")
-    both = stored.subset(store.runs("fig9", "coordinates"))
-    yield from _falls(both, stored.subset(store.runs("averaging", "coordinates")), "No pixels")
+    if mean_runs.profile != published_runs.profile:
+        mean_runs = mean_runs.where(lambda row: False)
+    yield from _falls(mean_runs, published_runs, "Images")
+    mean_runs = store.runs("fig9", "coordinates")
+    yield from _falls(mean_runs, store.runs("averaging", "coordinates"), "No pixels")
 
 
-def _falls(both: RunTable, second: RunTable, title: str) -> Iterator[Claim]:
-    both, second = (
-        stored.subset(both, framework="ada-gvae"),
-        stored.subset(second, framework="ada-gvae"),
+def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterator[Claim]:
+    at_spacing_1, at_spacing_8, published_at_1, published_at_8 = (
+        runs.where(framework="ada-gvae", grid_spacing=spacing)
+        for runs in (mean_runs, published_runs)
+        for spacing in (1, 8)
     )
-    near, second_near = stored.subset(both, grid_spacing=1), stored.subset(second, grid_spacing=1)
-    far, second_far = stored.subset(both, grid_spacing=8), stored.subset(second, grid_spacing=8)
-    tested = all(runs.rows for runs in (near, far, second_near, second_far))
-    note = f" at spacing 1, {len(far.rows)} at 8 with the mean of both"
+    tested = all(runs.rows for runs in (at_spacing_1, at_spacing_8, published_at_1, published_at_8))
+    note = f" at spacing 1, {len(at_spacing_8.rows)} at 8 with the mean of both"
+    untested = Provenance("no runs of both averages stored")
     for score in stored.SCORES:
-        ours: Value | str = NOTHING
-        within = None
-        direction = None
+        template = "mean of both: falls by {fall}; second image's mean: falls by {second_fall}"
+        numbers: dict[str, intervals.Interval] = {}
         if tested:
-            fall = intervals.difference(near.values(score), far.values(score))
-            second_fall = intervals.difference(second_near.values(score), second_far.values(score))
-            within = fall.low > 0 and second_fall.low > 0
-            direction = fall.value > 0 and second_fall.value > 0
-            template = "mean of both: falls by {fall}; second image's mean: falls by {second_fall}"
-            numbers = {"fall": fall, "second_fall": second_fall}
-            gap = difference_by_seed(second_near, near, score)
-            if gap is not None:
-                template += "; second less first at spacing 1: {gap:+.2f}"
-                numbers["gap"] = gap
-            ours = Value(template, numbers)
-        missing = Provenance("no runs of both averages stored")
+            numbers = {
+                "fall": intervals.difference(
+                    at_spacing_1.values(score), at_spacing_8.values(score)
+                ),
+                "second_fall": intervals.difference(
+                    published_at_1.values(score), published_at_8.values(score)
+                ),
+            }
+        falls = [*numbers.values()]
+        gap = difference_by_seed(published_at_1, at_spacing_1, score) if tested else None
+        if gap is not None:
+            template += "; second less first at spacing 1: {gap:+.2f}"
+            numbers["gap"] = gap
         yield Claim(
             where="Averaging",
             statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from "
             "spacing 1 to 8.",
             published="falls",
-            ours=ours,
-            provenance=stored.provenance(near, note) if tested else missing,
+            ours=Value(template, numbers) if tested else NO_VALUE,
+            provenance=stored.provenance(at_spacing_1, note) if tested else untested,
             tolerance="95 % intervals of both falls above 0; in direction: both medians fall",
-            within=within,
-            direction=direction,
+            within=all(fall.low > 0 for fall in falls) if tested else None,
+            direction=all(fall.value > 0 for fall in falls) if tested else None,
             anchor="06c_averaging#what-it-does-to-the-scores",
             why="the paper concludes that scores fall, not by how much",
             beyond=True,
         )
 
 
-def difference_by_seed(one: RunTable, other: RunTable, score: str) -> intervals.Interval | None:
+def difference_by_seed(
+    runs: RunTable, other_runs: RunTable, score: str
+) -> intervals.Interval | None:
     """Return the median difference of two sets of runs, within seeds; None without a common one."""
     # a GPU draws other numbers than a CPU, so that equal seeds are no pair there
-    if len({row.get("device") for row in (*one.rows, *other.rows)}) > 1:
-        return intervals.difference(one.values(score), other.values(score))
-    first = one.by_seed(score)
-    second = other.by_seed(score)
-    seeds = sorted(first.keys() & second.keys())
+    if len({row.get("device") for row in (*runs.rows, *other_runs.rows)}) > 1:
+        return intervals.difference(runs.values(score), other_runs.values(score))
+    by_seed = runs.by_seed(score)
+    other_by_seed = other_runs.by_seed(score)
+    seeds = sorted(by_seed.keys() & other_by_seed.keys())
     if not seeds:
         return None
-    return intervals.difference(
-        [first[seed] for seed in seeds], [second[seed] for seed in seeds], paired=True
-    )
+    pairs = np.array([(by_seed[seed], other_by_seed[seed]) for seed in seeds])
+    return intervals.difference(*pairs.T, paired=True)

@@ -12,7 +12,7 @@ from vaedis_companion.analysis import intervals
 from vaedis_companion.analysis.onsets import Learning
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import (
-    NOTHING,
+    NO_VALUE,
     ORDERED,
     WHY_ORDERED,
     Claim,
@@ -33,38 +33,25 @@ _NO_ORDER_RECORDED = Provenance("runs in which no order was recorded")
 @claim("Figure 4", "Figure 4, other data")
 def figure4(store: Store) -> Iterator[Claim]:
     """Whether the order of observations is passed on to latents, posteriors and reconstructions."""
-    runs = stored.subset(store.best("fig6"), framework="beta-vae")
+    runs = stored.best(store, "fig6").where(framework="beta-vae")
     cars, origin = stored.on_data(runs, "cars3d")
-    stand_ins = stored.on_stand_in(runs, "cars3d")
-    missing = stored.only_stand_ins("cars3d") if stand_ins.rows else stored.NO_RUNS
-    yield _same_at_every_level(
-        store,
-        cars,
-        stored.titled("cars3d", origin),
-        missing,
-        where="Figure 4",
-        published="the same order",
-    )
-    others = {}
+    untested = stored.only_stand_ins(runs, "cars3d")
+    fields: dict[str, Any] = {"where": "Figure 4", "published": "the same order"}
+    yield _same_at_every_level(store, cars, stored.titled("cars3d", origin), untested, **fields)
+    other_data = {}
     for data in ("dsprites", "shapes3d"):
-        picked, origin = stored.on_data(runs, data)
-        others[stored.titled(data, origin)] = picked
+        selected, origin = stored.on_data(runs, data)
+        other_data[stored.titled(data, origin)] = selected
+    stand_ins = stored.on_stand_in(runs, "cars3d")
     if stand_ins.rows:
-        others[stored.titled("cars3d", "stand-in")] = stand_ins
-    for title, picked in others.items():
-        yield _same_at_every_level(
-            store,
-            picked,
-            title,
-            stored.NO_RUNS,
-            where="Figure 4, other data",
-            published=NOTHING,
-            beyond=True,
-        )
+        other_data[stored.titled("cars3d", "stand-in")] = stand_ins
+    for title, selected in other_data.items():
+        fields = {"where": "Figure 4, other data", "beyond": True}
+        yield _same_at_every_level(store, selected, title, stored.NO_RUNS, **fields)
 
 
 def _same_at_every_level(
-    store: Store, runs: RunTable, title: str, missing: Provenance, **fields: Any
+    store: Store, runs: RunTable, title: str, untested: Provenance, **fields: Any
 ) -> Claim:
     ranks: dict[str, list[float]] = {level: [] for level in _LEVELS}
     for row in runs.rows:
@@ -78,8 +65,8 @@ def _same_at_every_level(
     template = ", ".join(f"{words} {{{level}:.2f}}" for level, words in _LEVELS.items())
     return Claim(
         statement=f"{title}: a β-VAE takes over the order of perceived distances at every level",
-        ours=Value(template, means) if means else NOTHING,
-        provenance=stored.provenance(runs) if means else missing,
+        ours=Value(template, means) if means else NO_VALUE,
+        provenance=stored.provenance(runs) if means else untested,
         tolerance=f"mean rank correlation above {ORDERED} at each level; in direction: above 0",
         within=smallest > ORDERED if means else None,
         direction=smallest > 0,
@@ -98,62 +85,55 @@ def _mean_rank(arrays: Mapping[str, np.ndarray], level: str, factors: list[str])
     return float(np.mean([agreement.rank or 0.0 for agreement in agreements]))
 
 
-def latent_orders(arrays: Mapping[str, np.ndarray]) -> list[float]:
-    """Return the rank correlation of latent with ground-truth distances for each factor of a run.
-
-    It is 0 for a factor without any latent distance.
-    """
-    matrices = [matrix for name, matrix in sorted(arrays.items()) if name.startswith("z/")]
-    return [distances.agreement(matrix).rank or 0.0 for matrix in matrices]
-
-
 def _orders(store: Store, rows: list[Row]) -> np.ndarray:
-    """Return `latent_orders` of each run that has latent distances, shape (runs, factors)."""
-    orders = [latent_orders(store.arrays(row)) for row in rows]
-    orders = [order for order in orders if order]
+    """Return how latent distances are ordered, in runs that have any, shape (runs, factors).
+
+    It is their rank correlation with ground-truth distances; 0 without any distance.
+    """
+    orders = []
+    for row in rows:
+        arrays = sorted(store.arrays(row).items())
+        matrices = [matrix for name, matrix in arrays if name.startswith("z/")]
+        if matrices:
+            orders.append([distances.agreement(matrix).rank or 0.0 for matrix in matrices])
     return np.array(orders) if orders else np.zeros((0, 1))
 
 
 @claim("Section 5.3")
 def order_at_spacing_8(store: Store) -> Iterator[Claim]:
     """Whether constant distances leave an order among latents, on images."""
-    yield from order_claims(
-        store,
-        store.best("fig9"),
-        where="Section 5.3",
-        anchor="05_adversarial_data#what-the-latents-do",
-    )
+    anchor = "05_adversarial_data#what-the-latents-do"
+    yield from order_claims(store, stored.best(store, "fig9"), where="Section 5.3", anchor=anchor)
 
 
-def order_claims(store: Store, runs: RunTable | None, **fields: Any) -> Iterator[Claim]:
+def order_claims(store: Store, runs: RunTable, **fields: Any) -> Iterator[Claim]:
     """Yield the claims that constant distances leave latents without order."""
     for framework, title in stored.FRAMEWORKS.items():
-        far = stored.subset(runs, framework=framework, grid_spacing=8)
-        near = stored.subset(runs, framework=framework, grid_spacing=1)
-        far_ranks = _orders(store, far.rows)
-        near_ranks = _orders(store, near.rows)
-        ours: Value | str = NOTHING
+        at_spacing_8 = runs.where(framework=framework, grid_spacing=8)
+        at_spacing_1 = runs.where(framework=framework, grid_spacing=1)
+        far_ranks = _orders(store, at_spacing_8.rows)
+        near_ranks = _orders(store, at_spacing_1.rows)
+        template = "rank correlation {far}"
+        numbers: dict[str, Any] = {}
         within = None
         direction = None
         if len(far_ranks):
             interval = intervals.interval(far_ranks, statistic=np.mean)
             # an interval, not a mean, so that a few runs that scatter cannot pass for none
-            ends = [interval.low, interval.high] if interval.n > 1 else [interval.value]
-            within = max(map(abs, ends)) <= _NO_ORDER
-            template = "rank correlation {far}"
-            numbers: dict[str, Any] = {"far": interval}
+            bounds = [interval.low, interval.high] if interval.n > 1 else [interval.value]
+            within = max(map(abs, bounds)) <= _NO_ORDER
+            numbers["far"] = interval
             if len(near_ranks):
                 template += "; {near:.2f} at spacing 1"
                 numbers["near"] = near_ranks.mean()
                 gap = intervals.difference(near_ranks.mean(1), far_ranks.mean(1), statistic=np.mean)
                 direction = gap.low > 0
-            ours = Value(template, numbers)
-        missing = NO_DISTANCES if far.rows else stored.NO_RUNS
+        untested = NO_DISTANCES if at_spacing_8.rows else stored.NO_RUNS
         yield Claim(
             statement=f"{title}: on XYSquares latent distances do not follow the factors.",
             published="no order",
-            ours=ours,
-            provenance=stored.provenance(far) if len(far_ranks) else missing,
+            ours=Value(template, numbers) if numbers else NO_VALUE,
+            provenance=stored.provenance(at_spacing_8) if numbers else untested,
             tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
             within=within,
             direction=direction,
@@ -166,20 +146,18 @@ def order_claims(store: Store, runs: RunTable | None, **fields: Any) -> Iterator
 def figure10(store: Store) -> Iterator[Claim]:
     """Whether latent distances are ordered with box blur and not without."""
     for loss, expected in (("box-blur", "ordered"), ("mse", "without order")):
-        runs = stored.subset(store.best("fig11"), loss=loss, framework="beta-vae")
+        runs = stored.best(store, "fig11").where(loss=loss, framework="beta-vae")
         ranks = _orders(store, runs.rows)
         mean = float(ranks.mean()) if len(ranks) else None
-        within = None
-        if mean is not None:
-            within = mean > ORDERED if loss == "box-blur" else mean < ORDERED
+        within = mean is not None and (mean > ORDERED if loss == "box-blur" else mean < ORDERED)
         yield Claim(
             where="Figure 10",
             statement=f"Latent distances along a factor of a β-VAE with {loss} are {expected}.",
             published=expected,
-            ours=NOTHING if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
+            ours=NO_VALUE if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
             provenance=stored.provenance(runs) if len(ranks) else stored.NO_RUNS,
             tolerance=f"above {ORDERED} if ordered, below if not",
-            within=within,
+            within=None if mean is None else within,
             anchor="06_changing_the_loss#what-the-networks-take-over",
             why=f"{WHY_ORDERED}; a mean over factors and runs",
         )
@@ -201,47 +179,36 @@ def order_of_learning(arrays: Mapping[str, np.ndarray]) -> float | None:
 @claim("Appendix A", "Appendix A, stand-ins")
 def appendix_a(store: Store) -> Iterator[Claim]:
     """Whether factors are learnt in the order of Table A1's distances."""
-    runs = store.best("fig6")
+    runs = stored.best(store, "fig6")
     for data in stored.BENCHMARKS:
-        picked, origin = stored.on_data(runs, data)
-        stand_ins = stored.on_stand_in(runs, data)
-        missing = stored.only_stand_ins(data) if stand_ins.rows else stored.NO_RUNS
-        yield from _learnt_in_order(
-            store,
-            picked,
-            stored.titled(data, origin),
-            missing,
-            where="Appendix A",
-            published="larger ones first",
-        )
-        if stand_ins.rows:
-            yield from _learnt_in_order(
-                store,
-                stand_ins,
-                stored.titled(data, "stand-in"),
-                stored.NO_RUNS,
-                where="Appendix A, stand-ins",
-                published=NOTHING,
-                beyond=True,
-            )
+        selected, origin = stored.on_data(runs, data)
+        untested = stored.only_stand_ins(runs, data)
+        title = stored.titled(data, origin)
+        fields: dict[str, Any] = {"where": "Appendix A", "published": "larger ones first"}
+        yield from _learnt_in_order(store, selected, title, untested, **fields)
+        selected = stored.on_stand_in(runs, data)
+        if selected.rows:
+            title = stored.titled(data, "stand-in")
+            fields = {"where": "Appendix A, stand-ins", "beyond": True}
+            yield from _learnt_in_order(store, selected, title, stored.NO_RUNS, **fields)
 
 
 def _learnt_in_order(
-    store: Store, runs: RunTable, title: str, missing: Provenance, **fields: Any
+    store: Store, runs: RunTable, title: str, untested: Provenance, **fields: Any
 ) -> Iterator[Claim]:
     for framework, name in stored.FRAMEWORKS.items():
-        picked = stored.subset(runs, framework=framework)
-        orders = [order_of_learning(store.arrays(row)) for row in picked.rows]
+        selected = runs.where(framework=framework)
+        orders = [order_of_learning(store.arrays(row)) for row in selected.rows]
         known = [order for order in orders if order is not None]
         mean = float(np.mean(known)) if known else 0.0
         note = "" if len(known) == len(orders) else f", {len(known)} of which recorded the order"
-        without = _NO_ORDER_RECORDED if picked.rows else missing
+        untested_why = _NO_ORDER_RECORDED if selected.rows else untested
         template = "rank correlation {mean:.2f} with earliness"
         yield Claim(
             statement=f"{title}: {name} draws factors in the order of their mean perceived "
             "distance",
-            ours=Value(template, {"mean": mean}) if known else NOTHING,
-            provenance=stored.provenance(picked, note) if known else without,
+            ours=Value(template, {"mean": mean}) if known else NO_VALUE,
+            provenance=stored.provenance(selected, note) if known else untested_why,
             tolerance=f"mean rank correlation above {ORDERED}; in direction: above 0",
             within=mean > ORDERED if known else None,
             direction=mean > 0,

@@ -5,67 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 
-from vaedis_companion.claims.base import NOTHING, VERDICTS, Claim, Value
+from vaedis_companion.claims.base import NO_VALUE, VERDICTS, Claim, Value
 
 # the colours are in book/assets/tables.css
 _CLASSES = dict(zip(VERDICTS, ("good", "fair", "bad", "open", "open"), strict=True))
-_MACROS = """
-{% macro table(kind, columns) %}
-<table class="claims {{ kind }}"><colgroup>
-{% for width in columns.values() %}<col style="width: {{ width }}%">{% endfor %}</colgroup><thead>
-<tr>{% for name in columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{{ caller() }}</tbody></table>
-{% endmacro %}
-{% macro small(text) %}
-{% if text %}<small>{{ text }}</small>{% endif %}
-{% endmacro %}
-"""
-_CLAIMS = """
-{% if summary %}<details class="claims"><summary>{{ summary }}</summary>{% endif %}
-{% call table("verdicts", {"claim": 35, "published": 22, "here": 25, "verdict": 18}) %}
-{% for claim, basis, tolerance, letter in rows %}<tr>
-<td>{{ claim.statement }}</td>
-<td data-head="published">{{ claim.published }}{% if letter %} <sup>{{ letter }}</sup>{% endif %}
-{% if tolerance %}<br>{{ small(tolerance) }}{% endif %}</td>
-<td data-head="here">{{ claim.ours }}{% if basis %}<br>{{ small(basis) }}{% endif %}</td>
-<td data-head="verdict" class="verdict-{{ classes[claim.verdict] }}">
-<a href="{{ claim.chapter }}.html#{{ claim.anchor.partition('#')[2] }}"
- title="to the cells that compute it">{{ claim.verdict }}</a></td>
-</tr>{% endfor %}
-{% endcall %}
-{% if usual or notes %}<p class="claims-notes">
-{% if usual %}<b>Basis</b> unless a row says otherwise: {{ usual }}.<br>{% endif %}
-{% for note, letter in notes.items() %}
-<b>Tolerance{% if letter %} ({{ letter }}){% endif %}:</b> {{ note }}.<br>
-{% endfor %}
-</p>{% endif %}
-{% if summary %}</details>{% endif %}
-"""
-_SCOREBOARD = """
-{% call table("scoreboard", {"claim": 40, "verdicts here": 33, "judged by": 27}) %}
-{% for title, claims, counts, verdicts, judged in rows %}<tr>
-<td><a href="{{ claims[0].chapter }}.html">{{ title }}</a></td>
-<td data-head="verdicts here"><span class="verdict-bar" aria-hidden="true">
-{% for verdict, n in counts.items() %}
-<span class="verdict-{{ classes[verdict] }}" style="flex: {{ n }}"></span>
-{% endfor %}
-</span>{{ small(verdicts) }}</td>
-<td data-head="judged by">{{ small(judged) }}</td>
-</tr>{% endfor %}
-{% endcall %}
-{% if failed %}<div class="claims-notes">Not reproduced:<ul>
-{% for claim in failed %}
-<li>{{ claim.statement.rstrip(".") }}: {% if claim.published != nothing %}
-published {{ claim.published }}, {% endif %}here {{ claim.ours }}</li>
-{% endfor %}
-</ul></div>{% endif %}
-"""
 # a longer table is summed up in one line, which unfolds
 _LONGEST = 8
 _NONE = "<p>No claims of this kind can be made yet.</p>"
-_ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT = Environment(
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    loader=PackageLoader("vaedis_companion", "claims"),
+)
 
 
 def html_table(claims: Iterable[Claim]) -> str:
@@ -73,16 +27,7 @@ def html_table(claims: Iterable[Claim]) -> str:
 
     What most rows share is said once: the commonest provenance, and each tolerance that is a rule,
     with its reason, to which a letter in the rows refers. A verdict links to the cells that compute
-    it.
-
-    Parameters
-    ----------
-    claims : iterable of Claim
-
-    Returns
-    -------
-    str
-        For ``IPython.display.HTML``, on a page that lies beside the chapters.
+    it, on a page that lies beside the chapters.
 
     Examples
     --------
@@ -93,8 +38,8 @@ def html_table(claims: Iterable[Claim]) -> str:
     if not claims:
         return _NONE
     tested = Counter(str(claim.provenance) for claim in claims if claim.tested)
-    ((usual, n),) = tested.most_common(1) or [("", 0)]
-    usual = usual if n > 1 else ""
+    ((usual_provenance, n),) = tested.most_common(1) or [("", 0)]
+    usual_provenance = usual_provenance if n > 1 else ""
     texts = list(dict.fromkeys(_note(claim) for claim in claims))
     letters = [chr(ord("a") + k) if len(texts) > 1 else "" for k in range(len(texts))]
     notes = dict(zip(texts, letters, strict=True))
@@ -102,26 +47,18 @@ def html_table(claims: Iterable[Claim]) -> str:
     for claim in claims:
         basis = str(claim.provenance)
         tolerance = claim.tolerance if isinstance(claim.tolerance, Value) else ""
-        rows.append((claim, "" if basis == usual else basis, tolerance, notes[_note(claim)]))
+        rows.append(
+            (claim, "" if basis == usual_provenance else basis, tolerance, notes[_note(claim)])
+        )
     summary = f"{len(claims)} claims: {_sum(claims)}" if len(claims) > _LONGEST else ""
-    return _render(_CLAIMS, rows=rows, usual=usual, notes=notes, summary=summary)
+    return _render("claims", rows=rows, usual=usual_provenance, notes=notes, summary=summary)
 
 
 def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
-    """Return how claims came out as an HTML table, a line for each group of them.
+    """Return how claims came out as an HTML table, a line for each titled group of them.
 
+    A title links to the page of its first claim; a bar is as long as the share of each verdict.
     Below the table each claim that was not reproduced is named, with the published number and ours.
-
-    Parameters
-    ----------
-    groups : mapping of str to iterable of Claim
-        Titles, and claims. A title links to the page of its first claim; a bar is as long as the
-        share of each verdict.
-
-    Returns
-    -------
-    str
-        For ``IPython.display.HTML``, on a page that lies beside the chapters.
 
     Examples
     --------
@@ -135,11 +72,11 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
         if claims:
             rows.append((title, claims, _counts(claims), _sum(claims), _judged_by(claims)))
             failed += [claim for claim in claims if claim.verdict == "not reproduced"]
-    return _render(_SCOREBOARD, rows=rows, failed=failed, nothing=NOTHING) if rows else _NONE
+    return _render("scoreboard", rows=rows, failed=failed, nothing=NO_VALUE) if rows else _NONE
 
 
-def _render(template: str, **names: object) -> str:
-    return _ENVIRONMENT.from_string(_MACROS + template).render(classes=_CLASSES, **names)
+def _render(kind: str, **names: object) -> str:
+    return _ENVIRONMENT.get_template("tables.html").render(kind=kind, classes=_CLASSES, **names)
 
 
 def _counts(claims: list[Claim]) -> dict[str, int]:
@@ -156,9 +93,9 @@ def _sum(claims: list[Claim]) -> str:
 
 def _judged_by(claims: list[Claim]) -> str:
     tested = [str(claim.provenance) for claim in claims if claim.tested]
-    kinds = list(dict.fromkeys(tested))
-    more = f"; and {len(kinds) - 2} more" if len(kinds) > 2 else ""
-    return "; ".join(kinds[:2]) + more or "nothing yet"
+    provenances = list(dict.fromkeys(tested))
+    rest = f"; and {len(provenances) - 2} more" if len(provenances) > 2 else ""
+    return "; ".join(provenances[:2]) + rest or "nothing yet"
 
 
 def _note(claim: Claim) -> str:

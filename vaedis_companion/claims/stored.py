@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from vaedis_companion.claims.base import NOTHING, Claim, Provenance, Value
-from vaedis_companion.store import Row, RunTable
+from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
+from vaedis_companion.store import Row, RunTable, Store
 
 # read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
 # one set of seeds to another
@@ -35,11 +32,9 @@ FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
 SCORES = ("mig", "dci")
 
 
-def subset(
-    runs: RunTable | None, select: Callable[[Row], bool] | None = None, **where: Any
-) -> RunTable:
-    """Return the runs that match, as `RunTable.where` does; none of no runs."""
-    return (runs or RunTable("", "", [], [])).where(select, **where)
+def best(store: Store, experiment: str) -> RunTable:
+    """Return the best stored runs of an experiment, which may be none."""
+    return store.best(experiment) or RunTable(experiment, "", [], [])
 
 
 def origin_of(row: Row) -> str | None:
@@ -50,28 +45,29 @@ def origin_of(row: Row) -> str | None:
     return row.get("origin") or None if option in (None, "auto") else option
 
 
-def on_data(runs: RunTable | None, data: str) -> tuple[RunTable, str | None]:
+def on_data(runs: RunTable, data: str) -> tuple[RunTable, str | None]:
     """Return the runs on the best images of a data set, and their origin; never a stand-in."""
-    picked = subset(runs, data=data)
-    origins = {origin_of(row) for row in picked.rows}
-    best = next((origin for origin in _ORIGINS if origin in origins), None)
-    return subset(picked, lambda row: best is not None and origin_of(row) == best), best
+    selected = runs.where(data=data)
+    origins = {origin_of(row) for row in selected.rows}
+    origin = next((origin for origin in _ORIGINS if origin in origins), None)
+    return selected.where(lambda row: origin is not None and origin_of(row) == origin), origin
 
 
-def on_stand_in(runs: RunTable | None, data: str) -> RunTable:
+def on_stand_in(runs: RunTable, data: str) -> RunTable:
     """Return the runs on images that stand in for a data set."""
-    return subset(subset(runs, data=data), lambda row: origin_of(row) == "stand-in")
+    return runs.where(lambda row: origin_of(row) == "stand-in", data=data)
 
 
 def titled(data: str, origin: str | None) -> str:
     """Return a data set's title, with how its images were made if they are not the paper's."""
-    if origin == "stand-in":
-        return f"{TITLES[data]}'s stand-in"
-    return f"{TITLES[data]}, rendered" if origin == "rendered" else TITLES[data]
+    endings = {"stand-in": "'s stand-in", "rendered": ", rendered"}
+    return TITLES[data] + endings.get(origin or "", "")
 
 
-def only_stand_ins(data: str) -> Provenance:
-    """Return that there are runs on a stand-in only, and the command that makes the others."""
+def only_stand_ins(runs: RunTable, data: str) -> Provenance:
+    """Say that there are runs on a stand-in only, with the command for others; or no runs."""
+    if not on_stand_in(runs, data).rows:
+        return NO_RUNS
     command = f"vaedis data prepare {data} && vaedis sweep fig6 --profile paper"
     return Provenance(f"runs of {NOT_THE_DATA_SET}, only", needs=command)
 
@@ -85,16 +81,9 @@ def provenance(runs: RunTable, note: str = "") -> Provenance:
     return Provenance(note, runs.profile, len(runs.rows), steps, len(runs.failed))
 
 
-def median(runs: RunTable, score: str) -> float | None:
-    """Return the median score of runs; None without any."""
-    values = runs.values(score)
-    return float(np.median(values)) if len(values) else None
-
-
-def best(runs: RunTable, score: str) -> float | None:
+def largest(runs: RunTable, score: str) -> float | None:
     """Return the best score of runs; None without any."""
-    values = runs.values(score)
-    return float(values.max()) if len(values) else None
+    return max(runs.values(score).tolist(), default=None)
 
 
 def above(one: float | None, other: float | None, margin: float = 0.0) -> bool | None:
@@ -104,7 +93,7 @@ def above(one: float | None, other: float | None, margin: float = 0.0) -> bool |
 
 def score_value(value: float | None) -> Value | str:
     """Return a score with three digits, or a dash for None."""
-    return NOTHING if value is None else Value("{score:.3f}", {"score": value})
+    return NO_VALUE if value is None else Value("{score:.3f}", {"score": value})
 
 
 def in_range(value: float, low: float, high: float) -> bool:
@@ -130,14 +119,13 @@ def range_claim(
     `rule` says what else counts; `fields` are further fields of the claim, and replace these.
     """
     low, high = published
-    value = median(runs, score)
-    within = None if value is None else in_range(value, low, high) and also
+    value = runs.median(score)
     defaults = {"provenance": provenance(runs), "why": WHY_SCORES}
     return Claim(
         published=Value("{low:.3g}–{high:.3g}", {"low": low, "high": high}),
         ours=score_value(value),
         tolerance=f"{IN_RANGE}{rule}",
-        within=within,
+        within=None if value is None else in_range(value, low, high) and also,
         direction=direction,
         **{**defaults, **fields},
     )

@@ -24,7 +24,7 @@ from vaedis_companion.store import Store
 _EXACT = Provenance("exact")
 # rank correlations this far apart are another verdict on the same images; fixed before the
 # descriptions were compared here
-_APART = 0.2
+_MIN_DIFFERENCE = 0.2
 
 
 def _agreements(loss: str) -> list[distances.Agreement]:
@@ -120,11 +120,13 @@ def _depends(statement: str, heading: str, ranks: dict[str, float]) -> Claim:
         published="it depends on the description",
         ours=Value(template, {"first": one, "second": other}),
         provenance=_EXACT,
-        tolerance=f"rank correlations at least {_APART} apart; in direction: apart the same way",
-        within=one - other >= _APART,
+        tolerance=f"rank correlations at least {_MIN_DIFFERENCE} apart; in direction: apart the "
+        "same way",
+        within=one - other >= _MIN_DIFFERENCE,
         direction=one > other,
         anchor=f"07_subjective_factors#{heading}",
-        why=f"the paper prints no number; {_APART} is our line for a difference that matters",
+        why=f"the paper prints no number; {_MIN_DIFFERENCE} is our line for a difference that "
+        "matters",
     )
 
 
@@ -142,18 +144,18 @@ def _positions() -> dict[str, float]:
 
 
 def _colours() -> dict[str, float]:
-    plain, shaded = load("xyobject", colour="one"), load("xyobject", colour="shaded")
+    one_colour, shaded = load("xyobject", colour="one"), load("xyobject", colour="shaded")
     # all colours of the middle-sized square in the middle of the image, in the order of each data
     # set
     plain_index, shaded_index = (
         data.factors.to_index(torch.tensor([12, 12, 2, *[0] * (len(data.factors) - 3)]))
         + torch.arange(24)
-        for data in (plain, shaded)
+        for data in (one_colour, shaded)
     )
-    images = plain.images(plain_index)
-    same = (shaded.images(shaded_index)[None] == images[:, None]).flatten(2).all(-1)
-    parts = shaded.factors.to_factors(shaded_index)[same.int().argmax(1)][:, 3:].numpy()
+    images = one_colour.images(plain_index)
+    is_equal = (shaded.images(shaded_index)[None] == images[:, None]).flatten(2).all(-1)
+    parts = shaded.factors.to_factors(shaded_index)[is_equal.int().argmax(1)][:, 3:].numpy()
     channels = images[:, 32, 32].numpy().astype(int) // 63
-    colours = Relabelled(plain, {"colour": torch.arange(24)}, index=plain_index)
+    colours = Relabelled(one_colour, {"colour": torch.arange(24)}, index=plain_index)
     matrix = distances.traversal_matrices(colours)["colour"]
     return {"red, green, blue": _rank(matrix, channels), "intensity, hue": _rank(matrix, parts)}

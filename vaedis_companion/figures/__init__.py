@@ -1,9 +1,14 @@
 """The paper's own figures, drawn with `vaedis.plots` from stored runs and arrays."""
 
-from vaedis_companion.figures.courses import Course, courses, scores_by_steps
 from vaedis_companion.figures.data import figure_data
 from vaedis_companion.figures.latents import latent_grid, turn_latents
-from vaedis_companion.figures.onsets import learning, where_learning_ends
+from vaedis_companion.figures.onsets import (
+    Course,
+    courses,
+    learning,
+    scores_by_steps,
+    where_learning_ends,
+)
 from vaedis_companion.figures.panels import (
     argument,
     cumulative,

@@ -1,20 +1,26 @@
-"""The numbers that a figure draws, as CSV."""
+"""The numbers that a figure draws, as CSV, and the figure once more for dark pages."""
 
 from __future__ import annotations
 
+import base64
+import colorsys
 import csv
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection, LineCollection
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.spines import Spine
+from matplotlib.text import Text
 
 COLUMNS = ("panel", "title", "kind", "series", "x", "y", "value")
 
@@ -43,58 +49,91 @@ def figure_data(figure: Figure) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     for panel, axes in enumerate(figure.axes):
-        for kind, series, x, y, value in _marks(axes):
-            rows.writerow(
-                [panel, axes.get_title(), kind, series, _number(x), _number(y), _number(value)]
-            )
+        for number, artist in enumerate(axes.get_children()):
+            label = str(getattr(artist, "get_label", str)())
+            series = str(number) if not label or label.startswith("_") else label
+            kind, points = _points(artist, axes)
+            for x, y, *value in points:
+                texts = [_text(part) for part in (x, y, *value)]
+                rows.writerow([panel, axes.get_title(), kind, series, *texts, *[""][len(value) :]])
+        for words in filter(Text.get_text, axes.texts):
+            x, y = map(_text, words.get_position())
+            rows.writerow([panel, axes.get_title(), "text", "", x, y, words.get_text()])
     return text.getvalue()
 
 
-def _marks(axes: Axes) -> Iterator[tuple[str, str, Any, Any, Any]]:
-    """Yield kind, series, x, y and value of what a panel draws, in the order of drawing."""
-    for number, artist in enumerate(axes.get_children()):
-        label = str(getattr(artist, "get_label", str)())
-        series = str(number) if not label or label.startswith("_") else label
-        if isinstance(artist, Line2D):
-            yield from (
-                ("line", series, x, y, None)
-                for x, y in zip(*np.asarray(artist.get_data()), strict=True)
-            )
-        elif isinstance(artist, LineCollection):
-            yield from (
-                ("line", series, x, y, None)
-                for segment in artist.get_segments()
-                for x, y in segment
-            )
-        elif isinstance(artist, Collection):
-            yield from (("points", series, x, y, None) for x, y in np.asarray(artist.get_offsets()))
-        elif isinstance(artist, AxesImage):
-            yield from _pixels(series, np.asarray(artist.get_array()))
-        elif (
-            isinstance(artist, Patch) and artist is not axes.patch and not isinstance(artist, Spine)
-        ):
-            corners = artist.get_patch_transform().transform(artist.get_path().vertices)
-            yield from (("shape", series, x, y, None) for x, y in corners)
-    yield from (
-        ("text", "", *text.get_position(), text.get_text())
-        for text in axes.texts
-        if text.get_text()
-    )
+def _points(artist: Artist, axes: Axes) -> tuple[str, Iterable[Any]]:
+    """Return the kind of what a panel draws, and x, y and, of pixels, the value of each point."""
+    if isinstance(artist, Line2D):
+        return "line", zip(*np.asarray(artist.get_data()), strict=True)
+    if isinstance(artist, LineCollection):
+        return "line", itertools.chain.from_iterable(artist.get_segments())
+    if isinstance(artist, Collection):
+        return "points", np.asarray(artist.get_offsets())
+    if isinstance(artist, AxesImage):
+        image = np.asarray(artist.get_array())
+        return "image", ((x, y, image[y, x]) for y, x in np.ndindex(image.shape[:2]))
+    if isinstance(artist, Patch) and artist is not axes.patch and not isinstance(artist, Spine):
+        return "shape", artist.get_patch_transform().transform(artist.get_path().vertices)
+    return "", ()
 
 
-def _pixels(series: str, image: np.ndarray) -> Iterator[tuple[str, str, int, int, Any]]:
-    for y, x in np.ndindex(image.shape[:2]):
-        value = image[y, x]
-        yield (
-            "image",
-            series,
-            x,
-            y,
-            " ".join(_number(channel) for channel in value) if np.ndim(value) else value,
-        )
+def _text(value: Any) -> str:
+    return " ".join(f"{float(number):.9g}" for number in np.ravel(value))
 
 
-def _number(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{float(value):.9g}"
+GROUND = "#14181e"
+"""Ground of the book's dark pages."""
+TEXT = "#ced6dd"
+"""Text on it."""
+_COLOURS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+
+
+def dark_png(figure: Figure) -> str:
+    """Return a figure as a PNG on a dark ground, base64; the figure itself stays as it is.
+
+    Greys are turned round, from black on white to pale on dark, and dark colours become lighter.
+    Images keep their colours, and so does what is drawn upon them.
+    """
+    from IPython.core.pylabtools import print_figure
+
+    on_images = {
+        part
+        for axes in figure.findobj(Axes)
+        if axes.images
+        for artist in (*axes.lines, *axes.patches, *axes.collections, *axes.texts)
+        for part in artist.findobj()
+    }
+    colours_before = [
+        (getattr(artist, f"set_{name}"), getattr(artist, f"get_{name}")())
+        for artist in figure.findobj()
+        for name in _COLOURS
+        if artist not in on_images and hasattr(artist, f"get_{name}")
+    ]
+    layout = figure.get_layout_engine()
+    try:
+        # a second layout would move what the first has placed
+        figure.set_layout_engine("none")
+        for set_colour, colour in colours_before:
+            set_colour(_darkened(colour))
+        picture = print_figure(figure, fmt="png", bbox_inches="tight")
+    finally:
+        figure.set_layout_engine(layout)
+        for set_colour, colour in colours_before:
+            set_colour(colour)
+    return base64.b64encode(picture).decode()
+
+
+def _darkened(colour: Any) -> Any:
+    """Return colours, in any form that matplotlib takes, as they are drawn on a dark ground."""
+    if isinstance(colour, str) and colour in ("none", "auto"):
+        return colour
+    colours = to_rgba_array(colour)
+    for row in colours:
+        hue, light, saturation = colorsys.rgb_to_hls(*row[:3])
+        if saturation < 0.15:
+            dark, pale = np.array(to_rgb(GROUND)), np.array(to_rgb(TEXT))
+            row[:3] = light * dark + (1 - light) * pale
+        else:
+            row[:3] = colorsys.hls_to_rgb(hue, max(light, 0.6), saturation)
+    return colours if np.ndim(colour) == 2 else tuple(colours[0].tolist())

@@ -28,7 +28,7 @@ def latent_grid(run: Run, steps: int = STEPS) -> dict[str, Any]:
     Parameters
     ----------
     run : Run
-        Of one square, so that its factors are a column and a row.
+        Of one square, so that its factors are a column and a row; else a ValueError.
     steps : int
         Of the grid along each latent, from the smallest posterior mean to the largest.
 
@@ -40,11 +40,6 @@ def latent_grid(run: Run, steps: int = STEPS) -> dict[str, Any]:
         and factor, the rank correlation of posterior means with the factor's values. ``nearest``:
         int, (steps, steps, 2), column and row, from 1, of the observation that the loss finds
         closest to what is decoded.
-
-    Raises
-    ------
-    ValueError
-        If the factors are not those of one square.
     """
     names = run.data.factors.names
     if set(names) != set(_WORDS):
@@ -92,14 +87,10 @@ def sprite(images: np.ndarray) -> bytes:
 def turn_latents(grids: Mapping[str, Mapping[str, Any]], note: str = "") -> str:
     """Return the live figure "turn the latents" as HTML; without scripts it shows whole grids.
 
-    Parameters
-    ----------
-    grids : mapping of str to mapping
-        What `latent_grid` returns, by title.
-    note : str
-        One line below, on the runs.
+    `grids` are what `latent_grid` returns, by title; the note is one line below, on the runs.
     """
-    panels, facts = [], []
+    panels = []
+    facts = []
     for title, grid in grids.items():
         picture = base64.b64encode(sprite(grid["images"])).decode()
         alt = (

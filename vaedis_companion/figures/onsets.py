@@ -1,15 +1,19 @@
-"""Figures of when networks learn: up to which beta, and in which order."""
+"""Figures of how networks learn: up to which beta, in which order, and in how many steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 
-from vaedis.plots.style import CURVES, Axes, Figure, plt, styled
+from vaedis.plots.style import CURVES, Axes, Figure, panel_grid, plt, styled
+from vaedis.spec import RunSpec
 from vaedis_companion.analysis.onsets import RECONSTRUCTED, Learning
-from vaedis_companion.figures.style import NAMES
+from vaedis_companion.figures.style import COLOURS, NAMES, SCORES
+from vaedis_companion.store import RunTable, Store, is_number, spec_of
 
 # of the axis of betas
 _LOWEST, _HIGHEST = 3e-4, 2.0
@@ -24,25 +28,10 @@ def where_learning_ends(
     """Draw between which betas learning ends, at each spacing, beside where theory puts it.
 
     A full point is the last beta at which anything is learned, a hollow one the next that was
-    tried.
-
-    Parameters
-    ----------
-    panels : mapping of str to mapping of str to mapping of int to sequence of (float, float)
-        For each panel, up to three kinds of runs, and for each of their spacings the result of
-        `onsets.where_learning_ends`.
-    onset, limit : mapping of int to float
-        For each spacing, the beta below which a first step away from nothing pays
-        (`diagnosis.bounds.largest_beta`), and that above which no code does
-        (`diagnosis.bounds.rate_distortion_beta`).
-
-    Examples
-    --------
-    >>> ends = {"images": {"constant β": {1: [(0.1, 0.3)], 8: [(0.01, 0.03)]}}}
-    >>> figure = where_learning_ends(ends, {1: 0.85, 8: 0.095}, {1: 0.85, 8: 0.72})
-    >>> figure.axes[0].get_title()
-    'images'
-    >>> plt.close(figure)
+    tried. For each panel, `panels` has up to three kinds of runs, and for each of their spacings
+    the result of `onsets.where_learning_ends`. For each spacing, `onset` is the beta below which a
+    first step away from nothing pays (`diagnosis.bounds.largest_beta`), and `limit` that above
+    which no code does (`diagnosis.bounds.rate_distortion_beta`).
     """
     size = (4.6 * len(panels), 3.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
@@ -93,21 +82,9 @@ def learning(
 ) -> Figure:
     """Draw how much of each factor networks reconstruct while they are trained.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to sequence of Learning)
-        Data set (a column), then framework (a row), then runs: a line for each factor and run.
-    importance : mapping of str to (mapping of str to float)
-        For each data set, the mean perceived distance along each factor: the more important, the
-        darker its lines.
-
-    Examples
-    --------
-    >>> run = Learning(np.array([10, 20]), {}, {"size": np.array([0.2, 0.8])})
-    >>> figure = learning({"toy": {"beta-vae": [run]}}, {"toy": {"size": 1.0}})
-    >>> figure.axes[0].get_ylabel().splitlines()
-    ['β-VAE', 'share reconstructed']
-    >>> plt.close(figure)
+    `groups` are data sets (a column), then frameworks (a row), then runs: a line for each factor
+    and run. `importance` has for each data set the mean perceived distance along each factor: the
+    more important, the darker its lines.
     """
     frameworks = list(dict.fromkeys(name for runs in groups.values() for name in runs))
     shape = (len(frameworks), len(groups))
@@ -137,3 +114,69 @@ def _add_factors(ax: Axes, colours: Mapping[str, Any]) -> None:
     position: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.28)}
     title = "most important first"
     ax.legend(handles, list(colours), title=title, fontsize=8, title_fontsize=8, **position)
+
+
+_STEPS = (500, 2_000, 8_000, 57_600)
+
+
+@dataclass
+class Course:
+    """Scores of one setting by the steps that its runs took.
+
+    `curves` have ``"steps"``, ``"mig"`` and ``"dci"`` of each long run on its way, (n,); `points`
+    are the runs that ended after so many steps.
+    """
+
+    curves: list[Mapping[str, np.ndarray]] = field(default_factory=list)
+    points: dict[int, RunTable] = field(default_factory=dict)
+
+
+def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
+    """Put together the runs of tables that differ in steps and seed alone.
+
+    Settings are specifications with one step and seed 0. Those with one length only are left out,
+    unless a run recorded its scores on the way; arrays of long runs are the store's.
+    """
+    settings: dict[RunSpec, Course] = {}
+    for table in tables:
+        for row in table.rows:
+            spec = spec_of(row)
+            course = settings.setdefault(spec.replace(steps=1, seed=0, warmup=0), Course())
+            empty = RunTable(table.experiment, table.profile, [], [])
+            course.points.setdefault(spec.steps, empty).rows.append(row)
+            arrays = store.arrays(row)
+            if "course_steps" in arrays:
+                curve = {score: arrays[f"course/{score}"] for score in SCORES}
+                course.curves.append({"steps": arrays["course_steps"], **curve})
+    return {
+        spec: course for spec, course in settings.items() if course.curves or len(course.points) > 1
+    }
+
+
+@styled
+def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
+    """Draw MIG and DCI against the number of steps, a panel for each titled setting.
+
+    A line goes through the scores of each long run on its way, and each run that ended is a point.
+    """
+    figure, axes = panel_grid(len(settings), 3, 2.9, 2.3, sharex=True, sharey=True)
+    colours = dict(zip(SCORES, (COLOURS["mse"], COLOURS["published"]), strict=True))
+    for ax, (title, course) in zip(axes.flat, settings.items(), strict=False):
+        for score in SCORES:
+            for curve in course.curves:
+                ax.plot(curve["steps"], curve[score], "-", color=colours[score])
+            for steps, runs in sorted(course.points.items()):
+                values = [row[score] for row in runs.rows if is_number(row[score])]
+                ax.plot([steps] * len(values), values, "o", color=colours[score], markersize=4)
+        ax.set(title=title, xscale="log", xlim=(400, 80_000), ylim=(-0.05, 1.05))
+        ax.set_xticks(_STEPS, [f"{n:,}" for n in _STEPS], fontsize=8)
+        ax.minorticks_off()
+        ax.tick_params(labelbottom=True)
+        ax.grid(True)
+    for ax in axes[-1]:
+        ax.set_xlabel("steps")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("score")
+    handles = [Line2D([], [], color=colours[score], marker="o", markersize=4) for score in SCORES]
+    figure.legend(handles, list(SCORES.values()), loc="outside upper center", ncols=2)
+    return figure

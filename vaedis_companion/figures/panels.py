@@ -29,18 +29,7 @@ def _strips(groups: Mapping[str, Any], width: float, height: float) -> tuple[Fig
 def traversals(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw traversals of several data sets, one factor a column: Figure 2.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to ndarray of uint8, shape (frames, H, W, C))
-        Titles of data sets, then factors.
-
-    Examples
-    --------
-    >>> images = np.zeros((3, 8, 8, 3), np.uint8)
-    >>> figure = traversals({"one": {"x": images}, "two": {"x": images, "y": images}})
-    >>> len(figure.axes)
-    12
-    >>> plt.close(figure)
+    `groups` are titles of data sets, then factors, then uint8 (frames, H, W, C).
     """
     columns = max(map(len, groups.values()))
     figure, strips = _strips(groups, 1.2 * columns, 4.0)
@@ -58,20 +47,8 @@ def distance_matrices(
 ) -> Figure:
     """Draw ground-truth above perceived distances along factors of several data sets: Figure 3.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to (ndarray, ndarray)), shape (f, f)
-        Titles of data sets, then factors, then the two matrices. Each panel spans its own range of
-        colours, as in the paper.
-    labels : mapping of (data set, factor) to str, optional
-        A line to write below a column.
-
-    Examples
-    --------
-    >>> figure = distance_matrices({"toy": {"x": (np.eye(4), np.eye(4))}})
-    >>> [ax.get_ylabel() for ax in figure.axes]
-    ['ground truth', 'perceived']
-    >>> plt.close(figure)
+    `groups` are titles of data sets, then factors, then the two matrices, (f, f). Each panel spans
+    its own range of colours, as in the paper. `labels`, by data set and factor, go below a column.
     """
     columns = max(map(len, groups.values()))
     figure, strips = _strips(groups, 1.2 * columns + 0.3, 3.0)
@@ -87,17 +64,7 @@ def distance_matrices(
 def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw the cumulative distributions of distances of several data sets: Figure A1.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to ndarray of float, shape (n,))
-        Titles of data sets, then factors or "random", then distances.
-
-    Examples
-    --------
-    >>> figure = cumulative({"toy": {"x": np.array([0.1, 0.3])}})
-    >>> figure.axes[0].get_title()
-    'toy'
-    >>> plt.close(figure)
+    `groups` are titles of data sets, then factors or "random", then distances, float (n,).
     """
     figure, axes = panel_grid(len(groups), 2, 4.6, 2.9)
     for ax, (title, curves) in zip(axes.flat, groups.items(), strict=False):
@@ -112,19 +79,8 @@ def cumulative(groups: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 def levels(rows: Mapping[str, Mapping[str, np.ndarray]], *, note: str = "") -> Figure:
     """Draw distances at every level of trained VAEs, one row a factor or a run: Figures 4 and 10.
 
-    Parameters
-    ----------
-    rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
-        As from `training.inspect.level_matrices`; the keys label the rows.
-    note : str
-        Which runs these are, to be written below.
-
-    Examples
-    --------
-    >>> figure = levels({"x_R": {level: np.eye(3) for level in LEVEL_NAMES}})
-    >>> len(figure.axes)
-    5
-    >>> plt.close(figure)
+    `rows` are labels, then matrices, (f, f), as from `training.inspect.level_matrices`. The note
+    says which runs these are.
     """
     titled = {
         name: {title: matrices[level] for level, title in LEVEL_NAMES.items()}
@@ -145,25 +101,13 @@ def posteriors(
     panels : mapping of str to mapping
         One row for each network, titled by its key, as from `training.inspect.posterior_map`:
         ``"mean"`` and ``"std"``, shape (n, 2); ``"factors"``, shape (n, 2), of which the colours
-        come, and the lines that join observations one step of a factor apart; ``"confusion"``,
-        shape (n, n): how often a sample of row i's posterior looks most like column j's;
-        ``"image"``, shape (H, W, C), the focused observation; and ``"decoded"``, shape
-        (k, H, W, C), what k samples of its posterior decode to.
+        come, and the lines between neighbours; ``"confusion"``, shape (n, n): how often a sample of
+        row i's posterior looks most like column j's; ``"image"``, shape (H, W, C), the focused
+        observation; and ``"decoded"``, shape (k, H, W, C), what samples of its posterior decode to.
     focus : int
         Which observation is followed.
     note : str
         Which runs these are, to be written below.
-
-    Examples
-    --------
-    >>> factors = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    >>> image = np.zeros((8, 8, 3), np.uint8)
-    >>> panel = {"mean": factors / 1.0, "std": np.full((4, 2), 0.1), "factors": factors}
-    >>> panel |= {"confusion": np.eye(4), "image": image, "decoded": np.stack([image] * 5)}
-    >>> figure = posteriors({"toy": panel}, focus=0)
-    >>> figure.axes[0].get_title()
-    'toy'
-    >>> plt.close(figure)
     """
     figure = plt.figure(figsize=(9.2, 3.5 * len(panels)))
     parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
@@ -241,14 +185,6 @@ def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "") -> Figur
         of float, one for each run, which may be empty.
     note : str
         Which runs these are, to be written below.
-
-    Examples
-    --------
-    >>> case = {"images": (np.eye(4), np.ones((4, 4))), "distances": np.arange(3.0)}
-    >>> figure = argument({"toy": {**case, "scores": {"ada-gvae": np.array([0.5, 0.7])}}})
-    >>> len(figure.axes)
-    3
-    >>> plt.close(figure)
     """
     size = (2.3 * len(cases), 5.9)
     heights = [1.25, 1, 1]

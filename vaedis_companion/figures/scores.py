@@ -27,24 +27,9 @@ _FRAMEWORKS = ("ada-gvae", "beta-vae")
 def scores_by_spacing(runs: RunTable, *, published: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw MIG and DCI against grid spacing: Figure 9.
 
-    Parameters
-    ----------
-    runs : RunTable
-        Every run is a point; lines join the medians of each spacing. With runs at five spacings or
-        more, the paper's quartic is drawn as well, dotted, with the 95 % interval of 1,000
-        bootstraps.
-    published : sequence of mapping, optional
-        ``published.table("fig9_scores")``: the lowest and highest score that the paper's picture
-        shows are drawn as bars.
-
-    Examples
-    --------
-    >>> from vaedis_companion.store import Store
-    >>> rows = Store().best("fig9").rows[:4]
-    >>> figure = scores_by_spacing(RunTable("fig9", "laptop", rows, []))
-    >>> [ax.get_ylabel() for ax in figure.axes]
-    ['MIG', 'DCI disentanglement']
-    >>> plt.close(figure)
+    Every run is a point; lines join the medians of each spacing. With five spacings or more, the
+    paper's quartic is drawn as well, dotted, with the 95 % interval of 1,000 bootstraps. Lines of
+    ``published.table("fig9_scores")``, if given, are drawn as bars.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)
@@ -106,21 +91,8 @@ def _draw_quartic(
 def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     """Draw KL divergence, MIG and DCI against beta, for each spacing and framework with runs.
 
-    Parameters
-    ----------
-    runs : RunTable
-        Every run is a point; lines join the medians.
-    bounds : mapping of int to float
-        Of each spacing, the beta above which nothing should be learned
-        (`diagnosis.bounds.largest_beta`): a vertical line.
-
-    Examples
-    --------
-    >>> from vaedis_companion.store import Store
-    >>> figure = scores_by_beta(Store().best("beta"), {1: 0.85, 8: 0.095})
-    >>> len(figure.axes)
-    3
-    >>> plt.close(figure)
+    Every run is a point; lines join the medians. `bounds` has for each spacing the beta above which
+    nothing should be learned (`diagnosis.bounds.largest_beta`): a vertical line.
     """
     figure, axes = plt.subplots(1, 3, figsize=(9.2, 3.6))
     styles: dict[int, Any] = dict(zip(sorted(bounds), ("-", "--", ":", "-."), strict=False))
@@ -183,26 +155,10 @@ def scores_by_group(
 ) -> Figure:
     """Draw MIG and DCI of groups of runs, two halves a group: Figures 6 and 11.
 
-    Parameters
-    ----------
-    groups : mapping of str to (mapping of str to (mapping of str to ndarray, shape (runs,)))
-        Group, then half, then score: for Figure 11 ``groups["ada-gvae"]["mse"]["mig"]``. Every run
-        is a point; the bar is the median. A violin is drawn from ten runs on, as smoothing fewer
-        would invent a shape.
-    published : mapping of (group, half, score) to (lowest, highest), optional
-        The paper's ranges, drawn as bars.
-    xlabel : str
-        What the groups are, if their names do not say it.
-    note : str
-        Which runs these are, to be written below.
-
-    Examples
-    --------
-    >>> values = {"mig": np.array([0.1, 0.2]), "dci": np.array([0.3, 0.4])}
-    >>> figure = scores_by_group({"ada-gvae": {"mse": values, "box-blur": values}})
-    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    ['Ada-GVAE']
-    >>> plt.close(figure)
+    Every run is a point; the bar is the median. A violin is drawn from ten runs on, as smoothing
+    fewer would invent a shape. `groups` has group, half and score, then float (runs,): for Figure
+    11 ``groups["ada-gvae"]["mse"]["mig"]``. `published` has the paper's ranges by (group, half,
+    score), drawn as bars. `xlabel` says what the groups are, the note which runs these are.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)

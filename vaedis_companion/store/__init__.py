@@ -5,13 +5,11 @@
 """
 
 from vaedis._files import DamagedFile
-from vaedis_companion.store.folder import CorruptRow, Store, default_root
-from vaedis_companion.store.rows import COLUMNS, Row, make_row, spec_of
-from vaedis_companion.store.run_table import RunTable, is_number
+from vaedis_companion.store.folder import Store, default_root
+from vaedis_companion.store.rows import COLUMNS, Row, RunTable, is_number, make_row, spec_of
 
 __all__ = [
     "COLUMNS",
-    "CorruptRow",
     "DamagedFile",
     "Row",
     "RunTable",

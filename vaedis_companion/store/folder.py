@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,40 +11,31 @@ from pathlib import Path
 import numpy as np
 
 from vaedis import _files
-from vaedis._files import DamagedFile
 from vaedis_companion import project
 from vaedis_companion.grids import GRIDS, PROFILES, grid
 from vaedis_companion.profiles import command_options
-from vaedis_companion.store.rows import Row, Table, check_names, is_name, load_arrays, spec_of
-from vaedis_companion.store.run_table import RunTable
+from vaedis_companion.store.rows import (
+    Row,
+    RunTable,
+    check_names,
+    is_name,
+    read_rows,
+    spec_of,
+    table_of,
+)
 
 Arrays = Mapping[str, np.ndarray]
 
 
-class CorruptRow(UserWarning):
-    """A line of a results file that cannot be read; it is skipped, and kept as it is."""
-
-
 def default_root() -> Path:
-    """Return the store's folder: ``VAEDIS_RESULTS``, or ``results`` in the project.
-
-    Examples
-    --------
-    >>> default_root().name
-    'results'
-    """
+    """Return the store's folder: ``VAEDIS_RESULTS``, or ``results`` in the project."""
     if os.environ.get("VAEDIS_RESULTS"):
         return Path(os.environ["VAEDIS_RESULTS"])
     return (project.checkout() or Path.cwd()) / "results"
 
 
 class Store:
-    """A folder of results.
-
-    Parameters
-    ----------
-    root : path, optional
-        `default_root` unless given. Need not exist yet.
+    """A folder of results, by default `default_root`; it need not exist yet.
 
     Examples
     --------
@@ -66,29 +57,21 @@ class Store:
         check_names(row)
         return self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
 
-    def _read(self, experiment: str, profile: str) -> Table:
-        """Read a table, with a warning for each line that is skipped."""
-        table = Table.read(self._table_path(experiment, profile), experiment, profile)
-        for problem in table.problems:
-            warnings.warn(f"{problem} and is skipped; mend it.", CorruptRow, stacklevel=3)
-        return table
+    def _read(self, experiment: str, profile: str) -> list[Row]:
+        return read_rows(self._table_path(experiment, profile), experiment, profile)
 
     def rows(self, experiment: str, profile: str) -> list[Row]:
         """Return all rows of an experiment and profile; columns of a newer version as text.
 
-        Warns
-        -----
-        CorruptRow
-            For each line that cannot be read or repeats a run. It is skipped, never deleted.
-        DamagedFile
-            If the file itself cannot be read; all of its runs count as missing then.
+        If a line of the file cannot be read, all of its runs count as missing: the warning
+        `DamagedFile`.
         """
         try:
-            return self._read(experiment, profile).rows
-        except OSError as problem:
+            return self._read(experiment, profile)
+        except (OSError, ValueError) as problem:
             warnings.warn(
                 f"{problem}, so its runs count as missing; bring it back with git checkout.",
-                DamagedFile,
+                _files.DamagedFile,
                 stacklevel=2,
             )
             return []
@@ -111,10 +94,11 @@ class Store:
         rows = self.rows(experiment, profile)
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
             return rows
-        missing = {spec.key for spec in grid(experiment, profile)} - {row["key"] for row in rows}
-        for other, other_profile in self.tables() if missing else ():
+        missing_keys = {spec.key for spec in grid(experiment, profile)}
+        missing_keys -= {row["key"] for row in rows}
+        for other, other_profile in self.tables() if missing_keys else ():
             if other_profile == profile and other != experiment:
-                rows += [row for row in self.rows(other, profile) if row["key"] in missing]
+                rows += [row for row in self.rows(other, profile) if row["key"] in missing_keys]
         return rows
 
     def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
@@ -128,9 +112,8 @@ class Store:
         Without such a profile, those of the one with the most settings run, the larger of equals;
         the smoke profile, whose runs mean nothing, comes last. None if there is nothing.
         """
-        begun = None
+        unfinished = None
         most_settings = -1
-        smallest = next(iter(PROFILES))
         for profile in reversed(PROFILES):
             runs = RunTable.of(experiment, profile, self.answering(experiment, profile))
             if not runs.rows:
@@ -139,49 +122,41 @@ class Store:
             settings = {spec.key: spec.replace(seed=0).key for spec in specs}
             # a run that failed was run
             stored = {settings.get(row["key"]) for row in (*runs.rows, *runs.failed)}
-            if profile != smallest and stored >= set(settings.values()):
+            if profile != "smoke" and stored >= set(settings.values()):
                 return runs
-            n_settings = 0 if profile == smallest else len(stored)
+            n_settings = 0 if profile == "smoke" else len(stored)
             if n_settings > most_settings:
-                begun = runs
+                unfinished = runs
                 most_settings = n_settings
-        return begun
+        return unfinished
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none.
 
-        Warns
-        -----
-        DamagedFile
-            If they cannot be read, with the file and what to do; empty then, too.
+        So it is, with the warning `DamagedFile`, if they cannot be read.
         """
-        if not row:
-            return {}
-        path = self._arrays_path(row)
-        if not path.is_file():
+        path = self._arrays_path(row) if row else None
+        if path is None or not path.is_file():
             return {}
         try:
-            return load_arrays(path)
+            return _files.load_npz(path)
         except (ValueError, OSError) as problem:
             experiment, profile = row["experiment"], row["profile"]
-            how = command_options(profile)
             table = self._table_path(experiment, profile).name
             warnings.warn(
                 f"{problem}, so the run's arrays count as missing; bring it back with git checkout,"
-                f" or delete the run's line in {table} and run: vaedis sweep {experiment} {how}",
-                DamagedFile,
+                f" or delete the run's line in {table} and run: vaedis sweep {experiment} "
+                f"{command_options(profile)}",
+                _files.DamagedFile,
                 stacklevel=2,
             )
             return {}
 
     def check_writable(self, experiment: str, profile: str) -> None:
         """Make the folder, and raise what `add` would raise there, before hours are spent."""
-        if self.root.exists() and not self.root.is_dir():
-            raise ValueError(f"{self.root} is no folder to store results in; name another one.")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.root, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            tempfile.TemporaryFile(dir=self.root).close()
             with _files.locked(self.root):
                 pass
         except OSError as problem:
@@ -189,22 +164,14 @@ class Store:
             raise OSError(
                 f"Results cannot be stored in {self.root} ({reason}); name another folder."
             ) from problem
-        Table.read(self._table_path(experiment, profile), experiment, profile)
+        self._read(experiment, profile)
 
     def add(self, row: Row, arrays: Arrays | None = None) -> None:
-        """Store a run in place of one with the same key: all of it, or nothing changes.
+        """Store a run, a row as from `make_row`, in place of one with the same key.
 
-        Parameters
-        ----------
-        row : dict
-            As from `make_row`.
-        arrays : mapping of str to ndarray, optional
-
-        Raises
-        ------
-        ValueError
-            If the row's key, experiment or profile could be a path, or the lock of the store is no
-            plain file.
+        All of it is stored, or nothing changes. A ValueError says that the row's key, experiment or
+        profile could be a path, that the table is damaged, or that the store's lock is no plain
+        file.
         """
         self.add_all([(row, arrays)])
 
@@ -217,43 +184,30 @@ class Store:
         if len(tables) > 1:
             raise ValueError(f"Runs stored at once must be of one table, not of {sorted(tables)}.")
         ((experiment, profile),) = tables
+        table = self._table_path(experiment, profile)
         self.root.mkdir(parents=True, exist_ok=True)
         with _files.locked(self.root):
-            self._remove_half_written(experiment, profile)
+            # what killed processes left; whoever holds the lock is the only writer
+            half_written = [*self.root.glob(f".{table.name}.*.tmp")]
+            half_written += table.with_suffix("").glob(".*.npz.*.tmp")
+            for path in half_written:
+                path.unlink(missing_ok=True)
+            rows = [*self._read(experiment, profile), *(row for row, _, _ in entries)]
             for _, arrays, path in entries:
                 if arrays:
                     _files.make_folder(path.parent)
                     _files.write_atomically(path, _files.npz(arrays))
-            table = self._read(experiment, profile)
-            table.replace(row for row, _, _ in entries)
-            _files.write_atomically(table.path, table.to_bytes())
+            _files.write_atomically(table, table_of(rows))
             for _, arrays, path in entries:
                 if not arrays:
                     path.unlink(missing_ok=True)  # those of a replaced row
-
-    def _remove_half_written(self, experiment: str, profile: str) -> None:
-        """Delete what killed processes left; whoever holds the lock is the only writer."""
-        table = self._table_path(experiment, profile)
-        for path in self.root.glob(f".{table.name}.*.tmp"):
-            path.unlink(missing_ok=True)
-        for path in table.with_suffix("").glob(".*.npz.*.tmp"):
-            path.unlink(missing_ok=True)
 
     def merge(self, folder: str | os.PathLike[str]) -> dict[str, int]:
         """Add the rows and arrays of another store, which may come from anyone.
 
         A stored run stays as it is, unless it failed here and finished there. All of the folder is
-        checked before anything is added, and no link in it is followed.
-
-        Returns
-        -------
-        dict of str to int
-            How many runs were ``"taken"``, and how many were ``"known"``.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds no table of results, or a line or file that no sweep writes.
+        checked before anything is added, and no link in it is followed; a ValueError says what is
+        wrong. Returned is how many runs were ``"taken"``, and how many were ``"known"``.
         """
         other = Store(folder)
         if not other.tables():
@@ -263,14 +217,18 @@ class Store:
             )
         new = []
         n_rows = 0
-        for experiment, profile in other.tables():
-            statuses = {row["key"]: row["status"] for row in self.rows(experiment, profile)}
-            for row in other._checked_rows(experiment, profile):
-                n_rows += 1
-                failed_here = statuses.get(row["key"], "finished") != "finished"
-                if row["key"] not in statuses or (failed_here and row["status"] == "finished"):
-                    other._checked_arrays(row)
-                    new.append(row)
+        try:
+            for experiment, profile in other.tables():
+                stored = self._read(experiment, profile)
+                statuses = {row["key"]: row["status"] for row in stored}
+                for row in other._checked_rows(experiment, profile):
+                    n_rows += 1
+                    failed_here = statuses.get(row["key"], "finished") != "finished"
+                    if row["key"] not in statuses or (failed_here and row["status"] == "finished"):
+                        other._checked_arrays(row)
+                        new.append(row)
+        except (ValueError, OSError) as problem:
+            raise ValueError(f"Nothing was taken in, because {problem}; mend it.") from None
         for row in new:
             self.add(row, other._checked_arrays(row))
         return {"taken": len(new), "known": n_rows - len(new)}
@@ -279,21 +237,11 @@ class Store:
         """Return the rows of someone else's table; a ValueError if anything in it is wrong."""
         path = self._table_path(experiment, profile)
         _check_plain(path)
-        try:
-            table = Table.read(path, experiment, profile)
-        except OSError as problem:
-            raise ValueError(f"Nothing was taken in, because {problem}; mend it.") from None
-        problems = table.problems + [
-            f"{path}: run {row['key']} is not the one that its line describes"
-            for row in table.rows
-            if spec_of(row).key != row["key"]
-        ]
-        if problems:
-            more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
-            raise ValueError(
-                f"Nothing was taken in, because {problems[0]}{more}; mend or delete such lines."
-            )
-        return table.rows
+        rows = read_rows(path, experiment, profile)
+        for row in rows:
+            if spec_of(row).key != row["key"]:
+                raise ValueError(f"{path}: run {row['key']} is not the one that its line describes")
+        return rows
 
     def _checked_arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays of someone else's row; a ValueError if they are damaged or a link."""
@@ -301,17 +249,10 @@ class Store:
         if not os.path.lexists(path) and not path.parent.is_symlink():
             return {}
         _check_plain(path)
-        try:
-            return load_arrays(path)
-        except ValueError as problem:
-            raise ValueError(
-                f"Nothing more is taken in, because {problem}; copy it again, or delete its line."
-            ) from None
+        return _files.load_npz(path)
 
 
 def _check_plain(path: Path) -> None:
     """Raise a ValueError if a path of someone else's folder is a link, lies in one, or no file."""
     if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
-        raise ValueError(
-            f"{path} is a link or no plain file, and is not followed; put the file itself there."
-        )
+        raise ValueError(f"{path} is a link or no plain file, and is not followed")

@@ -1,18 +1,19 @@
-"""Rows of the store: what a row holds, and how a table of rows is read from a file and written."""
+"""Rows of the store: what a row holds, how a file of rows is read and written, and sets of runs."""
 
 from __future__ import annotations
 
-import codecs
 import csv
+import dataclasses
 import datetime
 import io
 import json
+import math
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,42 +23,29 @@ from vaedis._support.text import plain
 from vaedis.spec import GIVEN, RunSpec
 from vaedis_companion import project
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = dict[str, Any]
 
 # a run that was given something in person has no row
 SPEC_COLUMNS = tuple(name for name in RunSpec.__dataclass_fields__ if name != "custom")
 OPTION_COLUMNS = ("data_options", "loss_options", "model_options")
 SCORE_COLUMNS = (
-    "mig",
-    "dci",
-    "dci_completeness",
-    "dci_informativeness",
-    "mig_max",
-    "dci_max",
-    "final_loss",
-    "final_recon",
-    "final_kl",
-    "beta_sum",
+    *("mig", "dci", "dci_completeness", "dci_informativeness", "mig_max", "dci_max"),
+    *("final_loss", "final_recon", "final_kl", "beta_sum"),
 )
 _GIVEN_COLUMNS = (
-    "origin",
-    "protocol",
-    "images_per_second",
-    "seconds",
-    "device",
-    "precision",
-    "threads",
-    "torch",
-    "python",
-    "vaedis",
-    "commit",
-    "date",
+    *("origin", "protocol", "images_per_second", "seconds", "device", "precision", "threads"),
+    *("torch", "python", "vaedis", "commit", "date"),
 )
 COLUMNS = ("key", "experiment", "profile", "status", *SPEC_COLUMNS, *SCORE_COLUMNS, *_GIVEN_COLUMNS)
-# files of earlier versions lack these, or have another name for them
-_SCHEDULES = ("beta_schedule", "lr_schedule")
-_LATER_COLUMNS = ("mig_max", "dci_max", "origin", "precision", "warmup", *_SCHEDULES)
-_EARLIER_NAMES = {"standardise": "normalize"}
+# what rows have whose file was written before there was such a column
+_LATER_COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(("mig_max", "dci_max")),
+    **dict.fromkeys(("origin", "precision"), ""),
+    **{name: getattr(RunSpec, name) for name in ("warmup", "beta_schedule", "lr_schedule")},
+}
 _INTEGERS = ("latents", "steps", "batch", "seed", "threads", "warmup")
 _FLOATS = ("beta", "lr", *SCORE_COLUMNS, "images_per_second", "seconds")
 # keys and names become parts of paths
@@ -65,15 +53,6 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 # bytes; a row takes less than 1 kB
 _LARGEST_TABLE = 256 * 1024**2
-
-# arrays of a run: groups that hold a square matrix for each factor (`runs.summarise`),
-# and arrays or groups that hold one value for each entry of another array
-_LEVELS = ("factors", "x", "z", "kl", "reconstruction")
-_CURVES = {
-    "steps": ("loss", "recon", "kl"),
-    "learnt_steps": ("separation/", "reconstructed/"),
-    "course_steps": ("course/",),
-}
 
 
 def make_row(
@@ -85,28 +64,12 @@ def make_row(
     scores: Mapping[str, float] | None = None,
     **made_by: Any,
 ) -> Row:
-    """Make a row of the store.
+    """Make a row of the store, a dict by the names in `COLUMNS`.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    experiment, profile : str
-    status : str
-        ``"finished"``, or ``"failed: "`` and the reason.
-    scores : mapping of str to float, optional
-    **made_by
-        ``origin`` (of the images), ``protocol``, ``seconds``, ``images_per_second``, ``device``,
-        ``precision``, ``threads``. Versions, commit and date are added.
-
-    Returns
-    -------
-    dict of str to Any
-        By the names in `COLUMNS`.
-
-    Raises
-    ------
-    ValueError
-        If the data set or the loss has no name to store, or a score or fact has no column.
+    `status` is ``"finished"``, or ``"failed: "`` and the reason. `made_by` are ``origin`` (of the
+    images), ``protocol``, ``seconds``, ``images_per_second``, ``device``, ``precision`` and
+    ``threads``; versions, commit and date are added. A ValueError says if the data set or the loss
+    has no name to store, or a score or fact no column.
 
     Examples
     --------
@@ -115,14 +78,10 @@ def make_row(
     >>> row["key"], row["status"], row["seed"], row["mig"]
     ('3173fd106e46d181', 'finished', 3, 0.5)
     """
-    if spec.custom:
+    if spec.custom or spec.data.startswith(GIVEN) or not isinstance(spec.loss, str):
+        own = ", ".join(spec.custom) or f"data {spec.data} or loss {spec.loss!r}"
         raise ValueError(
-            f"a run with its own {', '.join(spec.custom)} cannot be stored, as a row must name it."
-        )
-    if spec.data.startswith(GIVEN) or not isinstance(spec.loss, str):
-        raise ValueError(
-            f"a run on {spec.data} with the loss {spec.loss!r} cannot be stored, as a row must "
-            "name both; only data sets and losses that vaedis knows by a name can."
+            f"a run with its own {own} cannot be stored, as a row must name what a run is made of."
         )
     scores = scores or {}
     _check.options("row", spec.key, scores, SCORE_COLUMNS)
@@ -144,25 +103,8 @@ def make_row(
 
 
 def spec_of(row: Row) -> RunSpec:
-    """Return the specification of a row.
-
-    Examples
-    --------
-    >>> from vaedis.spec import RunSpec
-    >>> spec_of(make_row(RunSpec(seed=3), "fig9", "laptop")) == RunSpec(seed=3)
-    True
-    """
+    """Return the specification of a row."""
     return RunSpec(**{name: row[name] for name in SPEC_COLUMNS})
-
-
-def flat(row: Row) -> Row:
-    """Return a row with the options of its data and loss as columns; a column hides an option."""
-    return {**row["data_options"], **row["loss_options"], **row}
-
-
-def is_name(text: str) -> bool:
-    """Whether a text can name an experiment or a profile, without being a path."""
-    return _NAME.fullmatch(text) is not None
 
 
 def check_names(row: Row) -> None:
@@ -176,104 +118,44 @@ def check_names(row: Row) -> None:
             )
 
 
-@dataclass
-class Table:
-    """A file of rows, with the lines that could not be read and what is wrong with each."""
-
-    path: Path
-    columns: list[str] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: Path, experiment: str, profile: str) -> Table:
-        """Read a file line by line; an OSError if it cannot be read at all."""
-        table = cls(path)
-        # bytes that are no text damage their line only, and are written back as they are
-        content = _files.read_plain(path, _LARGEST_TABLE).removeprefix(codecs.BOM_UTF8)
-        text = content.decode(errors="surrogateescape").removesuffix("\n")
-        columns: Sequence[str] = COLUMNS
-        numbers: dict[str, int] = {}
-        for number, line in enumerate(text.split("\n") if text else [], 1):
-            try:
-                fields = _fields(line)
-                if number == 1:
-                    columns = _columns_without_header(fields)  # in case the header is damaged
-                    columns = table.columns = _read_header(fields)
-                    continue
-                row = _read_row(fields, columns, experiment, profile)
-                if row["key"] in numbers:
-                    raise ValueError(f"the run of line {numbers[row['key']]} again")
-            except (ValueError, TypeError, KeyError, RecursionError, csv.Error) as problem:
-                table.damaged.append(line)
-                reason = plain(str(problem), 200)
-                table.problems.append(f"{path} line {number} is no row of results ({reason})")
-            else:
-                numbers[row["key"]] = number
-                table.rows.append(row)
-        return table
-
-    def replace(self, rows: Iterable[Row]) -> None:
-        """Add rows in place of those with the same keys."""
-        by_key = {row["key"]: row for row in (*self.rows, *rows)}
-        self.rows = [by_key[key] for key in sorted(by_key)]
-
-    def to_bytes(self) -> bytes:
-        """Return the file. Unknown columns keep their place, as damaged lines rely on it."""
-        names = dict.fromkeys([*self.columns, *COLUMNS])
-        for row in self.rows:
-            names |= dict.fromkeys(row)
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
-        for row in self.rows:
-            writer.writerow(_to_text(name, row.get(name)) for name in names)
-        text.writelines(f"{line}\n" for line in self.damaged)
-        return text.getvalue().encode(errors="surrogateescape")
+def is_name(text: str) -> bool:
+    """Whether a text can name an experiment or a profile, without being a path."""
+    return _NAME.fullmatch(text) is not None
 
 
-def _fields(line: str) -> list[str]:
-    if any("\udc80" <= letter <= "\udcff" for letter in line):
-        raise ValueError("bytes that are no UTF-8")
-    return next(csv.reader([line], strict=True), [])
+def read_rows(path: Path, experiment: str, profile: str) -> list[Row]:
+    """Read a table, each row in the file's order of columns; unknown columns stay text.
+
+    A ValueError names the first line that describes no run of this table: a cut or changed line
+    must not pass as a row of other numbers. An OSError names a file that cannot be read.
+    """
+    content = _files.read_plain(path, _LARGEST_TABLE)
+    number = 1
+    rows: dict[str, Row] = {}
+    try:
+        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        columns = next(lines, COLUMNS)
+        if len(set(columns)) < len(columns) or set(COLUMNS) - set(columns) - set(_LATER_COLUMNS):
+            raise ValueError("the names of the columns were expected")
+        for fields in lines:
+            number = lines.line_num
+            row = _read_row(dict(zip(columns, fields, strict=True)))
+            if (row["experiment"], row["profile"]) != (experiment, profile) or row["key"] in rows:
+                raise ValueError("it is of another table, or there twice")
+            rows[row["key"]] = row
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as problem:
+        reason = plain(str(problem), 200)
+        raise ValueError(f"{path} line {number} is no row of results ({reason})") from None
+    return list(rows.values())
 
 
-def _read_header(fields: Sequence[str]) -> list[str]:
-    names = [_EARLIER_NAMES.get(name, name) for name in fields]
-    if "key" not in names or len(set(names)) < len(names):
-        raise ValueError("the names of the columns were expected")
-    return names
-
-
-def _columns_without_header(fields: Sequence[str]) -> Sequence[str]:
-    """Return `COLUMNS` if a damaged header leaves it possible that its columns are in our order."""
-    known = [COLUMNS.index(name) for name in fields if name in COLUMNS]
-    return COLUMNS if known == sorted(known) else ()
-
-
-def _read_row(fields: Sequence[str], columns: Sequence[str], experiment: str, profile: str) -> Row:
-    """Read a row, or raise an error unless it is of this table and describes a run."""
-    if not columns:
-        raise ValueError("the damaged names of the columns are in another order")
-    if len(fields) > len(columns):
-        raise ValueError("more fields than columns")
-    texts = dict(zip(columns, fields, strict=False))
-    for column in COLUMNS:
-        if column not in texts and (column in columns or column not in _LATER_COLUMNS):
-            raise ValueError(f"no {column}")
-    row = {column: _from_text(column, texts.get(column, "")) for column in COLUMNS}
-    row["warmup"] = row["warmup"] or 0
-    for name in _SCHEDULES:
-        row[name] = row[name] or getattr(RunSpec, name)
+def _read_row(texts: dict[str, str]) -> Row:
+    row = _LATER_COLUMNS | {name: _from_text(name, text) for name, text in texts.items()}
+    check_names(row)
     if not row["status"]:
         raise ValueError("no status")
-    if not _KEY.fullmatch(row["key"]):
-        raise ValueError(f"its key {row['key']!r} is not 16 hexadecimal digits")
-    if (row["experiment"], row["profile"]) != (experiment, profile):
-        raise ValueError(f"it is of {row['experiment']!r}, {row['profile']!r}")
     spec_of(row)
-    return row | {column: text for column, text in texts.items() if column not in COLUMNS}
+    return {name: row[name] for name in [*texts, *_LATER_COLUMNS]}
 
 
 def _from_text(column: str, text: str) -> Any:
@@ -285,10 +167,25 @@ def _from_text(column: str, text: str) -> Any:
     if column == "normalize":
         return {"True": True, "False": False}[text]
     if column in _INTEGERS:
-        return int(text) if text else None
+        return int(text) if text else _LATER_COLUMNS.get(column)
     if column in _FLOATS:
         return float(text) if text else None
-    return text
+    return text or _LATER_COLUMNS.get(column) or ""
+
+
+def table_of(rows: Iterable[Row]) -> bytes:
+    """Return the file of rows, sorted by key; columns keep the order of the first rows."""
+    by_key = {row["key"]: row for row in rows}
+    names: dict[str, None] = {}
+    for row in by_key.values():
+        names |= dict.fromkeys(row)
+    names |= dict.fromkeys(COLUMNS)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for key in sorted(by_key):
+        writer.writerow(_to_text(name, by_key[key].get(name)) for name in names)
+    return text.getvalue().encode()
 
 
 def _to_text(column: str, value: Any) -> str:
@@ -298,42 +195,95 @@ def _to_text(column: str, value: Any) -> str:
         return json.dumps(value, sort_keys=True)
     if column in _FLOATS:
         return repr(float(value))
-    # one run is one line, so that a damaged line takes no other with it
-    return " ".join(str(value).splitlines())
+    return " ".join(str(value).splitlines())  # one run is one line
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a run; a ValueError if they are damaged or do not belong together."""
-    arrays = _files.load_npz(path)
-    problem = _problem_of(arrays)
-    if problem:
-        raise ValueError(f"{path} cannot be read ({problem})")
-    return arrays
+def flat(row: Row) -> Row:
+    """Return a row with the options of its data and loss as columns; a column hides an option."""
+    return {**row["data_options"], **row["loss_options"], **row}
 
 
-def _problem_of(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Return what is wrong with the arrays of a run, or None."""
-    for name, array in arrays.items():
-        if array.dtype.kind not in "biuf":
-            return f"{name} holds no numbers"
-    levels = [_shapes(arrays, f"{level}/") for level in _LEVELS]
-    levels = [shapes for shapes in levels if shapes]
-    shapes = [shape for level in levels for shape in level.values()]
-    square = all(len(shape) == 2 and shape[0] == shape[1] for shape in shapes)
-    if not square or any(level != levels[0] for level in levels):
-        return "the matrices of its factors do not belong together"
-    for steps, names in _CURVES.items():
-        for shape in [shape for name in names for shape in _shapes(arrays, name).values()]:
-            # of a course, each entry may be a matrix
-            length = shape[:1] if steps == "course_steps" else shape
-            if steps in arrays and length != arrays[steps].shape:
-                return f"a course has another length than {steps}"
-    return None
+def is_number(value: Any) -> bool:
+    """Return whether a row has a finite number in a column."""
+    return value is not None and math.isfinite(value)
 
 
-def _shapes(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of one array, or of a group of arrays if its name ends with a slash."""
-    if not name.endswith("/"):
-        return {name: arrays[name].shape} if name in arrays else {}
-    names = [full for full in arrays if full.startswith(name)]
-    return {full.removeprefix(name): arrays[full].shape for full in names}
+@dataclass(frozen=True)
+class RunTable:
+    """Finished and failed runs of one experiment, all of one profile.
+
+    `rows` and `failed` are lists of dict, by the names in `COLUMNS`; the ``"status"`` of a failed
+    run says why it did not finish.
+
+    Examples
+    --------
+    >>> from vaedis.spec import RunSpec
+    >>> specs = [RunSpec(data_options={"grid_spacing": s}) for s in (1, 8)]
+    >>> rows = [make_row(spec, "e", "p", scores={"mig": k / 8}) for k, spec in enumerate(specs)]
+    >>> runs = RunTable("e", "p", rows, [])
+    >>> runs.where(grid_spacing=8).values("mig").tolist()
+    [0.125]
+    >>> runs.frame[["grid_spacing", "mig"]].values.tolist()
+    [[1.0, 0.0], [8.0, 0.125]]
+    """
+
+    experiment: str
+    profile: str
+    rows: list[Row]
+    failed: list[Row]
+
+    @classmethod
+    def of(cls, experiment: str, profile: str, rows: Iterable[Row]) -> RunTable:
+        """Make a table of rows, finished or not."""
+        rows = list(rows)
+        finished = [row for row in rows if row["status"] == "finished"]
+        failed = [row for row in rows if row["status"] != "finished"]
+        return cls(experiment, profile, finished, failed)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The finished runs as a DataFrame; options of data and loss are columns of their own."""
+        pandas = project.require_pandas()
+        names = [name for name in COLUMNS if name not in OPTION_COLUMNS]
+        options = [name for row in self.rows for name in flat(row) if name not in COLUMNS]
+        records = [flat(row) for row in self.rows]
+        return pandas.DataFrame(records, columns=[*names, *dict.fromkeys(options)])
+
+    def where(self, keep: Callable[[Row], bool] | None = None, **columns: Any) -> RunTable:
+        """Return the runs whose columns have these values and which `keep` takes, if given.
+
+        Options of data and loss count as columns.
+        """
+
+        def is_chosen(row: Row) -> bool:
+            values = flat(row)
+            has_values = all(values.get(name) == value for name, value in columns.items())
+            return has_values and (keep is None or keep(row))
+
+        rows = list(filter(is_chosen, self.rows))
+        return dataclasses.replace(self, rows=rows, failed=list(filter(is_chosen, self.failed)))
+
+    def values(self, column: str, **columns: Any) -> np.ndarray:
+        """Return the finite numbers of a column, of the runs that match, as for `where`."""
+        rows = self.where(**columns).rows
+        return np.array([row[column] for row in rows if is_number(row[column])], float)
+
+    def median(self, column: str, **columns: Any) -> float | None:
+        """Return the median of `values`; None of no runs."""
+        values = self.values(column, **columns)
+        return float(np.median(values)) if len(values) else None
+
+    def by_seed(self, column: str, **columns: Any) -> dict[int, float]:
+        """Return the finite numbers of a column by seed, of the runs that match, as for `where`."""
+        rows = self.where(**columns).rows
+        return {row["seed"]: row[column] for row in rows if is_number(row[column])}
+
+    def describe(self) -> str:
+        """Return one phrase for a caption: profile, number of runs, steps and batch."""
+        if not self.rows:
+            return f"no finished runs, {self.profile} profile"
+        steps = " or ".join(f"{n:,}" for n in sorted({row["steps"] for row in self.rows}))
+        batches = " or ".join(map(str, sorted({row["batch"] for row in self.rows})))
+        runs = f"{len(self.rows)} run{'s' if len(self.rows) > 1 else ''}"
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{self.profile} profile: {runs} of {steps} steps, batch {batches}{failed}"

@@ -16,17 +16,8 @@ def ensure_runs(
 ) -> RunTable:
     """Return the best stored runs of an experiment, after running what a profile lacks.
 
-    In the smoke profile, whose runs are too short to mean anything, they are run every time and
-    not stored, and are returned only if nothing better is stored.
-
-    Parameters
-    ----------
-    experiment : str
-        One of `grids.GRIDS`.
-    profile : str, optional
-        As for `grids.profile`.
-    device : str
-    store : Store, optional
+    Runs of the smoke profile, too short to mean anything, are made every time, not stored, and
+    returned only if nothing better is stored.
 
     Examples
     --------

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -26,86 +27,50 @@ from vaedis_companion import grids
 from vaedis_companion.store import make_row
 from vaedis_companion.sweep.runs import Job, Outcome
 
-_ANSWER_SECONDS = 15
 _POLL_SECONDS = 0.2
 
 
 @contextlib.contextmanager
 def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
     """Connect to a scheduler, or to a cluster that is started here; yield a Dask client."""
-    try:
-        import distributed
-    except ImportError:
-        raise ImportError(
-            "A sweep on several workers needs Dask; install it with: pip install 'vaedis[sweep]'."
-        ) from None
-    if scheduler is None:
-        cluster = _local_cluster(distributed, workers)
-        with distributed.Client(cluster) as client:
-            try:
-                yield client
-            finally:
-                cluster.close()
-        return
-    if not scheduler.startswith("tls://"):
-        print(
-            f"vaedis: whoever reaches {plain(scheduler)} can have code run by its workers; "
-            "use tls:// with certificates unless nobody else can reach it.",
-            file=sys.stderr,
-        )
-    try:
-        client = distributed.Client(scheduler, timeout=_ANSWER_SECONDS)
-    except (OSError, ValueError) as problem:
-        raise RuntimeError(
-            f"No Dask scheduler answers at {scheduler} ({problem}); start one, "
-            "or leave out --scheduler."
-        ) from None
-    with client:
-        yield client
+    import distributed
+
+    with contextlib.ExitStack() as stack:
+        cluster = scheduler or stack.enter_context(_local_cluster(distributed, workers))
+        if scheduler and not scheduler.startswith("tls://"):
+            print(
+                f"vaedis: whoever reaches {plain(scheduler)} can have code run by its workers; "
+                "use tls:// with certificates unless nobody else can reach it.",
+                file=sys.stderr,
+            )
+        yield stack.enter_context(distributed.Client(cluster))
 
 
 def _local_cluster(distributed: Any, workers: int) -> Any:
     """Start a cluster that lets nobody else in, and that interrupts do not reach."""
+    old_mask = None
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        # starting the tracker unblocks signals in its thread, which must not start a worker
+        resource_tracker.ensure_running()
+        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
-        # without certificates any user of the machine could have code run by the workers
-        security = distributed.Security.temporary()
-    except ImportError:
-        raise ImportError(
-            "Workers on one machine need the package cryptography to keep other users out; "
-            "install it with: pip install 'vaedis[sweep]', or leave out --workers."
-        ) from None
-    with _signals_blocked():
         return distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             protocol="tls://",
-            security=security,
+            # without certificates any user of the machine could have code run by the workers
+            security=distributed.Security.temporary(),
             # by default, two sweeps on one machine would meet at one port
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             # a worker that Dask pauses or restarts for its memory would only lose time
             memory_limit=0,
-            # how workers end is no news
             silence_logs=logging.CRITICAL,
         )
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block interrupts in threads that are started meanwhile, and in the processes they start."""
-    from multiprocessing import resource_tracker
-
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    # starting the tracker unblocks signals in its thread, which must not start a worker
-    resource_tracker.ensure_running()
-    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-    try:
-        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if old_mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
 
 def run(
@@ -127,10 +92,10 @@ def run(
         future = client.submit(_task, spec, job, threads, flag, key=key, priority=-rank)
         futures[future] = spec
     try:
-        ended = as_completed(futures)
-        while not ended.is_empty():
-            if ended.has_ready():
-                future = next(ended)
+        finished = as_completed(futures)
+        while not finished.is_empty():
+            if finished.has_ready():
+                future = next(finished)
                 yield futures[future], _outcome(future, futures[future], job)
                 continue
             if stop() and not flag.exists():
@@ -156,7 +121,6 @@ def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome | None:
         return future.result()
     if isinstance(problem, ImportError | NoDevice):
         raise problem  # no run could have succeeded
-    first_line = next(iter(str(problem).splitlines()), "")
-    status = f"failed: {type(problem).__name__}: {first_line}"
+    status = f"failed: {type(problem).__name__}: {problem}".splitlines()[0]
     experiment = grids.home(job.experiment, spec, job.profile)
     return make_row(spec, experiment, job.profile.name, status=status), {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,11 @@ class Evaluations:
         self.learnt: dict[str, dict[str, dict[str, float]]] = {}
         self.course: dict[str, dict[str, Any]] = {}
         if self.path is not None and self.path.exists():
+            # a damaged file costs what was noted before
             with contextlib.suppress(ValueError, KeyError):
                 saved = json.loads(self.path.read_text(encoding="utf-8"))
                 self.scores, self.learnt = saved["scores"], saved["learnt"]
-                self.course = saved.get("course", {})
+                self.course = saved["course"]
 
     def __call__(self, step: int, run: Run) -> None:
         """Evaluate a network after a step, if it is one of those at which that is due."""
@@ -72,28 +72,13 @@ class Evaluations:
                 if level in _COURSE_LEVELS
             }
             self.course[str(step)] = {**_mig_and_dci(run, "full"), **matrices}
-        if scored or recorded or step in self.course_steps:
-            self._save(step)
-
-    def _save(self, step: int) -> None:
-        if self.path is None:
-            return
-        saved = {"scores": self.scores, "learnt": self.learnt, "course": self.course}
-        try:
+        if self.path is not None and (scored or recorded or step in self.course_steps):
+            saved = {"scores": self.scores, "learnt": self.learnt, "course": self.course}
             _files.write_text(self.path, json.dumps(saved))
-        except OSError as error:
-            # as with checkpoints: only a run that is resumed would lack them
-            warnings.warn(
-                f"What was noted at step {step} could not be written ({error}); training goes on.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
     def best(self) -> dict[str, float]:
         """Return the largest scores, ``"mig_max"`` and ``"dci_max"``; empty without scores."""
-        if not self.scores:
-            return {}
-        names = ("mig", "dci")
+        names = ("mig", "dci") if self.scores else ()
         return {f"{name}_max": max(s[name] for s in self.scores.values()) for name in names}
 
     def arrays(self) -> dict[str, np.ndarray]:

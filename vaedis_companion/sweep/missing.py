@@ -7,7 +7,6 @@ from typing import Any
 
 from vaedis.spec import RunSpec
 from vaedis_companion import grids
-from vaedis_companion.grids import Profile
 from vaedis_companion.store import Store
 
 # members of a population at most: as many as the processor's cache has room for
@@ -16,7 +15,7 @@ _POPULATION = 8
 
 def missing(
     experiment: str,
-    profile: Profile,
+    profile: grids.Profile,
     store: Store,
     *,
     retry_failed: bool = False,
@@ -24,20 +23,9 @@ def missing(
 ) -> list[RunSpec]:
     """Return the specifications of an experiment that are not stored, most informative first.
 
-    Parameters
-    ----------
-    experiment : str
-    profile : Profile
-    store : Store
-    retry_failed : bool
-        Count runs that failed as missing.
-    shard : (int, int)
-        ``(i, n)``: the i-th of n shares, counted from 1; for array jobs of a cluster.
-
-    Raises
-    ------
-    ValueError
-        If the grid is empty, or there is no such share.
+    With `retry_failed`, runs that failed count as missing. `shard` (i, n) takes the i-th of n
+    shares, counted from 1, for array jobs of a cluster. A ValueError says that the grid is empty or
+    there is no such share.
 
     Examples
     --------
@@ -56,11 +44,21 @@ def missing(
     return [spec for spec in specs[part - 1 :: parts] if spec.key not in stored]
 
 
+def describe_missing(experiment: str, *, store: Store | None = None) -> dict[str, tuple[int, int]]:
+    """Return how many of an experiment's runs are stored, and of how many, for each profile."""
+    store = store or Store()
+    counts = {}
+    for name in grids.PROFILES:
+        specs = grids.grid(experiment, name)
+        stored = store.keys(experiment, name)
+        counts[name] = (sum(spec.key in stored for spec in specs), len(specs))
+    return counts
+
+
 def populations(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     """Split specifications into populations of one seed each that can train at once, in order.
 
-    A population has one seed and many settings: a study that is cut short already has every point
-    of a figure, from fewer seeds.
+    A study that is cut short has every point of a figure then, from fewer seeds.
     """
     groups: dict[tuple[Any, ...], list[RunSpec]] = {}
     for spec in specs:
@@ -76,20 +74,3 @@ def populations(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
 def n_images(spec: RunSpec) -> int:
     """Return how many images a run trains on; a pair counts as two."""
     return spec.steps * spec.batch * (2 if spec.framework == "ada-gvae" else 1)
-
-
-def describe_missing(experiment: str, *, store: Store | None = None) -> dict[str, tuple[int, int]]:
-    """Return how many of an experiment's runs are stored, and of how many, for each profile.
-
-    Examples
-    --------
-    >>> describe_missing("fig11")["laptop"]
-    (20, 20)
-    """
-    store = store or Store()
-    counts = {}
-    for name in grids.PROFILES:
-        specs = grids.grid(experiment, name)
-        stored = store.keys(experiment, name)
-        counts[name] = (sum(spec.key in stored for spec in specs), len(specs))
-    return counts

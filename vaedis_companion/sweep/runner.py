@@ -1,9 +1,10 @@
-"""Run what an experiment lacks, in this process or on a cluster."""
+"""Run what an experiment lacks, in this process or on a cluster, and estimate how long it takes."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import statistics
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vaedis import _check, _files
@@ -25,19 +27,20 @@ from vaedis_companion.sweep import cluster, runs
 from vaedis_companion.sweep.missing import missing, n_images, populations
 from vaedis_companion.sweep.runs import Outcome, brief
 
-# runs that end together, and None in place of outcomes if they were stopped
-_Ended = Generator[tuple[list[RunSpec], list[Outcome] | None], None, None]
+# runs that end together, and their outcomes
+_Outcomes = Generator[tuple[list[RunSpec], list[Outcome]], None, None]
 
 
 @dataclass
 class Sweep:
     """A sweep that can be stopped at any moment and started again from the last checkpoints.
 
+    With a profile of coordinates, runs are trained as populations, in this process.
+
     Parameters
     ----------
     experiment : str
     profile : Profile
-        With one of coordinates, runs are trained as populations, in this process.
     store : Store
         Rows go here, checkpoints into its folder ``checkpoints``.
     device, precision : str
@@ -56,16 +59,10 @@ class Sweep:
 
     Attributes
     ----------
-    ended, failed, stopped : int
-        How many runs are stored, how many of these failed, and how many have a checkpoint.
+    ended, failed : int
+        How many runs are stored, and how many of these failed.
     asked_to_stop : bool
         Set it, from a signal handler for instance, to stop cleanly.
-
-    Examples
-    --------
-    >>> from vaedis_companion.grids import PROFILES
-    >>> Sweep("fig11", PROFILES["laptop"], Store()).run()
-    0
     """
 
     experiment: str
@@ -82,9 +79,8 @@ class Sweep:
     quiet: bool = False
     ended: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
-    stopped: int = field(default=0, init=False)
     asked_to_stop: bool = field(default=False, init=False)
-    _deadline: float | None = field(default=None, init=False)
+    _deadline: float = field(default=float("inf"), init=False)
     _scoring_seconds: float = field(default=0.0, init=False)
     _bar: Any = field(default=None, init=False)
 
@@ -102,25 +98,19 @@ class Sweep:
             retry_failed=self.retry_failed,
             shard=self.shard,
         )
-        if self.also is None:
-            return specs
-        elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
-        return [spec for spec in specs if spec.key not in elsewhere]
+        keys_elsewhere: set[str] = set()
+        if self.also is not None:
+            keys_elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
+        return [spec for spec in specs if spec.key not in keys_elsewhere]
 
     def run(self) -> int:
         """Run what is missing and store each run as it ends; return how many ended.
 
-        Raises
-        ------
-        ValueError
-            If the grid is empty, the device or precision does not exist, or the time was up before
-            any step was taken, so that the same call again would do nothing either.
-        OSError
-            If a run cannot be stored.
+        A ValueError says that the grid is empty, or that the device or precision does not exist; an
+        OSError that a run cannot be stored.
         """
         if self.seconds is not None:
-            _check.positive("seconds", self.seconds)
-            self._deadline = time.monotonic() + self.seconds
+            self._deadline = time.monotonic() + _check.positive("seconds", self.seconds)
         if self.scheduler is None:  # a cluster elsewhere may have other devices
             resolve_precision(self.precision, resolve_device(self.device))
         self._forget_stored()
@@ -128,30 +118,23 @@ class Sweep:
         if not todo:
             return 0
         self.store.check_writable(self.experiment, self.profile.name)
-        self._bar = _progress_bar(self.experiment, todo, quiet=self.quiet)
         _files.make_folder(self.checkpoints)
-        before = self._steps_taken()
-        ended = self._outcomes(todo)
-        try:
+        self._bar = self._progress_bar(todo)
+        # workers end before an error is reported
+        with self._bar, contextlib.closing(self._outcomes(todo)) as ended:
             for specs, outcomes in ended:
-                if outcomes is None:
-                    self.stopped += len(specs) if self._has_checkpoint(specs) else 0
-                    continue
-                self._store(specs, outcomes)
+                try:
+                    self.store.add_all(outcomes)
+                except OSError as problem:
+                    raise OSError(
+                        f"A run ended and could not be stored in {self.store.root} ({problem}); "
+                        f"make room, and start the sweep again. The run: {brief(outcomes[0][0])}"
+                    ) from problem
                 self._forget(specs)
                 self._report(outcomes, len(todo))
-        finally:
-            ended.close()  # workers end before an error is reported
-            self._bar.close()
-        idle = not self.ended and not self.asked_to_stop and self._steps_taken() == before
-        if self.seconds is not None and idle and checkpoint.available():
-            raise ValueError(
-                f"The budget of {self.seconds:g} s was over before the first step; "
-                "give more than a sweep takes to start, or none."
-            )
         return self.ended
 
-    def _outcomes(self, todo: list[RunSpec]) -> _Ended:
+    def _outcomes(self, todo: list[RunSpec]) -> _Outcomes:
         if self.profile.coordinates:
             return self._populations(todo)
         if self.workers or self.scheduler:
@@ -161,33 +144,26 @@ class Sweep:
     def _is_over(self) -> bool:
         """Whether to stop, in time to score the run that is being trained."""
         self._bar.update(0)
-        if self.asked_to_stop:
-            return True
-        return (
-            self._deadline is not None
-            and time.monotonic() + self._scoring_seconds >= self._deadline
-        )
+        return self.asked_to_stop or time.monotonic() + self._scoring_seconds >= self._deadline
 
     def _job(self) -> runs.Job:
         folder = self.checkpoints.resolve()
         return runs.Job(self.experiment, self.profile, self.device, self.precision, folder)
 
-    def _here(self, todo: list[RunSpec]) -> _Ended:
+    def _here(self, todo: list[RunSpec]) -> _Outcomes:
         job = self._job()
         for spec in todo:
-            if self._is_over():
-                return
             started = time.perf_counter()
-            outcome = job.run(spec, self._is_over)
-            yield [spec], None if outcome is None else [outcome]
+            outcome = None if self._is_over() else job.run(spec, self._is_over)
             if outcome is None:
                 return
             rate = outcome[0].get("images_per_second")
             if rate:
                 scoring = time.perf_counter() - started - n_images(spec) / rate
                 self._scoring_seconds = max(self._scoring_seconds, scoring)
+            yield [spec], [outcome]
 
-    def _populations(self, todo: list[RunSpec]) -> _Ended:
+    def _populations(self, todo: list[RunSpec]) -> _Outcomes:
         folder = self.checkpoints if checkpoint.available() else None
         for specs in populations(todo):
             if self._is_over():
@@ -202,17 +178,16 @@ class Sweep:
                     progress=False,
                 )
             except TrainingStopped:
-                yield specs, None
                 return
             outcomes = []
             started = time.perf_counter()
             for run in trained:
-                begun = time.perf_counter() - run.seconds
-                outcomes.append(runs.row_of(run, self.experiment, self.profile, started=begun))
+                start_time = time.perf_counter() - run.seconds
+                outcomes.append(runs.row_of(run, self.experiment, self.profile, started=start_time))
             self._scoring_seconds = max(self._scoring_seconds, time.perf_counter() - started)
             yield specs, outcomes
 
-    def _on_cluster(self, todo: list[RunSpec]) -> _Ended:
+    def _on_cluster(self, todo: list[RunSpec]) -> _Outcomes:
         workers = min(self.workers, len(todo))  # more would have nothing to do
         threads = None
         if self.scheduler is None:
@@ -220,23 +195,10 @@ class Sweep:
             threads = max(1, min(usable_cpus() // workers, torch.get_num_threads()))
         with cluster.connect(workers, self.scheduler) as client:
             for spec, outcome in cluster.run(client, todo, self._job(), threads, self._is_over):
-                yield [spec], None if outcome is None else [outcome]
-
-    def _store(self, specs: list[RunSpec], outcomes: list[Outcome]) -> None:
-        try:
-            self.store.add_all(outcomes)
-        except OSError as problem:
-            state = "it has no checkpoint and is lost"
-            if self._has_checkpoint(specs):
-                state = "its checkpoint is kept"
-            raise OSError(
-                f"A run ended and could not be stored in {self.store.root} ({problem}); {state}: "
-                f"make room, and start the sweep again. The run: {brief(outcomes[0][0])}"
-            ) from problem
+                if outcome is not None:
+                    yield [spec], [outcome]
 
     def _report(self, outcomes: list[Outcome], total: int) -> None:
-        from tqdm import tqdm
-
         for row, _ in outcomes:
             self.ended += 1
             self.failed += row["status"] != "finished"
@@ -244,21 +206,11 @@ class Sweep:
                 # a terminal that was closed must not end what goes on without it
                 with contextlib.suppress(OSError):
                     line = f"{self.experiment} {self.ended}/{total} {brief(row)}"
-                    tqdm.write(line, file=sys.stderr)
+                    self._bar.write(line, file=sys.stderr)
             self._bar.update(n_images(spec_of(row)))
 
-    def _has_checkpoint(self, specs: list[RunSpec]) -> bool:
-        """Whether one run, or a population, has a checkpoint."""
-        if self.profile.coordinates:
-            return any(self.checkpoints.glob(f"{checkpoint.key_of(specs)}-*.safetensors"))
-        return any((self.checkpoints / specs[0].key).glob("*.safetensors"))
-
-    def _steps_taken(self) -> set[str]:
-        """Return the names of checkpoints in which at least one step was taken."""
-        paths = self.checkpoints.rglob("*.safetensors")
-        return {path.name for path in paths if checkpoint.step_of(path)}
-
     def _forget(self, specs: list[RunSpec]) -> None:
+        """Remove the checkpoints of runs that are stored."""
         if self.profile.coordinates:
             forget(specs, self.checkpoints)
         for spec in specs:
@@ -276,22 +228,76 @@ class Sweep:
             if keys and stored.issuperset(keys):
                 path.unlink(missing_ok=True)
 
+    def _progress_bar(self, todo: list[RunSpec]) -> Any:
+        """Return a progress bar in images; it is drawn on a terminal only."""
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            raise ImportError("A sweep needs tqdm; run: pip install 'vaedis[sweep]'.") from None
+        return tqdm(
+            desc=self.experiment,
+            total=sum(map(n_images, todo)),
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            mininterval=0.5,
+            miniters=0,
+            disable=True if self.quiet else None,
+        )
 
-def _progress_bar(experiment: str, todo: Sequence[RunSpec], *, quiet: bool) -> Any:
-    """Return a progress bar in images; it is drawn on a terminal only."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError(
-            "A sweep shows its progress with tqdm; install it with: pip install 'vaedis[sweep]'."
-        ) from None
-    return tqdm(
-        desc=experiment,
-        total=sum(map(n_images, todo)),
-        unit=" images",
-        unit_scale=True,
-        leave=False,
-        mininterval=0.5,
-        miniters=0,
-        disable=True if quiet else None,
+
+# of the estimate; the first steps of a run take longer than the others
+_FIRST_STEPS = 3
+_STEPS = 9
+
+
+def describe_time(sweep: Sweep) -> str:
+    """Return one sentence: how many runs and steps are missing, and the hours of their training."""
+    todo = sweep.todo()
+    if not todo:
+        return "Nothing is missing."
+    groups = populations(todo) if sweep.profile.coordinates else [[spec] for spec in todo]
+    kinds: dict[str, list[list[RunSpec]]] = {}
+    for group in groups:
+        spec = group[0]
+        kind = f"{len(group)} x " if len(group) > 1 else ""
+        kind += f"{spec.framework} {spec.model} {spec.loss} batch {spec.batch}"
+        kinds.setdefault(kind, []).append(group)
+    hours = 0.0
+    speeds = []
+    for kind, members in kinds.items():
+        # images of XYSquares need not be prepared
+        easiest = min(members, key=lambda group: group[0].data != "xysquares")
+        seconds = seconds_a_step(easiest, sweep.device, sweep.precision)
+        hours += sum(group[0].steps for group in members) * seconds / 3600
+        speeds.append(f"{kind} {1000 * seconds:,.1f} ms a step")
+    runs = "1 run" if len(todo) == 1 else f"{len(todo):,} runs"
+    return (
+        f"{runs}, {sum(spec.steps for spec in todo):,} steps: {_time(hours)} of training in one "
+        f"process on this machine as busy as it is now ({'; '.join(speeds)}), and scoring on top."
     )
+
+
+def _time(hours: float) -> str:
+    """Return hours in words, and what is short in minutes or seconds."""
+    for unit, size in (("hours", 1.0), ("minutes", 60.0)):
+        if hours * size >= 1:
+            return f"{hours * size:.3g} {unit}"
+    return f"{3600 * hours:.2g} seconds"
+
+
+def seconds_a_step(specs: Sequence[RunSpec], device: str, precision: str) -> float:
+    """Return the seconds of an optimiser step of one run, or of a population of several."""
+    short_specs = [spec.replace(steps=_FIRST_STEPS + _STEPS, warmup=0) for spec in specs]
+    times: list[float] = []
+    fit(
+        short_specs[0] if len(short_specs) == 1 else short_specs,
+        device=device,
+        precision=precision,
+        callback=lambda step, run: times.append(time.perf_counter()),
+        every=1,
+        progress=False,
+    )
+    # a population calls back for each member
+    times = times[:: len(short_specs)][_FIRST_STEPS - 1 :]
+    return statistics.median(np.diff(times).tolist())

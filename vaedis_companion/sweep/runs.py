@@ -26,7 +26,6 @@ _CYCLE_FRAMES = 9
 _HISTORY_POINTS = 200
 _CHECKPOINT_EVERY = 500
 
-
 Outcome = tuple[Row, dict[str, np.ndarray]]
 
 
@@ -108,27 +107,20 @@ def row_of(
     Its arrays are those of `summarise` and `Evaluations.arrays`; of coordinates, cycles are stored
     for seed 0 only.
     """
+    facts = _facts(profile, run.data.device, run.precision, started)
     if run.failure is not None:
-        facts = _facts(profile, run.data.device, run.precision, started)
         return _failed_row(run.spec, experiment, profile, run.failure, facts), {}
     scores = final_scores(run, profile.protocol)
-    facts = _facts(profile, run.data.device, run.precision, started) | resume_note(run)
+    facts["seconds"] = time.perf_counter() - started
     arrays = summarise(run)
     if profile.coordinates and run.spec.seed != 0:
         del arrays["cycles"]
     if evaluations is not None:
         scores |= evaluations.best()
         arrays |= evaluations.arrays()
-    row = make_row(
-        run.spec,
-        experiment,
-        profile.name,
-        scores=scores,
-        images_per_second=run.images_per_second,
-        origin=run.data.origin,
-        **facts,
-    )
-    return row, arrays
+    facts |= {"images_per_second": run.images_per_second, "origin": run.data.origin}
+    facts |= resume_note(run)
+    return make_row(run.spec, experiment, profile.name, scores=scores, **facts), arrays
 
 
 def _facts(
@@ -178,26 +170,12 @@ def final_scores(run: Run, protocol: str) -> dict[str, float]:
 def summarise(run: Run) -> dict[str, np.ndarray]:
     """Return what the book's figures need of a trained network, small enough to store.
 
-    Returns
-    -------
-    dict of str to ndarray
-        ``"cycles"``: uint8, shape (z, 9, H, W, C): images as one latent moves from its smallest to
-        its largest posterior mean over 64 random observations while the others stay at the first
-        one's. ``"spread"``: float32, shape (z,): each latent's mean KL divergence from the prior,
-        in nats. ``"<level>/<factor>"``: float32, shape (f, f): distances at each level
-        (`inspect.level_matrices`). ``"steps"``, ``"loss"``, ``"recon"``, ``"kl"``: the training
-        history, averaged in up to 200 windows.
-
-    References
-    ----------
-    The authors' latent-cycle callback, mode ``minmax_interval_cycle``, seed 7777.
-
-    Examples
-    --------
-    >>> import vaedis as vd
-    >>> small = vd.RunSpec(data="coordinates", model="mlp", latents=2, steps=2, batch=8)
-    >>> summarise(vd.fit(small, device="cpu"))["cycles"].shape
-    (2, 9, 64, 64, 3)
+    ``"cycles"``: uint8, (z, 9, H, W, C): images as one latent moves from its smallest to its
+    largest posterior mean over 64 random observations while the others stay at the first one's, as
+    in the authors' latent-cycle callback (``minmax_interval_cycle``, seed 7777). ``"spread"``:
+    float32, (z,): each latent's mean KL divergence from the prior, in nats. ``"<level>/<factor>"``:
+    float32, (f, f): distances at each level (`inspect.level_matrices`). ``"steps"``, ``"loss"``,
+    ``"recon"``, ``"kl"``: the training history, averaged in up to 200 windows.
     """
     generator = torch.Generator(run.data.device).manual_seed(7777)
     mean, logvar = run.posterior(run.data.draw(64, generator=generator))
