@@ -78,10 +78,10 @@ def test_an_npz_header_that_is_damaged_is_one_sentence(tmp_path, attack, key):
     members[key] = header(HEADERS[attack]) + bytes(4_000)
     path = write_npz(tmp_path / "mine.npz", **members)
     with pytest.raises(
-        ValueError, match=r"mine\.npz has (a damaged array|the array|images of|text in|\d)"
+        ValueError, match=rf"mine\.npz cannot be read in '{key}': |must have the shape"
     ) as refusal:
         read_images(path)
-    assert len(str(refusal.value)) < 600
+    assert len(str(refusal.value)) < 700
 
 
 def test_a_header_of_gigabytes_is_not_read(tmp_path):
@@ -440,7 +440,7 @@ def test_groups_that_hold_each_other_are_not_walked_for_ever(tmp_path):
 
 
 def test_arrays_are_looked_for_among_so_many_and_never_said_to_be_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaedis.data.own.hdf5.MAX_KEYS", 20)
+    monkeypatch.setattr("vaedis.data.own.arrays.MAX_KEYS", 20)
     monkeypatch.setattr("vaedis.data.files.MAX_KEYS", 20)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for k in range(30):
