@@ -30,11 +30,14 @@ MAX_LABEL_BYTES = 2**28
 MAX_TEXT = 1_000
 MAX_IMAGE_BYTES = 2**26
 MAX_KEYS = 10_000
+_MAX_GROUPS = 1_000
 _MAX_CHUNK_BYTES = 2**27
 _LONGEST_SENTENCE = 600
 _BLOCK = 2**20
 # the numbers of HDF5's filters
-_DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
+_DEFLATE = 1
+_FLETCHER32 = 3
+_KNOWN_FILTERS = {_DEFLATE, 2, _FLETCHER32}
 
 
 class Refused(ValueError):
@@ -165,19 +168,29 @@ class Hdf5:
     def __init__(self, path: Path):
         self.h5py = _check.package("h5py", "HDF5 files", "data")
         self.path = path
-        self.keys: list[str] = []
         with reading(path):
             self._file = self.h5py.File(path, "r")
-            # goes by hard links only, once to each array, and to no other file
-            self._file.visititems(self._add)
+            self.keys = self._keys()
         if len(self.keys) > MAX_KEYS:
             raise refused(path, f"has more than {MAX_KEYS:,} arrays; make a file of fewer.")
 
-    def _add(self, name: str | bytes, member: Any) -> bool | None:
-        is_text = isinstance(name, str) and not name.startswith("#refs#")
-        if is_text and isinstance(member, self.h5py.Dataset):
-            self.keys.append(str(name))
-        return len(self.keys) > MAX_KEYS or None
+    def _keys(self) -> list[str]:
+        """Return the paths of arrays; groups may hold each other, so their number is limited."""
+        keys = []
+        groups = [("", self._file)]
+        for prefix, group in groups:
+            # not `visititems`, which ends the process on some damaged files
+            for name in group:
+                if not isinstance(name, str):
+                    continue  # no UTF-8
+                if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
+                    continue
+                member = group[name]
+                if isinstance(member, self.h5py.Dataset):
+                    keys.append(prefix + name)
+                elif isinstance(member, self.h5py.Group) and len(groups) < _MAX_GROUPS:
+                    groups.append((f"{prefix}{name}/", member))
+        return keys
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
         """Return an array's shape and type, without reading it."""
@@ -222,10 +235,11 @@ class Hdf5:
             if not isinstance(link, self.h5py.HardLink):
                 raise ValueError("it is not there, or behind a link, which is never followed")
             node = node[part]
+        # before its shape, which the HDF5 library may look up in the other file
+        if isinstance(node, self.h5py.Dataset) and (node.external or node.is_virtual):
+            raise ValueError("its numbers are in another file, which is never read")
         if not isinstance(node, self.h5py.Dataset) or node.shape is None:
             raise ValueError("it is no array")
-        if node.external or node.is_virtual:
-            raise ValueError("its numbers are in another file, which is never read")
         if node.dtype.hasobject and self.h5py.check_string_dtype(node.dtype) is None:
             raise ValueError("it holds references or lists, which are never followed")
         self._check_size(node)
@@ -286,12 +300,17 @@ def _is_matlab(dataset: Any) -> bool:
 
 def _check_chunk(dataset: Any, start: tuple[int, ...]) -> None:
     """Refuse a chunk of another length than it says, which the HDF5 library would believe."""
+    import h5py
+
     settings = dataset.id.get_create_plist()
     mask, content = dataset.id.read_direct_chunk(start)
     # a bit of the mask says that this chunk was written without a filter
     numbers = [settings.get_filter(k)[0] for k in range(settings.get_nfilters())]
     used = {number for k, number in enumerate(numbers) if not mask >> k & 1}
-    if not used <= {_DEFLATE, _SHUFFLE, _FLETCHER32}:
+    for number in used - _KNOWN_FILTERS:
+        if not h5py.h5z.filter_avail(number):
+            raise ValueError(f"HDF5's filter {number} is not installed; import hdf5plugin first")
+    if not used <= _KNOWN_FILTERS:
         return
     n_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
     checksum = 4 if _FLETCHER32 in used else 0
