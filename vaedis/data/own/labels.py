@@ -41,6 +41,8 @@ def factors_of(
     """Return the factors of n images; see `LabelledImages` for the arguments."""
     own_names, columns = _columns(labels)
     names = _names(names if names is not None else own_names, len(columns))
+    if not isinstance(order, Mapping | None):
+        raise ValueError("order must be a mapping of factors' names to all values in their order.")
     order = dict(order or {})
     for name in order:
         _check.one_of("factor in order", name, names)
