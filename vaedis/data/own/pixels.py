@@ -103,7 +103,7 @@ class Pixels:
 
     def _as_float32(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
         _check_finite(block, rows)
-        if np.abs(block).max(initial=0) > _LARGEST:
+        if float(np.abs(block).max(initial=0)) > _LARGEST:
             self._check_resolution(float(block.min()), float(block.max()))
         with np.errstate(under="ignore"):
             return block.astype(np.float32)
