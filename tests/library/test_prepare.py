@@ -126,10 +126,6 @@ def prepare_toy(**options):
     prepare.prepare("toy", **options)
 
 
-def prepare_anew():
-    prepare.prepare("toy", force=True)
-
-
 def prepare_on_a_terminal():
     sys.stderr.isatty = lambda: True
     _files._QUIET_SECONDS = 0.0
@@ -175,15 +171,6 @@ def test_killed_in_mid_conversion(cache, server, tmp_path):
     prepare.prepare("toy")
     assert is_complete(cache)
     assert len(server.asked) == 1
-
-
-def test_killed_while_converting_anew(cache, server, tmp_path):
-    prepare.prepare("toy")
-    child = Child(prepare_anew, cache, server.url("good"), wait_for=tmp_path / "never")
-    child.wait_for(lambda: unfinished(cache))
-    child.kill()
-    unfinished(cache)[0].unlink()
-    assert is_complete(cache)
 
 
 @pytest.mark.parametrize("last", ["original.npy", "original.json"])
@@ -380,9 +367,3 @@ def test_names_and_origins_that_do_not_exist(cache):
         match="Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original",
     ):
         prepare.prepare("dsprites", "stand-in")
-
-
-def test_what_is_missing_is_named_with_its_extra(cache, monkeypatch):
-    monkeypatch.setitem(prepare.NEEDED, "nothing_like_this", "nothing-like-this")
-    with pytest.raises(ImportError, match=r"needs nothing-like-this: pip install 'vaedis\[data\]'"):
-        prepare.prepare("toy")
