@@ -141,8 +141,8 @@ def command_to_prepare(name: str, origin: str) -> str:
 class Stored(FactorData):
     """Read images from one file on disk by index.
 
-    The file is mapped into memory, so that a data set may be larger than that. On a GPU, images of
-    up to a gibibyte together are copied there at first use.
+    The file is mapped into memory. On a GPU, images of up to a gibibyte together are copied there
+    at first use.
 
     Parameters
     ----------

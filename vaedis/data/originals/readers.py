@@ -1,8 +1,7 @@
 """Read the original files of the benchmark data sets, as their authors published them.
 
-A reader yields images, 64×64 and uint8, in blocks and in the order of the factors. The digests of
-its files have been checked, so it trusts what is in them; it unpacks nothing to disk and unpickles
-nothing. `sizes` are those of the factors; a test may have files of fewer images.
+A reader yields images, 64×64 and uint8, in blocks and in the order of the factors, whose numbers of
+values are `sizes`. The digests of its files have been checked, so it trusts what is in them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Draw stand-ins for Cars3D and SmallNORB, for where the originals cannot be had.
 
-They have the originals' factors, sizes, order and image type, and the structure that the paper
-reads off them: a car or toy looks alike from opposite sides, its type has no order, elevation has
-one, and one lighting is unlike the others. They are not the originals, and no number measured on
-them is a reproduction. All shapes are their own mirror images, so that half of the views are
-mirrored, not drawn.
+They have the originals' factors and order, and the structure that the paper reads off them: a car
+or toy looks alike from opposite sides, its type has no order, elevation has one, and one lighting
+is unlike the others. No number measured on them is a reproduction. All shapes are their own mirror
+images, so that half of the views are mirrored, not drawn.
 """
 
 from __future__ import annotations
