@@ -3,7 +3,6 @@ ends in success or in one sentence.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import multiprocessing
@@ -260,68 +259,6 @@ def test_a_limit_on_files_while_converting(cache):
     assert files(cache) == {f"files/{FILE}"}
     prepare.prepare("toy")
     assert is_complete(cache)
-
-
-def mount(place: Path, options: str):
-    """Mount an empty file system that this process alone sees; ends the process with 77 where that
-    is not permitted.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    new_namespaces = 0x00020000 | (0 if os.geteuid() == 0 else 0x10000000)
-    private, read_only = 1 << 18 | 1 << 14, 1
-    place.mkdir(parents=True, exist_ok=True)
-    flags = read_only if options == "ro" else 0
-    if (
-        libc.unshare(new_namespaces)
-        or libc.mount(None, b"/", None, private, None)
-        or libc.mount(
-            b"none", str(place).encode(), b"tmpfs", flags, b"" if flags else options.encode()
-        )
-    ):
-        os._exit(77)
-
-
-def on_a_small_disk(cache: Path, options: str):
-    """Prepare the toy on a file system of its own, and again where that failed after the download."""
-    mount(cache.parent, options)
-    try:
-        prepare.prepare("toy")
-    except DataError:
-        if files(cache) == {f"files/{FILE}"}:
-            prepare.prepare("toy")
-        raise
-
-
-def on_a_disk(cache: Path, options: str):
-    mount(cache.parent, options)
-    prepare.prepare("toy")
-
-
-def run_on(work, cache: Path, options: str, url: str) -> str:
-    child = Child(work, cache, url, args=(cache, options))
-    said = child.end()
-    if child.process.exitcode == 77:
-        pytest.skip("may not mount a file system")
-    return said
-
-
-def test_a_full_disk_while_downloading(cache, server):
-    message = run_on(on_a_small_disk, cache, "size=128k", server.url("good"))
-    assert message.startswith(f"Could not write {FILE}")
-    assert "No space left on device" in message
-
-
-def test_a_full_disk_while_converting(cache, server):
-    message = run_on(on_a_small_disk, cache, "size=400k", server.url("good"))
-    assert message.startswith("Could not write the converted images")
-    assert "No space left on device" in message
-
-
-def test_a_read_only_cache(cache, server):
-    message = run_on(on_a_disk, cache, "ro", server.url("good"))
-    assert "Read-only file system" in message
-    assert "VAEDIS_DATA" in message
-    assert server.asked == []
 
 
 def test_reading_needs_no_lock(cache):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
@@ -99,59 +99,44 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _copy(url: str, file: IO[bytes], original: Original) -> None:
-    """Copy what an address has; raise `_Unavailable` unless it is the original."""
-    with progress(original.file, original.size) as advance:
-        transfer = _Transfer(url, file, original, advance)
-        transfer.start()
-        while transfer.is_alive():
-            n_bytes_before = transfer.n_bytes
-            transfer.join(WINDOW_SECONDS)
-            if transfer.is_alive() and transfer.n_bytes - n_bytes_before < WINDOW_BYTES:
-                raise _Unavailable(
-                    f"less than {WINDOW_BYTES:,} bytes arrived in {WINDOW_SECONDS:g} s"
-                )
-        if transfer.problem is not None:
-            raise transfer.problem
+    """Copy what an address has; raise `_Unavailable` unless it is the original.
 
-
-class _Transfer(threading.Thread):
-    """Copies a file and checks its digest, in a thread that can be left.
-
-    A server can hold the thread forever, by a header that never ends. A thread that was left ends
-    with its connection, with its next write to the file, which is then closed, or with the process.
+    A server can hold a connection forever, by a header that never ends, so the work is done in a
+    thread that can be left. It then ends with its next write to the file, which is closed, or with
+    the process.
     """
+    algorithm, _, expected = original.digest.partition(":")
+    largest = LARGEST_BYTES if original.size is None else original.size
+    digest = hashlib.new(algorithm)
+    n_bytes = 0
+    problems: list[Exception] = []
 
-    def __init__(
-        self, url: str, file: IO[bytes], original: Original, advance: Callable[[int], Any]
-    ):
-        super().__init__(daemon=True)
-        self.url = url
-        self.file = file
-        self.original = original
-        self.advance = advance
-        self.n_bytes = 0
-        self.problem: Exception | None = None
-
-    def run(self) -> None:
-        """Copy the file, and keep what goes wrong in `problem`."""
+    def transfer() -> None:
+        nonlocal n_bytes
         try:
-            self._copy()
+            for chunk in _chunks(url):
+                n_bytes += len(chunk)
+                if n_bytes > largest:
+                    raise _Unavailable(f"the file there has more than {largest:,} bytes")
+                file.write(chunk)
+                digest.update(chunk)
+                advance(len(chunk))
+            if digest.hexdigest() != expected:
+                raise _Unavailable(f"the file there has another {algorithm} sum, or is cut short")
         except Exception as problem:
-            self.problem = problem
+            problems.append(problem)
 
-    def _copy(self) -> None:
-        algorithm, _, expected = self.original.digest.partition(":")
-        largest = LARGEST_BYTES if self.original.size is None else self.original.size
-        digest = hashlib.new(algorithm)
-        for chunk in _chunks(self.url):
-            self.n_bytes += len(chunk)
-            if self.n_bytes > largest:
-                raise _Unavailable(f"the file there has more than {largest:,} bytes")
-            self.file.write(chunk)
-            digest.update(chunk)
-            self.advance(len(chunk))
-        if digest.hexdigest() != expected:
-            raise _Unavailable(f"the file there has another {algorithm} sum, or is cut short")
+    with progress(original.file, original.size) as advance:
+        thread = threading.Thread(target=transfer, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            n_bytes_before = n_bytes
+            thread.join(WINDOW_SECONDS)
+            if thread.is_alive() and n_bytes - n_bytes_before < WINDOW_BYTES:
+                limit = f"less than {WINDOW_BYTES:,} bytes arrived in {WINDOW_SECONDS:g} s"
+                raise _Unavailable(limit)
+    if problems:
+        raise problems[0]
 
 
 def _chunks(url: str) -> Iterator[bytes]:

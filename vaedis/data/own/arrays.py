@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,20 +133,17 @@ class Npz:
 
     def labels(self, key: str) -> np.ndarray:
         """Return labels or names."""
-        with reading(self.path, key):
-            check_labels(*self.header(key))
-        return self._read(key)
+        return self._read(key, check_labels)
 
     def images(self, key: str, n: int) -> np.ndarray:
         """Return images; many of them lie in a temporary file."""
-        with reading(self.path, key):
-            check_images(*self.header(key))
-        return self._read(key)
+        return self._read(key, check_images)
 
-    def _read(self, key: str) -> np.ndarray:
+    def _read(self, key: str, check: Callable[[tuple[int, ...], np.dtype], None]) -> np.ndarray:
         with reading(self.path, key), zipfile.ZipFile(self.path) as archive:
             member = archive.getinfo(f"{key}.npy")
             with open_array(archive, member) as (file, shape, fortran, dtype):
+                check(shape, dtype)
                 n_bytes = math.prod(shape) * dtype.itemsize
                 _check_inflated(n_bytes, member.compress_size)
                 copy = scratch(shape[::-1] if fortran else shape, dtype)
