@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import os
 import resource
 import signal
 import sys

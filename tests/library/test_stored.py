@@ -199,10 +199,10 @@ def test_images_of_another_data_set_are_refused(path):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (IMAGES[:-1], "expected 256 images, but the source ended after 255"),
-        (np.concatenate([IMAGES, IMAGES[:1]]), "expected uint8 images of shape"),
+        (IMAGES[:-1], "expected 256 images, not 255"),
+        (np.concatenate([IMAGES, IMAGES[:1]]), "expected 256 images, not 257"),
         (IMAGES.astype(np.int16), "not int16"),
-        (IMAGES[:, :, :16], "expected uint8 images of shape"),
+        (IMAGES[:, :, :16], "expected uint8 images of"),
     ],
     ids=["too few", "too many", "other type", "other size"],
 )

@@ -40,7 +40,9 @@ def write(
     that they cannot be written.
     """
     digest = hashlib.sha256()
-    moments = _Moments(shape)
+    n_images = 0
+    total = np.zeros(shape[3], np.int64)
+    stds = np.zeros(shape[3])
     facts_path = path.with_suffix(".json")
     with writing(f"the converted images to {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,44 +52,44 @@ def write(
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
             np.lib.format.write_array_header_1_0(file, header)
-            for block in _checked(blocks, shape, path.name):
-                file.write(block.data)
-                digest.update(block.data)
-                moments.add(block)
+            for block in blocks:
+                n_images += len(block)
+                if block.dtype != np.uint8 or block.shape[1:] != shape[1:]:
+                    problem = f"not {block.dtype} and {block.shape}"
+                    raise DataError(f"{path.name}: expected uint8 images of {shape}, {problem}.")
+                content = np.ascontiguousarray(block)
+                file.write(content.data)
+                digest.update(content.data)
+                for start in range(0, len(block), 64):
+                    block_total, block_stds = _moments(content[start : start + 64])
+                    total += block_total
+                    stds += block_stds
                 advance(len(block))
+            if n_images != shape[0]:
+                raise DataError(f"{path.name}: expected {shape[0]:,} images, not {n_images:,}.")
             # facts must never be beside images that they do not describe
             facts_path.unlink(missing_ok=True)
-        mean, std = moments.result()
         facts = facts | {
             "shape": list(shape),
             "bytes": path.stat().st_size,
             "sha256": digest.hexdigest(),
             "converter": CONVERTER,
-            "mean": mean,
-            "std": std,
+            "mean": (total / (math.prod(shape[:3]) * 255)).tolist(),
+            "std": (stds / (shape[0] * 255)).tolist(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_text(facts_path, json.dumps(facts, indent=1) + "\n")
     return facts
 
 
-def _checked(
-    blocks: Iterable[np.ndarray], shape: tuple[int, ...], name: str
-) -> Iterable[np.ndarray]:
-    """Yield contiguous blocks; raise a DataError if they are not images of `shape` together."""
-    n_images = 0
-    for block in blocks:
-        n_images += len(block)
-        if block.dtype != np.uint8 or block.shape[1:] != shape[1:] or n_images > shape[0]:
-            raise DataError(
-                f"{name}: expected uint8 images of shape {shape}, "
-                f"not {block.dtype} and {block.shape}."
-            )
-        yield np.ascontiguousarray(block)
-    if n_images < shape[0]:
-        raise DataError(
-            f"{name}: expected {shape[0]:,} images, but the source ended after {n_images:,}."
-        )
+def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of each channel's values, and that of the images' own unbiased stds."""
+    n_pixels = math.prod(images.shape[1:3])
+    values = images.reshape(len(images), n_pixels, -1).astype(np.int64)
+    total = values.sum(1)
+    squares = (values**2).sum(1)
+    stds = np.sqrt((n_pixels * squares - total**2) / (n_pixels * (n_pixels - 1)))
+    return total.sum(0), stds.sum(0)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
@@ -205,28 +207,3 @@ class Stored(FactorData):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the images: a copy, or another process, maps the file itself."""
         return self.__dict__ | {"_mapped": None, "_cache": None}
-
-
-class _Moments:
-    """Accumulate the mean of each channel and the mean of the images' own unbiased stds."""
-
-    def __init__(self, shape: tuple[int, ...]):
-        self.n_images = shape[0]
-        self.n_pixels = math.prod(shape[1:3])
-        self.total = np.zeros(shape[3], np.int64)
-        self.stds = np.zeros(shape[3])
-
-    def add(self, block: np.ndarray) -> None:
-        n = self.n_pixels
-        for start in range(0, len(block), 64):
-            images = block[start : start + 64]
-            values = images.reshape(len(images), n, -1).astype(np.int64)
-            total = values.sum(1)
-            squares = (values**2).sum(1)
-            self.total += total.sum(0)
-            self.stds += np.sqrt((n * squares - total**2) / (n * (n - 1))).sum(0)
-
-    def result(self) -> tuple[list[float], list[float]]:
-        mean = self.total / (self.n_images * self.n_pixels * 255)
-        std = self.stds / (self.n_images * 255)
-        return mean.tolist(), std.tolist()
