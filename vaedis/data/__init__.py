@@ -92,7 +92,7 @@ def load(
     >>> load("xysquares", grid_spacing=4, num_squares=1)
     XYSquares(64 images of 64×64×3; x_R 8, y_R 8; generated; on cpu)
     """
-    given = {"origin": origin, **options} if origin != "auto" else options
+    all_options = {"origin": origin, **options} if origin != "auto" else options
     classes: dict[str, Any] = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
     _check.one_of(f"origin of data set {name!r}", origin, ("auto", *classes))
     # with "auto", options of all origins are accepted, so that a call means the same whatever is on
@@ -110,7 +110,7 @@ def load(
         data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
     else:
         data = cls(**options).to(device)
-    data.made_by = called("load", name, given)
+    data.made_by = called("load", name, all_options)
     return data
 
 

@@ -248,12 +248,12 @@ class FactorData:
             vary = sorted({other for group in sharing for other in group})
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
 
-    def require_full_grid(self, what: str) -> None:
+    def require_full_grid(self, purpose: str) -> None:
         """Raise a ValueError that says what cannot be done without an image of each combination."""
         if not self.grid:
             images = f"whose {len(self):,} images do not hold each of the {self.factors.size:,}"
             raise ValueError(
-                f"{what} cannot be had of {self.name!r}, {images} combinations of factor values "
+                f"{purpose} cannot be had of {self.name!r}, {images} combinations of factor values "
                 "exactly once; use a part of them that does."
             )
 

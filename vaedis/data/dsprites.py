@@ -236,8 +236,8 @@ def _render(index: Tensor) -> Tensor:
     first = column.gather(1, edge.long()).int()
     second = column.gather(1, edge.long() + 1).int()
     # a pixel belongs to what begins left of its centre: ceil(x - 1/2), in whole numbers
-    over = (first - _UNIT // 2) * height + below * (second - first)
-    start = -torch.div(-over, height.int() * _UNIT, rounding_mode="floor")
+    offset = (first - _UNIT // 2) * height + below * (second - first)
+    start = -torch.div(-offset, height.int() * _UNIT, rounding_mode="floor")
     # each crossing inverts all pixels right of it
     words = _right_of(index.device).index_select(0, start.flatten())
     words = words.view(len(index), _ROWS, _CROSSINGS)

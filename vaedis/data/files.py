@@ -109,8 +109,8 @@ def read_images(
     names = own_names if names is None else names
     name = path.absolute().stem
     data = LabelledImages(values, labels_of_all, names, sizes=sizes, name=name, resize=resize)
-    given = {option: value for option, value in options.items() if value is not None}
-    data.made_by = called("read_images", str(path), given)
+    set_options = {option: value for option, value in options.items() if value is not None}
+    data.made_by = called("read_images", str(path), set_options)
     return data
 
 

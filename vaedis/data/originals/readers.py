@@ -118,11 +118,11 @@ def resize(images: np.ndarray) -> np.ndarray:
     from PIL import Image
 
     resized = np.empty((len(images), SIDE, SIDE, images.shape[-1]), np.uint8)
-    for image, out in zip(images, resized, strict=True):
+    for image, target in zip(images, resized, strict=True):
         pixels = image[..., 0] if image.shape[-1] == 1 else image
         full_size = Image.fromarray(np.ascontiguousarray(pixels))
         small = full_size.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        out[:] = np.asarray(small).reshape(out.shape)
+        target[:] = np.asarray(small).reshape(target.shape)
     return resized
 
 

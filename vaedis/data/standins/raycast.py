@@ -240,12 +240,12 @@ def _average(
 ) -> tuple[Tensor, Tensor]:
     """Average (G, P, S) over samples: coverage (G, surfaces, P), tones (G, surfaces, K, P)."""
     solid, shade, highlight = hits
-    shown = surface[solid][:, None] == torch.arange(surfaces, device=solid.device)[:, None, None]
+    visible = surface[solid][:, None] == torch.arange(surfaces, device=solid.device)[:, None, None]
     toned = []
     for k in tone:
         brightness = (shade * k + highlight).clamp(max=1)
-        toned.append(torch.where(shown, brightness[:, None], 0.0).mean(-1))
-    return shown.float().mean(-1), torch.stack(toned, 2)
+        toned.append(torch.where(visible, brightness[:, None], 0.0).mean(-1))
+    return visible.float().mean(-1), torch.stack(toned, 2)
 
 
 def _disagree(hits: list[Tensor], height: int, width: int) -> Tensor:

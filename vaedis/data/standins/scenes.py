@@ -149,10 +149,10 @@ def _toy_view(solids: Sequence[Solid], elevation: float, azimuth: float) -> tupl
 
 def _expose(coverage: Tensor, lamps: Tensor) -> np.ndarray:
     """Return what a camera sees under each lighting, uint8 of shape (6, H, W)."""
-    background, around, left, right = _LIGHTINGS.T[..., None, None]
+    background, surroundings, left, right = _LIGHTINGS.T[..., None, None]
     uncovered = 1 - coverage[TOY] - 0.25 * coverage[SHADOW]
     brightness = (
-        uncovered * background + coverage[TOY] * around + left * lamps[0] + right * lamps[1]
+        uncovered * background + coverage[TOY] * surroundings + left * lamps[0] + right * lamps[1]
     )
     return (brightness.clamp(0, 1) * 255).round().byte().numpy()
 
