@@ -205,12 +205,11 @@ class Server:
             b"HTTP/1.1 404 \x1b]0;title\x07\x1b[31mred\r\nContent-Length: 0\r\n\r\n"
         )
 
-    def redirected(self, request):
-        """Sends to the good one, with a body that does not end."""
-        request.send_response(302)
-        request.send_header("Location", f"../good/{FILE}")
-        request.end_headers()
-        self.keep_sending(request, bytes(1 << 16))
+    def moved(self, request):
+        self.send(request, b"", status=302, Location=self.url("good"))
+
+    def no_http(self, request):
+        request.wfile.write(b"SSH-2.0-server\r\n")
 
     def circular(self, request):
         self.send(request, b"", status=302, Location=self.url("circular"))

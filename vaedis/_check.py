@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -87,3 +88,12 @@ def plain_field(name: str, value: Any) -> None:
             f"{name} must be {wanted}, not a {type(value).__name__}; "
             f"give your own as in fit(spec, {name}=mine)."
         )
+
+
+def package(module: str, what: str, extra: str) -> Any:
+    """Return a module of an optional package; an ImportError says which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        command = f"pip install 'vaedis[{extra}]'"
+        raise ImportError(f"{what} need {module.partition('.')[0]}: {command}.") from None

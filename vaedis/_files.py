@@ -12,7 +12,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,8 +28,7 @@ class DamagedFile(UserWarning):
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` when the block ends without an error.
 
-    A file that is replaced passes on its mode and, where that is permitted, its owner. A new one
-    has the mode that the process gives its files.
+    A file that is replaced passes on its mode and, where that is permitted, its owner.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     replaced = path.stat() if path.is_file() else None
@@ -67,16 +66,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """Return the content of a plain file, empty if there is none.
+    """Return the content of a plain file of at most `most` bytes, empty if there is none.
 
-    An OSError names a file that is not plain (a pipe may never end), is larger than `most` bytes,
-    or cannot be read.
+    An OSError names any other: a pipe may never end.
     """
     if not os.path.lexists(path):
         return b""
-    if not path.is_file():
-        raise OSError(f"{path} cannot be read (it is no plain file)")
     try:
+        if not path.is_file():
+            raise OSError("it is no plain file")
         if path.stat().st_size > most:
             raise OSError(f"it takes more than {most // 1024**2} MB")
         return path.read_bytes()
@@ -105,6 +103,34 @@ def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
+@contextlib.contextmanager
+def open_array(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo
+) -> Iterator[tuple[IO[bytes], tuple[int, ...], bool, np.dtype]]:
+    """Open an array of an .npz file behind its header.
+
+    Yield the file, the array's shape, whether it is in Fortran's order, and its type. The header
+    must agree with the zip directory, by which zipfile bounds what is unpacked.
+    """
+    # zipfile unpacks other methods, none of which numpy writes, without a bound
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("its compression is none that numpy writes")
+    with archive.open(member) as file:
+        readers: dict[tuple[int, int], Any] = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        version = np.lib.format.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"its header is of version {version}, which is not read")
+        shape, fortran, dtype = readers[version](file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which are not loaded")
+        if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise ValueError("an array is shorter or longer than its header says")
+        yield file, shape, fortran, dtype
+
+
 def load_npz(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file, which others may have changed.
 
@@ -114,44 +140,21 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            _check_members(members)
+            if sum(member.file_size for member in members) > _LARGEST_NPZ:
+                raise ValueError(f"its arrays take more than {_LARGEST_NPZ // 1024**2} MB")
             arrays = {}
             for member in members:
-                with archive.open(member) as file:
-                    # a bound, since more may be packed than is stated
-                    content = file.read(member.file_size + 1)
-                arrays[member.filename.removesuffix(".npy")] = _read_array(content)
+                with open_array(archive, member) as (file, shape, fortran, dtype):
+                    numbers = np.frombuffer(file.read(), dtype)
+                    order: Any = "F" if fortran else "C"
+                    array = numbers.reshape(shape, order=order).copy(order)
+                arrays[member.filename.removesuffix(".npy")] = array
             return arrays
     except OSError:
         raise
     except Exception as problem:  # damaged bytes raise a dozen kinds, from BadZipFile to TokenError
         reason = str(problem).strip() or type(problem).__name__
         raise ValueError(f"{path} cannot be read ({reason})") from None
-
-
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
-    """Refuse what would unpack without a bound, or to too much."""
-    for member in members:
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError("its compression is none that numpy writes")
-    if sum(member.file_size for member in members) > _LARGEST_NPZ:
-        raise ValueError(f"its arrays take more than {_LARGEST_NPZ // 1024**2} MB")
-
-
-def _read_array(content: bytes) -> np.ndarray:
-    """Read an array in numpy's format, whose header must state as many bytes as there are."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    shape, _, dtype = read_header(file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not loaded")
-    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise ValueError("an array is shorter or longer than its header says")
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,9 @@ ends in success or in one sentence.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import multiprocessing
-import os
 import resource
 import signal
 import sys
@@ -126,10 +124,6 @@ def prepare_toy(**options):
     prepare.prepare("toy", **options)
 
 
-def prepare_anew():
-    prepare.prepare("toy", force=True)
-
-
 def prepare_on_a_terminal():
     sys.stderr.isatty = lambda: True
     _files._QUIET_SECONDS = 0.0
@@ -175,15 +169,6 @@ def test_killed_in_mid_conversion(cache, server, tmp_path):
     prepare.prepare("toy")
     assert is_complete(cache)
     assert len(server.asked) == 1
-
-
-def test_killed_while_converting_anew(cache, server, tmp_path):
-    prepare.prepare("toy")
-    child = Child(prepare_anew, cache, server.url("good"), wait_for=tmp_path / "never")
-    child.wait_for(lambda: unfinished(cache))
-    child.kill()
-    unfinished(cache)[0].unlink()
-    assert is_complete(cache)
 
 
 @pytest.mark.parametrize("last", ["original.npy", "original.json"])
@@ -275,68 +260,6 @@ def test_a_limit_on_files_while_converting(cache):
     assert is_complete(cache)
 
 
-def mount(place: Path, options: str):
-    """Mount an empty file system that this process alone sees; ends the process with 77 where that
-    is not permitted.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    new_namespaces = 0x00020000 | (0 if os.geteuid() == 0 else 0x10000000)
-    private, read_only = 1 << 18 | 1 << 14, 1
-    place.mkdir(parents=True, exist_ok=True)
-    flags = read_only if options == "ro" else 0
-    if (
-        libc.unshare(new_namespaces)
-        or libc.mount(None, b"/", None, private, None)
-        or libc.mount(
-            b"none", str(place).encode(), b"tmpfs", flags, b"" if flags else options.encode()
-        )
-    ):
-        os._exit(77)
-
-
-def on_a_small_disk(cache: Path, options: str):
-    """Prepare the toy on a file system of its own, and again where that failed after the download."""
-    mount(cache.parent, options)
-    try:
-        prepare.prepare("toy")
-    except DataError:
-        if files(cache) == {f"files/{FILE}"}:
-            prepare.prepare("toy")
-        raise
-
-
-def on_a_disk(cache: Path, options: str):
-    mount(cache.parent, options)
-    prepare.prepare("toy")
-
-
-def run_on(work, cache: Path, options: str, url: str) -> str:
-    child = Child(work, cache, url, args=(cache, options))
-    said = child.end()
-    if child.process.exitcode == 77:
-        pytest.skip("may not mount a file system")
-    return said
-
-
-def test_a_full_disk_while_downloading(cache, server):
-    message = run_on(on_a_small_disk, cache, "size=128k", server.url("good"))
-    assert message.startswith(f"Could not write {FILE}")
-    assert "No space left on device" in message
-
-
-def test_a_full_disk_while_converting(cache, server):
-    message = run_on(on_a_small_disk, cache, "size=400k", server.url("good"))
-    assert message.startswith("Could not write the converted images")
-    assert "No space left on device" in message
-
-
-def test_a_read_only_cache(cache, server):
-    message = run_on(on_a_disk, cache, "ro", server.url("good"))
-    assert "Read-only file system" in message
-    assert "VAEDIS_DATA" in message
-    assert server.asked == []
-
-
 def test_reading_needs_no_lock(cache):
     prepare.prepare("toy")
     with _files.locked(prepare.folder("toy")):
@@ -380,9 +303,3 @@ def test_names_and_origins_that_do_not_exist(cache):
         match="Unknown origin of data set 'dsprites' to prepare 'stand-in'; choose one of: original",
     ):
         prepare.prepare("dsprites", "stand-in")
-
-
-def test_what_is_missing_is_named_with_its_extra(cache, monkeypatch):
-    monkeypatch.setitem(prepare.NEEDED, "nothing_like_this", "nothing-like-this")
-    with pytest.raises(ImportError, match=r"needs nothing-like-this: pip install 'vaedis\[data\]'"):
-        prepare.prepare("toy")

@@ -82,75 +82,6 @@ def test_numbers_that_are_stored_as_text_are_ordered_as_numbers():
     assert LabelledImages(np.zeros((3, 2, 2)), ["10", "9", "x"]).codes.ravel().tolist() == [0, 1, 2]
 
 
-def test_labels_may_be_python_objects_of_one_kind_for_each_factor():
-    labels = np.array([["b", 10, 0.5], ["a", 9, 1], ["c", 9, 0.5]], object)
-    data = LabelledImages(np.zeros((3, 2, 2)), labels)
-    assert data.codes.tolist() == [[1, 1, 0], [0, 0, 1], [2, 0, 0]]
-    with pytest.raises(
-        ValueError,
-        match=r"each factor's all of one kind, but column 0 \(factor_0\) holds str, int",
-    ):
-        LabelledImages(np.zeros((3, 2, 2)), np.array(["a", 3, "b"], object))
-
-
-@pytest.mark.parametrize("n", [12, 5_000])
-def test_bytes_of_0_and_1_are_truth_values_as_in_the_files_of_dsprites(n):
-    x = np.zeros((n, 2, 2), np.uint8)
-    assert LabelledImages(x, np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [0, 0]
-    x[::2] = 1
-    for same in (x, x.astype(bool)):
-        assert LabelledImages(same, np.arange(n)).images(torch.arange(2))[:, 0, 0, 0].tolist() == [
-            255,
-            0,
-        ]
-    x[::3] = 2
-    assert LabelledImages(x, np.arange(n)).images(torch.arange(4))[:, 0, 0, 0].tolist() == [
-        2,
-        0,
-        1,
-        2,
-    ]
-
-
-def test_other_bytes_among_truth_values_are_refused_where_they_are_met():
-    x = np.ones((5_000, 2, 2), np.uint8)
-    sampled = LabelledImages(x, np.arange(5_000))._sample().tolist()
-    missed = next(k for k in range(5_000) if k not in sampled)
-    x[missed] = 7
-    data = LabelledImages(x, np.arange(5_000))
-    with pytest.raises(ValueError, match="bytes of 0 and 1 in most rows and others in some"):
-        data.images(torch.tensor([missed]))
-
-
-@pytest.mark.parametrize(
-    ("labels", "values"),
-    [
-        (np.array(["10", "9", "x"], np.dtypes.StringDType()), ["10", "9", "x"]),
-        (np.array([b"b", b"a", b"c"], object), ["a", "b", "c"]),
-        (np.array([np.True_, np.False_, np.True_], object), [0, 1]),
-    ],
-)
-def test_labels_of_any_type_of_text_are_read(labels, values):
-    assert LabelledImages(np.zeros((3, 2, 2)), labels, ["what"]).values["what"].tolist() == values
-
-
-def test_labels_too_large_for_64_bits_are_one_sentence():
-    with pytest.raises(ValueError, match=f"labels must fit 64 bits, but one is {2**70}"):
-        LabelledImages(np.zeros((3, 2, 2)), np.array([0, 1, 2**70], object))
-
-
-def test_floats_stay_as_they_are_and_truth_values_become_bytes():
-    x = np.array([0.0, 0.501, 1.0])[:, None, None] * np.ones((3, 2, 2))
-    images = LabelledImages(x, [0, 1, 2]).images(torch.arange(3))
-    assert images.dtype == torch.float32
-    assert images[:, 0, 0, 0].tolist() == [0, np.float32(0.501), 1]
-    assert LabelledImages(x > 0.4, [0, 1, 2]).images(torch.arange(3))[:, 0, 0, 0].tolist() == [
-        0,
-        255,
-        255,
-    ]
-
-
 def test_constants_are_those_of_the_paper():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (5, 3, 4, 2)).astype(np.uint8)
@@ -158,57 +89,6 @@ def test_constants_are_those_of_the_paper():
     unit = x / 255
     np.testing.assert_allclose(data.mean, unit.mean((0, 1, 2)))
     np.testing.assert_allclose(data.std, unit.reshape(5, -1, 2).std(1, ddof=1).mean(0))
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "says"),
-    [
-        (
-            np.zeros((3, 2, 2), np.uint8),
-            np.arange(4),
-            "one row of labels for each of the 3 images, not 4",
-        ),
-        (np.zeros((3, 2), np.uint8), np.arange(3), r"must have the shape \(n, height, width\)"),
-        (np.zeros((3, 2, 2, 7), np.uint8), np.arange(3), "1 to 4 channels"),
-        (
-            np.zeros((3, 2, 2), complex),
-            np.arange(3),
-            "must hold bytes, truth values or floats, not complex128",
-        ),
-        (np.zeros((3, 2, 2), np.uint8), np.zeros(3), "Every factor has one value only"),
-        (
-            np.zeros((3, 2, 2), np.uint8),
-            np.array([0, np.nan, 1]),
-            r"labels must be finite, but row 1, column 0 \(factor_0\) is nan",
-        ),
-        (
-            np.zeros((3, 2, 2), np.uint8),
-            np.array([{}, 1, 2], object),
-            "labels must be numbers, text or dates",
-        ),
-        (
-            np.zeros((3, 2, 2), np.uint8),
-            np.zeros((3, 2, 2)),
-            r"the shape \(images,\) or \(images, factors\)",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_one_sentence(images, labels, says):
-    with pytest.raises(ValueError, match=says):
-        LabelledImages(images, labels)
-
-
-def test_pixels_that_are_no_pixels_are_named():
-    x = np.zeros((3, 2, 2))
-    x[1, 0, 1] = np.nan
-    with pytest.raises(ValueError, match="Image 1 has NaN pixels"):
-        LabelledImages(x, [0, 1, 2]).images(torch.arange(3))
-    x[1, 0, 1] = np.inf
-    with pytest.raises(ValueError, match="Image 1 has infinite pixels"):
-        LabelledImages(x, [0, 1, 2]).images(torch.arange(3))
-    x[1, 0, 1] = 0
-    with pytest.raises(ValueError, match="a name for each of the 1 factors, not 2"):
-        LabelledImages(x, [0, 1, 2], ["a", "b"])
 
 
 def test_without_a_grid_an_index_is_a_row_for_networks_too(listed):

@@ -67,10 +67,10 @@ def load(
     name : {"xysquares", "dsprites", "shapes3d", "cars3d", "smallnorb", "xyobject", "coordinates"}
     origin : {"auto", "original", "rendered", "stand-in", "generated"}
         Where the images come from; each data set has some of these. "auto" takes the original if it
-        has been prepared (`vaedis data prepare`, or ``origin="original"``). Otherwise dSprites and
-        3D Shapes are rendered. Cars3D and SmallNORB are downloaded, unless ``VAEDIS_OFFLINE=1``;
-        where that fails, a stand-in of the same factors takes their place, with a `StandInWarning`.
-        "original" accepts nothing else. `FactorData.origin` says where the images came from.
+        has been prepared (`vaedis data prepare`). Otherwise dSprites and 3D Shapes are rendered;
+        Cars3D and SmallNORB are downloaded, unless ``VAEDIS_OFFLINE=1``, and where that fails, a
+        stand-in of the same factors takes their place, with a `StandInWarning`.
+        `FactorData.origin` says which it came to.
     device : str or torch.device
         Where observations are made: "cpu", "cuda", or "auto" for CUDA if there is a GPU.
     **options
@@ -79,11 +79,9 @@ def load(
     Raises
     ------
     ValueError
-        If there is no such data set, origin or option (the message lists those that exist), or an
-        option's value does not fit.
+        If there is no such data set, origin or option, or an option's value does not fit.
     DataError
-        If the original is required and cannot be had, or the cache cannot be written to; a
-        RuntimeError.
+        If the original is required and cannot be had, or the cache cannot be written to.
     ImportError
         If something must be downloaded or converted and the extra ``data`` is not installed.
     RuntimeError
@@ -94,7 +92,7 @@ def load(
     >>> load("xysquares", grid_spacing=4, num_squares=1)
     XYSquares(64 images of 64×64×3; x_R 8, y_R 8; generated; on cpu)
     """
-    given = {"origin": origin, **options} if origin != "auto" else options
+    all_options = {"origin": origin, **options} if origin != "auto" else options
     classes: dict[str, Any] = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
     _check.one_of(f"origin of data set {name!r}", origin, ("auto", *classes))
     # with "auto", options of all origins are accepted, so that a call means the same whatever is on
@@ -112,7 +110,7 @@ def load(
         data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
     else:
         data = cls(**options).to(device)
-    data.made_by = called("load", name, given)
+    data.made_by = called("load", name, all_options)
     return data
 
 
@@ -122,14 +120,14 @@ def as_data(data: Any) -> Any:
     Parameters
     ----------
     data : FactorData, tuple, str or path
-        A data set, which is returned as it is; ``(images, labels)`` or ``(images, labels, names)``,
-        see `LabelledImages`; the name of a data set, see `load`; or the path of a file or of a
-        folder of pictures, see `read_images`.
+        A data set, or any object with ``factors`` and ``images`` or ``observations``, which is
+        returned as it is; ``(images, labels)`` or ``(images, labels, names)``, see
+        `LabelledImages`; the name of a data set; or the path of a file or folder, see
+        `read_images`.
 
     Returns
     -------
     FactorData
-        Or any other object that has ``factors`` and ``images`` or ``observations``.
 
     Raises
     ------

@@ -42,8 +42,9 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         choices = "'auto', 'cpu', 'cuda' or 'cuda:N'"
         raise ValueError(f"Unknown device {device!r}; choose {choices}.") from None
     if resolved.type not in ("cpu", "cuda"):
-        problem = f"Device {str(device)!r} is not supported, since nothing was ever tested on one"
-        raise ValueError(f"{problem}; choose 'auto', 'cpu' or 'cuda'.")
+        raise ValueError(
+            f"Device {str(device)!r} is not supported; choose 'auto', 'cpu' or 'cuda'."
+        )
     if resolved.type == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (resolved.index or 0) >= n_devices:
@@ -67,8 +68,7 @@ class FactorData:
     """A data set that holds one image for each combination of ground-truth factors.
 
     A subclass sets the attributes and implements ``_images(index)``, which makes images of a tensor
-    of valid indices, shape (B,); everything else follows. It may implement ``_observations`` and
-    ``_move`` as well.
+    of valid indices, shape (B,); it may implement ``_observations`` and ``_move`` as well.
 
     Attributes
     ----------
@@ -84,11 +84,10 @@ class FactorData:
         Where the images come from.
     channel_factors : tuple of tuple of int, or None
         For each channel, the positions of the only factors that it depends on, if the channels
-        depend on different factors. Distances that are means over channels are then exact from far
-        fewer images.
+        depend on different factors.
     grid : bool
-        Whether the data set is a full factorial design: each combination of factor values belongs
-        to one image, whose index follows from them. Only `LabelledImages` can be False.
+        Whether each combination of factor values belongs to one image, whose index follows from
+        them. Only `LabelledImages` can be False.
     dtype : torch.dtype
         Of images: uint8, or float32 for numbers that are measured as they are.
     pixel_range : (float, float)
@@ -179,11 +178,10 @@ class FactorData:
         ----------
         index : Tensor of int, list, range or int; shape (B,) or ()
         normalize : bool
-            Subtract each channel's mean and divide by its std, as in all the paper's runs.
-            Otherwise values lie in [0, 1], and floats are as they are.
+            Subtract each channel's mean and divide by its std. Otherwise values lie in [0, 1], and
+            floats are as they are.
         channels_last : bool
-            Lay the numbers out pixel by pixel in memory, which is faster for convolutions. The
-            shape is the same.
+            Lay the numbers out pixel by pixel in memory; the shape is the same.
 
         Returns
         -------
@@ -235,8 +233,8 @@ class FactorData:
         ----------
         factor : str or int
         channelwise : bool
-            Whether what is averaged is a mean over channels. Then
-            factors that no channel shares with `factor` do not matter, and stay at 0.
+            Whether what is averaged is a mean over channels. Then factors that no channel shares
+            with `factor` stay at 0.
 
         Returns
         -------
@@ -250,12 +248,12 @@ class FactorData:
             vary = sorted({other for group in sharing for other in group})
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
 
-    def require_full_grid(self, what: str) -> None:
+    def require_full_grid(self, purpose: str) -> None:
         """Raise a ValueError that says what cannot be done without an image of each combination."""
         if not self.grid:
             images = f"whose {len(self):,} images do not hold each of the {self.factors.size:,}"
             raise ValueError(
-                f"{what} cannot be had of {self.name!r}, {images} combinations of factor values "
+                f"{purpose} cannot be had of {self.name!r}, {images} combinations of factor values "
                 "exactly once; use a part of them that does."
             )
 

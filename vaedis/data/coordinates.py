@@ -1,9 +1,4 @@
-"""A data set without its pixels: vectors whose squared distances are the perceived distances.
-
-If the reconstruction loss is a quadratic form, observations can be replaced by coordinates in a
-Euclidean space that keep all perceived distances and drop everything else: neighbouring pixels,
-edges, colours. What a network learns from them it has learnt from distances.
-"""
+"""A data set without its pixels: vectors whose squared distances are the perceived distances."""
 
 from __future__ import annotations
 
@@ -28,10 +23,9 @@ _RELATIVE_ZERO = 1e-12
 
 
 class _Tables(NamedTuple):
-    """Coordinates, and the affine map from them to images.
+    """Coordinates of each group of factors, (n, D), and the affine map from their sum to images.
 
-    `groups` has the coordinates of each group of factors, (n, D), whose sum is an observation's,
-    and `single` the same in float32; `to_images` is (D, C·H·W), and `mean_image` (C·H·W,).
+    `single` has the same numbers in float32; `to_images` is (D, C·H·W).
     """
 
     groups: list[Tensor]
@@ -57,12 +51,11 @@ class _Group(NamedTuple):
 class Coordinates(FactorData):
     """Coordinates of a data set's observations under a loss, in place of its images.
 
-    With ``c`` the observations of this data set, the mean squared difference
-    ``((c_i - c_j)**2).mean()`` equals the loss between the (normalized) images i and j. So a
-    network that is trained on coordinates with plain MSE minimises the same perceived distance as
-    one that is trained on images with `distance`, and the same normalised beta, which weighs a mean
-    over latents of the KL divergence against the loss, is the same trade-off. Only a beta for
-    *sums* differs, as there are fewer coordinates than pixels.
+    With ``c`` the observations of this data set, ``((c_i - c_j)**2).mean()`` equals the loss
+    between the (normalized) images i and j, and everything else is dropped: neighbouring pixels,
+    edges, colours. A network that is trained on coordinates with MSE minimises the same perceived
+    distance as one that is trained on images with `distance`, at the same normalised beta; a beta
+    for *sums* differs, as there are fewer coordinates than pixels.
 
     Parameters
     ----------
@@ -71,8 +64,7 @@ class Coordinates(FactorData):
     distance : str or losses.Loss
         The loss whose distances are kept: "mse", "box-blur" or another quadratic form.
     rotation : int, optional
-        Seed of a random rotation of the coordinates. It keeps all distances; what it removes is any
-        meaning of single axes.
+        Seed of a random rotation of the coordinates, which keeps all distances.
     distance_options : mapping, optional
         Options of `distance`.
     **source_options
@@ -93,9 +85,8 @@ class Coordinates(FactorData):
     -----
     The coordinates are the eigenvectors of the Gram matrix of the observations' embeddings
     (`losses.Loss.embed`), after their mean is subtracted, times the square roots of its
-    eigenvalues. Where channels depend on different factors (`FactorData.channel_factors`) and the
-    loss is a mean over channels, the distance is a sum over groups of factors, so each group has
-    its own coordinates: 63 for the 64 positions of a square, 189 in all, instead of a Gram matrix
+    eigenvalues. Where channels depend on different factors and the loss is a mean over channels,
+    each group of factors has its own: 63 for the 64 positions of a square, instead of a Gram matrix
     of 262,144 rows.
 
     Examples
@@ -109,8 +100,7 @@ class Coordinates(FactorData):
     True
     """
 
-    # options of other data sets than XYSquares go to that data set, which is then given as an
-    # object
+    # another data set than XYSquares that has options is given as an object
     OPTIONS = ("source", "distance", "rotation", "distance_options", *XYSquares.OPTIONS)
     origin = "generated"
 
@@ -204,7 +194,6 @@ class Coordinates(FactorData):
         """Return images of coordinates, (B, D, 1, 1), by the linear map from one to the other.
 
         The images, (B, C, H, W), lie within [0, 1] for observations, and anywhere for other points.
-        No network is trained through this map; it is for display.
         """
         tables = self._table(True)
         height, width, channels = self.source.shape

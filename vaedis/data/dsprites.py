@@ -1,9 +1,8 @@
 """dSprites, rendered: white sprites on black, drawn from their outlines.
 
 This is a scan-line fill. Every row of a sprite is one or two spans of pixels, which end where the
-row's centre line crosses the outline. For each outline and row position the edges that do so are
-found once; for an image, four columns are then interpolated in each of its rows. All of that is
-integer arithmetic on vertices rounded to 1/256 pixel, so images are the same bits on every device.
+row's centre line crosses the outline: all integer arithmetic on vertices rounded to 1/256 pixel,
+so images are the same bits on every device.
 """
 
 from __future__ import annotations
@@ -131,10 +130,10 @@ class DSprites(FactorData):
 class _Edges(NamedTuple):
     """Which edges of each outline cross which rows.
 
-    `x` is int16, (outlines · x positions, vertices): the columns of the vertices, the first one
-    repeated at the end. `top` is int64, (outlines · y positions,): the first of the 32 rows that
-    `crossings` is about. That is int16, (outlines · y positions, 3, 32 · 4): the first vertex of an
-    edge, how far the row lies below it, and how far the edge's other vertex does.
+    `x`, (outlines · x positions, vertices), are the columns of the vertices, the first one repeated
+    at the end; `top`, (outlines · y positions,), is the first of the 32 rows of `crossings`, which
+    has, (outlines · y positions, 3, 32 · 4), the first vertex of an edge, how far the row lies
+    below it, and how far the edge's other vertex does.
     """
 
     x: Tensor
@@ -237,8 +236,8 @@ def _render(index: Tensor) -> Tensor:
     first = column.gather(1, edge.long()).int()
     second = column.gather(1, edge.long() + 1).int()
     # a pixel belongs to what begins left of its centre: ceil(x - 1/2), in whole numbers
-    over = (first - _UNIT // 2) * height + below * (second - first)
-    start = -torch.div(-over, height.int() * _UNIT, rounding_mode="floor")
+    offset = (first - _UNIT // 2) * height + below * (second - first)
+    start = -torch.div(-offset, height.int() * _UNIT, rounding_mode="floor")
     # each crossing inverts all pixels right of it
     words = _right_of(index.device).index_select(0, start.flatten())
     words = words.view(len(index), _ROWS, _CROSSINGS)

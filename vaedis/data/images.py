@@ -15,29 +15,22 @@ from vaedis._support.brief import fields_repr
 from vaedis._support.text import plain
 from vaedis.data.base import FactorData, as_floats, laid_out
 from vaedis.data.own.labels import codes_of_sizes, factors_of
-from vaedis.data.own.pixels import Pixels
+from vaedis.data.own.pixels import Pixels, rescaling
 from vaedis.factors import FactorSpace, Index
 
 _N_SAMPLE = 4096
-_LARGEST_NUMBER = 2**62
 # of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
 # million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
-# of a factor's range: numbers that differ by less do so by rounding, as 0.1 + 0.2 and 0.3 do
-_SAME_VALUE = 1e-9
 
 
 @dataclass(frozen=True)
 class Groups:
     """Images in groups that differ in one factor only; a group has two values at least.
 
-    Attributes
-    ----------
-    index, values, group : Tensor of int64, shape (n,)
-        Of each image, its index, the factor's value and the number of its group, from 0; sorted by
-        group and then by value.
-    complete : bool
-        Whether these are all groups that there are.
+    `index`, `values` and `group` are int64, (n,): of each image its index, the factor's value and
+    the number of its group, sorted by group and then by value. `complete` says that these are all
+    groups that there are.
     """
 
     __repr__ = fields_repr
@@ -60,14 +53,14 @@ class LabelledImages(FactorData):
     images : array of shape (n, H, W), (n, H, W, C) or (n, C, H, W)
         An array, a tensor, or a list of images, of 1 to 4 channels. Bytes of 0 to 255, also as
         wider integers; booleans, as which bytes of 0 and 1 only count too; or floats of any finite
-        range, which are kept as float32 and measured as they are. Floats that leave [0, 1] by less
-        than 1e-5 are clipped. Rows are read as they are needed, so a memory-mapped array or an HDF5
-        dataset may be larger than memory. Where the second and the last axis both could be the
-        channels, they are the second of a tensor, and the last of everything else.
+        range, which are kept as float32 and measured as they are. Rows are read as they are needed,
+        so a memory-mapped array or an HDF5 dataset may be larger than memory. Where the second and
+        the last axis both could be the channels, they are the second of a tensor, and the last of
+        everything else.
     labels : array, tensor, list, DataFrame, Series, structured array, or mapping, optional
         Each image's factor values, of shape (n,) or (n, f): numbers, text or dates, none missing.
-        Values are sorted; numbers that are stored as text, by their number; those of a pandas
-        Categorical keep the order of its categories.
+        Values are sorted; numbers that are stored as text, by their number; those of an ordered
+        pandas Categorical keep the order of its categories.
     names : sequence of str, optional
         Of the factors; by default those that the labels have, or ``factor_0`` and so on.
     sizes : sequence of int, optional
@@ -80,7 +73,7 @@ class LabelledImages(FactorData):
     resize : int, optional
         Make square images so many pixels high and wide, at most what they are. A new pixel is the
         mean of a box of old ones, channel by channel (Pillow's ``Resampling.BOX``; bytes are
-        rounded). Images that are not square are refused.
+        rounded).
 
     Attributes
     ----------
@@ -88,8 +81,6 @@ class LabelledImages(FactorData):
         Whether each combination of values belongs to exactly one image. If not, an index is a row
         of `images`, `traversals` finds the images that differ in one factor only, and what needs
         every combination, as training with pairs does, is refused.
-    dtype : torch.dtype
-        Of images: uint8, or float32.
     pixel_range : (float, float)
         The smallest and the largest number in float images, over all of them or a sample of 4,096;
         (0, 1) for bytes.
@@ -148,8 +139,8 @@ class LabelledImages(FactorData):
             raise ValueError("Every factor has one value only; give labels that vary.")
         self.values = {factor.name: factor.values for factor in factors}
         self.alphabetical = tuple(factor.name for factor in factors if factor.alphabetical)
-        names = [factor.name for factor in factors]
-        self.factors = FactorSpace(names, [len(factor.values) for factor in factors])
+        sizes = [len(factor.values) for factor in factors]
+        self.factors = FactorSpace([factor.name for factor in factors], sizes)
         # columns lie together, as they are read one by one
         self.codes = np.stack([factor.codes for factor in factors]).astype(np.int64).T
         self._row = np.arange(n)
@@ -192,10 +183,6 @@ class LabelledImages(FactorData):
                 "nothing unless this is their order; give theirs as "
                 "LabelledImages(order={...}) or as an ordered Categorical."
             )
-        close = [plain(name, 60) for name, v in self.values.items() if _differ_by_rounding(v)]
-        if close:
-            problem = f"Some values of {', '.join(close)} differ by rounding only"
-            notes.append(f"{problem}, and count as different; round the labels first.")
         return tuple(notes)
 
     def to_factors(self, index: Index) -> Tensor:
@@ -241,7 +228,8 @@ class LabelledImages(FactorData):
         """
         f = self.factors.position(factor)
         size = self.factors.sizes[f]
-        group = self._combinations([k for k in range(len(self.factors)) if k != f])
+        others = np.delete(self.codes, f, 1)
+        group = np.unique(others, axis=0, return_inverse=True)[1].ravel()
         cell = group * size + self.codes[:, f]
         # groups with two values at least
         usable = np.flatnonzero(np.bincount(np.unique(cell) // size) > 1)
@@ -270,7 +258,7 @@ class LabelledImages(FactorData):
             problem = f"those of {self.name!r} run from {low:.9g} to {high:.9g}"
             raise ValueError(
                 f"the loss {loss!r} needs pixels in [0, 1], but {problem}; rescale them with "
-                f"{self._pixels.rescaling(low, high)}, or choose another loss."
+                f"{rescaling(low, high)}, or choose another loss."
             )
 
     @property
@@ -293,19 +281,6 @@ class LabelledImages(FactorData):
         x = self.normalize(self._images(index).permute(0, 3, 1, 2).double())
         return laid_out(x.float(), channels_last)
 
-    def _combinations(self, factors: Sequence[int]) -> np.ndarray:
-        """Number the combinations of some factors, in their order: int64, shape (n,)."""
-        number = np.zeros(len(self), np.int64)
-        bound = 1
-        for k in factors:
-            size = self.factors.sizes[k]
-            if bound > _LARGEST_NUMBER // size:
-                number = np.unique(number, return_inverse=True)[1]
-                bound = len(self)
-            number = number * size + self.codes[:, k]
-            bound *= size
-        return np.unique(number, return_inverse=True)[1]
-
     def _sample(self) -> Tensor:
         """Return the images that stand for all of them where not all are read."""
         return self.sample_index(_N_SAMPLE) if len(self) > _N_SAMPLE else torch.arange(len(self))
@@ -326,10 +301,3 @@ class LabelledImages(FactorData):
         # a channel without spread stays as it is
         std = torch.where(std > _NO_SPREAD * largest.to(std), std, 1.0)
         return tuple(x.mean((0, 1)).tolist()), tuple(std.tolist())
-
-
-def _differ_by_rounding(values: np.ndarray) -> bool:
-    if values.dtype.kind != "f":
-        return False
-    steps = np.diff(np.sort(values.astype(float)))
-    return bool(steps.min() < _SAME_VALUE * steps.sum())

@@ -6,7 +6,6 @@ All of a data set is in one folder of the cache: ``files/`` with the originals, 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import warnings
@@ -23,15 +22,6 @@ from vaedis.data.originals import converted, fetch
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.originals.disk import DataError, cache_folder, offline, progress, writing
 
-# module and package of the extra `data`
-NEEDED = {
-    "requests": "requests",
-    "tqdm": "tqdm",
-    "filelock": "filelock",
-    "h5py": "h5py",
-    "scipy": "scipy",
-    "PIL": "pillow",
-}
 STORED_ORIGINS: dict[str, tuple[str, ...]] = {
     "dsprites": ("original",),
     "shapes3d": ("original",),
@@ -77,11 +67,10 @@ def stored_facts(name: str, origin: str) -> dict[str, Any] | None:
     return facts
 
 
-def is_damaged(name: str, origin: str) -> bool:
-    """Tell whether images and facts are on disk, but cannot be read or do not belong together."""
-    path = stored_path(name, origin)
-    exist = path.exists() and path.with_suffix(".json").exists()
-    return exist and converted.read_facts(path) is None
+def check_request(name: str, origin: str) -> None:
+    """Raise a ValueError if there is no such data set, or origin of it, to prepare."""
+    _check.one_of("data set with files", name, BENCHMARKS)
+    _check.one_of(f"origin of data set {name!r} to prepare", origin, STORED_ORIGINS[name])
 
 
 def prepare(
@@ -94,44 +83,27 @@ def prepare(
     """Convert a data set's original files, which are fetched if need be, or draw its stand-in.
 
     `source` is a folder, or the URL of one, and nothing else is then asked for the files. With
-    `force` that is done again, and the digests of files that are there are checked again. What is
-    known of the images is returned: ``origin``, ``source`` (the files), ``shape``, ``sha256``, …
-
-    A ValueError says that there is no such data set or origin, an ImportError that the extra
-    ``data`` is missing, and a DataError that the files cannot be had, read or stored. Nothing
-    half-written is left then.
+    `force` that is done again. What is known of the images is returned: ``origin``, ``source`` (the
+    files), ``shape``, ``sha256``, … A DataError says that the files cannot be had, read or stored.
+    Nothing half-written is left then.
     """
-    _check.one_of("data set with files", name, BENCHMARKS)
-    _check.one_of(f"origin of data set {name!r} to prepare", origin, STORED_ORIGINS[name])
+    check_request(name, origin)
     facts = stored_facts(name, origin)
     if facts is not None and not force:
         return facts
-    _check_extra()
+    for module in ("tqdm", "filelock", "h5py", "scipy", "PIL"):
+        _check.package(module, "data sets with files", "data")
     with writing(f"to {folder(name)}"):
         folder(name).mkdir(parents=True, exist_ok=True)
         with locked(folder(name), silent=not sys.stderr.isatty()):
             # another process may have been faster
             facts = stored_facts(name, origin)
             if facts is None or force:
-                _remove_unfinished(folder(name))
+                # what a killed process has left
+                for temporary in folder(name).rglob(".*.tmp"):
+                    temporary.unlink()
                 facts = _draw(name) if origin == "stand-in" else _convert(name, source)
     return facts
-
-
-def _check_extra() -> None:
-    missing = [
-        package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        raise ImportError(
-            f"Preparing a data set needs {', '.join(missing)}: pip install 'vaedis[data]'."
-        )
-
-
-def _remove_unfinished(path: Path) -> None:
-    """Remove what a killed process has left."""
-    for temporary in path.rglob(".*.tmp"):
-        temporary.unlink()
 
 
 def _convert(name: str, source: str | os.PathLike[str] | None) -> dict[str, Any]:

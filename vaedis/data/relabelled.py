@@ -20,8 +20,8 @@ class Relabelled(FactorData):
     data : FactorData
         Where the images come from. Its normalisation is kept.
     columns : mapping of str to sequence of int, shape (n,)
-        For each new factor, slowest first, its value for each image, counted from 0. Every
-        combination of values must belong to exactly one image.
+        For each new factor, slowest first, its value for each image, counted from 0. Each
+        combination of values must belong to one image.
     index : Tensor of int, list or range, shape (n,), optional
         Which images of `data`, if not all of them in their order.
 

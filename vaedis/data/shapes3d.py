@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from vaedis.data.base import FactorData
+from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.factors import FactorSpace
 
+_ORIGINAL = BENCHMARKS["shapes3d"]
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
 SCALES, YAWS = 8, 15
 """How many sizes of the object and directions of the camera there are."""
@@ -38,18 +40,9 @@ class Shapes3D(FactorData):
     """3D Shapes, rendered; 2.6 % of a channel's range off the originals.
 
     That is the root mean square over the pixels of the 25 originals that the geometry was fitted
-    to.
-
-    An object stands in a room under the sky, and a camera looks at it from -30° to 30°. Geometry,
-    lights and colours are the originals' as far as they can be measured. What differs: the faint
-    tiles on floor and walls are left out (3 % of brightness, and a dark blot here and there);
-    curved objects have no facets; outlines and shadows are off by fractions of a pixel.
-
-    Attributes
-    ----------
-    mean, std
-        The originals', as published, which the paper's runs are normalized with. Those of the
-        images rendered differ by less than 0.001.
+    to. The faint tiles on floor and walls are left out, curved objects have no facets, and outlines
+    and shadows are off by fractions of a pixel. `mean` and `std` are the originals', as published;
+    those of the images rendered differ by less than 0.001.
 
     Notes
     -----
@@ -73,15 +66,10 @@ class Shapes3D(FactorData):
 
     name = "shapes3d"
     origin = "rendered"
-    shape = (SIZE, SIZE, 3)
-    mean = (0.502584966788819, 0.5787597566089667, 0.6034499731859578)
-    std = (0.2940814043555559, 0.3443979087517214, 0.3661685981524748)
-
-    def __init__(self) -> None:
-        self.factors = FactorSpace(
-            ["floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation"],
-            [10, 10, 10, SCALES, len(SHAPES), YAWS],
-        )
+    factors = FactorSpace(tuple(_ORIGINAL.factors), _ORIGINAL.sizes)
+    shape = _ORIGINAL.shape
+    mean = _ORIGINAL.mean
+    std = _ORIGINAL.std
 
     def _channels_first(self, index: Tensor) -> Tensor:
         """Return images as uint8, shape (B, C, H, W)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,12 +35,14 @@ def write(
 ) -> dict[str, Any]:
     """Write blocks of images, uint8 and (n, H, W, C), to a file of a given shape.
 
-    `facts` are stored beside it and returned with what is known of the images: ``shape``,
-    ``bytes``, ``sha256``, ``mean`` and ``std`` of each channel. A DataError says that the images
-    are others than `shape` says, or that they cannot be written.
+    `facts` are stored beside it and returned with ``shape``, ``bytes``, ``sha256``, and ``mean``
+    and ``std`` of each channel. A DataError says that the images are others than `shape` says, or
+    that they cannot be written.
     """
     digest = hashlib.sha256()
-    moments = _Moments(shape)
+    n_images = 0
+    total = np.zeros(shape[3], np.int64)
+    stds = np.zeros(shape[3])
     facts_path = path.with_suffix(".json")
     with writing(f"the converted images to {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,68 +52,61 @@ def write(
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
             np.lib.format.write_array_header_1_0(file, header)
-            for block in _checked(blocks, shape, path.name):
-                file.write(block.data)
-                digest.update(block.data)
-                moments.add(block)
+            for block in blocks:
+                n_images += len(block)
+                if block.dtype != np.uint8 or block.shape[1:] != shape[1:]:
+                    problem = f"not {block.dtype} and {block.shape}"
+                    raise DataError(f"{path.name}: expected uint8 images of {shape}, {problem}.")
+                content = np.ascontiguousarray(block)
+                file.write(content.data)
+                digest.update(content.data)
+                for start in range(0, len(block), 64):
+                    block_total, block_stds = _moments(content[start : start + 64])
+                    total += block_total
+                    stds += block_stds
                 advance(len(block))
+            if n_images != shape[0]:
+                raise DataError(f"{path.name}: expected {shape[0]:,} images, not {n_images:,}.")
             # facts must never be beside images that they do not describe
             facts_path.unlink(missing_ok=True)
-        mean, std = moments.result()
         facts = facts | {
             "shape": list(shape),
             "bytes": path.stat().st_size,
             "sha256": digest.hexdigest(),
             "converter": CONVERTER,
-            "mean": mean,
-            "std": std,
+            "mean": (total / (math.prod(shape[:3]) * 255)).tolist(),
+            "std": (stds / (shape[0] * 255)).tolist(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_text(facts_path, json.dumps(facts, indent=1) + "\n")
     return facts
 
 
-def _checked(
-    blocks: Iterable[np.ndarray], shape: tuple[int, ...], name: str
-) -> Iterable[np.ndarray]:
-    """Yield contiguous blocks; raise a DataError if they are not images of `shape` together."""
-    n_images = 0
-    for block in blocks:
-        n_images += len(block)
-        if block.dtype != np.uint8 or block.shape[1:] != shape[1:] or n_images > shape[0]:
-            raise DataError(
-                f"{name}: expected uint8 images of shape {shape}, "
-                f"not {block.dtype} and {block.shape}."
-            )
-        yield np.ascontiguousarray(block)
-    if n_images < shape[0]:
-        raise DataError(
-            f"{name}: expected {shape[0]:,} images, but the source ended after {n_images:,}."
-        )
+def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of each channel's values, and that of the images' own unbiased stds."""
+    n_pixels = math.prod(images.shape[1:3])
+    values = images.reshape(len(images), n_pixels, -1).astype(np.int64)
+    total = values.sum(1)
+    squares = (values**2).sum(1)
+    stds = np.sqrt((n_pixels * squares - total**2) / (n_pixels * (n_pixels - 1)))
+    return total.sum(0), stds.sum(0)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
     """Return what is stored beside a file of images; None unless both are complete and current."""
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        complete = _are_complete(facts)
-        same_file = facts["bytes"] == path.stat().st_size and facts["origin"] == path.stem
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        is_current = (
+            facts["converter"] == CONVERTER
+            and facts["origin"] == path.stem
+            and facts["bytes"] == path.stat().st_size
+            and len(facts["mean"]) == len(facts["std"]) == facts["shape"][3]
+            and all(map(math.isfinite, facts["mean"] + facts["std"]))
+            and len(facts["sha256"]) == 64
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
-    return facts if complete and same_file else None
-
-
-def _are_complete(facts: dict[str, Any]) -> bool:
-    """Tell whether facts have what is read of them; a KeyError or TypeError says no too."""
-    constants = [*facts["mean"], *facts["std"]]
-    return (
-        facts["converter"] == CONVERTER
-        and re.fullmatch("[0-9a-f]{64}", facts["sha256"]) is not None
-        and len(facts["shape"]) == 4
-        and all(type(size) is int and size > 0 for size in facts["shape"])
-        and len(facts["mean"]) == len(facts["std"]) == facts["shape"][3]
-        and all(type(value) in (int, float) and math.isfinite(value) for value in constants)
-    )
+    return facts if is_current else None
 
 
 def is_verified(path: Path, facts: dict[str, Any]) -> bool:
@@ -149,8 +143,8 @@ def command_to_prepare(name: str, origin: str) -> str:
 class Stored(FactorData):
     """Read images from one file on disk by index.
 
-    The file is mapped into memory, so that a data set may be larger than that. On a GPU, images of
-    up to a gibibyte together are copied there at first use.
+    The file is mapped into memory. On a GPU, images of up to a gibibyte together are copied there
+    at first use.
 
     Parameters
     ----------
@@ -205,11 +199,7 @@ class Stored(FactorData):
             if self._cache is None:
                 self._cache = torch.from_numpy(np.array(mapped)).to(self.device)
             return self._cache.index_select(0, index)
-        pinned = self.device.type == "cuda"
-        images = torch.empty((len(index), *self.shape), dtype=torch.uint8, pin_memory=pinned)
-        # indices are in range already; with another mode numpy would read into a buffer first
-        np.take(mapped, index.cpu().numpy(), axis=0, out=images.numpy(), mode="clip")
-        return images.to(self.device, non_blocking=pinned)
+        return torch.from_numpy(np.asarray(mapped)[index.cpu().numpy()]).to(self.device)
 
     def _move(self) -> None:
         self._cache = None
@@ -217,31 +207,3 @@ class Stored(FactorData):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the images: a copy, or another process, maps the file itself."""
         return self.__dict__ | {"_mapped": None, "_cache": None}
-
-
-class _Moments:
-    """Accumulate the mean of each channel and the mean of the images' own unbiased stds."""
-
-    def __init__(self, shape: tuple[int, ...]):
-        self.n_images = shape[0]
-        self.n_pixels = math.prod(shape[1:3])
-        self.total = np.zeros(shape[3], np.int64)
-        self.stds = np.zeros(shape[3])
-
-    def add(self, block: np.ndarray) -> None:
-        n = self.n_pixels
-        for start in range(0, len(block), 64):
-            images = block[start : start + 64]
-            # channel by channel, where sums are several times as fast
-            channels = images.reshape(len(images), n, -1).transpose(0, 2, 1)
-            # 32 bits are enough for the 64×64 squares of 255
-            values = np.ascontiguousarray(channels).astype(np.uint32)
-            total = values.sum(-1).astype(np.int64)
-            squares = np.einsum("ncp,ncp->nc", values, values).astype(np.int64)
-            self.total += total.sum(0)
-            self.stds += np.sqrt((n * squares - total**2) / (n * (n - 1))).sum(0)
-
-    def result(self) -> tuple[list[float], list[float]]:
-        mean = self.total / (self.n_images * self.n_pixels * 255)
-        std = self.stds / (self.n_images * 255)
-        return mean.tolist(), std.tolist()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,6 @@ class DataError(RuntimeError):
     Traceback (most recent call last):
     vaedis.data.originals.disk.DataError: toy.h5 cannot be had; try again.
     """
-
-
-# tqdm's own lock is shared by forked processes, and one that is killed would hold it forever
-_BAR_LOCK = threading.RLock()
 
 
 def cache_folder() -> Path:
@@ -55,7 +50,6 @@ def progress(label: str, total: int | None, unit: str = "B") -> Iterator[Any]:
     """Show a bar on a terminal; yield the function to call with each further amount."""
     from tqdm import tqdm
 
-    tqdm.set_lock(_BAR_LOCK)
     with tqdm(
         desc=label, total=total, unit=unit, unit_scale=True, disable=None, leave=False
     ) as bar:
@@ -63,12 +57,12 @@ def progress(label: str, total: int | None, unit: str = "B") -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def writing(what: str) -> Iterator[None]:
+def writing(description: str) -> Iterator[None]:
     """Turn a full disk, or a folder that cannot be written to, into a DataError."""
     try:
         yield
     except OSError as problem:
         raise DataError(
-            f"Could not write {what}: {problem.filename or cache_folder()}: "
+            f"Could not write {description}: {problem.filename or cache_folder()}: "
             f"{problem.strerror or problem}; make room, or set VAEDIS_DATA to another folder."
         ) from problem

@@ -1,8 +1,7 @@
 """Read the original files of the benchmark data sets, as their authors published them.
 
-A reader yields images, 64×64 and uint8, in blocks and in the order of the factors. The digests of
-its files have been checked, so it trusts what is in them; it unpacks nothing to disk and unpickles
-nothing. `sizes` are those of the factors; a test may have files of fewer images.
+A reader yields images, 64×64 and uint8, in blocks and in the order of the factors, whose numbers of
+values are `sizes`. The digests of its files have been checked, so it trusts what is in them.
 """
 
 from __future__ import annotations
@@ -119,11 +118,11 @@ def resize(images: np.ndarray) -> np.ndarray:
     from PIL import Image
 
     resized = np.empty((len(images), SIDE, SIDE, images.shape[-1]), np.uint8)
-    for image, out in zip(images, resized, strict=True):
+    for image, target in zip(images, resized, strict=True):
         pixels = image[..., 0] if image.shape[-1] == 1 else image
         full_size = Image.fromarray(np.ascontiguousarray(pixels))
         small = full_size.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        out[:] = np.asarray(small).reshape(out.shape)
+        target[:] = np.asarray(small).reshape(target.shape)
     return resized
 
 

@@ -1,59 +1,43 @@
-"""Limits and error sentences of all readers of a user's files; .npz and .npy files.
+"""Read arrays of a user's .npz, .npy and HDF5 files, MATLAB 7.3 among them.
 
-No size that a file states is trusted, and nothing is unpickled.
+No size that a file states is trusted, nothing is unpickled, and no other file is opened.
 """
 
 from __future__ import annotations
 
-import errno
 import math
-import mmap
 import os
-import shutil
 import tempfile
-import warnings
 import zipfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from vaedis import _check
+from vaedis._files import open_array
 from vaedis._support.text import plain, size_text
 
 # Larger arrays are copied to a temporary file, which the system reads page by page.
 IN_MEMORY = 2**28
-# While such a copy is written, at most this many bytes of it stay in memory.
-RELEASED = 2**27
 # Images of one colour inflate 1,000 times; real ones rarely more than 200 times.
 MAX_INFLATED = 500
 MAX_LABELS = 20_000_000
 MAX_LABEL_BYTES = 2**28
-MAX_NAMES = 1_000
-# Images and labels are found by their usual names among at most this many arrays.
-MAX_KEYS = 10_000
 MAX_TEXT = 1_000
 MAX_IMAGE_BYTES = 2**26
-_LISTED_KEYS = 20
-# no format that starts another program, such as PostScript, or that stands for another file
-PICTURE_FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
+MAX_KEYS = 10_000
+_MAX_GROUPS = 1_000
+_MAX_CHUNK_BYTES = 2**27
+_LONGEST_SENTENCE = 600
 _BLOCK = 2**20
-_ENCRYPTED = 1
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# zipfile inflates these without a bound on memory, and numpy writes neither
-_UNBOUNDED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# the numbers of HDF5's filters
+_DEFLATE = 1
+_FLETCHER32 = 3
+_KNOWN_FILTERS = {_DEFLATE, 2, _FLETCHER32}
 
 
 class Refused(ValueError):
@@ -62,144 +46,67 @@ class Refused(ValueError):
 
 def refused(path: object, problem: str) -> Refused:
     """Return the error for a path, of which `problem` is said."""
-    return Refused(f"{shown(path)} {problem}")
-
-
-def shown(name: object) -> str:
-    """Return a path or a key in a form that is safe to print."""
-    return plain(str(name), longest=200)
-
-
-def keys_of(keys: Sequence[str]) -> str:
-    """List keys in a message."""
-    more = f" and {len(keys) - _LISTED_KEYS} more" if len(keys) > _LISTED_KEYS else ""
-    return ", ".join(shown(key) for key in keys[:_LISTED_KEYS]) + more or "none"
-
-
-def decoded(text: str | bytes) -> str:
-    """Return text as str; bytes that are no UTF-8 become escapes."""
-    return text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(text)
-
-
-def brief(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type where it has none."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return plain(lines[0], longest=200).rstrip(".")
+    return Refused(plain(f"{path} {problem}", _LONGEST_SENTENCE))
 
 
 @contextmanager
-def damage(path: Path, what: str, has: str = "has") -> Iterator[None]:
-    """Turn whatever a library raises on damaged bytes into one sentence."""
+def reading(path: Path, key: str = "") -> Iterator[None]:
+    """Turn whatever goes wrong in a file, or in an array of it, into one sentence."""
     try:
         yield
-    except Refused:
+    except (Refused, ImportError):
         raise
     except Exception as error:
-        raise refused(path, f"{has} a damaged {what} ({brief(error)}); save it again.") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        where = f" in {key!r}" if key else ""
+        raise refused(path, f"cannot be read{where}: {lines[0].rstrip('.')}.") from error
 
 
-def check_no_objects(path: Path, key: str, dtype: np.dtype) -> None:
-    """Refuse pickled objects, references to other arrays, and lists of any length."""
-    if dtype.hasobject:
-        problem = f"holds Python objects or references in {shown(key)!r}"
-        raise refused(path, f"{problem}, which are never unpickled or followed; save plain arrays.")
-
-
-def check_shape(path: Path, key: str, shape: tuple[int, ...]) -> None:
-    """Refuse a shape that no array of images or labels has."""
-    if any(length < 0 for length in shape) or len(shape) > 5:
-        problem = f"of the shape {shape[:8]}, which is no array of images or labels"
-        raise refused(path, f"has the array {shown(key)!r} {problem}.")
-
-
-def check_labels(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def check_labels(shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Refuse labels that would take much memory, before they are read."""
     n_fields = max(1, len(dtype.names or ()))
     n_values = math.prod(shape) * n_fields
-    if n_values > MAX_LABELS:
-        limit = f"labels may have at most {MAX_LABELS:,}"
-        raise refused(path, f"has {n_values:,} values in {shown(key)!r}; {limit}.")
-    if dtype.itemsize > 4 * MAX_TEXT * n_fields:
-        raise too_long(path, key)
     n_bytes = math.prod(shape) * dtype.itemsize
-    if n_bytes > MAX_LABEL_BYTES:
-        limit = f"at most {size_text(MAX_LABEL_BYTES)} are read: use codes"
-        raise refused(path, f"has labels of {size_text(n_bytes)} in {shown(key)!r}; {limit}.")
+    if n_values > MAX_LABELS or n_bytes > MAX_LABEL_BYTES:
+        limit = f"at most {MAX_LABELS:,} and {size_text(MAX_LABEL_BYTES)} are read"
+        raise ValueError(f"it has {n_values:,} labels of {size_text(n_bytes)}, and {limit}")
+    if dtype.itemsize > 4 * MAX_TEXT * n_fields:
+        raise _too_long()
 
 
-def too_long(path: Path, key: str) -> Refused:
-    """Return the error for text that is no label or name."""
-    problem = f"of more than {MAX_TEXT:,} characters; use codes or short names"
-    return refused(path, f"has text in {shown(key)!r} {problem}.")
+def _too_long() -> ValueError:
+    return ValueError(f"it has text of more than {MAX_TEXT:,} characters; use codes or short names")
 
 
-def check_images(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Refuse images of absurd size, before they are read."""
+def check_images(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse images of absurd size, (n, ...), before they are read."""
     n_bytes = math.prod(shape[1:]) * dtype.itemsize
     if n_bytes > MAX_IMAGE_BYTES:
-        limit = f"{size_text(n_bytes)} each; at most {size_text(MAX_IMAGE_BYTES)} each are read"
-        raise refused(path, f"has images of the shape {shape[1:]} in {shown(key)!r}, {limit}.")
+        limit = f"at most {size_text(MAX_IMAGE_BYTES)} are read"
+        raise ValueError(f"its images take {size_text(n_bytes)} each, and {limit}")
 
 
-def check_inflated(path: Path, key: str, n_bytes: int, stored: int) -> None:
+def _check_inflated(n_bytes: int, stored: int) -> None:
     """Refuse a large array that inflates far more than images do."""
     if n_bytes > IN_MEMORY and n_bytes > MAX_INFLATED * stored:
-        limit = f"beyond {size_text(IN_MEMORY)} an array may inflate at most {MAX_INFLATED} times"
-        sizes = f"{shown(key)!r} of {size_text(n_bytes)} in {size_text(stored)}"
-        raise refused(path, f"has {sizes}; {limit}: save it without compression.")
+        sizes = f"{size_text(stored)} inflate to {size_text(n_bytes)}"
+        raise ValueError(f"{sizes}, more than {MAX_INFLATED} times; save it without compression")
 
 
-def scratch(path: object, n_bytes: int) -> np.ndarray:
-    """Return that many bytes to write to: in memory, or in a nameless temporary file."""
+def scratch(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array to write to: in memory, or in a temporary file that has no name."""
+    n_bytes = math.prod(shape) * dtype.itemsize
     if n_bytes <= IN_MEMORY:
-        return np.empty(n_bytes, np.uint8)
-    folder = "the folder of temporary files"
+        return np.empty(shape, dtype)
     try:
-        folder = tempfile.gettempdir()
-        if shutil.disk_usage(folder).free < n_bytes:
-            raise OSError(errno.ENOSPC, "no room")
         with tempfile.TemporaryFile() as file:
-            _reserve(file.fileno(), n_bytes)
-            return np.memmap(file, np.uint8, "r+", shape=(n_bytes,))
+            # take the room now: a mapped file that finds none later ends the process
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
-        reason = f"cannot be written to ({error.strerror or brief(error)})"
-        if error.errno in _NO_ROOM:
-            reason = "has no room"
-        copy = f"for a copy of {size_text(n_bytes)} of {shown(path)}"
-        advice = "make room, or set TMPDIR to a folder with more"
-        raise refused(folder, f"{reason} {copy}; {advice}.") from error
-
-
-def release(array: np.ndarray) -> None:
-    """Let the system take back the memory of a temporary file's pages."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
-
-
-def _reserve(descriptor: int, n_bytes: int) -> None:
-    """Take the room on the disk now: a mapped file that finds none later ends the process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, n_bytes)
-        return
-    block = bytes(2**24)
-    for start in range(0, n_bytes, len(block)):
-        os.write(descriptor, block[: n_bytes - start])
-
-
-class Header(NamedTuple):
-    """What an .npy header says."""
-
-    shape: tuple[int, ...]
-    order: Any
-    dtype: np.dtype
-
-    @property
-    def n_bytes(self) -> int:
-        """The length of the data."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        copy = f"a copy of {size_text(n_bytes)} cannot be made ({error.strerror or error})"
+        raise ValueError(f"{copy}; set TMPDIR to a folder with room for it") from error
 
 
 class Npz:
@@ -207,116 +114,219 @@ class Npz:
 
     def __init__(self, path: Path):
         self.path = path
-        with damage(path, ".npz file", "is"), zipfile.ZipFile(path) as archive:
+        with reading(path), zipfile.ZipFile(path) as archive:
             members = archive.namelist()
         self.keys = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
-        if not self.keys:
-            raise refused(path, _what_zip(members))
-        repeated = [key for key, n in Counter(self.keys).items() if n > 1]
-        if repeated:
-            raise refused(path, f"has two arrays of one name, {keys_of(repeated)}; save it again.")
-
-    def has(self, key: str) -> bool:
-        """Whether there is an array of this name."""
-        return key in self.keys
+        if len(set(self.keys)) < len(self.keys):
+            raise refused(path, "has two arrays of one name; save it again.")
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
         """Return an array's shape and type, without reading it."""
-        with self._open(key) as (_, header, _):
-            return header.shape, header.dtype
+        with reading(self.path, key), zipfile.ZipFile(self.path) as archive:
+            member = archive.getinfo(f"{key}.npy")
+            with open_array(archive, member) as (_, shape, _, dtype):
+                return shape, dtype
 
     def lengths(self, key: str) -> set[int]:
-        """Return how many rows an array has."""
+        """Return how many rows an array of images may have."""
         return set(self.header(key)[0][:1])
 
-    def read(self, key: str) -> np.ndarray:
+    def labels(self, key: str) -> np.ndarray:
         """Return labels or names."""
-        check_labels(self.path, key, *self.header(key))
-        return self._content(key)
+        return self._read(key, check_labels)
 
-    def rows(self, key: str, n: int | None) -> np.ndarray:
+    def images(self, key: str, n: int) -> np.ndarray:
         """Return images; many of them lie in a temporary file."""
-        check_images(self.path, key, *self.header(key))
-        return self._content(key)
+        return self._read(key, check_images)
 
-    @contextmanager
-    def _open(self, key: str) -> Iterator[tuple[IO[bytes], Header, int]]:
-        """Open an array behind its header; yield the file, the header and the stored size."""
-        with damage(self.path, f"array {shown(key)!r}"), zipfile.ZipFile(self.path) as archive:
+    def _read(self, key: str, check: Callable[[tuple[int, ...], np.dtype], None]) -> np.ndarray:
+        with reading(self.path, key), zipfile.ZipFile(self.path) as archive:
             member = archive.getinfo(f"{key}.npy")
-            if member.flag_bits & _ENCRYPTED:
-                raise refused(self.path, f"has the array {shown(key)!r} under a password.")
-            if member.compress_type not in _METHODS:
-                method = _UNBOUNDED.get(member.compress_type, f"method {member.compress_type}")
-                problem = f"compressed by {method}, whose size cannot be bounded"
-                raise refused(self.path, f"has the array {shown(key)!r} {problem}.")
-            with archive.open(member) as file:
-                header = _read_header(self.path, key, file, member.file_size)
-                yield file, header, member.compress_size
+            with open_array(archive, member) as (file, shape, fortran, dtype):
+                check(shape, dtype)
+                n_bytes = math.prod(shape) * dtype.itemsize
+                _check_inflated(n_bytes, member.compress_size)
+                copy = scratch(shape[::-1] if fortran else shape, dtype)
+                content = copy.reshape(-1).view(np.uint8) if n_bytes else copy
+                # in blocks, to the end, where zipfile compares the checksum
+                for start in range(0, n_bytes, _BLOCK):
+                    block = file.read(min(_BLOCK, n_bytes - start))
+                    content[start : start + _BLOCK] = np.frombuffer(block, np.uint8)
+                file.read(1)
+        return copy.T if fortran else copy
 
-    def _content(self, key: str) -> np.ndarray:
-        with self._open(key) as (file, header, stored):
-            check_inflated(self.path, key, header.n_bytes, stored)
-            content = scratch(self.path, header.n_bytes)
-            _fill(content, file)
-        if not header.n_bytes:
-            return np.empty(header.shape, header.dtype)
-        return content.view(header.dtype).reshape(header.shape, order=header.order)
+
+class Hdf5:
+    """The arrays of an HDF5 file; those in groups by their path, as ``latents/classes``.
+
+    MATLAB's arrays, which HDF5 holds with their axes reversed, have MATLAB's shape here.
+    """
+
+    def __init__(self, path: Path):
+        self.h5py = _check.package("h5py", "HDF5 files", "data")
+        self.path = path
+        with reading(path):
+            self._file = self.h5py.File(path, "r")
+            self.keys = self._keys()
+        if len(self.keys) > MAX_KEYS:
+            raise refused(path, f"has more than {MAX_KEYS:,} arrays; make a file of fewer.")
+
+    def _keys(self) -> list[str]:
+        """Return the paths of arrays; groups may hold each other, so their number is limited."""
+        keys = []
+        groups = [("", self._file)]
+        for prefix, group in groups:
+            # not `visititems`, which ends the process on some damaged files
+            for name in group:
+                if not isinstance(name, str):
+                    continue  # no UTF-8
+                if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
+                    continue
+                member = group[name]
+                if isinstance(member, self.h5py.Dataset):
+                    keys.append(prefix + name)
+                elif isinstance(member, self.h5py.Group) and len(groups) < _MAX_GROUPS:
+                    groups.append((f"{prefix}{name}/", member))
+        return keys
+
+    def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Return an array's shape and type, without reading it."""
+        with reading(self.path, key):
+            dataset = self._dataset(key)
+            shape = dataset.shape[::-1] if _is_matlab(dataset) else dataset.shape
+            return shape, dataset.dtype
+
+    def lengths(self, key: str) -> set[int]:
+        """Return how many rows an array of images may have: MATLAB's images come first or last."""
+        with reading(self.path, key):
+            dataset = self._dataset(key)
+            shape = dataset.shape
+            return {*shape[:1], *shape[-1:]} if _is_matlab(dataset) else {*shape[:1]}
+
+    def labels(self, key: str) -> np.ndarray:
+        """Return labels or names."""
+        with reading(self.path, key):
+            dataset = self._dataset(key)
+            check_labels(dataset.shape, dataset.dtype)
+            if dataset.dtype.hasobject:
+                return self._text(dataset)
+            values = self._array(dataset, range(dataset.ndim))
+            return values.T if _is_matlab(dataset) else values
+
+    def images(self, key: str, n: int) -> np.ndarray:
+        """Return images, (n, ...): in memory, in a temporary file, or mapped from this file."""
+        with reading(self.path, key):
+            dataset = self._dataset(key)
+            axes = tuple(range(dataset.ndim))
+            if _is_matlab(dataset):
+                axes = _matlab_axes(dataset.shape, n)
+            check_images(tuple(dataset.shape[axis] for axis in axes), dataset.dtype)
+            return self._array(dataset, axes)
+
+    def _dataset(self, key: str) -> Any:
+        """Return an array that holds its own data, in this file."""
+        node: Any = self._file
+        for part in key.strip("/").split("/"):
+            is_group = isinstance(node, self.h5py.Group)
+            link = node.get(part, getlink=True) if is_group else None
+            if not isinstance(link, self.h5py.HardLink):
+                raise ValueError("it is not there, or behind a link, which is never followed")
+            node = node[part]
+        # before its shape, which the HDF5 library may look up in the other file
+        if isinstance(node, self.h5py.Dataset) and (node.external or node.is_virtual):
+            raise ValueError("its numbers are in another file, which is never read")
+        if not isinstance(node, self.h5py.Dataset) or node.shape is None:
+            raise ValueError("it is no array")
+        if node.dtype.hasobject and self.h5py.check_string_dtype(node.dtype) is None:
+            raise ValueError("it holds references or lists, which are never followed")
+        self._check_size(node)
+        return node
+
+    def _check_size(self, dataset: Any) -> None:
+        """Refuse an array that was not written in full, and chunks that take much memory."""
+        n_bytes = dataset.size * dataset.dtype.itemsize
+        if not dataset.chunks:
+            if dataset.id.get_storage_size() < n_bytes:
+                raise ValueError("it was not written in full")
+            return
+        chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        if chunk_bytes > _MAX_CHUNK_BYTES:
+            limit = f"at most {size_text(_MAX_CHUNK_BYTES)} are read"
+            raise ValueError(f"its chunks take {size_text(chunk_bytes)} each, and {limit}")
+        sizes = zip(dataset.shape, dataset.chunks, strict=True)
+        if dataset.id.get_num_chunks() < math.prod(-(-length // part) for length, part in sizes):
+            raise ValueError("it was not written in full")
+
+    def _text(self, dataset: Any) -> np.ndarray:
+        """Return text, in parts of rows, since many of them may refer to one long text."""
+        if dataset.ndim == 0:
+            return np.array(dataset[()], object)
+        row_bytes = self.path.stat().st_size * max(1, math.prod(dataset.shape[1:]))
+        step = max(1, IN_MEMORY // row_bytes)
+        parts = []
+        for start in range(0, len(dataset), step):
+            part = dataset[start : start + step]
+            if max(map(len, part.ravel()), default=0) > MAX_TEXT:
+                raise _too_long()
+            parts.append(part)
+        return np.concatenate(parts) if parts else np.empty(0, object)
+
+    def _array(self, dataset: Any, axes: Sequence[int]) -> np.ndarray:
+        """Return an array with its axes in another order; each chunk is read once."""
+        n_bytes = dataset.size * dataset.dtype.itemsize
+        if not dataset.chunks:
+            offset = dataset.id.get_offset()
+            stored_type = self.h5py.h5t.py_create(dataset.dtype, logical=True)
+            if n_bytes > IN_MEMORY and offset and stored_type == dataset.id.get_type():
+                shape = tuple(dataset.shape)
+                return np.memmap(self.path, dataset.dtype, "r", offset, shape).transpose(axes)
+            return np.asarray(dataset[()]).transpose(axes)
+        _check_inflated(n_bytes, dataset.id.get_storage_size())
+        shape = tuple(dataset.shape[axis] for axis in axes)
+        copy = scratch(shape, dataset.dtype.newbyteorder("="))
+        in_file_order = copy.transpose(np.argsort(axes))
+        for block in dataset.iter_chunks():
+            _check_chunk(dataset, tuple(part.start for part in block))
+            in_file_order[block] = dataset[block]
+        return copy
+
+
+def _is_matlab(dataset: Any) -> bool:
+    return "MATLAB_class" in dataset.attrs
+
+
+def _check_chunk(dataset: Any, start: tuple[int, ...]) -> None:
+    """Refuse a chunk of another length than it says, which the HDF5 library would believe."""
+    import h5py
+
+    settings = dataset.id.get_create_plist()
+    mask, content = dataset.id.read_direct_chunk(start)
+    # a bit of the mask says that this chunk was written without a filter
+    numbers = [settings.get_filter(k)[0] for k in range(settings.get_nfilters())]
+    used = {number for k, number in enumerate(numbers) if not mask >> k & 1}
+    for number in used - _KNOWN_FILTERS:
+        if not h5py.h5z.filter_avail(number):
+            raise ValueError(f"HDF5's filter {number} is not installed; import hdf5plugin first")
+    if not used <= _KNOWN_FILTERS:
+        return
+    n_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    checksum = 4 if _FLETCHER32 in used else 0
+    if _DEFLATE in used:
+        content = zlib.decompressobj().decompress(content, n_bytes + checksum + 1)
+    if len(content) not in (n_bytes, n_bytes + checksum):
+        raise ValueError("a chunk has another length than it says")
+
+
+def _matlab_axes(shape: tuple[int, ...], n: int) -> tuple[int, ...]:
+    """Return the axes that make (n, H, W, C) of MATLAB's (n, H, W, C) or (H, W, C, n), reversed."""
+    if (shape[-1] == n) == (shape[0] == n):
+        problem = f"of MATLAB's shape {shape[::-1]}, either the first or the last length must be"
+        raise ValueError(f"{problem} the number of images, {n}; save it by h5py or numpy.savez")
+    reverse = tuple(range(len(shape)))[::-1]
+    return reverse if shape[-1] == n else (0, *reverse[:-1])
 
 
 def read_npy(path: Path) -> np.ndarray:
     """Return the array of an .npy file, as a memory map."""
-    with damage(path, ".npy file", "is"), path.open("rb") as file:
-        header = _read_header(path, path.stem, file, path.stat().st_size)
-        if not header.n_bytes:
-            return np.empty(header.shape, header.dtype)
-        return np.memmap(path, header.dtype, "r", file.tell(), header.shape, header.order)
-
-
-def _read_header(path: Path, key: str, file: IO[bytes], length: int) -> Header:
-    """Read a header that agrees with the file's length, and leave the file behind it."""
-    version = np.lib.format.read_magic(file)
-    read: Any = np.lib.format.read_array_header_2_0
-    if version == (1, 0):
-        read = np.lib.format.read_array_header_1_0
-    with warnings.catch_warnings():
-        # numpy parses headers as Python, which may warn of what it finds in damaged ones
-        warnings.simplefilter("ignore")
-        shape, fortran, dtype = read(file)
-    if version == (3, 0) and dtype.names:
-        # numpy has no reader for version 3, which is version 2 with field names in UTF-8
-        dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
-    check_no_objects(path, key, dtype)
-    check_shape(path, key, shape)
-    header = Header(shape, "F" if fortran else "C", dtype)
-    if file.tell() + header.n_bytes != length:
-        there = length - file.tell()
-        raise ValueError(f"its header says {header.n_bytes:,} bytes, but it has {there:,}")
-    return header
-
-
-def _fill(content: np.ndarray, file: IO[bytes]) -> None:
-    """Read an array to its end, where zipfile compares its checksum."""
-    start = 0
-    while start < len(content):
-        block = file.read(min(_BLOCK, len(content) - start))
-        if not block:
-            raise EOFError("its data end early")
-        content[start : start + len(block)] = np.frombuffer(block, np.uint8)
-        start += len(block)
-        if start % RELEASED < len(block):
-            release(content)
-    if file.read(1):
-        raise ValueError("it is longer than its header says")
-
-
-def _what_zip(members: list[str]) -> str:
-    if any(name.endswith("data.pkl") for name in members):
-        return (
-            "is a file of torch.save, which holds pickled objects that are never unpickled; "
-            "save its arrays by numpy.savez(path, images=images.numpy(), labels=labels.numpy())."
-        )
-    return (
-        "is a zip file without arrays, not an .npz file; "
-        f"it has: {keys_of(members)}; save arrays by numpy.savez."
-    )
+    with reading(path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)

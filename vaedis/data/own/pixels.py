@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,55 +9,37 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.data.own.arrays import RELEASED, release, scratch
+from vaedis.data.own.arrays import scratch
 
 _CHANNELS = range(1, 5)
-# floats that leave [0, 1] by no more than this do so by rounding
-_ROUNDING = 1e-5
 # sums of fourth powers of squared differences of larger floats would leave double precision
 _LARGEST = 1e30
 # of the range of the images: a coarser step of float32 would change what is measured
 _COARSEST = 1e-3
-_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+# how many images are read at once
+_BLOCK = 64
 
 
 class Pixels:
     """Rows of images, as bytes of 0 to 255 or as float32; see `LabelledImages` for what is read.
 
-    Attributes
-    ----------
-    source : array
-        Rows of an array on disk are read as they are needed.
-    shape : (int, int, int)
-        Height, width and channels.
-    floats : bool
-    range : (float, float)
-        Of the floats that `survey` read; 0 and 1 for bytes, which stand for shares of 255.
+    `source` is an array, of which rows on disk are read as they are needed; `shape` is height,
+    width and channels; `range` that of the floats that `survey` read, or 0 and 1 for bytes.
     """
 
     range: tuple[float, float] = (0.0, 1.0)
 
     def __init__(self, images: Any):
         self.source = _as_array(images)
-        is_tensor = isinstance(images, Tensor)
-        # how error messages call images, so that their advice runs as Python
-        self._expression = "images"
-        if isinstance(images, list | tuple):
-            self._expression = "numpy.array(images)"
-        self._to_floats = f"{self._expression}.astype('float32')"
-        if is_tensor:
-            self._to_floats = "images.float()"
-        self.shape, self._channels_first = _layout(tuple(self.source.shape), is_tensor)
+        self.shape, self._channels_first = _layout(
+            tuple(self.source.shape), isinstance(images, Tensor)
+        )
         dtype = self.source.dtype
-        self.floats = dtype.kind == "f" or dtype.name == "bfloat16"
-        if not self.floats and dtype.kind not in "biu":
+        if dtype.kind not in "biuf":
             expected = "bytes, truth values or floats"
             raise ValueError(f"images must hold {expected}, not {dtype}; give an array of numbers.")
+        self.floats = dtype.kind == "f"
         self._is_bits = dtype.kind == "b"
-        self._is_rounded = False
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def survey(self, rows: np.ndarray) -> None:
         """Read sorted rows, to learn what the numbers stand for.
@@ -69,7 +50,7 @@ class Pixels:
         if self._is_bits:
             return
         low, high = np.inf, -np.inf
-        for part in np.array_split(rows, -(-len(rows) // 64)):
+        for part in np.array_split(rows, -(-len(rows) // _BLOCK)):
             block = np.asarray(self.source[part])
             if self.floats:
                 _check_finite(block, part)
@@ -77,15 +58,12 @@ class Pixels:
             high = max(high, block.max())
             if self.source.dtype == np.uint8 and high > 1:
                 return
-        if not self.floats:
-            self._check_bytes(low, high)
+        if self.floats:
+            self._check_resolution(float(low), float(high))
+            self.range = (float(np.float32(low)), float(np.float32(high)))
+        else:
+            _check_bytes(low, high)
             self._is_bits = high == 1
-            return
-        self._check_float32(float(low), float(high))
-        self.range = (float(np.float32(low)), float(np.float32(high)))
-        self._is_rounded = self.range[1] > 0.5 and _is_near_unit(*self.range)
-        if self._is_rounded:
-            self.range = (max(self.range[0], 0.0), min(self.range[1], 1.0))
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return images in any order: uint8 or float32 of shape (B, H, W, C)."""
@@ -99,35 +77,23 @@ class Pixels:
 
     def resize(self, size: int) -> None:
         """Replace the images by means over boxes of pixels, a copy that is made in one pass."""
-        try:
-            from PIL import Image
-        except ImportError:
-            advice = "install it with: pip install 'vaedis[data]'"
-            raise ImportError(f"resize needs pillow; {advice}.") from None
-        _check.count("resize", size)
+        image_module = _check.package("PIL.Image", "resized images", "data")
         height, width, channels = self.shape
-        if height != width:
-            problem = f"resize makes square images of square ones, not of {height}×{width} pixels"
-            raise ValueError(f"{problem}; crop or pad the images first.")
-        if size > height:
-            raise ValueError(
-                f"resize makes images smaller only, and {size} is more than the {height}×{width} "
-                "pixels that these have; leave it out."
-            )
+        if height != width or _check.count("resize", size) > height:
+            problem = f"of at most their size, but {size} was asked for and they have"
+            raise ValueError(f"resize makes square images {problem} {height}×{width} pixels.")
         n = len(self.source)
         dtype = np.dtype(np.float32 if self.floats else np.uint8)
-        shape = (n, size, size, channels)
-        copy = scratch("the images", math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
-        step = max(1, RELEASED // (math.prod(self.shape) * dtype.itemsize) // 8)
-        for start in range(0, n, step):
+        copy = scratch((n, size, size, channels), dtype)
+        for start in range(0, n, _BLOCK):
             # in floats: of bytes, Pillow would round the rows and then the columns
-            block = self.read(np.arange(start, min(start + step, n))).astype(np.float32)
+            block = self.read(np.arange(start, min(start + _BLOCK, n))).astype(np.float32)
             for image, small in zip(block, copy[start:], strict=False):
                 for k in range(channels):
-                    channel = Image.fromarray(np.ascontiguousarray(image[..., k]))
-                    means = np.asarray(channel.resize((size, size), Image.Resampling.BOX))
+                    channel = image_module.fromarray(np.ascontiguousarray(image[..., k]))
+                    box = image_module.Resampling.BOX
+                    means = np.asarray(channel.resize((size, size), box))
                     small[..., k] = means if self.floats else np.rint(means)
-            release(copy)
         self.source = copy
         if self.floats:
             self.range = (float(copy.min()), float(copy.max()))
@@ -135,27 +101,16 @@ class Pixels:
         self._channels_first = False
         self._is_bits = False
 
-    def rescaling(self, low: float, high: float) -> str:
-        """Return how to map images of `low` to `high` to [0, 1], as Python."""
-        sign = "-" if low > 0 else "+"
-        shifted = f"({self._expression} {sign} {abs(low):.9g})" if low else self._expression
-        return f"{shifted} / {high - low:.9g}"
-
     def _as_float32(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
         _check_finite(block, rows)
-        low = float(block.min(initial=0))
-        high = float(block.max(initial=0))
-        if max(-low, high) > _LARGEST:
-            self._check_float32(low, high)
+        if float(np.abs(block).max(initial=0)) > _LARGEST:
+            self._check_resolution(float(block.min()), float(block.max()))
         with np.errstate(under="ignore"):
-            single = block.astype(np.float32)
-        if self._is_rounded and _is_near_unit(low, high):
-            single = single.clip(0, 1)
-        return single
+            return block.astype(np.float32)
 
     def _as_bytes(self, block: np.ndarray) -> np.ndarray:
-        if block.dtype.kind != "b" and block.dtype != np.uint8 and len(block):
-            self._check_bytes(block.min(), block.max())
+        if block.dtype.kind != "b":
+            _check_bytes(block.min(initial=0), block.max(initial=0))
         block = block.astype(np.uint8, copy=False)
         if not self._is_bits:
             return block
@@ -164,107 +119,72 @@ class Pixels:
             raise ValueError(f"{problem}; use 0 to 255 in all of them, or bool.")
         return block * np.uint8(255)
 
-    def _check_bytes(self, low: Any, high: Any) -> None:
-        if low < 0 or high > 255:
-            problem = f"images hold whole numbers of {low} to {high}, but bytes run from 0 to 255"
-            raise ValueError(f"{problem}; give {self._to_floats}, which are measured as they are.")
-
-    def _check_float32(self, low: float, high: float) -> None:
+    def _check_resolution(self, low: float, high: float) -> None:
         """Refuse floats that are too large, or too close to each other for float32."""
-        advice = f"rescale them with {self.rescaling(low, high)}"
-        problem = f"images run from {low:.9g} to {high:.9g}, which"
-        if max(-low, high) > _LARGEST:
-            raise ValueError(f"{problem} is too large to be squared; {advice}.")
-        if self.source.dtype.itemsize <= 4 or low == high:
-            return
-        if np.spacing(np.float32(max(-low, high))) > _COARSEST * (high - low):
-            raise ValueError(f"{problem} float32 cannot tell apart; {advice}.")
+        largest = max(-low, high)
+        is_wide = self.source.dtype.itemsize > 4 and low < high
+        if largest > _LARGEST or (
+            is_wide and np.spacing(np.float32(largest)) > _COARSEST * (high - low)
+        ):
+            problem = f"images run from {low:.9g} to {high:.9g}, which float32 cannot hold"
+            raise ValueError(f"{problem}; rescale them with {rescaling(low, high)}.")
+
+
+def rescaling(low: float, high: float) -> str:
+    """Return how to map images of `low` to `high` to [0, 1], as Python."""
+    return f"(images - {low:.9g}) / {high - low:.9g}"
 
 
 def array_of_tensor(tensor: Tensor) -> np.ndarray:
-    """Return a tensor of any device and layout as an array."""
-    tensor = tensor.detach()
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.is_floating_point() and tensor.dtype not in _NUMPY_FLOATS:
-        tensor = tensor.float()
-    return tensor.cpu().numpy()
+    """Return a tensor of any device as an array; numpy has no bfloat16."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def _as_array(images: Any) -> Any:
     """Return images as an array, or as an object that reads rows of an array on disk."""
     if isinstance(images, Tensor):
         return array_of_tensor(images)
-    if isinstance(images, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(images)
-        if mask.any():
-            image = np.argwhere(mask)[0][0]
-            raise ValueError(f"Image {image} has masked pixels; use images.filled(0).")
-        return np.asarray(images)
-    dtype = getattr(images, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind != "O":
-        return images
-    is_list = isinstance(images, list | tuple) or isinstance(dtype, np.dtype)
-    rows = list(images) if is_list else []
-    _check_one_kind(rows)
-    try:
-        if rows and isinstance(rows[0], Tensor):
-            return array_of_tensor(torch.stack(rows))
-        if rows and hasattr(rows[0], "__array__"):
-            return np.stack([np.asarray(row) for row in rows])
-        return np.asarray(rows if is_list else images)
-    except (ValueError, RuntimeError, TypeError):
-        raise ValueError("images must all have the same shape; resize them first.") from None
-
-
-def _check_one_kind(rows: list[Any]) -> None:
-    """Refuse palettes, and mixed types: 1 is black as a byte, and white as a float."""
-    types = {str(row.dtype): None for row in rows if hasattr(row, "dtype")}
-    if len(types) > 1:
-        raise ValueError(f"images must all have the same type, not {', '.join(types)}.")
-    if any(getattr(row, "mode", None) in ("P", "PA") for row in rows):
+    if np.ma.isMaskedArray(images):
+        raise ValueError("images must not be masked; use images.filled(0).")
+    if not isinstance(images, list | tuple) or not images:
+        return images if hasattr(images, "dtype") else np.asarray(images)
+    if any(getattr(row, "mode", None) in ("P", "PA") for row in images):
         raise ValueError("images hold places in a palette; use image.convert('RGB') first.")
+    rows = [array_of_tensor(row) if isinstance(row, Tensor) else np.asarray(row) for row in images]
+    # 1 is black as a byte, and white as a float
+    kinds = {f"{row.shape} of {row.dtype}": None for row in rows}
+    if len(kinds) > 1:
+        raise ValueError(f"images must have one shape and type, not {' and '.join([*kinds][:2])}.")
+    return np.stack(rows)
 
 
 def _layout(shape: tuple[int, ...], is_tensor: bool) -> tuple[tuple[int, int, int], bool]:
     """Return height, width and channels, and whether channels come second, as they do in torch."""
     if shape and shape[0] < 2:
-        number = "is one image" if shape[0] else "are no images"
-        raise ValueError(f"There {number}, so there is nothing to compare; give at least two.")
+        raise ValueError(f"There must be at least two images to compare, not {shape[0]}.")
     if len(shape) == 3 and 0 not in shape:
         return (shape[1], shape[2], 1), False
     if len(shape) == 4 and 0 not in shape:
-        if _channels_come_second(shape, is_tensor):
-            return (shape[2], shape[3], shape[1]), True
-        if shape[3] in _CHANNELS:
-            return (shape[1], shape[2], shape[3]), False
+        _, second, third, last = shape
+        if second in _CHANNELS and (is_tensor or last not in _CHANNELS):
+            return (third, last, second), True
+        if last in _CHANNELS:
+            return (second, third, last), False
     raise ValueError(
         "images must have the shape (n, height, width), (n, height, width, 1 to 4 channels) "
         f"or (n, 1 to 4 channels, height, width), not {shape}."
     )
 
 
-def _channels_come_second(shape: tuple[int, ...], is_tensor: bool) -> bool:
-    _, second, third, last = shape
-    if second not in _CHANNELS:
-        return False
-    if last not in _CHANNELS:
-        return second < third or second == 1
-    # small images, of which most are square
-    if second == third or third == last:
-        return second != third
-    return is_tensor
-
-
-def _is_near_unit(low: float, high: float) -> bool:
-    return low >= -_ROUNDING and high <= 1 + _ROUNDING
+def _check_bytes(low: Any, high: Any) -> None:
+    if low < 0 or high > 255:
+        problem = f"images hold whole numbers of {low} to {high}, but bytes run from 0 to 255"
+        raise ValueError(f"{problem}; give floats, which are measured as they are.")
 
 
 def _check_finite(block: np.ndarray, rows: np.ndarray) -> None:
-    finite = np.isfinite(block)
+    finite = np.isfinite(block).reshape(len(block), -1).all(1)
     if not finite.all():
-        image, *pixel = np.argwhere(~finite)[0]
-        kind = "NaN" if np.isnan(block[(image, *pixel)]) else "infinite"
-        raise ValueError(f"Image {rows[image]} has {kind} pixels; leave it out, or fill them in.")
+        image = rows[int(np.argmin(finite))]
+        raise ValueError(f"Image {image} has pixels that are NaN or infinite; leave it out.")

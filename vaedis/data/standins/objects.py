@@ -40,13 +40,13 @@ _BODIES = {
 
 def car(rng: np.random.Generator) -> tuple[list[Solid], Tensor]:
     """Return a car of random shape: its solids, and the colours of its surfaces, (5, 3)."""
-    cabin, back, tall, roof = _BODIES[str(rng.choice(list(_BODIES)))]
+    cabin, back, height, roof = _BODIES[str(rng.choice(list(_BODIES)))]
     length = rng.uniform(1.75, 2.35)
     width = rng.uniform(0.78, 0.95)
     wheel = rng.uniform(0.3, 0.42)
     low = 0.75 * wheel
     belt = wheel + rng.uniform(0.42, 0.58)
-    high = tall * rng.uniform(0.42, 0.55)
+    high = height * rng.uniform(0.42, 0.55)
     cabin = cabin * rng.uniform(0.92, 1.05) * length
     roof = roof * rng.uniform(0.9, 1.05)
     base = rng.uniform(0.55, 0.68) * length
@@ -76,8 +76,8 @@ def car(rng: np.random.Generator) -> tuple[list[Solid], Tensor]:
     else:
         saturation, value = rng.uniform((0.55, 0.45), (0.95, 0.95))
     body = colorsys.hsv_to_rgb(rng.random(), saturation, value)
-    others = [(0.22, 0.27, 0.33), (0.1, 0.1, 0.11), (0.95, 0.92, 0.75), (0.6, 0.08, 0.08)]
-    return solids, torch.tensor([body, *others], dtype=torch.float32)
+    other_colours = [(0.22, 0.27, 0.33), (0.1, 0.1, 0.11), (0.95, 0.92, 0.75), (0.6, 0.08, 0.08)]
+    return solids, torch.tensor([body, *other_colours], dtype=torch.float32)
 
 
 def toy(category: int, rng: np.random.Generator) -> list[Solid]:
@@ -95,7 +95,7 @@ def toy(category: int, rng: np.random.Generator) -> list[Solid]:
     return [*solids, cylinder(SHADOW, place((0, 0, 0), (width, length, 0.01)))]
 
 
-def _both(
+def _mirrored(
     kind: Callable[..., Solid],
     x: float,
     y: float,
@@ -108,59 +108,67 @@ def _both(
 
 
 def _animal(about: Callable[..., float]) -> list[Solid]:
-    long = about(1.1)
+    half_length = about(1.1)
     leg = about(0.5, 0.4)
-    wide = about(0.42, 0.25)
+    half_width = about(0.42, 0.25)
     neck = about(0.55, 0.6)
     back = 2 * leg
     neck_size = (0.2, 0.2 + neck / 2, 0.22)
     return [
-        ellipsoid(TOY, place((0, 0, back + 0.2), (wide, long, wide))),
-        ellipsoid(TOY, place((0, long, back + 0.2 + neck / 2), neck_size, pitch=0.9)),
-        ellipsoid(TOY, place((0, long + 0.4, back + 0.3 + neck), (0.24, about(0.4, 0.3), 0.24))),
+        ellipsoid(TOY, place((0, 0, back + 0.2), (half_width, half_length, half_width))),
+        ellipsoid(TOY, place((0, half_length, back + 0.2 + neck / 2), neck_size, pitch=0.9)),
         ellipsoid(
-            TOY, place((0, -long - 0.15, back + 0.1), (0.08, about(0.4, 0.4), 0.08), pitch=1.0)
+            TOY, place((0, half_length + 0.4, back + 0.3 + neck), (0.24, about(0.4, 0.3), 0.24))
         ),
-        *_both(cylinder, 0.6 * wide, 0.6 * long, leg, (0.13, 0.15, leg)),
-        *_both(cylinder, 0.6 * wide, -0.6 * long, leg, (0.13, 0.15, leg)),
+        ellipsoid(
+            TOY,
+            place((0, -half_length - 0.15, back + 0.1), (0.08, about(0.4, 0.4), 0.08), pitch=1.0),
+        ),
+        *_mirrored(cylinder, 0.6 * half_width, 0.6 * half_length, leg, (0.13, 0.15, leg)),
+        *_mirrored(cylinder, 0.6 * half_width, -0.6 * half_length, leg, (0.13, 0.15, leg)),
     ]
 
 
 def _human(about: Callable[..., float]) -> list[Solid]:
-    tall = about(1.0, 0.1)
-    wide = about(0.42)
-    body = ellipsoid(TOY, place((0, 0, 1.35 * tall), (wide, 0.3, 0.55 * tall)))
-    head = ellipsoid(TOY, place((0, 0.05, 2.15 * tall), (0.24, 0.26, 0.3)))
-    legs = _both(cylinder, 0.22, about(0.1, 1.0), 0.45 * tall, (0.16, 0.2, 0.45 * tall))
+    height = about(1.0, 0.1)
+    half_width = about(0.42)
+    body = ellipsoid(TOY, place((0, 0, 1.35 * height), (half_width, 0.3, 0.55 * height)))
+    head = ellipsoid(TOY, place((0, 0.05, 2.15 * height), (0.24, 0.26, 0.3)))
+    legs = _mirrored(cylinder, 0.22, about(0.1, 1.0), 0.45 * height, (0.16, 0.2, 0.45 * height))
     forward = about(0.2)
     size = (0.13, about(0.5, 0.4), 0.13)
-    arms = _both(ellipsoid, wide + 0.1, forward, 1.4 * tall, size, pitch=about(-0.4, 1.5))
+    arms = _mirrored(
+        ellipsoid, half_width + 0.1, forward, 1.4 * height, size, pitch=about(-0.4, 1.5)
+    )
     return [body, head, *legs, *arms]
 
 
 def _plane(about: Callable[..., float]) -> list[Solid]:
-    long = about(1.9)
+    half_length = about(1.9)
     span = about(1.9)
     lift = about(0.75)
-    tail = 0.1 - long
+    tail = 0.1 - half_length
     return [
-        ellipsoid(TOY, place((0, 0, lift), (0.32, long, about(0.32)))),
+        ellipsoid(TOY, place((0, 0, lift), (0.32, half_length, about(0.32)))),
         box(TOY, place((0, about(0.25), lift), (span, about(0.35), 0.06))),
         box(TOY, place((0, tail, lift + 0.1), (about(0.75), 0.2, 0.05))),
         frustum(TOY, place((0, tail, lift + 0.4), (0.05, 0.3, about(0.35))), (1.0, 0.5)),
-        *_both(ellipsoid, about(0.8), 0.4, lift - 0.12, (0.15, 0.4, 0.15)),
+        *_mirrored(ellipsoid, about(0.8), 0.4, lift - 0.12, (0.15, 0.4, 0.15)),
     ]
 
 
 def _truck(about: Callable[..., float]) -> list[Solid]:
-    wide = about(0.75)
-    long = about(1.3)
+    half_width = about(0.75)
+    half_length = about(1.3)
     high = about(0.6)
-    cabin_size = (0.95 * wide, about(0.5), about(0.6))
+    cabin_size = (0.95 * half_width, about(0.5), about(0.6))
     return [
-        box(TOY, place((0, -0.55, 0.6 + high), (wide, long, high))),
-        frustum(TOY, place((0, long + 0.1, 0.95), cabin_size), (0.95, 0.7)),
-        *(_axle(y, 0.35, wide, TOY) for y in (long, -0.3 - 0.3 * long, 0.2 - long)),
+        box(TOY, place((0, -0.55, 0.6 + high), (half_width, half_length, high))),
+        frustum(TOY, place((0, half_length + 0.1, 0.95), cabin_size), (0.95, 0.7)),
+        *(
+            _axle(y, 0.35, half_width, TOY)
+            for y in (half_length, -0.3 - 0.3 * half_length, 0.2 - half_length)
+        ),
     ]
 
 

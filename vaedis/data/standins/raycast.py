@@ -1,11 +1,8 @@
 """Cast rays into scenes of a few convex solids, and draw maps to be coloured afterwards.
 
-Scenes of the same solids in different positions are cast at once. Every pixel is sampled once;
-those that disagree with a neighbour (an outline, an edge, a shadow's border) are sampled again,
-finely. Maps say for each surface how much of a pixel it covers and how brightly, so that thousands
-of colourings cost one cast.
-
-Coordinates are right-handed with z up. A camera never rolls.
+Every pixel is sampled once; those that disagree with a neighbour (an outline, an edge, a shadow's
+border) are sampled again, finely. Maps say for each surface how much of a pixel it covers and how
+brightly, so that thousands of colourings cost one cast. Coordinates are right-handed with z up.
 """
 
 from __future__ import annotations
@@ -27,9 +24,7 @@ _RAYS = 2**17
 class Camera:
     """A pinhole camera at `position` that looks at `target`, both (3,) or (B, 3).
 
-    `focal` is the focal length in pixels; `height` and `width` are those of the image. `centre` is
-    the row and column, from the upper left corner, at which `target` appears: by default the
-    middle.
+    `focal` is in pixels; `target` appears at the row and column `centre`, by default the middle.
     """
 
     position: Tensor
@@ -44,11 +39,9 @@ class Camera:
 class Light:
     """A light at `position`, (3,) or (B, 3), or from that direction if it is `far`.
 
-    `diffuse` is how bright it makes a surface that faces it, and `specular` how bright its
-    highlights are, which are white. `shininess` is their exponent; with 0 a highlight is the same
-    wherever light falls. A spotlight points in the direction `aim`, (3,) or (B, 3), and is as
-    bright as the cosine of the angle to it to the power of `focus`. `shadow` says whether solids
-    keep the light off.
+    `diffuse` and `specular` are the brightness of a surface that faces it and of its highlights,
+    whose exponent is `shininess`. A spotlight points in the direction `aim`, and falls off as the
+    cosine of the angle to it to the power of `focus`. With `shadow`, solids keep the light off.
     """
 
     position: Tensor
@@ -63,10 +56,9 @@ class Light:
 
 @dataclass(frozen=True)
 class Maps:
-    """What was cast.
+    """Of each pixel, the share that a surface covers, and how bright the surface is in K tones.
 
-    `coverage`, (B, surfaces, H, W), is the share of each pixel that a surface covers; the rest is
-    background. `tones`, (B, surfaces, K, H, W), is for each of K tones the mean over a pixel of
+    `coverage` is (B, surfaces, H, W). `tones`, (B, surfaces, K, H, W), are means over a pixel of
     ``min(shade * tone + highlight, 1)`` where it shows the surface, and 0 elsewhere.
     """
 
@@ -86,9 +78,8 @@ def cast(
 ) -> Maps:
     """Cast a batch of scenes on the device of the camera.
 
-    `ambient` is how bright a surface is that no light falls on. The image of a surface whose red
-    is one of the `tones` has that map as its red channel; `paint` makes images of other colours.
-    Pixels that are sampled finely have `samples` rays along each side.
+    `ambient` is how bright a surface is that no light falls on. Pixels that are sampled finely have
+    `samples` rays along each side.
     """
     scene = _Scene(solids, camera, lights, ambient)
     height = camera.height
@@ -249,12 +240,12 @@ def _average(
 ) -> tuple[Tensor, Tensor]:
     """Average (G, P, S) over samples: coverage (G, surfaces, P), tones (G, surfaces, K, P)."""
     solid, shade, highlight = hits
-    shown = surface[solid][:, None] == torch.arange(surfaces, device=solid.device)[:, None, None]
+    visible = surface[solid][:, None] == torch.arange(surfaces, device=solid.device)[:, None, None]
     toned = []
     for k in tone:
         brightness = (shade * k + highlight).clamp(max=1)
-        toned.append(torch.where(shown, brightness[:, None], 0.0).mean(-1))
-    return shown.float().mean(-1), torch.stack(toned, 2)
+        toned.append(torch.where(visible, brightness[:, None], 0.0).mean(-1))
+    return visible.float().mean(-1), torch.stack(toned, 2)
 
 
 def _disagree(hits: list[Tensor], height: int, width: int) -> Tensor:

@@ -1,10 +1,9 @@
 """Draw stand-ins for Cars3D and SmallNORB, for where the originals cannot be had.
 
-They have the originals' factors, sizes, order and image type, and the structure that the paper
-reads off them: a car or toy looks alike from opposite sides, its type has no order, elevation has
-one, and one lighting is unlike the others. They are not the originals, and no number measured on
-them is a reproduction. All shapes are their own mirror images, so that half of the views are
-mirrored, not drawn.
+They have the originals' factors and order, and the structure that the paper reads off them: a car
+or toy looks alike from opposite sides, its type has no order, elevation has one, and one lighting
+is unlike the others. No number measured on them is a reproduction. All shapes are their own mirror
+images, so that half of the views are mirrored, not drawn.
 """
 
 from __future__ import annotations
@@ -150,10 +149,10 @@ def _toy_view(solids: Sequence[Solid], elevation: float, azimuth: float) -> tupl
 
 def _expose(coverage: Tensor, lamps: Tensor) -> np.ndarray:
     """Return what a camera sees under each lighting, uint8 of shape (6, H, W)."""
-    background, around, left, right = _LIGHTINGS.T[..., None, None]
+    background, surroundings, left, right = _LIGHTINGS.T[..., None, None]
     uncovered = 1 - coverage[TOY] - 0.25 * coverage[SHADOW]
     brightness = (
-        uncovered * background + coverage[TOY] * around + left * lamps[0] + right * lamps[1]
+        uncovered * background + coverage[TOY] * surroundings + left * lamps[0] + right * lamps[1]
     )
     return (brightness.clamp(0, 1) * 255).round().byte().numpy()
 

@@ -16,11 +16,10 @@ FAR = 1e9
 class Solid:
     """A convex solid in each of B scenes.
 
-    `surface` says which map it is drawn into; several solids may share one. `pose`, (4, 4) or
-    (B, 4, 4), is the affine map from the unit solid of its `kind`: "ellipsoid", a ball of radius 1;
-    "cylinder", of radius 1 around z from -1 to 1; or "polyhedron", the points x with
-    normal · x <= offset for each row (normal, offset) of `planes`, (n, 4). `shadow` says whether
-    it throws one, and `gloss` how much of a light's highlight it shows.
+    `pose`, (4, 4) or (B, 4, 4), is the affine map from the unit solid of its `kind`: "ellipsoid", a
+    ball of radius 1; "cylinder", of radius 1 around z from -1 to 1; or "polyhedron", the points x
+    with normal · x <= offset for each row (normal, offset) of `planes`, (n, 4). `surface` says
+    which map it is drawn into, and `gloss` how much of a light's highlight it shows.
     """
 
     surface: int
