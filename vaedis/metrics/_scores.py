@@ -20,7 +20,6 @@ class Score:
     Attributes
     ----------
     score : float
-        The headline number.
     columns : tuple of int
         Factor columns behind the score; arrays with a factor axis follow this order.
     constant : tuple of int
