@@ -92,7 +92,7 @@ def score(
     >>> def spread(codes, factors):
     ...     return codes.std()
     >>> vd.metrics.score(factors * 1.0, factors, metrics=["mig", "sap", "infomec", spread])
-    mig       1.000  noise_floor 0.01
+    mig       1.000  noise_floor 0.02
     sap       0.545
     infomec   1.000  modularity 1.00, compactness 1.00, explicitness 1.00
     spread    0.500

@@ -30,11 +30,6 @@ def export_onnx(run: Run, folder: str | Path) -> None:
                 f"export_onnx needs {name}, which is not installed; pip install 'vaedis[onnx]'."
             ) from None
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(
-            f"export_onnx writes two files into a folder, and {str(folder)!r} is a file; "
-            "name another."
-        )
     folder.mkdir(parents=True, exist_ok=True)
     height, width, channels = run.data.shape
     # two images, since torch would take a size of 1 for a constant
@@ -66,15 +61,15 @@ class _Decoder(nn.Module):
         return self.output(self.network.decode(z))
 
 
-def _onnx(part: nn.Module, example: Tensor, takes: str, gives: list[str]) -> bytes:
+def _onnx(part: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:
     """Return the bytes of an ONNX model whose number of images is free."""
-    with _quiet():
+    with _warnings_off():
         program = torch.onnx.export(
             part.eval(),
             (example,),
             dynamo=True,
-            input_names=[takes],
-            output_names=gives,
+            input_names=[input_name],
+            output_names=output_names,
             dynamic_shapes=({0: torch.export.Dim("n")},),
             verbose=False,
         )
@@ -83,7 +78,7 @@ def _onnx(part: nn.Module, example: Tensor, takes: str, gives: list[str]) -> byt
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _warnings_off() -> Iterator[None]:
     """Keep back what torch's exporter says about itself."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -18,11 +18,11 @@ import torch
 from vaedis import _check, data as data_sets, losses
 from vaedis.data import FactorData
 from vaedis.spec import RunSpec
-from vaedis.training import line, population
+from vaedis.training import population
 from vaedis.training.checkpoint import Checkpoints
-from vaedis.training.given import Given, untrained
+from vaedis.training.given import Given, check_function, untrained
 from vaedis.training.population import PopulationStep
-from vaedis.training.progress import Progress, ctrl_c_waits
+from vaedis.training.progress import Progress, ctrl_c_waits, progress_line
 from vaedis.training.run import Run, TrainingStopped
 from vaedis.training.step import (
     PRECISIONS,
@@ -107,7 +107,6 @@ def fit(
         bits as if it had never stopped; with other threads or another torch it continues with a
         warning. So it does from a run that differs in `steps` alone. Ctrl-C ends the step, writes
         a checkpoint, and raises KeyboardInterrupt. The last two are kept; `forget` removes them.
-        Needs safetensors.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional
@@ -127,11 +126,9 @@ def fit(
         `Run.failure`.
     TrainingStopped
         If `deadline` returned true.
-    ValueError
-        If a name or an option does not exist, a value does not fit, or members of a population
-        cannot be stacked.
-    TypeError, ValueError
-        If what was given in person is not as described; most of it is found before training.
+    ValueError, TypeError
+        If a name or an option does not exist, a value does not fit, members of a population cannot
+        be stacked, or what was given in person is not as described; most is found before training.
     RuntimeError
         If CUDA is asked for and absent.
     ImportError
@@ -156,24 +153,27 @@ def fit(
     """
     _check.one_of("precision", precision, PRECISIONS)
     _check.count("checkpoint_every", checkpoint_every)
+    check_function("callback", callback)
+    check_function("deadline", deadline)
     if _check.count("every", every, 0) == 0 and callback is not None:
         raise ValueError(
             "There is a callback, but every is 0; "
             "say after how many steps it is to be called, for instance every=100."
         )
-    if deadline is not None and not callable(deadline):
-        raise ValueError(
-            f"deadline must be a function that returns true when to stop, not {deadline!r}."
-        )
     own = Given(model, objective, optimizer, beta, lr)
-    specs = [spec] if isinstance(spec, RunSpec) else _sequence(spec)
+    specs = [spec] if isinstance(spec, RunSpec) else spec
+    if not (isinstance(specs, Iterable) and all(isinstance(one, RunSpec) for one in list(specs))):
+        raise TypeError(
+            f"fit takes a RunSpec or a sequence of them, not {type(spec).__name__}; "
+            "a data set of your own goes as in fit(RunSpec(...), data=mine)."
+        )
     if own.names and not isinstance(spec, RunSpec):
         raise ValueError(
             f"{own.names[0]} is given to one run, and this is a sequence; call fit for each."
         )
     if loss is not None:
-        loss = {"loss": loss if isinstance(loss, str) else losses.get(loss), "loss_options": {}}
-        specs = [one.replace(**loss) for one in specs]
+        loss = loss if isinstance(loss, str) else losses.get(loss)
+        specs = [one.replace(loss=loss, loss_options={}) for one in specs]
     specs = [own.named_in(one, resumable=checkpoint is not None) for one in specs]
     train = functools.partial(
         _train,
@@ -186,7 +186,7 @@ def fit(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         deadline=deadline,
-        show=progress,
+        show_progress=progress,
     )
     if isinstance(spec, RunSpec):
         (run,) = train(specs, stacked=False)
@@ -213,22 +213,6 @@ def fit(
     return runs
 
 
-def _sequence(specs: Any) -> list[RunSpec]:
-    """Return specifications as a list, or raise a TypeError."""
-    if not isinstance(specs, Iterable):
-        raise TypeError(
-            f"fit takes a RunSpec or a sequence of them, not a {type(specs).__name__}; "
-            "a data set of your own goes as in fit(RunSpec(...), data=mine)."
-        )
-    specs = list(specs)
-    for spec in specs:
-        if not isinstance(spec, RunSpec):
-            raise TypeError(
-                f"fit takes a RunSpec or a sequence of them, not one that holds {spec!r}."
-            )
-    return specs
-
-
 def _train(
     specs: list[RunSpec],
     *,
@@ -238,7 +222,7 @@ def _train(
     data: FactorData | None,
     precision: str,
     checkpoint: str | Path | None,
-    show: bool | None,
+    show_progress: bool | None,
     **options: Any,
 ) -> list[Run]:
     """Train one run, or a population if `stacked`; runs that failed have their `failure` set."""
@@ -256,15 +240,16 @@ def _train(
     runs = untrained(specs, device, data, precision, own)
     files = None
     if checkpoint is not None:
-        named = specs if stacked else specs[0]
-        files = Checkpoints(checkpoint, named, runs[0].data, precision)
+        files = Checkpoints(
+            checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None
+        )
     with on_device(device), arithmetic(precision):
         step: NetworkStep | PopulationStep
         step = PopulationStep(runs) if stacked else NetworkStep(runs[0], own)
         progress = Progress(runs, step, files)
         with (
             ctrl_c_waits(files is not None) as interrupted,
-            line.shown(progress, show) as show_step,
+            progress_line(progress, show_progress) as show_step,
         ):
             _take_steps(progress, interrupted, show_step, **options)
     return progress.finished()
@@ -310,12 +295,11 @@ def _take_steps(
 
 def _stop(progress: Progress, by_hand: bool) -> None:
     """Write a checkpoint, and raise what ends training early."""
-    reason = "by Ctrl-C" if by_hand else "since the time was up"
     stopped = TrainingStopped(
         progress.runs[0].spec,
         progress.steps_taken,
         progress.save(),
         len(progress.runs),
-        reason,
+        "by Ctrl-C" if by_hand else "since the time was up",
     )
     raise KeyboardInterrupt(str(stopped)) if by_hand else stopped
