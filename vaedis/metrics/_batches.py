@@ -65,6 +65,8 @@ def factor_vae(
     The prediction is a majority vote, given the latent of smallest variance in the batch relative
     to its variance over random observations.
 
+    Source: Kim and Mnih, "Disentangling by Factorising", 2018.
+
     Parameters
     ----------
     encode : callable, or array of shape (n, z)
@@ -81,10 +83,6 @@ def factor_vae(
         arrays, all rows to train on.
     seed : int
         Seed of all draws.
-
-    References
-    ----------
-    Kim and Mnih, "Disentangling by Factorising", 2018.
 
     Examples
     --------
@@ -153,6 +151,9 @@ def beta_vae(
     otherwise. A logistic regression predicts the factor from the mean absolute difference of each
     latent, in units of its standard deviation, so that the unit of a latent does not matter.
 
+    Source: Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
+    Framework", 2017, section 3; numbers of batches as in Locatello et al., 2019.
+
     Parameters
     ----------
     encode, space
@@ -161,11 +162,6 @@ def beta_vae(
         Batches to train and to evaluate the classifier on.
     seed : int
         Seed of all draws.
-
-    References
-    ----------
-    Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
-    Framework", 2017, section 3; numbers of batches as in Locatello et al., 2019.
 
     Examples
     --------

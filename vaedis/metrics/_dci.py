@@ -56,6 +56,10 @@ def dci(
     For each factor, a classifier is fitted to the codes; its importances are a column of the
     importance matrix. It follows ``sklearn.ensemble.GradientBoostingClassifier``, but is faster.
 
+    Source: Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled
+    Representations", 2018; with boosted trees as in Locatello et al., "Challenging Common
+    Assumptions in the Unsupervised Learning of Disentangled Representations", 2019.
+
     Parameters
     ----------
     codes, factors, test, n_test
@@ -70,12 +74,6 @@ def dci(
     number of threads (`torch.get_num_threads`) does not change the result. With about ten samples
     of each class or fewer, the published rule is unstable: importances may be those of noise, and
     depend on the draw.
-
-    References
-    ----------
-    Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled
-    Representations", 2018; with boosted trees as in Locatello et al., "Challenging Common
-    Assumptions in the Unsupervised Learning of Disentangled Representations", 2019.
 
     Examples
     --------

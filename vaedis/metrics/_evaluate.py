@@ -162,6 +162,9 @@ def evaluate(
     fewer than 15,000 images, are used without replacement instead, so that no image is both trained
     and tested on; if images are too few, they are shared in the protocol's proportion.
 
+    Source: Michlo, Klein and James (2023), section 5; protocols from the authors'
+    ``disent/metrics``.
+
     Parameters
     ----------
     model : nn.Module, object or callable
@@ -185,10 +188,6 @@ def evaluate(
     Returns
     -------
     dict of str to Score
-
-    References
-    ----------
-    Michlo, Klein and James (2023), section 5; protocols from the authors' ``disent/metrics``.
 
     Examples
     --------

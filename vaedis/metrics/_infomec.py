@@ -54,6 +54,9 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     continuous latents: it needs no bins. Equal codes are told apart by tiny noise, so latents of a
     few values are right too. A latent or a factor without any information counts as 0.
 
+    Source: Hsu, Dorrell, Whittington, Wu and Finn, "Disentanglement via Latent Quantization", 2023;
+    the estimator is Ross's, "Mutual Information between Discrete and Continuous Data Sets", 2014.
+
     Parameters
     ----------
     codes, factors
@@ -69,11 +72,6 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     InfoE is that of an unpenalized logistic regression of all latents on all samples. The authors
     weigh its samples so that all values count alike; here none is weighed, as the definition has
     it, which is the same for values that come equally often.
-
-    References
-    ----------
-    Hsu, Dorrell, Whittington, Wu and Finn, "Disentanglement via Latent Quantization", 2023; the
-    estimator is Ross's, "Mutual Information between Discrete and Continuous Data Sets", 2014.
 
     Examples
     --------

@@ -42,18 +42,16 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
     of a larger unit weigh more. Codes that know nothing do not score 0: compare with the score of
     the same codes in random order.
 
+    Source: Suter, Miladinović, Schölkopf and Bauer, "Robustly Disentangled Causal Mechanisms:
+    Validating Deep Representations for Interventional Robustness", 2019; the quantile in place of
+    the maximum as in Locatello et al., 2019.
+
     Parameters
     ----------
     codes, factors
         See `vaedis.metrics`.
     seed : int
         Nothing is random.
-
-    References
-    ----------
-    Suter, Miladinović, Schölkopf and Bauer, "Robustly Disentangled Causal Mechanisms: Validating
-    Deep Representations for Interventional Robustness", 2019; the quantile in place of the maximum
-    as in Locatello et al., 2019.
 
     Examples
     --------
@@ -111,6 +109,10 @@ def mcc(codes: Any, factors: Any, *, method: str = "pearson", seed: int = 0) -> 
     Each factor gets a latent of its own, so that the sum of absolute correlations is as large as it
     can be.
 
+    Source: Hyvärinen and Morioka, "Unsupervised Feature Extraction by Time-Contrastive Learning and
+    Nonlinear ICA", 2016; Khemakhem, Kingma, Monti and Hyvärinen, "Variational Autoencoders and
+    Nonlinear ICA: A Unifying Framework", 2020.
+
     Parameters
     ----------
     codes, factors
@@ -120,12 +122,6 @@ def mcc(codes: Any, factors: Any, *, method: str = "pearson", seed: int = 0) -> 
         has.
     seed : int
         Nothing is random.
-
-    References
-    ----------
-    Hyvärinen and Morioka, "Unsupervised Feature Extraction by Time-Contrastive Learning and
-    Nonlinear ICA", 2016; Khemakhem, Kingma, Monti and Hyvärinen, "Variational Autoencoders and
-    Nonlinear ICA: A Unifying Framework", 2020.
 
     Examples
     --------

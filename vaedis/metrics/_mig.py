@@ -52,6 +52,9 @@ def mig(codes: Any, factors: Any, *, seed: int = 0, floor_repeats: int = 4) -> M
     A single latent is compared with 0. One extreme value of a latent empties most of its bins; see
     `mig_quantile`.
 
+    Source: Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
+    Autoencoders", 2018.
+
     Parameters
     ----------
     codes, factors
@@ -60,11 +63,6 @@ def mig(codes: Any, factors: Any, *, seed: int = 0, floor_repeats: int = 4) -> M
         Seed of the shuffles behind the noise floor; the score itself draws nothing.
     floor_repeats : int
         Number of shuffles behind the noise floor; 0 leaves it out.
-
-    References
-    ----------
-    Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational
-    Autoencoders", 2018.
 
     Examples
     --------
@@ -122,17 +120,15 @@ def modularity(codes: Any, factors: Any, *, seed: int = 0) -> ModularityScore:
     It is relative to the square of that about the best factor. A latent without information counts
     as 0, as published. The modularity of a latent that is nearly constant is noise.
 
+    Source: Ridgeway and Mozer, "Learning Deep Disentangled Embeddings with the F-Statistic Loss",
+    2018, section 3.
+
     Parameters
     ----------
     codes, factors
         See `vaedis.metrics`; at least two factors vary.
     seed : int
         Nothing is random.
-
-    References
-    ----------
-    Ridgeway and Mozer, "Learning Deep Disentangled Embeddings with the F-Statistic Loss", 2018,
-    section 3.
 
     Examples
     --------

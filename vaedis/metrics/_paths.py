@@ -49,6 +49,8 @@ def flatness(encode: Any, space: Any, *, repeats: int = 1024, seed: int = 0) -> 
     steps from each value to the next, and from the last to the first, without the longest step, so
     that a factor may be cyclic.
 
+    Source: Michlo's ``disent/metrics/_flatness.py``; not in the paper.
+
     Parameters
     ----------
     encode, space
@@ -58,10 +60,6 @@ def flatness(encode: Any, space: Any, *, repeats: int = 1024, seed: int = 0) -> 
         Random traversals of each factor; 128 in the authors' fast protocol.
     seed : int
         Seed of the traversals.
-
-    References
-    ----------
-    Michlo's ``disent/metrics/_flatness.py``; not in the paper.
 
     Examples
     --------
@@ -129,14 +127,12 @@ def factored_components(
     With v the variance of each of the z latents along a traversal, the axis ratio is (max v / sum v
     - 1/z) / (1 - 1/z). The linear ratio is the same of the eigenvalues of the covariance.
 
+    Source: Michlo's ``disent/metrics/_factored_components.py``; not in the paper.
+
     Parameters
     ----------
     encode, space, repeats, seed
         As in `flatness`.
-
-    References
-    ----------
-    Michlo's ``disent/metrics/_factored_components.py``; not in the paper.
 
     Examples
     --------
@@ -207,15 +203,13 @@ def rank_correlations(
 
     As in the authors' code, an observation may be paired with itself.
 
+    Source: Michlo's ``disent/metrics/_factored_components.py``, where the mean over factors is
+    geometric and so NaN if a correlation is negative; not in the paper.
+
     Parameters
     ----------
     encode, space, repeats, seed
         As in `flatness`; there are as many random batches of 32 as traversals of a factor.
-
-    References
-    ----------
-    Michlo's ``disent/metrics/_factored_components.py``, where the mean over factors is geometric
-    and so NaN if a correlation is negative; not in the paper.
 
     Examples
     --------

@@ -50,15 +50,13 @@ def sap(
     penalty on slope and intercept makes the score depend on the unit and origin of a latent: one of
     small spread, or far from 0, predicts less than it could.
 
+    Source: Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent
+    Concepts from Unlabeled Observations", 2018, section 3.
+
     Parameters
     ----------
     codes, factors, test, n_test, seed
         See `vaedis.metrics`; at least two latents.
-
-    References
-    ----------
-    Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from
-    Unlabeled Observations", 2018, section 3.
 
     Examples
     --------
@@ -142,15 +140,13 @@ def explicitness(
     For each factor, a multinomial logistic regression with scikit-learn's default penalty is fitted
     to latents of unit variance. Values that the training or the test samples lack are skipped.
 
+    Source: Ridgeway and Mozer, "Learning Deep Disentangled Embeddings with the F-Statistic Loss",
+    2018, section 3.
+
     Parameters
     ----------
     codes, factors, test, n_test, seed
         See `vaedis.metrics`.
-
-    References
-    ----------
-    Ridgeway and Mozer, "Learning Deep Disentangled Embeddings with the F-Statistic Loss", 2018,
-    section 3.
 
     Examples
     --------
@@ -221,15 +217,13 @@ def r2(
     nonlinear one boosts trees (``sklearn.ensemble.HistGradientBoostingRegressor``), and needs a few
     hundred samples.
 
+    Used for identifiability up to linear or invertible maps, as by von Kügelgen et al.,
+    "Self-Supervised Learning with Data Augmentations Provably Isolates Content from Style", 2021.
+
     Parameters
     ----------
     codes, factors, test, n_test, seed
         See `vaedis.metrics`. Factors are real numbers whose size has a meaning.
-
-    References
-    ----------
-    Used for identifiability up to linear or invertible maps, as by von Kügelgen et al.,
-    "Self-Supervised Learning with Data Augmentations Provably Isolates Content from Style", 2021.
 
     Examples
     --------

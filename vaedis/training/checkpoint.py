@@ -105,10 +105,6 @@ class Checkpoints:
                 "pip install 'vaedis[checkpoints]', or train without."
             )
         self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(
-                f"checkpoint must be a folder, and {str(folder)!r} is a file; name another."
-            )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key_of(spec)
         self._specs = [spec] if isinstance(spec, RunSpec) else list(spec)
@@ -201,7 +197,6 @@ class Checkpoints:
     def _candidates(self) -> Iterator[tuple[Path, str]]:
         """Yield checkpoints from which the run may continue, and their keys, the newest first."""
         yield from ((path, self.key) for path in reversed(self._paths(self.key)))
-        steps = self._specs[0].steps
         other_lengths: list[tuple[Path, str]] = []
         for path in reversed(self._paths("")):
             try:
@@ -210,18 +205,15 @@ class Checkpoints:
                     other_lengths.append((path, metadata["key"]))
             except (OSError, ValueError, KeyError):
                 continue
-        usable = [one for one in other_lengths if (step_of(one[0]) or 0) <= steps]
-        reason = "" if usable else "all its checkpoints are of later steps"
-        if any(spec.lr_schedule != "constant" for spec in self._specs):
-            reason = "its learning rate depends on the number of steps"
-        if other_lengths and reason:
+        if other_lengths and any(spec.lr_schedule != "constant" for spec in self._specs):
             warnings.warn(
-                f"{self.folder} holds this run with another number of steps than {steps}: "
-                f"it begins at step 0, since {reason}.",
+                f"{self.folder} holds this run with another number of steps: it begins at step 0, "
+                "since its learning rate depends on the number of steps.",
                 stacklevel=5,
             )
-        elif not reason:
-            yield from usable
+            return
+        steps = self._specs[0].steps
+        yield from (one for one in other_lengths if (step_of(one[0]) or 0) <= steps)
 
     def _read(
         self, path: Path, key: str, expected: Callable[[int], Mapping[str, Tensor]]

@@ -7,9 +7,9 @@ import importlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -36,29 +36,24 @@ def export_onnx(run: Run, folder: str | Path) -> None:
     x = torch.zeros(2, channels, height, width, device=run.data.device)
     with torch.no_grad():
         z, _ = run.model.encode(x)
-    encoder = _onnx(_Encoder(run), x, "x", ["mean", "logvar"])
-    decoder = _onnx(_Decoder(run), z, "z", ["x"])
-    write_atomically(folder / "encoder.onnx", encoder)
-    write_atomically(folder / "decoder.onnx", decoder)
+    network = run.model
+    encoder = _Part(network, network.encode)
+    decoder = _Part(network, lambda z: run.loss.output(network.decode(z)))
+    encoded = _onnx(encoder, x, "x", ["mean", "logvar"])
+    write_atomically(folder / "encoder.onnx", encoded)
+    write_atomically(folder / "decoder.onnx", _onnx(decoder, z, "z", ["x"]))
 
 
-class _Encoder(nn.Module):
-    def __init__(self, run: Run):
+class _Part(nn.Module):
+    """A function of a network as a module."""
+
+    def __init__(self, network: nn.Module, function: Callable[[Tensor], Any]):
         super().__init__()
-        self.network = run.model
+        self.network = network
+        self.function = function
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.encode(x)
-
-
-class _Decoder(nn.Module):
-    def __init__(self, run: Run):
-        super().__init__()
-        self.network = run.model
-        self.output = run.loss.output
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.output(self.network.decode(z))
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
 
 
 def _onnx(part: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:

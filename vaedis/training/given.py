@@ -113,22 +113,13 @@ class Given:
 
     def beta_at(self, spec: RunSpec, step: int) -> float:
         """Return beta at a step, counted from 0."""
-        if self.beta is None:
-            return spec.beta_at(step)
-        return _check.non_negative(f"beta at step {step}", self.beta(step))
+        beta = spec.beta_at(step) if self.beta is None else self.beta(step)
+        return _check.non_negative(f"beta at step {step}", beta)
 
     def lr_at(self, spec: RunSpec, step: int) -> float:
         """Return the learning rate at a step, counted from 0."""
-        if self.lr is None:
-            return spec.lr_at(step)
-        return _check.non_negative(f"lr at step {step}", self.lr(step))
-
-    def network(self, x: Tensor, spec: RunSpec, loss: Loss) -> Any:
-        """Return a copy of the network on the device of images `x`, on which it is checked."""
-        network = copy.deepcopy(self.model).to(x.device)
-        with seeded(spec.seed, "check", x.device), torch.no_grad():
-            _check_network(network.eval(), x, spec.latents, loss)
-        return network.train()
+        lr = spec.lr_at(step) if self.lr is None else self.lr(step)
+        return _check.non_negative(f"lr at step {step}", lr)
 
 
 def untrained(
@@ -157,7 +148,10 @@ def untrained(
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
-            network = own.network(x, spec, loss)
+            network = copy.deepcopy(own.model).to(device)
+            with seeded(spec.seed, "check", device), torch.no_grad():
+                _check_network(network.eval(), x, spec.latents, loss)
+            network.train()
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
         mark_normalize(run)
         if properties.is_own(loss):
@@ -245,7 +239,7 @@ def _check_module(network: Any) -> None:
     if not isinstance(network, nn.Module) or not all(map(callable, methods)):
         raise TypeError(
             "model must be a torch.nn.Module with encode(x), which returns mean and log-variance, "
-            f"and decode(z), not {network!r:.80}; a name goes as in RunSpec(model='mlp')."
+            f"and decode(z), not {_about(network)}; a name goes as in RunSpec(model='mlp')."
         )
     if not any(weight.requires_grad for weight in network.parameters()):
         raise ValueError("model has no parameters to train.")
@@ -259,23 +253,16 @@ def _check_module(network: Any) -> None:
 
 def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     """Raise a ValueError unless a network encodes and decodes images `x`."""
-    try:
-        posterior = network.encode(x)
-        pair = posterior if isinstance(posterior, tuple) else (posterior,)
-        wanted = [_about(x.new_empty(len(x), latents))] * 2
-        returned = [_about(part) for part in pair]
-        z = pair[0] if returned == wanted else x.new_zeros(len(x), latents)
-        output = loss.output(network.decode(z))
-    except Exception as error:  # whatever is wrong in code that is not ours
-        raise ValueError(
-            f"model must encode images, {_about(x)}, and decode latents of {latents}, but it "
-            f"raises {type(error).__name__}: {error}"
-        ) from error
-    if returned != wanted:
+    posterior = _ask("encode", network.encode, x)
+    pair = posterior if isinstance(posterior, tuple) else (posterior,)
+    returned = [_about(part) for part in pair]
+    expected = _about(x.new_empty(len(x), latents))
+    if returned != [expected] * 2:
         raise ValueError(
             f"model.encode must return (mean, logvar) of images with latents={latents}, each "
-            f"{wanted[0]}, but it returned {' and '.join(returned)}."
+            f"{expected}, but it returned {' and '.join(returned)}."
         )
+    output = _ask("decode", lambda z: loss.output(network.decode(z)), pair[0])
     if _about(output) != _about(x):
         raise ValueError(
             f"model.decode must return images, {_about(x)}, but it returned {_about(output)}."
@@ -283,6 +270,13 @@ def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     for name, tensor in (("encode", torch.cat(pair)), ("decode", output)):
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"model.{name} must return finite numbers before it is trained.")
+
+
+def _ask(name: str, method: Callable[[Tensor], Any], x: Tensor) -> Any:
+    try:
+        return method(x)
+    except Exception as error:  # whatever is wrong in code that is not ours
+        raise ValueError(f"model.{name} does not take {_about(x)}: {error}") from error
 
 
 def _about(part: Any) -> str:

@@ -1,10 +1,9 @@
 """Convolutions that are faster on a CPU, with torch's parameters and its results up to rounding.
 
-Two things are slow in torch's own on a CPU, as ``benchmarks/layers.py`` measures. The gradient of a
-transposed convolution's bias takes up to half as long as that of its weights, though it is a plain
-sum; so the bias is added separately. And a transposed convolution to the few channels of an image
-leaves most of each vector register unused; it equals a convolution to four times as many channels,
-one for each pixel of a 2×2 cell ("sub-pixel" convolution, Shi et al. 2016).
+Two things are slow in torch's own, as ``benchmarks/layers.py`` measures: the gradient of a
+transposed convolution's bias, which is a plain sum, so the bias is added separately; and a
+transposed convolution to the few channels of an image, which equals a convolution to four times as
+many channels, one for each pixel of a 2×2 cell ("sub-pixel" convolution, Shi et al. 2016).
 """
 
 from __future__ import annotations
@@ -29,10 +28,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution that is faster on a CPU.
-
-    It adds its bias separately, and is done by `subpixel` if it has few channels.
-    """
+    """A transposed convolution with the bias apart, by `subpixel` if it has few channels."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the transposed convolution of images, shape (B, C, H, W)."""

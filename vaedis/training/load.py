@@ -58,23 +58,14 @@ def load_run(
     Returns
     -------
     Run
-        On the machine and device on which it was trained, with the same bits. Its `Run.record` is
-        what the file says: scores, versions, device and so on.
+        On the machine and device on which it was trained, with the same bits. A warning says if
+        its specification means something else by now.
 
     Raises
     ------
     ValueError
         If the folder holds no saved run, or one that is cut short, damaged or of a newer version,
         or if data, network or loss are missing or others.
-    ImportError
-        If safetensors is not installed.
-    RuntimeError
-        If CUDA is asked for and absent.
-
-    Warns
-    -----
-    UserWarning
-        If a specification means something else by now: trained again, it gives other weights.
 
     Examples
     --------

@@ -75,8 +75,8 @@ def fit(
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, (images, labels), name or path, optional
-        A data set of your own, instead of the one that `spec` names. Anything that `data.as_data`
-        takes. `Run.spec` then names it, and has a key of its own.
+        A data set of your own, as `data.as_data` takes it. `Run.spec` then names it, and has a key
+        of its own.
     loss : str, Loss or function, optional
         A reconstruction loss instead of the one that `spec` names, as `losses.get` takes it.
     model : nn.Module, optional
@@ -115,10 +115,6 @@ def fit(
         Whether a line shows loss, images per second and time left. By default it does on a terminal
         and in a notebook, if tqdm is installed and ``TQDM_DISABLE`` is not set.
 
-    Returns
-    -------
-    Run, or list of Run
-
     Raises
     ------
     TrainingFailed
@@ -127,12 +123,8 @@ def fit(
     TrainingStopped
         If `deadline` returned true.
     ValueError, TypeError
-        If a name or an option does not exist, a value does not fit, members of a population cannot
-        be stacked, or what was given in person is not as described; most is found before training.
-    RuntimeError
-        If CUDA is asked for and absent.
-    ImportError
-        If checkpoints are asked for and safetensors is not installed.
+        If something is not as described, or members of a population cannot be stacked; most is
+        found before training.
 
     Notes
     -----

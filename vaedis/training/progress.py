@@ -187,7 +187,7 @@ def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[]
     installed.
     """
     if show is None:
-        show = _is_watched() and importlib.util.find_spec("tqdm") is not None
+        show = is_watched() and importlib.util.find_spec("tqdm") is not None
         forced = {}
     else:
         forced = {"disable": False}  # TQDM_DISABLE=1 keeps it away, unless it was asked for
@@ -232,7 +232,7 @@ def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[]
         bar.close()
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Return whether what is written to standard error is seen at once: a terminal, a notebook."""
     if sys.stderr is not None and sys.stderr.isatty():
         return True

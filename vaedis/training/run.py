@@ -29,13 +29,8 @@ _ENCODE_BATCH = 1024
 class TrainingFailed(RuntimeError):
     """A loss that became NaN, infinite or larger than 1e20.
 
-    Attributes
-    ----------
-    spec : RunSpec
-    step : int
-        The first step, counted from 1, with such a loss.
-    last_finite : float or None
-        The loss of the step before it.
+    Its `step`, counted from 1, is the first with such a loss, `last_finite` the loss before it, or
+    None; `spec` is the run's.
 
     Examples
     --------
@@ -67,7 +62,7 @@ class TrainingStopped(Exception):
     step : int
         How many steps were taken.
     checkpoint : Path or None
-        Where training can continue; None if no checkpoint was asked for or none could be written.
+        Where training can continue, if it can.
     runs : list of Run
         In a sequence that is trained one after the other, the runs that ended before.
 
@@ -121,11 +116,9 @@ class Run:
     failure : TrainingFailed or None
         In a sequence of runs, why this one stopped early; its network is then of no use.
     made_with : tuple of str
-        With checkpoints, the torch and, on a CPU, the number of threads that took the steps; more
-        than one if a checkpoint of others was continued.
+        With checkpoints, torch's version and, on a CPU, threads; several if they changed.
     record : mapping
-        Of a run that was loaded, what its file says: ``"scores"``, ``"versions"``, ``"device"`` and
-        so on. Empty otherwise.
+        Of a run that was loaded, what its file says: ``"scores"``, ``"versions"`` and so on.
 
     Examples
     --------
@@ -193,17 +186,7 @@ class Run:
 
     @torch.no_grad()
     def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the posterior's mean and log-variance of images.
-
-        Parameters
-        ----------
-        index : Tensor of int, shape (n,)
-            Or a list or array of these.
-
-        Returns
-        -------
-        mean, logvar : Tensor of float32, shape (n, z)
-        """
+        """Return mean and log-variance of the posterior, (n, z), of images at indices (n,)."""
         index = torch.as_tensor(index)
         if index.ndim != 1:
             raise ValueError(f"index must have the shape (n,), not {tuple(index.shape)}.")
@@ -225,17 +208,7 @@ class Run:
         return torch.cat([self.loss.output(output) for output in outputs])
 
     def decode_images(self, z: Tensor) -> Tensor:
-        """Return decoded latents as images to look at.
-
-        Parameters
-        ----------
-        z : Tensor of float, shape (n, z)
-
-        Returns
-        -------
-        Tensor of uint8, shape (n, H, W, C)
-            Clipped to 0 … 255; see `FactorData.for_display`.
-        """
+        """Return decoded latents (n, z) as images to look at, uint8 of shape (n, H, W, C)."""
         x = self.decode(z)
         if self.normalize:
             x = self.data.denormalize(x)
@@ -272,10 +245,7 @@ class Run:
         and ``logvar``, (n, z); ``decoder.onnx`` maps latents ``z`` to images ``x`` as `decode`
         does. All are float32, and n is free.
 
-        Parameters
-        ----------
-        folder : path
-            Made if need be; files of these names are replaced.
+        The folder is made if need be, and files of these names are replaced.
         """
         export_onnx(self, folder)
 

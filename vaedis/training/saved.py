@@ -49,10 +49,6 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     if run.failure is not None:
         raise ValueError("a run that failed is not saved, since its network is of no use.")
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(
-            f"a run is saved to a folder, and {shown(folder)} is a file; name another."
-        )
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"history.{name}": torch.tensor(x) for name, x in run.history.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -63,10 +59,7 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     folder.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(folder):
         if (folder / RECORD).exists():
-            try:
-                _read_record(folder)
-            except ValueError as problem:
-                raise ValueError(f"{problem} It is left alone; name another folder.") from None
+            _read_record(folder)  # one that is not ours is left alone
         arrays = _arrays_path(folder, record)
         write_atomically(arrays, content)
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
@@ -86,19 +79,13 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"The run in {shown(folder)} was saved by a newer vaedis, in layout "
             f"{record['layout']!r}, and this one reads {LAYOUT}; update vaedis."
         )
-    if record.get("digest") != digest(record):
-        raise ValueError(
-            f"{shown(folder / RECORD)} was changed or damaged after it was saved; "
-            "take the folder from where it was saved."
-        )
     path = _arrays_path(folder, record)
-    if not path.is_file():
-        raise ValueError(f"The run in {shown(folder)} lacks its file {path.name}; copy both files.")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != record["arrays"]:
+    content = path.read_bytes() if path.is_file() else b""
+    is_whole = hashlib.sha256(content).hexdigest() == record["arrays"]
+    if not is_whole or record.get("digest") != digest(record):
         raise ValueError(
-            f"{shown(path)} is not what {RECORD} describes: it was cut short, changed, or belongs "
-            "to another run; take the folder from where it was saved."
+            f"The run in {shown(folder)} was cut short or changed after it was saved, or lacks its "
+            f"file {path.name}; take the folder from where it was saved."
         )
     tensors = _safetensors().load(content)
     _check_finite(tensors, f"the run in {shown(folder)}")
@@ -250,28 +237,26 @@ def _number(name: str, score: Any) -> float | None:
 
 def _read_record(folder: Path) -> dict[str, Any]:
     """Return what ``run.json`` holds, if it names itself as a record and a layout."""
-    path = folder / RECORD
     try:
-        content = read_plain(path, _LARGEST_RECORD)
-        record = json.loads(content) if content else None
+        record = json.loads(read_plain(folder / RECORD, _LARGEST_RECORD))
     except OSError as problem:
         raise ValueError(f"{problem}.") from None
     except (ValueError, RecursionError):
-        raise ValueError(
-            f"{shown(path)} was cut short or is no JSON; take the folder from where it was saved."
-        ) from None
-    if record is None:
-        raise ValueError(f"There is no saved run in {shown(folder)}, or its {RECORD} is empty.")
+        record = None
     if not isinstance(record, dict) or record.get("format") != FORMAT or "layout" not in record:
-        raise ValueError(f"{shown(path)} is no record of a run that vaedis saved.")
+        raise ValueError(
+            f"There is no saved run in {shown(folder)}: {RECORD} is missing, cut short, or not "
+            "written by vaedis."
+        )
     return record
 
 
 def _arrays_path(folder: Path, record: Mapping[str, Any]) -> Path:
     """Return the path of the safetensors file that belongs to a record."""
-    if not re.fullmatch("[0-9a-f]{64}", str(record["arrays"])):
-        raise ValueError(f"{shown(folder / RECORD)} is no record of a run that vaedis saved.")
-    return folder / f"run-{record['arrays'][:16]}.safetensors"
+    name = str(record.get("arrays"))[:16]
+    if not re.fullmatch("[0-9a-f]{16}", name):
+        raise ValueError(f"{shown(folder / RECORD)} names no file of weights that vaedis writes.")
+    return folder / f"run-{name}.safetensors"
 
 
 def _safetensors() -> Any:
