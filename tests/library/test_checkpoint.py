@@ -538,3 +538,28 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
     ):
         fit(checkpoint=tmp_path)
     assert len(fit().history["loss"]) == 40
+
+
+def test_the_convolutional_network_is_taken_up_with_its_layout(tmp_path):
+    spec = RunSpec(steps=4, batch=8)
+    interrupted(tmp_path, 2, spec)
+    assert_same_bits(fit(spec, checkpoint=tmp_path), fit(spec))
+
+
+def test_finished_runs_of_a_sequence_outlast_its_deadline():
+    specs = [
+        SPEC.replace(
+            model="conv",
+            model_options={},
+            data_options={"num_squares": 1},
+            steps=2,
+            batch=2,
+            seed=s,
+        )
+        for s in range(3)
+    ]
+    calls = iter(range(99))
+    with pytest.raises(vd.TrainingStopped) as caught:
+        fit(specs, deadline=lambda: next(calls) >= 5)
+    assert [run.spec for run in caught.value.runs] == specs[:2]
+    assert [len(run.history["loss"]) for run in caught.value.runs] == [2, 2]

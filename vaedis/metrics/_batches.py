@@ -263,8 +263,8 @@ class _Rows:
         factor = fixed.numpy()
         row = torch.randint(len(self._codes), (len(factor),), generator=generator).numpy()
         share = torch.rand(len(factor), size, generator=generator, dtype=torch.float64).numpy()
-        within = (share * self._count[factor, row][:, None]).astype(np.int64)
-        return self._codes[self._order[factor[:, None], self._start[factor, row][:, None] + within]]
+        offset = (share * self._count[factor, row][:, None]).astype(np.int64)
+        return self._codes[self._order[factor[:, None], self._start[factor, row][:, None] + offset]]
 
 
 _Source = _Observations | _Rows

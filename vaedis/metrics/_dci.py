@@ -115,16 +115,16 @@ def _features(
     codes: np.ndarray, test_codes: np.ndarray, same_value: np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return both sets of codes in float32, rescaled so that trees can separate their values."""
-    single = codes.astype(np.float32)
-    test_single = test_codes.astype(np.float32)
+    float_codes = codes.astype(np.float32)
+    test_float_codes = test_codes.astype(np.float32)
     for j in np.flatnonzero(varies(codes)):
         values, ranks = _distinct(codes[:, j])
-        separate = np.diff(np.unique(single[:, j])) > same_value
+        separate = np.diff(np.unique(float_codes[:, j])) > same_value
         if np.count_nonzero(separate) < (1 - _MERGED) * ranks[-1]:
             # Trees need the order only. Half-way between two neighbours stays half-way.
-            single[:, j] = np.interp(codes[:, j], values, ranks)
-            test_single[:, j] = np.interp(test_codes[:, j], values, ranks)
-    return single, test_single
+            float_codes[:, j] = np.interp(codes[:, j], values, ranks)
+            test_float_codes[:, j] = np.interp(test_codes[:, j], values, ranks)
+    return float_codes, test_float_codes
 
 
 def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

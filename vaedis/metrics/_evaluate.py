@@ -97,7 +97,7 @@ def score(
     infomec   1.000  modularity 1.00, compactness 1.00, explicitness 1.00
     spread    0.500
     """
-    code_array, factor_array = as_pair(codes, factors, real=True)
+    code_array, factor_array = as_pair(codes, factors, allow_real=True)
     _check.count("seed", seed, 0)
     if (factor_array == np.floor(factor_array)).all():
         factor_array = factor_array.astype(np.int64)
@@ -106,7 +106,7 @@ def score(
     for name, compute in _by_name(metrics).items():
         if name not in SCORES:
             # a copy, as it may change what it gets
-            scores[name] = _own(name, compute(code_array.copy(), factor_array.copy()))
+            scores[name] = _custom_score(name, compute(code_array.copy(), factor_array.copy()))
             continue
         try:
             scores[name] = compute(codes, factors, seed=seed)
@@ -119,26 +119,26 @@ def score(
 
 def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:
     """Return the functions of named scores and of the caller's own, each by its name."""
-    chosen: dict[str, Callable[..., Any]] = {}
+    functions: dict[str, Callable[..., Any]] = {}
     listed = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     if not isinstance(listed, Iterable):
         raise TypeError(
             f"metrics must be names of scores and functions of codes and factors, not {metrics!r}."
         )
     for metric in listed:
-        own = None if metric in SCORES.values() else metric
-        if callable(own):
-            name = getattr(own, "__name__", type(own).__name__)
-            if name in SCORES or chosen.get(name, own) is not own:
+        custom = None if metric in SCORES.values() else metric
+        if callable(custom):
+            name = getattr(custom, "__name__", type(custom).__name__)
+            if name in SCORES or functions.get(name, custom) is not custom:
                 raise ValueError(f"two scores are called {name!r}: give yours another name.")
-            chosen[name] = own
+            functions[name] = custom
         else:
             name = getattr(metric, "__name__", metric)
-            chosen[name] = SCORES[_check.one_of("metric", name, SCORES)]
-    return chosen
+            functions[name] = SCORES[_check.one_of("metric", name, SCORES)]
+    return functions
 
 
-def _own(name: str, value: Any) -> Score:
+def _custom_score(name: str, value: Any) -> Score:
     """Return what a caller's own score returned as a Score."""
     if isinstance(value, Score):
         return value
@@ -157,10 +157,10 @@ def evaluate(
 ) -> dict[str, Score]:
     """Score a model's representation of a data set by the published protocols.
 
-    Observations are drawn uniformly with replacement, as published, and encoded once for all
-    metrics; the posterior mean is the representation. A `data.LabelledImages`, and any data of
-    fewer than 15,000 images, are used without replacement instead, so that no image is both trained
-    and tested on; if images are too few, they are shared in the protocol's proportion.
+    Observations are drawn uniformly with replacement, as published; the posterior mean is the
+    representation. A `data.LabelledImages`, and any data of fewer than 15,000 images, are used
+    without replacement instead, so that no image is both trained and tested on; if images are too
+    few, they are shared in the protocol's proportion.
 
     Source: Michlo, Klein and James (2023), section 5; protocols from the authors'
     ``disent/metrics``.
@@ -243,20 +243,20 @@ def _draw(
     return index[: max(sum(count) for count in counts.values())], counts
 
 
-def _share(name: str, most: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
+def _share(name: str, limits: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
     """Return how many images to train and to test on, in the protocol's proportion at most."""
-    total = sum(most)
+    total = sum(limits)
     n = min(n_images, total)
-    n_test = n * most[1] // total
+    n_test = n * limits[1] // total
     n_train = n - n_test
     n_values = max(space.sizes)
-    needed = SAMPLES_PER_VALUE * n_values
-    if n_train < needed:
-        fewest = -(-needed * total // most[0])
-        more = f", or give at least {fewest:,} images" if needed <= most[0] else ""
+    n_needed = SAMPLES_PER_VALUE * n_values
+    if n_train < n_needed:
+        fewest = -(-n_needed * total // limits[0])
+        remedy = f", or give at least {fewest:,} images" if n_needed <= limits[0] else ""
         raise ValueError(
             f"{name} of {n_images:,} images is computed from {n_train:,} of them, but factor "
             f"{space.names[space.sizes.index(n_values)]!r} has {n_values:,} values and needs at "
-            f"least {needed:,}: group its values into fewer classes{more}."
+            f"least {n_needed:,}: group its values into fewer classes{remedy}."
         )
     return n_train, n_test

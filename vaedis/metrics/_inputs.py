@@ -35,19 +35,19 @@ class Samples:
     test_factors: np.ndarray
 
 
-def samples(codes: Any, factors: Any, seed: int, *, real: bool = False) -> Samples:
+def samples(codes: Any, factors: Any, seed: int, *, allow_real: bool = False) -> Samples:
     """Check codes, factors and seed; there are no test samples."""
     _check.count("seed", seed, 0)
-    code_array, factor_array = as_pair(codes, factors, real=real)
+    code_array, factor_array = as_pair(codes, factors, allow_real=allow_real)
     return _samples(code_array, factor_array, code_array[:0], factor_array[:0])
 
 
 def split_samples(
-    codes: Any, factors: Any, test: Any, n_test: int | None, seed: int, *, real: bool = False
+    codes: Any, factors: Any, test: Any, n_test: int | None, seed: int, *, allow_real: bool = False
 ) -> Samples:
     """Check codes and factors to train on and to test on: `test` itself, or a random draw."""
     _check.count("seed", seed, 0)
-    code_array, factor_array = as_pair(codes, factors, real=real)
+    code_array, factor_array = as_pair(codes, factors, allow_real=allow_real)
     if test is None:
         n = len(code_array)
         n_test = max(n // 3, 1) if n_test is None else _check.count("n_test", n_test)
@@ -63,7 +63,9 @@ def split_samples(
         raise ValueError("test and n_test exclude each other: leave one of them out.")
     if not isinstance(test, tuple | list) or len(test) != 2:
         raise ValueError(f"test must be a pair (codes, factors), not {type(test).__name__}.")
-    test_codes, test_factors = as_pair(*test, real=real, names=("test codes", "test factors"))
+    test_codes, test_factors = as_pair(
+        *test, allow_real=allow_real, names=("test codes", "test factors")
+    )
     for name, given, array in (
         ("latents", test_codes, code_array),
         ("factors", test_factors, factor_array),
@@ -102,13 +104,13 @@ def as_pair(
     codes: Any,
     factors: Any,
     *,
-    real: bool = False,
+    allow_real: bool = False,
     names: tuple[str, str] = ("codes", "factors"),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes as float32 or float64, and factors as int64, or as float64 if `real`."""
+    """Return codes as float32 or float64, and factors as int64, or as float64 if `allow_real`."""
     code_array = as_codes(codes, names[0])
     factor_array = _matrix(factors, names[1], "factors")
-    if real:
+    if allow_real:
         factor_array = factor_array.astype(np.float64)
     elif factor_array.dtype.kind == "f":
         whole = (np.abs(factor_array) < 2.0**63) & (factor_array == np.floor(factor_array))
@@ -119,7 +121,7 @@ def as_pair(
                 "integers: pass the index of each value, or group continuous values into a few "
                 "classes."
             )
-    factor_array = factor_array if real else factor_array.astype(np.int64)
+    factor_array = factor_array if allow_real else factor_array.astype(np.int64)
     n, n_latents = code_array.shape
     if n != len(factor_array):
         raise ValueError(
@@ -221,14 +223,14 @@ def varies(codes: np.ndarray) -> np.ndarray:
     return codes.max(axis=0) != codes.min(axis=0)
 
 
-def unit_variance(codes: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+def unit_variance(codes: np.ndarray, *more_codes: np.ndarray) -> list[np.ndarray]:
     """Return sets of codes in float64, normalized by the mean and the deviation of the first."""
     center = codes.mean(axis=0, dtype=np.float64)
     unit = codes.std(axis=0, dtype=np.float64)
     # The square of a range below 1e-160 is 0, the range itself is not.
     unit = np.where(unit > 0, unit, np.ptp(codes.astype(np.float64), axis=0))
     unit = np.where(varies(codes), unit, 1.0)
-    return [(array - center) / unit for array in (codes, *others)]
+    return [(array - center) / unit for array in (codes, *more_codes)]
 
 
 def require(module: str, purpose: str) -> ModuleType:

@@ -132,7 +132,7 @@ def mcc(codes: Any, factors: Any, *, method: str = "pearson", seed: int = 0) -> 
     1.00 [1, 0]
     """
     _check.one_of("method", method, ("pearson", "spearman"))
-    given = samples(codes, factors, seed, real=True)
+    given = samples(codes, factors, seed, allow_real=True)
     x, y = given.codes, given.factors
     if method == "spearman":
         stats = require("scipy.stats", "mcc")

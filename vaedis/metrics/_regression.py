@@ -235,7 +235,7 @@ def r2(
     ensemble = require("sklearn.ensemble", "r2")
     linear_model = require("sklearn.linear_model", "r2")
     r2_score = require("sklearn.metrics", "r2").r2_score
-    given = split_samples(codes, factors, test, n_test, seed, real=True)
+    given = split_samples(codes, factors, test, n_test, seed, allow_real=True)
     n, n_latents = given.codes.shape
     if n < n_latents + 2:
         raise ValueError(

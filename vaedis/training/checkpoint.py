@@ -116,7 +116,7 @@ class Checkpoints:
             "layout": _LAYOUT,
             "key": self.key,
             "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
-            "images": _checksum_of(data, data._observations(_some(data, 16), False)),
+            "images": _checksum_of(data, data._observations(_sample(data, 16), False)),
             "device": data.device.type,
             "precision": precision,
         }
@@ -152,8 +152,8 @@ class Checkpoints:
             write_atomically(path, save(state, metadata))
             self._refused.discard(path)
             usable = [path for path in self._paths(self.key) if path not in self._refused]
-            for old in usable[:-_N_KEPT]:
-                old.unlink(missing_ok=True)
+            for surplus in usable[:-_N_KEPT]:
+                surplus.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
                 f"The checkpoint at step {step} could not be written ({error}); training goes on.",
@@ -241,13 +241,13 @@ class Checkpoints:
 
     def _note_makers(self, path: Path, step: int, made_with: list[str]) -> None:
         """Note what took the steps so far; warn if something else takes those that follow."""
-        (now,) = self.made_with
+        (environment,) = self.made_with
         self.made_with = made_with
-        if now != made_with[-1] and step < self._specs[0].steps:
-            self.made_with = [*made_with, now]
+        if environment != made_with[-1] and step < self._specs[0].steps:
+            self.made_with = [*made_with, environment]
             warnings.warn(
                 f"Checkpoint {path.name} was made with {made_with[-1]}, and the run goes on from "
-                f"it with {now}: it ends with the bits of neither; "
+                f"it with {environment}: it ends with the bits of neither; "
                 "remove the checkpoint to begin anew.",
                 stacklevel=4,
             )
@@ -281,7 +281,7 @@ def _made_with(device: torch.device) -> str:
 
 def fingerprint_of(data: FactorData) -> str:
     """Return text that names data passed to `fit`, from 16 of their images; see `digest_of`."""
-    return _checksum_of(data, _images(data, _some(data, 16)))
+    return _checksum_of(data, _images(data, _sample(data, 16)))
 
 
 def digest_of(data: FactorData) -> str:
@@ -289,10 +289,10 @@ def digest_of(data: FactorData) -> str:
 
     Data without pixels are told apart by their observations.
     """
-    first = _images(data, _some(data, 1))
+    first = _images(data, _sample(data, 1))
     n_hashed = max(16, _HASHED // (first.element_size() * first.numel()))
     digest = hashlib.sha256(f"{data.factors.names} {data.factors.sizes}".encode())
-    for index in _some(data, n_hashed).split(1024):
+    for index in _sample(data, n_hashed).split(1024):
         digest.update(_images(data, index).cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
@@ -304,7 +304,7 @@ def _images(data: FactorData, index: Tensor) -> Tensor:
         return data._observations(index, False)
 
 
-def _some(data: FactorData, n: int) -> Tensor:
+def _sample(data: FactorData, n: int) -> Tensor:
     """Return up to n indices, evenly spaced."""
     index = torch.linspace(0, len(data) - 1, min(n, len(data)), dtype=torch.float64)
     return index.round().long().to(data.device)

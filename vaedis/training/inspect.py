@@ -124,10 +124,10 @@ def factor_learning(run: Run) -> dict[str, dict[str, float]]:
 
 def _distances_beyond_own(loss: losses.Loss, x: Tensor) -> float:
     """Return the sum of all distances, less those of images from themselves (entropies of BCE)."""
-    own = loss.distance(x, x)
+    self_distances = loss.distance(x, x)
     total = 0.0
     for image in x.split(1):
-        total += float((loss.distance(image.expand_as(x), x) - own).double().sum())
+        total += float((loss.distance(image.expand_as(x), x) - self_distances).double().sum())
     return total
 
 

@@ -54,10 +54,10 @@ def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     cells = weight.view(inputs, outputs, 2, 2, 2, 2).flip(2, 4)
     kernel = cells.permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)
     # whole vectors are faster, though part of the last one is thrown away
-    unused = -4 * outputs % _VECTOR
-    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, unused))
+    n_padding = -4 * outputs % _VECTOR
+    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, n_padding))
     kernel = kernel.contiguous(memory_format=torch.channels_last)
-    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, unused)), padding=1)
+    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, n_padding)), padding=1)
     y = y.permute(0, 2, 3, 1)[..., : 4 * outputs]
     # put the pixels of each cell beside and below each other, and cut off what reaches beyond
     y = y.reshape(batch, height + 1, width + 1, 2, 2 * outputs).transpose(2, 3)

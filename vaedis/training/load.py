@@ -43,10 +43,9 @@ def load_run(
     ----------
     folder : path
     data : FactorData, (images, labels), name or path, optional
-        The data set that `fit` was given in person; it must hold the same images. They are compared
-        by a digest of all of them, or of 64 MB, evenly spaced, if they are more. Without it the
-        run encodes and decodes, and what needs images says that they are missing. A data set that
-        the specification names is made again.
+        The data set that `fit` was given in person, with the same images; of more than 64 MB, as
+        many are compared, evenly spaced. Without it the run encodes and decodes, and what needs
+        images says that they are missing. A data set that the specification names is made again.
     model : nn.Module, optional
         A network of your own, as it was given to `fit`. A copy takes the saved weights, and must
         compute with them what the saved one did.

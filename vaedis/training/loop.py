@@ -83,30 +83,29 @@ def fit(
         A network of your own, with ``encode(x) -> (mean, logvar)`` and ``decode(z)``. A copy is
         trained, `Run.model`, so that the same call gives the same run.
     objective : callable, optional
-        In place of `objectives.beta_vae`: called as ``objective(model, x, noise, loss=loss,
-        beta=beta)`` with a whole batch, it returns loss, reconstruction loss and KL divergence. Of
-        the framework "ada-gvae" the batch is pairs, as in `objectives.ada_gvae`. It is not copied:
-        one that learns goes on in the next call from where it is.
+        In place of `objectives.beta_vae`, or `objectives.ada_gvae` for pairs: called as
+        ``objective(model, x, noise, loss=loss, beta=beta)`` with a whole batch, it returns loss,
+        reconstruction loss and KL divergence. It is not copied: one that learns goes on in the next
+        call from where it is.
     optimizer : callable, optional
-        In place of Adam: from the list of parameters to a torch.optim.Optimizer, whose learning
-        rate is its own.
+        From the list of parameters to a torch.optim.Optimizer with its own learning rate.
     beta, lr : callable, optional
         From the step, counted from 0, to beta and to the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
-        CPU, "bf16" for the convolutional network if the CPU has instructions for it (AVX-512 BF16
-        or AMX), and "float32" otherwise. Populations of perceptrons are float32.
+        CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
+        otherwise. Populations of perceptrons are float32.
     callback : callable, optional
         Called as ``callback(step, run)`` after each `every` steps, with the run so far and its
         network in evaluation mode.
     every : int
         At least 1 if there is a callback.
     checkpoint : path, optional
-        Folder for checkpoints of the run, or of the whole population. If it holds one of the same
-        specifications, training continues from there and, on the same device, ends with the same
-        bits as if it had never stopped; with other threads or another torch it continues with a
-        warning. So it does from a run that differs in `steps` alone. Ctrl-C ends the step, writes
-        a checkpoint, and raises KeyboardInterrupt. The last two are kept; `forget` removes them.
+        Folder for checkpoints of the run, or of the whole population; the last two are kept, and
+        `forget` removes them. Training continues from one of the same specifications, or of others
+        that differ in `steps` alone, and ends with the same bits as if it had never stopped; with
+        other threads or another torch there is a warning. Ctrl-C ends the step, writes a
+        checkpoint, and raises KeyboardInterrupt.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional
@@ -128,11 +127,10 @@ def fit(
 
     Notes
     -----
-    Adam with a rate of `spec.lr`, moments .9 and .999, no decay, no schedule and no clipping, as in
-    the paper's runs. Every image comes once per epoch, in a new order. The same specification,
-    device, precision, thread count and version of torch give the same bits. What a network or an
-    objective of your own draws from torch's generators follows from the seed too, unless fits run
-    in several threads; the generators are left as they were.
+    Adam with moments .9 and .999, no decay and no clipping, as in the paper's runs. Every image
+    comes once per epoch, in a new order. The same specification, device, precision, thread count
+    and version of torch give the same bits. What a network or an objective of your own draws from
+    torch's generators follows from the seed too, unless fits run in several threads.
 
     Examples
     --------
@@ -270,17 +268,17 @@ def _take_steps(
         progress.take_step()
         show_step()
         step = progress.steps_taken
-        calls = every > 0 and step % every == 0
-        saves = step % checkpoint_every == 0 or step == progress.last_step
-        if not (calls or saves or step % _CHECK_EVERY == 0):
+        is_called = every > 0 and step % every == 0
+        is_saved = step % checkpoint_every == 0 or step == progress.last_step
+        if not (is_called or is_saved or step % _CHECK_EVERY == 0):
             continue
         progress.check_finite()
-        if calls or saves or not progress.training:
+        if is_called or is_saved or not progress.training:
             progress.seconds += time.perf_counter() - started
-            if callback is not None and calls:
+            if callback is not None and is_called:
                 progress.call(callback)
             # after the callback: a run that is killed between the two resumes before it
-            if saves and progress.training:
+            if is_saved and progress.training:
                 progress.save()
             started = time.perf_counter()
 

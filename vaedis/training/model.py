@@ -34,8 +34,7 @@ class VAE(nn.Module):
     """An encoder and a decoder.
 
     Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors'
-    code. Under Xavier's rule its initial weights are smaller than those of two layers of `latents`
-    outputs each.
+    code; under Xavier's rule its weights are smaller than those of two layers.
 
     Parameters
     ----------

@@ -98,10 +98,10 @@ def average_shared(
     ----------
     mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
     average : {"mean", "published"}
-        ``"mean"``: the mean of the means and the mean of the *variances*, as Locatello et al.
-        define the GVAE. ``"published"``: the same variances, but both images take the second one's
-        mean. The released code did so from October 2021 to June 2022, which covers the paper's runs
-        (disent issue 32).
+        ``"mean"``: of the means and of the *variances*, as Locatello et al. define the GVAE.
+        ``"published"``: the same variances, but both images take the second one's mean, as the
+        released code did from October 2021 to June 2022, when the paper's runs were made (disent
+        issue 32).
 
     Examples
     --------

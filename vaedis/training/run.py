@@ -219,8 +219,9 @@ class Run:
 
         Two files: ``run.json`` with specification, precision, versions, device, scores and what is
         known of the data set, and a safetensors file with weights and history. Images and code of
-        your own are not saved. A run that is there already is replaced; whenever the process is
-        killed, the folder holds one of the two, whole.
+        your own are not saved. A run that is there already is replaced, whole or not at all. A
+        ValueError says if the run is of no use, cannot be written as names and numbers, or would
+        replace another program's ``run.json``.
 
         Parameters
         ----------
@@ -229,12 +230,6 @@ class Run:
         scores : mapping of str to Score or float, optional
             What `scores` returned. Their headline numbers are kept, and are in `record` later; by
             default those that `record` has already.
-
-        Raises
-        ------
-        ValueError
-            If the run failed or its weights are not finite, its specification holds what is no
-            number or name, or the folder has a ``run.json`` that is not a saved run.
         """
         save_run(self, folder, scores)
 
