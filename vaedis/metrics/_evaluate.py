@@ -126,15 +126,15 @@ def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:
             f"metrics must be names of scores and functions of codes and factors, not {metrics!r}."
         )
     for metric in listed:
-        custom = None if metric in SCORES.values() else metric
+        custom: Any = None if metric in SCORES.values() else metric
         if callable(custom):
             name = getattr(custom, "__name__", type(custom).__name__)
             if name in SCORES or functions.get(name, custom) is not custom:
                 raise ValueError(f"two scores are called {name!r}: give yours another name.")
             functions[name] = custom
         else:
-            name = getattr(metric, "__name__", metric)
-            functions[name] = SCORES[_check.one_of("metric", name, SCORES)]
+            name = _check.one_of("metric", getattr(metric, "__name__", metric), SCORES)
+            functions[name] = SCORES[name]
     return functions
 
 
