@@ -289,20 +289,6 @@ def test_other_threads_or_another_torch_are_told_and_stay_told(tmp_path, monkeyp
     assert scoring.resume_note(fit()) == {}
 
 
-def test_the_row_of_a_run_that_went_on_with_other_threads_says_so(tmp_path, monkeypatch):
-    scale = Profile("laptop", 8, 8, 6, 1, (1,), 2, "fast", "t")
-    spec = SPEC.replace(steps=8)
-    interrupted(tmp_path, 3, spec)
-    whole, _ = scoring.run_one(spec, "fig9", scale, device="cpu", precision="float32")
-    monkeypatch.setattr(checkpoint, "_made_with", lambda device: "torch 9, 77 threads")
-    with pytest.warns(UserWarning, match="it ends with the bits of neither"):
-        row, _ = scoring.run_one(
-            spec, "fig9", scale, device="cpu", precision="float32", checkpoint=tmp_path
-        )
-    assert whole["torch"] == torch.__version__
-    assert row["torch"].startswith(f"{torch.__version__} (begun with torch {torch.__version__}, ")
-
-
 def test_what_killed_writers_left_is_removed_when_the_run_goes_on(tmp_path):
     interrupted(tmp_path, 5)
     left = tmp_path / f".{SPEC.key}-000000010.safetensors.abc.tmp"

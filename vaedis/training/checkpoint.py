@@ -97,7 +97,7 @@ class Checkpoints:
         spec: RunSpec | Sequence[RunSpec],
         data: FactorData,
         precision: str,
-        data_in_person: bool,
+        data_in_person: bool = False,
     ):
         if not available():
             raise ImportError(
