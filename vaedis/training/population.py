@@ -24,15 +24,8 @@ from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, set_rate
 from vaedis.training.run import Run
 
-# fields that members must have in common, and why
-_SHARED = {
-    "model": "other networks have other layers",
-    "model_options": "layers of different widths cannot be stacked",
-    "latents": "layers of different widths cannot be stacked",
-    "framework": "a step of Ada-GVAE takes pairs, one of beta-VAE single images",
-    "batch": "batches of different lengths cannot be stacked",
-    "steps": "all members end at the same step",
-}
+# fields that members must have in common, as their weights, batches and steps are stacked
+_SHARED = ("model", "model_options", "latents", "framework", "batch", "steps")
 
 
 def check_shared(specs: Sequence[RunSpec]) -> None:
@@ -40,11 +33,11 @@ def check_shared(specs: Sequence[RunSpec]) -> None:
     first = specs[0].to_dict()
     for k, spec in enumerate(specs):
         fields = spec.to_dict()
-        for name, reason in _SHARED.items():
+        for name in _SHARED:
             if fields[name] != first[name]:
                 raise ValueError(
                     f"Specification {k} has {name} = {fields[name]!r} and specification 0 has "
-                    f"{first[name]!r}, but {reason}; train them apart."
+                    f"{first[name]!r}, but members of a population share it; train them apart."
                 )
 
 
