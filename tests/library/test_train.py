@@ -212,6 +212,7 @@ def test_a_list_of_specifications_gives_a_list_of_the_same_runs():
     for run, spec in zip(runs, specs, strict=True):
         assert torch.equal(weights(run), weights(fit(spec)))
     assert fit([]) == []
+    assert len(fit(TINY.replace(seed=seed) for seed in range(2))) == 2
 
 
 def test_a_failure_in_a_list_that_is_trained_one_after_the_other_ends_no_other_run():

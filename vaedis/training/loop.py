@@ -151,8 +151,8 @@ def fit(
             "say after how many steps it is to be called, for instance every=100."
         )
     own = Given(model, objective, optimizer, beta, lr)
-    specs = [spec] if isinstance(spec, RunSpec) else spec
-    if not (isinstance(specs, Iterable) and all(isinstance(one, RunSpec) for one in list(specs))):
+    specs = list(spec) if isinstance(spec, Iterable) else [spec]
+    if not all(isinstance(one, RunSpec) for one in specs):
         raise TypeError(
             f"fit takes a RunSpec or a sequence of them, not {type(spec).__name__}; "
             "a data set of your own goes as in fit(RunSpec(...), data=mine)."
