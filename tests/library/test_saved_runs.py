@@ -313,69 +313,61 @@ def flip(folder):
     arrays_of(folder).write_bytes(content)
 
 
+def write_record(text):
+    return lambda folder: (folder / "run.json").write_text(text)
+
+
+def set_record(**changes):
+    return lambda folder: rewrite(folder, **changes)
+
+
+def change_tensors(change):
+    return lambda folder: rewrite_tensors(folder, change)
+
+
+def other_beta(folder):
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"beta": 0.001', '"beta": 0.002'))
+
+
+BIAS = "model.encoder.1.bias"
+NO_RUN = "There is no saved run in .*: run.json is missing, cut short, or not written by vaedis"
+CHANGED = (
+    r"was cut short or changed after it was saved, or lacks its file run-\w+\.safetensors; take"
+)
+NEWER = "a record that this vaedis does not understand .*; update vaedis"
+UNFIT = "do not fit the network: .*"
 DAMAGE = {
-    "no folder": (shutil.rmtree, "There is no saved run in"),
-    "no record": (lambda f: (f / "run.json").unlink(), "There is no saved run in"),
-    "an empty record": (lambda f: cut(f / "run.json", 0), "There is no saved run in"),
-    "a record cut short": (
-        lambda f: cut(f / "run.json"),
-        "There is no saved run in .*: run.json is missing, cut short, or not",
-    ),
-    "nested without end": (
-        lambda f: (f / "run.json").write_text("[" * 10**5),
-        "There is no saved run in .*: run.json is missing, cut short, or not",
-    ),
-    "another program's": (
-        lambda f: (f / "run.json").write_text('{"runs": []}'),
-        "There is no saved run in .* not written by vaedis",
-    ),
-    "a number that was changed": (
-        lambda f: (f / "run.json").write_text(
-            (f / "run.json").read_text().replace('"beta": 0.001', '"beta": 0.002')
-        ),
-        "was cut short or changed after it was saved",
-    ),
-    "a newer layout": (
-        lambda f: rewrite(f, layout=2),
-        "was saved by a newer vaedis, in layout 2, and this one reads 1; update vaedis",
-    ),
-    "a path for a digest": (
-        lambda f: rewrite(f, arrays="../../etc/passwd"),
-        "names no file of weights that vaedis writes",
-    ),
-    "a newer field": (
-        lambda f: rewrite(f, spec=record_of(f)["spec"] | {"colour": 1}),
-        "a record that this vaedis does not understand .*'colour'.*; update vaedis",
-    ),
-    "a field that is missing": (
-        lambda f: rewrite(f, data={}),
-        "a record that this vaedis does not understand .*; update vaedis",
-    ),
-    "no weights": (lambda f: arrays_of(f).unlink(), r"or lacks its file run-\w+\.safetensors"),
-    "weights cut short": (
-        lambda f: cut(arrays_of(f)),
-        "was cut short or changed after it was saved, or lacks its file",
-    ),
-    "a bit that flipped": (flip, "was cut short or changed after it was saved, or lacks its file"),
-    "another run's weights": (
-        with_pair,
-        "was cut short or changed after it was saved, or lacks its file",
-    ),
+    "no folder": (shutil.rmtree, NO_RUN),
+    "no record": (lambda f: (f / "run.json").unlink(), NO_RUN),
+    "an empty record": (write_record(""), NO_RUN),
+    "a record cut short": (lambda f: cut(f / "run.json"), NO_RUN),
+    "nested without end": (write_record("[" * 10**5), NO_RUN),
+    "another program's": (write_record('{"runs": []}'), NO_RUN),
+    "a number that was changed": (other_beta, CHANGED),
+    "no weights": (lambda f: arrays_of(f).unlink(), CHANGED),
+    "weights cut short": (lambda f: cut(arrays_of(f)), CHANGED),
+    "a bit that flipped": (flip, CHANGED),
+    "another run's weights": (with_pair, CHANGED),
+    "a newer layout": (set_record(layout=2), "a newer vaedis, in layout 2, and this one reads 1;"),
+    "a path for a digest": (set_record(arrays="../../etc/passwd"), "names no file of weights"),
+    "a newer field": (set_record(spec={"colour": 1}), NEWER),
+    "a field that is missing": (set_record(data={}), NEWER),
     "weights that are NaN": (
-        lambda f: rewrite_tensors(f, lambda t: t["model.encoder.1.bias"].fill_(float("nan"))),
+        change_tensors(lambda tensors: tensors[BIAS].fill_(float("nan"))),
         r"has weights that are not finite, in encoder\.1\.bias",
     ),
     "a weight too many": (
-        lambda f: rewrite_tensors(f, lambda t: t.update(extra=torch.zeros(1))),
-        r'do not fit the network: .*Unexpected key.* "extra"',
+        change_tensors(lambda tensors: tensors.update(extra=torch.zeros(1))),
+        f'{UNFIT}Unexpected key.* "extra"',
     ),
     "a weight too few": (
-        lambda f: rewrite_tensors(f, lambda t: t.pop("model.encoder.1.bias")),
-        r'do not fit the network: .*Missing key.* "encoder\.1\.bias"',
+        change_tensors(lambda tensors: tensors.pop(BIAS)),
+        rf'{UNFIT}Missing key.* "encoder\.1\.bias"',
     ),
     "another shape": (
-        lambda f: rewrite_tensors(f, lambda t: t.update({"model.encoder.1.bias": torch.ones(9)})),
-        r"size mismatch for encoder\.1\.bias: .*\[9\].*\[8\]",
+        change_tensors(lambda tensors: tensors.update({BIAS: torch.ones(9)})),
+        rf"{UNFIT}size mismatch for encoder\.1\.bias: .*\[9\].*\[8\]",
     ),
 }
 
