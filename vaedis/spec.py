@@ -37,19 +37,16 @@ class RunSpec:
 
     Parameters
     ----------
-    data : str
-        Name of the data set, as for `vaedis.load`.
-    data_options : mapping
-        Options of the data set, for instance ``{"grid_spacing": 1}``.
+    data, data_options : str, mapping
+        Name and options of the data set, as for `vaedis.load`.
     framework : {"beta-vae", "ada-gvae"}
     beta : float
         Weight of the KL divergence, averaged over batch and latents, against the reconstruction
         loss, averaged over batch and pixels (normalized beta, appendix B.1). See `beta_sum`.
     latents : int
         Size of the latent space, z.
-    loss : str
-        Name of the reconstruction loss, as for `vaedis.losses.get`.
-    loss_options : mapping
+    loss, loss_options : str, mapping
+        Name and options of the reconstruction loss, as for `vaedis.losses.get`.
     steps : int
         Optimiser steps.
     batch : int
@@ -64,13 +61,11 @@ class RunSpec:
     lr_schedule : {"constant", "cosine"}
         "cosine" lowers the learning rate from `lr` at the first step towards 0 after the last.
     average : {"mean", "published"}
-        Ada-GVAE only: how posteriors of shared latents are averaged; see
-        `training.objectives.average_shared`.
+        Ada-GVAE only; see `training.objectives.average_shared`.
     pairs : {"paper-code", "paper-text"}
         Ada-GVAE only: how the second image is drawn; see `FactorSpace.sample_pairs`.
-    model : {"conv", "mlp"}
-        The network of Table A3, or a small multi-layer perceptron.
-    model_options : mapping
+    model, model_options : {"conv", "mlp"}, mapping
+        The network of Table A3, or a small multi-layer perceptron; see `training.model.build`.
     normalize : bool
         Whether images are normalized by the data set's mean and std (Table A2), as in the paper,
         or lie in [0, 1].
@@ -159,12 +154,12 @@ class RunSpec:
 
     def __repr__(self) -> str:
         # what is not said is as by default
-        said = [
+        arguments = [
             f"{f.name}={getattr(self, f.name)!r}"
             for f in dataclasses.fields(self)
             if getattr(self, f.name) != (f.default if f.default is not dataclasses.MISSING else {})
         ]
-        return screenful(f"RunSpec({', '.join(said)})")
+        return screenful(f"RunSpec({', '.join(arguments)})")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of plain dicts, lists and numbers, for JSON.
@@ -191,12 +186,8 @@ class RunSpec:
     def key(self) -> str:
         """Hash of 16 hexadecimal digits that names a stored run.
 
-        It is equal for specifications that train the same, and for no others.
-
-        Raises
-        ------
-        ValueError
-            If an option or a loss holds something that cannot be hashed.
+        It is equal for specifications that train the same, and for no others. What cannot be
+        hashed, in an option or a loss, is a ValueError.
 
         Examples
         --------
@@ -205,7 +196,7 @@ class RunSpec:
         """
         fields = {"meaning": MEANING, **self.to_dict()}
         for name in _OPTIONS:
-            fields[name] = _with_integers(fields[name])
+            fields[name] = _thawed(fields[name], integers=True)
         # runs that were stored before there was a warm-up have no such field
         if not self.warmup or not self.beta:
             del fields["warmup"], fields["beta_schedule"]
@@ -264,16 +255,8 @@ class RunSpec:
     def beta_sum(self, shape: tuple[int, int, int]) -> float:
         """Return beta as the weight of *summed* KL divergence against *summed* squared error.
 
-        Most of the literature states it so.
-
-        Parameters
-        ----------
-        shape : (H, W, C)
-            Shape of one image.
-
-        References
-        ----------
-        Higgins et al. (2017), appendix A.6: ``beta = beta_sum * z / (H * W * C)``.
+        Most of the literature states it so (Higgins et al. 2017, appendix A.6): for images of the
+        shape (H, W, C), ``beta = beta_sum * z / (H * W * C)``.
 
         Examples
         --------
@@ -304,7 +287,7 @@ class _Options(dict):
 
 
 def _frozen(value: Any, field_name: str) -> Any:
-    """Return a read-only copy of an option, with Python's numbers and lists instead of numpy's."""
+    """Return a read-only copy of an option, with Python's numbers instead of numpy's."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -317,23 +300,14 @@ def _frozen(value: Any, field_name: str) -> Any:
     return value
 
 
-def _thawed(value: Any) -> Any:
-    """Return an option as dicts and lists that may be changed."""
+def _thawed(value: Any, *, integers: bool = False) -> Any:
+    """Return an option as dicts and lists, with 1.0 as 1 if both are to have one key."""
     if isinstance(value, Mapping):
-        return {name: _thawed(inner) for name, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_thawed(inner) for inner in value]
-    return value
-
-
-def _with_integers(value: Any) -> Any:
-    """Return an option with 1.0 as 1, so that both have one key."""
-    if isinstance(value, Mapping):
-        return {name: _with_integers(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_with_integers(inner) for inner in value]
+        return {name: _thawed(inner, integers=integers) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_thawed(inner, integers=integers) for inner in value]
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return int(value) if is_number and value % 1 == 0 else value
+    return int(value) if integers and is_number and value % 1 == 0 else value
 
 
 def _fingerprint(value: Any) -> str:

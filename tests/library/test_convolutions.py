@@ -97,43 +97,6 @@ def test_sub_pixels_are_a_transposed_convolution(channels, height, width):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_step_in_bfloat16_gives_gradients_in_the_types_of_its_weights():
-    network = model.build("conv", (64, 64, 3), 9).to(memory_format=torch.channels_last)
-    x, noise = draw(4, 3, 64, 64, dtype=torch.float32), draw(4, 9, dtype=torch.float32)
-    loss = objectives.beta_vae(
-        step._Bfloat16(network), x, noise, loss=losses.get("mse"), beta=0.1
-    ).loss
-    assert {g.dtype for g in torch.autograd.grad(loss, list(network.parameters()))} == {
-        torch.float32
-    }
-
-
-def test_sub_pixels_are_a_transposed_convolution_in_bfloat16_too():
-    layer = layers.ConvTranspose2d(32, 3, 4, 2, 1)
-    x, y = draw(8, 32, 8, 8, dtype=torch.float32), draw(8, 3, 16, 16, seed=1, dtype=torch.float32)
-    found = []
-    # as the layer before gives it, and as nothing has cast it yet
-    for kind, dtype in (
-        (layer, torch.bfloat16),
-        (layer, torch.float32),
-        (plain(layer), torch.bfloat16),
-    ):
-        seen = x.to(dtype).requires_grad_()
-        with torch.autocast("cpu", torch.bfloat16):
-            out = kind(seen)
-        assert out.dtype == torch.bfloat16
-        found.append(
-            [
-                out.detach(),
-                *torch.autograd.grad((out.float() * y).sum(), [seen, *kind.parameters()]),
-            ]
-        )
-    for ours in found[:2]:
-        for a, b in zip(ours, found[2], strict=True):
-            # a product in bfloat16 is good to 2 ** -8
-            assert ((a.float() - b.float()).norm() / b.float().norm()).item() < 2**-7
-
-
 @pytest.mark.parametrize(
     "options", [(4, 3, 3, 2, 1), (4, 9, 4, 2, 1), (4, 3, 4, 1, 1), (4, 3, 4, 2, 0)]
 )

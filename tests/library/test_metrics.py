@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import torch
 from metric_codes import draw_factors, mixed_codes, summary
 
 from vaedis import metrics
-from vaedis.metrics import _inputs
 
 SIZES = (4, 3, 5)
 
@@ -47,19 +44,6 @@ def test_identity_with_sap():
     assert float(result) == pytest.approx(0.5, abs=0.06)
 
 
-def test_permuted_codes_have_permuted_importances():
-    factors = uniform()
-    order = [2, 0, 1]
-    dci = metrics.dci(-3.0 * factors[:, order], factors)
-    np.testing.assert_allclose(dci.importance, np.eye(3)[order], atol=1e-6)
-    assert (dci.disentanglement, dci.completeness, dci.informativeness) == pytest.approx(
-        (1, 1, 1), abs=1e-6
-    )
-    assert metrics.mig(factors[:, order].astype(float), factors).mutual_information.argmax(
-        axis=0
-    ).tolist() == [1, 2, 0]
-
-
 def test_rotation_lowers_every_axis_score():
     # With noise, since 60 exact points land on 60 different values of any turned axis, and trees
     # can tell each of them.
@@ -88,25 +72,6 @@ def test_random_codes_score_at_the_noise_floor():
     assert float(metrics.dci(codes[:1000], factors[:1000], n_test=300)) < 0.01
 
 
-def test_constant_codes_score_zero():
-    factors = uniform(300)
-    codes = np.ones((300, 4))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for score in (
-            metrics.mig,
-            metrics.mig_quantile,
-            metrics.dci,
-            metrics.sap,
-            metrics.modularity,
-        ):
-            assert float(score(codes, factors)) == pytest.approx(0, abs=1e-12), score.__name__
-        dci = metrics.dci(codes, factors)
-        assert (dci.completeness, dci.importance.sum()) == (0, 0)
-        assert 0 < dci.informativeness < 0.6
-        assert float(metrics.explicitness(codes, factors)) == 0.5
-
-
 def test_duplicated_codes():
     codes, factors = mixed_codes(900, SIZES, 3, 0.05, 0.05)
     once, twice = metrics.dci(codes, factors), metrics.dci(np.tile(codes, 2), factors)
@@ -119,41 +84,6 @@ def test_duplicated_codes():
     np.testing.assert_allclose(
         twice.importance[:3] + twice.importance[3:], once.importance, atol=0.02
     )
-
-
-def test_one_outlier_upsets_equal_widths_only():
-    codes, factors = mixed_codes(2000, SIZES, 3, 0.0, 0.02)
-    before = (
-        float(metrics.mig(codes, factors)),
-        float(metrics.mig_quantile(codes, factors)),
-        float(metrics.dci(codes, factors)),
-    )
-    codes[7] = 1e4
-    after = (
-        float(metrics.mig(codes, factors)),
-        float(metrics.mig_quantile(codes, factors)),
-        float(metrics.dci(codes, factors)),
-    )
-    assert before[0] > 0.95
-    assert after[0] < 0.01
-    assert after[1] == pytest.approx(before[1], abs=0.01)
-    assert after[2] == pytest.approx(before[2], abs=0.01)
-
-
-def test_more_latents_than_32():
-    factors = uniform()
-    noise = np.random.Generator(np.random.PCG64(2)).standard_normal((len(factors), 40))
-    codes = np.concatenate([factors, noise], axis=1)
-    assert float(metrics.mig(codes, factors)) > 0.95
-    result = metrics.dci(codes, factors)
-    assert result.disentanglement > 0.99
-    assert result.importance.shape == (43, 3)
-
-
-def test_a_single_latent():
-    factors = uniform()
-    assert float(metrics.mig(factors[:, :1].astype(float), factors)) > 0.3
-    assert metrics.dci(factors[:, :1].astype(float), factors).completeness == 1
 
 
 def test_a_single_factor():
@@ -203,116 +133,6 @@ def test_mutual_information_is_that_of_the_definition():
         -sum(p * np.log(p) for p in np.bincount(column) / len(column)) for column in factors.T
     ]
     assert float(result) == pytest.approx(np.mean((ordered[-1] - ordered[-2]) / entropy), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    "score",
-    [
-        metrics.mig,
-        metrics.mig_quantile,
-        metrics.dci,
-        metrics.sap,
-        metrics.modularity,
-        metrics.explicitness,
-    ],
-)
-def test_a_factor_with_one_value_is_left_out_and_said_so(score):
-    codes, factors = mixed_codes(400, (3, 2), 3, 0.1, 0.1)
-    padded = np.insert(factors, 1, 5, axis=1)
-    with pytest.warns(UserWarning, match=r"\[1\] have one single value"):
-        result = score(codes, padded)
-    assert result.constant == (1,)
-    assert result.columns == (0, 2)
-    assert float(result) == float(score(codes, factors))
-    with pytest.raises(ValueError, match="every factor has one single value"):
-        score(codes, np.zeros((400, 2), int))
-
-
-BAD = {
-    "lengths differ": (
-        np.ones((5, 2)),
-        np.ones((4, 2), int),
-        ValueError,
-        "codes has 5 rows and factors has 4",
-    ),
-    "NaN": (
-        np.array([[1, 2], [3, np.nan], [5, 6]]),
-        np.ones((3, 1), int),
-        ValueError,
-        r"codes\[1, 1\] is nan",
-    ),
-    "infinite": (
-        np.array([[1, 2], [3, 4], [-np.inf, 6]]),
-        np.ones((3, 1), int),
-        ValueError,
-        r"codes\[2, 0\] is -inf",
-    ),
-    "fractions": (
-        np.ones((3, 2)),
-        np.array([[1.0], [0.5], [2.0]]),
-        ValueError,
-        r"factors\[1, 0\] is 0.5",
-    ),
-    "beyond integers": (
-        np.ones((3, 1)),
-        np.array([[1.0], [1e300], [2.0]]),
-        ValueError,
-        r"factors\[1, 0\] is 1e\+300",
-    ),
-    "words": (np.ones((2, 2)), np.array([["a"], ["b"]]), TypeError, "integers are expected"),
-    "complex codes": (
-        np.ones((2, 2), complex),
-        np.ones((2, 1), int),
-        TypeError,
-        "real numbers are expected",
-    ),
-    "flat codes": (np.ones(3), np.ones((3, 1), int), ValueError, r"codes has shape \(3,\)"),
-    "flat factors": (np.ones((3, 1)), np.ones(3, int), ValueError, r"factors has shape \(3,\)"),
-    "nothing": (np.ones((0, 2)), np.ones((0, 2), int), ValueError, r"codes has shape \(0, 2\)"),
-    "too few samples": (
-        np.ones((6, 2)),
-        np.arange(6)[:, None],
-        ValueError,
-        r"(\d) distinct values for \1 samples",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    "score",
-    [
-        metrics.mig,
-        metrics.mig_quantile,
-        metrics.dci,
-        metrics.sap,
-        metrics.modularity,
-        metrics.explicitness,
-    ],
-)
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(score, name):
-    codes, factors, error, message = BAD[name]
-    with pytest.raises(error, match=message) as caught:
-        score(codes, factors)
-    assert "\n" not in str(caught.value)
-
-
-def test_bad_options():
-    codes, factors = mixed_codes(60, (2, 2), 2, 0.1, 0.1)
-    with pytest.raises(ValueError, match="n_test is 60 of 60"):
-        metrics.dci(codes, factors, n_test=60)
-    with pytest.raises(ValueError, match="leave one of them out"):
-        metrics.dci(codes, factors, n_test=10, test=(codes, factors))
-    with pytest.raises(ValueError, match="3 latents and the training samples 2"):
-        metrics.dci(codes, factors, test=(np.ones((60, 3)), factors))
-    with pytest.raises(ValueError, match="float32 ends at"):
-        metrics.dci(codes * 1e300, factors)
-    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, not -1"):
-        metrics.dci(codes, factors, seed=-1)
-    with pytest.raises(ValueError, match="floor_repeats must be a whole number of at least 0"):
-        metrics.mig(codes, factors, floor_repeats=-1)
-    with pytest.raises(ValueError, match="at least two latents"):
-        metrics.sap(codes[:, :1], factors)
 
 
 @pytest.mark.parametrize("score", [metrics.dci, metrics.sap, metrics.explicitness])
@@ -370,12 +190,6 @@ def test_results_are_frozen_and_summarised():
         result.score = 1
 
 
-def test_classes_are_numbered_in_order_however_far_apart():
-    assert _inputs.classes(np.array([5, -2, 9, 5])).tolist() == [1, 0, 2, 1]
-    assert _inputs.classes(np.array([5, 10**15, -(10**15)])).tolist() == [1, 2, 0]
-    assert _inputs.classes(np.array([2**63 - 1, -(2**63), 0])).tolist() == [2, 0, 1]
-
-
 def test_memory_stays_small_at_the_published_size(monkeypatch):
     """Array memory of the largest case, 183 classes and 25 latents of 10,000 and 5,000 samples;
     rounds reuse what the first one took.
@@ -392,34 +206,9 @@ def test_memory_stays_small_at_the_published_size(monkeypatch):
         tracemalloc.stop()
 
 
-def test_compiled_code_is_kept_on_disk():
-    metrics.dci(*mixed_codes(60, (2, 2), 2, 0.1, 0.1))
-    from vaedis.metrics import _boosting_kernel
-
-    for function in (_boosting_kernel.grow_round, _boosting_kernel.residuals):
-        assert list(
-            Path(function.stats.cache_path).glob(f"_boosting_kernel.{function.__name__}-*.nbi")
-        )
-
-
-def test_a_folder_that_takes_no_files_does_not_stop_the_kernel(monkeypatch):
-    from vaedis.metrics import _boosting_kernel
-
-    def refuse(**options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function")
-        return lambda function: function
-
-    monkeypatch.setattr(_boosting_kernel.numba, "njit", refuse)
-    assert _boosting_kernel._compile(len) is len
-
-
-def test_the_number_of_threads_does_not_matter(monkeypatch):
-    codes, factors = mixed_codes(300, SIZES, 4, 0.2, 0.2)
-    results = []
-    for cores in (1, 3, 7):
-        monkeypatch.setattr("vaedis.metrics._boosting._n_threads", lambda cores=cores: cores)
-        results.append(metrics.dci(codes, factors))
-    for other in results[1:]:
-        np.testing.assert_array_equal(other.importance, results[0].importance)
-        assert other.informativeness == results[0].informativeness
+def test_scores_refuse_what_they_cannot_compare():
+    codes, factors = mixed_codes(60, (2, 2), 2, 0.1, 0.1)
+    with pytest.raises(ValueError, match="floor_repeats must be a whole number of at least 0"):
+        metrics.mig(codes, factors, floor_repeats=-1)
+    with pytest.raises(ValueError, match="at least two latents"):
+        metrics.sap(codes[:, :1], factors)

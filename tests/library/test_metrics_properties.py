@@ -67,21 +67,6 @@ def test_property_increasing_affine_maps_change_nothing(drawn, slope, offset):
     assert float(metrics.dci(slope * codes + offset, factors)) == float(metrics.dci(codes, factors))
 
 
-@settings(few, max_examples=5)
-@given(some_codes, st.floats(0.25, 8), st.floats(-3, 3))
-def test_property_explicitness(drawn, slope, offset):
-    seed, latents, mix, noise = drawn
-    codes, factors = mixed_codes(150, (3, 4), latents, mix, noise, seed=seed)
-    first = metrics.explicitness(codes, factors, seed=seed)
-    assert 0 <= float(first) <= 1
-    assert summary(first) == summary(metrics.explicitness(codes, factors, seed=seed))
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(latents)
-    # The regression stops at a tolerance: a pair of samples or two may change places.
-    assert float(
-        metrics.explicitness(slope * codes[:, order] + offset, factors, seed=seed)
-    ) == pytest.approx(float(first), abs=0.002)
-
-
 @few
 @given(some_codes, st.floats(-10, 10))
 def test_property_a_constant_latent_leaves_mig_and_dci(drawn, value):

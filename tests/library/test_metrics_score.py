@@ -136,6 +136,9 @@ def test_an_own_error_is_not_hidden_and_a_name_is_not_taken_twice():
         metrics.score(codes, factors, metrics=["mog"])
     with pytest.raises(ValueError, match="Unknown metric 3"):
         metrics.score(codes, factors, metrics=[3])
+    for none in (None, 3):
+        with pytest.raises(TypeError, match=f"names of scores and functions .*, not {none}"):
+            metrics.score(codes, factors, metrics=none)
 
 
 def test_the_table_and_each_score_fit_a_screen():

@@ -11,7 +11,7 @@ import tqdm
 from test_saved_runs import TINY
 
 import vaedis as vd
-from vaedis.training import line
+from vaedis.training import progress
 
 
 class Screen(io.StringIO):
@@ -38,14 +38,6 @@ def test_a_terminal_shows_loss_speed_and_time_left_and_is_clean_in_the_end(monke
     assert "loss 0." in lines[-1]
     assert "<" in lines[-1]
     assert text.split("\r")[-2].strip() == ""
-
-
-def test_a_population_has_one_line(monkeypatch):
-    specs = [TINY.replace(steps=60, seed=seed) for seed in range(3)]
-    text, _ = shown(monkeypatch, Screen(), specs)
-    lines = [part for part in text.split("\r") if part.strip()]
-    assert all(part.startswith("3 runs: ") for part in lines)
-    assert "/540 " in lines[-1]  # 60 steps are 20 epochs of 9 images
 
 
 @pytest.mark.parametrize(
@@ -75,13 +67,13 @@ def test_the_environment_can_keep_it_away(monkeypatch):
 
 def test_a_notebook_is_watched_and_a_program_without_stderr_is_not(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
-    assert not line.is_watched()
+    assert not progress.is_watched()
     notebook = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1))
     monkeypatch.setitem(sys.modules, "IPython", notebook)
-    assert line.is_watched()
+    assert progress.is_watched()
     terminal = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace())
     monkeypatch.setitem(sys.modules, "IPython", terminal)
-    assert not line.is_watched()
+    assert not progress.is_watched()
 
 
 def test_without_tqdm_there_is_none_unless_it_is_asked_for(monkeypatch):

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaedis.metrics._boosting import boost
-from vaedis.metrics._inputs import SAME_VALUE, split_samples, varies, varying_factors
+from vaedis.metrics._inputs import require, split_samples, varies
 from vaedis.metrics._scores import Score
 
 # If trees would take more than this share of a latent's neighbouring values for one, use ranks.
@@ -57,45 +56,24 @@ def dci(
     For each factor, a classifier is fitted to the codes; its importances are a column of the
     importance matrix. It follows ``sklearn.ensemble.GradientBoostingClassifier``, but is faster.
 
+    Source: Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled
+    Representations", 2018; with boosted trees as in Locatello et al., "Challenging Common
+    Assumptions in the Unsupervised Learning of Disentangled Representations", 2019.
+
     Parameters
     ----------
-    codes : array of shape (n, z)
-        Representation of each sample, usually the posterior mean.
-    factors : array of int, shape (n, f)
-        Ground-truth factors of each sample.
-    test : (codes, factors), optional
-        Samples to measure informativeness on; all of `codes` are then for training.
-    n_test : int, optional
-        Without `test`, how many samples to draw for it; a third by default.
+    codes, factors, test, n_test
+        See `vaedis.metrics`.
     seed : int
-        Seed of that draw and of the trees.
-
-    Returns
-    -------
-    DCIScore
-
-    Raises
-    ------
-    ValueError, TypeError
-        If lengths differ, a code is not finite, or a factor is not an integer or has fewer than
-        two samples per value.
-    ImportError
-        If numba is not installed.
+        Seed of the draw of test samples and of the trees.
 
     Notes
     -----
     Trees use only the order of a latent's values, so its unit does not matter. scikit-learn takes
-    values closer than 1e-7 for one; if that merges more than a tenth of them, ranks are used.
-
-    The number of threads (`torch.get_num_threads`, ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``)
-    does not change the result. With about ten samples of each class or fewer, the published rule
-    is unstable: importances may be those of noise, and depend on the draw.
-
-    References
-    ----------
-    Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled
-    Representations", 2018; with boosted trees as in Locatello et al., "Challenging Common
-    Assumptions in the Unsupervised Learning of Disentangled Representations", 2019.
+    values closer than 1e-7 for one; if that merges more than a tenth of them, ranks are used. The
+    number of threads (`torch.get_num_threads`) does not change the result. With about ten samples
+    of each class or fewer, the published rule is unstable: importances may be those of noise, and
+    depend on the draw.
 
     Examples
     --------
@@ -107,25 +85,20 @@ def dci(
     >>> result.importance.round(2).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    train_codes, train_factors, test_codes, test_factors = split_samples(
-        codes, factors, test, n_test, seed
-    )
-    varying, constant = varying_factors(train_factors)
-    labels = np.empty((len(train_codes), len(varying)), int)
-    test_labels = np.empty((len(test_codes), len(varying)), int)
-    for i, column in enumerate(varying):
-        known, labels[:, i] = np.unique(train_factors[:, column], return_inverse=True)
-        test_labels[:, i] = _positions(test_factors[:, column], known)
-    features, test_features = _features(train_codes, test_codes)
-    boosted = boost(features, labels, test_features, test_labels, seed)
+    given = split_samples(codes, factors, test, n_test, seed)
+    require("numba", "dci")
+    from vaedis.metrics import _boosting
+
+    features, test_features = _features(given.codes, given.test_codes, _boosting.SAME_VALUE)
+    boosted = _boosting.boost(features, given.factors, test_features, given.test_factors, seed)
     importance = boosted.importance
     per_latent = _one_minus_entropy(importance)
     per_factor = _one_minus_entropy(importance.T)
     disentanglement = float(np.sum(per_latent * _shares(importance.sum(axis=1))))
     return DCIScore(
         score=disentanglement,
-        columns=tuple(varying),
-        constant=constant,
+        columns=given.columns,
+        constant=given.constant,
         disentanglement=disentanglement,
         completeness=float(np.sum(per_factor * _shares(importance.sum(axis=0)))),
         informativeness=float(boosted.test_accuracy.mean()),
@@ -133,29 +106,25 @@ def dci(
         importance=importance,
         per_latent=per_latent,
         per_factor=per_factor,
-        n_train=len(train_codes),
-        n_test=len(test_codes),
+        n_train=len(given.codes),
+        n_test=len(given.test_codes),
     )
 
 
-def _positions(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the position of each value in sorted `known`, -1 for one that is not there."""
-    position = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return np.where(known[position] == values, position, -1)
-
-
-def _features(codes: np.ndarray, test_codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _features(
+    codes: np.ndarray, test_codes: np.ndarray, same_value: np.float32
+) -> tuple[np.ndarray, np.ndarray]:
     """Return both sets of codes in float32, rescaled so that trees can separate their values."""
-    single = codes.astype(np.float32)
-    test_single = test_codes.astype(np.float32)
+    float_codes = codes.astype(np.float32)
+    test_float_codes = test_codes.astype(np.float32)
     for j in np.flatnonzero(varies(codes)):
         values, ranks = _distinct(codes[:, j])
-        separate = np.diff(np.unique(single[:, j])) > SAME_VALUE
+        separate = np.diff(np.unique(float_codes[:, j])) > same_value
         if np.count_nonzero(separate) < (1 - _MERGED) * ranks[-1]:
             # Trees need the order only. Half-way between two neighbours stays half-way.
-            single[:, j] = np.interp(codes[:, j], values, ranks)
-            test_single[:, j] = np.interp(test_codes[:, j], values, ranks)
-    return single, test_single
+            float_codes[:, j] = np.interp(codes[:, j], values, ranks)
+            test_float_codes[:, j] = np.interp(test_codes[:, j], values, ranks)
+    return float_codes, test_float_codes
 
 
 def _distinct(latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,50 +12,44 @@ from torch import Tensor
 
 from vaedis import _check
 from vaedis.data import LabelledImages, as_data
-from vaedis.metrics._beta_vae import beta_vae
+from vaedis.metrics._batches import beta_vae, factor_vae
 from vaedis.metrics._dci import dci
 from vaedis.metrics._encoder import encoder
-from vaedis.metrics._explicitness import explicitness
-from vaedis.metrics._factor_vae import factor_vae
 from vaedis.metrics._infomec import infomec
-from vaedis.metrics._inputs import as_pair, needed_samples
-from vaedis.metrics._irs import irs
-from vaedis.metrics._mcc import mcc
-from vaedis.metrics._mig import mig, mig_quantile
-from vaedis.metrics._modularity import modularity
-from vaedis.metrics._r2 import r2
-from vaedis.metrics._rank_correlations import rank_correlations
-from vaedis.metrics._sap import sap
+from vaedis.metrics._inputs import SAMPLES_PER_VALUE, as_pair
+from vaedis.metrics._latents import irs, mcc
+from vaedis.metrics._mig import mig, mig_quantile, modularity
+from vaedis.metrics._paths import factored_components, flatness, rank_correlations
+from vaedis.metrics._regression import explicitness, r2, sap
 from vaedis.metrics._scores import Score, Scores
-from vaedis.metrics._traversals import factored_components, flatness
 
 # Data sets with fewer images than the full protocols draw are used without replacement.
-EACH_ONCE = 15_000
+_EACH_ONCE = 15_000
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """A score and its published numbers of samples, (to train, to test)."""
-
-    compute: Callable[..., Score]
-    full: tuple[int, int]
-    fast: tuple[int, int]
-
-
+# Published numbers of samples to train and to test on, in the full and the fast protocol.
 PROTOCOLS = {
-    "mig": Protocol(mig, full=(10_000, 0), fast=(2_000, 0)),
-    "mig_quantile": Protocol(mig_quantile, full=(10_000, 0), fast=(2_000, 0)),
-    "dci": Protocol(dci, full=(10_000, 5_000), fast=(1_000, 500)),
-    "sap": Protocol(sap, full=(10_000, 5_000), fast=(2_000, 1_000)),
-    "modularity": Protocol(modularity, full=(10_000, 0), fast=(2_000, 0)),
-    "explicitness": Protocol(explicitness, full=(10_000, 5_000), fast=(1_000, 500)),
-    "infomec": Protocol(infomec, full=(10_000, 0), fast=(2_000, 0)),
-    "irs": Protocol(irs, full=(10_000, 0), fast=(2_000, 0)),
-    "mcc": Protocol(mcc, full=(10_000, 0), fast=(2_000, 0)),
-    "r2": Protocol(r2, full=(10_000, 5_000), fast=(2_000, 1_000)),
+    "mig": {"full": (10_000, 0), "fast": (2_000, 0)},
+    "mig_quantile": {"full": (10_000, 0), "fast": (2_000, 0)},
+    "dci": {"full": (10_000, 5_000), "fast": (1_000, 500)},
+    "sap": {"full": (10_000, 5_000), "fast": (2_000, 1_000)},
+    "modularity": {"full": (10_000, 0), "fast": (2_000, 0)},
+    "explicitness": {"full": (10_000, 5_000), "fast": (1_000, 500)},
+    "infomec": {"full": (10_000, 0), "fast": (2_000, 0)},
+    "irs": {"full": (10_000, 0), "fast": (2_000, 0)},
+    "mcc": {"full": (10_000, 0), "fast": (2_000, 0)},
+    "r2": {"full": (10_000, 5_000), "fast": (2_000, 1_000)},
 }
 SCORES: dict[str, Callable[..., Score]] = {
-    **{name: protocol.compute for name, protocol in PROTOCOLS.items()},
+    "mig": mig,
+    "mig_quantile": mig_quantile,
+    "dci": dci,
+    "sap": sap,
+    "modularity": modularity,
+    "explicitness": explicitness,
+    "infomec": infomec,
+    "irs": irs,
+    "mcc": mcc,
+    "r2": r2,
     "factor_vae": factor_vae,
     "beta_vae": beta_vae,
     "flatness": flatness,
@@ -76,30 +69,21 @@ def score(
     """Compute every score of the same codes and factors, or some of them.
 
     Scores of batches with a fixed factor find them in the rows. A score that refuses these codes
-    and factors is listed as missing, with the sentence that says why.
+    and factors is listed as missing, with the sentence that says why; if none is left, that
+    sentence is the error.
 
     Parameters
     ----------
-    codes : array of shape (n, z)
-        Representation of each sample, usually the posterior mean.
-    factors : array of shape (n, f)
-        Ground-truth factors of each sample. Most scores take integers only.
+    codes, factors, seed
+        See `vaedis.metrics`. Most scores take integer factors only.
     metrics : iterable of str or callable
         Names in `SCORES`, all by default, and scores of your own: functions of codes (n, z) and
         factors (n, f), two arrays, that return a number or a `Score`.
-    seed : int
-        Seed of each score.
 
     Returns
     -------
     Scores
         A dict of names and scores that prints as a table.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a metric is unknown, the arrays are not finite numbers or do not fit each other, or no
-        score can be computed.
 
     Examples
     --------
@@ -113,7 +97,7 @@ def score(
     infomec   1.000  modularity 1.00, compactness 1.00, explicitness 1.00
     spread    0.500
     """
-    code_array, factor_array = as_pair(codes, factors, real=True)
+    code_array, factor_array = as_pair(codes, factors, allow_real=True)
     _check.count("seed", seed, 0)
     if (factor_array == np.floor(factor_array)).all():
         factor_array = factor_array.astype(np.int64)
@@ -122,7 +106,7 @@ def score(
     for name, compute in _by_name(metrics).items():
         if name not in SCORES:
             # a copy, as it may change what it gets
-            scores[name] = _own(name, compute(code_array.copy(), factor_array.copy()))
+            scores[name] = _custom_score(name, compute(code_array.copy(), factor_array.copy()))
             continue
         try:
             scores[name] = compute(codes, factors, seed=seed)
@@ -135,21 +119,26 @@ def score(
 
 def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:
     """Return the functions of named scores and of the caller's own, each by its name."""
-    chosen: dict[str, Callable[..., Any]] = {}
-    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
-        own = None if metric in SCORES.values() else metric
-        if callable(own):
-            name = getattr(own, "__name__", type(own).__name__)
-            if name in SCORES or chosen.get(name, own) is not own:
+    functions: dict[str, Callable[..., Any]] = {}
+    listed = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+    if not isinstance(listed, Iterable):
+        raise TypeError(
+            f"metrics must be names of scores and functions of codes and factors, not {metrics!r}."
+        )
+    for metric in listed:
+        custom: Any = None if metric in SCORES.values() else metric
+        if callable(custom):
+            name = getattr(custom, "__name__", type(custom).__name__)
+            if name in SCORES or functions.get(name, custom) is not custom:
                 raise ValueError(f"two scores are called {name!r}: give yours another name.")
-            chosen[name] = own
+            functions[name] = custom
         else:
-            name = getattr(metric, "__name__", metric)
-            chosen[name] = SCORES[_check.one_of("metric", name, SCORES)]
-    return chosen
+            name = _check.one_of("metric", getattr(metric, "__name__", metric), SCORES)
+            functions[name] = SCORES[name]
+    return functions
 
 
-def _own(name: str, value: Any) -> Score:
+def _custom_score(name: str, value: Any) -> Score:
     """Return what a caller's own score returned as a Score."""
     if isinstance(value, Score):
         return value
@@ -168,19 +157,23 @@ def evaluate(
 ) -> dict[str, Score]:
     """Score a model's representation of a data set by the published protocols.
 
-    Observations are drawn uniformly with replacement, as published, and encoded once for all
-    metrics; the posterior mean is the representation. A `data.LabelledImages`, and any data of
-    fewer than 15,000 images, are used without replacement instead, so that no image is both trained
-    and tested on; if images are too few, they are shared in the protocol's proportion.
+    Observations are drawn uniformly with replacement, as published; the posterior mean is the
+    representation. A `data.LabelledImages`, and any data of fewer than 15,000 images, are used
+    without replacement instead, so that no image is both trained and tested on; if images are too
+    few, they are shared in the protocol's proportion.
+
+    Source: Michlo, Klein and James (2023), section 5; protocols from the authors'
+    ``disent/metrics``.
 
     Parameters
     ----------
-    model : object or callable
+    model : nn.Module, object or callable
         With ``encode(x)``, or itself such a function. It returns means of shape (B, z): by
         themselves, as the first of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
-        object or a mapping, or as a torch Distribution. Networks that it is or refers to are put
-        into evaluation mode meanwhile, and get observations on their device and in their precision,
-        normalized as `fit` normalized them.
+        object or a mapping, or as a torch Distribution. An nn.Module is put into evaluation mode
+        meanwhile, and gets observations on its device and in its precision, normalized as `fit`
+        normalized them. Another model is refused if it gives an image other codes when it is asked
+        again, as networks in training mode do.
     data : FactorData, (images, labels) or object
         Whatever `data.as_data` takes, or an object with ``factors``, a `FactorSpace`, and
         ``observations(index) -> (B, C, H, W)``.
@@ -195,18 +188,6 @@ def evaluate(
     Returns
     -------
     dict of str to Score
-
-    Raises
-    ------
-    ValueError
-        If a metric or the protocol is unknown, the codes are not finite, the model returns
-        something else, or there are fewer than two images to train on for each value of a factor.
-    TypeError
-        If the model can encode nothing, or the data is no data set.
-
-    References
-    ----------
-    Michlo, Klein and James (2023), section 5; protocols from the authors' ``disent/metrics``.
 
     Examples
     --------
@@ -233,58 +214,49 @@ def evaluate(
         return {}
     index, counts = _draw(names, data, protocol, seed)
     codes = encoder(model, data)(index)
-    factors = _space_of(data).to_factors(index)
+    # images that are no grid have labels of their own
+    factors = (data.factors if getattr(data, "grid", True) else data).to_factors(index)
     scores = {}
     for name, (n_train, n_test) in counts.items():
         test = slice(n_train, n_train + n_test)
         options = {"test": (codes[test], factors[test])} if n_test else {}
-        scores[name] = PROTOCOLS[name].compute(
-            codes[:n_train], factors[:n_train], **options, seed=seed
-        )
+        scores[name] = SCORES[name](codes[:n_train], factors[:n_train], **options, seed=seed)
     return scores
-
-
-def _space_of(data: Any) -> Any:
-    """Return what maps indices to factors: images that are no grid have labels of their own."""
-    return data.factors if getattr(data, "grid", True) else data
 
 
 def _draw(
     names: list[str], data: Any, protocol: str, seed: int
 ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
     """Return the indices to encode, and how many of them each score trains and tests on."""
-    counts = {name: getattr(PROTOCOLS[name], protocol) for name in names}
+    counts = {name: PROTOCOLS[name][protocol] for name in names}
     generator = torch.Generator().manual_seed(seed)
     is_grid = getattr(data, "grid", True)
     n_images = data.factors.size if is_grid else len(data)
-    if not is_grid or n_images < EACH_ONCE or isinstance(data, LabelledImages):
+    if not is_grid or n_images < _EACH_ONCE or isinstance(data, LabelledImages):
         counts = {name: _share(name, n, n_images, data.factors) for name, n in counts.items()}
         index = torch.randperm(n_images, generator=generator)
     else:
         # As many as the largest score needs, so that a score is the same whichever others are
         # computed beside it.
-        largest = max(sum(getattr(metric, protocol)) for metric in PROTOCOLS.values())
+        largest = max(sum(count[protocol]) for count in PROTOCOLS.values())
         index = data.factors.sample_index(largest, generator=generator)
     return index[: max(sum(count) for count in counts.values())], counts
 
 
-def _share(name: str, most: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
-    """Return how many images to train and to test on, in the protocol's proportion at most.
-
-    Raises a ValueError if the images to train on are too few for a factor's values.
-    """
-    total = sum(most)
+def _share(name: str, limits: tuple[int, int], n_images: int, space: Any) -> tuple[int, int]:
+    """Return how many images to train and to test on, in the protocol's proportion at most."""
+    total = sum(limits)
     n = min(n_images, total)
-    n_test = n * most[1] // total
+    n_test = n * limits[1] // total
     n_train = n - n_test
     n_values = max(space.sizes)
-    needed = needed_samples(n_values)
-    if n_train < needed:
-        fewest = -(-needed * total // most[0])
-        more = f", or give at least {fewest:,} images" if needed <= most[0] else ""
+    n_needed = SAMPLES_PER_VALUE * n_values
+    if n_train < n_needed:
+        fewest = -(-n_needed * total // limits[0])
+        remedy = f", or give at least {fewest:,} images" if n_needed <= limits[0] else ""
         raise ValueError(
             f"{name} of {n_images:,} images is computed from {n_train:,} of them, but factor "
             f"{space.names[space.sizes.index(n_values)]!r} has {n_values:,} values and needs at "
-            f"least {needed:,}: group its values into fewer classes{more}."
+            f"least {n_needed:,}: group its values into fewer classes{remedy}."
         )
     return n_train, n_test

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vaedis import _check
-from vaedis.metrics._inputs import as_pair, classes, require, unit_variance, varies, varying_factors
+from vaedis.metrics._inputs import require, samples, unit_variance, varies
 from vaedis.metrics._mig import entropy
 from vaedis.metrics._scores import Score
 
-NEIGHBOURS = 10
+_NEIGHBOURS = 10
 # Latents whose range is this many times smaller than the largest one do not count.
 _PRUNED = 20
 
@@ -55,38 +54,24 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     continuous latents: it needs no bins. Equal codes are told apart by tiny noise, so latents of a
     few values are right too. A latent or a factor without any information counts as 0.
 
+    Source: Hsu, Dorrell, Whittington, Wu and Finn, "Disentanglement via Latent Quantization", 2023;
+    the estimator is Ross's, "Mutual Information between Discrete and Continuous Data Sets", 2014.
+
     Parameters
     ----------
     codes, factors
-        As in `mig`.
+        See `vaedis.metrics`.
     seed : int
         Seed of the tiny noise.
-
-    Returns
-    -------
-    InfoMECScore
-
-    Raises
-    ------
-    ValueError, TypeError
-        As by `mig`.
-    ImportError
-        If scikit-learn is not installed.
 
     Notes
     -----
     InfoM and InfoC of codes that know nothing are those of noise, and may be high: read them with
-    InfoE.
+    InfoE. Which latents are active depends on their units, as published; nothing else does.
 
-    Which latents are active depends on their units, as published; nothing else does. InfoE is that
-    of an unpenalized logistic regression of all latents on all samples. The authors weigh its
-    samples so that all values count alike; here none is weighed, as the definition has it, which is
-    the same for values that come equally often.
-
-    References
-    ----------
-    Hsu, Dorrell, Whittington, Wu and Finn, "Disentanglement via Latent Quantization", 2023; the
-    estimator is Ross's, "Mutual Information between Discrete and Continuous Data Sets", 2014.
+    InfoE is that of an unpenalized logistic regression of all latents on all samples. The authors
+    weigh its samples so that all values count alike; here none is weighed, as the definition has
+    it, which is the same for values that come equally often.
 
     Examples
     --------
@@ -97,32 +82,28 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     1.0 0.6 1.0
     """
     information_with = require("sklearn.feature_selection", "infomec").mutual_info_classif
-    code_array, factor_array = as_pair(codes, factors)
-    _check.count("seed", seed, 0)
-    varying, constant = varying_factors(factor_array)
-    moving = varies(code_array)
-    x = unit_variance(code_array)[0][:, moving]
-    spans = np.ptp(code_array.astype(np.float64), axis=0)
+    given = samples(codes, factors, seed)
+    moving = varies(given.codes)
+    x = unit_variance(given.codes)[0][:, moving]
+    spans = np.ptp(given.codes.astype(np.float64), axis=0)
     active = np.flatnonzero(moving & (spans > spans.max() / _PRUNED))
-    information = np.zeros((len(moving), len(varying)))
-    explicitness = np.zeros(len(varying))
-    for i, column in enumerate(varying):
-        labels = classes(factor_array[:, column])
+    information = np.zeros((len(moving), len(given.columns)))
+    explicitness = np.zeros(len(given.columns))
+    for i, labels in enumerate(given.factors.T if moving.any() else ()):
         largest = entropy(labels)
-        if moving.any():
-            information[moving, i] = information_with(
-                x, labels, discrete_features=False, n_neighbors=NEIGHBOURS, random_state=seed
-            )
-            explicitness[i] = 1 - _linear_loss(x, labels) / largest
-        information[:, i] /= largest
+        nats = information_with(
+            x, labels, discrete_features=False, n_neighbors=_NEIGHBOURS, random_state=seed
+        )
+        information[moving, i] = nats / largest
+        explicitness[i] = 1 - _linear_loss(x, labels) / largest
     per_latent = np.full(len(information), np.nan)
     per_latent[active] = _concentration(information[active])
     per_factor = _concentration(information[active].T)
     modularity = float(per_latent[active].mean()) if len(active) else 0.0
     return InfoMECScore(
         score=modularity,
-        columns=tuple(varying),
-        constant=constant,
+        columns=given.columns,
+        constant=given.constant,
         modularity=modularity,
         compactness=float(per_factor.mean()),
         explicitness=float(explicitness.mean()),

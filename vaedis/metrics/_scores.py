@@ -20,7 +20,6 @@ class Score:
     Attributes
     ----------
     score : float
-        The headline number.
     columns : tuple of int
         Factor columns behind the score; arrays with a factor axis follow this order.
     constant : tuple of int
@@ -66,7 +65,7 @@ class Score:
     def __float__(self) -> float:
         return float(self.score)
 
-    def _others(self) -> str:
+    def _extra_text(self) -> str:
         """Return the numbers beside the headline as one line of text."""
         values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
         return ", ".join(f"{k} {v:.2f}" for k, v in values.items() if isinstance(v, float))
@@ -101,13 +100,13 @@ class Scores(dict[str, Score]):
 
     def __repr__(self) -> str:
         width = max(map(len, [*self, *self.missing]), default=0)
-        rows = [(name, f"{float(score):6.3f}", score._others()) for name, score in self.items()]
+        rows = [(name, f"{float(score):6.3f}", score._extra_text()) for name, score in self.items()]
         rows += [(name, "     -", sentence) for name, sentence in self.missing.items()]
         lines = []
         for name, value, words in rows:
-            first = f"{name:{width}s}  {value}  "
-            rest = " " * len(first)
-            lines += textwrap.wrap(words, 100, initial_indent=first, subsequent_indent=rest) or [
-                first.rstrip()
+            prefix = f"{name:{width}s}  {value}  "
+            indent = " " * len(prefix)
+            lines += textwrap.wrap(words, 100, initial_indent=prefix, subsequent_indent=indent) or [
+                prefix.rstrip()
             ]
         return "\n".join(lines)

@@ -23,13 +23,7 @@ def generator_seed(seed: int, purpose: str) -> int:
 
 
 class BatchSampler:
-    """Draws the batches and the noise of a run, on the device of its data.
-
-    Raises
-    ------
-    ValueError
-        If pairs are asked for and the data set is not a full grid.
-    """
+    """Draws the batches and the noise of a run, on the device of its data."""
 
     def __init__(self, spec: RunSpec, data: FactorData):
         if spec.framework == "ada-gvae":
@@ -48,13 +42,9 @@ class BatchSampler:
         self._next = 0
 
     def index(self) -> Tensor:
-        """Return the next batch: every image comes once per epoch, in a new order.
+        """Return the next batch (B,), or pairs (2 * B,), all first images and then all second.
 
-        Returns
-        -------
-        Tensor of int64, shape (B,) or (2 * B,)
-            For pairs, all first images and then all second ones. The last batch of an epoch may be
-            shorter.
+        Every image comes once per epoch, in a new order; the last batch may be shorter.
         """
         if self._next == len(self._batches):
             self._start_epoch()

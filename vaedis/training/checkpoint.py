@@ -1,8 +1,7 @@
-"""Checkpoints: all that the next step depends on.
+"""Checkpoints, from which training continues with the bits it would have had.
 
-A run that was killed goes on from its last one and ends with the same bits. A checkpoint is a
-safetensors file: tensors and text, nothing that could be executed. It is written whole or not at
-all, and the last two of a run are kept, so that one of them is always good.
+A checkpoint is a safetensors file: tensors and text, nothing that could be executed. It is written
+whole or not at all, and the last two of a run are kept, so that one of them is always good.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import importlib.util
 import json
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,12 +22,14 @@ from vaedis.data import FactorData
 from vaedis.spec import RunSpec
 from vaedis.training.optimizers import OWN_STATE
 
-_KEEP = 2
+_N_KEPT = 2
 _FORMAT = "vaedis-checkpoint-1"
-# Of the metadata, which the checksum covers. Checkpoints of the first layout have no number.
+# of the metadata, which the checksum covers
 _LAYOUT = "2"
 # more steps than any warm-up has
 _ANY_LENGTH = 10**15
+# bytes of images by which data that are given in person are told apart
+_HASHED = 64 * 1024**2
 
 
 def available() -> bool:
@@ -55,19 +56,11 @@ def key_of(spec: RunSpec | Sequence[RunSpec]) -> str:
     return hashlib.sha256(f"population {keys}".encode()).hexdigest()[:16]
 
 
-def _key_of_any_length(specs: Sequence[RunSpec]) -> str:
-    """Return what runs have in common that differ in their number of steps alone."""
-    return key_of([spec.replace(steps=_ANY_LENGTH) for spec in specs])
-
-
 def runs_of(path: Path) -> list[str]:
     """Return the keys of the runs in a checkpoint; none if it cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            return [spec.key for spec in _specs_in(file.metadata())]
-    except (OSError, ValueError, TypeError, SafetensorError):
+        return [RunSpec.from_dict(fields).key for fields in json.loads(_metadata(path)["specs"])]
+    except (OSError, ValueError, TypeError, KeyError):
         return []
 
 
@@ -95,7 +88,7 @@ class Checkpoints:
     """The checkpoints of one run, or of one population, in a folder that may hold others too.
 
     `data` is that of a population's first member. `made_with` tells what took the steps so far, the
-    last one at the end. Raises an ImportError if safetensors is not installed.
+    last one at the end.
     """
 
     def __init__(
@@ -104,43 +97,35 @@ class Checkpoints:
         spec: RunSpec | Sequence[RunSpec],
         data: FactorData,
         precision: str,
+        data_in_person: bool = False,
     ):
-        try:
-            import safetensors.torch
-        except ImportError:
+        if not available():
             raise ImportError(
                 "Checkpoints are safetensors files, and safetensors is not installed; "
                 "pip install 'vaedis[checkpoints]', or train without."
-            ) from None
-        self._io = safetensors
-        self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(
-                f"checkpoint must be a folder, and {str(folder)!r} is a file; name another."
             )
+        self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key_of(spec)
         self._specs = [spec] if isinstance(spec, RunSpec) else list(spec)
-        self._any_length = _key_of_any_length(self._specs)
+        # what runs have in common that differ in their number of steps alone
+        self._any_length = key_of([one.replace(steps=_ANY_LENGTH) for one in self._specs])
         # another run, device or precision would have other bits
         self._identity = {
             "format": _FORMAT,
+            "layout": _LAYOUT,
             "key": self.key,
             "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
-            "images": _fingerprint(data),
+            "images": _checksum_of(data, data._observations(_sample(data, 16), False)),
             "device": data.device.type,
             "precision": precision,
         }
+        if data_in_person:
+            self._identity["all_images"] = digest_of(data)
         self._refused: set[Path] = set()
         self.made_with = [_made_with(data.device)]
         for path in self.folder.glob(f".{self.key}-*.tmp"):  # of a writer that was killed
             path.unlink(missing_ok=True)
-
-    def _paths(self) -> list[Path]:
-        """Return the run's checkpoints in the order of their steps."""
-        paths = self.folder.glob(f"{self.key}-*.safetensors")
-        checkpoints = [path for path in paths if step_of(path) is not None]
-        return sorted(checkpoints, key=lambda path: (step_of(path) or 0, path))
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
         """Write a checkpoint, and remove all but the last two.
@@ -155,7 +140,6 @@ class Checkpoints:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         metadata = {
             **self._identity,
-            "layout": _LAYOUT,
             "step": str(step),
             "specs": json.dumps([spec.to_dict() for spec in self._specs], default=str),
             "made_with": json.dumps(self.made_with),
@@ -163,11 +147,13 @@ class Checkpoints:
         }
         metadata["sum"] = _checksum(state, metadata)
         try:
-            write_atomically(path, self._io.torch.save(state, metadata))
+            from safetensors.torch import save
+
+            write_atomically(path, save(state, metadata))
             self._refused.discard(path)
-            usable = [path for path in self._paths() if path not in self._refused]
-            for old in usable[:-_KEEP]:
-                old.unlink(missing_ok=True)
+            usable = [path for path in self._paths(self.key) if path not in self._refused]
+            for surplus in usable[:-_N_KEPT]:
+                surplus.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
                 f"The checkpoint at step {step} could not be written ({error}); training goes on.",
@@ -186,16 +172,9 @@ class Checkpoints:
         of this run, it is one of the same run with another number of steps. Warns of each
         checkpoint that is not good, and leaves it alone.
         """
-        newest = self._newest(dict.fromkeys(self._paths(), self.key), expected)
-        return newest or self._newest(self._of_other_lengths(), expected)
-
-    def _newest(
-        self, keys: dict[Path, str], expected: Callable[[int], Mapping[str, Tensor]]
-    ) -> tuple[int, dict[str, Tensor]] | None:
-        """Return step and state of the last good one of the paths, each with its run's key."""
-        for path in reversed(keys):
+        for path, key in self._candidates():
             try:
-                step, state, metadata = self._read(path, keys[path], expected)
+                step, state, made_with = self._read(path, key, expected)
             except (OSError, ValueError) as error:
                 self._refused.add(path)
                 warnings.warn(
@@ -204,78 +183,94 @@ class Checkpoints:
                     stacklevel=3,
                 )
                 continue
-            if "layout" in metadata and step:  # the first layout's checksum leaves it out
-                self._note_makers(path, step, json.loads(metadata["made_with"]))
+            if step:
+                self._note_makers(path, step, made_with)
             return step, state
         return None
 
+    def _paths(self, key: str) -> list[Path]:
+        """Return checkpoints whose names begin with a key, in the order of their steps."""
+        paths = self.folder.glob(f"{key}*.safetensors")
+        checkpoints = [path for path in paths if step_of(path) is not None]
+        return sorted(checkpoints, key=lambda path: (step_of(path) or 0, path))
+
+    def _candidates(self) -> Iterator[tuple[Path, str]]:
+        """Yield checkpoints from which the run may continue, and their keys, the newest first."""
+        yield from ((path, self.key) for path in reversed(self._paths(self.key)))
+        other_lengths: list[tuple[Path, str]] = []
+        for path in reversed(self._paths("")):
+            try:
+                metadata = _metadata(path)
+                if metadata["any_length"] == self._any_length and metadata["key"] != self.key:
+                    other_lengths.append((path, metadata["key"]))
+            except (OSError, ValueError, KeyError):
+                continue
+        if other_lengths and any(spec.lr_schedule != "constant" for spec in self._specs):
+            warnings.warn(
+                f"{self.folder} holds this run with another number of steps: it begins at step 0, "
+                "since its learning rate depends on the number of steps.",
+                stacklevel=5,
+            )
+            return
+        steps = self._specs[0].steps
+        yield from (one for one in other_lengths if (step_of(one[0]) or 0) <= steps)
+
+    def _read(
+        self, path: Path, key: str, expected: Callable[[int], Mapping[str, Tensor]]
+    ) -> tuple[int, dict[str, Tensor], list[str]]:
+        """Return step, state and makers of a checkpoint; raise a ValueError if it is not good."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        metadata = _metadata(path)
+        try:
+            state = load_file(path)
+        except (SafetensorError, KeyError, TypeError, RuntimeError):
+            raise ValueError("it is truncated, or no safetensors file") from None
+        for name, value in {**self._identity, "key": key}.items():
+            # a checkpoint of an earlier version does not tell all images
+            found = metadata.get(name, value if name == "all_images" else None)
+            if found != value:
+                raise ValueError(f"its {name} is {found!r}, and this run's {value!r}")
+        if metadata.get("sum") != _checksum(state, metadata):
+            raise ValueError("its content is damaged")
+        step = int(metadata["step"])
+        if _about(state) != _about(expected(step)):
+            raise ValueError("its tensors have other names, types or shapes than this run's")
+        return step, state, json.loads(metadata["made_with"])
+
     def _note_makers(self, path: Path, step: int, made_with: list[str]) -> None:
         """Note what took the steps so far; warn if something else takes those that follow."""
-        (now,) = self.made_with
+        (environment,) = self.made_with
         self.made_with = made_with
-        if now != made_with[-1] and step < self._specs[0].steps:
-            self.made_with = [*made_with, now]
+        if environment != made_with[-1] and step < self._specs[0].steps:
+            self.made_with = [*made_with, environment]
             warnings.warn(
                 f"Checkpoint {path.name} was made with {made_with[-1]}, and the run goes on from "
-                f"it with {now}: it ends with the bits of neither; "
+                f"it with {environment}: it ends with the bits of neither; "
                 "remove the checkpoint to begin anew.",
                 stacklevel=4,
             )
 
-    def _of_other_lengths(self) -> dict[Path, str]:
-        """Return checkpoints of this run with another number of steps, and their keys, in order.
 
-        Warns if there are some and the run cannot go on from them.
-        """
-        steps = self._specs[0].steps
-        lengths: set[int] = set()
-        keys: dict[Path, str] = {}
-        for path in sorted(self.folder.glob("*.safetensors"), key=lambda path: step_of(path) or 0):
-            try:
-                with self._io.safe_open(path, framework="pt") as file:
-                    metadata = file.metadata() or {}
-                specs = _specs_in(metadata)
-                same = metadata.get("any_length") or _key_of_any_length(specs)
-                key = metadata["key"]
-            except (OSError, ValueError, TypeError, KeyError, self._io.SafetensorError):
-                continue
-            if same == self._any_length and key != self.key:
-                lengths.add(specs[0].steps)
-                if (step_of(path) or 0) <= steps:
-                    keys[path] = key
-        reason = "" if keys else "all its checkpoints are of later steps"
-        if any(spec.lr_schedule != "constant" for spec in self._specs):
-            reason = "its learning rate depends on the number of steps"
-            keys = {}
-        if lengths and reason:
-            warnings.warn(
-                f"{self.folder} holds this run with steps={max(lengths)}, and not with "
-                f"steps={steps}: it begins at step 0, since {reason}.",
-                stacklevel=5,
-            )
-        return keys
+def _metadata(path: Path) -> dict[str, str]:
+    """Return what a checkpoint says of itself; raise a ValueError if it is none."""
+    from safetensors import SafetensorError, safe_open
 
-    def _read(
-        self, path: Path, key: str, expected: Callable[[int], Mapping[str, Tensor]]
-    ) -> tuple[int, dict[str, Tensor], dict[str, str]]:
-        """Return step, state and metadata of a checkpoint; raise a ValueError if it is not good."""
-        try:
-            with self._io.safe_open(path, framework="pt") as file:
-                metadata: dict[str, str] = file.metadata() or {}
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (self._io.SafetensorError, KeyError, TypeError, RuntimeError):
-            raise ValueError("it is truncated, or no safetensors file") from None
-        for name, value in {**self._identity, "key": key}.items():
-            if metadata.get(name) != value:
-                raise ValueError(f"its {name} is {metadata.get(name)!r}, and this run's {value!r}")
-        known_layout = metadata.get("layout", _LAYOUT) == _LAYOUT
-        if not known_layout or metadata.get("sum") != _checksum(state, metadata):
-            raise ValueError("its content is damaged")
-        step = metadata.get("step", "")
-        if not (step.isascii() and step.isdecimal()):
-            raise ValueError("it does not say its step")
-        _check_state(state, expected(int(step)))
-        return int(step), state, metadata
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except SafetensorError:
+        raise ValueError("it is truncated, or no safetensors file") from None
+
+
+def _about(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """Return types and shapes; only a checkpoint knows what an optimizer of a person's holds."""
+    return {
+        name: (tensor.dtype, tensor.shape)
+        for name, tensor in state.items()
+        if not name.startswith(OWN_STATE)
+    }
 
 
 def _made_with(device: torch.device) -> str:
@@ -284,46 +279,34 @@ def _made_with(device: torch.device) -> str:
     return f"torch {torch.__version__}{threads}"
 
 
-def _specs_in(metadata: Mapping[str, str] | None) -> list[RunSpec]:
-    return [RunSpec.from_dict(fields) for fields in json.loads((metadata or {}).get("specs", "[]"))]
-
-
-def _check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise a ValueError unless a state has the expected names, types and shapes."""
-    # only the checkpoint knows what the optimizer of a person holds
-    own = {name for name in state if name.startswith(OWN_STATE)}
-    if extra := sorted(state.keys() - expected.keys() - own):
-        raise ValueError(f"it holds {extra[0]!r}, unlike this run")
-    if missing := sorted(expected.keys() - state.keys()):
-        raise ValueError(f"it lacks {missing[0]!r}, unlike this run")
-    for name, tensor in expected.items():
-        stored = state[name]
-        if (stored.dtype, stored.shape) != (tensor.dtype, tensor.shape):
-            raise ValueError(
-                f"its {name} is {stored.dtype} of shape {tuple(stored.shape)}, "
-                f"and this run's {tensor.dtype} of shape {tuple(tensor.shape)}"
-            )
-
-
 def fingerprint_of(data: FactorData) -> str:
-    """Return text that tells data passed to `fit` apart, by some of their images.
+    """Return text that names data passed to `fit`, from 16 of their images; see `digest_of`."""
+    return _checksum_of(data, _images(data, _sample(data, 16)))
+
+
+def digest_of(data: FactorData) -> str:
+    """Return a digest of all images of a data set; of more than 64 MB, of as many, evenly spaced.
 
     Data without pixels are told apart by their observations.
     """
+    first = _images(data, _sample(data, 1))
+    n_hashed = max(16, _HASHED // (first.element_size() * first.numel()))
+    digest = hashlib.sha256(f"{data.factors.names} {data.factors.sizes}".encode())
+    for index in _sample(data, n_hashed).split(1024):
+        digest.update(_images(data, index).cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _images(data: FactorData, index: Tensor) -> Tensor:
     try:
-        return _checksum_of(data, data.images(_some(data)))
-    except TypeError:
-        return _fingerprint(data)
+        return data.images(index)
+    except TypeError:  # it has no pixels
+        return data._observations(index, False)
 
 
-def _fingerprint(data: FactorData) -> str:
-    """Return text that tells data of one name and shape apart, by some of their observations."""
-    return _checksum_of(data, data._observations(_some(data), False))
-
-
-def _some(data: FactorData) -> Tensor:
-    """Return up to 16 indices, evenly spaced."""
-    index = torch.linspace(0, len(data) - 1, min(16, len(data)), dtype=torch.float64)
+def _sample(data: FactorData, n: int) -> Tensor:
+    """Return up to n indices, evenly spaced."""
+    index = torch.linspace(0, len(data) - 1, min(n, len(data)), dtype=torch.float64)
     return index.round().long().to(data.device)
 
 
@@ -334,16 +317,12 @@ def _checksum_of(data: FactorData, images: Tensor) -> str:
 
 
 def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Return a checksum of tensors and metadata; in the first layout, of the tensors' numbers."""
-    total = 0
-    covers_metadata = "layout" in metadata
-    if covers_metadata:
-        covered = {name: text for name, text in metadata.items() if name != "sum"}
-        total = zlib.crc32(json.dumps(covered, sort_keys=True).encode())
+    """Return a checksum of tensors and metadata."""
+    covered = {name: text for name, text in metadata.items() if name != "sum"}
+    total = zlib.crc32(json.dumps(covered, sort_keys=True).encode())
     for name in sorted(state):
         tensor = state[name]
-        if covers_metadata:
-            header = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
-            total = zlib.crc32(header.encode(), total)
+        header = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        total = zlib.crc32(header.encode(), total)
         total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"

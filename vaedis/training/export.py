@@ -7,9 +7,9 @@ import importlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,51 +30,41 @@ def export_onnx(run: Run, folder: str | Path) -> None:
                 f"export_onnx needs {name}, which is not installed; pip install 'vaedis[onnx]'."
             ) from None
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(
-            f"export_onnx writes two files into a folder, and {str(folder)!r} is a file; "
-            "name another."
-        )
     folder.mkdir(parents=True, exist_ok=True)
     height, width, channels = run.data.shape
     # two images, since torch would take a size of 1 for a constant
     x = torch.zeros(2, channels, height, width, device=run.data.device)
     with torch.no_grad():
         z, _ = run.model.encode(x)
-    encoder = _onnx(_Encoder(run), x, "x", ["mean", "logvar"])
-    decoder = _onnx(_Decoder(run), z, "z", ["x"])
-    write_atomically(folder / "encoder.onnx", encoder)
-    write_atomically(folder / "decoder.onnx", decoder)
+    network = run.model
+    encoder = _Part(network, network.encode)
+    decoder = _Part(network, lambda z: run.loss.output(network.decode(z)))
+    encoded = _onnx(encoder, x, "x", ["mean", "logvar"])
+    write_atomically(folder / "encoder.onnx", encoded)
+    write_atomically(folder / "decoder.onnx", _onnx(decoder, z, "z", ["x"]))
 
 
-class _Encoder(nn.Module):
-    def __init__(self, run: Run):
+class _Part(nn.Module):
+    """A function of a network as a module."""
+
+    def __init__(self, network: nn.Module, function: Callable[[Tensor], Any]):
         super().__init__()
-        self.network = run.model
+        self.network = network
+        self.function = function
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.encode(x)
-
-
-class _Decoder(nn.Module):
-    def __init__(self, run: Run):
-        super().__init__()
-        self.network = run.model
-        self.output = run.loss.output
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.output(self.network.decode(z))
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
 
 
-def _onnx(part: nn.Module, example: Tensor, takes: str, gives: list[str]) -> bytes:
+def _onnx(part: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:
     """Return the bytes of an ONNX model whose number of images is free."""
-    with _quiet():
+    with _warnings_off():
         program = torch.onnx.export(
             part.eval(),
             (example,),
             dynamo=True,
-            input_names=[takes],
-            output_names=gives,
+            input_names=[input_name],
+            output_names=output_names,
             dynamic_shapes=({0: torch.export.Dim("n")},),
             verbose=False,
         )
@@ -83,7 +73,7 @@ def _onnx(part: nn.Module, example: Tensor, takes: str, gives: list[str]) -> byt
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _warnings_off() -> Iterator[None]:
     """Keep back what torch's exporter says about itself."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

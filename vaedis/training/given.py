@@ -7,7 +7,6 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import torch
@@ -23,17 +22,29 @@ from vaedis.training.checkpoint import fingerprint_of
 from vaedis.training.objectives import Terms
 from vaedis.training.run import Run
 
-# what each function is, and the arguments that it is called with
-_FUNCTIONS: dict[str, tuple[str, list[Any], list[str]]] = {
-    "objective": (
-        "function as objectives.beta_vae is",
-        [None, None, None],
-        ["loss", "beta"],
-    ),
-    "optimizer": ("function of the parameters that returns a torch.optim.Optimizer", [None], []),
-    "beta": ("function of the step; a number goes as in RunSpec(beta=0.1)", [0], []),
-    "lr": ("function of the step; a number goes as in RunSpec(lr=0.001)", [0], []),
+# what each function is, and how many arguments and which keywords it is called with
+_FUNCTIONS: dict[str, tuple[str, int, list[str]]] = {
+    "objective": ("function as objectives.beta_vae is", 3, ["loss", "beta"]),
+    "optimizer": ("function of the parameters that returns a torch.optim.Optimizer", 1, []),
+    "beta": ("function of the step; a number goes as in RunSpec(beta=0.1)", 1, []),
+    "lr": ("function of the step; a number goes as in RunSpec(lr=0.001)", 1, []),
+    "callback": ("function of step and run", 2, []),
+    "deadline": ("function that returns true when to stop", 0, []),
 }
+
+
+def check_function(name: str, value: Any) -> None:
+    """Raise a TypeError unless a value is None or can be called as `fit` calls it."""
+    if value is None:
+        return
+    expected, n_arguments, keywords = _FUNCTIONS[name]
+    if not callable(value):
+        raise TypeError(f"{name} must be a {expected}, not {value!r}.")
+    with contextlib.suppress(ValueError):  # no signature is known of it
+        try:
+            inspect.signature(value).bind(*[None] * n_arguments, **dict.fromkeys(keywords))
+        except TypeError as error:
+            raise TypeError(f"{name} must be a {expected}, but of yours: {error}.") from None
 
 
 @dataclass(frozen=True)
@@ -47,20 +58,10 @@ class Given:
     lr: Callable[[int], float] | None = None
 
     def __post_init__(self):
+        for name in ("objective", "optimizer", "beta", "lr"):
+            check_function(name, getattr(self, name))
         if self.model is not None:
             _check_module(self.model)
-        for name, (text, arguments, options) in _FUNCTIONS.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not callable(value):
-                kind = repr(value) if isinstance(value, str | Real) else f"a {_type_of(value)}"
-                raise TypeError(f"{name} must be a {text}, not {kind}.")
-            with contextlib.suppress(ValueError):  # no signature is known of it
-                try:
-                    inspect.signature(value).bind(*arguments, **dict.fromkeys(options))
-                except TypeError as error:
-                    raise TypeError(f"{name} must be a {text}, but of yours: {error}.") from None
 
     @property
     def names(self) -> list[str]:
@@ -97,16 +98,14 @@ class Given:
             self.beta_at(spec, step)
             self.lr_at(spec, step)
         custom = {name: _name(name, getattr(self, name), resumable) for name in self.names}
-        own_network: dict[str, Any] = {}
         if self.model is not None:
-            own_network = {"model": "custom", "model_options": {}}
-        return spec.replace(custom=custom, **own_network)
+            spec = spec.replace(custom=custom, model="custom", model_options={})
+        return spec.replace(custom=custom)
 
     def check_unchanged(self, spec: RunSpec) -> None:
         """Raise a ValueError if the objective holds something that training changed."""
-        if self.objective is None:
-            return
-        if _name("objective", self.objective, True) != spec.custom["objective"]:
+        own = self.objective
+        if own is not None and _name("objective", own, True) != spec.custom["objective"]:
             raise ValueError(
                 "objective holds something that changes as it trains, which a checkpoint does not "
                 "hold; train without checkpoint."
@@ -114,22 +113,13 @@ class Given:
 
     def beta_at(self, spec: RunSpec, step: int) -> float:
         """Return beta at a step, counted from 0."""
-        if self.beta is None:
-            return spec.beta_at(step)
-        return _check.non_negative(f"beta at step {step}", self.beta(step))
+        beta = spec.beta_at(step) if self.beta is None else self.beta(step)
+        return _check.non_negative(f"beta at step {step}", beta)
 
     def lr_at(self, spec: RunSpec, step: int) -> float:
         """Return the learning rate at a step, counted from 0."""
-        if self.lr is None:
-            return spec.lr_at(step)
-        return _check.non_negative(f"lr at step {step}", self.lr(step))
-
-    def network(self, x: Tensor, spec: RunSpec, loss: Loss) -> Any:
-        """Return a copy of the network on the device of images `x`, on which it is checked."""
-        network = copy.deepcopy(self.model).to(x.device)
-        with seeded(spec.seed, "check", x.device), torch.no_grad():
-            _check_network(network.eval(), x, spec.latents, loss)
-        return network.train()
+        lr = spec.lr_at(step) if self.lr is None else self.lr(step)
+        return _check.non_negative(f"lr at step {step}", lr)
 
 
 def untrained(
@@ -140,18 +130,17 @@ def untrained(
     own: Given,
 ) -> list[Run]:
     """Return runs with their data, losses and new networks; equal data sets are made once."""
-    named: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if data is not None:
         data = data.to(device)
         images = fingerprint_of(data)
-        named = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
+        options = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
     runs: list[Run] = []
     for spec in specs:
         loss = losses.get(spec.loss, **spec.loss_options)
         source = _data_of(spec, device, runs) if data is None else data
         if loss.unit_range:
             source.need_unit_range(loss.name)
-        run_spec = spec.replace(**named) if named else spec
         if own.model is None:
             network = model.build(
                 spec.model, source.shape, spec.latents, seed=spec.seed, **spec.model_options
@@ -159,8 +148,11 @@ def untrained(
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
-            network = own.network(x, spec, loss)
-        run = Run(run_spec, source, network, loss, precision)
+            network = copy.deepcopy(own.model).to(device)
+            with seeded(spec.seed, "check", device), torch.no_grad():
+                _check_network(network.eval(), x, spec.latents, loss)
+            network.train()
+        run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
         mark_normalize(run)
         if properties.is_own(loss):
             index = torch.arange(min(len(source), 2), device=device)
@@ -205,13 +197,9 @@ def checked_terms(terms: Any) -> Terms:
     returned = list(terms) if isinstance(terms, tuple | list) else [terms]
     scalars = all(isinstance(term, Tensor) and term.ndim == 0 for term in returned)
     if len(returned) != 3 or not scalars:
-        shapes = [
-            f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else repr(term)
-            for term in returned
-        ]
         raise TypeError(
             "objective must return (loss, recon, kl), three tensors of one number each, "
-            f"but it returned {', '.join(shapes)}."
+            f"but it returned {', '.join(_about(term) for term in returned)}."
         )
     loss, recon, kl = returned
     if not loss.requires_grad:
@@ -231,11 +219,11 @@ def check_first(terms: Terms, parameters: list[nn.Parameter]) -> None:
         raise ValueError("the loss that objective returns does not depend on the network.")
 
 
-def _name(kind: str, thing: Any, resumable: bool) -> str:
+def _name(kind: str, value: Any, resumable: bool) -> str:
     """Return the name of a thing, and its fingerprint if it has one."""
-    name = getattr(thing, "__name__", type(thing).__name__)
+    name = getattr(value, "__name__", type(value).__name__)
     try:
-        return f"{name} {fingerprint(thing)}"
+        return f"{name} {fingerprint(value)}"
     except ValueError:
         if resumable:
             raise ValueError(
@@ -247,18 +235,13 @@ def _name(kind: str, thing: Any, resumable: bool) -> str:
 
 def _check_module(network: Any) -> None:
     """Raise a TypeError or ValueError unless a network can be asked and trained."""
-    if isinstance(network, str):
-        raise TypeError(
-            f"model must be a network; the name of one goes as in RunSpec(model={network!r})."
-        )
     methods = [getattr(network, name, None) for name in ("encode", "decode")]
     if not isinstance(network, nn.Module) or not all(map(callable, methods)):
         raise TypeError(
             "model must be a torch.nn.Module with encode(x), which returns mean and log-variance, "
-            f"and decode(z), not {_kind(network)}."
+            f"and decode(z), not {_about(network)}; a name goes as in RunSpec(model='mlp')."
         )
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    if not weights:
+    if not any(weight.requires_grad for weight in network.parameters()):
         raise ValueError("model has no parameters to train.")
     for name, weight in network.named_parameters():
         if weight.dtype != torch.float32:
@@ -268,57 +251,36 @@ def _check_module(network: Any) -> None:
             )
 
 
-def _kind(network: Any) -> str:
-    if isinstance(network, type):
-        return f"the class {network.__name__}"
-    return f"a {_type_of(network)}"
-
-
-def _type_of(value: Any) -> str:
-    return type(value).__name__
-
-
 def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     """Raise a ValueError unless a network encodes and decodes images `x`."""
-    images = f"images of shape {tuple(x.shape)}"
-    try:
-        posterior = network.encode(x)
-    except Exception as error:  # whatever is wrong in code that is not ours
-        raise ValueError(f"model.encode does not take {images}: {error}") from error
+    posterior = _ask("encode", network.encode, x)
     pair = posterior if isinstance(posterior, tuple) else (posterior,)
-    wanted = [(torch.float32, (len(x), latents), x.device)] * 2
-    if [_about(part) for part in pair] != wanted:
+    returned = [_about(part) for part in pair]
+    expected = _about(x.new_empty(len(x), latents))
+    if returned != [expected] * 2:
         raise ValueError(
-            f"model.encode must return (mean, logvar) of {images} with latents={latents}, "
-            f"{_text(wanted)}, but it returned {_text([_about(part) for part in pair])}."
+            f"model.encode must return (mean, logvar) of images with latents={latents}, each "
+            f"{expected}, but it returned {' and '.join(returned)}."
         )
-    z = pair[0]
-    try:
-        decoded = network.decode(z)
-        output = loss.output(decoded)
-    except Exception as error:
-        raise ValueError(
-            f"model.decode does not take latents of shape {tuple(z.shape)}: {error}"
-        ) from error
+    output = _ask("decode", lambda z: loss.output(network.decode(z)), pair[0])
     if _about(output) != _about(x):
         raise ValueError(
-            f"model.decode must return {images}, {_text([_about(x)])}, but it returned "
-            f"{_text([_about(output)])}."
+            f"model.decode must return images, {_about(x)}, but it returned {_about(output)}."
         )
     for name, tensor in (("encode", torch.cat(pair)), ("decode", output)):
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"model.{name} must return finite numbers before it is trained.")
 
 
-def _about(part: Any) -> Any:
-    """Return type, shape and device of a tensor, and the name of another thing's type."""
+def _ask(name: str, method: Callable[[Tensor], Any], x: Tensor) -> Any:
+    try:
+        return method(x)
+    except Exception as error:  # whatever is wrong in code that is not ours
+        raise ValueError(f"model.{name} does not take {_about(x)}: {error}") from error
+
+
+def _about(part: Any) -> str:
+    """Return type, shape and device of a tensor as text, and the name of another thing's type."""
     if isinstance(part, Tensor):
-        return part.dtype, tuple(part.shape), part.device
-    return type(part).__name__
-
-
-def _text(about: list[Any]) -> str:
-    texts = [
-        one if isinstance(one, str) else f"{one[0]} of shape {one[1]} on {one[2]}" for one in about
-    ]
-    return f"{texts[0]} each" if len(texts) == 2 and texts[0] == texts[1] else " and ".join(texts)
+        return f"{part.dtype} of shape {tuple(part.shape)} on {part.device}"
+    return f"a {type(part).__name__}"

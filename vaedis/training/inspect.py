@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,12 +26,9 @@ _ROUNDING = 1e-6
 def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str, np.ndarray]:
     """Return the distances along a factor at every level of a trained VAE (Figures 4 and 10).
 
-    Parameters
-    ----------
-    run : Run
-    factor : str
-    traversals : int
-        How many random traversals to average over.
+    They are means over so many random `traversals`.
+
+    Source: The authors' ``_callback_vis_dists.py``.
 
     Returns
     -------
@@ -42,18 +37,12 @@ def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str,
         the L2 distance of posterior means. ``"kl"``: the symmetric KL divergence of posteriors, a
         mean over latents. ``"reconstruction"``: the run's loss between decoded posterior means.
 
-    References
-    ----------
-    The authors' ``_callback_vis_dists.py``.
-
     Examples
     --------
     >>> import vaedis as vd
-    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
-    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
-    >>> matrices = level_matrices(vd.fit(spec, device="cpu"), "x_R", traversals=2)
-    >>> matrices["z"].shape
-    (3, 3)
+    >>> run = vd.fit(vd.RunSpec(data_options={"num_squares": 1}, model="mlp", steps=1, batch=4))
+    >>> level_matrices(run, "x_R", traversals=2)["z"].shape
+    (8, 8)
     """
     data = run.data
     data.require_full_grid("distances along a factor inside a VAE")
@@ -104,9 +93,8 @@ def factor_learning(run: Run) -> dict[str, dict[str, float]]:
     Examples
     --------
     >>> import vaedis as vd
-    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
-    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
-    >>> sorted(factor_learning(vd.fit(spec, device="cpu")))
+    >>> run = vd.fit(vd.RunSpec(data_options={"num_squares": 1}, model="mlp", steps=1, batch=4))
+    >>> sorted(factor_learning(run))
     ['reconstructed', 'separation']
     """
     data = run.data
@@ -123,32 +111,24 @@ def factor_learning(run: Run) -> dict[str, dict[str, float]]:
             mean, logvar = run.posterior(index)
             x = data.observations(index, normalize=run.normalize)
             decoded = run.decode(mean)
-            for divergence in _divergences(mean.double(), logvar.double()):
-                nats += divergence
-            for distance in _distances_beyond_own(run.loss, x):
-                of_images += distance
-            for distance in _distances_beyond_own(run.loss, decoded):
-                of_decoded += distance
+            mean, logvar = mean.double(), logvar.double()
+            for one_mean, one_logvar in zip(mean.split(1), logvar.split(1), strict=True):
+                nats += float(losses.symmetric_kl(one_mean, one_logvar, mean, logvar).sum())
+            of_images += _distances_beyond_own(run.loss, x)
+            of_decoded += _distances_beyond_own(run.loss, decoded)
             smallest += _ROUNDING * size * float(run.loss.distance(x, x).double().sum())
         separation[factor] = nats / (len(traversals) * size * (size - 1))
         reconstructed[factor] = max(of_decoded, 0.0) / of_images if of_images > smallest else 0.0
     return {"separation": separation, "reconstructed": reconstructed}
 
 
-def _divergences(mean: Tensor, logvar: Tensor) -> Iterator[float]:
-    """Yield the sum of each posterior's symmetric KL divergences from all, over all latents."""
-    for one_mean, one_logvar in zip(mean.split(1), logvar.split(1), strict=True):
-        yield float(losses.symmetric_kl(one_mean, one_logvar, mean, logvar).sum())
-
-
-def _distances_beyond_own(loss: losses.Loss, x: Tensor) -> Iterator[float]:
-    """Yield the sum of each image's distances from all, less those of all from themselves.
-
-    The latter are 0, but for cross-entropy, where they are the images' entropies.
-    """
-    own = loss.distance(x, x)
-    for one in x.split(1):
-        yield float((loss.distance(one.expand_as(x), x) - own).double().sum())
+def _distances_beyond_own(loss: losses.Loss, x: Tensor) -> float:
+    """Return the sum of all distances, less those of images from themselves (entropies of BCE)."""
+    self_distances = loss.distance(x, x)
+    total = 0.0
+    for image in x.split(1):
+        total += float((loss.distance(image.expand_as(x), x) - self_distances).double().sum())
+    return total
 
 
 def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -> Tensor:
@@ -190,16 +170,9 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
 
 
 def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
-    """Return where a small data set lies in the latent space, and what becomes of one image.
+    """Return where a small data set lies in the latent space, and what becomes of image `focus`.
 
-    Figure 1 draws it.
-
-    Parameters
-    ----------
-    run : Run
-        On a data set of a few hundred images at most: all pairs of posteriors are compared.
-    focus : int
-        Index of the image that is followed.
+    Figure 1 draws it. All pairs of posteriors are compared, so images should be a few hundred.
 
     Returns
     -------
@@ -212,10 +185,9 @@ def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
     Examples
     --------
     >>> import vaedis as vd
-    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
-    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
-    >>> posterior_map(vd.fit(spec, device="cpu"), focus=4)["decoded"].shape
-    (5, 8, 8, 3)
+    >>> run = vd.fit(vd.RunSpec(data_options={"num_squares": 1}, model="mlp", steps=1, batch=4))
+    >>> posterior_map(run, focus=4)["decoded"].shape
+    (5, 64, 64, 3)
     """
     index = torch.arange(len(run.data), device=run.data.device)
     mean, logvar = run.posterior(index)
@@ -251,9 +223,7 @@ def latent_agreement(run: Run, a: Tensor, b: Tensor) -> Agreement:
     Examples
     --------
     >>> import vaedis as vd
-    >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
-    >>> spec = vd.RunSpec(data_options=options, model="mlp", latents=2, steps=5, batch=9)
-    >>> run = vd.fit(spec, device="cpu")
+    >>> run = vd.fit(vd.RunSpec(data_options={"num_squares": 1}, model="mlp", steps=1, batch=4))
     >>> latent_agreement(run, torch.tensor([0, 1, 2]), torch.tensor([3, 5, 8])).adversarial
     True
     """

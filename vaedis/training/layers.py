@@ -1,10 +1,9 @@
 """Convolutions that are faster on a CPU, with torch's parameters and its results up to rounding.
 
-Two things are slow in torch's own on a CPU, as ``benchmarks/layers.py`` measures. The gradient of a
-transposed convolution's bias takes up to half as long as that of its weights, though it is a plain
-sum; so the bias is added separately. And a transposed convolution to the few channels of an image
-leaves most of each vector register unused; it equals a convolution to four times as many channels,
-one for each pixel of a 2×2 cell ("sub-pixel" convolution, Shi et al. 2016).
+Two things are slow in torch's own, as ``benchmarks/layers.py`` measures: the gradient of a
+transposed convolution's bias, which is a plain sum, so the bias is added separately; and a
+transposed convolution to the few channels of an image, which equals a convolution to four times as
+many channels, one for each pixel of a 2×2 cell ("sub-pixel" convolution, Shi et al. 2016).
 """
 
 from __future__ import annotations
@@ -29,10 +28,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution that is faster on a CPU.
-
-    It adds its bias separately, and is done by `subpixel` if it has few channels.
-    """
+    """A transposed convolution with the bias apart, by `subpixel` if it has few channels."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the transposed convolution of images, shape (B, C, H, W)."""
@@ -58,10 +54,10 @@ def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     cells = weight.view(inputs, outputs, 2, 2, 2, 2).flip(2, 4)
     kernel = cells.permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)
     # whole vectors are faster, though part of the last one is thrown away
-    unused = -4 * outputs % _VECTOR
-    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, unused))
+    n_padding = -4 * outputs % _VECTOR
+    kernel = F.pad(kernel, (0, 0, 0, 0, 0, 0, 0, n_padding))
     kernel = kernel.contiguous(memory_format=torch.channels_last)
-    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, unused)), padding=1)
+    y = F.conv2d(x, kernel, F.pad(bias.repeat(4), (0, n_padding)), padding=1)
     y = y.permute(0, 2, 3, 1)[..., : 4 * outputs]
     # put the pixels of each cell beside and below each other, and cut off what reaches beyond
     y = y.reshape(batch, height + 1, width + 1, 2, 2 * outputs).transpose(2, 3)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from vaedis import data as data_sets, losses
 from vaedis._support.text import plain
 from vaedis.data import FactorData, resolve_device
-from vaedis.factors import FactorSpace, Index
+from vaedis.factors import FactorSpace
 from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
 from vaedis.training.given import mark_normalize
 from vaedis.training.run import Run
-from vaedis.training.save import describe, name_of, probe, read_run, shown, told
+from vaedis.training.saved import describe, loss_facts, probe, read_run, shown
 
 # Of a network's outputs, as a share of the largest, since other machines round otherwise.
 _ROUNDING = 1e-3
@@ -43,9 +43,9 @@ def load_run(
     ----------
     folder : path
     data : FactorData, (images, labels), name or path, optional
-        The data set that `fit` was given in person; it must hold the same images. Without it the
-        run encodes and decodes, and what needs images says that they are missing. A data set that
-        the specification names is made again.
+        The data set that `fit` was given in person, with the same images; of more than 64 MB, as
+        many are compared, evenly spaced. Without it the run encodes and decodes, and what needs
+        images says that they are missing. A data set that the specification names is made again.
     model : nn.Module, optional
         A network of your own, as it was given to `fit`. A copy takes the saved weights, and must
         compute with them what the saved one did.
@@ -57,23 +57,14 @@ def load_run(
     Returns
     -------
     Run
-        On the machine and device on which it was trained, with the same bits. Its `Run.record` is
-        what the file says: scores, versions, device and so on.
+        On the machine and device on which it was trained, with the same bits. A warning says if
+        its specification means something else by now.
 
     Raises
     ------
     ValueError
         If the folder holds no saved run, or one that is cut short, damaged or of a newer version,
         or if data, network or loss are missing or others.
-    ImportError
-        If safetensors is not installed.
-    RuntimeError
-        If CUDA is asked for and absent.
-
-    Warns
-    -----
-    UserWarning
-        If a specification means something else by now: trained again, it gives other weights.
 
     Examples
     --------
@@ -99,7 +90,7 @@ def load_run(
         network_name = str(record["network"])
         probed = [np.array(part, dtype=float) for part in record.get("probe") or ()]
         missing = MissingData(record["data"], device)
-        rest = {
+        other_fields: dict[str, Any] = {
             "precision": record["precision"],
             "history": {name: tensors.pop(f"history.{name}").numpy() for name in record["history"]},
             "seconds": float(record["seconds"]),
@@ -116,7 +107,14 @@ def load_run(
         spec = spec.replace(loss=loss)
     source = _data(folder, record["data"], spec, data, missing)
     network = _network(folder, network_name, spec, missing.shape, model)
-    run = Run(spec, source, network, loss, record=record, **rest)  # type: ignore[arg-type]
+    try:
+        network.load_state_dict({name.removeprefix("model."): x for name, x in tensors.items()})
+    except RuntimeError as problem:
+        raise ValueError(
+            f"The weights in {shown(folder)} do not fit the network: "
+            f"{plain(' '.join(str(problem).split()), 500)} "
+            "Give the network that was saved as load_run(folder, model=...)."
+        ) from None
     if meaning != MEANING:
         warnings.warn(
             f"The run in {shown(folder)} is as it was saved, but its specification means something "
@@ -124,9 +122,17 @@ def load_run(
             "weights.",
             stacklevel=2,
         )
-    _take_weights(folder, network, tensors)
-    _need_same_code(folder, network, network_name, probed, missing, spec.latents)
+    # a record of an earlier version has no outputs
+    current = probe(network, missing, spec.latents) if probed else None
+    for part, part_now in zip(probed, current or probed, strict=True):
+        if np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
+            raise ValueError(
+                f"The network has the weights of the run in {shown(folder)}, but computes other "
+                f"numbers with them than {plain(network_name, 300)} did; give the network that was "
+                "saved, as in load_run(folder, model=...)."
+            )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(spec, source, network, loss, record=record, **other_fields)  # type: ignore[arg-type]
     mark_normalize(run)
     network.eval()
     return run
@@ -145,44 +151,21 @@ class MissingData(FactorData):
         self.pixel_range = tuple(saved["pixel_range"])
         self.dtype = torch.float32 if saved["floats"] else torch.uint8
         self.device = device
-        self._own_display = bool(saved["own_display"])
         self._n = int(saved["n"])
         self.grid = self._n == self.factors.size
+        if saved["own_display"]:
+            self.denormalize = self.for_display = self._refuse  # type: ignore[method-assign]
 
     def __len__(self) -> int:
         return self._n
 
-    def to_factors(self, index: Index) -> Tensor:
-        """Refuse: labels are not saved."""
-        self._refuse()
-
-    def traversals(self, *_: Any, **__: Any) -> Tensor:
-        """Refuse: labels are not saved."""
-        self._refuse()
-
-    def denormalize(self, x: Tensor) -> Tensor:
-        """Map normalized images back, unless the data set has a way of its own to do it."""
-        if self._own_display:
-            self._refuse()
-        return super().denormalize(x)
-
-    def for_display(self, images: Tensor) -> Tensor:
-        """Return images as bytes, unless the data set has a way of its own to do it."""
-        if self._own_display:
-            self._refuse()
-        return super().for_display(images)
-
-    def _images(self, index: Tensor) -> Tensor:
-        self._refuse()
-
-    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ValueError(
             f"the images of {self.name!r} are not saved with the run; "
             "give the data set, as in load_run(folder, data=mine)."
         )
+
+    to_factors = traversals = _images = _observations = _refuse  # type: ignore[assignment]
 
 
 def _data(
@@ -195,10 +178,10 @@ def _data(
         return missing
     else:
         source = data_sets.load(spec.data, **spec.data_options)
-    now = describe(source)
-    # an earlier record has no labels
-    labels = ("labels",) if "labels" in saved else ()
-    if any(now[name] != saved[name] for name in ("n", "shape", "factors", "images", *labels)):
+    current = describe(source)
+    told = ("n", "shape", "factors", "images", "all_images", "labels")
+    # a record of an earlier version tells less
+    if any(current[name] != saved[name] for name in told if name in saved):
         raise ValueError(
             f"The run in {shown(folder)} was trained on other images or labels than those of "
             f"{source.name!r} ({source.origin}): on {saved['name']!r} ({saved['origin']}), "
@@ -218,7 +201,7 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any) -> Loss
         return losses.get(spec.loss, **spec.loss_options)
     loss = losses.get(loss)
     # of one that cannot be told from others, at least the name
-    if told(loss) != saved:
+    if loss_facts(loss) != saved:
         raise ValueError(
             f"The run in {shown(folder)} was trained with another loss than the one given, "
             f"{saved['name']!r}, or its code has changed; give that."
@@ -240,50 +223,3 @@ def _network(
             "give one of the same sizes, as in load_run(folder, model=...)."
         )
     return networks.build(spec.model, shape, spec.latents, seed=spec.seed, **spec.model_options)
-
-
-def _take_weights(folder: Path, network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy weights into a network of the same names, shapes and types."""
-    expected = {f"model.{name}": weight for name, weight in network.state_dict().items()}
-    problem = None
-    if extra := sorted(weights.keys() - expected.keys()):
-        problem = f"it holds {extra[0]!r}, which {name_of(network)} has not"
-    elif missing := sorted(expected.keys() - weights.keys()):
-        problem = f"it lacks {missing[0]!r}, which {name_of(network)} has"
-    else:
-        for name, weight in expected.items():
-            saved = weights[name]
-            if (saved.shape, saved.dtype) != (weight.shape, weight.dtype):
-                problem = (
-                    f"{name!r} is {saved.dtype} of shape {tuple(saved.shape)} there, and "
-                    f"{weight.dtype} of shape {tuple(weight.shape)} in {name_of(network)}"
-                )
-                break
-    if problem:
-        raise ValueError(
-            f"The weights in {shown(folder)} do not fit the network: {problem}; "
-            "give the network that was saved as load_run(folder, model=...)."
-        )
-    network.load_state_dict({name.removeprefix("model."): x for name, x in weights.items()})
-
-
-def _need_same_code(
-    folder: Path,
-    network: nn.Module,
-    name: str,
-    saved: list[np.ndarray],
-    data: FactorData,
-    latents: int,
-) -> None:
-    """Raise a ValueError if a network has the weights of a run and computes something else."""
-    # an earlier record has none
-    if not saved:
-        return
-    now = probe(network, data, latents)
-    for part, part_now in zip(saved, now or saved, strict=True):
-        if np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
-            raise ValueError(
-                f"The network has the weights of the run in {shown(folder)}, but computes other "
-                f"numbers with them than {plain(name, 300)} did; give the network that was saved, "
-                "as in load_run(folder, model=...)."
-            )

@@ -18,11 +18,11 @@ import torch
 from vaedis import _check, data as data_sets, losses
 from vaedis.data import FactorData
 from vaedis.spec import RunSpec
-from vaedis.training import line, population
+from vaedis.training import population
 from vaedis.training.checkpoint import Checkpoints
-from vaedis.training.given import Given, untrained
+from vaedis.training.given import Given, check_function, untrained
 from vaedis.training.population import PopulationStep
-from vaedis.training.progress import Progress, ctrl_c_waits
+from vaedis.training.progress import Progress, ctrl_c_waits, progress_line
 from vaedis.training.run import Run, TrainingStopped
 from vaedis.training.step import (
     PRECISIONS,
@@ -75,39 +75,37 @@ def fit(
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, (images, labels), name or path, optional
-        A data set of your own, instead of the one that `spec` names. Anything that `data.as_data`
-        takes. `Run.spec` then names it, and has a key of its own.
+        A data set of your own, as `data.as_data` takes it. `Run.spec` then names it, and has a key
+        of its own.
     loss : str, Loss or function, optional
         A reconstruction loss instead of the one that `spec` names, as `losses.get` takes it.
     model : nn.Module, optional
         A network of your own, with ``encode(x) -> (mean, logvar)`` and ``decode(z)``. A copy is
         trained, `Run.model`, so that the same call gives the same run.
     objective : callable, optional
-        In place of `objectives.beta_vae`: called as ``objective(model, x, noise, loss=loss,
-        beta=beta)`` with a whole batch, it returns loss, reconstruction loss and KL divergence. Of
-        the framework "ada-gvae" the batch is pairs, as in `objectives.ada_gvae`. It is not copied:
-        one that learns goes on in the next call from where it is.
+        In place of `objectives.beta_vae`, or `objectives.ada_gvae` for pairs: called as
+        ``objective(model, x, noise, loss=loss, beta=beta)`` with a whole batch, it returns loss,
+        reconstruction loss and KL divergence. It is not copied: one that learns goes on in the next
+        call from where it is.
     optimizer : callable, optional
-        In place of Adam: from the list of parameters to a torch.optim.Optimizer, whose learning
-        rate is its own.
+        From the list of parameters to a torch.optim.Optimizer with its own learning rate.
     beta, lr : callable, optional
         From the step, counted from 0, to beta and to the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
-        CPU, "bf16" for the convolutional network if the CPU has instructions for it (AVX-512 BF16
-        or AMX), and "float32" otherwise. Populations of perceptrons are float32.
+        CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
+        otherwise. Populations of perceptrons are float32.
     callback : callable, optional
         Called as ``callback(step, run)`` after each `every` steps, with the run so far and its
         network in evaluation mode.
     every : int
         At least 1 if there is a callback.
     checkpoint : path, optional
-        Folder for checkpoints of the run, or of the whole population. If it holds one of the same
-        specifications, training continues from there and, on the same device, ends with the same
-        bits as if it had never stopped; with other threads or another torch it continues with a
-        warning. So it does from a run that differs in `steps` alone. Ctrl-C ends the step, writes
-        a checkpoint, and raises KeyboardInterrupt. The last two are kept; `forget` removes them.
-        Needs safetensors.
+        Folder for checkpoints of the run, or of the whole population; the last two are kept, and
+        `forget` removes them. Training continues from one of the same specifications, or of others
+        that differ in `steps` alone, and ends with the same bits as if it had never stopped; with
+        other threads or another torch there is a warning. Ctrl-C ends the step, writes a
+        checkpoint, and raises KeyboardInterrupt.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional
@@ -116,10 +114,6 @@ def fit(
         Whether a line shows loss, images per second and time left. By default it does on a terminal
         and in a notebook, if tqdm is installed and ``TQDM_DISABLE`` is not set.
 
-    Returns
-    -------
-    Run, or list of Run
-
     Raises
     ------
     TrainingFailed
@@ -127,23 +121,16 @@ def fit(
         `Run.failure`.
     TrainingStopped
         If `deadline` returned true.
-    ValueError
-        If a name or an option does not exist, a value does not fit, or members of a population
-        cannot be stacked.
-    TypeError, ValueError
-        If what was given in person is not as described; most of it is found before training.
-    RuntimeError
-        If CUDA is asked for and absent.
-    ImportError
-        If checkpoints are asked for and safetensors is not installed.
+    ValueError, TypeError
+        If something is not as described, or members of a population cannot be stacked; most is
+        found before training.
 
     Notes
     -----
-    Adam with a rate of `spec.lr`, moments .9 and .999, no decay, no schedule and no clipping, as in
-    the paper's runs. Every image comes once per epoch, in a new order. The same specification,
-    device, precision, thread count and version of torch give the same bits. What a network or an
-    objective of your own draws from torch's generators follows from the seed too, unless fits run
-    in several threads; the generators are left as they were.
+    Adam with moments .9 and .999, no decay and no clipping, as in the paper's runs. Every image
+    comes once per epoch, in a new order. The same specification, device, precision, thread count
+    and version of torch give the same bits. What a network or an objective of your own draws from
+    torch's generators follows from the seed too, unless fits run in several threads.
 
     Examples
     --------
@@ -156,24 +143,27 @@ def fit(
     """
     _check.one_of("precision", precision, PRECISIONS)
     _check.count("checkpoint_every", checkpoint_every)
+    check_function("callback", callback)
+    check_function("deadline", deadline)
     if _check.count("every", every, 0) == 0 and callback is not None:
         raise ValueError(
             "There is a callback, but every is 0; "
             "say after how many steps it is to be called, for instance every=100."
         )
-    if deadline is not None and not callable(deadline):
-        raise ValueError(
-            f"deadline must be a function that returns true when to stop, not {deadline!r}."
-        )
     own = Given(model, objective, optimizer, beta, lr)
-    specs = [spec] if isinstance(spec, RunSpec) else _sequence(spec)
+    specs = list(spec) if isinstance(spec, Iterable) else [spec]
+    if not all(isinstance(one, RunSpec) for one in specs):
+        raise TypeError(
+            f"fit takes a RunSpec or a sequence of them, not {type(spec).__name__}; "
+            "a data set of your own goes as in fit(RunSpec(...), data=mine)."
+        )
     if own.names and not isinstance(spec, RunSpec):
         raise ValueError(
             f"{own.names[0]} is given to one run, and this is a sequence; call fit for each."
         )
     if loss is not None:
-        loss = {"loss": loss if isinstance(loss, str) else losses.get(loss), "loss_options": {}}
-        specs = [one.replace(**loss) for one in specs]
+        loss = loss if isinstance(loss, str) else losses.get(loss)
+        specs = [one.replace(loss=loss, loss_options={}) for one in specs]
     specs = [own.named_in(one, resumable=checkpoint is not None) for one in specs]
     train = functools.partial(
         _train,
@@ -186,7 +176,7 @@ def fit(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         deadline=deadline,
-        show=progress,
+        show_progress=progress,
     )
     if isinstance(spec, RunSpec):
         (run,) = train(specs, stacked=False)
@@ -213,22 +203,6 @@ def fit(
     return runs
 
 
-def _sequence(specs: Any) -> list[RunSpec]:
-    """Return specifications as a list, or raise a TypeError."""
-    if not isinstance(specs, Iterable):
-        raise TypeError(
-            f"fit takes a RunSpec or a sequence of them, not a {type(specs).__name__}; "
-            "a data set of your own goes as in fit(RunSpec(...), data=mine)."
-        )
-    specs = list(specs)
-    for spec in specs:
-        if not isinstance(spec, RunSpec):
-            raise TypeError(
-                f"fit takes a RunSpec or a sequence of them, not one that holds {spec!r}."
-            )
-    return specs
-
-
 def _train(
     specs: list[RunSpec],
     *,
@@ -238,7 +212,7 @@ def _train(
     data: FactorData | None,
     precision: str,
     checkpoint: str | Path | None,
-    show: bool | None,
+    show_progress: bool | None,
     **options: Any,
 ) -> list[Run]:
     """Train one run, or a population if `stacked`; runs that failed have their `failure` set."""
@@ -256,15 +230,16 @@ def _train(
     runs = untrained(specs, device, data, precision, own)
     files = None
     if checkpoint is not None:
-        named = specs if stacked else specs[0]
-        files = Checkpoints(checkpoint, named, runs[0].data, precision)
+        files = Checkpoints(
+            checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None
+        )
     with on_device(device), arithmetic(precision):
         step: NetworkStep | PopulationStep
         step = PopulationStep(runs) if stacked else NetworkStep(runs[0], own)
         progress = Progress(runs, step, files)
         with (
             ctrl_c_waits(files is not None) as interrupted,
-            line.shown(progress, show) as show_step,
+            progress_line(progress, show_progress) as show_step,
         ):
             _take_steps(progress, interrupted, show_step, **options)
     return progress.finished()
@@ -293,29 +268,28 @@ def _take_steps(
         progress.take_step()
         show_step()
         step = progress.steps_taken
-        calls = every > 0 and step % every == 0
-        saves = step % checkpoint_every == 0 or step == progress.last_step
-        if not (calls or saves or step % _CHECK_EVERY == 0):
+        is_called = every > 0 and step % every == 0
+        is_saved = step % checkpoint_every == 0 or step == progress.last_step
+        if not (is_called or is_saved or step % _CHECK_EVERY == 0):
             continue
         progress.check_finite()
-        if calls or saves or not progress.training:
+        if is_called or is_saved or not progress.training:
             progress.seconds += time.perf_counter() - started
-            if callback is not None and calls:
+            if callback is not None and is_called:
                 progress.call(callback)
             # after the callback: a run that is killed between the two resumes before it
-            if saves and progress.training:
+            if is_saved and progress.training:
                 progress.save()
             started = time.perf_counter()
 
 
 def _stop(progress: Progress, by_hand: bool) -> None:
     """Write a checkpoint, and raise what ends training early."""
-    reason = "by Ctrl-C" if by_hand else "since the time was up"
     stopped = TrainingStopped(
         progress.runs[0].spec,
         progress.steps_taken,
         progress.save(),
         len(progress.runs),
-        reason,
+        "by Ctrl-C" if by_hand else "since the time was up",
     )
     raise KeyboardInterrupt(str(stopped)) if by_hand else stopped

@@ -34,8 +34,7 @@ class VAE(nn.Module):
     """An encoder and a decoder.
 
     Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors'
-    code. Under Xavier's rule its initial weights are smaller than those of two layers of `latents`
-    outputs each.
+    code; under Xavier's rule its weights are smaller than those of two layers.
 
     Parameters
     ----------
@@ -154,6 +153,9 @@ def build(
 ) -> VAE:
     """Return a network by name.
 
+    Source: Michlo, Klein and James (2023), Table A3. The authors'
+    ``disent/model/ae/_vae_conv64.py``.
+
     Parameters
     ----------
     model : {"conv", "mlp"}
@@ -166,20 +168,10 @@ def build(
     seed : int
         Of the initial weights.
     **options
-        ``padding`` of "conv", of the encoder's convolutions. Table A3 is silent about it; the
-        authors' code has 2, so that 1600 features reach the first linear layer. With 1, as in most
-        other implementations, they are 1024. ``hidden`` of "mlp", the widths of the encoder's
-        hidden layers; the decoder has them in reverse.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model or option (the message lists those that exist), or a value does
-        not fit.
-
-    References
-    ----------
-    Michlo, Klein and James (2023), Table A3. The authors' ``disent/model/ae/_vae_conv64.py``.
+        ``padding`` of "conv", of the encoder's convolutions: 2 as in the authors' code, so that
+        1600 features reach the first linear layer, or 1, with 1024; Table A3 is silent about it.
+        ``hidden`` of "mlp", the widths of the encoder's hidden layers; the decoder has them in
+        reverse.
 
     Examples
     --------

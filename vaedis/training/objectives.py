@@ -27,12 +27,7 @@ class Terms(NamedTuple):
 
 
 def reparameterise(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-    """Return ``mean + noise * std``, a sample of the posterior.
-
-    Parameters
-    ----------
-    mean, logvar, noise : Tensor of float, shape (B, z)
-        `noise` is standard normal.
+    """Return ``mean + noise * std``, a sample of the posterior, all of shape (B, z).
 
     Examples
     --------
@@ -45,6 +40,8 @@ def reparameterise(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
 def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | Tensor) -> Terms:
     """Return the loss of beta-VAE on a batch.
 
+    Source: Higgins et al. (2017); paper, appendix B.1.
+
     Parameters
     ----------
     model : VAE
@@ -55,10 +52,6 @@ def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | 
     loss : Loss
     beta : float or Tensor of one number
         Normalized; see `RunSpec.beta_sum`.
-
-    References
-    ----------
-    Higgins et al. (2017); paper, appendix B.1.
 
     Examples
     --------
@@ -80,17 +73,9 @@ def shared_latents(mean0: Tensor, logvar0: Tensor, mean1: Tensor, logvar1: Tenso
     below the middle between the pair's smallest and largest. So the largest is never shared, and if
     all are equal none is.
 
-    Parameters
-    ----------
-    mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
+    All tensors have the shape (B, z).
 
-    Returns
-    -------
-    Tensor of bool, shape (B, z)
-
-    References
-    ----------
-    Locatello et al. (2020), section 4; paper, appendix B.3. The authors'
+    Source: Locatello et al. (2020), section 4; paper, appendix B.3. The authors'
     ``_weaklysupervised__adavae.py``.
 
     Examples
@@ -113,14 +98,10 @@ def average_shared(
     ----------
     mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
     average : {"mean", "published"}
-        ``"mean"``: the mean of the means and the mean of the *variances*, as Locatello et al.
-        define the GVAE. ``"published"``: the same variances, but both images take the second one's
-        mean. The released code did so from October 2021 to June 2022, which covers the paper's runs
-        (disent issue 32).
-
-    Returns
-    -------
-    mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
+        ``"mean"``: of the means and of the *variances*, as Locatello et al. define the GVAE.
+        ``"published"``: the same variances, but both images take the second one's mean, as the
+        released code did from October 2021 to June 2022, when the paper's runs were made (disent
+        issue 32).
 
     Examples
     --------
@@ -148,25 +129,12 @@ def ada_gvae(
 ) -> Terms:
     """Return the loss of Ada-GVAE on a batch of pairs.
 
-    Both parts are means over the pair, on the scale of one image. The KL divergence is that of the
-    posteriors after averaging.
+    `x`, shape (2 * B, C, H, W), holds the B first images of the pairs and then the B second ones.
+    Their `noise`, shape (2 * B, z), is independent, in shared latents too. Both parts are means
+    over the pair, on the scale of one image. The KL divergence is that of the posteriors after
+    averaging, as in `average_shared`. Other arguments are as in `beta_vae`.
 
-    Parameters
-    ----------
-    model : VAE
-    x : Tensor of float, shape (2 * B, C, H, W)
-        The B first images of the pairs, then the B second ones.
-    noise : Tensor of float, shape (2 * B, z)
-        Standard normal; independent for both images, in shared latents too.
-    loss : Loss
-    beta : float or Tensor of one number
-        Normalized; see `RunSpec.beta_sum`.
-    average : {"mean", "published"}
-        See `average_shared`.
-
-    References
-    ----------
-    Locatello et al. (2020); paper, appendix B.2 and B.3.
+    Source: Locatello et al. (2020); paper, appendix B.2 and B.3.
 
     Examples
     --------

@@ -26,21 +26,16 @@ def adam(parameters: Iterable[Any], **options: Any) -> torch.optim.Adam:
 
 
 def checked(make: Callable[..., Any], parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return the optimizer that `make` makes; a TypeError or ValueError if it is none of theirs."""
+    """Return the optimizer that `make` makes, or raise a TypeError or ValueError."""
     optimizer = make(list(parameters))
-    if not isinstance(optimizer, torch.optim.Optimizer):
+    if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
         raise TypeError(
-            "optimizer must be a function of the parameters that returns a torch.optim.Optimizer, "
-            f"but it returned a {type(optimizer).__name__}."
-        )
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError(
-            "optimizer must take a step without a closure, and LBFGS asks for the loss many times "
-            "in each; take another one."
+            "optimizer must be a function of the parameters that returns a torch.optim.Optimizer "
+            f"other than LBFGS, but it returned a {type(optimizer).__name__}."
         )
     known = set(map(id, parameters))
     trained = [weight for group in optimizer.param_groups for weight in group["params"]]
-    if not all(id(weight) in known for weight in trained):
+    if not known.issuperset(map(id, trained)):
         raise ValueError(
             "optimizer must train the parameters that it is called with, since fit trains a copy "
             "of the network."

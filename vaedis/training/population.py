@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaedis.data import FactorData
 from vaedis.losses import Loss, kl_to_prior, properties
 from vaedis.spec import RunSpec
 from vaedis.training import objectives
@@ -25,15 +24,8 @@ from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, set_rate
 from vaedis.training.run import Run
 
-# fields that members must have in common, and why
-_SHARED = {
-    "model": "other networks have other layers",
-    "model_options": "layers of different widths cannot be stacked",
-    "latents": "layers of different widths cannot be stacked",
-    "framework": "a step of Ada-GVAE takes pairs, one of beta-VAE single images",
-    "batch": "batches of different lengths cannot be stacked",
-    "steps": "all members end at the same step",
-}
+# fields that members must have in common, as their weights, batches and steps are stacked
+_SHARED = ("model", "model_options", "latents", "framework", "batch", "steps")
 
 
 def check_shared(specs: Sequence[RunSpec]) -> None:
@@ -41,24 +33,12 @@ def check_shared(specs: Sequence[RunSpec]) -> None:
     first = specs[0].to_dict()
     for k, spec in enumerate(specs):
         fields = spec.to_dict()
-        for name, why in _SHARED.items():
+        for name in _SHARED:
             if fields[name] != first[name]:
                 raise ValueError(
                     f"Specification {k} has {name} = {fields[name]!r} and specification 0 has "
-                    f"{first[name]!r}, but {why}; train them apart."
+                    f"{first[name]!r}, but members of a population share it; train them apart."
                 )
-
-
-def _check_shapes(data_sets: Sequence[FactorData]) -> None:
-    """Raise a ValueError unless batches of all data sets can be stacked."""
-    first = data_sets[0]
-    for k, data in enumerate(data_sets):
-        if (data.shape, len(data)) != (first.shape, len(first)):
-            raise ValueError(
-                f"Specification {k} trains on {len(data):,} observations of shape {data.shape} and "
-                f"specification 0 on {len(first):,} of {first.shape}, which cannot be stacked; "
-                "train them apart."
-            )
 
 
 class Stack:
@@ -177,7 +157,14 @@ class PopulationStep:
     stacked = True
 
     def __init__(self, runs: Sequence[Run]):
-        _check_shapes([run.data for run in runs])
+        first = runs[0].data
+        for k, run in enumerate(runs):
+            if (run.data.shape, len(run.data)) != (first.shape, len(first)):
+                raise ValueError(
+                    f"Specification {k} trains on {len(run.data):,} observations of shape "
+                    f"{run.data.shape} and specification 0 on {len(first):,} of {first.shape}, "
+                    "which cannot be stacked; train them apart."
+                )
         self.runs = runs
         self.stack = Stack([run.model for run in runs])
         # a group for each member: it has its own learning rate, and can be taken out
@@ -211,13 +198,7 @@ class PopulationStep:
         self.stack.write_back()
 
     def __call__(self, step: int) -> Tensor:
-        """Take a step, counted from 0.
-
-        Returns
-        -------
-        Tensor of float32, shape (K, 3)
-            Loss, reconstruction loss and KL divergence of each member before the step.
-        """
+        """Take a step, counted from 0: each member's loss, reconstruction loss and KL, (K, 3)."""
         terms = self.objective(self.stack, *self._batch(), step)
         for group, run in zip(self.groups, self.runs, strict=True):
             if run.spec.lr_schedule != "constant":

@@ -1,10 +1,12 @@
-"""Training under way: what was measured so far, its checkpoints, and Ctrl-C."""
+"""Training under way: what was measured so far, its checkpoints, its line, and Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,13 +65,13 @@ class Progress:
     def check_finite(self) -> None:
         """Wait for the device, and take out members with a loss that is not finite."""
         new = self._losses[:, self._checked : self.steps_taken, 0].cpu()
-        bad = ~(new.abs() < _LARGEST_LOSS)  # NaN is bad as well
+        is_bad = ~(new.abs() < _LARGEST_LOSS)  # NaN is bad as well
         for k in list(self.training):
-            if bad[k].any():
-                step = self._checked + int(bad[k].nonzero()[0])
+            if is_bad[k].any():
+                step = self._checked + int(is_bad[k].nonzero()[0])
                 value = float(self._losses[k, step, 0])
-                before = float(self._losses[k, step - 1, 0]) if step else None
-                self._failures[k] = TrainingFailed(self.runs[k].spec, step + 1, value, before)
+                last_finite = float(self._losses[k, step - 1, 0]) if step else None
+                self._failures[k] = TrainingFailed(self.runs[k].spec, step + 1, value, last_finite)
                 self.training.remove(k)
         self._step.train_only(self.training)
         if new.shape[1] and self.training:
@@ -117,8 +119,18 @@ class Progress:
     def _state(self, steps: int) -> dict[str, Tensor]:
         """Return all that the next step depends on, by names in a checkpoint."""
         losses = self._losses[:, :steps]
+        tensors = self._step.weights()
+        has_own = _has_own_optimizer(self._step)
+        if has_own:
+            tensors |= optimizers.own_state(self._step.optimizer)
+        for prefix, weights, sampler in self._step.members():
+            for name, weight in weights.items() if not has_own else ():
+                for moment, tensor in self._step.optimizer.state[weight].items():
+                    tensors[f"{prefix}adam.{name}.{moment}"] = tensor
+            for stream, tensor in sampler.state().items():
+                tensors[f"{prefix}draws.{stream}"] = tensor
         return {
-            **_tensors(self._step),
+            **tensors,
             "recorded": losses if self._step.stacked else losses[0],
             "seconds": torch.tensor(self.seconds, dtype=torch.float64),
         }
@@ -140,42 +152,89 @@ def _has_own_optimizer(step: NetworkStep | PopulationStep) -> bool:
     return isinstance(step, NetworkStep) and step.own.optimizer is not None
 
 
-def _tensors(step: NetworkStep | PopulationStep) -> dict[str, Tensor]:
-    """Return weights, Adam's moments and random streams by their names in a checkpoint."""
-    tensors = step.weights()
-    own = _has_own_optimizer(step)
-    if own:
-        tensors |= optimizers.own_state(step.optimizer)
-    for prefix, weights, sampler in step.members():
-        for name, weight in weights.items() if not own else ():
-            for moment, tensor in step.optimizer.state[weight].items():
-                tensors[f"{prefix}adam.{name}.{moment}"] = tensor
-        for stream, tensor in sampler.state().items():
-            tensors[f"{prefix}draws.{stream}"] = tensor
-    return tensors
-
-
 @contextlib.contextmanager
-def ctrl_c_waits(wanted: bool) -> Iterator[Callable[[], bool]]:
+def ctrl_c_waits(enabled: bool) -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C wait until a step has ended; the second one acts at once.
 
     Yields a function that says whether it came. Programs with a handler of their own, and threads,
     are left alone.
     """
     main = threading.current_thread() is threading.main_thread()
-    if not wanted or not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    default = signal.default_int_handler
+    if not enabled or not main or signal.getsignal(signal.SIGINT) is not default:
         yield lambda: False
         return
-    came = threading.Event()
+    interrupted = threading.Event()
 
     def wait(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        came.set()
+        signal.signal(signal.SIGINT, default)
+        interrupted.set()
 
     signal.signal(signal.SIGINT, wait)
     try:
-        yield came.is_set
+        yield interrupted.is_set
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if came.is_set():  # in the last step
+        signal.signal(signal.SIGINT, default)
+    if interrupted.is_set():  # in the last step
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[], None]]:
+    """Show a line with loss, images per second and time left, which goes when the block ends.
+
+    Yields what to call after each step. None shows it on a terminal and in a notebook, if tqdm is
+    installed.
+    """
+    if show is None:
+        show = is_watched() and importlib.util.find_spec("tqdm") is not None
+        forced = {}
+    else:
+        forced = {"disable": False}  # TQDM_DISABLE=1 keeps it away, unless it was asked for
+    if not show:
+        yield lambda: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise ImportError(
+            "progress=True shows a line with tqdm, which is not installed; pip install tqdm."
+        ) from None
+
+    class Bar(tqdm):
+        monitor_interval = 0  # no thread of its own
+
+    # members of a population take equally many images
+    n = len(progress.runs)
+    run = progress.runs[0]
+    bar = Bar(
+        desc=run.data.name if n == 1 else f"{n} runs",
+        total=n * run.images_in(progress.last_step),
+        initial=n * run.images_in(progress.steps_taken),
+        unit=" images",
+        unit_scale=True,
+        leave=False,
+        dynamic_ncols=True,
+        mininterval=0.25,
+        miniters=1,
+        delay=1,  # what ends at once leaves no flicker
+        **forced,
+    )
+
+    def update() -> None:
+        if progress.last_loss is not None:
+            bar.set_postfix_str(f"loss {progress.last_loss:.4g}", refresh=False)
+        bar.update(n * run.images_in(progress.steps_taken) - bar.n)
+
+    try:
+        yield update
+    finally:
+        bar.close()
+
+
+def is_watched() -> bool:
+    """Return whether what is written to standard error is seen at once: a terminal, a notebook."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        return True
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

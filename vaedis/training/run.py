@@ -18,7 +18,7 @@ from vaedis.losses import Loss
 from vaedis.spec import RunSpec
 from vaedis.training.export import export_onnx
 from vaedis.training.model import VAE
-from vaedis.training.save import save_run
+from vaedis.training.saved import save_run
 
 if TYPE_CHECKING:
     from vaedis.metrics import Score
@@ -26,21 +26,11 @@ if TYPE_CHECKING:
 _ENCODE_BATCH = 1024
 
 
-def _one_line(spec: RunSpec) -> str:
-    """Return a specification as a part of a sentence."""
-    return " ".join(repr(spec).split())
-
-
 class TrainingFailed(RuntimeError):
     """A loss that became NaN, infinite or larger than 1e20.
 
-    Attributes
-    ----------
-    spec : RunSpec
-    step : int
-        The first step, counted from 1, with such a loss.
-    last_finite : float or None
-        The loss of the step before it.
+    Its `step`, counted from 1, is the first with such a loss, `last_finite` the loss before it, or
+    None; `spec` is the run's.
 
     Examples
     --------
@@ -53,12 +43,12 @@ class TrainingFailed(RuntimeError):
         self.spec = spec
         self.step = step
         self.last_finite = last_finite
-        before = "there was no finite loss before it"
+        history = "there was no finite loss before it"
         if last_finite is not None:
-            before = f"the last finite loss was {last_finite:.6g}"
+            history = f"the last finite loss was {last_finite:.6g}"
         super().__init__(
-            f"The loss became {value} at step {step} of {spec.steps} ({before}); "
-            f"lower beta or lr. The run: {_one_line(spec)}."
+            f"The loss became {value} at step {step} of {spec.steps} ({history}); "
+            f"lower beta or lr. The run: {' '.join(repr(spec).split())}."
         )
 
 
@@ -72,7 +62,7 @@ class TrainingStopped(Exception):
     step : int
         How many steps were taken.
     checkpoint : Path or None
-        Where training can continue; None if no checkpoint was asked for or none could be written.
+        Where training can continue, if it can.
     runs : list of Run
         In a sequence that is trained one after the other, the runs that ended before.
 
@@ -94,11 +84,11 @@ class TrainingStopped(Exception):
         self.step = step
         self.checkpoint = checkpoint
         self.runs: list[Run] = []
-        where = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
-        which = "The run" if members == 1 else f"The first of {members} runs"
+        written = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
+        subject = "The run" if members == 1 else f"The first of {members} runs"
         super().__init__(
-            f"Stopped at step {step} of {spec.steps}, {reason}; {where}. {which}: "
-            f"{_one_line(spec)}."
+            f"Stopped at step {step} of {spec.steps}, {reason}; {written}. {subject}: "
+            f"{' '.join(repr(spec).split())}."
         )
 
 
@@ -126,11 +116,9 @@ class Run:
     failure : TrainingFailed or None
         In a sequence of runs, why this one stopped early; its network is then of no use.
     made_with : tuple of str
-        With checkpoints, the torch and, on a CPU, the number of threads that took the steps; more
-        than one if a checkpoint of others was continued.
+        With checkpoints, torch's version and, on a CPU, threads; several if they changed.
     record : mapping
-        Of a run that was loaded, what its file says: ``"scores"``, ``"versions"``, ``"device"`` and
-        so on. Empty otherwise.
+        Of a run that was loaded, what its file says: ``"scores"``, ``"versions"`` and so on.
 
     Examples
     --------
@@ -178,12 +166,10 @@ class Run:
 
     def images_in(self, steps: int) -> int:
         """Return how many images go forward and backward in the first `steps` steps."""
-        batch = self.spec.batch
         n = len(self.data)
-        batches_per_epoch = -(-n // batch)
-        epochs, batches = divmod(steps, batches_per_epoch)
+        epochs, batches = divmod(steps, -(-n // self.spec.batch))
         # the last batch of an epoch may be shorter
-        images = epochs * n + min(batches * batch, n)
+        images = epochs * n + min(batches * self.spec.batch, n)
         return images * 2 if self.spec.framework == "ada-gvae" else images
 
     def observations(self, index: Tensor) -> Tensor:
@@ -200,17 +186,7 @@ class Run:
 
     @torch.no_grad()
     def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the posterior's mean and log-variance of images.
-
-        Parameters
-        ----------
-        index : Tensor of int, shape (n,)
-            Or a list or array of these.
-
-        Returns
-        -------
-        mean, logvar : Tensor of float32, shape (n, z)
-        """
+        """Return mean and log-variance of the posterior, (n, z), of images at indices (n,)."""
         index = torch.as_tensor(index)
         if index.ndim != 1:
             raise ValueError(f"index must have the shape (n,), not {tuple(index.shape)}.")
@@ -232,17 +208,7 @@ class Run:
         return torch.cat([self.loss.output(output) for output in outputs])
 
     def decode_images(self, z: Tensor) -> Tensor:
-        """Return decoded latents as images to look at.
-
-        Parameters
-        ----------
-        z : Tensor of float, shape (n, z)
-
-        Returns
-        -------
-        Tensor of uint8, shape (n, H, W, C)
-            Clipped to 0 … 255; see `FactorData.for_display`.
-        """
+        """Return decoded latents (n, z) as images to look at, uint8 of shape (n, H, W, C)."""
         x = self.decode(z)
         if self.normalize:
             x = self.data.denormalize(x)
@@ -253,8 +219,9 @@ class Run:
 
         Two files: ``run.json`` with specification, precision, versions, device, scores and what is
         known of the data set, and a safetensors file with weights and history. Images and code of
-        your own are not saved. A run that is there already is replaced; whenever the process is
-        killed, the folder holds one of the two, whole.
+        your own are not saved. A run that is there already is replaced, whole or not at all. A
+        ValueError says if the run is of no use, cannot be written as names and numbers, or would
+        replace another program's ``run.json``.
 
         Parameters
         ----------
@@ -263,14 +230,6 @@ class Run:
         scores : mapping of str to Score or float, optional
             What `scores` returned. Their headline numbers are kept, and are in `record` later; by
             default those that `record` has already.
-
-        Raises
-        ------
-        ValueError
-            If the run failed or its weights are not finite, its specification holds what is no
-            number or name, or the folder has a ``run.json`` that is not a saved run.
-        ImportError
-            If safetensors is not installed.
         """
         save_run(self, folder, scores)
 
@@ -281,39 +240,30 @@ class Run:
         and ``logvar``, (n, z); ``decoder.onnx`` maps latents ``z`` to images ``x`` as `decode`
         does. All are float32, and n is free.
 
-        Parameters
-        ----------
-        folder : path
-            Made if need be; files of these names are replaced.
-
-        Raises
-        ------
-        ImportError
-            If onnx or onnxscript is not installed.
+        The folder is made if need be, and files of these names are replaced.
         """
         export_onnx(self, folder)
 
     def _facts(self) -> dict[str, str]:
         """Return what a reader wants to know first, by name, each in a few words."""
         spec = self.spec
-        batch = f"{spec.batch} {'pairs' if spec.framework == 'ada-gvae' else 'images'}"
-        own = names_of_own(spec.custom)
-        model = f"{spec.framework}, {own.get('model', plain(str(spec.model), 40))}"
-        if "objective" in own:
-            model += f", objective {own['objective']}"
-        beta = f"{own['beta']}(step)" if "beta" in own else f"{spec.beta:g}"
-        rates = [f"optimizer {own['optimizer']}"] if "optimizer" in own else []
-        if "lr" in own:
-            rates.append(f"lr {own['lr']}(step)")
-        elif not rates:
-            rates.append(f"lr {spec.lr:g}")
+        custom = names_of_own(spec.custom)
+        model = f"{spec.framework}, {custom.get('model', plain(str(spec.model), 40))}"
+        if "objective" in custom:
+            model += f", objective {custom['objective']}"
+        beta = f"{custom['beta']}(step)" if "beta" in custom else f"{spec.beta:g}"
+        rate = f"optimizer {custom['optimizer']}" if "optimizer" in custom else f"lr {spec.lr:g}"
+        if "lr" in custom:
+            schedule = f"lr {custom['lr']}(step)"
+            rate = f"{rate}, {schedule}" if "optimizer" in custom else schedule
+        shape = "×".join(map(str, self.data.shape))
+        images = "pairs" if spec.framework == "ada-gvae" else "images"
         facts = {
-            "data": f"{plain(self.data.name, 40)}, {len(self.data):,} images of "
-            f"{'×'.join(map(str, self.data.shape))}",
+            "data": f"{plain(self.data.name, 40)}, {len(self.data):,} images of {shape}",
             "model": f"{model}, {spec.latents} latents",
             "loss": f"{plain(self.loss.name, 40)}, beta {beta}",
-            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch}, "
-            f"{', '.join(rates)}, seed {spec.seed}, {self.precision} on {self.data.device}",
+            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {spec.batch} {images}, "
+            f"{rate}, seed {spec.seed}, {self.precision} on {self.data.device}",
         }
         if self.seconds:
             facts["time"] = f"{self.seconds:,.1f} s, {self.images_per_second:,.0f} images/s"
@@ -323,8 +273,6 @@ class Run:
         if self.failure is not None:
             facts["failed"] = f"at step {self.failure.step:,}; its network is of no use"
         if scores := self.record.get("scores"):
-            facts["scores"] = ", ".join(
-                f"{name} {'nan' if score is None else f'{score:.3f}'}"
-                for name, score in list(scores.items())[:8]
-            )
+            values = [(name, float("nan") if x is None else x) for name, x in scores.items()]
+            facts["scores"] = ", ".join(f"{name} {value:.3f}" for name, value in values[:8])
         return facts

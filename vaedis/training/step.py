@@ -36,11 +36,7 @@ _WARM_UP = 3
 
 
 def resolve_precision(precision: str, device: torch.device, model: str = "conv") -> str:
-    """Return "float32", "tf32" or "bf16"; "auto" is the fastest that a device is good at.
-
-    Without instructions for it a CPU emulates bfloat16, far slower than float32, and a small
-    perceptron gains nothing from it. Raises a ValueError if the device lacks a precision.
-    """
+    """Return "float32", "tf32" or "bf16"; "auto" is the fastest that a device is good at."""
     _check.one_of("precision", precision, PRECISIONS)
     if precision == "auto":
         if device.type == "cuda":
@@ -82,13 +78,9 @@ def undisturbed() -> Iterator[None]:
 
 
 def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
-    """Set how a GPU multiplies, with cuDNN's repeatable convolutions, while the block runs.
-
-    The other convolutions add up in an order that changes from run to run, and gain a fifth at
-    most.
-    """
-    wanted = "ieee" if precision == "float32" else "tf32"
-    return _arithmetic.held(conv=wanted, matmul=wanted, deterministic=True)
+    """Set how a GPU multiplies, with cuDNN's repeatable convolutions, while the block runs."""
+    mode = "ieee" if precision == "float32" else "tf32"
+    return _arithmetic.held(conv=mode, matmul=mode, deterministic=True)
 
 
 class NetworkStep:
@@ -144,13 +136,7 @@ class NetworkStep:
         """Do nothing: the network itself is trained."""
 
     def __call__(self, step: int) -> Tensor:
-        """Take a step, counted from 0.
-
-        Returns
-        -------
-        Tensor of float32, shape (1, 3)
-            Loss, reconstruction loss and KL divergence before the step.
-        """
+        """Take a step, counted from 0: loss, reconstruction loss and KL before it, (1, 3)."""
         index = self.sampler.index()
         noise = self.sampler.noise(len(index))
         beta = self.own.beta_at(self.spec, step)
@@ -260,33 +246,29 @@ class _Threads:
     """
 
     def __init__(self) -> None:
+        self.size = torch.get_num_threads()
         self.pool: ThreadPoolExecutor | None = None
-        self.size = 0
 
     def map(self, function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
         """Return the results of `function` in order; this thread makes the `length` arguments."""
-        size = min(length, torch.get_num_threads())
-        if size < 2:
+        if min(length, self.size) < 2:
             return _one_by_one(function, arguments, length)
-        if self.pool is None or size != self.size:
-            self.pool = self._start(size)
-            self.size = size
+        if self.pool is None:
+            self.pool = self._start(min(length, self.size))
         return self.pool.map(lambda one: function(*one), arguments)
 
-    def _start(self, size: int) -> ThreadPoolExecutor:
-        torch_threads = torch.get_num_threads()
-
+    def _start(self, n_threads: int) -> ThreadPoolExecutor:
         def initialize() -> None:
             torch.get_num_threads()  # a thread's first question sets its number to the process's
-            torch.set_num_threads(torch_threads // size)
+            torch.set_num_threads(self.size // n_threads)
 
-        pool = ThreadPoolExecutor(size, initializer=initialize)
-        all_started = threading.Barrier(size + 1)
-        for _ in range(size):
+        pool = ThreadPoolExecutor(n_threads, initializer=initialize)
+        all_started = threading.Barrier(n_threads + 1)
+        for _ in range(n_threads):
             pool.submit(all_started.wait)
         all_started.wait()
         # the number is each thread's own, but the last one set is also that of threads to come
-        torch.set_num_threads(torch_threads)
+        torch.set_num_threads(self.size)
         return pool
 
 

@@ -1,30 +1,32 @@
-"""The files of a saved run: what they hold, how they are written, and how they are read.
+"""Saved runs: two files that are written whole, and read without executing anything.
 
 ``run.json`` tells what the run is, and names the other file by its digest: ``run-….safetensors``
 with weights and history. The JSON file is written last, so that a folder holds the earlier run or
-the new one, whole, whenever a process is killed. Nothing in the files could be executed.
+the new one, whole, whenever a process is killed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import importlib
 import json
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from vaedis._files import locked, read_plain, write_atomically
+from vaedis._files import read_plain, write_atomically
 from vaedis._support.text import plain
 from vaedis.data import FactorData
 from vaedis.spec import GIVEN, MEANING
-from vaedis.training.checkpoint import fingerprint_of
+from vaedis.training.checkpoint import digest_of, fingerprint_of
 
 if TYPE_CHECKING:
     from vaedis.training.run import Run
@@ -47,21 +49,17 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     if run.failure is not None:
         raise ValueError("a run that failed is not saved, since its network is of no use.")
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(
-            f"a run is saved to a folder, and {shown(folder)} is a file; name another."
-        )
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"history.{name}": torch.tensor(x) for name, x in run.history.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    check_finite(tensors, "the run")
+    _check_finite(tensors, "the run")
     content = _safetensors().save(tensors)
     record = {**_record(run, scores), "arrays": hashlib.sha256(content).hexdigest()}
-    record["digest"] = _digest(record)
+    record["digest"] = digest(record)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with _one_at_a_time(folder):
         if (folder / RECORD).exists():
-            _need_own(folder)
+            _read_record(folder)  # one that is not ours is left alone
         arrays = _arrays_path(folder, record)
         write_atomically(arrays, content)
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
@@ -81,27 +79,26 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"The run in {shown(folder)} was saved by a newer vaedis, in layout "
             f"{record['layout']!r}, and this one reads {LAYOUT}; update vaedis."
         )
-    if record.get("digest") != _digest(record):
-        raise ValueError(
-            f"{shown(folder / RECORD)} was changed or damaged after it was saved; "
-            "take the folder from where it was saved."
-        )
     path = _arrays_path(folder, record)
-    if not path.is_file():
-        raise ValueError(f"The run in {shown(folder)} lacks its file {path.name}; copy both files.")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != record["arrays"]:
+    content = path.read_bytes() if path.is_file() else b""
+    is_whole = hashlib.sha256(content).hexdigest() == record["arrays"]
+    if not is_whole or record.get("digest") != digest(record):
         raise ValueError(
-            f"{shown(path)} is not what {RECORD} describes: it was cut short, changed, or belongs "
-            "to another run; take the folder from where it was saved."
+            f"The run in {shown(folder)} was cut short or changed after it was saved, or lacks its "
+            f"file {path.name}; take the folder from where it was saved."
         )
     tensors = _safetensors().load(content)
-    check_finite(tensors, f"the run in {shown(folder)}")
+    _check_finite(tensors, f"the run in {shown(folder)}")
     return record, tensors
 
 
 def describe(data: FactorData) -> dict[str, Any]:
     """Return what decoding needs of a data set, and what tells it apart from another one."""
+    on_cpu = data.to("cpu")  # so that its images are the same wherever the run is loaded
+    labels = None  # of a full grid they follow from the order
+    if not data.grid:
+        rows = on_cpu.to_factors(torch.arange(len(data)))
+        labels = hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
     return {
         "name": data.name,
         "n": len(data),
@@ -116,18 +113,10 @@ def describe(data: FactorData) -> dict[str, Any]:
             getattr(type(data), name, None) is not getattr(FactorData, name)
             for name in ("denormalize", "for_display")
         ),
-        # on the CPU, so that it is the same wherever the run is loaded
-        "images": fingerprint_of(data.to("cpu")),
-        "labels": _labels_of(data),
+        "images": fingerprint_of(on_cpu),
+        "all_images": digest_of(on_cpu),
+        "labels": labels,
     }
-
-
-def _labels_of(data: FactorData) -> str | None:
-    """Return a digest of labels; None of a full grid, where they follow from the order."""
-    if data.grid:
-        return None
-    labels = data.to_factors(torch.arange(len(data), device=data.device))
-    return hashlib.sha256(labels.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float]] | None:
@@ -150,16 +139,6 @@ def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float
     return [part.flatten()[:: -(-part.numel() // _PROBED)].tolist() for part in parts]
 
 
-def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Raise a ValueError if a weight is NaN or infinite."""
-    for name, tensor in tensors.items():
-        if name.startswith("model.") and not bool(tensor.isfinite().all()):
-            raise ValueError(
-                f"{what} has weights that are not finite, in {plain(name[6:], 80)}, so its network "
-                "is of no use; train it with a lower beta or lr."
-            )
-
-
 def name_of(network: nn.Module) -> str:
     """Return the name by which a record knows a network's class."""
     return f"{type(network).__module__}.{type(network).__qualname__}"
@@ -168,6 +147,47 @@ def name_of(network: nn.Module) -> str:
 def shown(path: Path) -> str:
     """Return a path as a message shows it."""
     return plain(str(path), 300)
+
+
+def loss_facts(loss: Any) -> dict[str, str | None]:
+    """Return a loss's name and fingerprint, which is None where what it holds cannot be told."""
+    try:
+        return {"name": loss.name, "fingerprint": loss.fingerprint()}
+    except ValueError:
+        return {"name": loss.name, "fingerprint": None}
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """Return the digest of all that a record says."""
+    fields = {name: value for name, value in record.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Lock a folder itself, where the system can, so that no lock file stays behind."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a network file system may have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raise a ValueError if a weight is NaN or infinite."""
+    for weight, tensor in tensors.items():
+        if weight.startswith("model.") and not bool(tensor.isfinite().all()):
+            raise ValueError(
+                f"{name} has weights that are not finite, in {plain(weight[6:], 80)}, so its "
+                "network is of no use; train it with a lower beta or lr."
+            )
 
 
 def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +212,7 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
         "data": describe(run.data),
         "network": name_of(run.model),
         "probe": probe(run.model, run.data, run.spec.latents),
-        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range, **told(run.loss)},
+        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range} | loss_facts(run.loss),
         "precision": run.precision,
         "device": run.data.device.type,
         "seconds": run.seconds,
@@ -203,20 +223,10 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def told(loss: Any) -> dict[str, str | None]:
-    """Return a loss's name and fingerprint, which is None where what it holds cannot be told."""
-    try:
-        return {"name": loss.name, "fingerprint": loss.fingerprint()}
-    except ValueError:
-        return {"name": loss.name, "fingerprint": None}
-
-
 def _number(name: str, score: Any) -> float | None:
     """Return a score's headline number; None for NaN, also of a record."""
-    if score is None:
-        return None
     try:
-        number = float(score)
+        number = math.nan if score is None else float(score)
     except (TypeError, ValueError):
         raise ValueError(
             f"scores must be numbers or what Run.scores returns, and {name!r} is a "
@@ -225,46 +235,28 @@ def _number(name: str, score: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _need_own(folder: Path) -> None:
-    """Raise a ValueError if a folder's record is not that of a saved run."""
-    try:
-        _read_record(folder)
-    except ValueError as problem:
-        raise ValueError(f"{problem} It is left alone; name another folder.") from None
-
-
 def _read_record(folder: Path) -> dict[str, Any]:
     """Return what ``run.json`` holds, if it names itself as a record and a layout."""
-    path = folder / RECORD
     try:
-        content = read_plain(path, _LARGEST_RECORD)
+        record = json.loads(read_plain(folder / RECORD, _LARGEST_RECORD))
     except OSError as problem:
         raise ValueError(f"{problem}.") from None
-    if not content:
-        raise ValueError(f"There is no saved run in {shown(folder)}, or its {RECORD} is empty.")
-    try:
-        record = json.loads(content)
     except (ValueError, RecursionError):
-        raise ValueError(
-            f"{shown(path)} was cut short or is no JSON; take the folder from where it was saved."
-        ) from None
+        record = None
     if not isinstance(record, dict) or record.get("format") != FORMAT or "layout" not in record:
-        raise ValueError(f"{shown(path)} is no record of a run that vaedis saved.")
+        raise ValueError(
+            f"There is no saved run in {shown(folder)}: {RECORD} is missing, cut short, or not "
+            "written by vaedis."
+        )
     return record
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    """Return the digest of all that a record says."""
-    said = {name: value for name, value in record.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _arrays_path(folder: Path, record: Mapping[str, Any]) -> Path:
     """Return the path of the safetensors file that belongs to a record."""
-    digest = record["arrays"]
-    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise ValueError(f"{shown(folder / RECORD)} is no record of a run that vaedis saved.")
-    return folder / f"run-{digest[:16]}.safetensors"
+    name = str(record.get("arrays"))[:16]
+    if not re.fullmatch("[0-9a-f]{16}", name):
+        raise ValueError(f"{shown(folder / RECORD)} names no file of weights that vaedis writes.")
+    return folder / f"run-{name}.safetensors"
 
 
 def _safetensors() -> Any:
