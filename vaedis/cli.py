@@ -6,7 +6,6 @@ What takes long to import is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import io
 import os
@@ -33,14 +32,14 @@ def main(
     argv : sequence of str, optional
         The arguments; by default those of the process.
     add_commands : callable, optional
-        Adds further commands to what `ArgumentParser.add_subparsers` returned; its second argument
-        is a parser of the options that all commands have.
+        Adds commands to what `ArgumentParser.add_subparsers` returned; its second argument is a
+        parser of the options that all commands have.
 
     Returns
     -------
     int
-        The exit code: 0 when all went well, 1 when something failed, 2 when the request makes no
-        sense, 130 after an interrupt. Errors are one line on standard error.
+        The exit code: 0 for success, 1 for a failure, 2 for a request that makes no sense, 130
+        after an interrupt. Errors are one line on standard error.
 
     Examples
     --------
@@ -153,7 +152,7 @@ def _sizes(text: str) -> list[int]:
 
 def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
-    from vaedis._support.output import check_outputs, is_stdout
+    from vaedis._support.output import check_outputs
     from vaedis.data.originals.disk import cache_folder
     from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
@@ -173,8 +172,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     try:
         save(report, html=args.html, json_file=args.json)
     finally:
-        # standard output is the report's alone, if it is written there
-        print(report, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
+        print(report.text())
     for file in outputs:
         print(f"written: {plain(str(file))}", file=sys.stderr)
     return 0 if report.measured else 3
@@ -197,22 +195,16 @@ def _loss(text: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as problem:  # whatever is wrong in code that is not ours
-        if isinstance(problem, ModuleNotFoundError) and module_name.startswith(str(problem.name)):
-            raise ValueError(
-                f"there is no module {module_name!r} for --loss {text}, neither in the current "
-                "folder nor installed."
-            ) from problem
         said = (str(problem).splitlines() or [""])[0].rstrip(".")
         raise ValueError(
             f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {said}."
         ) from problem
-    given = getattr(module, name, None)
-    if given is None:
-        close = difflib.get_close_matches(name, dir(module), 1)
-        nearest = f"; the nearest is {close[0]!r}" if close else ""
-        raise ValueError(f"the module of --loss {text} has no {name!r}{nearest}.")
+    if not hasattr(module, name):
+        raise ValueError(
+            f"the module of --loss {text} has no {name!r}{_check.nearest(name, dir(module))}"
+        )
     try:
-        return losses.get(given)
+        return losses.get(getattr(module, name))
     except TypeError as problem:
         raise ValueError(f"--loss {text}: {problem}") from problem
 
@@ -227,15 +219,12 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
         )
     names = [name for name in DATA_SETS if name != "coordinates"]
     if args.data in names:
-        options = [
-            f"--{option}"
-            for option in ("images", "labels", "names", "sizes", "resize")
-            if getattr(args, option) is not None
-        ]
-        if options:
+        options = ("images", "labels", "names", "sizes", "resize")
+        given = [f"--{option}" for option in options if getattr(args, option) is not None]
+        if given:
             raise ValueError(
                 f"{args.data} is a data set with factors of its own; "
-                f"leave {', '.join(options)} out, or name a file."
+                f"leave {', '.join(given)} out, or name a file."
             )
         return load(args.data)
     if not Path(args.data).exists():

@@ -485,7 +485,7 @@ class Likeness(vd.losses.Loss):
         ),
         (
             ForPixels(),
-            r"the loss 'for pixels' does not fit images .* for two of them it gives \(2, 3, .*\) numbers, where one each",
+            r"the loss 'for pixels' does not fit images .* for (\d) of them it gives \(\1, 3, .*\) numbers, where one each",
         ),
         (
             InNumpy(),

@@ -53,8 +53,7 @@ def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False
 
 def _kernel_type(data: FactorData, loss: Loss, normalize: bool) -> type[Kernel]:
     if properties.is_own(loss):
-        properties.need_numbers(loss, data, normalize)
-        properties.need_difference(loss, data, normalize)
+        properties.need_distance(loss, data, normalize)
         return Vectors if properties.has_vectors(loss, data, normalize) else Kernel
     if data.dtype == torch.uint8 and isinstance(loss, losses.MSE):
         return ByteGram
