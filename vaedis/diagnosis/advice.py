@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -61,27 +60,19 @@ def advise(
         report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in wanted}
         for _, report in tried[1:]
     }
-    names = ", ".join(map(shown_name, wanted))
     if len(_ordered(best)) <= len(_ordered(first)):
-        return Advice(tuple(wanted), None, ranks, None, "", f"{names}: {_nothing(ranks)}"), None
+        text = (
+            f"{', '.join(map(shown_name, wanted))}: none of {len(ranks)} other losses that were "
+            "tried brings order; the values may have no order in pixels at all, as with names of "
+            "objects."
+        )
+        return Advice(tuple(wanted), None, ranks, None, "", text), None
     latents = latents_for(data)
     beta = fitting_beta(data, loss, best, latents)
     text = _sentence(first, best, wanted, ranks[best.loss])
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
     code = _code(data, loss, best.loss, beta, latents)
     return Advice(tuple(wanted), best.loss, ranks, beta, code, text), (loss, best)
-
-
-def _nothing(ranks: dict[str, dict[str, float | None]]) -> str:
-    """Say that no loss that was tried helps."""
-    known = [rank for by in ranks.values() for rank in by.values() if rank is not None]
-    if not known:
-        return "no loss that was tried tells more than that the values differ."
-    return (
-        f"none of {len(ranks)} losses that were tried brings order (rank correlations of "
-        f"{max(known):.2f} at most); the values may have no order in pixels at all, as with names "
-        "of objects."
-    )
 
 
 def _sentence(
@@ -92,10 +83,11 @@ def _sentence(
     known = [rank for name in ordered if (rank := ranks[name]) is not None]
     text = f"{', '.join(map(shown_name, ordered))}: {best.loss} would order what {first.loss} "
     text += f"does not (rank correlation {min(known):.2f} or more)" if known else "does not"
-    for start, names in (
-        ("no order yet", set(wanted) - _ordered(best)),
-        ("no longer in order", _ordered(first) - _ordered(best)),
-    ):
+    rest = {
+        "no order yet": set(wanted) - _ordered(best),
+        "no longer in order": _ordered(first) - _ordered(best),
+    }
+    for start, names in rest.items():
         if names:
             text += f"; {start}: {', '.join(map(shown_name, sorted(names)))}"
     return f"{text}."
@@ -148,6 +140,38 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
     return float(f"{_SHARE * latents * max(min(apart), 0.0):.2g}")
 
 
+def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) -> str:
+    """Return lines that train and score a VAE under a loss, to be pasted and run."""
+    is_own = properties.is_own(loss)
+    fields = {} if is_own else {"loss": repr(loss.name), "loss_options": repr(_options(loss))}
+    fields |= {
+        "framework": repr("ada-gvae" if data.grid else "beta-vae"),
+        "beta": repr(beta),
+        "latents": repr(latents),
+        "model": repr(_model(data, latents)),
+        "steps": "20_000",
+        "batch": "64",
+    }
+    arguments = [f"    {field}={value}," for field, value in fields.items() if value != "{}"]
+    source = f"data = {data.made_by}"
+    if data.made_by is None:
+        source = "# data is what you gave to vd.diagnose"
+    return "\n".join(
+        [
+            "import vaedis as vd",
+            "",
+            source,
+            *([_line_of(loss, name)] if is_own else []),
+            "spec = vd.RunSpec(",
+            *arguments,
+            ")",
+            f"run = vd.fit(spec, data=data{', loss=loss' if is_own else ''})",
+            'print(run.scores(["mig"]))',
+            "",
+        ]
+    )
+
+
 def _model(data: FactorData, latents: int) -> str:
     """Return the convolutional network's name if it takes images of this size."""
     try:
@@ -157,30 +181,6 @@ def _model(data: FactorData, latents: int) -> str:
     return "conv"
 
 
-def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) -> str:
-    """Return lines that train and score a VAE under a loss, to be pasted and run."""
-    fields = {
-        "loss": repr(loss.name),
-        "loss_options": repr(_options(loss)),
-        "framework": repr("ada-gvae" if data.grid else "beta-vae"),
-        "beta": repr(beta),
-        "latents": repr(latents),
-        "model": repr(_model(data, latents)),
-        "steps": "20_000",
-        "batch": "64",
-    }
-    lines = ["import vaedis as vd", "", f"data = {data.made_by}"]
-    if data.made_by is None:
-        lines[-1] = "# data is what you gave to vd.diagnose"
-    if properties.is_own(loss):
-        lines.append(_line_of(loss, name))
-        del fields["loss"]
-    arguments = [f"    {name}={value}," for name, value in fields.items() if value != "{}"]
-    given = "data=data, loss=loss" if properties.is_own(loss) else "data=data"
-    lines += ["spec = vd.RunSpec(", *arguments, ")", f"run = vd.fit(spec, {given})"]
-    return "\n".join([*lines, 'print(run.scores(["mig"]))', ""])
-
-
 def _line_of(loss: Loss, name: str) -> str:
     """Return the line that names a loss of one's own: an import, if it is a module's function."""
     function = getattr(loss, "function", None)
@@ -188,18 +188,14 @@ def _line_of(loss: Loss, name: str) -> str:
     module = getattr(function, "__module__", None) or ""
     if function is None or getattr(sys.modules.get(module), own_name, None) is not function:
         return f"# loss is {shown_name(name)!r}, as you gave it to vd.diagnose"
-    if module == "__main__":
-        return f"loss = {own_name}"
     return f"from {module} import {own_name} as loss"
 
 
 def _options(loss: Loss) -> dict[str, Any]:
     """Return the options that make one of the package's losses, without those that do nothing."""
-    if properties.is_own(loss) or not dataclasses.is_dataclass(loss):
-        return {}
-    options = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
+    options = dict(vars(loss))
     for name in list(options):
         fewer = {other: value for other, value in options.items() if other != name}
         if losses.get(loss.name, **fewer) == loss:
             options = fewer
-    return {name: int(v) if math.floor(v) == v else v for name, v in options.items()}
+    return {name: int(v) if float(v).is_integer() else v for name, v in options.items()}

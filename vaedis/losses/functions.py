@@ -200,7 +200,7 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
         _check.options("loss", loss, options, getattr(cls, "__dataclass_fields__", {}))
         return cls(**options)
     if options:
-        raise ValueError(f"options ({', '.join(options)}) go with a name, not with a loss already made.")
+        raise ValueError(f"{', '.join(options)}: a loss that is already made takes no options.")
     if isinstance(loss, Loss):
         return loss
     if callable(loss) and not isinstance(loss, type):
