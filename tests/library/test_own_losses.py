@@ -217,7 +217,10 @@ def counting(a, b):
 
 WRONG = {
     "a scalar": (lambda a, b: squares(a, b).mean(), r"for \d of them it gives \(\) numbers"),
-    "an image": (lambda a, b: (a - b).abs(), r"for (\d) of them it gives \(\1, 3, 16, 16\) numbers"),
+    "an image": (
+        lambda a, b: (a - b).abs(),
+        r"for (\d) of them it gives \(\1, 3, 16, 16\) numbers",
+    ),
     "numpy": (lambda a, b: squares(a, b).numpy(), "it gives a ndarray, where a tensor"),
     "nothing": (lambda a, b: None, "it gives a NoneType, where a tensor was expected"),
     "one argument": (lambda a: a.mean(), "takes 1 positional argument but 2 were given"),
