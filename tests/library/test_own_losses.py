@@ -227,6 +227,8 @@ WRONG = {
     "elsewhere": (lambda a, b: squares(a, b).to("meta"), "on meta, where real numbers on cpu"),
     "complex": (lambda a, b: squares(a, b) * 1j, "it gives torch.complex.*, where real numbers"),
     "nan": (lambda a, b: squares(a, b) * float("nan"), "gives nan between two images"),
+    "infinite": (lambda a, b: squares(a, b) / 0, "gives (nan|inf) between two images"),
+    "fails": (lambda a, b: a.no_such, "object has no attribute 'no_such'"),
     "random": (lambda a, b: squares(a, b) + torch.rand(len(a)), "other numbers .* each time"),
     "counting": (counting, "other numbers for the same images each time"),
     "mixes": (lambda a, b: squares(a, b) / squares(a, b).sum(), "beside other images in the batch"),
