@@ -57,7 +57,7 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
     """Return names as they are shown, unlike each other: {name: shown}.
 
     >>> [name[-6:] for name in shown_names(["short", "long" * 30, "long" * 31]).values()]
-    ['short', 'nglon…', '…n… (2)']
+    ['short', 'nglon…', 'n… (2)']
     """
     names = dict.fromkeys(names)
     # those that are shown as they are go first, so that no other takes their form
