@@ -46,7 +46,11 @@ def main(
     >>> main(["diagnose", "xysquares", "--images", "mine"])
     2
     """
-    _open_closed_streams()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # it is closed, and files that are opened later would take its number
+            os.open(os.devnull, os.O_RDWR)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a letter that the encoding lacks is printed as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -72,18 +76,6 @@ def main(
             traceback.print_exc()
         print(plain(f"vaedis: {error}"), file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
-
-
-def _open_closed_streams() -> None:
-    """Replace closed streams, since files that are opened later would take their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            mode = "w" if number else "r"
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _reader_is_gone() -> bool:

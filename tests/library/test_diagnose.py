@@ -638,14 +638,6 @@ def blurred_far(a, b):
     return vd.losses.BoxBlur(radius=8).distance(a, b)
 
 
-def test_the_function_of_a_module_is_imported_in_the_advice():
-    code = diagnose(squares(4), ["mse", blurred_far], radii=()).advice.code
-    names = {"data": squares(4)}
-    exec(code[: code.index("spec =")], names)
-    assert f"from {__name__} import blurred_far as loss" in code
-    assert names["loss"] is blurred_far
-
-
 @pytest.mark.parametrize(
     ("shades", "says"),
     [([0, 99], "no factor has more than two values"), ([7, 7, 7], "no two images differ")],

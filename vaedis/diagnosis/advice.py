@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -161,7 +160,7 @@ def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) ->
             "import vaedis as vd",
             "",
             source,
-            *([_line_of(loss, name)] if is_own else []),
+            *([f"# loss is {shown_name(name)!r}, as you gave it to vd.diagnose"] if is_own else []),
             "spec = vd.RunSpec(",
             *arguments,
             ")",
@@ -179,16 +178,6 @@ def _model(data: FactorData, latents: int) -> str:
     except ValueError:
         return "mlp"
     return "conv"
-
-
-def _line_of(loss: Loss, name: str) -> str:
-    """Return the line that names a loss of one's own: an import, if it is a module's function."""
-    function = getattr(loss, "function", None)
-    own_name = getattr(function, "__name__", "")
-    module = getattr(function, "__module__", None) or ""
-    if function is None or getattr(sys.modules.get(module), own_name, None) is not function:
-        return f"# loss is {shown_name(name)!r}, as you gave it to vd.diagnose"
-    return f"from {module} import {own_name} as loss"
 
 
 def _options(loss: Loss) -> dict[str, Any]:
