@@ -91,24 +91,26 @@ def _reader_is_gone() -> bool:
 def _parser(
     add_commands: Callable[[Any, argparse.ArgumentParser], None] | None,
 ) -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    shared_options = argparse.ArgumentParser(add_help=False)
+    shared_options.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
     parser = argparse.ArgumentParser(
         prog="vaedis",
         description="Which factors of a data set can a VAE find? And a paper's companion.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_diagnose(commands, common)
-    _add_data(commands, common)
+    _add_diagnose(commands, shared_options)
+    _add_data(commands, shared_options)
     if add_commands is not None:
-        add_commands(commands, common)
+        add_commands(commands, shared_options)
     return parser
 
 
-def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_diagnose(commands: Any, shared_options: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "diagnose",
-        parents=[common],
+        parents=[shared_options],
         help="say which factors of a data set a VAE can find under a loss",
         description="Say which factors of a data set a VAE can find under a loss, and which loss "
         "would order more. --loss and --blur may be repeated. The exit status is 0 if every factor "
@@ -151,11 +153,11 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     outputs = [file for file in (args.html, args.json) if file is not None]
     check_outputs(outputs, [Path(args.data), cache_folder()])
-    chosen = [_loss(name) for name in args.loss]
-    chosen += [losses.get("box-blur", radius=radius) for radius in args.blur]
+    chosen_losses = [_loss(name) for name in args.loss]
+    chosen_losses += [losses.get("box-blur", radius=radius) for radius in args.blur]
     report = diagnose(
         _data_to_diagnose(args),
-        chosen or "mse",
+        chosen_losses or "mse",
         traversals=args.traversals,
         exact=args.exact or None,
         check=args.check,
@@ -187,9 +189,9 @@ def _loss(text: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as problem:  # whatever is wrong in code that is not ours
-        said = (str(problem).splitlines() or [""])[0].rstrip(".")
+        message = (str(problem).splitlines() or [""])[0].rstrip(".")
         raise ValueError(
-            f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {said}."
+            f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {message}."
         ) from problem
     if not hasattr(module, name):
         raise ValueError(
@@ -212,11 +214,11 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
     names = [name for name in DATA_SETS if name != "coordinates"]
     if args.data in names:
         options = ("images", "labels", "names", "sizes", "resize")
-        given = [f"--{option}" for option in options if getattr(args, option) is not None]
-        if given:
+        given_options = [f"--{option}" for option in options if getattr(args, option) is not None]
+        if given_options:
             raise ValueError(
                 f"{args.data} is a data set with factors of its own; "
-                f"leave {', '.join(given)} out, or name a file."
+                f"leave {', '.join(given_options)} out, or name a file."
             )
         return load(args.data)
     if not Path(args.data).exists():
@@ -234,20 +236,20 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
     )
 
 
-def _add_data(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_data(commands: Any, shared_options: argparse.ArgumentParser) -> None:
     data = commands.add_parser(
         "data", help="the benchmark data sets: what is on disk, and preparing the originals"
     )
     actions = data.add_subparsers(required=True, metavar="action")
 
     status = actions.add_parser(
-        "status", parents=[common], help="list what is on disk, with origin, size and hash"
+        "status", parents=[shared_options], help="list what is on disk, with origin, size and hash"
     )
     status.add_argument("--verify", action="store_true", help="read images and compare their hash")
     status.set_defaults(run=_data_status)
 
     prepare = actions.add_parser(
-        "prepare", parents=[common], help="download, verify and convert originals"
+        "prepare", parents=[shared_options], help="download, verify and convert originals"
     )
     add = prepare.add_argument
     add("names", nargs="*", metavar="NAME", help="cars3d, dsprites, shapes3d, smallnorb")

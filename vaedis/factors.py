@@ -263,7 +263,7 @@ class FactorSpace:
             k = torch.randint(1, F + 1, (n,), generator=generator, device=device)
         # the k factors with the lowest random keys are a uniform choice of k out of F
         keys = torch.rand(n, F, generator=generator, device=device, dtype=torch.float32)
-        chosen = keys.argsort(-1).argsort(-1) < k[:, None]
+        is_drawn = keys.argsort(-1).argsort(-1) < k[:, None]
         uniform = torch.rand(n, F, generator=generator, device=device, dtype=torch.float64)
         factors = self._to_factors(first)
         if rule == "paper-code":
@@ -271,7 +271,7 @@ class FactorSpace:
         else:
             # a step of 1 … f-1 gives another value, unless the factor has only one
             changed = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
-        second = torch.where(chosen, changed, factors)
+        second = torch.where(is_drawn, changed, factors)
         return (second * torch.tensor(self.strides, device=device)).sum(-1)
 
     def sample_traversal_pairs(

@@ -11,4 +11,4 @@ def usable_cpus() -> int:
     """
     import joblib  # comes with scikit-learn
 
-    return joblib.cpu_count()
+    return int(joblib.cpu_count())

@@ -36,54 +36,59 @@ def remedies(radii: Sequence[int]) -> list[list[Loss]]:
 
 def advise(
     data: FactorData,
-    given: Sequence[tuple[Loss, LossReport]],
+    reports: Sequence[tuple[Loss, LossReport]],
     families: Sequence[Sequence[Loss]],
     measure: Callable[[Loss], LossReport],
 ) -> tuple[Advice | None, tuple[Loss, LossReport] | None]:
     """Return advice on the first loss, and the loss that it advises with its report, if any."""
-    first = given[0][1]
-    wanted = [f.factor for f in first.factors if not f.visible and f.verdict not in _HOPELESS]
-    if not wanted:
+    first = reports[0][1]
+    hidden_factors = [
+        f.factor for f in first.factors if not f.visible and f.verdict not in _HOPELESS
+    ]
+    if not hidden_factors:
         return None, None
-    tried = list(given)
+    candidates = list(reports)
     for family in families:
         for loss in family:
-            tried.append((loss, measure(loss)))
-            if _merit(tried[-1][1], wanted)[1] == len(wanted):
+            candidates.append((loss, measure(loss)))
+            if _merit(candidates[-1][1], hidden_factors)[1] == len(hidden_factors):
                 break
-    best_of_given = max(given, key=lambda pair: _merit(pair[1], wanted))
-    loss, best = max(tried, key=lambda pair: _merit(pair[1], wanted))
-    if _merit(best_of_given[1], wanted)[:2] == _merit(best, wanted)[:2]:
+    best_of_given = max(reports, key=lambda pair: _merit(pair[1], hidden_factors))
+    loss, best = max(candidates, key=lambda pair: _merit(pair[1], hidden_factors))
+    if _merit(best_of_given[1], hidden_factors)[:2] == _merit(best, hidden_factors)[:2]:
         loss, best = best_of_given
     ranks = {
-        report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in wanted}
-        for _, report in tried[1:]
+        report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in hidden_factors}
+        for _, report in candidates[1:]
     }
     if len(_ordered(best)) <= len(_ordered(first)):
         text = (
-            f"{', '.join(map(shown_name, wanted))}: none of {len(ranks)} other losses that were "
-            "tried brings order; the values may have no order in pixels at all, as with names of "
-            "objects."
+            f"{', '.join(map(shown_name, hidden_factors))}: none of {len(ranks)} other losses that "
+            "were tried brings order; the values may have no order in pixels at all, as with names "
+            "of objects."
         )
-        return Advice(tuple(wanted), None, ranks, None, "", text), None
+        return Advice(tuple(hidden_factors), None, ranks, None, "", text), None
     latents = latents_for(data)
     beta = fitting_beta(data, loss, best, latents)
-    text = _sentence(first, best, wanted, ranks[best.loss])
+    text = _sentence(first, best, hidden_factors, ranks[best.loss])
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
     code = _code(data, loss, best.loss, beta, latents)
-    return Advice(tuple(wanted), best.loss, ranks, beta, code, text), (loss, best)
+    return Advice(tuple(hidden_factors), best.loss, ranks, beta, code, text), (loss, best)
 
 
 def _sentence(
-    first: LossReport, best: LossReport, wanted: Sequence[str], ranks: dict[str, float | None]
+    first: LossReport,
+    best: LossReport,
+    hidden_factors: Sequence[str],
+    ranks: dict[str, float | None],
 ) -> str:
     """Say what the best loss orders that the first does not, and what it does not order."""
-    ordered = [name for name in wanted if name in _ordered(best)]
+    ordered = [name for name in hidden_factors if name in _ordered(best)]
     known = [rank for name in ordered if (rank := ranks[name]) is not None]
     text = f"{', '.join(map(shown_name, ordered))}: {best.loss} would order what {first.loss} "
     text += f"does not (rank correlation {min(known):.2f} or more)" if known else "does not"
     rest = {
-        "no order yet": set(wanted) - _ordered(best),
+        "no order yet": set(hidden_factors) - _ordered(best),
         "no longer in order": _ordered(first) - _ordered(best),
     }
     for start, names in rest.items():
@@ -101,13 +106,13 @@ def _ordered(report: LossReport) -> set[str]:
     return {f.factor for f in report.factors if f.visible}
 
 
-def _merit(report: LossReport, wanted: Sequence[str]) -> tuple[int, int, float]:
+def _merit(report: LossReport, hidden_factors: Sequence[str]) -> tuple[int, int, float]:
     """Return what a remedy is chosen by, the more the better.
 
     How many factors it orders; for how many of those asked for neighbours are clearly closer than
     others, as ranks alone may rest on differences that no network sees; and the smallest share.
     """
-    helped = [f for f in report.factors if f.visible and f.factor in wanted]
+    helped = [f for f in report.factors if f.visible and f.factor in hidden_factors]
     clear = sum(
         f.verdict == "ordered" and (f.values == 2 or f.neighbours <= _CLEAR * f.importance)
         for f in helped
@@ -127,7 +132,7 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
     order below a beta of ``latents * d`` (`largest_beta`). A thirtieth of the smallest leaves room.
     """
     names = sorted(_ordered(report)) or [f.factor for f in report.factors]
-    along = factor_distances(
+    distances_of = factor_distances(
         data,
         loss,
         factors=names,
@@ -135,8 +140,8 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
         normalize=not loss.unit_range,
     )
     # Cross-entropy is no 0 between an image and itself.
-    apart = [one.mean - float(one.matrix.diagonal().mean()) for one in along.values()]
-    return float(f"{_SHARE * latents * max(min(apart), 0.0):.2g}")
+    differences = [one.mean - float(one.matrix.diagonal().mean()) for one in distances_of.values()]
+    return float(f"{_SHARE * latents * max(min(differences), 0.0):.2g}")
 
 
 def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) -> str:
@@ -184,7 +189,7 @@ def _options(loss: Loss) -> dict[str, Any]:
     """Return the options that make one of the package's losses, without those that do nothing."""
     options = dict(vars(loss))
     for name in list(options):
-        fewer = {other: value for other, value in options.items() if other != name}
-        if losses.get(loss.name, **fewer) == loss:
-            options = fewer
+        remaining_options = {other: value for other, value in options.items() if other != name}
+        if losses.get(loss.name, **remaining_options) == loss:
+            options = remaining_options
     return {name: int(v) if float(v).is_integer() else v for name, v in options.items()}

@@ -49,8 +49,8 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
     """Train small networks on the distances of a loss alone, and see which factors they order."""
     start = f"Check under {report.loss}: "
 
-    def not_done(why: str) -> Check:
-        return Check(report.loss, {}, {}, (), f"{start}not done, as {why}")
+    def not_done(reason: str) -> Check:
+        return Check(report.loss, {}, {}, (), f"{start}not done, as {reason}")
 
     # two values need no order
     verdicts = {f.factor: f.verdict for f in report.factors if f.values > 2}
@@ -102,6 +102,6 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
 
 def _rank(run: Run, factor: str, verdict: str) -> float:
     """Return how well distances between a network's codes follow a factor's line or circle."""
-    along = factor_distances(_Codes(run), factors=[factor], traversals=_TRAVERSALS)[factor]
-    within = along.within_circle if verdict == "circular" else along.within
+    distances_of = factor_distances(_Codes(run), factors=[factor], traversals=_TRAVERSALS)[factor]
+    within = distances_of.within_circle if verdict == "circular" else distances_of.within
     return (within.mean if within else None) or 0.0

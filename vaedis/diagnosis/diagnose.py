@@ -115,27 +115,27 @@ def diagnose(
     data.need_change()
     if isinstance(losses, str | Loss) or not isinstance(losses, Iterable):
         losses = [losses]
-    chosen = [loss_functions.get(loss) for loss in losses]
-    if not chosen:
+    chosen_losses = [loss_functions.get(loss) for loss in losses]
+    if not chosen_losses:
         raise ValueError("losses must name at least one loss.")
-    reports = [_report_loss(data, loss, traversals, exact, seed) for loss in chosen]
+    reports = [_report_loss(data, loss, traversals, exact, seed) for loss in chosen_losses]
     names = distinct(report.loss for report in reports)
     reports = [
         dataclasses.replace(report, loss=name) for report, name in zip(reports, names, strict=True)
     ]
-    given = list(zip(chosen, reports, strict=True))
-    fewer = min(traversals, _TRIED_TRAVERSALS)
+    reports_of = list(zip(chosen_losses, reports, strict=True))
+    trial_traversals = min(traversals, _TRIED_TRAVERSALS)
     advice, advised = advise(
         data,
-        given,
+        reports_of,
         remedies([radius for radius in radii if radius < min(data.shape[:2])]),
-        lambda loss: _report_loss(data, loss, fewer, False, seed, tried=True),
+        lambda loss: _report_loss(data, loss, trial_traversals, False, seed, is_trial=True),
     )
     checks: list[Check] = []
     if check:
         from vaedis.diagnosis.check import check as check_loss
 
-        to_check = [given[0], *([advised] if advised else [])]
+        to_check = [reports_of[0], *([advised] if advised else [])]
         checks = [check_loss(data, loss, report) for loss, report in to_check]
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
     return Diagnosis(
@@ -157,11 +157,11 @@ def _report_loss(
     traversals: int,
     exact: bool | None,
     seed: int,
-    tried: bool = False,
+    is_trial: bool = False,
 ) -> LossReport:
     """Measure distances along each factor and between random pairs, and judge each factor."""
-    along, unpaired = _measure(data, loss, traversals, exact, seed)
-    n_pairs = _TRIED_PAIRS if tried else _RANDOM_PAIRS
+    distances_of, unpaired = _measure(data, loss, traversals, exact, seed)
+    n_pairs = _TRIED_PAIRS if is_trial else _RANDOM_PAIRS
     generator = torch.Generator(data.device).manual_seed(seed)
     a, b = data.draw(2 * n_pairs, generator=generator).split(n_pairs)
     # an image and itself are no pair
@@ -176,26 +176,28 @@ def _report_loss(
         loss=_name(loss),
         random_mean=random_mean,
         random_rank=compare(truth, distances, distances).rank,
-        factors=tuple(_report_factor(data, along, name, random_mean) for name in along),
+        factors=tuple(
+            _report_factor(data, distances_of, name, random_mean) for name in distances_of
+        ),
         why_unpaired=unpaired,
-        largest_beta=None if tried else _largest_beta(data, loss, latents, a),
+        largest_beta=None if is_trial else _largest_beta(data, loss, latents, a),
         latents=latents,
         pixels=math.prod(data.shape),
     )
 
 
 def _report_factor(
-    data: FactorData, along: dict[str, FactorDistances], name: str, random_mean: float
+    data: FactorData, distances_of: dict[str, FactorDistances], name: str, random_mean: float
 ) -> FactorReport:
     """Return the report on one of the factors that distances were measured along."""
-    distances = along[name]
+    distances = distances_of[name]
     assert distances.within is not None
     assert distances.within_circle is not None
     n_values = len(distances.matrix)
     line = distances.agreement()
     verdict, reason = judge(distances, random_mean)
     # factors of equal importance come at the same time
-    n_earlier = sum(other.mean > distances.mean * (1 + 1e-6) for other in along.values())
+    n_earlier = sum(other.mean > distances.mean * (1 + 1e-6) for other in distances_of.values())
     return FactorReport(
         factor=name,
         values=n_values,

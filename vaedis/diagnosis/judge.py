@@ -32,9 +32,9 @@ def judge(distances: FactorDistances, random_mean: float) -> tuple[str, str]:
             "invisible",
             "Images that differ in it alone look the same to the loss: no VAE can find it.",
         )
-    late = ""
+    order_note = ""
     if distances.mean < FAINT * random_mean:
-        late = (
+        order_note = (
             f" Its distances are {distances.mean / random_mean:.1%} of those of random pairs: "
             "expect it late, or lost to a large beta."
         )
@@ -56,14 +56,14 @@ def judge(distances: FactorDistances, random_mean: float) -> tuple[str, str]:
         )
     elif line.mean is None:
         verdict = UNMEASURED
-        late = ""
+        order_note = ""
         reason = (
             "no three of its values come together in images that differ in nothing else, which is "
             "what an order takes"
         )
     else:
         verdict, reason = _judge_order(distances, line, line.mean)
-    return verdict, reason + late
+    return verdict, reason + order_note
 
 
 def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> tuple[str, str]:
@@ -77,10 +77,13 @@ def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> t
         best = round_mean
         shape = "a circle"
     if best < PARTLY:
-        why = "values far apart may look closer than neighbours"
+        cause = "values far apart may look closer than neighbours"
         if distances.neighbours > _SATURATED * distances.mean:
-            why = "neighbours are as far apart as any two values"
-        return "unordered", f"The rank correlation within traversals is {best:.2f} at best: {why}."
+            cause = "neighbours are as far apart as any two values"
+        return (
+            "unordered",
+            f"The rank correlation within traversals is {best:.2f} at best: {cause}.",
+        )
     numbers = f"rank correlation {best:.2f} within traversals"
     if line.flat > line.traversals:
         numbers += (

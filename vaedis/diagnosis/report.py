@@ -111,44 +111,44 @@ class Diagnosis:
         names = [self.name, *self.constant]
         for report in self.losses:
             names += [*(f.factor for f in report.factors), *report.unpaired]
-        shown = shown_names(names)
+        display = shown_names(names)
         losses = tuple(
             replace(
                 report,
-                factors=tuple(replace(f, factor=shown[f.factor]) for f in report.factors),
-                why_unpaired={shown[name]: why for name, why in report.why_unpaired.items()},
+                factors=tuple(replace(f, factor=display[f.factor]) for f in report.factors),
+                why_unpaired={display[name]: why for name, why in report.why_unpaired.items()},
             )
             for report in self.losses
         )
-        constant = tuple(shown[name] for name in self.constant)
-        return replace(self, name=shown[self.name], constant=constant, losses=losses)
+        constant = tuple(display[name] for name in self.constant)
+        return replace(self, name=display[self.name], constant=constant, losses=losses)
 
     def text(self) -> str:
         """Return the whole report, with names as in `displayed`; `diagnosis.save` writes pages."""
-        shown = self.displayed()
-        grid = "a full grid" if shown.grid else "no full grid"
-        shape = "×".join(map(str, shown.shape))
-        lines = [f"{shown.name}: {shown.images:,} images of {shape}, {grid}"]
-        if shown.constant:
-            lines.append(f"left out, as they have one value: {', '.join(shown.constant)}")
-        lines += shown.notes
-        for report in shown.losses:
+        display = self.displayed()
+        grid = "a full grid" if display.grid else "no full grid"
+        shape = "×".join(map(str, display.shape))
+        lines = [f"{display.name}: {display.images:,} images of {shape}, {grid}"]
+        if display.constant:
+            lines.append(f"left out, as they have one value: {', '.join(display.constant)}")
+        lines += display.notes
+        for report in display.losses:
             lines += ["", *report._lines()]
-        if shown.advice:
-            code = textwrap.indent(shown.advice.code, "    ")
-            lines += ["", shown.advice.text, "", *code.splitlines()]
-        lines += ["", *(check.text for check in shown.checks)]
+        if display.advice:
+            code = textwrap.indent(display.advice.code, "    ")
+            lines += ["", display.advice.text, "", *code.splitlines()]
+        lines += ["", *(check.text for check in display.checks)]
         return "\n".join(lines).rstrip()
 
     def __str__(self) -> str:
         """Return one screen of `text`: lines wrapped, no code, and nothing after the 40th line."""
-        shown = self
+        display = self
         if self.advice and self.advice.code:
             pointer = "print(diagnosis.advice.code)  # lines that train a VAE under it"
-            shown = replace(self, advice=replace(self.advice, code=pointer))
+            display = replace(self, advice=replace(self.advice, code=pointer))
         lines = [
             part
-            for line in shown.text().splitlines()
+            for line in display.text().splitlines()
             for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ") or [""]
         ]
         if len(lines) > _LINES:

@@ -73,10 +73,10 @@ class Accumulator:
         if values is not None:
             steps = (values[:, i] - values[:, j]).abs()
             pair = self.pair_of[values[:, i], values[:, j]]
-            both = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
-            same = d[both & (steps == 0)]
+            is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
+            same = d[is_present & (steps == 0)]
             self.of_same += torch.stack([d.new_tensor(len(same)), same.sum(), same.square().sum()])
-            mask = both & (steps > 0)
+            mask = is_present & (steps > 0)
         self.traversals += len(d)
         beyond = d if self.symmetric else d - of_self[:, j]
         self._add_extremes(d if mask is None else d[mask], beyond if mask is None else beyond[mask])
@@ -85,9 +85,10 @@ class Accumulator:
         if self.size > 2:
             truths = (steps, torch.minimum(steps, self.size - steps))
             for k, (ranks, flat) in enumerate(rank_within(d, truths, mask)):
-                lacking = 1 - ranks[~ranks.isnan()]
-                sums = [lacking.new_tensor(len(lacking)), lacking.sum(), lacking.square().sum()]
-                self.ranks[k] += torch.stack([*sums, flat.sum().double()])
+                shortfall = 1 - ranks[~ranks.isnan()]
+                n = shortfall.new_tensor(len(shortfall))
+                sums = [n, shortfall.sum(), shortfall.square().sum(), flat.sum().double()]
+                self.ranks[k] += torch.stack(sums)
         self._add_moments(d, mask, pair, sets)
         self._add_self(of_self, present, values)
         self.histogram.add(d, steps.expand_as(d), self.largest, mask)

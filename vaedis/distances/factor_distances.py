@@ -87,11 +87,11 @@ def factor_distances(
         traversals = _check.count("traversals", traversals)
     sizes = _sizes(data, factors)
     if isinstance(data, LabelledImages) and not data.grid:
-        along = {}
+        results = {}
         for name in sizes:
             groups = data.groups(name, traversals, seed=seed)
-            along[name] = _measure_groups(reader, name, groups, traversals, seed)
-        return along
+            results[name] = _measure_groups(reader, name, groups, traversals, seed)
+        return results
     if traversals is None:
         return _measure_all(reader, sizes, seed)
     generator = torch.Generator(data.device).manual_seed(seed)
@@ -120,8 +120,8 @@ def traversal_matrices(data: Any, loss: LossLike = "mse", **options: Any) -> dic
     >>> vd.distances.traversal_matrices(data)["x_R"][0, :4].round(4)
     array([0.    , 0.0104, 0.0104, 0.0104])
     """
-    along = factor_distances(data, loss, **options)
-    return {name: one.matrix for name, one in along.items()}
+    results = factor_distances(data, loss, **options)
+    return {name: one.matrix for name, one in results.items()}
 
 
 def spread_sets(
@@ -234,13 +234,13 @@ def _measure_sample(
 def _measure_all(reader: Reader, sizes: dict[str, int], seed: int) -> dict[str, FactorDistances]:
     """Measure distances along factors of a grid over all its traversals."""
     data = reader.data
-    along: dict[str, FactorDistances] = {}
+    results: dict[str, FactorDistances] = {}
     totals: dict[str, Accumulator] = {}
     for name, size in sizes.items():
         bases = data.exact_bases(name, channelwise=reader.kernel.channelwise)
         if size > MOST_VALUES:
             groups = _as_groups(data.factors.traversal(name, bases), complete=True)
-            along[name] = _measure_groups(reader, name, groups, None, seed)
+            results[name] = _measure_groups(reader, name, groups, None, seed)
             continue
         totals[name] = _accumulator(reader, size)
         if len(bases) * size < len(data) or size > reader.n_images:
@@ -249,8 +249,8 @@ def _measure_all(reader: Reader, sizes: dict[str, int], seed: int) -> dict[str, 
     for name, images in reader.all_traversals(in_one_pass):
         for part in images.split(reader.traversals_at_once(sizes[name])):
             totals[name].add(reader.kernel.distances(part))
-    along |= {name: total.result(name, True) for name, total in totals.items()}
-    return {name: along[name] for name in sizes}
+    results |= {name: total.result(name, True) for name, total in totals.items()}
+    return {name: results[name] for name in sizes}
 
 
 def _add_traversals(

@@ -158,8 +158,8 @@ class Vectors(Gram):
         distances = properties.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
         if x.shape[:2].numel() >= _LARGE_BATCH:
             flat = distances.flatten()
-            nearest = flat.where(flat > 0, flat.max()).argmin()
-            pairs = torch.stack([nearest, flat.argmax()])
+            smallest = flat.where(flat > 0, flat.max()).argmin()
+            pairs = torch.stack([smallest, flat.argmax()])
             group, i, j = torch.unravel_index(pairs, distances.shape)
             direct = self.between(x[group, i], x[group, j])
             properties.need_same(self.loss, direct, flat[pairs])
@@ -184,8 +184,8 @@ class ByteGram(Gram):
     def distances(self, x: Tensor) -> Tensor:
         """See `Kernel.distances`."""
         channels = self._channels(x)
-        spare = -channels.shape[-1] % 8
-        padded = F.pad(channels, (0, spare)) if spare else channels.contiguous()
+        padding = -channels.shape[-1] % 8
+        padded = F.pad(channels, (0, padding)) if padding else channels.contiguous()
         words = padded.view(torch.int64)
         T, f, n_channels, _ = words.shape
         # words in which no traversal changes add nothing; in most data sets most words are such

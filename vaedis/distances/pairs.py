@@ -303,10 +303,10 @@ def _measure_parts(
     sample = np.zeros(pairs)
     for index in parts:
         table = kernel.distances(data.images(index)[None])[0].flatten().cpu().numpy()
-        off = table - table.mean()
-        part_variance = float((off**2).mean())
+        centred = table - table.mean()
+        part_variance = float((centred**2).mean())
         # The fourth central moment of a sum of independent terms.
-        fourth += float((off**4).mean()) + 6 * variance * part_variance
+        fourth += float((centred**4).mean()) + 6 * variance * part_variance
         mean += float(table.mean())
         variance += part_variance
         sample += rng.choice(table, pairs)

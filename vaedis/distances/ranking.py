@@ -77,9 +77,9 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
     """
     family_losses = {}
     for values in itertools.product(*options.values()):
-        chosen = dict(zip(options, values, strict=True))
-        name = " ".join([loss, *(f"{option}={value}" for option, value in chosen.items())])
-        family_losses[name] = losses.get(loss, **chosen)
+        options_of_loss = dict(zip(options, values, strict=True))
+        name = " ".join([loss, *(f"{option}={value}" for option, value in options_of_loss.items())])
+        family_losses[name] = losses.get(loss, **options_of_loss)
     return family_losses
 
 
@@ -132,8 +132,8 @@ def rank_losses(
     names = None if factors is None else _check.listed(factors)
     ranking = []
     for name, loss in named.items():
-        along = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)
-        agreements = {factor: one.agreement() for factor, one in along.items()}
+        distances_of = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)
+        agreements = {factor: one.agreement() for factor, one in distances_of.items()}
         ranked = RankedLoss(
             name=name,
             loss=loss,

@@ -51,18 +51,18 @@ def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> B
     values = groups.values.cpu().numpy()
     if size > MOST_VALUES:
         values = values * MOST_VALUES // size
-    ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
+    stops = np.cumsum(np.bincount(groups.group.cpu().numpy()))
     rng = np.random.default_rng(seed)
     blocks: list[np.ndarray] = []
-    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+    for start, end in zip(np.r_[0, stops[:-1]], stops, strict=True):
         rows = np.arange(start, end)
         if len(rows) <= MOST_IMAGES:
             blocks.append(rows)
             continue
         parts = np.array_split(rng.permutation(rows), len(rows) // _BLOCK)
-        blocks += parts if max_blocks is None else parts[: max(1, max_blocks // len(ends))]
+        blocks += parts if max_blocks is None else parts[: max(1, max_blocks // len(stops))]
     n_images = sum(len(rows) for rows in blocks)
-    complete = groups.complete and len(blocks) == len(ends) and n_images == len(index)
+    complete = groups.complete and len(blocks) == len(stops) and n_images == len(index)
     return Blocks([index[rows] for rows in blocks], [values[rows] for rows in blocks], complete)
 
 

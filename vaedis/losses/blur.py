@@ -31,7 +31,7 @@ class _Blur(Loss):
         pixel_weight = _check.non_negative("pixel_weight", self.pixel_weight)
         object.__setattr__(self, "pixel_weight", pixel_weight)
 
-    def _mean(self, n: int, like: Tensor) -> Tensor:
+    def _mean(self, n: int, template: Tensor) -> Tensor:
         """Return the symmetric matrix of the mean over windows of n numbers, shape (n, n)."""
         raise NotImplementedError
 
@@ -45,15 +45,15 @@ class _Blur(Loss):
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """See `Loss.distance`."""
         residual = a - b
-        plain = residual.square().mean((-3, -2, -1))
+        pixel_term = residual.square().mean((-3, -2, -1))
         blurred = self.blur(residual).square().mean((-3, -2, -1))
-        return self.pixel_weight * plain + self.weight * blurred  # type: ignore[operator]
+        return self.pixel_weight * pixel_term + self.weight * blurred  # type: ignore[operator]
 
     def embed(self, x: Tensor) -> Tensor:
         """See `Loss.embed`: plain and blurred images side by side."""
-        plain = _vectors(x) * math.sqrt(self.pixel_weight)
+        pixel_term = _vectors(x) * math.sqrt(self.pixel_weight)
         blurred = _vectors(self.blur(x)) * math.sqrt(self.weight)  # type: ignore[arg-type]
-        return torch.cat([plain, blurred], -1)
+        return torch.cat([pixel_term, blurred], -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +101,9 @@ class BoxBlur(_Blur):
         object.__setattr__(self, "radius", radius)
         self._check_weights((2 * radius + 1) ** 2)
 
-    def _mean(self, n: int, like: Tensor) -> Tensor:
-        i = torch.arange(n, device=like.device)
-        return ((i[:, None] - i).abs() <= self.radius).to(like.dtype) / (2 * self.radius + 1)
+    def _mean(self, n: int, template: Tensor) -> Tensor:
+        i = torch.arange(n, device=template.device)
+        return ((i[:, None] - i).abs() <= self.radius).to(template.dtype) / (2 * self.radius + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +147,11 @@ class GaussianBlur(_Blur):
         object.__setattr__(self, "sigma", sigma)
         self._check_weights(4 * math.pi * sigma**2)
 
-    def _mean(self, n: int, like: Tensor) -> Tensor:
+    def _mean(self, n: int, template: Tensor) -> Tensor:
         reach = math.ceil(3 * self.sigma)
         steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
         weights = (-0.5 * (steps / self.sigma).square()).exp()
         i = torch.arange(n)
-        apart = i[:, None] - i
-        within = weights[apart.clamp(-reach, reach) + reach] * (apart.abs() <= reach)
-        return (within / weights.sum()).to(like)
+        offsets = i[:, None] - i
+        within = weights[offsets.clamp(-reach, reach) + reach] * (offsets.abs() <= reach)
+        return (within / weights.sum()).to(template)

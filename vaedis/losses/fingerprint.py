@@ -41,11 +41,11 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
 def around(function: types.FunctionType) -> dict[str, Any]:
     """Return the globals and closed-over variables that a function, and those in it, use."""
     names = set(_global_names(function.__code__))
-    used = {name: value for name, value in function.__globals__.items() if name in names}
+    globals_used = {name: value for name, value in function.__globals__.items() if name in names}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # it has no value yet
-            used[name] = cell.cell_contents
-    return used
+            globals_used[name] = cell.cell_contents
+    return globals_used
 
 
 def _homes(thing: Any) -> frozenset[str]:
@@ -69,40 +69,40 @@ def _parts(value: Any, where: str, homes: frozenset[str], parents: set[int]) -> 
     if id(value) in parents:
         yield b"itself"
         return
-    inside = functools.partial(_parts, homes=homes, parents=parents | {id(value)})
+    parts_of = functools.partial(_parts, homes=homes, parents=parents | {id(value)})
     leaf = _leaf(value)
     if leaf:
         yield from leaf
     elif isinstance(value, list | tuple):
         yield f"list {len(value)}".encode()
         for k, item in enumerate(value):
-            yield from inside(item, f"{where}[{k}]")
+            yield from parts_of(item, f"{where}[{k}]")
     elif isinstance(value, Mapping):
         yield f"mapping {len(value)}".encode()
         for key, item in value.items():
-            yield from inside(key, f"a key of {where}")
-            yield from inside(item, f"{where}[{key!r}]")
+            yield from parts_of(key, f"a key of {where}")
+            yield from parts_of(item, f"{where}[{key!r}]")
     elif isinstance(value, type):
         # of the package's losses the module that exports them
         own = value.__module__.startswith("vaedis.losses.")
         yield f"class {'vaedis.losses' if own else value.__module__}.{value.__qualname__}".encode()
         if _package(value) in homes - {"vaedis"}:
-            yield from _class_parts(value, inside)
+            yield from _class_parts(value, parts_of)
     elif isinstance(value, types.FunctionType):
         yield f"function {value.__module__}.{value.__qualname__}".encode()
         if _package(value) in homes or "<" in value.__qualname__:
-            yield from _function_parts(value, where, inside)
+            yield from _function_parts(value, where, parts_of)
     elif hasattr(value, "__wrapped__"):  # a function with a cache
-        yield from inside(value.__wrapped__, where)
+        yield from parts_of(value.__wrapped__, where)
     elif isinstance(value, types.MethodType):
-        yield from inside((value.__func__, value.__self__), where)
+        yield from parts_of((value.__func__, value.__self__), where)
     elif isinstance(value, functools.partial):
-        yield from inside((value.func, value.args, value.keywords), where)
+        yield from parts_of((value.func, value.args, value.keywords), where)
     elif _is_its_attributes(value, homes):
-        yield from inside(type(value), where)
+        yield from parts_of(type(value), where)
         for name, item in sorted(_attributes(value).items()):
             yield name.encode()
-            yield from inside(item, f"{where}.{name}")
+            yield from parts_of(item, f"{where}.{name}")
     else:
         raise ValueError(
             f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses "
@@ -150,9 +150,9 @@ def _attributes(value: Any) -> dict[str, Any]:
     return attributes
 
 
-def _class_parts(cls: type, inside: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
+def _class_parts(cls: type, parts_of: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
     """Yield bytes of a class's bases and of its own body."""
-    yield from inside(cls.__bases__, f"a base of {cls.__name__}")
+    yield from parts_of(cls.__bases__, f"a base of {cls.__name__}")
     for name, value in sorted(vars(cls).items()):
         if isinstance(value, staticmethod | classmethod):
             value = value.__func__
@@ -161,21 +161,21 @@ def _class_parts(cls: type, inside: Callable[..., Iterator[bytes]]) -> Iterator[
         elif isinstance(value, functools.cached_property):
             value = value.func
         # what Python itself writes into a class does not change what it computes
-        written = name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
-        if isinstance(value, types.FunctionType) or not written:
+        is_machinery = name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
+        if isinstance(value, types.FunctionType) or not is_machinery:
             yield name.encode()
-            yield from inside(value, f"{cls.__name__}.{name}")
+            yield from parts_of(value, f"{cls.__name__}.{name}")
 
 
 def _function_parts(
-    function: types.FunctionType, where: str, inside: Callable[..., Iterator[bytes]]
+    function: types.FunctionType, where: str, parts_of: Callable[..., Iterator[bytes]]
 ) -> Iterator[bytes]:
     """Yield bytes of a function's code and of what it uses."""
     yield from _code_parts(function.__code__)
-    yield from inside((function.__defaults__, function.__kwdefaults__), where)
+    yield from parts_of((function.__defaults__, function.__kwdefaults__), where)
     for name, value in sorted(around(function).items()):
         yield name.encode()
-        yield from inside(value, f"{name} in {where}")
+        yield from parts_of(value, f"{name} in {where}")
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

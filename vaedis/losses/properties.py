@@ -57,15 +57,15 @@ def _need_numbers(
 ) -> None:
     """Raise a ValueError unless each pair has one finite number, each time and in every batch."""
     first = _numbers(loss, function, a, b)
-    again = _numbers(loss, function, a, b)
-    if not torch.allclose(first, again, rtol=_RELATIVE, atol=0, equal_nan=True):
+    repeated = _numbers(loss, function, a, b)
+    if not torch.allclose(first, repeated, rtol=_RELATIVE, atol=0, equal_nan=True):
         raise ValueError(
             f"the loss {loss.name!r} gives other numbers for the same images each time; it must "
             "hold no random numbers and no counts, with networks in evaluation mode."
         )
     need_finite(loss, first)
-    alone = [_numbers(loss, function, a[k : k + 1], b[k : k + 1]) for k in range(len(a))]
-    if not _close(torch.cat(alone).double(), first.double()):
+    one_by_one = [_numbers(loss, function, a[k : k + 1], b[k : k + 1]) for k in range(len(a))]
+    if not _close(torch.cat(one_by_one).double(), first.double()):
         raise ValueError(
             f"the loss {loss.name!r} gives other numbers for the same two images beside other "
             "images in the batch; compare each pair by itself, with networks in evaluation mode."
@@ -88,9 +88,9 @@ def _numbers(
 
 def _need_growth(loss: Loss, x: Tensor) -> None:
     """Raise a ValueError if a loss is smaller between different images than between equal ones."""
-    own = need_finite(loss, loss.distance(x, x))
+    self_distances = need_finite(loss, loss.distance(x, x))
     other = need_finite(loss, loss.distance(x.roll(1, 0), x))
-    if bool((other <= own).all() and (other < own).any()):
+    if bool((other <= self_distances).all() and (other < self_distances).any()):
         raise ValueError(
             f"the loss {loss.name!r} is smaller between different images than between an image "
             "and itself, so it measures how alike they are; return what grows as they differ."
@@ -114,11 +114,11 @@ def precision_of(loss: Loss, data: FactorData) -> torch.dtype:
 def need_same(loss: Loss, direct: Tensor, squares: Tensor) -> None:
     """Raise a ValueError unless distances, (n,), are the squared distances of their vectors."""
     if not _close(direct.double(), squares):
-        worst = int((direct.double() - squares).abs().argmax())
+        index = int((direct.double() - squares).abs().argmax())
         raise ValueError(
             f"the loss {loss.name!r} is declared with quadratic = True, but between two images of "
-            f"this data set its distance is {float(direct[worst]):.6g} and that of their embed, "
-            f"squared, {float(squares[worst]):.6g}: declare quadratic = False."
+            f"this data set its distance is {float(direct[index]):.6g} and that of their embed, "
+            f"squared, {float(squares[index]):.6g}: declare quadratic = False."
         )
 
 
@@ -192,13 +192,13 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     a, b, c, d = (
         data.observations(torch.cat(index), normalize=normalize).to(dtype) for index in ends
     )
-    before = loss.distance(a, b) + loss.distance(c, d)
+    sum_of_both = loss.distance(a, b) + loss.distance(c, d)
     for channel in range(data.shape[2]):
         mask = torch.zeros(data.shape[2], 1, 1, dtype=torch.bool, device=a.device)
         mask[channel] = True
         first = loss.distance(torch.where(mask, c, a), torch.where(mask, d, b))
         second = loss.distance(torch.where(mask, a, c), torch.where(mask, b, d))
-        if not _close(first + second, before):
+        if not _close(first + second, sum_of_both):
             return False
     return True
 
@@ -206,8 +206,8 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
 def _sample_images(loss: Loss, data: FactorData, normalize: bool) -> Tensor:
     """Return _IMAGES images: the first ones, which are neighbours, and others from anywhere."""
     first = torch.arange(min(_IMAGES // 2, len(data)))
-    others = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
-    index = torch.cat([first, others])
+    random_images = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
+    index = torch.cat([first, random_images])
     return data.observations(index, normalize=normalize).to(precision_of(loss, data))
 
 

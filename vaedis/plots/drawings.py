@@ -235,10 +235,10 @@ def _latents_of(run: Any, names: Sequence[str] | None) -> tuple[np.ndarray, Sequ
         z[:, latent] = low + share * (high - low)
         rows.append(run.decode_images(z))
     names = names or [f"z{k} ({kl[k]:.1f} nats)" for k in order.tolist()]
-    which = f"{len(order)} latents"
+    latents_text = f"{len(order)} latents"
     if len(kl) > len(order):
-        which = f"{len(order)} of {len(kl)} latents"
-    return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {which}"
+        latents_text = f"{len(order)} of {len(kl)} latents"
+    return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {latents_text}"
 
 
 def draw_distances(
