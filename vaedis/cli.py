@@ -6,7 +6,6 @@ What takes long to import is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import io
 import os
@@ -33,21 +32,25 @@ def main(
     argv : sequence of str, optional
         The arguments; by default those of the process.
     add_commands : callable, optional
-        Adds further commands to what `ArgumentParser.add_subparsers` returned; its second argument
-        is a parser of the options that all commands have.
+        Adds commands to what `ArgumentParser.add_subparsers` returned; its second argument is a
+        parser of the options that all commands have.
 
     Returns
     -------
     int
-        The exit code: 0 when all went well, 1 when something failed, 2 when the request makes no
-        sense, 130 after an interrupt. Errors are one line on standard error.
+        The exit code: 0 for success, 1 for a failure, 2 for a request that makes no sense, 130
+        after an interrupt. Errors are one line on standard error.
 
     Examples
     --------
     >>> main(["diagnose", "xysquares", "--images", "mine"])
     2
     """
-    _open_closed_streams()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # it is closed, and files that are opened later would take its number
+            os.open(os.devnull, os.O_RDWR)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a letter that the encoding lacks is printed as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -75,18 +78,6 @@ def main(
         return 2 if isinstance(error, ValueError) else 1
 
 
-def _open_closed_streams() -> None:
-    """Replace closed streams, since files that are opened later would take their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            mode = "w" if number else "r"
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
-
-
 def _reader_is_gone() -> bool:
     """Tell whether the other end of standard output was closed."""
     try:
@@ -100,24 +91,26 @@ def _reader_is_gone() -> bool:
 def _parser(
     add_commands: Callable[[Any, argparse.ArgumentParser], None] | None,
 ) -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    shared_options = argparse.ArgumentParser(add_help=False)
+    shared_options.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
     parser = argparse.ArgumentParser(
         prog="vaedis",
         description="Which factors of a data set can a VAE find? And a paper's companion.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    _add_diagnose(commands, common)
-    _add_data(commands, common)
+    _add_diagnose(commands, shared_options)
+    _add_data(commands, shared_options)
     if add_commands is not None:
-        add_commands(commands, common)
+        add_commands(commands, shared_options)
     return parser
 
 
-def _add_diagnose(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_diagnose(commands: Any, shared_options: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "diagnose",
-        parents=[common],
+        parents=[shared_options],
         help="say which factors of a data set a VAE can find under a loss",
         description="Say which factors of a data set a VAE can find under a loss, and which loss "
         "would order more. --loss and --blur may be repeated. The exit status is 0 if every factor "
@@ -153,18 +146,18 @@ def _sizes(text: str) -> list[int]:
 
 def _diagnose(args: argparse.Namespace) -> int:
     from vaedis import losses
-    from vaedis._support.output import check_outputs, is_stdout
+    from vaedis._support.output import check_outputs
     from vaedis.data.originals.disk import cache_folder
     from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
 
     outputs = [file for file in (args.html, args.json) if file is not None]
     check_outputs(outputs, [Path(args.data), cache_folder()])
-    chosen = [_loss(name) for name in args.loss]
-    chosen += [losses.get("box-blur", radius=radius) for radius in args.blur]
+    chosen_losses = [_loss(name) for name in args.loss]
+    chosen_losses += [losses.get("box-blur", radius=radius) for radius in args.blur]
     report = diagnose(
         _data_to_diagnose(args),
-        chosen or "mse",
+        chosen_losses or "mse",
         traversals=args.traversals,
         exact=args.exact or None,
         check=args.check,
@@ -173,8 +166,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     try:
         save(report, html=args.html, json_file=args.json)
     finally:
-        # standard output is the report's alone, if it is written there
-        print(report, file=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout)
+        print(report.text())
     for file in outputs:
         print(f"written: {plain(str(file))}", file=sys.stderr)
     return 0 if report.measured else 3
@@ -197,22 +189,16 @@ def _loss(text: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as problem:  # whatever is wrong in code that is not ours
-        if isinstance(problem, ModuleNotFoundError) and module_name.startswith(str(problem.name)):
-            raise ValueError(
-                f"there is no module {module_name!r} for --loss {text}, neither in the current "
-                "folder nor installed."
-            ) from problem
-        said = (str(problem).splitlines() or [""])[0].rstrip(".")
+        message = (str(problem).splitlines() or [""])[0].rstrip(".")
         raise ValueError(
-            f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {said}."
+            f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {message}."
         ) from problem
-    given = getattr(module, name, None)
-    if given is None:
-        close = difflib.get_close_matches(name, dir(module), 1)
-        nearest = f"; the nearest is {close[0]!r}" if close else ""
-        raise ValueError(f"the module of --loss {text} has no {name!r}{nearest}.")
+    if not hasattr(module, name):
+        raise ValueError(
+            f"the module of --loss {text} has no {name!r}{_check.nearest(name, dir(module))}"
+        )
     try:
-        return losses.get(given)
+        return losses.get(getattr(module, name))
     except TypeError as problem:
         raise ValueError(f"--loss {text}: {problem}") from problem
 
@@ -227,15 +213,12 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
         )
     names = [name for name in DATA_SETS if name != "coordinates"]
     if args.data in names:
-        options = [
-            f"--{option}"
-            for option in ("images", "labels", "names", "sizes", "resize")
-            if getattr(args, option) is not None
-        ]
-        if options:
+        options = ("images", "labels", "names", "sizes", "resize")
+        given_options = [f"--{option}" for option in options if getattr(args, option) is not None]
+        if given_options:
             raise ValueError(
                 f"{args.data} is a data set with factors of its own; "
-                f"leave {', '.join(options)} out, or name a file."
+                f"leave {', '.join(given_options)} out, or name a file."
             )
         return load(args.data)
     if not Path(args.data).exists():
@@ -253,20 +236,20 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
     )
 
 
-def _add_data(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_data(commands: Any, shared_options: argparse.ArgumentParser) -> None:
     data = commands.add_parser(
         "data", help="the benchmark data sets: what is on disk, and preparing the originals"
     )
     actions = data.add_subparsers(required=True, metavar="action")
 
     status = actions.add_parser(
-        "status", parents=[common], help="list what is on disk, with origin, size and hash"
+        "status", parents=[shared_options], help="list what is on disk, with origin, size and hash"
     )
     status.add_argument("--verify", action="store_true", help="read images and compare their hash")
     status.set_defaults(run=_data_status)
 
     prepare = actions.add_parser(
-        "prepare", parents=[common], help="download, verify and convert originals"
+        "prepare", parents=[shared_options], help="download, verify and convert originals"
     )
     add = prepare.add_argument
     add("names", nargs="*", metavar="NAME", help="cars3d, dsprites, shapes3d, smallnorb")

@@ -25,6 +25,9 @@ Index = Tensor | Sequence[int] | int
 class FactorSpace:
     """The grid of all combinations of ground-truth factors.
 
+    A factor is given by its name or its position, and drawn at random with `generator`, on its
+    device.
+
     Parameters
     ----------
     names : sequence of str
@@ -60,8 +63,10 @@ class FactorSpace:
 
     def __init__(self, names: Sequence[str], sizes: Sequence[int]):
         if len(names) != len(sizes) or not names:
-            lengths = f"not {len(names)} and {len(sizes)}"
-            raise ValueError(f"names and sizes must have the same length of at least 1, {lengths}.")
+            raise ValueError(
+                "names and sizes must have the same length of at least 1, "
+                f"not {len(names)} and {len(sizes)}."
+            )
         if len(set(names)) != len(names):
             raise ValueError(f"factor names must differ from each other, not {tuple(names)}.")
         checked = [
@@ -95,20 +100,10 @@ class FactorSpace:
         return int(factor)
 
     def to_index(self, factors: Tensor) -> Tensor:
-        """Return the index of each row of factor values.
+        """Return the index of each row of factor values, (..., F) to int64 (...).
 
-        Parameters
-        ----------
-        factors : Tensor of int, shape (..., F)
-
-        Returns
-        -------
-        Tensor of int64, shape (...)
-
-        Raises
-        ------
-        ValueError
-            If a value is out of its factor's range or no integer, or the last axis is not F long.
+        Raises a ValueError if a value is out of its factor's range or no integer, or the last axis
+        is not F long.
         """
         factors = integers("factors", factors)
         if factors.ndim == 0 or factors.shape[-1] != len(self):
@@ -117,22 +112,15 @@ class FactorSpace:
         outside = (factors < 0) | (factors >= torch.tensor(self.sizes, device=factors.device))
         if outside.any():
             first = tuple(outside.nonzero()[0].tolist())
-            name, size = self.names[first[-1]], self.sizes[first[-1]]
-            value = int(factors[first])
-            raise ValueError(f"factor {name!r} is {value}; it runs from 0 to {size - 1}.")
+            size = self.sizes[first[-1]]
+            raise ValueError(
+                f"factor {self.names[first[-1]]!r} is {int(factors[first])}; "
+                f"it runs from 0 to {size - 1}."
+            )
         return (factors * torch.tensor(self.strides, device=factors.device)).sum(-1)
 
     def to_factors(self, index: Index) -> Tensor:
-        """Return the factor values of each index: the inverse of `to_index`.
-
-        Parameters
-        ----------
-        index : Tensor of int, list, range or int; shape (...)
-
-        Returns
-        -------
-        Tensor of int64, shape (..., F)
-        """
+        """Return the factor values of each index, (...) to int64 (..., F)."""
         return self._to_factors(self.check_index(index))
 
     def _to_factors(self, index: Tensor) -> Tensor:
@@ -151,26 +139,19 @@ class FactorSpace:
         return self._to_factors(self.sample_index(n, generator=generator))
 
     def sample_index(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw indices, int64 of shape (n,), with replacement, on the generator's device."""
+        """Draw indices, int64 of shape (n,), with replacement."""
         return sample_index(self.size, n, generator)
 
     def traversal(self, factor: str | int, base: Index) -> Tensor:
         """Return the indices that vary one factor over all values and keep the others of `base`.
 
-        Parameters
-        ----------
-        factor : str or int
-        base : int or Tensor of int, shape (...)
-
-        Returns
-        -------
-        Tensor of int64, shape (..., f)
+        A base of shape (...) gives int64 of shape (..., f).
         """
         f = self.position(factor)
-        stride, size = self.strides[f], self.sizes[f]
+        stride = self.strides[f]
         base = self.check_index(base)
-        start = base - (base // stride) % size * stride
-        return start[..., None] + torch.arange(size, device=base.device) * stride
+        start = base - (base // stride) % self.sizes[f] * stride
+        return start[..., None] + torch.arange(self.sizes[f], device=base.device) * stride
 
     def traversal_bases(
         self,
@@ -185,8 +166,7 @@ class FactorSpace:
         ----------
         factor : str or int
         vary : sequence of (str or int), optional
-            The other factors to run over; the rest stay at 0. By default all of them: every
-            traversal of the data set.
+            The other factors to run over; the rest stay at 0. By default all of them.
         device : torch.device or str
 
         Returns
@@ -271,7 +251,9 @@ class FactorSpace:
 
     def _sample_pairs(self, first: Tensor, rule: str, generator: torch.Generator | None) -> Tensor:
         """Do it without a check, which would wait for the GPU."""
-        n, F, device = len(first), len(self), first.device
+        n = len(first)
+        F = len(self)
+        device = first.device
         sizes = torch.tensor(self.sizes, device=device)
         if rule == "paper-code":
             k = torch.randint(1, max(F, 2), (n,), generator=generator, device=device)
@@ -281,7 +263,7 @@ class FactorSpace:
             k = torch.randint(1, F + 1, (n,), generator=generator, device=device)
         # the k factors with the lowest random keys are a uniform choice of k out of F
         keys = torch.rand(n, F, generator=generator, device=device, dtype=torch.float32)
-        chosen = keys.argsort(-1).argsort(-1) < k[:, None]
+        is_drawn = keys.argsort(-1).argsort(-1) < k[:, None]
         uniform = torch.rand(n, F, generator=generator, device=device, dtype=torch.float64)
         factors = self._to_factors(first)
         if rule == "paper-code":
@@ -289,7 +271,7 @@ class FactorSpace:
         else:
             # a step of 1 … f-1 gives another value, unless the factor has only one
             changed = (factors + 1 + (uniform * (sizes - 1)).long()) % sizes
-        second = torch.where(chosen, changed, factors)
+        second = torch.where(is_drawn, changed, factors)
         return (second * torch.tensor(self.strides, device=device)).sum(-1)
 
     def sample_traversal_pairs(
@@ -300,10 +282,12 @@ class FactorSpace:
         Raises a ValueError if the factor has one value only.
         """
         f = self.position(factor)
-        size, stride = self.sizes[f], self.strides[f]
+        size = self.sizes[f]
+        stride = self.strides[f]
         if size < 2:
-            problem = f"factor {self.names[f]!r} has one value only"
-            raise ValueError(f"{problem}, so no two observations differ in it.")
+            raise ValueError(
+                f"factor {self.names[f]!r} has one value only, so no two observations differ in it."
+            )
         first = self.sample_index(n, generator=generator)
         value = (first // stride) % size
         step = torch.randint(1, size, (n,), generator=generator, device=first.device)
@@ -327,16 +311,19 @@ def check_index(index: Index, n: int) -> Tensor:
     index = integers("an index", index)
     outside = (index < 0) | (index >= n)
     if outside.any():
-        problem = f"index {int(index[outside][0])} is out of range"
-        raise ValueError(f"{problem}; there are {n} observations, numbered from 0.")
+        raise ValueError(
+            f"index {int(index[outside][0])} is out of range; "
+            f"there are {n} observations, numbered from 0."
+        )
     return index
 
 
 def flat(index: Tensor) -> Tensor:
     """Return an index of shape (n,) or () as (n,); raise a ValueError for any other shape."""
     if index.ndim > 1:
-        problem = f"an index must be one list, not of shape {tuple(index.shape)}"
-        raise ValueError(f"{problem}; give index.flatten().")
+        raise ValueError(
+            f"an index must be one list, not of shape {tuple(index.shape)}; give index.flatten()."
+        )
     return index.reshape(-1)
 
 

@@ -49,25 +49,11 @@ def test_observations_are_numbered_in_c_order(space):
     assert space.to_index(torch.tensor(combinations)).tolist() == list(range(space.size))
 
 
-@given(st.data())
-def test_index_and_factors_are_inverse_for_large_spaces_too(data):
-    index = torch.tensor(
-        data.draw(st.lists(st.integers(0, XYSQUARES.size - 1), min_size=1, max_size=9))
-    )
-    assert torch.equal(XYSQUARES.to_index(XYSQUARES.to_factors(index)), index)
-
-
 def test_the_first_factor_is_the_slowest_and_the_last_the_fastest():
     assert XYSQUARES.size == 262_144
     assert XYSQUARES.strides == (8**5, 8**4, 8**3, 8**2, 8, 1)
     assert XYSQUARES.to_index(torch.tensor([0, 0, 0, 0, 0, 1])) == 1
     assert XYSQUARES.to_index(torch.tensor([1, 0, 0, 0, 0, 0])) == 32_768
-
-
-def test_shapes_of_indices_are_kept():
-    index = torch.arange(24).view(2, 3, 4)
-    assert XYSQUARES.to_factors(index).shape == (2, 3, 4, 6)
-    assert torch.equal(XYSQUARES.to_index(XYSQUARES.to_factors(index)), index)
 
 
 @given(spaces, st.data())
@@ -85,11 +71,6 @@ def test_the_traversals_of_a_factor_hold_every_observation_once(space, data):
     f = data.draw(st.integers(0, len(space) - 1))
     every = space.traversal(f, space.traversal_bases(f)).flatten()
     assert sorted(every.tolist()) == list(range(space.size))
-
-
-def test_bases_may_vary_a_few_factors_only():
-    bases = FactorSpace("abc", (2, 3, 4)).traversal_bases("b", vary=[2])
-    assert bases.tolist() == [0, 1, 2, 3]
 
 
 def test_bases_that_are_spread_come_with_every_value_of_every_other_factor_equally_often():
@@ -162,15 +143,6 @@ def published_k(F: int) -> dict[int, float]:
     half each.
     """
     return {k: 0.5 * (k == 1) + 0.5 / (F - 1) for k in range(1, F)}
-
-
-def test_the_published_rule_is_heavy_on_one_factor():
-    # SPEC's table of F, P(k = 1), P(each other k)
-    for F, one, other in ((3, 0.75, 0.25), (5, 0.625, 0.125), (6, 0.60, 0.10)):
-        chances = published_k(F)
-        assert chances.pop(1) == pytest.approx(one)
-        assert set(chances) == set(range(2, F))
-        assert all(p == pytest.approx(other) for p in chances.values())
 
 
 @pytest.mark.parametrize(("F", "size"), [(3, 8), (5, 8), (6, 8), (6, 2), (2, 3)])
@@ -286,10 +258,6 @@ def test_any_integer_type_serves_as_an_index(dtype):
     index = torch.tensor([0, 100], dtype=dtype)
     assert XYSQUARES.to_factors(index).tolist() == [[0] * 6, [0, 0, 0, 1, 4, 4]]
     assert XYSQUARES.to_index(torch.tensor([[1, 0, 0, 0, 0, 0]], dtype=dtype)).tolist() == [32_768]
-
-
-def test_the_size_is_the_product_of_sizes():
-    assert FactorSpace("abc", (4, 24, 183)).size == math.prod((4, 24, 183)) == 17_568
 
 
 def test_factors_to_run_over_may_be_named_as_well_as_numbered():

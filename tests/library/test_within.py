@@ -1,7 +1,6 @@
 """Order is ranked within each traversal, all images of a combination count, and memory is bounded."""
 
 import itertools
-import sys
 
 import numpy as np
 import pytest
@@ -11,9 +10,8 @@ from scipy.stats import spearmanr
 import vaedis as vd
 from vaedis import distances, losses
 from vaedis.data import LabelledImages
-from vaedis.data.images import Groups
 from vaedis.distances.agreement import rank_within
-from vaedis.distances.reading import MOST_IMAGES, MOST_VALUES, blocks_of
+from vaedis.distances.reading import MOST_VALUES
 
 
 class Product(losses.Loss):
@@ -114,19 +112,6 @@ def test_positions_of_dsprites_are_ordered_within_traversals_and_learned_first(s
     assert found.within.mean == pytest.approx(0.94, abs=0.015)
     assert found.agreement().rank == pytest.approx(0.72, abs=0.015)
     assert found.within.traversals == 256
-
-
-def test_the_sentence_on_dsprites_agrees_with_its_table(monkeypatch):
-    monkeypatch.setattr(sys.modules["vaedis.diagnosis.diagnose"], "_SPREAD_IMAGES", 10)
-    report = vd.diagnose(
-        vd.load("dsprites", origin="rendered"), traversals=64, exact=False, radii=()
-    ).losses[0]
-    verdicts = {f.factor: f.verdict for f in report.factors}
-    assert verdicts["position_x"] == verdicts["position_y"] == "ordered"
-    places = sorted(report.factors, key=lambda f: f.learning_order)
-    assert {f.factor for f in places[:2]} == {"position_x", "position_y"}
-    assert f"learned in the order {', '.join(f.factor for f in places)}." in report.verdict
-    assert "every" not in report.verdict
 
 
 def noisy(counts, seed=0):
@@ -242,24 +227,15 @@ def test_very_many_values_are_grouped_into_bins_and_compared_in_blocks(more):
     # the distance is the difference of the values, to a 64th; its mean over all pairs is a third
     assert factor.verdict == "ordered"
     assert factor.importance == pytest.approx(1 / 3, abs=max(4 * factor.importance_error, 0.01))
-    assert "3,000 in 256 bins" in str(found)
+    assert "3,000 in 256 bins" in found.text()
     if more:
-        assert "has a value of its own" in found.losses[0].why_unpaired["factor_1"]
+        assert found.losses[0].unpaired == ("factor_1",)
     sampled = (
         vd.diagnose(LabelledImages(images, labels), traversals=5, exact=False, radii=())
         .losses[0]
         .factors[0]
     )
     assert sampled.traversals in (4, 5)
-
-
-@pytest.mark.parametrize("images", [1, 1_000, MOST_IMAGES + 1, 20_000])
-def test_a_block_never_holds_more_than_its_share_and_each_image_is_in_one(images):
-    numbers = torch.arange(images)
-    blocks = blocks_of(Groups(numbers, numbers % 7, torch.zeros_like(numbers), True), 7, None, 0)
-    assert max(map(len, blocks.index)) <= MOST_IMAGES
-    assert sorted(np.concatenate(blocks.index)) == list(range(images))
-    assert blocks.complete == (images <= MOST_IMAGES)
 
 
 def test_all_groups_are_exact_also_when_just_as_many_are_asked_for(listed):
@@ -304,16 +280,3 @@ def test_pairs_that_are_missing_are_left_out_of_a_matrix():
         ValueError, match="distances must be finite, or NaN where a pair is missing"
     ):
         distances.agreement(np.array([[0, np.inf], [1, 0]]))
-
-
-def test_pooled_ranks_of_byte_images_are_those_of_their_levels():
-    """A contrast of 0.25 is 64 of 255, so that no distances of two contrasts tie: 0.48 pooled, as
-    published.
-    """
-    levels = [255, 128, 64]
-    images = np.zeros((24, 16, 16), np.uint8)
-    labels = np.array([(pos, level) for pos in range(1, 9) for level in levels])
-    for image, (pos, level) in zip(images, labels, strict=True):
-        image[:, :pos] = level
-    along = distances.factor_distances((images, labels, ["pos", "level"]), factors=["pos"])["pos"]
-    assert (along.within.mean, along.agreement().rank) == pytest.approx((1, 0.48), abs=0.005)

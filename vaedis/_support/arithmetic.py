@@ -32,8 +32,7 @@ def held(**request: Any) -> Iterator[None]:
     finally:
         with _lock:
             # by identity, since two blocks may ask for equal settings
-            position = next(k for k, other in enumerate(_requests) if other is request)
-            del _requests[position]
+            _requests[:] = [other for other in _requests if other is not request]
             _write()
 
 
@@ -61,6 +60,5 @@ def _write() -> None:
     for request in _requests:
         settings |= request
     torch.backends.cudnn.deterministic = settings.pop("deterministic")
-    backends = _backends()
-    for name, precision in settings.items():
-        backends[name].fp32_precision = precision
+    for name, backend in _backends().items():
+        backend.fp32_precision = settings[name]

@@ -52,14 +52,15 @@ def brief(value: Any) -> str:
         return f"{len(value):,} entries"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name!r}: {brief(item)}' for name, item in value.items())}}}"
-    if isinstance(value, tuple | list):
-        start, end = "()" if isinstance(value, tuple) else "[]"
-        comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
-        return f"{start}{', '.join(map(brief, value))}{comma}{end}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(brief, value))}]"
+    if isinstance(value, tuple):
+        comma = "," if len(value) == 1 else ""
+        return f"({', '.join(map(brief, value))}{comma})"
     text = repr(value)
     if dataclasses.is_dataclass(value):
         return text if len(text) <= 60 else f"{type(value).__name__}(…)"
-    return text if len(text) <= 80 else text[:79] + "…"
+    return plain(text, 80)
 
 
 def table(title: str, rows: Mapping[str, str], below: str = "") -> str:
@@ -69,46 +70,45 @@ def table(title: str, rows: Mapping[str, str], below: str = "") -> str:
         f'<td style="text-align:left">{html.escape(plain(text))}</td></tr>'
         for name, text in rows.items()
     )
-    return (
-        f'<div><table><caption style="text-align:left">{html.escape(plain(title))}</caption>'
-        f"<tbody>{cells}</tbody></table>{below}</div>"
-    )
+    return f"<div>{_captioned(title, cells)}{below}</div>"
 
 
 def matrix_table(title: str, matrix: Any) -> str:
     """Return an HTML table of a matrix, darker where it is larger; of a large one its shape."""
-    rows = matrix.tolist()
     if max(matrix.shape) > _LARGEST_TABLE:
         size = "×".join(map(str, matrix.shape))
         return f"<p>{html.escape(plain(title))}: {size} numbers</p>"
+    rows = matrix.tolist()
     finite = [value for row in rows for value in row if value == value]
     largest = max(map(abs, finite), default=0.0) or 1.0
     body = "".join(
         f"<tr>{''.join(_shaded(value, abs(value) / largest) for value in row)}</tr>" for row in rows
     )
-    return (
-        f'<table><caption style="text-align:left">{html.escape(plain(title))}</caption>'
-        f"<tbody>{body}</tbody></table>"
-    )
+    return _captioned(title, body)
 
 
-def curve(title: str, values: Sequence[float]) -> str:
-    """Return a small picture, SVG, of numbers by their position."""
-    points = values[:: max(1, len(values) // 300)]
-    low, high = min(points), max(points)
-    step = 300 / max(1, len(points) - 1)
-    line = " ".join(
-        f"{k * step:.1f},{70 - 60 * (value - low) / (high - low or 1):.1f}"
-        for k, value in enumerate(points)
-    )
-    label = html.escape(f"{title}, from {values[0]:.4g} to {values[-1]:.4g}", quote=True)
-    return (
-        f'<svg role="img" aria-label="{label}" width="300" height="80" viewBox="0 0 300 80">'
-        f'<polyline fill="none" stroke="currentColor" points="{line}"/></svg>'
-    )
+def _captioned(title: str, body: str) -> str:
+    caption = f'<caption style="text-align:left">{html.escape(plain(title))}</caption>'
+    return f"<table>{caption}<tbody>{body}</tbody></table>"
 
 
 def _shaded(value: float, share: float) -> str:
     if value != value:
         return "<td>none</td>"
     return f'<td style="background:rgba(31,119,180,{0.6 * share:.2f})">{value:.3g}</td>'
+
+
+def curve(title: str, values: Sequence[float]) -> str:
+    """Return a small picture, SVG, of numbers by their position."""
+    points = values[:: max(1, len(values) // 300)]
+    low = min(points)
+    span = max(points) - low or 1
+    step = 300 / max(1, len(points) - 1)
+    line = " ".join(
+        f"{k * step:.1f},{70 - 60 * (value - low) / span:.1f}" for k, value in enumerate(points)
+    )
+    label = html.escape(f"{title}, from {values[0]:.4g} to {values[-1]:.4g}", quote=True)
+    return (
+        f'<svg role="img" aria-label="{label}" width="300" height="80" viewBox="0 0 300 80">'
+        f'<polyline fill="none" stroke="currentColor" points="{line}"/></svg>'
+    )

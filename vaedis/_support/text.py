@@ -56,20 +56,31 @@ def shown_name(name: str) -> str:
 def shown_names(names: Iterable[str]) -> dict[str, str]:
     """Return names as they are shown, unlike each other: {name: shown}.
 
-    >>> [name[-4:] for name in shown_names(["short", "long" * 30, "long" * 31]).values()]
-    ['hort', 'lon…', 'n…~2']
+    >>> [name[-6:] for name in shown_names(["short", "long" * 30, "long" * 31]).values()]
+    ['short', 'nglon…', 'n… (2)']
     """
-    shown: dict[str, str] = {}
     names = dict.fromkeys(names)
     # those that are shown as they are go first, so that no other takes their form
-    for name in sorted(names, key=lambda name: shown_name(name) != name):
-        candidate = shown_name(name)
-        number = 2
-        while candidate in shown.values():
-            candidate = f"{shown_name(name)}~{number}"
-            number += 1
-        shown[name] = candidate
+    by_form = sorted(names, key=lambda name: shown_name(name) != name)
+    shown = dict(zip(by_form, distinct(map(shown_name, by_form)), strict=True))
     return {name: shown[name] for name in names}
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Return names in their order, with a number behind one that has been there.
+
+    >>> distinct(["<lambda>", "mse", "<lambda>"])
+    ['<lambda>', 'mse', '<lambda> (2)']
+    """
+    seen: list[str] = []
+    for name in names:
+        candidate = name
+        number = 2
+        while candidate in seen:
+            candidate = f"{name} ({number})"
+            number += 1
+        seen.append(candidate)
+    return seen
 
 
 def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:

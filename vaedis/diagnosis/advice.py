@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,64 +36,62 @@ def remedies(radii: Sequence[int]) -> list[list[Loss]]:
 
 def advise(
     data: FactorData,
-    given: Sequence[tuple[Loss, LossReport]],
+    reports: Sequence[tuple[Loss, LossReport]],
     families: Sequence[Sequence[Loss]],
     measure: Callable[[Loss], LossReport],
 ) -> tuple[Advice | None, tuple[Loss, LossReport] | None]:
     """Return advice on the first loss, and the loss that it advises with its report, if any."""
-    first = given[0][1]
-    wanted = [f.factor for f in first.factors if not f.visible and f.verdict not in _HOPELESS]
-    if not wanted:
+    first = reports[0][1]
+    hidden_factors = [
+        f.factor for f in first.factors if not f.visible and f.verdict not in _HOPELESS
+    ]
+    if not hidden_factors:
         return None, None
-    tried = list(given)
+    candidates = list(reports)
     for family in families:
         for loss in family:
-            tried.append((loss, measure(loss)))
-            if _merit(tried[-1][1], wanted)[1] == len(wanted):
+            candidates.append((loss, measure(loss)))
+            if _merit(candidates[-1][1], hidden_factors)[1] == len(hidden_factors):
                 break
-    best_of_given = max(given, key=lambda pair: _merit(pair[1], wanted))
-    loss, best = max(tried, key=lambda pair: _merit(pair[1], wanted))
-    if _merit(best_of_given[1], wanted)[:2] == _merit(best, wanted)[:2]:
+    best_of_given = max(reports, key=lambda pair: _merit(pair[1], hidden_factors))
+    loss, best = max(candidates, key=lambda pair: _merit(pair[1], hidden_factors))
+    if _merit(best_of_given[1], hidden_factors)[:2] == _merit(best, hidden_factors)[:2]:
         loss, best = best_of_given
     ranks = {
-        report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in wanted}
-        for _, report in tried[1:]
+        report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in hidden_factors}
+        for _, report in candidates[1:]
     }
-    names = ", ".join(map(shown_name, wanted))
     if len(_ordered(best)) <= len(_ordered(first)):
-        return Advice(tuple(wanted), None, ranks, None, "", f"{names}: {_nothing(ranks)}"), None
+        text = (
+            f"{', '.join(map(shown_name, hidden_factors))}: none of {len(ranks)} other losses that "
+            "were tried brings order; the values may have no order in pixels at all, as with names "
+            "of objects."
+        )
+        return Advice(tuple(hidden_factors), None, ranks, None, "", text), None
     latents = latents_for(data)
     beta = fitting_beta(data, loss, best, latents)
-    text = _sentence(first, best, wanted, ranks[best.loss])
+    text = _sentence(first, best, hidden_factors, ranks[best.loss])
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
     code = _code(data, loss, best.loss, beta, latents)
-    return Advice(tuple(wanted), best.loss, ranks, beta, code, text), (loss, best)
-
-
-def _nothing(ranks: dict[str, dict[str, float | None]]) -> str:
-    """Say that no loss that was tried helps."""
-    known = [rank for by in ranks.values() for rank in by.values() if rank is not None]
-    if not known:
-        return "no loss that was tried tells more than that the values differ."
-    return (
-        f"none of {len(ranks)} losses that were tried brings order (rank correlations of "
-        f"{max(known):.2f} at most); the values may have no order in pixels at all, as with names "
-        "of objects."
-    )
+    return Advice(tuple(hidden_factors), best.loss, ranks, beta, code, text), (loss, best)
 
 
 def _sentence(
-    first: LossReport, best: LossReport, wanted: Sequence[str], ranks: dict[str, float | None]
+    first: LossReport,
+    best: LossReport,
+    hidden_factors: Sequence[str],
+    ranks: dict[str, float | None],
 ) -> str:
     """Say what the best loss orders that the first does not, and what it does not order."""
-    ordered = [name for name in wanted if name in _ordered(best)]
+    ordered = [name for name in hidden_factors if name in _ordered(best)]
     known = [rank for name in ordered if (rank := ranks[name]) is not None]
     text = f"{', '.join(map(shown_name, ordered))}: {best.loss} would order what {first.loss} "
     text += f"does not (rank correlation {min(known):.2f} or more)" if known else "does not"
-    for start, names in (
-        ("no order yet", set(wanted) - _ordered(best)),
-        ("no longer in order", _ordered(first) - _ordered(best)),
-    ):
+    rest = {
+        "no order yet": set(hidden_factors) - _ordered(best),
+        "no longer in order": _ordered(first) - _ordered(best),
+    }
+    for start, names in rest.items():
         if names:
             text += f"; {start}: {', '.join(map(shown_name, sorted(names)))}"
     return f"{text}."
@@ -110,13 +106,13 @@ def _ordered(report: LossReport) -> set[str]:
     return {f.factor for f in report.factors if f.visible}
 
 
-def _merit(report: LossReport, wanted: Sequence[str]) -> tuple[int, int, float]:
+def _merit(report: LossReport, hidden_factors: Sequence[str]) -> tuple[int, int, float]:
     """Return what a remedy is chosen by, the more the better.
 
     How many factors it orders; for how many of those asked for neighbours are clearly closer than
     others, as ranks alone may rest on differences that no network sees; and the smallest share.
     """
-    helped = [f for f in report.factors if f.visible and f.factor in wanted]
+    helped = [f for f in report.factors if f.visible and f.factor in hidden_factors]
     clear = sum(
         f.verdict == "ordered" and (f.values == 2 or f.neighbours <= _CLEAR * f.importance)
         for f in helped
@@ -136,7 +132,7 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
     order below a beta of ``latents * d`` (`largest_beta`). A thirtieth of the smallest leaves room.
     """
     names = sorted(_ordered(report)) or [f.factor for f in report.factors]
-    along = factor_distances(
+    distances_of = factor_distances(
         data,
         loss,
         factors=names,
@@ -144,8 +140,40 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
         normalize=not loss.unit_range,
     )
     # Cross-entropy is no 0 between an image and itself.
-    apart = [one.mean - float(one.matrix.diagonal().mean()) for one in along.values()]
-    return float(f"{_SHARE * latents * max(min(apart), 0.0):.2g}")
+    differences = [one.mean - float(one.matrix.diagonal().mean()) for one in distances_of.values()]
+    return float(f"{_SHARE * latents * max(min(differences), 0.0):.2g}")
+
+
+def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) -> str:
+    """Return lines that train and score a VAE under a loss, to be pasted and run."""
+    is_own = properties.is_own(loss)
+    fields = {} if is_own else {"loss": repr(loss.name), "loss_options": repr(_options(loss))}
+    fields |= {
+        "framework": repr("ada-gvae" if data.grid else "beta-vae"),
+        "beta": repr(beta),
+        "latents": repr(latents),
+        "model": repr(_model(data, latents)),
+        "steps": "20_000",
+        "batch": "64",
+    }
+    arguments = [f"    {field}={value}," for field, value in fields.items() if value != "{}"]
+    source = f"data = {data.made_by}"
+    if data.made_by is None:
+        source = "# data is what you gave to vd.diagnose"
+    return "\n".join(
+        [
+            "import vaedis as vd",
+            "",
+            source,
+            *([f"# loss is {shown_name(name)!r}, as you gave it to vd.diagnose"] if is_own else []),
+            "spec = vd.RunSpec(",
+            *arguments,
+            ")",
+            f"run = vd.fit(spec, data=data{', loss=loss' if is_own else ''})",
+            'print(run.scores(["mig"]))',
+            "",
+        ]
+    )
 
 
 def _model(data: FactorData, latents: int) -> str:
@@ -157,49 +185,11 @@ def _model(data: FactorData, latents: int) -> str:
     return "conv"
 
 
-def _code(data: FactorData, loss: Loss, name: str, beta: float, latents: int) -> str:
-    """Return lines that train and score a VAE under a loss, to be pasted and run."""
-    fields = {
-        "loss": repr(loss.name),
-        "loss_options": repr(_options(loss)),
-        "framework": repr("ada-gvae" if data.grid else "beta-vae"),
-        "beta": repr(beta),
-        "latents": repr(latents),
-        "model": repr(_model(data, latents)),
-        "steps": "20_000",
-        "batch": "64",
-    }
-    lines = ["import vaedis as vd", "", f"data = {data.made_by}"]
-    if data.made_by is None:
-        lines[-1] = "# data is what you gave to vd.diagnose"
-    if properties.is_own(loss):
-        lines.append(_line_of(loss, name))
-        del fields["loss"]
-    arguments = [f"    {name}={value}," for name, value in fields.items() if value != "{}"]
-    given = "data=data, loss=loss" if properties.is_own(loss) else "data=data"
-    lines += ["spec = vd.RunSpec(", *arguments, ")", f"run = vd.fit(spec, {given})"]
-    return "\n".join([*lines, 'print(run.scores(["mig"]))', ""])
-
-
-def _line_of(loss: Loss, name: str) -> str:
-    """Return the line that names a loss of one's own: an import, if it is a module's function."""
-    function = getattr(loss, "function", None)
-    own_name = getattr(function, "__name__", "")
-    module = getattr(function, "__module__", None) or ""
-    if function is None or getattr(sys.modules.get(module), own_name, None) is not function:
-        return f"# loss is {shown_name(name)!r}, as you gave it to vd.diagnose"
-    if module == "__main__":
-        return f"loss = {own_name}"
-    return f"from {module} import {own_name} as loss"
-
-
 def _options(loss: Loss) -> dict[str, Any]:
     """Return the options that make one of the package's losses, without those that do nothing."""
-    if properties.is_own(loss) or not dataclasses.is_dataclass(loss):
-        return {}
-    options = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
+    options = dict(vars(loss))
     for name in list(options):
-        fewer = {other: value for other, value in options.items() if other != name}
-        if losses.get(loss.name, **fewer) == loss:
-            options = fewer
-    return {name: int(v) if math.floor(v) == v else v for name, v in options.items()}
+        remaining_options = {other: value for other, value in options.items() if other != name}
+        if losses.get(loss.name, **remaining_options) == loss:
+            options = remaining_options
+    return {name: int(v) if float(v).is_integer() else v for name, v in options.items()}

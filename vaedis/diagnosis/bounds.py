@@ -51,7 +51,7 @@ def largest_beta(
     index : Tensor of int64, shape (n,), optional
         Use these images instead.
     normalize : bool
-        Subtract the mean and divide by the std of the data set's pixels first, as training does.
+        Compare normalized images, as training does.
 
     Returns
     -------
@@ -133,24 +133,16 @@ def rate_distortion_beta(
     R nats about an observation leave a loss of at least D(R), and a VAE pays at least ``D(R) + beta
     / latents * R`` for them. So nothing is gained above the largest ``latents * (D(0) - D(R)) /
     R``. For a quadratic loss this is ``2 * latents`` times the smallest number s such that ``ln E
-    exp(<x - E x, v>) <= s |v|² / 2`` for all v: the variance proxy of sub-Gaussian distributions
-    takes the place of the variance in `largest_beta`. They are equal for Gaussian data; otherwise
-    the proxy is larger.
+    exp(<x - E x, v>) <= s |v|² / 2`` for all v: the variance proxy of sub-Gaussian distributions,
+    which is at least the variance of `largest_beta`, and equal to it for Gaussian data.
 
     Parameters
     ----------
-    data : FactorData
-    latents : int
-        How many latents the KL divergence is a mean over.
-    loss : str or losses.Loss
-        A quadratic form. For `data.Coordinates`, "mse" stands for the loss they were made with.
+    data, latents, loss, seed, normalize
+        See `largest_beta`. For `data.Coordinates`, "mse" stands for the loss they were made with.
     samples : int
         How many images to use of each group of factors whose distances add up, such as those of one
         square of XYSquares; all if there are no more. A sample gives too high a result.
-    seed : int
-        Seed of the sample.
-    normalize : bool
-        As in `largest_beta`.
 
     Returns
     -------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,7 +38,8 @@ class _Codes(FactorData):
         self.factors = run.data.factors
         self.device = run.data.device
         self.shape = (1, run.spec.latents, 1)
-        self.mean, self.std = (0.0,), (1.0,)
+        self.mean = (0.0,)
+        self.std = (1.0,)
 
     def _images(self, index: Tensor) -> Tensor:
         return self.run.posterior(index)[0][:, None, :, None]
@@ -50,8 +49,8 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
     """Train small networks on the distances of a loss alone, and see which factors they order."""
     start = f"Check under {report.loss}: "
 
-    def not_done(why: str) -> Check:
-        return Check(report.loss, {}, {}, (), f"{start}not done, as {why}")
+    def not_done(reason: str) -> Check:
+        return Check(report.loss, {}, {}, (), f"{start}not done, as {reason}")
 
     # two values need no order
     verdicts = {f.factor: f.verdict for f in report.factors if f.values > 2}
@@ -72,12 +71,16 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
     runs = fit(specs, data=coordinates, device=coordinates.device)
     if any(run.failure for run in runs):
         return not_done(f"the loss of a network became no finite number at a beta of {beta:g}.")
-    ranks = {name: np.mean([_rank(run, name, verdicts[name]) for run in runs]) for name in verdicts}
+    ranks = {
+        name: float(np.mean([_rank(run, name, verdict) for run in runs]))
+        for name, verdict in verdicts.items()
+    }
     index = coordinates.draw(_IMAGES, generator=torch.Generator().manual_seed(0))
     labels = coordinates.to_factors(index)
     gaps = [mig(run.posterior(index)[0].cpu(), labels, floor_repeats=0) for run in runs]
     names = [coordinates.factors.names[column] for column in gaps[0].columns]
-    gap = dict(zip(names, np.mean([one.per_factor for one in gaps], 0), strict=True))
+    mean_gaps = np.mean([one.per_factor for one in gaps], 0).tolist()
+    gap = dict(zip(names, mean_gaps, strict=True))
     surprises = tuple(
         name
         for name, verdict in verdicts.items()
@@ -94,15 +97,11 @@ def check(data: FactorData, loss: Loss, report: LossReport) -> Check:
         f"{start}{_NETWORKS} small networks that saw nothing but these distances for {_STEPS:,} "
         f"steps have codes whose rank correlations are {', '.join(ranked)}: {end}."
     )
-    return Check(report.loss, _floats(ranks), _floats(gap), surprises, text)
+    return Check(report.loss, ranks, gap, surprises, text)
 
 
 def _rank(run: Run, factor: str, verdict: str) -> float:
     """Return how well distances between a network's codes follow a factor's line or circle."""
-    along = factor_distances(_Codes(run), factors=[factor], traversals=_TRAVERSALS)[factor]
-    within = along.within_circle if verdict == "circular" else along.within
-    return within.mean if within is not None and within.mean is not None else 0.0
-
-
-def _floats(values: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}
+    distances_of = factor_distances(_Codes(run), factors=[factor], traversals=_TRAVERSALS)[factor]
+    within = distances_of.within_circle if verdict == "circular" else distances_of.within
+    return (within.mean if within else None) or 0.0

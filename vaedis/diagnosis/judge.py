@@ -27,40 +27,43 @@ def judge(distances: FactorDistances, random_mean: float) -> tuple[str, str]:
     """Return the verdict on a factor and the reason for it, in a sentence."""
     line = distances.within
     assert line is not None
-    if _is_invisible(distances):
+    if distances.beyond <= EQUAL * max(distances.largest, abs(distances.smallest)):
         return (
             "invisible",
             "Images that differ in it alone look the same to the loss: no VAE can find it.",
         )
-    late = ""
+    order_note = ""
     if distances.mean < FAINT * random_mean:
-        late = (
+        order_note = (
             f" Its distances are {distances.mean / random_mean:.1%} of those of random pairs: "
             "expect it late, or lost to a large beta."
         )
     if _is_no_farther(distances):
-        return (
-            "unordered",
+        verdict = "unordered"
+        reason = (
             "Images that differ in it alone are no farther apart than images that share all "
-            f"factors.{late}",
+            "factors."
         )
-    if len(distances.matrix) == 2:
-        return "ordered", f"It has two values, which need no order.{late}"
-    if distances.adversarial or (line.flat and not line.traversals) or _is_flat(distances, line):
+    elif len(distances.matrix) == 2:
+        verdict = "ordered"
+        reason = "It has two values, which need no order."
+    elif distances.adversarial or (line.flat and not line.traversals) or _is_flat(distances, line):
+        verdict = "adversarial"
         average = "" if distances.adversarial else " on average"
-        return (
-            "adversarial",
+        reason = (
             f"All its values look equally far apart{average} ({distances.mean:.4g}): the loss "
-            f"tells that it changed, and not by how much.{late}",
+            "tells that it changed, and not by how much."
         )
-    if line.mean is None:
-        return (
-            UNMEASURED,
+    elif line.mean is None:
+        verdict = UNMEASURED
+        order_note = ""
+        reason = (
             "no three of its values come together in images that differ in nothing else, which is "
-            "what an order takes",
+            "what an order takes"
         )
-    verdict, reason = _judge_order(distances, line, line.mean)
-    return verdict, reason + late
+    else:
+        verdict, reason = _judge_order(distances, line, line.mean)
+    return verdict, reason + order_note
 
 
 def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> tuple[str, str]:
@@ -74,12 +77,12 @@ def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> t
         best = round_mean
         shape = "a circle"
     if best < PARTLY:
-        why = "values far apart may look closer than neighbours"
+        cause = "values far apart may look closer than neighbours"
         if distances.neighbours > _SATURATED * distances.mean:
-            why = "neighbours are as far apart as any two values"
+            cause = "neighbours are as far apart as any two values"
         return (
             "unordered",
-            f"The rank correlation within traversals is {best:.2f} at best: {why}.",
+            f"The rank correlation within traversals is {best:.2f} at best: {cause}.",
         )
     numbers = f"rank correlation {best:.2f} within traversals"
     if line.flat > line.traversals:
@@ -89,18 +92,13 @@ def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> t
         )
     if line.flat > line.traversals or best < ORDERED:
         return "partly ordered", f"Distances follow {shape} in part ({numbers})."
-    if shape == "a circle":
-        return (
-            "circular",
-            f"Distances follow a circle ({best:.2f}) rather than a line ({mean:.2f}), within "
-            "traversals.",
-        )
-    return "ordered", "Distances follow the factor."
-
-
-def _is_invisible(distances: FactorDistances) -> bool:
-    """Whether no image looks farther from another than from itself."""
-    return distances.beyond <= EQUAL * max(distances.largest, abs(distances.smallest))
+    if shape == "the factor":
+        return "ordered", "Distances follow the factor."
+    return (
+        "circular",
+        f"Distances follow a circle ({best:.2f}) rather than a line ({mean:.2f}), within "
+        "traversals.",
+    )
 
 
 def _is_no_farther(distances: FactorDistances) -> bool:
@@ -116,14 +114,13 @@ def _is_flat(distances: FactorDistances, line: WithinRank) -> bool:
     """Whether all mean distances are equal, as far as the measured pairs can tell."""
     mask = ~np.eye(len(distances.matrix), dtype=bool) & (distances.pairs > 0)
     means = distances.matrix[mask]
-    squares = distances.square_matrix[mask]
-    is_complete = distances.exact and bool((distances.pairs == distances.traversals).all())
     error = np.zeros_like(means)
-    if not is_complete:
-        error = np.sqrt((squares - means**2).clip(min=0) / distances.pairs[mask])
+    if not distances.exact or (distances.pairs != distances.traversals).any():
+        variance = (distances.square_matrix[mask] - means**2).clip(min=0)
+        error = np.sqrt(variance / distances.pairs[mask])
     if np.median(error) >= 0.15 * distances.mean:
         return False
-    # Means that differ by less than their error may still be in order within each traversal.
+    # means that differ by less than their error may still be in order within each traversal
     is_unordered = line.mean is None or line.mean < PARTLY
     allowed = np.maximum(FLAT * distances.mean, 4 * error if is_unordered else 0)
     return bool((np.abs(means - distances.mean) <= allowed).all())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from vaedis.distances.result import WithinRank
 FAINT = 0.05
 UNMEASURED = "not measured"
 VISIBLE = ("ordered", "circular")
-# Each verdict as the summary says it.
+# each verdict as the summary says it
 _PHRASES = {
     "ordered": "ordered along a line",
     "circular": "ordered along a circle",
@@ -101,7 +101,7 @@ class FactorReport:
         return self.verdict in VISIBLE
 
     def cells(self) -> tuple[str, ...]:
-        """Return the factor's row of the table as text, in the order of `COLUMNS`."""
+        """Return the factor's row of the table as text."""
         binned = self.distinct != self.values
         error = "" if self.exact else f" ± {self.importance_error:.1g}"
         return (
@@ -139,11 +139,9 @@ class LossReport:
     why_unpaired : dict of str to str
         Factors in which alone no two images differ, so that nothing can be said, and why.
     largest_beta : float or None
-        The bound of `diagnosis.largest_beta` on `RunSpec.beta`. None if the loss is not a quadratic
-        form.
+        `diagnosis.largest_beta`; None if the loss is not a quadratic form.
     latents, pixels : int
-        That the bound is for: the numbers of latents of a network, and of pixels times channels of
-        an image.
+        What that bound is for: latents of a network, and pixels times channels of an image.
     """
 
     __repr__ = fields_repr
@@ -188,15 +186,10 @@ class LossReport:
         unmeasured = [(f.factor, f.reason) for f in self.factors if f.verdict == UNMEASURED]
         return _by_reason([*self.why_unpaired.items(), *unmeasured])
 
-    def unpaired_by_reason(self) -> dict[str, list[str]]:
-        """Return the factors in which alone no two images differ: {reason: factors}."""
-        return _by_reason(self.why_unpaired.items())
-
     def reasons(self) -> dict[str, list[str]]:
         """Return what there is to say about factors not plainly ordered: {reason: factors}."""
-        return _by_reason(
-            (f.factor, f.reason) for f in self.factors if not f.visible or f.share < FAINT
-        )
+        unlike = [f for f in self.factors if not f.visible or f.share < FAINT]
+        return _by_reason([*((f.factor, f.reason) for f in unlike), *self.why_unpaired.items()])
 
     def kinds(self) -> dict[str, list[str]]:
         """Return the factors of each verdict: {verdict: factors}."""
@@ -216,7 +209,7 @@ class LossReport:
             )
         if set(kinds) == {UNMEASURED}:
             start = "nothing can be said of any factor"
-        elif set(kinds) & {"ordered", "circular", "partly ordered", UNMEASURED}:
+        elif set(kinds) & {*VISIBLE, "partly ordered", UNMEASURED}:
             start = "perceived distances see the factors as follows"
         else:
             start = "perceived distances follow no factor"
@@ -242,7 +235,6 @@ class LossReport:
         return f"; learned in the order {', '.join(map(' = '.join, positions.values()))}"
 
     def _lines(self) -> list[str]:
-        """Return the report as lines of text."""
         rank = "none" if self.random_rank is None else f"{self.random_rank:.2f}"
         rows = [COLUMNS, *(f.cells() for f in self.factors)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -250,12 +242,8 @@ class LossReport:
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             lines.append("  " + "  ".join(cells).rstrip())
-        for by_reason in (self.reasons(), self.unpaired_by_reason()):
-            lines += [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-        lines.append(f"  {self.verdict}")
-        if self.bound:
-            lines.append(f"  {self.bound}")
-        return lines
+        lines += [f"  {', '.join(names)}: {reason}" for reason, names in self.reasons().items()]
+        return [*lines, f"  {self.verdict}", f"  {self.bound}".rstrip()]
 
 
 def both_betas(beta: float, latents: int, pixels: int) -> str:
@@ -267,8 +255,7 @@ def both_betas(beta: float, latents: int, pixels: int) -> str:
     )
 
 
-def _by_reason(pairs: Any) -> dict[str, list[str]]:
-    """Group pairs (factor, reason): {reason: factors}."""
+def _by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name, reason in pairs:
         groups.setdefault(reason, []).append(name)

@@ -1,18 +1,25 @@
-"""Write a diagnosis to files: as a page that stands alone, or as JSON."""
+"""Write a diagnosis to files: as JSON, or as a page that stands alone (`page.html`)."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
 import math
 import os
+import warnings
+from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaedis._support.output import check_outputs, write_output
+from vaedis.diagnosis.loss_report import COLUMNS, FactorReport
 from vaedis.diagnosis.report import Diagnosis
+from vaedis.distances import ground_truth_matrix
 
 
 def save(
@@ -27,8 +34,8 @@ def save(
     ----------
     diagnosis : Diagnosis
     html, json_file : path, optional
-        Plain files, which are replaced as a whole, or streams such as ``/dev/stdout``. The page
-        holds its pictures and loads nothing from outside; it shows long names cut.
+        Plain files, which are replaced as a whole. The page holds its pictures and loads nothing
+        from outside; it shows long names cut.
 
     Raises
     ------
@@ -48,15 +55,13 @@ def save(
     """
     check_outputs([Path(file) for file in (html, json_file) if file is not None])
     if html is not None:
-        from vaedis.diagnosis.page import page
-
-        write_output(Path(html), page(diagnosis).encode())
+        write_output(Path(html), _page(diagnosis).encode())
     if json_file is not None:
-        text = json.dumps(to_dict(diagnosis), indent=1, allow_nan=False)
+        text = json.dumps(_to_dict(diagnosis), indent=1, allow_nan=False)
         write_output(Path(json_file), (text + "\n").encode())
 
 
-def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+def _to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return a diagnosis as plain lists, numbers and text that JSON can hold."""
     values = dataclasses.asdict(diagnosis)
     values["measured"] = diagnosis.measured
@@ -73,7 +78,7 @@ def to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 def _json_values(value: Any) -> Any:
     """Return a value as JSON can hold it: None in place of NaN and infinity."""
     if isinstance(value, str):
-        # Lone surrogates, as in file names that are no UTF-8, are no text.
+        # lone surrogates, as in file names that are no UTF-8, are no text
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {_json_values(key): _json_values(item) for key, item in value.items()}
@@ -82,3 +87,45 @@ def _json_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json_values(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _page(diagnosis: Diagnosis) -> str:
+    """Return the text of a diagnosis's page, with names as in `Diagnosis.displayed`."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ImportError(
+            "a page needs jinja2, which is not installed: pip install vaedis[plots]"
+        ) from error
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    source = resources.files("vaedis.diagnosis").joinpath("page.html").read_text("utf-8")
+    return environment.from_string(source).render(
+        diagnosis=diagnosis.displayed(), columns=COLUMNS, picture=_picture
+    )
+
+
+def _picture(factors: Sequence[FactorReport]) -> str:
+    """Return the factors' matrices as a PNG picture in an address of its own."""
+    import matplotlib.pyplot as plt
+
+    from vaedis import plots
+
+    truth = {f.factor: ground_truth_matrix(f.values) for f in factors}
+    file = io.BytesIO()
+    with (
+        # names are text, even those that look like a formula
+        plt.rc_context({"text.parse_math": False, "text.usetex": False}),
+        warnings.catch_warnings(),
+    ):
+        # a letter that no font has is drawn as a box
+        warnings.filterwarnings("ignore", message=".*missing from font", category=UserWarning)
+        figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in factors})
+        figure.savefig(file, format="png", dpi=130)
+        plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

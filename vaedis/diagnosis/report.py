@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, replace
 
-from vaedis._support.brief import fields_repr
+from vaedis._support.brief import WIDTH, fields_repr
 from vaedis._support.text import shown_names
 from vaedis.diagnosis.loss_report import LossReport
+
+# how many lines `print` shows of a diagnosis
+_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What losses see in a data set: print it, or write it by `diagnosis.save`.
+    """What losses see in a data set: `print` shows one screen of it, `text` returns all.
 
     Attributes
     ----------
@@ -106,34 +110,48 @@ class Diagnosis:
         """Return a copy to show to people: its names are short, plain and unlike each other."""
         names = [self.name, *self.constant]
         for report in self.losses:
-            names += [factor.factor for factor in report.factors]
-            names += report.unpaired
-        shown = shown_names(names)
+            names += [*(f.factor for f in report.factors), *report.unpaired]
+        display = shown_names(names)
         losses = tuple(
             replace(
                 report,
-                factors=tuple(replace(f, factor=shown[f.factor]) for f in report.factors),
-                why_unpaired={shown[name]: why for name, why in report.why_unpaired.items()},
+                factors=tuple(replace(f, factor=display[f.factor]) for f in report.factors),
+                why_unpaired={display[name]: why for name, why in report.why_unpaired.items()},
             )
             for report in self.losses
         )
-        constant = tuple(shown[name] for name in self.constant)
-        return replace(self, name=shown[self.name], constant=constant, losses=losses)
+        constant = tuple(display[name] for name in self.constant)
+        return replace(self, name=display[self.name], constant=constant, losses=losses)
+
+    def text(self) -> str:
+        """Return the whole report, with names as in `displayed`; `diagnosis.save` writes pages."""
+        display = self.displayed()
+        grid = "a full grid" if display.grid else "no full grid"
+        shape = "×".join(map(str, display.shape))
+        lines = [f"{display.name}: {display.images:,} images of {shape}, {grid}"]
+        if display.constant:
+            lines.append(f"left out, as they have one value: {', '.join(display.constant)}")
+        lines += display.notes
+        for report in display.losses:
+            lines += ["", *report._lines()]
+        if display.advice:
+            code = textwrap.indent(display.advice.code, "    ")
+            lines += ["", display.advice.text, "", *code.splitlines()]
+        lines += ["", *(check.text for check in display.checks)]
+        return "\n".join(lines).rstrip()
 
     def __str__(self) -> str:
-        """Return the report as text, with names as in `displayed`."""
-        shown = self.displayed()
-        grid = "a full grid" if shown.grid else "no full grid"
-        shape = "×".join(map(str, shown.shape))
-        lines = [f"{shown.name}: {shown.images:,} images of {shape}, {grid}"]
-        if shown.constant:
-            lines.append(f"left out, as they have one value: {', '.join(shown.constant)}")
-        lines += shown.notes
-        for report in shown.losses:
-            lines += ["", *report._lines()]
-        if shown.advice:
-            lines += ["", shown.advice.text]
-            lines += ["", *(f"    {line}".rstrip() for line in shown.advice.code.splitlines())]
-        if shown.checks:
-            lines += ["", *(check.text for check in shown.checks)]
-        return "\n".join(lines).rstrip()
+        """Return one screen of `text`: lines wrapped, no code, and nothing after the 40th line."""
+        display = self
+        if self.advice and self.advice.code:
+            pointer = "print(diagnosis.advice.code)  # lines that train a VAE under it"
+            display = replace(self, advice=replace(self.advice, code=pointer))
+        lines = [
+            part
+            for line in display.text().splitlines()
+            for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ") or [""]
+        ]
+        if len(lines) > _LINES:
+            rest = f"… and {len(lines) - _LINES + 1} more lines: print(diagnosis.text())"
+            lines = [*lines[: _LINES - 1], rest]
+        return "\n".join(lines)

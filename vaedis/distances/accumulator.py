@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,26 +12,6 @@ from vaedis.distances.agreement import rank_within
 from vaedis.distances.result import FactorDistances, WithinRank
 
 _BINS = 4096
-# Distances that wait before they are counted.
-_WAITING = 2**21
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Distances within T traversals of k images each, which form P pairs."""
-
-    distances: Tensor  # (T, P)
-    steps: Tensor  # (P,) or (T, P): by how much the factor differs
-    mask: Tensor | None  # (T, P): which pairs count; all if None
-    self_distances: Tensor  # (T, k): of images from themselves
-    target_self_distances: Tensor  # (T, P): of each pair's target from itself
-    present: Tensor | None  # (T, k): which images there are; all if None
-    values: Tensor | None  # (T, k): the factor's values; 0 … k - 1 if None
-    ends: tuple[Tensor, Tensor] | None  # (T, P) each: the values of a pair; see `values`
-
-    def select(self, x: Tensor) -> Tensor:
-        """Return the entries of pairs that count."""
-        return x if self.mask is None else x[self.mask]
 
 
 class Accumulator:
@@ -47,25 +26,30 @@ class Accumulator:
         self.symmetric = symmetric
         self.device = device
         self.i, self.j = self._pairs_of(size)
+        # which of these pairs two values are
+        self.pair_of = torch.zeros(size, size, dtype=torch.int64, device=device)
+        numbers = torch.arange(len(self.i), device=device)
+        self.pair_of[self.j, self.i] = numbers
+        self.pair_of[self.i, self.j] = numbers
         self.traversals = 0
         # Distances are summed less a constant near their mean, so that powers lose no digits.
         self.shift = math.nan
-        # Number, sum and sum of squares of each pair of values, and of each value with itself.
-        self.pairs, self.first, self.second = self._zeros(3, len(self.i)).unbind()
-        self.own_pairs, self.own_first, self.own_second = self._zeros(3, size).unbind()
+        # Number, sum and sum of squares: of each pair of values, of each value with itself, and of
+        # different images that share all factors.
+        self.by_pair = self._zeros(3, len(self.i))
+        self.of_self = self._zeros(3, size)
+        self.of_same = self._zeros(3)
         # Sums of third and fourth powers.
         self.powers = self._zeros(2)
         # Over traversals, products of each one's number of pairs, sum and sum of squares.
         self.products = self._zeros(3, 3)
         self.sets = self._zeros(sets, 3)
-        # Of different images that share all factors: number, sum and sum of squares.
-        self.same = self._zeros(3)
         self.smallest = math.inf
         self.largest = 0.0
         self.beyond = -math.inf
         self.histogram = _Histogram(size, device)
-        self.line_ranks = _RankSums(device)
-        self.circle_ranks = _RankSums(device)
+        # By line and circle: number, sum and sum of squares of what ranks lack to 1; flat ones.
+        self.ranks = self._zeros(2, 4)
 
     def add(
         self,
@@ -80,48 +64,78 @@ class Accumulator:
         shape (T,), is the set of each traversal. `values`, shape (T, k), has the factor's value in
         each image; by default there is one image of each value, in order.
         """
-        batch = self._batch(distances, present, values)
-        self.traversals += len(batch.distances)
-        self._add_extremes(batch)
-        self._add_ranks(batch)
-        self._add_moments(batch, sets)
-        self._add_self_distances(batch)
-        self._add_counts(batch)
+        i, j = (self.i, self.j) if values is None else self._pairs_of(distances.shape[1])
+        d = distances[:, i, j]
+        of_self = distances.diagonal(dim1=1, dim2=2)
+        mask = None if present is None else present[:, i] & present[:, j]
+        steps = (i - j).abs()
+        pair = None
+        if values is not None:
+            steps = (values[:, i] - values[:, j]).abs()
+            pair = self.pair_of[values[:, i], values[:, j]]
+            is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
+            same = d[is_present & (steps == 0)]
+            self.of_same += torch.stack([d.new_tensor(len(same)), same.sum(), same.square().sum()])
+            mask = is_present & (steps > 0)
+        self.traversals += len(d)
+        beyond = d if self.symmetric else d - of_self[:, j]
+        self._add_extremes(d if mask is None else d[mask], beyond if mask is None else beyond[mask])
+        if not self.symmetric:
+            self.largest = max(self.largest, float(of_self.max()))
+        if self.size > 2:
+            truths = (steps, torch.minimum(steps, self.size - steps))
+            for k, (ranks, flat) in enumerate(rank_within(d, truths, mask)):
+                shortfall = 1 - ranks[~ranks.isnan()]
+                n = shortfall.new_tensor(len(shortfall))
+                sums = [n, shortfall.sum(), shortfall.square().sum(), flat.sum().double()]
+                self.ranks[k] += torch.stack(sums)
+        self._add_moments(d, mask, pair, sets)
+        self._add_self(of_self, present, values)
+        self.histogram.add(d, steps.expand_as(d), self.largest, mask)
+        if not self.symmetric:
+            no_steps = torch.zeros_like(of_self, dtype=torch.int64)
+            self.histogram.add(of_self, no_steps, self.largest, present)
 
     def result(self, factor: str, exact: bool) -> FactorDistances:
         """Return what was measured."""
-        n = float(self.pairs.sum())
+        pairs, first, second = self.by_pair.unbind()
+        n = float(pairs.sum())
         if not n:
             raise ValueError(
                 f"no two observations differ in factor {factor!r} alone, "
                 "so there are no distances along it."
             )
-        mean, variance, fourth = self._central_moments(n)
-        change = self._change(mean, variance, n)
-        square = self.second + 2 * self.shift * self.first + self.shift**2 * self.pairs
-        means = self.first / self.pairs + self.shift
-        same, same_error = self._mean_of_same()
+        sums = [float(first.sum()), float(second.sum()), *self.powers.tolist()]
+        m1, m2, m3, m4 = (total / n for total in sums)
+        variance = max(m2 - m1**2, 0.0)
+        change = self._change(m1, variance, n)
+        square = second + 2 * self.shift * first + self.shift**2 * pairs
+        own_pairs, own_first, own_second = self.of_self.unbind()
+        n_same, same_mean, same_square = self.of_same.tolist()
+        if n_same:
+            same_mean /= n_same
+            same_square /= n_same
         return FactorDistances(
             factor=factor,
-            matrix=self._matrix(means, self.own_first / self.own_pairs),
-            square_matrix=self._matrix(square / self.pairs, self.own_second / self.own_pairs),
-            pairs=self._matrix(self.pairs, self.own_pairs).astype(np.int64),
+            matrix=self._matrix(first / pairs + self.shift, own_first / own_pairs),
+            square_matrix=self._matrix(square / pairs, own_second / own_pairs),
+            pairs=self._matrix(pairs, own_pairs).astype(np.int64),
             traversals=self.traversals,
             exact=exact,
-            mean=mean + self.shift,
+            mean=m1 + self.shift,
             sd=math.sqrt(variance),
             smallest=self.smallest,
             largest=self.largest,
             counts=self._counts(),
             width=self.histogram.width,
             between=change @ self.products.cpu().numpy() @ change.T / self.traversals,
-            fourth=fourth,
+            fourth=max(m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4, 0.0),
             errors=self._errors(change),
-            within=self.line_ranks.result(),
-            within_circle=self.circle_ranks.result(),
+            within=_within_rank(*self.ranks[0].tolist()),
+            within_circle=_within_rank(*self.ranks[1].tolist()),
             beyond=self.beyond,
-            same=same,
-            same_error=same_error,
+            same=same_mean if n_same else None,
+            same_error=math.sqrt(max(same_square - same_mean**2, 0.0) / max(n_same, 1)),
         )
 
     def _zeros(self, *shape: int) -> Tensor:
@@ -132,107 +146,42 @@ class Accumulator:
         i, j = torch.triu_indices(size, size, 1, device=self.device).unbind()
         return (i, j) if self.symmetric else (torch.cat([i, j]), torch.cat([j, i]))
 
-    def _batch(self, distances: Tensor, present: Tensor | None, values: Tensor | None) -> _Batch:
-        i, j = (self.i, self.j) if values is None else self._pairs_of(distances.shape[1])
-        d = distances[:, i, j]
-        self_distances = distances.diagonal(dim1=1, dim2=2)
-        mask = None if present is None else present[:, i] & present[:, j]
-        ends = None
-        steps = (i - j).abs()
-        if values is not None:
-            ends = (values[:, i], values[:, j])
-            steps = (ends[0] - ends[1]).abs()
-            both = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
-            self._add_same(d[both & (steps == 0)])
-            mask = both & (steps > 0)
-        return _Batch(d, steps, mask, self_distances, self_distances[:, j], present, values, ends)
-
-    def _add_same(self, d: Tensor) -> None:
-        self.same += torch.stack([d.new_tensor(len(d)), d.sum(), d.square().sum()])
-
-    def _add_extremes(self, batch: _Batch) -> None:
-        d = batch.select(batch.distances)
+    def _add_extremes(self, d: Tensor, beyond: Tensor) -> None:
         if not d.numel():
             return
         if math.isnan(self.shift):
             self.shift = float(d.mean())
         self.smallest = min(self.smallest, float(d.min()))
         self.largest = max(self.largest, float(d.max()))
-        beyond = batch.distances
-        if not self.symmetric:
-            self.largest = max(self.largest, float(batch.self_distances.max()))
-            beyond = beyond - batch.target_self_distances
-        self.beyond = max(self.beyond, float(batch.select(beyond).max()))
+        self.beyond = max(self.beyond, float(beyond.max()))
 
-    def _add_ranks(self, batch: _Batch) -> None:
-        if self.size < 3 or not len(batch.distances):
-            return
-        truths = (batch.steps, torch.minimum(batch.steps, self.size - batch.steps))
-        line, circle = rank_within(batch.distances, truths, batch.mask)
-        self.line_ranks.add(*line)
-        self.circle_ranks.add(*circle)
-
-    def _add_moments(self, batch: _Batch, sets: Tensor | None) -> None:
-        d = batch.distances
+    def _add_moments(
+        self, d: Tensor, mask: Tensor | None, pair: Tensor | None, sets: Tensor | None
+    ) -> None:
         shifted = d - (0.0 if math.isnan(self.shift) else self.shift)
-        if batch.mask is None:
-            n = torch.full((len(d),), d.shape[1], dtype=torch.float64, device=d.device)
-        else:
-            n = batch.mask.sum(1).double()
-            shifted = shifted * batch.mask
+        known = torch.ones_like(d) if mask is None else mask.double()
+        if mask is not None:
+            shifted = shifted * mask
         square = shifted.square()
-        self._add_by_pair(batch, shifted, square)
-        by_traversal = torch.stack([n, shifted.sum(1), square.sum(1)])
+        if pair is None:
+            self.by_pair += torch.stack([known.sum(0), shifted.sum(0), square.sum(0)])
+        else:
+            sums = torch.stack([known[mask], shifted[mask], square[mask]])
+            self.by_pair.index_add_(1, pair[mask], sums)
+        by_traversal = torch.stack([known.sum(1), shifted.sum(1), square.sum(1)])
         self.products += by_traversal @ by_traversal.T
         if sets is not None:
             self.sets.index_add_(0, sets, by_traversal.T.contiguous())
         self.powers += torch.stack([(shifted * square).sum(), square.square().sum()])
 
-    def _add_by_pair(self, batch: _Batch, shifted: Tensor, square: Tensor) -> None:
-        """Add distances less the shift, and their squares, to the pair of values of each."""
-        if batch.ends is None:
-            self.pairs += len(shifted) if batch.mask is None else batch.mask.sum(0)
-            self.first += shifted.sum(0)
-            self.second += square.sum(0)
-            return
-        numbers = torch.arange(len(self.i), device=self.device)
-        number_of = torch.zeros(self.size, self.size, dtype=torch.int64, device=self.device)
-        number_of[self.i, self.j] = numbers
-        if self.symmetric:
-            number_of[self.j, self.i] = numbers
-        pair = batch.select(number_of[batch.ends])
-        self.pairs.index_add_(0, pair, torch.ones_like(batch.select(shifted)))
-        self.first.index_add_(0, pair, batch.select(shifted))
-        self.second.index_add_(0, pair, batch.select(square))
-
-    def _add_self_distances(self, batch: _Batch) -> None:
-        d = batch.self_distances
-        present = torch.ones_like(d) if batch.present is None else batch.present.double()
-        d = d * present
-        totals = (self.own_pairs, self.own_first, self.own_second)
-        for total, part in zip(totals, (present, d, d.square()), strict=True):
-            if batch.values is None:
-                total += part.sum(0)
-            else:
-                total.index_add_(0, batch.values.flatten(), part.flatten())
-
-    def _add_counts(self, batch: _Batch) -> None:
-        steps = batch.steps.expand_as(batch.distances)
-        self.histogram.add(batch.select(batch.distances), batch.select(steps), self.largest)
-        if self.symmetric:
-            return
-        d = batch.self_distances
-        if batch.present is not None:
-            d = d[batch.present]
-        self.histogram.add(d, torch.zeros_like(d, dtype=torch.int64), self.largest)
-
-    def _central_moments(self, n: float) -> tuple[float, float, float]:
-        """Return the mean less the shift, the variance and the fourth central moment."""
-        sums = [float(self.first.sum()), float(self.second.sum()), *self.powers.tolist()]
-        m1, m2, m3, m4 = (total / n for total in sums)
-        variance = max(m2 - m1**2, 0.0)
-        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-        return m1, variance, max(fourth, 0.0)
+    def _add_self(self, d: Tensor, present: Tensor | None, values: Tensor | None) -> None:
+        known = torch.ones_like(d) if present is None else present.double()
+        d = d * known
+        sums = torch.stack([known, d, d.square()])
+        if values is None:
+            self.of_self += sums.sum(1)
+        else:
+            self.of_self.index_add_(1, values.flatten(), sums.flatten(1))
 
     def _change(self, mean: float, variance: float, n: float) -> np.ndarray:
         """Return what maps a traversal's sums to its share of the errors of mean and variance.
@@ -252,48 +201,27 @@ class Accumulator:
         by_set = self.sets.cpu().numpy() @ change.T / self.traversals
         return by_set.T @ by_set * (n / (n - 1) if n > 1 else math.nan)
 
-    def _mean_of_same(self) -> tuple[float | None, float]:
-        n, total, square = self.same.tolist()
-        if not n:
-            return None, 0.0
-        variance = max(square / n - (total / n) ** 2, 0.0)
-        return total / n, math.sqrt(variance / n)
-
     def _counts(self) -> np.ndarray:
-        counts = self.histogram.result()
+        counts = self.histogram.counts.cpu().numpy()
         if self.symmetric:
             counts = 2 * counts
-            counts[0, 0] = int(self.own_pairs.sum())
+            counts[0, 0] = int(self.of_self[0].sum())
         return counts
 
     def _matrix(self, values: Tensor, diagonal: Tensor) -> np.ndarray:
         matrix = torch.diag(diagonal)
-        matrix[self.i, self.j] = values
         if self.symmetric:
             matrix[self.j, self.i] = values
+        matrix[self.i, self.j] = values
         return matrix.cpu().numpy()
 
 
-class _RankSums:
-    """Sums over traversals of their rank correlations."""
-
-    def __init__(self, device: torch.device):
-        # Number of correlations, sums of 1 - correlation and of its square; number of flat ones.
-        self.sums = torch.zeros(4, dtype=torch.float64, device=device)
-
-    def add(self, correlations: Tensor, flat: Tensor) -> None:
-        """Add traversals: see `rank_within`."""
-        lacking = 1 - correlations[~correlations.isnan()]
-        n = lacking.new_tensor(len(lacking))
-        self.sums += torch.stack([n, lacking.sum(), lacking.square().sum(), flat.sum().double()])
-
-    def result(self) -> WithinRank:
-        """Return mean and spread."""
-        n, first, second, flat = self.sums.tolist()
-        if not n:
-            return WithinRank(None, None, 0, int(flat))
-        sd = math.sqrt(max(second / n - (first / n) ** 2, 0.0))
-        return WithinRank(1 - first / n, sd, int(n), int(flat))
+def _within_rank(n: float, first: float, second: float, flat: float) -> WithinRank:
+    """Return mean and spread from sums of what rank correlations lack to 1."""
+    if not n:
+        return WithinRank(None, None, 0, int(flat))
+    sd = math.sqrt(max(second / n - (first / n) ** 2, 0.0))
+    return WithinRank(1 - first / n, sd, int(n), int(flat))
 
 
 class _Histogram:
@@ -302,33 +230,15 @@ class _Histogram:
     def __init__(self, size: int, device: torch.device):
         self.counts = torch.zeros(size, _BINS + 1, dtype=torch.int64, device=device)
         self.width = 0.0
-        self.waiting: list[Tensor] = []
 
-    def add(self, distances: Tensor, steps: Tensor, largest: float) -> None:
+    def add(self, distances: Tensor, steps: Tensor, largest: float, mask: Tensor | None) -> None:
         """Count distances, none of which is above `largest`."""
         if not self.width and largest > 0:
             self.width = 1.25 * largest / _BINS
         while self.width and largest > self.width * _BINS:
-            self._double()
-        bins = (distances.flatten() / (self.width or 1)).round_().long()
-        self.waiting.append(bins.add_(steps.flatten(), alpha=_BINS + 1))
-        if sum(map(len, self.waiting)) > _WAITING:
-            self._flush()
-
-    def result(self) -> np.ndarray:
-        """Return the counts, shape (size, bins)."""
-        self._flush()
-        return self.counts.cpu().numpy()
-
-    def _double(self) -> None:
-        self._flush()
-        half = (torch.arange(_BINS + 1, device=self.counts.device) + 1) // 2
-        self.counts = torch.zeros_like(self.counts).index_add_(1, half, self.counts)
-        self.width *= 2
-
-    def _flush(self) -> None:
-        if self.waiting:
-            numbers = torch.cat(self.waiting)
-            counts = torch.bincount(numbers, minlength=self.counts.numel())
-            self.counts += counts.view_as(self.counts)
-            self.waiting = []
+            half = (torch.arange(_BINS + 1, device=self.counts.device) + 1) // 2
+            self.counts = torch.zeros_like(self.counts).index_add_(1, half, self.counts)
+            self.width *= 2
+        bins = (distances / (self.width or 1)).round_().long().add_(steps, alpha=_BINS + 1)
+        bins = bins.flatten() if mask is None else bins[mask]
+        self.counts += bins.bincount(minlength=self.counts.numel()).view_as(self.counts)

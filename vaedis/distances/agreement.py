@@ -16,8 +16,6 @@ SHAPES = ("line", "circle")
 # Two distances are equal if they differ by less than this share of their size, which is what sums
 # over a data set in float64 may lose.
 EQUAL = 1e-9
-# Pairs that are ranked at a time.
-_PAIRS = 2**20
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def agreement(
         Ground-truth distances; |i - j| by default.
     self_pairs : bool
         Include the diagonal, distances of observations from themselves, as the authors' logged
-        values do. If all other distances are equal, a correlation exists only because of them.
+        values do (``run_data_correlation.py``).
 
     Returns
     -------
@@ -122,10 +120,6 @@ def agreement(
     ValueError
         If a matrix is not square, the shapes differ, a distance is infinite, or no pair of
         different observations is known.
-
-    References
-    ----------
-    The authors' ``run_data_correlation.py`` (self-pairs included).
 
     Examples
     --------
@@ -157,10 +151,9 @@ def agreement(
 
 def compare(truth: np.ndarray, perceived: np.ndarray, different: np.ndarray) -> Agreement:
     """Compare lists of distances; `different` are those between different observations."""
-    if not (_varies(truth) and _varies(perceived)):
-        linear = rank = None
-    else:
-        # Sums in another order differ in the last digits; equal distances must tie.
+    linear = rank = None
+    if _varies(truth) and _varies(perceived):
+        # sums in another order differ in the last digits; equal distances must tie
         rounded = np.round(perceived / np.abs(perceived).max(), 9)
         linear = float(np.corrcoef(truth, perceived)[0, 1])
         rank = float(np.corrcoef(_ranks(truth), _ranks(rounded))[0, 1])
@@ -187,7 +180,7 @@ def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
     table = np.zeros((len(levels), counts.shape[1]))
     np.add.at(table, inverse, counts)
     totals = (table.sum(1), table.sum(0))
-    # Ranks less their mean.
+    # ranks less their mean
     truth_ranks, perceived_ranks = (np.cumsum(n) - n / 2 - table.sum() / 2 for n in totals)
     truth_variance = totals[0] @ truth_ranks**2
     perceived_variance = totals[1] @ perceived_ranks**2
@@ -206,33 +199,17 @@ def rank_within(
     (T, P) or (P,). For each kind, returns the correlations, shape (T,), NaN where one of the two
     distances does not vary, and whether that is because perceived distances are all equal.
     """
-    truths = [truth.double() for truth in truths]
-    parts = []
-    step = max(1, _PAIRS // max(1, distances.shape[1]))
-    for start in range(0, len(distances), step):
-        rows = slice(start, start + step)
-        truths_of_rows = [truth if truth.ndim == 1 else truth[rows] for truth in truths]
-        mask_of_rows = None if mask is None else mask[rows]
-        parts.append(_rank_rows(distances[rows], truths_of_rows, mask_of_rows))
-    by_truth = zip(*parts, strict=True)
-    return [
-        (torch.cat([one[0] for one in kind]), torch.cat([one[1] for one in kind]))
-        for kind in by_truth
-    ]
-
-
-def _rank_rows(
-    distances: Tensor, truths: list[Tensor], mask: Tensor | None
-) -> list[tuple[Tensor, Tensor]]:
     top = (distances if mask is None else distances * mask).abs().amax(1, keepdim=True)
-    # Sums in another order differ in the last digits; equal distances must tie.
+    # sums in another order differ in the last digits; equal distances must tie
     rounded = torch.round(distances / torch.where(top > 0, top, 1), decimals=9)
     ranks = _centred_ranks(rounded, mask)
     variance = ranks.square().sum(1)
-    varies = (_range(rounded, mask) > EQUAL) & (variance > 0)
+    highest = rounded if mask is None else rounded.where(mask, -math.inf)
+    lowest = rounded if mask is None else rounded.where(mask, math.inf)
+    varies = (highest.amax(1) - lowest.amin(1) > EQUAL) & (variance > 0)
     results = []
     for truth in truths:
-        steps = truth[None] if truth.ndim == 1 else truth
+        steps = torch.atleast_2d(truth.double())
         if mask is not None:
             steps = steps.expand_as(distances)
         step_ranks = _centred_ranks(steps, mask)
@@ -242,13 +219,6 @@ def _rank_rows(
         correlation = torch.where(varies & has_order, correlation, math.nan)
         results.append((correlation, has_order & ~varies))
     return results
-
-
-def _range(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Compute the largest less the smallest value of each row."""
-    if mask is None:
-        return values.amax(1) - values.amin(1)
-    return values.where(mask, -math.inf).amax(1) - values.where(mask, math.inf).amin(1)
 
 
 def _centred_ranks(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -35,9 +35,8 @@ def factor_distances(
 ) -> dict[str, FactorDistances]:
     """Measure the perceived distances along each factor: mean matrix, spread and distribution.
 
-    They are exact, over all traversals of the data set, unless a sample is asked for. Images are
-    read in batches, once or twice for all factors together. MSE of byte images is computed in whole
-    numbers, other losses in float64.
+    They are exact, over all traversals of the data set, unless a sample is asked for. MSE of byte
+    images is computed in whole numbers, other losses in float64.
 
     Where several images of a `LabelledImages` share all their factors, all pairs of images that
     differ in one factor alone count. Groups of more than 1,024 such images are compared in random
@@ -88,11 +87,11 @@ def factor_distances(
         traversals = _check.count("traversals", traversals)
     sizes = _sizes(data, factors)
     if isinstance(data, LabelledImages) and not data.grid:
-        along = {}
+        results = {}
         for name in sizes:
             groups = data.groups(name, traversals, seed=seed)
-            along[name] = _measure_groups(reader, name, groups, traversals, seed)
-        return along
+            results[name] = _measure_groups(reader, name, groups, traversals, seed)
+        return results
     if traversals is None:
         return _measure_all(reader, sizes, seed)
     generator = torch.Generator(data.device).manual_seed(seed)
@@ -102,7 +101,7 @@ def factor_distances(
 
 
 def traversal_matrices(data: Any, loss: LossLike = "mse", **options: Any) -> dict[str, np.ndarray]:
-    """Compute, for each factor, the mean perceived distances between its values.
+    """Compute, for each factor, the mean perceived distances between its values (Figures 3, 8).
 
     Parameters
     ----------
@@ -114,10 +113,6 @@ def traversal_matrices(data: Any, loss: LossLike = "mse", **options: Any) -> dic
     dict of str to ndarray of float64, shape (f, f)
         Row i, column j: the mean loss of value i as a reconstruction of value j.
 
-    References
-    ----------
-    Michlo, Klein and James (2023), Figures 3 and 8. The authors' ``run_plot_traversal_dists.py``.
-
     Examples
     --------
     >>> import vaedis as vd
@@ -125,8 +120,8 @@ def traversal_matrices(data: Any, loss: LossLike = "mse", **options: Any) -> dic
     >>> vd.distances.traversal_matrices(data)["x_R"][0, :4].round(4)
     array([0.    , 0.0104, 0.0104, 0.0104])
     """
-    along = factor_distances(data, loss, **options)
-    return {name: one.matrix for name, one in along.items()}
+    results = factor_distances(data, loss, **options)
+    return {name: one.matrix for name, one in results.items()}
 
 
 def spread_sets(
@@ -134,18 +129,16 @@ def spread_sets(
 ) -> tuple[Tensor, Tensor]:
     """Draw traversals in independent sets, each spread by itself; return bases and sets.
 
-    How much an average varies from set to set tells its standard error.
+    How much an average varies from set to set tells its standard error. Sets are of eight
+    traversals each, if there are enough.
     """
-    parts = torch.arange(traversals).tensor_split(_number_of_sets(traversals))
-    sizes = torch.tensor([len(part) for part in parts])
-    bases = [space.spread_bases(factor, n, generator=generator) for n in sizes.tolist()]
-    sets = torch.arange(len(sizes)).repeat_interleave(sizes)
-    return torch.cat(bases), sets.to(generator.device)
-
-
-def _number_of_sets(traversals: int) -> int:
-    """Return enough sets to tell an error by, of eight traversals each if possible."""
-    return min(traversals, max(2, min(8, traversals // 8)))
+    n_sets = min(traversals, max(2, min(8, traversals // 8)))
+    bases = []
+    sets = []
+    for k, part in enumerate(torch.arange(traversals).tensor_split(n_sets)):
+        bases.append(space.spread_bases(factor, len(part), generator=generator))
+        sets.append(torch.full_like(part, k))
+    return torch.cat(bases), torch.cat(sets).to(generator.device)
 
 
 def _sizes(data: FactorData, factors: Iterable[str] | None) -> dict[str, int]:
@@ -178,9 +171,7 @@ def _measure_groups(
     blocks = blocks_of(groups, size, traversals, seed)
     total = _accumulator(reader, min(size, MOST_VALUES))
     for index, values in reader.batches(blocks):
-        present = index >= 0
-        mask = None if bool(present.all()) else present
-        total.add(reader.distances(index), mask, values=values.clamp(min=0))
+        total.add(reader.distances(index), index >= 0, values=values.clamp(min=0))
     return total.result(factor, blocks.complete)
 
 
@@ -198,12 +189,13 @@ def _table(groups: Groups, size: int) -> Tensor | None:
 
 def _as_groups(traversals: Tensor, complete: bool) -> Groups:
     """Return traversals, shape (T, f), as groups."""
-    values = torch.arange(traversals.shape[1], device=traversals.device).expand_as(traversals)
-    group = torch.arange(len(traversals), device=traversals.device)
+    group, values = torch.meshgrid(
+        *(torch.arange(n, device=traversals.device) for n in traversals.shape), indexing="ij"
+    )
     return Groups(
         index=traversals.flatten(),
         values=values.flatten(),
-        group=group.repeat_interleave(traversals.shape[1]),
+        group=group.flatten(),
         complete=complete,
     )
 
@@ -221,19 +213,20 @@ def _measure_sample(
     space = data.factors
     size = space.sizes[space.position(factor)]
     if size > MOST_VALUES:
-        # Different traversals, so that there are never more images than the data set has.
+        # different traversals, so that there are never more images than the data set has
         bases = data.exact_bases(factor, channelwise=reader.kernel.channelwise)
         order = torch.randperm(len(bases), generator=generator, device=data.device)
         sample = space.traversal(factor, bases[order[:traversals]])
         groups = _as_groups(sample, complete=len(bases) <= traversals)
         return _measure_groups(reader, factor, groups, traversals, seed)
+    sets = None
+    n_sets = 0
     if sampling == "spread":
         bases, sets = spread_sets(space, factor, traversals, generator)
-        total = _accumulator(reader, size, _number_of_sets(traversals))
+        n_sets = int(sets[-1]) + 1
     else:
         bases = space.sample_index(traversals, generator=generator)
-        sets = None
-        total = _accumulator(reader, size)
+    total = _accumulator(reader, size, n_sets)
     _add_traversals(reader, total, space.traversal(factor, bases), sets)
     return total.result(factor, False)
 
@@ -241,24 +234,23 @@ def _measure_sample(
 def _measure_all(reader: Reader, sizes: dict[str, int], seed: int) -> dict[str, FactorDistances]:
     """Measure distances along factors of a grid over all its traversals."""
     data = reader.data
-    along: dict[str, FactorDistances] = {}
+    results: dict[str, FactorDistances] = {}
     totals: dict[str, Accumulator] = {}
     for name, size in sizes.items():
         bases = data.exact_bases(name, channelwise=reader.kernel.channelwise)
         if size > MOST_VALUES:
             groups = _as_groups(data.factors.traversal(name, bases), complete=True)
-            along[name] = _measure_groups(reader, name, groups, None, seed)
-        elif len(bases) * size < len(data) or size > reader.n_images:
-            total = _accumulator(reader, size)
-            _add_traversals(reader, total, data.factors.traversal(name, bases))
-            along[name] = total.result(name, True)
-        else:
-            totals[name] = _accumulator(reader, size)
-    for name, images in reader.all_traversals(list(totals)):
+            results[name] = _measure_groups(reader, name, groups, None, seed)
+            continue
+        totals[name] = _accumulator(reader, size)
+        if len(bases) * size < len(data) or size > reader.n_images:
+            _add_traversals(reader, totals[name], data.factors.traversal(name, bases))
+    in_one_pass = [name for name, total in totals.items() if not total.traversals]
+    for name, images in reader.all_traversals(in_one_pass):
         for part in images.split(reader.traversals_at_once(sizes[name])):
             totals[name].add(reader.kernel.distances(part))
-    along |= {name: total.result(name, True) for name, total in totals.items()}
-    return {name: along[name] for name in sizes}
+    results |= {name: total.result(name, True) for name, total in totals.items()}
+    return {name: results[name] for name in sizes}
 
 
 def _add_traversals(
@@ -267,7 +259,7 @@ def _add_traversals(
     """Add traversals, given by the index of each image, or -1 where there is none."""
     if not len(index):
         return
-    # Neighbours together: they lie in few places of a file on disk.
+    # neighbours together: they lie in few places of a file on disk
     order = index.amax(1).argsort()
     for rows in order.split(reader.traversals_at_once(index.shape[1])):
         present = index[rows] >= 0

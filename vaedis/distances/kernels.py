@@ -28,13 +28,13 @@ from vaedis.data.base import FactorData, as_floats
 from vaedis.losses import Loss, properties
 from vaedis.losses.base import LossLike
 
-# Up to here float32 holds every whole number.
+# up to here float32 holds every whole number
 _EXACT = 2**24
-# Pixels whose products of signed bytes add up to no more than that.
+# pixels whose products of signed bytes add up to no more than that
 _BYTES = 1024
-# In a batch of so many images, two more comparisons cost little.
+# in a batch of so many images, two more comparisons cost little
 _LARGE_BATCH = 16
-# Eight bytes in a word: the lowest bit of each, and the highest (as a signed number).
+# eight bytes in a word: the lowest bit of each, and the highest (as a signed number)
 _LOW_BITS = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80
 
@@ -48,21 +48,20 @@ def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False
         )
     if loss.unit_range:
         data.need_unit_range(loss.name)
-    return _kernel_type(data, loss, normalize)(data, loss, normalize)
-
-
-def _kernel_type(data: FactorData, loss: Loss, normalize: bool) -> type[Kernel]:
+    kind: type[Kernel] = Kernel
     if properties.is_own(loss):
-        properties.need_numbers(loss, data, normalize)
-        properties.need_difference(loss, data, normalize)
-        return Vectors if properties.has_vectors(loss, data, normalize) else Kernel
-    if data.dtype == torch.uint8 and isinstance(loss, losses.MSE):
-        return ByteGram
-    if isinstance(loss, losses.MAE):
-        return Absolute
-    if isinstance(loss, losses.BCE):
-        return CrossEntropy
-    return Gram if loss.quadratic else Kernel
+        properties.need_distance(loss, data, normalize)
+        if properties.has_vectors(loss, data, normalize):
+            kind = Vectors
+    elif data.dtype == torch.uint8 and isinstance(loss, losses.MSE):
+        kind = ByteGram
+    elif isinstance(loss, losses.MAE):
+        kind = Absolute
+    elif isinstance(loss, losses.BCE):
+        kind = CrossEntropy
+    elif loss.quadratic:
+        kind = Gram
+    return kind(data, loss, normalize)
 
 
 def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
@@ -70,7 +69,7 @@ def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
     n = x.shape[1]
     if not properties.is_own(loss):
         return torch.stack([loss.distance(x[:, i : i + 1], x) for i in range(n)], 1)
-    # A loss of one's own must do no more than in training: compare two batches of one shape.
+    # a loss of one's own must do no more than in training: compare two batches of one shape
     flat = x.flatten(0, 1)
     rows = []
     for i in range(n):
@@ -93,7 +92,6 @@ class Kernel:
         self.data = data
         self.loss = loss
         self.normalize = normalize
-        self.own = properties.is_own(loss)
         self.dtype = properties.precision_of(loss, data)
 
     @functools.cached_property
@@ -118,7 +116,9 @@ class Kernel:
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Compute the distance of each pair of images, (n, H, W, C) to float64 (n,)."""
         distances = self.loss.distance(self.pixels(a), self.pixels(b)).double()
-        return properties.need_finite(self.loss, distances) if self.own else distances
+        if properties.is_own(self.loss):
+            properties.need_finite(self.loss, distances)
+        return distances
 
 
 class Gram(Kernel):
@@ -130,7 +130,7 @@ class Gram(Kernel):
     def distances(self, x: Tensor) -> Tensor:
         """See `Kernel.distances`."""
         x = self.pixels(x)
-        # Changes no distance, and keeps the subtraction below from cancelling digits.
+        # changes no distance, and keeps the subtraction below from cancelling digits
         v = self.loss.embed(x - x[:, :1])
         return _from_gram(v @ v.transpose(1, 2))
 
@@ -157,16 +157,13 @@ class Vectors(Gram):
         v = v - v[:, :1]
         distances = properties.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
         if x.shape[:2].numel() >= _LARGE_BATCH:
-            self._check_extremes(x, distances)
+            flat = distances.flatten()
+            smallest = flat.where(flat > 0, flat.max()).argmin()
+            pairs = torch.stack([smallest, flat.argmax()])
+            group, i, j = torch.unravel_index(pairs, distances.shape)
+            direct = self.between(x[group, i], x[group, j])
+            properties.need_same(self.loss, direct, flat[pairs])
         return distances
-
-    def _check_extremes(self, x: Tensor, distances: Tensor) -> None:
-        flat = distances.flatten()
-        nearest = flat.where(flat > 0, flat.max()).argmin()
-        pairs = torch.stack([nearest, flat.argmax()])
-        group, i, j = torch.unravel_index(pairs, distances.shape)
-        direct = self.between(x[group, i], x[group, j])
-        properties.need_same(self.loss, direct, flat[pairs])
 
 
 class ByteGram(Gram):
@@ -178,26 +175,31 @@ class ByteGram(Gram):
         super().__init__(data, loss, normalize)
         height, width, channels = data.shape
         weights = [1 / s**2 for s in data.std] if normalize else [1.0] * channels
-        # Channels of equal weight are worked on as one.
-        self.weights = weights if len(set(weights)) > 1 else weights[:1]
+        # channels of equal weight are worked on as one
+        if len(set(weights)) == 1:
+            weights = weights[:1]
+        self.weights = torch.tensor(weights, dtype=torch.float64, device=data.device)
         self.image_size = height * width * channels
 
     def distances(self, x: Tensor) -> Tensor:
         """See `Kernel.distances`."""
-        words = self._words(x)
-        T, f, channels, _ = words.shape
-        # Words in which no traversal changes add nothing; in most data sets most words are such.
+        channels = self._channels(x)
+        padding = -channels.shape[-1] % 8
+        padded = F.pad(channels, (0, padding)) if padding else channels.contiguous()
+        words = padded.view(torch.int64)
+        T, f, n_channels, _ = words.shape
+        # words in which no traversal changes add nothing; in most data sets most words are such
         change = (words != words[:, :1]).flatten(0, 2).view(torch.uint8).amax(0)
         changed = change.nonzero()[:, 0]
         if not len(changed):
             return torch.zeros(T, f, f, dtype=torch.float64, device=x.device)
-        numbers, unit, _ = self._whole_numbers(words.index_select(3, changed))
+        numbers, unit = self._whole_numbers(words.index_select(3, changed))
         v = numbers.flatten(0, 1)
-        # Whatever shorter number format a program has allowed for its networks.
+        # whatever shorter number format a program has allowed for its networks
         with arithmetic.held(matmul="ieee", cpu_matmul="ieee"):
             products = torch.bmm(v, v.transpose(1, 2))
-        by_channel = _from_gram(products.view(T, channels, -1, f, f).double().sum(2))
-        weighted = (by_channel * self._weights(x)[:, None, None]).sum(1)
+        by_channel = _from_gram(products.view(T, n_channels, -1, f, f).double().sum(2))
+        weighted = (by_channel * self.weights[:, None, None]).sum(1)
         return weighted / (unit**2 * self.image_size)
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
@@ -206,36 +208,21 @@ class ByteGram(Gram):
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Gram.moments`."""
-        words = self._words(x[None])
-        channels = len(self.weights)
-        channel_size = self.image_size // channels
-        padded_size = 8 * words.shape[-1]
-        v, unit, offset = self._whole_numbers(words)
-        # Sums over at most 1,024 images or pixels at a time are exact as well.
-        parts = torch.stack([part.sum(2)[0] for part in v.split(_BYTES, 2)])
-        sums = parts.double().sum(0).view(channels, -1)[:, :padded_size]
-        squares = v.square().sum(3).double().view(channels, -1).sum(1)
-        weight = self._weights(x) / (unit**2 * self.image_size)
-        n = len(x)
-        vectors = (sums[:, :channel_size] + n * offset) * weight.sqrt()[:, None]
-        lengths = squares + 2 * offset * sums.sum(1) + n * padded_size * offset**2
-        return vectors.flatten(), (lengths * weight).sum()
+        v = self._channels(x).int()
+        weights = self.weights / (255**2 * self.image_size)
+        vectors = v.sum(0) * weights.sqrt()[:, None]
+        return vectors.flatten(), (v.square().sum((0, 2)) * weights).sum()
 
-    def _words(self, x: Tensor) -> Tensor:
-        """Pack bytes, (T, f, H, W, C), eight to a word: int64, (T, f, channels, words).
+    def _channels(self, x: Tensor) -> Tensor:
+        """Return bytes, (..., H, W, C), by channels that weigh differently, (..., channels, k)."""
+        n = len(self.weights)
+        return (x.movedim(-1, -3) if n > 1 else x).flatten(-3).unflatten(-1, (n, -1))
 
-        Zeros fill up the last word.
-        """
-        channels = len(self.weights)
-        x = x.movedim(-1, 2) if channels > 1 else x
-        x = x.flatten(2).unflatten(2, (channels, -1))
-        spare = -x.shape[-1] % 8
-        return (F.pad(x, (0, spare)) if spare else x.contiguous()).view(torch.int64)
+    def _whole_numbers(self, words: Tensor) -> tuple[Tensor, int]:
+        """Return words of bytes, (T, f, channels, words), as whole numbers in float32.
 
-    def _whole_numbers(self, words: Tensor) -> tuple[Tensor, int, int]:
-        """Return bytes as whole numbers in float32, (T, chunks, f, k), each chunk of one channel.
-
-        Also what a byte of 255 became, less what 0 became, and what was subtracted from all bytes.
+        They are of shape (T, chunks, f, k), each chunk of one channel. Also return what a byte of
+        255 became, less what 0 became.
         """
         T, f, channels, _ = words.shape
         low_bits = words & _LOW_BITS
@@ -244,19 +231,16 @@ class ByteGram(Gram):
             x = low_bits.view(torch.uint8)
             chunk = _EXACT
         else:
-            # Flipping the highest bit subtracts 128.
+            # flipping the highest bit subtracts 128
             x = (words ^ _HIGH_BITS).view(torch.int8)
             chunk = _BYTES
         chunks = -(-x.shape[-1] // chunk)
         k = -(-x.shape[-1] // chunks)
-        # What fills up the last chunk is the same in all images.
+        # what fills up the last chunk is the same in all images
         x = F.pad(x, (0, chunks * k - x.shape[-1])).view(T, f, channels * chunks, k)
         v = torch.empty(T, channels * chunks, f, k, dtype=torch.float32, device=x.device)
         v.copy_(x.transpose(1, 2))
-        return (v, 1, 0) if black_and_white else (v, 255, 128)
-
-    def _weights(self, like: Tensor) -> Tensor:
-        return torch.tensor(self.weights, dtype=torch.float64, device=like.device)
+        return v, 1 if black_and_white else 255
 
 
 class CrossEntropy(Kernel):

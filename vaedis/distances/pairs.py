@@ -19,11 +19,10 @@ from vaedis.distances.agreement import Agreement, compare, ground_truth
 from vaedis.distances.kernels import Gram, Kernel, kernel_for
 from vaedis.losses.base import LossLike
 
-# Bytes of images that are worked on at a time: pairs are several times as fast where they stay in a
-# processor's cache.
+# bytes of images that are worked on at a time: pairs are faster in a processor's cache
 _PAIR_WORK = 4 * 2**20
 _PASS_WORK = 16 * 2**20
-# All pairs are compared of so many observations or fewer.
+# all pairs are compared of so many observations or fewer
 _ALL_PAIRS = 1024
 
 
@@ -43,11 +42,6 @@ def perceived(
     -------
     Tensor of float64, shape (n,)
 
-    Raises
-    ------
-    ValueError
-        If `a` and `b` differ in length, an index is out of range, or the loss does not fit.
-
     Examples
     --------
     >>> import vaedis as vd
@@ -65,7 +59,7 @@ def perceived(
             f"not of shapes {tuple(a.shape)} and {tuple(b.shape)}."
         )
     work = _PAIR_WORK if data.device.type == "cpu" else 64 * _PAIR_WORK
-    step = max(1, work // (2 * int(np.prod(data.shape)) * kernel.number_bytes))
+    step = max(1, work // (2 * math.prod(data.shape) * kernel.number_bytes))
     parts = [
         kernel.between(data.images(i), data.images(j))
         for i, j in zip(a.split(step), b.split(step), strict=True)
@@ -98,11 +92,6 @@ def pair_distances(
     Returns
     -------
     ndarray of float64, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If the factor is unknown or has one value, or a factor is given and the data are no grid.
 
     Examples
     --------
@@ -150,11 +139,6 @@ def pair_agreement(
     -------
     Agreement
 
-    Raises
-    ------
-    ValueError
-        If no factor varies, the factor is unknown, or no pair is of different observations.
-
     Examples
     --------
     >>> import vaedis as vd
@@ -165,11 +149,21 @@ def pair_agreement(
     data = as_data(data)
     n = _check.count("n", n, 2)
     data.need_change()
-    a, b = _draw_pairs(data, factor, n, seed, self_pairs)
-    if not self_pairs:
-        different = a != b
-        a = a[different]
-        b = b[different]
+    generator = torch.Generator(data.device).manual_seed(seed)
+    a = data.draw(n, generator=generator)
+    if factor is None:
+        b = data.draw(n, generator=generator)
+    else:
+        data.require_full_grid("random pairs that differ in one factor")
+        if self_pairs:
+            size = data.factors.sizes[data.factors.position(factor)]
+            value = torch.randint(size, (n, 1), generator=generator, device=data.device)
+            b = data.factors.traversal(factor, a).gather(-1, value)[:, 0]
+        else:
+            a, b = data.factors.sample_traversal_pairs(factor, n, generator=generator)
+    chosen = (a != b) | self_pairs
+    a = a[chosen]
+    b = b[chosen]
     if not len(a):
         raise ValueError(
             f"none of {n} random pairs was of two different observations; give a larger n."
@@ -177,22 +171,6 @@ def pair_agreement(
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     distances = perceived(data, a, b, loss=loss, normalize=normalize).cpu().numpy()
     return compare(truth, distances, distances[truth > 0])
-
-
-def _draw_pairs(
-    data: FactorData, factor: str | None, n: int, seed: int, self_pairs: bool
-) -> tuple[Tensor, Tensor]:
-    if factor is not None:
-        data.require_full_grid("random pairs that differ in one factor")
-    generator = torch.Generator(data.device).manual_seed(seed)
-    a = data.draw(n, generator=generator)
-    if factor is None:
-        return a, data.draw(n, generator=generator)
-    if not self_pairs:
-        return data.factors.sample_traversal_pairs(factor, n, generator=generator)
-    size = data.factors.sizes[data.factors.position(factor)]
-    value = torch.randint(size, (n, 1), generator=generator, device=data.device)
-    return a, data.factors.traversal(factor, a).gather(-1, value)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -244,10 +222,9 @@ def random_pairs(
 ) -> RandomPairs:
     """Measure the distribution of perceived distances between random pairs.
 
-    For a quadratic loss with vectors v the mean over all pairs is ``2 (E|v|² - |E v|²)``, from one
-    pass over the data set. The spread is exact where all pairs can be compared: of 1,024
-    observations or fewer, and of data whose channels depend on different factors, such as
-    XYSquares, channel by channel. Otherwise it comes from a sample.
+    Of a quadratic loss with vectors v the mean is exact, ``2 (E|v|² - |E v|²)``. All is exact where
+    all pairs can be compared: of 1,024 observations or fewer, and of data whose channels depend on
+    different factors, such as XYSquares, channel by channel. The rest comes from a sample.
 
     Parameters
     ----------
@@ -275,20 +252,18 @@ def random_pairs(
     if parts is not None:
         return _measure_parts(data, kernel, parts, pairs, seed)
     sample = np.sort(pair_distances(data, None, loss, n=pairs, seed=seed, normalize=normalize))
-    mean = float(sample.mean())
-    is_exact = False
-    if exact_mean and isinstance(kernel, Gram):
-        mean = _mean_of_all_pairs(data, kernel)
-        is_exact = True
+    is_exact = exact_mean and isinstance(kernel, Gram)
+    mean = _mean_of_all_pairs(data, kernel) if is_exact else float(sample.mean())
     sd = math.sqrt(((sample - mean) ** 2).mean())
     fourth = float(((sample - mean) ** 4).mean())
     mean_error, sd_error = RandomPairs(mean, sd, 0.0, 0.0, fourth, sample).standard_errors(pairs)
     return RandomPairs(mean, sd, 0.0 if is_exact else mean_error, sd_error, fourth, sample)
 
 
-def _mean_of_all_pairs(data: FactorData, kernel: Gram) -> float:
+def _mean_of_all_pairs(data: FactorData, kernel: Kernel) -> float:
     """Compute 2 (E|v|² - |E v|²) over the whole data set."""
-    step = max(1, _PASS_WORK // (int(np.prod(data.shape)) * kernel.number_bytes))
+    assert isinstance(kernel, Gram)
+    step = max(1, _PASS_WORK // (math.prod(data.shape) * kernel.number_bytes))
     index = torch.arange(len(data), device=data.device)
     total = torch.zeros((), dtype=torch.float64, device=data.device)
     square = total
@@ -328,10 +303,10 @@ def _measure_parts(
     sample = np.zeros(pairs)
     for index in parts:
         table = kernel.distances(data.images(index)[None])[0].flatten().cpu().numpy()
-        off = table - table.mean()
-        part_variance = float((off**2).mean())
+        centred = table - table.mean()
+        part_variance = float((centred**2).mean())
         # The fourth central moment of a sum of independent terms.
-        fourth += float((off**4).mean()) + 6 * variance * part_variance
+        fourth += float((centred**4).mean()) + 6 * variance * part_variance
         mean += float(table.mean())
         variance += part_variance
         sample += rng.choice(table, pairs)

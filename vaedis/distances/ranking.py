@@ -11,6 +11,7 @@ import numpy as np
 
 from vaedis import _check, losses
 from vaedis._support.brief import fields_repr
+from vaedis._support.text import distinct
 from vaedis.distances.agreement import Agreement
 from vaedis.distances.factor_distances import factor_distances
 from vaedis.distances.pairs import pair_agreement
@@ -76,9 +77,9 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
     """
     family_losses = {}
     for values in itertools.product(*options.values()):
-        chosen = dict(zip(options, values, strict=True))
-        name = " ".join([loss, *(f"{option}={value}" for option, value in chosen.items())])
-        family_losses[name] = losses.get(loss, **chosen)
+        options_of_loss = dict(zip(options, values, strict=True))
+        name = " ".join([loss, *(f"{option}={value}" for option, value in options_of_loss.items())])
+        family_losses[name] = losses.get(loss, **options_of_loss)
     return family_losses
 
 
@@ -97,7 +98,8 @@ def rank_losses(
     ----------
     data : whatever `data.as_data` takes
     candidates : mapping of str to losses, or iterable of losses
-        Each as for `losses.get`, named by you or by its own name; see `family`.
+        Each as for `losses.get`, named by you, or by its own name and a number where two have the
+        same; see `family`.
     factors : iterable of str, optional
         All by default.
     traversals : int, optional
@@ -110,11 +112,6 @@ def rank_losses(
     -------
     list of RankedLoss, the best first
 
-    Raises
-    ------
-    ValueError
-        If there is no loss to rank, or a name is unknown.
-
     Examples
     --------
     >>> import vaedis as vd
@@ -125,22 +122,23 @@ def rank_losses(
     """
     if isinstance(candidates, str) or callable(candidates):
         candidates = [candidates]
-    if not isinstance(candidates, Mapping):
-        candidates = {candidate: candidate for candidate in candidates}
-    if not candidates:
+    if isinstance(candidates, Mapping):
+        named = {str(name): losses.get(loss) for name, loss in candidates.items()}
+    else:
+        made = [losses.get(loss) for loss in candidates]
+        named = dict(zip(distinct(loss.name for loss in made), made, strict=True))
+    if not named:
         raise ValueError("there must be at least one loss to rank.")
     names = None if factors is None else _check.listed(factors)
     ranking = []
-    for name, candidate in candidates.items():
-        loss = losses.get(candidate)
-        along = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)
-        agreements = {factor: one.agreement() for factor, one in along.items()}
-        random = pair_agreement(data, None, loss, n=pairs, seed=seed) if pairs else None
+    for name, loss in named.items():
+        distances_of = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)
+        agreements = {factor: one.agreement() for factor, one in distances_of.items()}
         ranked = RankedLoss(
-            name=name if isinstance(name, str) else loss.name,
+            name=name,
             loss=loss,
             factors=agreements,
-            random=random,
+            random=pair_agreement(data, None, loss, n=pairs, seed=seed) if pairs else None,
             linear=float(np.mean([one.linear or 0.0 for one in agreements.values()])),
             rank=float(np.mean([one.rank or 0.0 for one in agreements.values()])),
             adversarial=tuple(f for f, one in agreements.items() if one.adversarial),

@@ -6,6 +6,8 @@ only. It is compared in blocks: as a whole if it is small, and otherwise in rand
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,18 +51,18 @@ def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> B
     values = groups.values.cpu().numpy()
     if size > MOST_VALUES:
         values = values * MOST_VALUES // size
-    ends = np.cumsum(np.bincount(groups.group.cpu().numpy()))
+    stops = np.cumsum(np.bincount(groups.group.cpu().numpy()))
     rng = np.random.default_rng(seed)
     blocks: list[np.ndarray] = []
-    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+    for start, end in zip(np.r_[0, stops[:-1]], stops, strict=True):
         rows = np.arange(start, end)
         if len(rows) <= MOST_IMAGES:
             blocks.append(rows)
             continue
         parts = np.array_split(rng.permutation(rows), len(rows) // _BLOCK)
-        blocks += parts if max_blocks is None else parts[: max(1, max_blocks // len(ends))]
+        blocks += parts if max_blocks is None else parts[: max(1, max_blocks // len(stops))]
     n_images = sum(len(rows) for rows in blocks)
-    complete = groups.complete and len(blocks) == len(ends) and n_images == len(index)
+    complete = groups.complete and len(blocks) == len(stops) and n_images == len(index)
     return Blocks([index[rows] for rows in blocks], [values[rows] for rows in blocks], complete)
 
 
@@ -70,10 +72,10 @@ class Reader:
     def __init__(self, data: FactorData, kernel: Kernel):
         self.data = data
         self.kernel = kernel
-        self.image_size = int(np.prod(data.shape))
+        self.image_size = math.prod(data.shape)
         self.image_bytes = self.image_size * (kernel.number_bytes + 4)
         self.work = min(_WORK, MEMORY // 4)
-        # Byte images that are read together in a pass over all traversals.
+        # byte images that are read together in a pass over all traversals
         self.n_images = MEMORY // 4 // self.image_size
 
     def traversals_at_once(self, size: int) -> int:
@@ -88,18 +90,15 @@ class Reader:
         if index.numel() <= at_once:
             images = self.data.images(index.flatten())
             return self.kernel.distances(images.unflatten(0, index.shape))
-        return torch.stack([self._distances_by_parts(row, at_once) for row in index])
-
-    def _distances_by_parts(self, index: Tensor, at_once: int) -> Tensor:
-        """Compare the images of a traversal, of which `at_once` fit into memory."""
-        size = len(index)
-        distances = torch.zeros(size, size, dtype=torch.float64, device=index.device)
+        # of a traversal, as many images as fit into memory
+        n_traversals, size = index.shape
+        distances = torch.zeros(n_traversals, size, size, dtype=torch.float64, device=index.device)
         parts = torch.arange(size, device=index.device).split(max(1, at_once // 2))
-        for k, first in enumerate(parts):
-            for second in parts[k + 1 :]:
+        for row, matrix in zip(index, distances, strict=True):
+            for first, second in itertools.combinations(parts, 2):
                 both = torch.cat([first, second])
-                images = self.data.images(index[both])
-                distances[both[:, None], both] = self.kernel.distances(images[None])[0]
+                images = self.data.images(row[both])
+                matrix[both[:, None], both] = self.kernel.distances(images[None])[0]
         return distances
 
     def batches(self, blocks: Blocks) -> Iterator[tuple[Tensor, Tensor]]:
@@ -130,36 +129,28 @@ class Reader:
 
         Images are read once for all factors of a group, and in as few groups as memory allows.
         """
-        for group in self._factor_groups(names):
-            yield from self._group_traversals(group)
-
-    def _factor_groups(self, names: Sequence[str]) -> list[list[str]]:
-        """Sort factors into few groups; images that differ in those of one fit into memory."""
         space = self.data.factors
         sizes = {name: space.sizes[space.position(name)] for name in names}
         groups: list[list[str]] = []
         for name in sorted(names, key=lambda name: -sizes[name]):
             for group in groups:
-                if sizes[name] * int(np.prod([sizes[other] for other in group])) <= self.n_images:
+                if math.prod(sizes[one] for one in [*group, name]) <= self.n_images:
                     group.append(name)
                     break
             else:
                 groups.append([name])
-        return groups
+        for group in groups:
+            yield from self._group_traversals(group)
 
     def _group_traversals(self, group: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         space = self.data.factors
-        device = self.data.device
         inside = [space.position(name) for name in group]
         outside = [f for f in range(len(space)) if f not in inside]
-        grid = torch.zeros(1, dtype=torch.int64, device=device)
-        for f in inside:
-            steps = torch.arange(space.sizes[f], device=device) * space.strides[f]
-            grid = grid[..., None] + steps
-        grid = grid[0]
-        all_bases = space.traversal_bases(inside[0], vary=outside, device=device)
-        for bases in all_bases.split(max(1, self.n_images // grid.numel())):
-            index = bases.view(-1, *[1] * len(inside)) + grid
+        bases = space.traversal_bases(inside[0], vary=outside, device=self.data.device)
+        n_images = math.prod(space.sizes[f] for f in inside)
+        for index in bases.split(max(1, self.n_images // n_images)):
+            for f in inside:
+                index = space.traversal(f, index)
             x = self.data.images(index.flatten()).unflatten(0, index.shape)
             for axis, name in enumerate(group, 1):
                 yield name, x.movedim(axis, -4).flatten(0, -5)

@@ -145,17 +145,7 @@ class FactorDistances:
         return float(np.average(values[pairs > 0], weights=pairs[pairs > 0]))
 
     def quantile(self, share: float | np.ndarray) -> np.ndarray:
-        """Compute quantiles of all distances, to the width of a bin.
-
-        Parameters
-        ----------
-        share : float or ndarray of float
-            Shares of all pairs, 0 to 1.
-
-        Returns
-        -------
-        ndarray of float64, shape of `share`
-        """
+        """Compute quantiles of all distances, of shares of all pairs, to the width of a bin."""
         cumulative = np.cumsum(self.counts[1:].sum(0))
         return np.searchsorted(cumulative, np.asarray(share) * cumulative[-1]) * self.width
 
@@ -171,11 +161,6 @@ class FactorDistances:
             which has no error if it is exact.
         pairs : int, optional
             Number of pairs drawn from all of them together; all pairs by default.
-
-        Returns
-        -------
-        (float, float)
-            They allow for what pairs of one traversal have in common.
         """
         if traversals is None and self.exact:
             return 0.0, 0.0
@@ -243,33 +228,24 @@ class FactorDistances:
 
         The sentence uses the rank correlation within traversals, or that of all pairs if only the
         latter is stored.
-
-        Returns
-        -------
-        str
         """
-        ranks = self._ranks()
-        if self.adversarial or not ranks:
+        if self.within is None or self.within_circle is None:
+            kind = "rank correlation of pooled pairs"
+            ranks = {shape: self.agreement(shape).rank for shape in SHAPES}
+        else:
+            kind = "mean rank correlation within traversals"
+            ranks = {"line": self.within.mean, "circle": self.within_circle.mean}
+        known = {shape: rank for shape, rank in ranks.items() if rank is not None}
+        if self.adversarial or not known:
             return (
                 f"{self.factor} is adversarial: all distances along it are equal "
                 f"({self.mean:.3g}), so that they carry no order."
             )
-        shape = max(ranks, key=ranks.__getitem__)
-        numbers = ", ".join(f"{rank:.2f} with a {name}" for name, rank in ranks.items())
-        kind = "mean rank correlation within traversals"
-        if self.within is None:
-            kind = "rank correlation of pooled pairs"
-        if ranks[shape] < _FOLLOWS:
+        shape = max(known, key=known.__getitem__)
+        numbers = ", ".join(f"{rank:.2f} with a {name}" for name, rank in known.items())
+        if known[shape] < _FOLLOWS:
             return f"{self.factor} hardly follows an order: the {kind} is {numbers}."
         return f"{self.factor} is best described by a {shape}: the {kind} is {numbers}."
-
-    def _ranks(self) -> dict[str, float]:
-        """Return the rank correlation with each shape that has one."""
-        if self.within is None or self.within_circle is None:
-            ranks = {shape: self.agreement(shape).rank for shape in SHAPES}
-        else:
-            ranks = {"line": self.within.mean, "circle": self.within_circle.mean}
-        return {shape: rank for shape, rank in ranks.items() if rank is not None}
 
 
 def published_traversals(size: int, pairs: int = 50_000) -> int:

@@ -13,20 +13,18 @@ from vaedis.losses.fingerprint import fingerprint
 class Loss:
     """Base class of reconstruction losses.
 
-    A function of two batches needs no class: it is taken wherever a loss is, see `get`. A class of
-    your own defines `distance` and, where the decoder's output is no observation yet, `output` or
-    ``__call__``. It may declare `quadratic`; that is measured on images of the data before a faster
-    way relies on it, and where it does not hold, distances are computed pair by pair. Losses are
-    equal if they are of one class and hold the same.
+    A function of two batches needs no class, see `get`. A class of your own defines `distance` and,
+    where the decoder's output is no observation yet, `output` or ``__call__``. It may declare
+    `quadratic`, which is measured on images of the data before a faster way relies on it. Losses
+    are equal if they are of one class and hold the same.
 
     Attributes
     ----------
     name : str
         The class's name unless it sets another.
     quadratic : bool
-        Whether the loss is ``|embed(a) - embed(b)|²``, so that each image is embedded once. `embed`
-        may be anything, such as features of a network. The loss is a *quadratic form*, which
-        coordinates and bounds on beta need, only where `embed` is linear.
+        Whether the loss is ``|embed(a) - embed(b)|²``. It is a *quadratic form*, which coordinates
+        and bounds on beta need, where `embed` is linear as well.
     unit_range : bool
         Whether targets must lie in [0, 1], so that images are not normalized.
 
@@ -47,18 +45,15 @@ class Loss:
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        # A class derived from "mse" is another loss.
+        # a class derived from "mse" is another loss
         if "name" not in vars(cls):
             cls.name = cls.__name__
 
     def fingerprint(self) -> str:
         """Return text that identifies the class and all that it holds, the same in every process.
 
-        Raises
-        ------
-        ValueError
-            If the loss holds anything but numbers, text, tensors, modules, and collections and
-            functions of these.
+        Raises a ValueError if the loss holds anything but numbers, text, tensors, modules, and
+        collections and functions of these.
         """
         return f"{type(self).__name__} {fingerprint(self)}"
 
@@ -69,7 +64,7 @@ class Loss:
             return False
         try:
             return self.fingerprint() == other.fingerprint()
-        except ValueError:  # What cannot be compared is never taken for the same.
+        except ValueError:  # what cannot be compared is never taken for the same
             return False
 
     def __hash__(self) -> int:
@@ -79,17 +74,13 @@ class Loss:
         return f"<loss {self.name!r} of class {type(self).__name__}>"
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of each observation.
+        """Compute the loss of each observation, float (...).
 
         Parameters
         ----------
         prediction : Tensor of float, shape (..., C, H, W)
             What the decoder returns, before `output`.
         target : Tensor of float, same shape
-
-        Returns
-        -------
-        Tensor of float, shape (...)
         """
         return self.distance(self.output(prediction), target)
 
@@ -100,13 +91,7 @@ class Loss:
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Compute the perceived distance: the loss of `a` as a reconstruction of `b`.
 
-        Parameters
-        ----------
-        a, b : Tensor of float, shape (..., C, H, W)
-
-        Returns
-        -------
-        Tensor of float, shape (...)
+        Observations are float of shape (..., C, H, W), distances of shape (...).
         """
         raise TypeError(
             f"the loss {self.name!r} must define distance(a, b), "
@@ -116,18 +101,7 @@ class Loss:
     def embed(self, x: Tensor) -> Tensor:
         """Map observations to vectors whose squared Euclidean distances are this loss.
 
-        Parameters
-        ----------
-        x : Tensor of float, shape (..., C, H, W)
-
-        Returns
-        -------
-        Tensor of float, shape (..., D)
-
-        Raises
-        ------
-        TypeError
-            If the loss has no such vectors.
+        Float of shape (..., C, H, W) to (..., D). Raises a TypeError if there are no such vectors.
         """
         raise TypeError(
             f"the loss {self.name!r} is not a quadratic form, so it has no such vectors."
@@ -154,11 +128,10 @@ def one_each(loss: Loss, numbers: Any, images: Tensor) -> Tensor:
             f"{misfit(loss, images)}: it gives a {type(numbers).__name__}, where a tensor was "
             "expected; compute with torch alone."
         )
-    n = len(images)
-    if numbers.shape != (n,):
+    if numbers.shape != images.shape[:1]:
         raise ValueError(
-            f"{misfit(loss, images)}: for {'two' if n == 2 else n} of them it gives "
-            f"{tuple(numbers.shape)} numbers, where one each was expected."
+            f"{misfit(loss, images)}: for {len(images)} of them it gives {tuple(numbers.shape)} "
+            "numbers, where one each was expected."
         )
     if numbers.device != images.device or numbers.is_complex():
         raise ValueError(

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Types whose text is their value.
+# types whose text is their value
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
 _PLAIN = (*_TEXT, torch.dtype, torch.device)
+_BUILT_IN = (types.BuiltinFunctionType, types.BuiltinMethodType, np.ufunc)
 
 
 def fingerprint(thing: Any, name: str | None = None) -> str:
@@ -29,9 +30,7 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
     Numbers, text, arrays, tensors and modules count with their values. Classes and functions count
     with their code if they come from the package of the object's class, of the function that it is,
     or of a layer of the module that it is, and else by their name. Messages call it `name`, or by
-    its class.
-
-    Raises a ValueError if the object holds something whose value cannot be told.
+    its class. Raises a ValueError if the object holds something whose value cannot be told.
     """
     digest = hashlib.sha256()
     for part in _parts(thing, name or type(thing).__name__, _homes(thing), set()):
@@ -42,11 +41,11 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
 def around(function: types.FunctionType) -> dict[str, Any]:
     """Return the globals and closed-over variables that a function, and those in it, use."""
     names = set(_global_names(function.__code__))
-    used = {name: value for name, value in function.__globals__.items() if name in names}
+    globals_used = {name: value for name, value in function.__globals__.items() if name in names}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # It has no value yet.
-            used[name] = cell.cell_contents
-    return used
+        with contextlib.suppress(ValueError):  # it has no value yet
+            globals_used[name] = cell.cell_contents
+    return globals_used
 
 
 def _homes(thing: Any) -> frozenset[str]:
@@ -66,51 +65,44 @@ def _package(thing: Any) -> str:
 
 
 def _parts(value: Any, where: str, homes: frozenset[str], parents: set[int]) -> Iterator[bytes]:
-    """Yield bytes of a value and of all that it holds.
-
-    `where` names it in a message, `homes` are the packages whose code counts, and `parents` are the
-    ids of what the value lies in.
-    """
+    """Yield bytes of a value, called `where`, and of all that it holds; `parents` hold it."""
     if id(value) in parents:
         yield b"itself"
         return
-    inside = functools.partial(_parts, homes=homes, parents=parents | {id(value)})
+    parts_of = functools.partial(_parts, homes=homes, parents=parents | {id(value)})
     leaf = _leaf(value)
-    if leaf is not None:
-        yield leaf
-    elif isinstance(value, Tensor):
-        yield f"tensor {value.dtype} {tuple(value.shape)}".encode()
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        yield flat.view(torch.uint8).numpy().tobytes()
-    elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        yield f"array {value.dtype.str} {value.shape}".encode()
-        yield value.tobytes()
+    if leaf:
+        yield from leaf
     elif isinstance(value, list | tuple):
         yield f"list {len(value)}".encode()
         for k, item in enumerate(value):
-            yield from inside(item, f"{where}[{k}]")
+            yield from parts_of(item, f"{where}[{k}]")
     elif isinstance(value, Mapping):
         yield f"mapping {len(value)}".encode()
         for key, item in value.items():
-            yield from inside(key, f"a key of {where}")
-            yield from inside(item, f"{where}[{key!r}]")
+            yield from parts_of(key, f"a key of {where}")
+            yield from parts_of(item, f"{where}[{key!r}]")
     elif isinstance(value, type):
-        yield f"class {_public_module(value)}.{value.__qualname__}".encode()
+        # of the package's losses the module that exports them
+        own = value.__module__.startswith("vaedis.losses.")
+        yield f"class {'vaedis.losses' if own else value.__module__}.{value.__qualname__}".encode()
         if _package(value) in homes - {"vaedis"}:
-            yield from _class_parts(value, inside)
+            yield from _class_parts(value, parts_of)
     elif isinstance(value, types.FunctionType):
-        yield from _function_parts(value, where, homes, inside)
+        yield f"function {value.__module__}.{value.__qualname__}".encode()
+        if _package(value) in homes or "<" in value.__qualname__:
+            yield from _function_parts(value, where, parts_of)
     elif hasattr(value, "__wrapped__"):  # a function with a cache
-        yield from inside(value.__wrapped__, where)
+        yield from parts_of(value.__wrapped__, where)
     elif isinstance(value, types.MethodType):
-        yield from inside((value.__func__, value.__self__), where)
+        yield from parts_of((value.__func__, value.__self__), where)
     elif isinstance(value, functools.partial):
-        yield from inside((value.func, value.args, value.keywords), where)
+        yield from parts_of((value.func, value.args, value.keywords), where)
     elif _is_its_attributes(value, homes):
-        yield from inside(type(value), where)
+        yield from parts_of(type(value), where)
         for name, item in sorted(_attributes(value).items()):
             yield name.encode()
-            yield from inside(item, f"{where}.{name}")
+            yield from parts_of(item, f"{where}.{name}")
     else:
         raise ValueError(
             f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses "
@@ -118,12 +110,18 @@ def _parts(value: Any, where: str, homes: frozenset[str], parents: set[int]) -> 
         )
 
 
-def _leaf(value: Any) -> bytes | None:
-    """Return the bytes of a value that holds no other; None if it is none."""
-    text = None
+def _leaf(value: Any) -> list[bytes]:
+    """Return the bytes of a value that holds no other; none for any other value."""
+    if isinstance(value, Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        content = flat.view(torch.uint8).numpy().tobytes()
+        return [f"tensor {value.dtype} {tuple(value.shape)}".encode(), content]
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return [f"array {value.dtype.str} {value.shape}".encode(), value.tobytes()]
+    text = ""
     if isinstance(value, numbers.Real):
         number = float(value)
-        # 1 and 1.0 are the same number.
+        # 1 and 1.0 are the same number
         text = f"number {int(number) if number.is_integer() else number!r}"
     elif isinstance(value, _PLAIN):
         text = f"{type(value).__qualname__} {value!r}"
@@ -131,40 +129,30 @@ def _leaf(value: Any) -> bytes | None:
         text = f"set {sorted(map(repr, value))}"
     elif isinstance(value, types.ModuleType):
         text = f"module {value.__name__}"
-    elif isinstance(value, types.BuiltinFunctionType | types.BuiltinMethodType | np.ufunc):
+    elif isinstance(value, _BUILT_IN):
         text = f"function {value.__name__}"
-    return None if text is None else text.encode()
-
-
-def _public_module(cls: type) -> str:
-    """Return the module of a class; of the package's losses that which exports them."""
-    return "vaedis.losses" if cls.__module__.startswith("vaedis.losses.") else cls.__module__
+    return [text.encode()] if text else []
 
 
 def _is_its_attributes(value: Any, homes: frozenset[str]) -> bool:
     """Whether an object's attributes are all its state."""
-    if isinstance(value, nn.Module) or dataclasses.is_dataclass(value):
-        return True
-    of_home = _package(type(value)) in homes and type(value).__module__ != "builtins"
-    return of_home or hasattr(type(value), "fingerprint")
+    cls = type(value)
+    if not hasattr(value, "__dict__") or any(vars(base).get("__slots__") for base in cls.__mro__):
+        return False
+    known = isinstance(value, nn.Module) or dataclasses.is_dataclass(value)
+    return known or _package(cls) in homes or hasattr(cls, "fingerprint")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    names = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
-    attributes = {
-        name: getattr(value, name)
-        for name in names
-        if name not in ("__dict__", "__weakref__") and hasattr(value, name)
-    }
-    attributes |= getattr(value, "__dict__", {})
+    attributes = dict(vars(value))
     if isinstance(value, nn.Module):
         attributes["the weights of the module"] = dict(value.state_dict())
     return attributes
 
 
-def _class_parts(cls: type, inside: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
+def _class_parts(cls: type, parts_of: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
     """Yield bytes of a class's bases and of its own body."""
-    yield from inside(cls.__bases__, f"a base of {cls.__name__}")
+    yield from parts_of(cls.__bases__, f"a base of {cls.__name__}")
     for name, value in sorted(vars(cls).items()):
         if isinstance(value, staticmethod | classmethod):
             value = value.__func__
@@ -172,28 +160,22 @@ def _class_parts(cls: type, inside: Callable[..., Iterator[bytes]]) -> Iterator[
             value = value.fget
         elif isinstance(value, functools.cached_property):
             value = value.func
-        # What Python itself writes into a class does not change what it computes.
-        written = name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
-        if isinstance(value, types.FunctionType) or not written:
+        # what Python itself writes into a class does not change what it computes
+        is_machinery = name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
+        if isinstance(value, types.FunctionType) or not is_machinery:
             yield name.encode()
-            yield from inside(value, f"{cls.__name__}.{name}")
+            yield from parts_of(value, f"{cls.__name__}.{name}")
 
 
 def _function_parts(
-    function: types.FunctionType,
-    where: str,
-    homes: frozenset[str],
-    inside: Callable[..., Iterator[bytes]],
+    function: types.FunctionType, where: str, parts_of: Callable[..., Iterator[bytes]]
 ) -> Iterator[bytes]:
-    """Yield bytes of a function's code and of what it uses; of other packages' only the name."""
-    yield f"function {function.__module__}.{function.__qualname__}".encode()
-    if _package(function) not in homes and "<" not in function.__qualname__:
-        return
+    """Yield bytes of a function's code and of what it uses."""
     yield from _code_parts(function.__code__)
-    yield from inside((function.__defaults__, function.__kwdefaults__), where)
+    yield from parts_of((function.__defaults__, function.__kwdefaults__), where)
     for name, value in sorted(around(function).items()):
         yield name.encode()
-        yield from inside(value, f"{name} in {where}")
+        yield from parts_of(value, f"{name} in {where}")
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

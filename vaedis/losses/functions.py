@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vaedis import _check
 from vaedis.losses.base import Loss, LossLike
-from vaedis.losses.gaussian import GaussianBlur
+from vaedis.losses.blur import BoxBlur, GaussianBlur
 from vaedis.losses.given import Function
 
 
@@ -96,89 +96,11 @@ class BCE(Loss):
 
 
 @dataclass(frozen=True, eq=False)
-class BoxBlur(Loss):
-    """Mean squared error plus that of both images blurred by a box (section 6.1, equation 6).
-
-    ``pixel_weight * mse(x̂, x) + weight * mse(K x̂, K x)``, with K the mean over a square window of
-    side ``2 * radius + 1``, zero-padded. Blurring is linear, so the residual is blurred once, and a
-    box is separable, so that takes two small matrix products.
-
-    Parameters
-    ----------
-    radius : int
-        In pixels; 31 in the paper.
-    weight : float, optional
-        Weight of the blurred term; by default the window's area, 63² = 3969 in the paper.
-    pixel_weight : float
-        Weight of the plain term; 1 in the paper.
-
-    Raises
-    ------
-    ValueError
-        If one of them is negative or not finite.
-
-    References
-    ----------
-    Michlo, Klein and James (2023), section 6.1. The authors' code:
-    ``disent/frameworks/helper/reconstructions.py``, there under the name
-    ``mse_box_r31_l1.0_k3969.0_norm_sum``.
-
-    Examples
-    --------
-    >>> from vaedis import losses
-    >>> losses.BoxBlur(radius=3).weight
-    49.0
-    """
-
-    radius: int = 31
-    weight: float | None = None
-    pixel_weight: float = 1.0
-    name = "box-blur"
-    quadratic = True
-
-    def __post_init__(self):
-        # Python's numbers: small integers of numpy overflow.
-        radius = _check.count("radius", self.radius, 0)
-        weight = self.weight
-        if weight is None:
-            weight = (2 * radius + 1) ** 2
-        object.__setattr__(self, "radius", radius)
-        object.__setattr__(self, "weight", _check.non_negative("weight", weight))
-        pixel_weight = _check.non_negative("pixel_weight", self.pixel_weight)
-        object.__setattr__(self, "pixel_weight", pixel_weight)
-
-    def blur(self, x: Tensor) -> Tensor:
-        """Blur images, Tensor of float of shape (..., H, W), by the box with zero padding."""
-        rows = _running_mean(x.shape[-2], self.radius, x)
-        columns = rows if x.shape[-1] == x.shape[-2] else _running_mean(x.shape[-1], self.radius, x)
-        return rows @ x @ columns
-
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """See `Loss.distance`."""
-        residual = a - b
-        plain = residual.square().mean((-3, -2, -1))
-        blurred = self.blur(residual).square().mean((-3, -2, -1))
-        return self.pixel_weight * plain + self.weight * blurred  # type: ignore[operator]
-
-    def embed(self, x: Tensor) -> Tensor:
-        """See `Loss.embed`: plain and blurred images side by side."""
-        plain = MSE().embed(x) * math.sqrt(self.pixel_weight)
-        blurred = MSE().embed(self.blur(x)) * math.sqrt(self.weight)  # type: ignore[arg-type]
-        return torch.cat([plain, blurred], -1)
-
-
-def _running_mean(n: int, radius: int, like: Tensor) -> Tensor:
-    """Return the symmetric matrix of a zero-padded mean over ``2 * radius + 1`` of n numbers."""
-    i = torch.arange(n, device=like.device)
-    return ((i[:, None] - i).abs() <= radius).to(like.dtype) / (2 * radius + 1)
-
-
-@dataclass(frozen=True, eq=False)
 class Pyramid(Loss):
     """Mean squared errors of images averaged over blocks of 1, 2, 4, … pixels, weighted and added.
 
-    Not in the paper: another loss in which what moved far differs more, and cheaper than a wide
-    blur. Images whose sides the blocks do not divide are padded with zeros.
+    Not in the paper: what moved far differs more, as under a blur. Images whose sides the blocks do
+    not divide are padded with zeros.
 
     Parameters
     ----------
@@ -244,13 +166,11 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
     Parameters
     ----------
     loss : {"mse", "bce", "mae", "box-blur", "gaussian-blur", "pyramid"}, Loss or callable
-        A `Loss` is returned as it is. A function ``f(a, b)`` of two batches of images, each of
-        shape (B, C, H, W), returns B numbers that are the larger, the more the images differ, each
-        from its own two images alone; `a` are the reconstructions.
+        A function ``f(a, b)`` of two batches of images, each of shape (B, C, H, W), returns B
+        numbers that are the larger, the more the images differ, each from its own two images
+        alone; `a` are the reconstructions.
     **options
-        ``radius``, ``weight`` and ``pixel_weight`` of ``"box-blur"``, ``sigma``, ``weight`` and
-        ``pixel_weight`` of ``"gaussian-blur"``, ``levels`` and ``growth`` of ``"pyramid"``; the
-        others take none.
+        The parameters of `BoxBlur`, `GaussianBlur` or `Pyramid`; the others take none.
 
     Returns
     -------
@@ -259,8 +179,8 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
     Raises
     ------
     ValueError
-        If there is no such loss or option; the message lists those that exist. What a function
-        returns is checked where images are compared.
+        If there is no such loss or option. What a function returns is checked where images are
+        compared.
     TypeError
         If it is neither a name, a `Loss` nor a function.
 
@@ -275,27 +195,22 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
     >>> losses.get(brightness).distance(torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4))
     tensor([1., 1.])
     """
-    if not isinstance(loss, str) and options:
-        raise ValueError(
-            f"options ({', '.join(options)}) go with a loss's name, "
-            "not with a loss that is already made."
-        )
+    if isinstance(loss, str):
+        cls = LOSSES[_check.one_of("loss", loss, LOSSES)]
+        _check.options("loss", loss, options, getattr(cls, "__dataclass_fields__", {}))
+        return cls(**options)
+    if options:
+        raise ValueError(f"{', '.join(options)}: a loss that is already made takes no options.")
     if isinstance(loss, Loss):
         return loss
-    if not isinstance(loss, str):
-        if callable(loss) and not isinstance(loss, type):
-            return Function(loss)
-        kind = f"a {type(loss).__name__}"
-        if isinstance(loss, type):
-            kind = f"the class {loss.__name__}"
-        raise TypeError(
-            f"a loss must be a name ({', '.join(LOSSES)}), a function of two batches of images, or "
-            "an object of a class derived from vaedis.losses.Loss that defines distance(a, b), "
-            f"not {kind}."
-        )
-    cls = LOSSES[_check.one_of("loss", loss, LOSSES)]
-    _check.options("loss", loss, options, getattr(cls, "__dataclass_fields__", {}))
-    return cls(**options)
+    if callable(loss) and not isinstance(loss, type):
+        return Function(loss)
+    kind = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
+    raise TypeError(
+        f"a loss must be a name ({', '.join(LOSSES)}), a function of two batches of images, or an "
+        "object of a class derived from vaedis.losses.Loss that defines distance(a, b), "
+        f"not {kind}."
+    )
 
 
 def kl_to_prior(mean: Tensor, logvar: Tensor) -> Tensor:

@@ -70,15 +70,14 @@ class Features(Loss):
 def features(network: Callable[[Tensor], Tensor]) -> Loss:
     """Make the loss ``|φ(a) - φ(b)|²`` of features φ, as a mean over the features.
 
-    Each image goes through φ once, however many others it is compared with. Training under this
-    loss sends gradients through φ to the images, and never changes φ.
+    Each image goes through φ once. Training under this loss sends gradients through φ to the
+    images, and never changes φ.
 
     Parameters
     ----------
     network : torch.nn.Module or callable
         φ, from images of shape (B, C, H, W) to a tensor of shape (B, ...). A module is copied, and
-        the copy set to evaluation mode; what you do to yours later changes nothing here. A function
-        is taken as it is, with the networks that it holds.
+        the copy set to evaluation mode.
 
     Returns
     -------
@@ -95,8 +94,7 @@ def features(network: Callable[[Tensor], Tensor]) -> Loss:
     References
     ----------
     Johnson, Alahi and Fei-Fei (2016), "Perceptual Losses for Real-Time Style Transfer and
-    Super-Resolution", equation 2: a mean over the features of a layer. For several layers let φ
-    return their features side by side, weighted as you wish.
+    Super-Resolution", equation 2.
 
     Examples
     --------
@@ -128,5 +126,5 @@ def _of_batches(function: Callable[..., Tensor], *images: Tensor) -> Tensor:
     """Call a function of batches (B, C, H, W) with images of shape (..., C, H, W)."""
     images = torch.broadcast_tensors(*images)
     leading = images[0].shape[:-3]
-    result = function(*(x.flatten(0, -4) if leading else x[None] for x in images))
+    result = function(*(x.reshape(-1, *x.shape[-3:]) for x in images))
     return result.reshape(leading + result.shape[1:])

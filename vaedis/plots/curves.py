@@ -213,8 +213,8 @@ def training(run: Any) -> Figure:
             ax.set_yscale("log")
         ax.set(xlabel="step", ylabel=name)
         ax.grid(True)
-    own = names_of_own(run.spec.custom)
-    beta = f"{own['beta']}(step)" if "beta" in own else f"{run.spec.beta:.3g}"
+    custom_names = names_of_own(run.spec.custom)
+    beta = f"{custom_names['beta']}(step)" if "beta" in custom_names else f"{run.spec.beta:.3g}"
     figure.suptitle(f"{name_of(run)}, β = {beta}")
     return figure
 

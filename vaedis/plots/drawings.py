@@ -1,4 +1,4 @@
-"""Figures of images and matrices: traversals of data and of latents, and distances."""
+"""Figures of images and matrices: a data set, traversals of data and of latents, and distances."""
 
 from __future__ import annotations
 
@@ -8,28 +8,68 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaedis import _check
+from vaedis._support.text import shown_name
+from vaedis.data import as_data
 from vaedis.losses import kl_to_prior
-from vaedis.plots.data import factor_traversals
 from vaedis.plots.style import (
     Figure,
     as_bytes,
     draw_image,
     draw_matrix,
     name_of,
+    panel_grid,
     plt,
     styled,
     write_note,
 )
 
+_SIDE = 0.9
+_FACTORS = 10
+_VALUES = 8
 _LATENTS = 10
 _FRAMES = 7
 
 
+@styled
+def images(data: Any, n: int = 24, *, seed: int = 0) -> Figure:
+    """Draw some images of a data set, drawn at random without replacement.
+
+    Parameters
+    ----------
+    data : whatever `data.as_data` takes
+    n : int
+        How many, at most.
+    seed : int
+
+    Examples
+    --------
+    >>> import vaedis as vd
+    >>> figure = images(vd.load("xysquares"), 6)
+    >>> len(figure.axes), figure.get_suptitle()
+    (6, 'xysquares: 6 of 262,144 images')
+    >>> plt.close(figure)
+    """
+    data = as_data(data)
+    n = min(_check.count("n", n), len(data))
+    generator = torch.Generator().manual_seed(seed)
+    pool = data.draw(4 * n, generator=generator).unique()
+    if len(pool) < n:
+        pool = torch.arange(len(data))
+    index = pool[torch.randperm(len(pool), generator=generator)[:n]]
+    figure, axes = panel_grid(n, min(8, n), _SIDE, _SIDE)
+    _fit_title(figure)
+    for ax, image in zip(axes.flat, _pixels(data, index), strict=False):
+        draw_image(ax, image)
+    figure.suptitle(f"{_name(data)}: {n:,} of {len(data):,} images")
+    return figure
+
+
 def draw_traversals(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
     """Draw traversals, one factor a column, in axes of shape (frames, columns or more)."""
-    for column, (name, images) in zip(axes.T, as_bytes(columns).items(), strict=False):
+    for column, (name, frames) in zip(axes.T, as_bytes(columns).items(), strict=False):
         column[0].set_title(name, fontsize=9)
-        for ax, image in zip(column, images, strict=True):
+        for ax, image in zip(column, frames, strict=True):
             draw_image(ax, image)
     for ax in axes[:, len(columns) :].flat:
         ax.set_visible(False)
@@ -63,7 +103,7 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     >>> plt.close("all")
     """
     if not isinstance(data, Mapping):
-        return factor_traversals(data)
+        return _data_traversals(as_data(data))
     columns = data
     frames = len(next(iter(columns.values())))
     size = (1.25 * len(columns), 1.25 * frames + 0.3)
@@ -72,6 +112,69 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     for ax, value in zip(axes[:, 0], values or [], strict=False):
         ax.set_ylabel(f"value {value}")
     return figure
+
+
+def _data_traversals(data: Any) -> Figure:
+    """Draw what each factor of a data set does, one factor a column."""
+    sizes = zip(data.factors.names, data.factors.sizes, strict=True)
+    size_of = {name: size for name, size in sizes if size > 1}
+    found = {name: _traversal(data, name) for name in size_of}
+    columns = {name: found[name] for name in size_of if len(found[name][0])}
+    columns = dict(list(columns.items())[:_FACTORS])
+    if not columns:
+        raise ValueError(
+            f"no two images of {_name(data)!r} differ in one factor alone, so no traversal is "
+            "there to draw; plots.images shows some of them."
+        )
+    frames = max(len(index) for index, _ in columns.values())
+    size = (1.1 * len(columns), (_SIDE + 0.2) * frames + 0.7)
+    figure, axes = plt.subplots(frames, len(columns), figsize=size, squeeze=False)
+    _fit_title(figure)
+    for column, (name, (index, values)) in zip(axes.T, columns.items(), strict=True):
+        column[0].set_title(shown_name(name)[:16], fontsize=9)
+        for ax in column[len(index) :]:
+            ax.set_visible(False)
+        for ax, image, value in zip(column, _pixels(data, index), values, strict=False):
+            draw_image(ax, image)
+            ax.set_xlabel(value, fontsize=7, labelpad=1)
+    title = f"{_name(data)}: {len(columns)} of {len(size_of)} factors"
+    if len(columns) == len(size_of):
+        title = f"{_name(data)}: {len(size_of)} factor{'s' * (len(size_of) > 1)}"
+    if any(size_of[name] > frames for name in columns):
+        title += f", {frames} values each at most"
+    figure.suptitle(title)
+    return figure
+
+
+def _traversal(data: Any, factor: str) -> tuple[torch.Tensor, list[str]]:
+    """Return up to 8 images that differ in a factor only, and the factor's values in them."""
+    space = data.factors
+    if data.grid:
+        middle = torch.tensor(space.sizes) // 2
+        index = space.traversal(factor, space.to_index(middle))
+    else:
+        groups = data.traversals(factor)
+        if not len(groups):
+            return torch.zeros(0, dtype=torch.int64), []
+        index = groups[(groups >= 0).sum(1).argmax()]
+    present = (index >= 0).nonzero().flatten()
+    n = min(len(present), _VALUES)
+    values = present[np.linspace(0, len(present) - 1, n).round().astype(int)]
+    labels = getattr(data, "values", {}).get(factor, range(len(index)))
+    return index[values], [shown_name(str(labels[k]))[:12] for k in values.tolist()]
+
+
+def _pixels(data: Any, index: torch.Tensor) -> np.ndarray:
+    return data.for_display(data.images(index)).cpu().numpy()
+
+
+def _name(data: Any) -> str:
+    return shown_name(getattr(data, "name", type(data).__name__))
+
+
+def _fit_title(figure: Figure) -> None:
+    """Make a figure wide enough for its title."""
+    figure.set_figwidth(max(figure.get_figwidth(), 4.2))
 
 
 @styled
@@ -101,15 +204,15 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
     'xysquares, β-VAE after 5 steps: 2 latents'
     >>> plt.close("all")
     """
-    images = run
+    pictures = run
     title = ""
     if hasattr(run, "posterior"):
-        images, names, title = _latents_of(run, names)
-    rows, frames = images.shape[:2]
+        pictures, names, title = _latents_of(run, names)
+    rows, frames = pictures.shape[:2]
     size = (0.95 * frames + 0.6, 1.0 * rows)
     figure, axes = plt.subplots(rows, frames, figsize=size, squeeze=False)
     for r in range(rows):
-        for ax, image in zip(axes[r], images[r], strict=True):
+        for ax, image in zip(axes[r], pictures[r], strict=True):
             draw_image(ax, image)
         name = names[r] if names else f"z{r}"
         axes[r, 0].set_ylabel(name, rotation=0, ha="right", va="center")
@@ -124,18 +227,18 @@ def _latents_of(run: Any, names: Sequence[str] | None) -> tuple[np.ndarray, Sequ
     mean, logvar = run.posterior(index)
     kl = kl_to_prior(mean, logvar).mean(0)
     order = kl.argsort(descending=True, stable=True)[:_LATENTS]
-    share = torch.linspace(0, 1, _FRAMES, device=mean.device)[:, None]
+    share = torch.linspace(0, 1, _FRAMES, device=mean.device)
     rows = []
     for latent in order:
         z = mean[:1].repeat(_FRAMES, 1)
         low, high = mean[:, latent].aminmax()
-        z[:, latent] = low + share[:, 0] * (high - low)
+        z[:, latent] = low + share * (high - low)
         rows.append(run.decode_images(z))
     names = names or [f"z{k} ({kl[k]:.1f} nats)" for k in order.tolist()]
-    which = f"{len(order)} latents"
+    latents_text = f"{len(order)} latents"
     if len(kl) > len(order):
-        which = f"{len(order)} of {len(kl)} latents"
-    return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {which}"
+        latents_text = f"{len(order)} of {len(kl)} latents"
+    return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {latents_text}"
 
 
 def draw_distances(
@@ -172,8 +275,7 @@ def distance_matrices(
     truth, perceived : mapping of str to ndarray of float, shape (f, f)
         With the same keys, which title the columns.
     shared_range : bool
-        One range of colours for all perceived matrices, so that panels compare; by default each
-        panel spans its own range.
+        One range of colours for all perceived matrices; by default each panel spans its own.
     labels : mapping of str to str, optional
         A line to write below a column.
 
