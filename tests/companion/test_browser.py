@@ -149,7 +149,7 @@ def test_a_figure_opens_large_by_keyboard_in_the_colours_of_the_page(tab):
     for theme, ending in (("light", r"[0-9a-f]{64}\.png"), ("dark", r"[0-9a-f]{64}-dark\.png")):
         turn(page, theme)
         figure = page.locator(".bd-article a.figure-large:visible").first
-        box = figure.locator("img").bounding_box()
+        box = figure.bounding_box()
         assert box["width"] <= PHONE["width"]
         assert box["x"] >= 0
         figure.focus()
