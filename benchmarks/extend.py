@@ -225,10 +225,11 @@ def document(
     text = [
         f"{load}.\n",
         "".join(f"- {name}: {versions.get(name, 'not measured')}\n" for name in names),
-        f"Each script ran {rounds} times at most: medians, lowest–highest. Images are XYSquares with two squares; "
+        f"Rounds: {rounds} at most; medians, lowest–highest. Images are XYSquares with two squares; "
         "training is 20 steps of 32 images unless the task says otherwise. vaedis, disent and "
         "disentanglement_lib train their convolutional network, pythae the perceptron that it has by default, "
-        "each in its default precision.\n",
+        "each in its default precision. Builds of torch differ, which shows in the imports; seconds depend on the "
+        "load, CPU seconds hardly.\n",
         # the book shows what lies between the marks
         "<!-- tables -->\n",
         *table(tasks, names, lambda task, name: str(lines(script(task, name))), title="lines"),
