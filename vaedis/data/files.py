@@ -100,7 +100,7 @@ def read_images(
             advice = "labels must name one file in it, and images need no name"
             raise refused(path, f"is a folder; {advice}.")
         label_file = label_keys[0] if label_keys else None
-        arrays = folders.read(path, label_file, needs_labels=sizes is None)
+        arrays: _Arrays = folders.read(path, label_file, needs_labels=sizes is None)
     elif path.exists() and not path.is_file():
         raise refused(path, "is neither a plain file nor a folder.")
     else:
