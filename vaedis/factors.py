@@ -160,7 +160,7 @@ class FactorSpace:
         vary: str | Sequence[str | int] | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Return one index for each traversal of a factor, that where the factor is 0.
+        """Return, for each traversal of a factor, the index at which the factor is 0.
 
         Parameters
         ----------
@@ -193,8 +193,9 @@ class FactorSpace:
     ) -> Tensor:
         """Draw bases of traversals, int64 of shape (n,), spread evenly over all other factors.
 
-        Each is uniformly distributed, and they avoid each other, so averages are unbiased and vary
-        less. Owen (1997), *Scrambled net variance for integrals of smooth functions*.
+        Each base is uniformly distributed, and bases keep away from each other. So averages are
+        unbiased, and their variance is smaller. Owen (1997), *Scrambled net variance for integrals
+        of smooth functions*.
         """
         f = self.position(factor)
         device = _device_of(generator)

@@ -72,8 +72,8 @@ class RunSpec:
     seed : int
         Decides initial weights, batches, pairs and noise.
     custom : mapping
-        What `fit` was given in person besides data and loss, by name and fingerprint. `fit` sets
-        it in `Run.spec`; the store takes no such run.
+        Names and fingerprints of what was passed to `fit` besides data and loss. `fit` sets it in
+        `Run.spec`; the store does not accept such a run.
 
     Raises
     ------
@@ -186,8 +186,8 @@ class RunSpec:
     def key(self) -> str:
         """Hash of 16 hexadecimal digits that names a stored run.
 
-        It is equal for specifications that train the same, and for no others. What cannot be
-        hashed, in an option or a loss, is a ValueError.
+        Two specifications have the same key if and only if they train the same network. What cannot
+        be hashed, in an option or a loss, is a ValueError.
 
         Examples
         --------

@@ -65,7 +65,7 @@ def laid_out(x: Tensor, channels_last: bool) -> Tensor:
 
 
 class FactorData:
-    """A data set that holds one image for each combination of ground-truth factors.
+    """A data set with one image for each combination of ground-truth factors.
 
     A subclass sets the attributes and implements ``_images(index)``, which makes images of a tensor
     of valid indices, shape (B,); it may implement ``_observations`` and ``_move`` as well.
@@ -89,9 +89,9 @@ class FactorData:
         Whether each combination of factor values belongs to one image, whose index follows from
         them. Only `LabelledImages` can be False.
     dtype : torch.dtype
-        Of images: uint8, or float32 for numbers that are measured as they are.
+        Data type of images: uint8, or float32 for images of floats.
     pixel_range : (float, float)
-        Of what a loss compares; `for_display` shows these values as black and white.
+        Range of the pixels that a loss compares; `for_display` shows its ends as black and white.
     device : torch.device
     made_by : str or None
         Python that makes the data set, if it was made by `load` or `read_images`.
@@ -212,9 +212,9 @@ class FactorData:
         ----------
         factor : str or int
         n : int, optional
-            Draw so many with replacement; by default return all that there are.
+            Draw this number of traversals with replacement; by default return all.
         generator : torch.Generator, optional
-            Fixes the draw, and with it the device.
+            Source of the random draw; it also sets the device.
 
         Returns
         -------
@@ -249,7 +249,7 @@ class FactorData:
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
 
     def require_full_grid(self, purpose: str) -> None:
-        """Raise a ValueError that says what cannot be done without an image of each combination."""
+        """Raise a ValueError that names what needs every combination of factors."""
         if not self.grid:
             images = f"whose {len(self):,} images do not hold each of the {self.factors.size:,}"
             raise ValueError(
@@ -258,7 +258,7 @@ class FactorData:
             )
 
     def need_change(self) -> None:
-        """Raise a ValueError if no factor has two values, so that there is nothing to compare."""
+        """Raise a ValueError if no factor has two values."""
         if max(self.factors.sizes) < 2:
             problem = f"no factor of {self.name!r} has more than one value"
             raise ValueError(f"{problem}, so there is nothing to compare; give data that varies.")

@@ -51,18 +51,18 @@ class LabelledImages(FactorData):
     Parameters
     ----------
     images : array of shape (n, H, W), (n, H, W, C) or (n, C, H, W)
-        An array, a tensor, or a list of images, of 1 to 4 channels. Bytes of 0 to 255, also as
-        wider integers; booleans, as which bytes of 0 and 1 only count too; or floats of any finite
-        range, which are kept as float32 and measured as they are. Rows are read as they are needed,
-        so a memory-mapped array or an HDF5 dataset may be larger than memory. Where the second and
-        the last axis both could be the channels, they are the second of a tensor, and the last of
-        everything else.
+        An array, a tensor, or a list of images, of 1 to 4 channels. Whole numbers from 0 to 255;
+        booleans (bytes that are only 0 and 1 count as booleans too); or finite floats of any range,
+        which are kept as float32 and not rescaled. Rows are read as they are needed, so a
+        memory-mapped array or an HDF5 dataset may be larger than memory. If the second and the last
+        axis could both be the channels, a tensor has them second, and everything else has them
+        last.
     labels : array, tensor, list, DataFrame, Series, structured array, or mapping, optional
         Each image's factor values, of shape (n,) or (n, f): numbers, text or dates, none missing.
         Values are sorted; numbers that are stored as text, by their number; those of an ordered
         pandas Categorical keep the order of its categories.
     names : sequence of str, optional
-        Of the factors; by default those that the labels have, or ``factor_0`` and so on.
+        Names of the factors; by default those of the labels, or ``factor_0`` and so on.
     sizes : sequence of int, optional
         In place of labels: how many values each factor has, if the images hold all combinations in
         order, the last factor fastest, as the images of MPI3D do.
@@ -71,9 +71,9 @@ class LabelledImages(FactorData):
         their order.
     name : str
     resize : int, optional
-        Make square images so many pixels high and wide, at most what they are. A new pixel is the
-        mean of a box of old ones, channel by channel (Pillow's ``Resampling.BOX``; bytes are
-        rounded).
+        Resize square images to this number of pixels a side, not more than they have. A new pixel
+        is the mean of a box of old pixels, channel by channel (Pillow's ``Resampling.BOX``; bytes
+        are rounded).
 
     Attributes
     ----------
@@ -89,14 +89,14 @@ class LabelledImages(FactorData):
     constant : tuple of str
         Factors with one value, which are left out.
     alphabetical : tuple of str
-        Factors of text whose order is that of the alphabet, for want of another.
+        Factors of text that are sorted alphabetically, because no other order is known.
     values : dict of str to ndarray
         The values of each factor in their order.
 
     Raises
     ------
     ValueError
-        If images and labels do not fit each other, or either is not what it should be.
+        If images or labels are not of the described form, or do not fit each other.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class LabelledImages(FactorData):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what was made of images and labels, where there was a choice."""
+        """Sentences that say how images and labels were read, where there was a choice."""
         notes = []
         if self.shape[:2] != self._resized_from:
             notes.append(
@@ -219,7 +219,7 @@ class LabelledImages(FactorData):
         ----------
         factor : str or int
         most : int, optional
-            At most so many groups, drawn at random.
+            Draw at most this number of groups at random; by default return all.
         seed : int
 
         Returns

@@ -35,11 +35,11 @@ _warned: set[str] = set()
 
 
 class StandInWarning(UserWarning):
-    """Images drawn by this package are used, because the originals cannot be had.
+    """Images drawn by this package are used, because the originals are not available.
 
     Examples
     --------
-    To be rid of it, ask for ``origin="stand-in"`` in `vaedis.load`, or ignore it:
+    To avoid it, ask for ``origin="stand-in"`` in `vaedis.load`, or ignore it:
 
     >>> import warnings
     >>> import vaedis as vd

@@ -1,4 +1,4 @@
-"""What a loss shows of a data set's factors (`vaedis.diagnose`), and bounds on beta."""
+"""Which factors of a data set a loss orders (`vaedis.diagnose`), and bounds on beta."""
 
 from vaedis.diagnosis.bounds import largest_beta, rate_distortion_beta
 from vaedis.diagnosis.loss_report import FactorReport, LossReport

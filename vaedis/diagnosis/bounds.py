@@ -29,7 +29,7 @@ def largest_beta(
     index: Tensor | None = None,
     normalize: bool = True,
 ) -> float:
-    """Return the beta above which a VAE that starts from nothing learns nothing, to first order.
+    """Return the beta above which a VAE that has learnt nothing cannot gain by a small step.
 
     A direction of the data is worth a latent only if it saves more loss than its KL divergence
     costs. For a linear VAE the bound is exact: with normalised beta, a direction is used if ``beta
@@ -128,7 +128,7 @@ def rate_distortion_beta(
     seed: int = 0,
     normalize: bool = True,
 ) -> float:
-    """Return the beta above which no VAE, whatever its network, does better than learn nothing.
+    """Return the beta above which no VAE gains anything by a code, whatever its network.
 
     R nats about an observation leave a loss of at least D(R), and a VAE pays at least ``D(R) + beta
     / latents * R`` for them. So nothing is gained above the largest ``latents * (D(0) - D(R)) /

@@ -59,17 +59,18 @@ def diagnose(
     losses : str, Loss or function, as for `losses.get`, or a sequence of them
         Advice is given on the first; the others are remedies that it may name.
     traversals : int
-        How many random traversals of each factor to average over where not all are used.
+        Number of random traversals of each factor, if not all are used.
     exact : bool, optional
-        Use all traversals. By default where that takes at most 200,000 images.
+        Use all traversals; by default, if that takes at most 200,000 images.
     radii : int or sequence of int
-        How far, in pixels, the remedies reach that are tried for factors that the first loss does
-        not order: box blur of this radius, Gaussian blur of half of it, and pyramids of blocks up
-        to twice as wide. Those that do not fit into the image are left out.
+        Reach, in pixels, of the losses that are tried as remedies if the first loss leaves a factor
+        without order: box blur of this radius, Gaussian blur of half of it, and pyramids with
+        blocks up to twice as wide. Remedies that do not fit into the image are skipped.
     check : bool
-        Train three small networks on nothing but the distances (`data.Coordinates`), under the
-        first loss and under the advised one, and say whether they found what was foretold. Takes
-        seconds to a minute; needs a full grid and a loss that is a quadratic form.
+        Train three small networks on the distances alone (`data.Coordinates`), under the first loss
+        and under the recommended one, and report whether they order the factors as predicted. This
+        takes seconds to a minute, and needs every combination of factors and a loss that is a
+        quadratic form.
     seed : int
         Seed of all random draws.
 

@@ -45,8 +45,8 @@ class FactorReport:
     ----------
     factor : str
     values, distinct : int
-        How many values the matrix tells apart, which may be bins of neighbours, and how many the
-        factor has.
+        Number of values in the matrix, which may be bins of neighbouring values, and number of
+        values of the factor.
     traversals : int
         Groups of images that differ in this factor only, or random parts of large groups.
     exact : bool
@@ -137,7 +137,8 @@ class LossReport:
     factors : tuple of FactorReport
         In the order of the data set.
     why_unpaired : dict of str to str
-        Factors in which alone no two images differ, so that nothing can be said, and why.
+        Factors for which no two images differ in this factor only, so nothing can be said, with the
+        reason.
     largest_beta : float or None
         `diagnosis.largest_beta`; None if the loss is not a quadratic form.
     latents, pixels : int
@@ -187,7 +188,7 @@ class LossReport:
         return _by_reason([*self.why_unpaired.items(), *unmeasured])
 
     def reasons(self) -> dict[str, list[str]]:
-        """Return what there is to say about factors not plainly ordered: {reason: factors}."""
+        """Return the reasons why factors are not ordered: {reason: factors}."""
         unlike = [f for f in self.factors if not f.visible or f.share < FAINT]
         return _by_reason([*((f.factor, f.reason) for f in unlike), *self.why_unpaired.items()])
 

@@ -34,13 +34,13 @@ def save(
     ----------
     diagnosis : Diagnosis
     html, json_file : path, optional
-        Plain files, which are replaced as a whole. The page holds its pictures and loads nothing
-        from outside; it shows long names cut.
+        Plain files, which are replaced as a whole. The page contains its pictures and loads nothing
+        from elsewhere; long names are shortened.
 
     Raises
     ------
     ValueError
-        If a path is no place that a report can be written to.
+        If a report cannot be written to a path.
     ImportError
         If the page is asked for, and matplotlib or jinja2 is not installed.
 

@@ -21,7 +21,8 @@ class Advice:
     ----------
     factors : tuple of str
     loss : str or None
-        Of the losses that were tried, the one that orders most; None if none orders more.
+        The loss that orders most factors of those that were tried; None if none orders more than
+        the first.
     ranks : dict of str to dict of str to (float or None)
         Mean rank correlation within traversals under each loss that was tried, for each factor.
     beta : float or None
@@ -43,7 +44,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Check:
-    """What small networks made of nothing but the distances of a loss.
+    """How small networks that were trained on the distances alone order the factors.
 
     Attributes
     ----------
@@ -52,9 +53,9 @@ class Check:
         Rank correlation of distances between codes with the factor's, within traversals, and the
         mutual information gap, as means over the networks. Empty if there were none.
     surprises : tuple of str
-        Factors that were ordered, or were not, against what was foretold.
+        Factors for which the networks contradict the prediction.
     text : str
-        Also why there were no networks.
+        The result in words, or why no networks were trained.
     """
 
     __repr__ = fields_repr
@@ -77,14 +78,14 @@ class Diagnosis:
     shape : (int, int, int)
         Height, width and channels.
     grid : bool
-        Whether the images are all combinations of the factors, once each.
+        Whether the images contain every combination of the factors exactly once.
     constant : tuple of str
-        Factors with one value, which were left out.
+        Factors with a single value, which are not reported.
     losses : tuple of LossReport
     advice : Advice or None
         For factors that the first loss does not order.
     checks : tuple of Check
-        Of the first loss and of the advised one, if they were asked for.
+        Checks of the first loss and of the recommended loss, if `check` was set.
     notes : tuple of str
         How images and labels were read (`data.LabelledImages.notes`).
     """
@@ -107,7 +108,7 @@ class Diagnosis:
         return all(report.measured for report in self.losses)
 
     def displayed(self) -> Diagnosis:
-        """Return a copy to show to people: its names are short, plain and unlike each other."""
+        """Return a copy for display: its names are short, plain and distinct."""
         names = [self.name, *self.constant]
         for report in self.losses:
             names += [*(f.factor for f in report.factors), *report.unpaired]

@@ -35,8 +35,8 @@ def factor_distances(
 ) -> dict[str, FactorDistances]:
     """Measure the perceived distances along each factor: mean matrix, spread and distribution.
 
-    They are exact, over all traversals of the data set, unless a sample is asked for. MSE of byte
-    images is computed in whole numbers, other losses in float64.
+    They are exact, over all traversals of the data set, unless `traversals` asks for a sample. MSE
+    of byte images is computed in whole numbers, other losses in float64.
 
     Where several images of a `LabelledImages` share all their factors, all pairs of images that
     differ in one factor alone count. Groups of more than 1,024 such images are compared in random

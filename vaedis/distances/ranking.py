@@ -105,7 +105,7 @@ def rank_losses(
     traversals : int, optional
         Number of random traversals of each factor, the same for all losses; by default all.
     pairs : int
-        Number of random pairs to judge by as well.
+        Number of random pairs that are compared as well.
     seed : int
 
     Returns

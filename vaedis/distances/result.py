@@ -30,8 +30,8 @@ class WithinRank:
     mean, sd : float or None
         Over the traversals that have a correlation; None if none has.
     traversals : int
-        Number of traversals with a correlation. If all known pairs of one are equally many steps
-        apart, it has none.
+        Number of traversals with a correlation. A traversal whose known pairs are all the same
+        number of steps apart has none.
     flat : int
         Number of traversals without one because all their perceived distances are equal.
 
@@ -90,7 +90,8 @@ class FactorDistances:
         Rank correlation within each traversal, along a line and along a circle; None for distances
         that were stored.
     beyond : float
-        The largest distance less that of its target from itself; NaN if not recorded.
+        The largest difference between a distance and the distance of its target from itself; NaN if
+        not recorded.
     same : float, optional
         The mean distance of different images that share all factors; None if there are none.
     same_error : float
@@ -249,7 +250,7 @@ class FactorDistances:
 
 
 def published_traversals(size: int, pairs: int = 50_000) -> int:
-    """Estimate on how many traversals of a factor of `size` values a row of Table A1 rests.
+    """Estimate the number of traversals behind a row of Table A1, for a factor of `size` values.
 
     The authors drew ``int(size * sqrt(size) / 2)`` pairs of each traversal with replacement and
     left out those of an observation with itself, until they had `pairs` of them

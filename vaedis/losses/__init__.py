@@ -1,4 +1,4 @@
-"""Reconstruction losses, each usable both to train a VAE and as a distance between observations.
+"""Reconstruction losses: each trains a VAE, and is also a distance between observations.
 
 The paper's *perceived distance* of two observations is the reconstruction loss between them, as if
 the decoder were perfect (section 3). So ``loss(prediction, target)`` trains, where the prediction

@@ -50,7 +50,7 @@ class Loss:
             cls.name = cls.__name__
 
     def fingerprint(self) -> str:
-        """Return text that identifies the class and all that it holds, the same in every process.
+        """Return text that identifies the class and its attributes, the same in every process.
 
         Raises a ValueError if the loss holds anything but numbers, text, tensors, modules, and
         collections and functions of these.

@@ -167,8 +167,8 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
     ----------
     loss : {"mse", "bce", "mae", "box-blur", "gaussian-blur", "pyramid"}, Loss or callable
         A function ``f(a, b)`` of two batches of images, each of shape (B, C, H, W), returns B
-        numbers that are the larger, the more the images differ, each from its own two images
-        alone; `a` are the reconstructions.
+        numbers: the more two images differ, the larger the number, and each number depends on its
+        own two images only. `a` are the reconstructions.
     **options
         The parameters of `BoxBlur`, `GaussianBlur` or `Pyramid`; the others take none.
 

@@ -68,8 +68,8 @@ def score(
 ) -> Scores:
     """Compute every score of the same codes and factors, or some of them.
 
-    Scores of batches with a fixed factor find them in the rows. A score that refuses these codes
-    and factors is listed as missing, with the sentence that says why; if none is left, that
+    Scores that need batches with a fixed factor take them from the rows. A score that refuses these
+    codes and factors is listed as missing, with the sentence that says why; if none is left, that
     sentence is the error.
 
     Parameters
@@ -168,8 +168,8 @@ def evaluate(
     Parameters
     ----------
     model : nn.Module, object or callable
-        With ``encode(x)``, or itself such a function. It returns means of shape (B, z): by
-        themselves, as the first of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
+        An object with ``encode(x)``, or such a function. It returns means of shape (B, z): as a
+        tensor, as the first item of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
         object or a mapping, or as a torch Distribution. An nn.Module is put into evaluation mode
         meanwhile, and gets observations on its device and in its precision, normalized as `fit`
         normalized them. Another model is refused if it gives an image other codes when it is asked

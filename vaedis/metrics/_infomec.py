@@ -51,8 +51,8 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     """Compute InfoMEC: modularity, compactness and explicitness.
 
     Mutual information is estimated from the distances to the 10 nearest samples, as published for
-    continuous latents: it needs no bins. Equal codes are told apart by tiny noise, so latents of a
-    few values are right too. A latent or a factor without any information counts as 0.
+    continuous latents: it needs no bins. Tiny noise separates equal codes, so the estimate also
+    holds for latents with few values. A latent or a factor without any information counts as 0.
 
     Source: Hsu, Dorrell, Whittington, Wu and Finn, "Disentanglement via Latent Quantization", 2023;
     the estimator is Ross's, "Mutual Information between Discrete and Continuous Data Sets", 2014.
@@ -66,8 +66,9 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
 
     Notes
     -----
-    InfoM and InfoC of codes that know nothing are those of noise, and may be high: read them with
-    InfoE. Which latents are active depends on their units, as published; nothing else does.
+    For codes without information InfoM and InfoC are those of noise, and may be high. So read them
+    together with InfoE. Which latents are active depends on their units, as published; nothing else
+    does.
 
     InfoE is that of an unpenalized logistic regression of all latents on all samples. The authors
     weigh its samples so that all values count alike; here none is weighed, as the definition has

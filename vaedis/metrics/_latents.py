@@ -38,9 +38,9 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
     """Compute the interventional robustness score.
 
     A latent is robust if it hardly moves while its factor is fixed. The deviation within a value is
-    the 99 % quantile of the distances from its mean. Factors are taken to be independent. Latents
-    of a larger unit weigh more. Codes that know nothing do not score 0: compare with the score of
-    the same codes in random order.
+    the 99 % quantile of the distances from its mean. The score assumes that factors are
+    independent. Latents with a larger unit have more weight. Codes without information do not score
+    0: compare with the score of the same codes in random order.
 
     Source: Suter, Miladinović, Schölkopf and Bauer, "Robustly Disentangled Causal Mechanisms:
     Validating Deep Representations for Interventional Robustness", 2019; the quantile in place of

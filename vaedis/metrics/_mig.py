@@ -33,8 +33,8 @@ class MIGScore(Score):
     mutual_information : ndarray of shape (z, f)
         Mutual information in nats of each binned latent with each factor.
     noise_floor : float
-        Mean score of the same codes in random order: what a score is worth that means nothing. NaN
-        if ``floor_repeats=0``.
+        Mean score of the same codes in random order, which hold no information. NaN if
+        ``floor_repeats=0``.
     n_samples : int
     """
 

@@ -212,10 +212,10 @@ def r2(
 ) -> R2Score:
     """Compute the R² with which regressions predict each factor from all latents.
 
-    It asks whether the codes hold the factors at all, up to a linear map or to any map, and not
-    whether a latent holds one of them. The linear regression is that of least squares; the
-    nonlinear one boosts trees (``sklearn.ensemble.HistGradientBoostingRegressor``), and needs a few
-    hundred samples.
+    It measures whether the factors can be computed from the codes, by a linear map or by any map.
+    It does not ask whether one latent holds one factor. The linear regression is that of least
+    squares; the nonlinear one boosts trees (``sklearn.ensemble.HistGradientBoostingRegressor``),
+    and needs a few hundred samples.
 
     Used for identifiability up to linear or invertible maps, as by von Kügelgen et al.,
     "Self-Supervised Learning with Data Augmentations Provably Isolates Content from Style", 2021.

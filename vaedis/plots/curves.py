@@ -174,7 +174,7 @@ def panels(
 
 @styled
 def training(run: Any) -> Figure:
-    """Draw how the two terms of a VAE's loss went in training.
+    """Draw the two terms of a VAE's loss during training.
 
     Parameters
     ----------

@@ -179,7 +179,7 @@ def _fit_title(figure: Figure) -> None:
 
 @styled
 def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str = "") -> Figure:
-    """Draw what a decoder makes of latents, each of which moves while the others stay.
+    """Draw decoded images in which one latent moves and the others stay.
 
     Parameters
     ----------

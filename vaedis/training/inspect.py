@@ -206,7 +206,7 @@ def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
 
 
 def latent_agreement(run: Run, a: Tensor, b: Tensor) -> Agreement:
-    """Compare how far apart a VAE puts images with how far apart its loss perceives them.
+    """Compare distances between latent means with perceived distances, for pairs of images.
 
     Parameters
     ----------

@@ -44,11 +44,11 @@ def load_run(
     folder : path
     data : FactorData, (images, labels), name or path, optional
         The data set that `fit` was given in person, with the same images; of more than 64 MB, as
-        many are compared, evenly spaced. Without it the run encodes and decodes, and what needs
-        images says that they are missing. A data set that the specification names is made again.
+        many are compared, evenly spaced. Without it the run encodes and decodes, and methods that
+        need images raise an error. A data set that the specification names is made again.
     model : nn.Module, optional
-        A network of your own, as it was given to `fit`. A copy takes the saved weights, and must
-        compute with them what the saved one did.
+        A network of your own, as it was given to `fit`. A copy gets the saved weights, and must
+        compute the same outputs as the saved network.
     loss : Loss or function, optional
         A loss of your own, as it was given to `fit`.
     device : str or torch.device

@@ -70,8 +70,8 @@ def fit(
     spec : RunSpec or sequence of RunSpec
         A sequence of multi-layer perceptrons (``model="mlp"``) trains at once, as one population:
         their seed, beta, warm-up, learning rate, loss, averaging, pair rule and data may differ,
-        but not the sizes of layers and batches. Other sequences train one after the other. In both
-        the failure of one run ends no other.
+        but not the sizes of layers and batches. Other sequences train one after the other. If one
+        run fails, the others go on.
     device : str or torch.device
         "auto" is CUDA if there is a GPU, and the CPU otherwise.
     data : FactorData, (images, labels), name or path, optional
@@ -85,12 +85,12 @@ def fit(
     objective : callable, optional
         In place of `objectives.beta_vae`, or `objectives.ada_gvae` for pairs: called as
         ``objective(model, x, noise, loss=loss, beta=beta)`` with a whole batch, it returns loss,
-        reconstruction loss and KL divergence. It is not copied: one that learns goes on in the next
-        call from where it is.
+        reconstruction loss and KL divergence. It is not copied: an objective that learns keeps its
+        state in the next call.
     optimizer : callable, optional
         From the list of parameters to a torch.optim.Optimizer with its own learning rate.
     beta, lr : callable, optional
-        From the step, counted from 0, to beta and to the learning rate.
+        Functions of the step, counted from 0, that return beta and the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
         CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
@@ -127,10 +127,10 @@ def fit(
 
     Notes
     -----
-    Adam with moments .9 and .999, no decay and no clipping, as in the paper's runs. Every image
-    comes once per epoch, in a new order. The same specification, device, precision, thread count
-    and version of torch give the same bits. What a network or an objective of your own draws from
-    torch's generators follows from the seed too, unless fits run in several threads.
+    Adam with moments .9 and .999, no decay and no clipping, as in the paper's runs. Each epoch
+    visits every image once, in a new random order. The same specification, device, precision,
+    thread count and version of torch give the same bits. What a network or an objective of your own
+    draws from torch's generators follows from the seed too, unless fits run in several threads.
 
     Examples
     --------

@@ -46,7 +46,7 @@ def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | 
     ----------
     model : VAE
     x : Tensor of float, shape (B, C, H, W)
-        Input and target alike.
+        Input, and also the target of the reconstruction.
     noise : Tensor of float, shape (B, z)
         Standard normal.
     loss : Loss

@@ -27,7 +27,7 @@ _ENCODE_BATCH = 1024
 
 
 class TrainingFailed(RuntimeError):
-    """A loss that became NaN, infinite or larger than 1e20.
+    """The loss became NaN, infinite or larger than 1e20.
 
     Its `step`, counted from 1, is the first with such a loss, `last_finite` the loss before it, or
     None; `spec` is the run's.
@@ -53,7 +53,7 @@ class TrainingFailed(RuntimeError):
 
 
 class TrainingStopped(Exception):
-    """Training that ended between two steps because its `deadline` came.
+    """Training ended between two steps because `deadline` returned true.
 
     Attributes
     ----------
@@ -94,12 +94,13 @@ class TrainingStopped(Exception):
 
 @dataclass
 class Run:
-    """A trained network with everything that is needed to judge it.
+    """A trained network with its data, loss and history.
 
     Attributes
     ----------
     spec : RunSpec
-        If a data set was passed to `fit`, it names that, as in ``data="given: mine"``.
+        The specification. If a data set was passed to `fit`, it names that data set, as in
+        ``data="given: mine"``.
     data : FactorData
     model : VAE
         In evaluation mode.
@@ -109,16 +110,16 @@ class Run:
     history : dict of str to ndarray of float32, shape (steps taken,)
         ``"loss"``, ``"recon"`` and ``"kl"`` of each step's batch.
     seconds : float
-        Wall time of the training steps, including those before a checkpoint; a member of a
-        population has its share.
+        Wall time of the training steps, including those before a checkpoint. A member of a
+        population has its share of the common time.
     steps_taken : int
         Steps in `seconds`. A failure is noticed some steps after the last one in `history`.
     failure : TrainingFailed or None
-        In a sequence of runs, why this one stopped early; its network is then of no use.
+        Why this run of a sequence stopped early; its network must not be used then.
     made_with : tuple of str
         With checkpoints, torch's version and, on a CPU, threads; several if they changed.
     record : mapping
-        Of a run that was loaded, what its file says: ``"scores"``, ``"versions"`` and so on.
+        Contents of the file of a loaded run: ``"scores"``, ``"versions"`` and so on.
 
     Examples
     --------
@@ -228,8 +229,8 @@ class Run:
         folder : path
             Made if need be.
         scores : mapping of str to Score or float, optional
-            What `scores` returned. Their headline numbers are kept, and are in `record` later; by
-            default those that `record` has already.
+            What `scores` returned. Their headline numbers are saved, and `record` of the loaded run
+            has them. By default the scores in `record` are saved.
         """
         save_run(self, folder, scores)
 
