@@ -74,6 +74,7 @@ WRONG = {
     "empty tuple": (lambda m: (), "it returned a tuple."),
     "dict without embedding": (lambda m: {"mu": m}, "it returned a dict."),
     "flat": (lambda m: m.flatten(), "it returned a Tensor with an array of shape (180,)."),
+    "no latents": (lambda m: m[:, :0], "it returned a Tensor with an array of shape (60, 0)."),
     "maps": (
         lambda m: (m[..., None, None], m),
         "it returned a tuple with an array of shape (60, 3, 1, 1).",
@@ -175,6 +176,18 @@ def test_a_function_of_a_network_in_training_mode_is_refused():
         score(returning(lambda m: (Normal(m, 1).sample(), m)))
     net.eval()
     assert score(lambda x: net.encode(x)) == score(net)
+
+
+def test_a_refused_function_is_asked_twice_and_no_more():
+    sizes = []
+
+    def sampled(x):
+        sizes.append(len(x))
+        return torch.randn(len(x), 3)
+
+    with pytest.raises(ValueError, match="must follow from that image alone"):
+        metrics.evaluate(sampled, table(600, [(i % 6, i % 7) for i in range(600)]), metrics="mig")
+    assert sizes == [256, 128]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,15 @@ def test_labels_of_other_types():
     frame["a"] = frame["a"].map({0: "red", 1: "green", 2: "blue"})
     with pytest.raises(TypeError, match=r"pass the index of each value, as np\.unique"):
         metrics.mig(codes, frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = codes.astype(np.float16)
+        assert summary(metrics.mig(small, factors)) == summary(
+            metrics.mig(small.astype(float), factors)
+        )
+    small[1, 1] = np.inf
+    with pytest.raises(ValueError, match=r"codes\[1, 1\] is inf"):
+        metrics.mig(small, factors)
     half = torch.from_numpy(codes).bfloat16()
     assert summary(metrics.mig(half, factors)) == summary(metrics.mig(half.float(), factors))
 

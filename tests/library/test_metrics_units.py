@@ -160,5 +160,9 @@ def test_sap_keeps_its_penalty_and_says_where_it_hides_everything():
         assert float(metrics.sap(codes, factors)) > 0.6
         metrics.sap(codes * [1, 1, 1, 1e-7], factors)
         metrics.sap(codes + 10, factors)
+        # once the penalty is nothing, no larger unit changes anything
+        at_rest = metrics.sap(codes * 1e5, factors).accuracy
+        for unit in (1e8, 1e12, 1e30):
+            assert np.array_equal(metrics.sap(codes * unit, factors).accuracy, at_rest)
     with pytest.warns(UserWarning, match="lie so far from 0"):
         assert float(metrics.sap(codes + 1e5, factors)) == 0

@@ -334,7 +334,7 @@ def test_a_run_on_data_that_were_given_says_so_and_has_no_key_of_other_data(spec
         keys.add(run.spec.key)
         with pytest.raises(
             ValueError,
-            match=f"a run on given: {data.name} with the loss 'mse' cannot be stored, as a row must name both",
+            match=f"with its own data given: {data.name} or loss 'mse' cannot be stored, as a row must",
         ):
             store.make_row(run.spec, "fig9", "laptop")
     assert len(keys) == 4

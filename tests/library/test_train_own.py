@@ -295,7 +295,7 @@ def wrong_objective(change):
     ("own", "says"),
     [
         ({"model": "mlp"}, r"not a str; a name goes as in RunSpec\(model='mlp'"),
-        ({"model": Net}, "must be a torch.nn.Module with encode.*, not a type"),
+        ({"model": Net}, "must be a torch.nn.Module with encode.*, not the class Net"),
         ({"model": nn.Linear(2, 2)}, "must be a torch.nn.Module with encode.*, not a Linear"),
         ({"model": Frozen()}, "has no parameters to train"),
         ({"model": Net().double()}, "must be float32, but head.1.weight is torch.float64"),
@@ -365,7 +365,7 @@ def wrong_objective(change):
         ),
         ({"beta": lambda: 1.0}, "beta must be a function of the step; .* too many positional"),
         ({"objective": lambda model, x: x}, "as objectives.beta_vae is, but of yours: too many"),
-        ({"optimizer": torch.optim.SGD(Net().parameters())}, "returns a torch.*, not SGD"),
+        ({"optimizer": torch.optim.SGD(Net().parameters())}, r"returns a torch.*, not SGD .*…\.$"),
         ({"optimizer": torch.optim.LBFGS}, "other than LBFGS, but it returned a LBFGS"),
         ({"model": Wrong(lambda found: 1 / 0)}, "model.encode does not take .*: division by zero"),
         (

@@ -62,11 +62,13 @@ def advise(
         for _, report in candidates[1:]
     }
     if len(_ordered(best)) <= len(_ordered(first)):
-        text = (
-            f"{', '.join(map(shown_name, hidden_factors))}: none of {len(ranks)} other losses that "
-            "were tried brings order; the values may have no order in pixels at all, as with names "
-            "of objects."
-        )
+        finding = "no other loss was tried."
+        if ranks:
+            finding = (
+                f"none of {len(ranks)} other losses that were tried brings order; the values may "
+                "have no order in pixels at all, as with names of objects."
+            )
+        text = f"{', '.join(map(shown_name, hidden_factors))}: {finding}"
         return Advice(tuple(hidden_factors), None, ranks, None, "", text), None
     latents = latents_for(data)
     beta = fitting_beta(data, loss, best, latents)

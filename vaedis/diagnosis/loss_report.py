@@ -244,7 +244,7 @@ class LossReport:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             lines.append("  " + "  ".join(cells).rstrip())
         lines += [f"  {', '.join(names)}: {reason}" for reason, names in self.reasons().items()]
-        return [*lines, f"  {self.verdict}", f"  {self.bound}".rstrip()]
+        return [*lines, *(f"  {text}" for text in (self.verdict, self.bound) if text)]
 
 
 def both_betas(beta: float, latents: int, pixels: int) -> str:

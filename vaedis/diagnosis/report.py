@@ -142,16 +142,16 @@ class Diagnosis:
         return "\n".join(lines).rstrip()
 
     def __str__(self) -> str:
-        """Return one screen of `text`: lines wrapped, no code, and nothing after the 40th line."""
+        """Return one screen of `text`: prose wrapped, no code, and nothing after the 40th line."""
         display = self
         if self.advice and self.advice.code:
             pointer = "print(diagnosis.advice.code)  # lines that train a VAE under it"
             display = replace(self, advice=replace(self.advice, code=pointer))
-        lines = [
-            part
-            for line in display.text().splitlines()
-            for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ") or [""]
-        ]
+        lines: list[str] = []
+        for line in display.text().splitlines():
+            is_row = "  " in line.strip()  # of a table, whose columns would no longer be columns
+            wrapped = textwrap.wrap(line, WIDTH, subsequent_indent="    ")
+            lines += [line] if is_row or not wrapped else wrapped
         if len(lines) > _LINES:
             rest = f"… and {len(lines) - _LINES + 1} more lines: print(diagnosis.text())"
             lines = [*lines[: _LINES - 1], rest]

@@ -106,7 +106,8 @@ def _parts(value: Any, where: str, homes: frozenset[str], parents: set[int]) -> 
     else:
         raise ValueError(
             f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses "
-            "are the same; let a loss hold numbers, text, tensors and modules only."
+            "are the same; let a loss hold numbers, text, tensors and modules only, and have no "
+            "__slots__."
         )
 
 

@@ -50,10 +50,12 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
         distinct, position = torch.unique(torch.as_tensor(index), return_inverse=True)
         parts = distinct.split(batch)
         with _evaluating(network), torch.no_grad():
-            means = [means_of(part) for part in parts]
+            means = [means_of(parts[0])]
+            # before the rest: a network in training mode changes its statistics with each batch
             if network is not trained and len(parts[0]) > 1:
                 half = len(parts[0]) // 2
                 _need_alike(means[0][:half], means_of(parts[0][:half]))
+            means += [means_of(part) for part in parts[1:]]
         return torch.cat(means)[position]
 
     return encode_all
@@ -93,7 +95,7 @@ def _means(output: Any, n: int) -> Tensor:
         means = means.mean
     if isinstance(means, np.ndarray):
         means = torch.from_numpy(means)
-    if not isinstance(means, Tensor) or means.ndim != 2 or len(means) != n:
+    if not isinstance(means, Tensor) or means.ndim != 2 or len(means) != n or not means.numel():
         shape = f" with an array of shape {tuple(means.shape)}" if hasattr(means, "shape") else ""
         raise ValueError(
             f"encode(x) must return the means of {n} observations as an array of shape "

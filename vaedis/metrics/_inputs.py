@@ -15,7 +15,7 @@ import torch
 from vaedis import _check
 
 # Trees work in float32, and squares of larger numbers soon exceed float64.
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.finfo(np.float32).max
 # With fewer samples of each value, a score of codes that memorise samples looks like a good one.
 SAMPLES_PER_VALUE = 2
 

@@ -14,6 +14,8 @@ from vaedis.metrics._scores import Score
 _PENALTY = 0.01
 # A latent shows nothing if all errors weigh less than this beside the penalty.
 _HIDDEN = 1e-2
+# Latents are scaled down to this.
+_LARGEST = 1e5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,7 +74,10 @@ def sap(
     svm = require("sklearn.svm", "sap")
     _warn_of_penalty(given.codes)
     accuracy = np.empty((n_latents, len(given.columns)))
-    x, x_test = given.codes.astype(np.float64), given.test_codes.astype(np.float64)
+    # beyond _LARGEST the penalty on a slope is nothing, and the solver stops too early
+    unit = np.maximum(np.abs(given.codes.astype(np.float64)).max(axis=0) / _LARGEST, 1.0)
+    x = given.codes / unit
+    x_test = given.test_codes / unit
     # solved to rounding error, so that no draw of the solver decides
     machine = svm.LinearSVC(
         C=_PENALTY, class_weight="balanced", dual=False, tol=1e-10, max_iter=10_000

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vaedis import _check, data as data_sets, losses
+from vaedis._support.text import plain
 from vaedis.data import FactorData
 from vaedis.losses import Loss, properties
 from vaedis.losses.fingerprint import fingerprint
@@ -39,7 +40,8 @@ def check_function(name: str, value: Any) -> None:
         return
     expected, n_arguments, keywords = _FUNCTIONS[name]
     if not callable(value):
-        raise TypeError(f"{name} must be a {expected}, not {value!r}.")
+        text = plain(" ".join(repr(value).split()), 60)
+        raise TypeError(f"{name} must be a {expected}, not {text}.")
     with contextlib.suppress(ValueError):  # no signature is known of it
         try:
             inspect.signature(value).bind(*[None] * n_arguments, **dict.fromkeys(keywords))
@@ -281,6 +283,8 @@ def _ask(name: str, method: Callable[[Tensor], Any], x: Tensor) -> Any:
 
 def _about(part: Any) -> str:
     """Return type, shape and device of a tensor as text, and the name of another thing's type."""
+    if isinstance(part, type):
+        return f"the class {part.__name__}"
     if isinstance(part, Tensor):
         return f"{part.dtype} of shape {tuple(part.shape)} on {part.device}"
     return f"a {type(part).__name__}"
