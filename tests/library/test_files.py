@@ -135,6 +135,39 @@ def test_the_command_takes_sizes_and_arrays(tmp_path, capsys):
     assert "'2,x' is no list of whole numbers" in capsys.readouterr().err
 
 
+@every_format
+def test_arrays_of_factors_keep_their_names(tmp_path, name):
+    """A file's names of factors may be in another order than its arrays."""
+    path = write(tmp_path, name, images=MANY, shape=SHAPE, x=X, factor_names=[b"x", b"shape"])
+    data = read_images(path)
+    assert data.codes[:, data.factors.position("x")].tolist() == X.tolist()
+
+
+@every_format
+def test_text_for_each_image_names_no_factors(tmp_path, name):
+    files = [f"{k}.png".encode() for k in range(12)]
+    path = write(tmp_path, name, images=IMAGES, labels=GRID, names=files)
+    assert read_images(path).factors.names == ("factor_0", "factor_1")
+
+
+def test_arrays_of_one_name_in_two_groups_are_two_factors(tmp_path):
+    columns = {"a/k": SHAPE, "b/k": X, "c": np.stack([SHAPE, X], 1)[:12]}
+    path = write(tmp_path, "mine.h5", images=MANY, **columns)
+    data = read_images(path, labels="a/k,b/k", names=["shape", "x"])
+    assert data.codes.tolist() == np.stack([SHAPE, X], 1).tolist()
+    with pytest.raises(ValueError, match="factor names must differ"):
+        read_images(path, labels="a/k,b/k")
+    with pytest.raises(ValueError, match=r"24 images, not an array of shape \(12, 2\)"):
+        read_images(path, labels="a/k,c")
+
+
+@every_format
+def test_images_in_rows_of_pixels_are_told_the_shape(tmp_path, name):
+    path = write(tmp_path, name, images=IMAGES.reshape(12, -1), labels=GRID)
+    with pytest.raises(ValueError, match=r"images must have the shape .* not \(12, 90\)"):
+        read_images(path)
+
+
 def test_arrays_in_groups_are_found_by_their_path(tmp_path):
     labels = {"latents/classes": GRID, "latents/values": GRID / 2}
     path = write(tmp_path, "mine.h5", imgs=IMAGES, **labels)
@@ -301,6 +334,18 @@ def test_rows_whose_names_fit_no_picture_are_never_taken_in_order(folder, name, 
 def test_numbers_in_the_order_of_the_pictures_are_a_factor(folder):
     (folder / "a.csv").write_text("angle\n" + "".join(f"{k}\n" for k in range(12)))
     assert read_images(folder).factors.names == ("angle",)
+
+
+def test_slashes_make_no_names_of_pictures(folder):
+    rows = "".join(f"0{a + 1}/02/2026,{'mk'[b % 2]}/h{b}\n" for a, b in GRID)
+    (folder / "DAYS.CSV").write_text(f"day,speed\n{rows}")
+    assert read_images(folder).factors.sizes == (3, 4)
+
+
+def test_a_number_that_a_csv_file_spells_in_two_ways_is_one_value(folder):
+    rows = "".join(f"{a}{'.0' * (b % 2)},0.{b}{'0' * a}\n" for a, b in GRID)
+    (folder / "a.csv").write_text(f"a,b\n{rows}")
+    assert read_images(folder).codes.tolist() == GRID.tolist()
 
 
 @pytest.mark.parametrize(

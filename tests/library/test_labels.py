@@ -91,7 +91,11 @@ def test_an_order_that_is_given_is_kept():
 @pytest.mark.parametrize(
     ("order", "says"),
     [
-        ({"level": ["low", "mid"]}, r"order lacks the value 'high' of column 0 \(level\)"),
+        (
+            {"level": ["low", "mid"]},
+            r"row 1, column 0 \(level\) is 'high'; order must have all values",
+        ),
+        ({"level": [["low", "mid"], ["high", "top"]]}, "order must list the values of column 0"),
         ({"level": [*IN_ORDER, "low"]}, "order names a value of .* twice"),
         ({"size": IN_ORDER}, "Unknown factor in order 'size'; choose one of: level"),
         (IN_ORDER, "order must be a mapping of factors' names"),
@@ -145,6 +149,9 @@ def test_sizes_that_do_not_fit_are_one_sentence(arguments, says):
         (pd.Series(["x", pd.NA, "y", "x"], dtype="string"), 1, "<NA>"),
         (pd.array([1, 2, None, 2], dtype="Int64"), 2, "nan|<NA>"),
         (pd.Categorical(["x", None, "y", "x"], ["y", "x"]), 1, "nan"),
+        (pd.Categorical(["x", None, "y", "x"], ["y", "x"], ordered=True), 1, "nan"),
+        (["1", "1", "NAN", "2"], 2, "nan"),
+        (["1", "2", "3", "-inf"], 3, "-inf"),
         (pd.Series(pd.to_datetime(["2020-01-03", None, *DAYS[:2]])), 1, "NaT"),
         (np.ma.array([0, 1, 2, 3], mask=[0, 0, 0, 1]), 3, "None"),
         (torch.tensor([0.0, 1.0, 2.0, float("inf")]), 3, "inf"),
@@ -176,6 +183,7 @@ def test_missing_values_in_lists_and_frames_are_named():
         [0.5, -0.0, 1, 0.0],
         [2**53, 0.5, 2**53 + 1, 0.5],
         np.array([b"10", b"9", b"11", b"9"]),
+        ["10", "9", "1.1e1", "9"],
         np.array(["10", "9", "11", "9"], np.dtypes.StringDType()),
         np.array(["10", "9", "x", "9"], object),
         ["b", "a", "\udcff", "a"],
@@ -184,6 +192,13 @@ def test_missing_values_in_lists_and_frames_are_named():
 def test_values_of_every_kind_have_their_order(column):
     is_words = isinstance(column, np.ndarray) and column.tolist()[2] == "x"
     assert codes(column) == ([0, 1, 2, 1] if is_words else [1, 0, 2, 0])
+
+
+def test_text_of_bytes_is_that_text():
+    order = {"level": IN_ORDER}
+    data = LabelledImages(IMAGES, np.array(WORDS, "S"), np.array(["level"], "S"), order=order)
+    assert data.factors.names == ("level",)
+    assert data.codes.ravel().tolist() == codes(WORDS, order={"factor_0": IN_ORDER})
 
 
 def test_names_with_underscores_are_no_numbers():

@@ -137,18 +137,19 @@ def _read_file(
         n = math.prod(_check.count("each of sizes", size) for size in sizes)
         return source.images(image_key, n), None, None
     keys = _label_keys(source, image_key, label_keys)
-    if names is None:
-        names = _names(source)
     if len(keys) > 1:
-        columns = {_last_part(key): source.labels(key).ravel() for key in keys}
-        return source.images(image_key, max(map(len, columns.values()))), columns, names
+        columns = {key: source.labels(key).squeeze() for key in keys}
+        n = max(column.size for column in columns.values())
+        return source.images(image_key, n), columns, [_last_part(key) for key in keys]
     labels = source.labels(keys[0])
     if labels.ndim == 2 and len(labels) == 1:
         labels = labels.ravel()  # MATLAB's row of numbers
-    is_factor = labels.ndim == 1 and not labels.dtype.names and keys[0] not in LABEL_KEYS
-    if names is None and is_factor:
-        names = [_last_part(keys[0])]
-    return source.images(image_key, len(labels) if labels.ndim else 0), labels, names
+    own_names = None
+    if labels.ndim == 1 and not labels.dtype.names and keys[0] not in LABEL_KEYS:
+        own_names = [_last_part(keys[0])]
+    elif names is None and not labels.dtype.names:
+        own_names = _names(source, labels)
+    return source.images(image_key, len(labels) if labels.ndim else 0), labels, own_names
 
 
 def _no_array(source: Npz | Hdf5, what: str, advice: str = "") -> Refused:
@@ -164,7 +165,8 @@ def _image_key(source: Npz | Hdf5, key: str | None) -> str:
         return key.strip("/")
     for key in IMAGE_KEYS:
         # an array of one value an image may be a position that is called x
-        if key in source.keys and len(source.header(key)[0]) > 2:
+        shape = source.header(key)[0] if key in source.keys else ()
+        if math.prod(shape) > max(shape, default=1):
             return key
     what = f"for images (one of {', '.join(IMAGE_KEYS)})"
     raise _no_array(source, what, "; name it with images= (--images)")
@@ -220,10 +222,11 @@ def _columns(source: Npz | Hdf5, image_key: str) -> list[str]:
     return columns
 
 
-def _names(source: Npz | Hdf5) -> list[str] | None:
-    """Return the names of factors that a file has."""
+def _names(source: Npz | Hdf5, labels: np.ndarray) -> list[str] | None:
+    """Return the names of factors that a file has; text for each image is none."""
     for key in NAME_KEYS:
         if key in source.keys:
             names = np.ravel(source.labels(key)).tolist()
-            return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+            is_of_images = labels.ndim and len(names) == len(labels) > labels[:1].size
+            return None if is_of_images else names
     return None

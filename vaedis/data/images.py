@@ -228,8 +228,12 @@ class LabelledImages(FactorData):
         """
         f = self.factors.position(factor)
         size = self.factors.sizes[f]
-        others = np.delete(self.codes, f, 1)
-        group = np.unique(others, axis=0, return_inverse=True)[1].ravel()
+        # the number of each combination of the others; one by one, no number leaves 64 bits
+        group = np.zeros(len(self), np.int64)
+        for k in range(len(self.factors)):
+            if k != f:
+                combination = group * self.factors.sizes[k] + self.codes[:, k]
+                group = np.unique(combination, return_inverse=True)[1]
         cell = group * size + self.codes[:, f]
         # groups with two values at least
         usable = np.flatnonzero(np.bincount(np.unique(cell) // size) > 1)

@@ -166,6 +166,8 @@ class Hdf5:
         self.h5py = _check.package("h5py", "HDF5 files", "data")
         self.path = path
         with reading(path):
+            if not self.h5py.is_hdf5(path):
+                raise ValueError("it is no .npz, .npy or HDF5 file, nor of MATLAB's version 7.3")
             self._file = self.h5py.File(path, "r")
             self.keys = self._keys()
         if len(self.keys) > MAX_KEYS:
@@ -301,6 +303,8 @@ def _check_chunk(dataset: Any, start: tuple[int, ...]) -> None:
 
     settings = dataset.id.get_create_plist()
     mask, content = dataset.id.read_direct_chunk(start)
+    # the length that the file states, which `content` has only where a filter was used
+    stored = dataset.id.get_chunk_info_by_coord(start).size
     # a bit of the mask says that this chunk was written without a filter
     numbers = [settings.get_filter(k)[0] for k in range(settings.get_nfilters())]
     used = {number for k, number in enumerate(numbers) if not mask >> k & 1}
@@ -312,8 +316,8 @@ def _check_chunk(dataset: Any, start: tuple[int, ...]) -> None:
     n_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
     checksum = 4 if _FLETCHER32 in used else 0
     if _DEFLATE in used:
-        content = zlib.decompressobj().decompress(content, n_bytes + checksum + 1)
-    if len(content) not in (n_bytes, n_bytes + checksum):
+        stored = len(zlib.decompressobj().decompress(content, n_bytes + checksum + 1))
+    if stored not in (n_bytes, n_bytes + checksum):
         raise ValueError("a chunk has another length than it says")
 
 

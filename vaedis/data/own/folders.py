@@ -20,6 +20,7 @@ from vaedis.data.own.arrays import (
     refused,
     scratch,
 )
+from vaedis.data.own.labels import as_numbers
 
 _MAX_CSV_BYTES = 2**28
 # no format that starts another program, such as PostScript, or that stands for another file
@@ -51,12 +52,12 @@ def read(
     if not needs_labels:
         _check_order(folder, pictures)
         return _images(folder, pictures), None, None
-    label_files = [name for name in files if name.endswith((".csv", ".npy"))]
+    label_files = [name for name in files if Path(name).suffix.lower() in (".csv", ".npy")]
     if label_file not in label_files and (label_file is not None or len(label_files) != 1):
         wanted = "one .csv or .npy file of labels, or labels= (--labels) that names one of them"
         raise refused(folder, f"must have {wanted}; it has: {', '.join(label_files) or 'none'}.")
     path = folder / (label_file or label_files[0])
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         _check_order(folder, pictures)
         labels = read_npy(path)
         with reading(path):
@@ -64,7 +65,8 @@ def read(
         return _images(folder, pictures), np.array(labels), None
     columns = _read_csv(path)
     pictures = _in_order(path, pictures, columns)
-    return _images(folder, pictures), columns, None
+    labels = {name: _values(cells) for name, cells in columns.items()}
+    return _images(folder, pictures), labels, None
 
 
 def _check_order(folder: Path, pictures: list[str]) -> None:
@@ -99,6 +101,12 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
             raise ValueError(f"it has more than {MAX_LABELS:,} values")
     columns = map(list, zip(*rows, strict=True))
     return dict(zip(names, columns, strict=True))
+
+
+def _values(cells: list[str]) -> Any:
+    """Return numbers where all cells are some: 1 and 1.0 are one value, and NaN is none."""
+    sizes = as_numbers(cells)
+    return cells if sizes is None else sizes
 
 
 def is_number(cell: str) -> bool:
@@ -137,7 +145,9 @@ def _seems_to_name(cells: list[str], pictures: list[str]) -> bool:
     """Whether most cells name a picture, or all have the pictures' numbers in another order."""
     # a number may be the value of a factor
     known = {name for name in pictures if not is_number(name)}
-    are_names = [_bare(cell) in known or _bare(cell) != cell.casefold() for cell in cells]
+    are_names = [
+        _bare(cell) in known or Path(cell.casefold()).suffix in _FORMATS for cell in cells
+    ]
     numbers = [int(part[-1]) for part in (re.findall(r"\d+", name) for name in pictures) if part]
     ids = [int(cell) for cell in cells if cell.isdecimal()]
     is_other_order = ids != numbers and len({*ids}) == len(cells) and {*ids} == {*numbers}

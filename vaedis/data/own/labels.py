@@ -51,6 +51,7 @@ def factors_of(
         if getattr(getattr(column, "dtype", None), "ordered", False):
             # a pandas Categorical that has an order of its own
             order.setdefault(name, list(column.dtype.categories))
+            column = np.asarray(column, object)
         array = _array(column)
         if array.shape != (n,):
             found = len(array) if array.ndim == 1 else f"an array of shape {array.shape}"
@@ -74,7 +75,7 @@ def codes_of_sizes(sizes: Sequence[int], n: int) -> np.ndarray:
 def _names(names: Sequence[str] | None, n_columns: int) -> list[str]:
     if names is None:
         return [f"factor_{k}" for k in range(n_columns)]
-    names = [str(name) for name in _check.listed(names)]
+    names = [str(_plain_value(name)) for name in _check.listed(names)]
     if len(names) != n_columns:
         mismatch = f"{n_columns} factors, not {len(names)}: {', '.join(names[:20])}"
         raise ValueError(f"There must be a name for each of the {mismatch}.")
@@ -119,7 +120,8 @@ def _array(labels: Any) -> np.ndarray:
 def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: str) -> Factor:
     """Return a factor, which messages call `label`."""
     if order is not None:
-        positions = _positions(column.tolist(), list(order), label)
+        order = _array(order).tolist()
+        positions = _positions(column.tolist(), order, label)
         used, codes = np.unique(positions, return_inverse=True)
         values = np.empty(len(used), object)
         values[:] = [order[k] for k in used]
@@ -133,23 +135,29 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
         raise ValueError(f"{problem}, but {label} holds {kinds}.") from None
     if not isinstance(values[0], str):
         return Factor(name, values, codes, False)
-    sizes = _as_numbers(values.tolist())
+    sizes = as_numbers(values.tolist())
     if sizes is None:
         # of two values either order is the same
         return Factor(name, values, codes, len(values) > 2)
+    _checked(sizes[codes], label)
     by_size = np.argsort(sizes, kind="stable")
     return Factor(name, values[by_size], np.argsort(by_size)[codes], False)
 
 
-def _positions(column: list[Any], order: list[Any], label: str) -> list[int]:
+def _positions(column: list[Any], order: Any, label: str) -> list[int]:
     """Return the position of each value in an order, which may hold values that do not occur."""
-    ranks = {value: k for k, value in enumerate(order)}
+    if not isinstance(order, list) or any(isinstance(value, list) for value in order):
+        raise ValueError(f"order must list the values of {label}.")
+    ranks = {_plain_value(value): k for k, value in enumerate(order)}
     if len(ranks) < len(order):
         raise ValueError(f"order names a value of {label} twice; name each once.")
-    for value in column:
+    positions = []
+    for row, value in enumerate(map(_plain_value, column)):
         if value not in ranks:
-            raise ValueError(f"order lacks the value {plain(repr(value), 60)} of {label}.")
-    return [ranks[value] for value in column]
+            where = f"row {row}, {label} is {plain(repr(value), 60)}"
+            raise ValueError(f"{where}; order must have all values, and none may be missing.")
+        positions.append(ranks[value])
+    return positions
 
 
 def _checked(column: np.ndarray, label: str) -> np.ndarray:
@@ -189,13 +197,20 @@ def _is_valid(value: Any) -> bool:
     return isinstance(value, _DATES) and bool(value == value)
 
 
-def _as_numbers(values: list[str]) -> list[float] | None:
+def as_numbers(values: list[str]) -> np.ndarray | None:
     """Return the numbers that text stands for, or None if some of it stands for none."""
     # Python reads 1_0 as 10, but names are written so too
     if any("_" in value for value in values):
         return None
     try:
-        sizes = [float(value) for value in values]
+        return np.array([_number(value) for value in values], object)
     except ValueError:
         return None
-    return sizes if all(map(math.isfinite, sizes)) else None
+
+
+def _number(text: str) -> float:
+    """Return a number of any length, since float rounds integers beyond 2**53."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
