@@ -209,7 +209,7 @@ def test_a_name_that_a_loop_sets_leads_to_no_earlier_loop_of_that_name():
     "cells",
     [
         ["unused = load()", "row = unused", "plot(min(x, key=lambda row: row))"],
-        ["unused = load()", "y = []\nfor k in x:\n    y.append([unused for unused in k])\nplot(y)"],
+        ["for k in unused:\n    pass", "for k in x:\n    y = [k for _ in x]", "plot(y)"],
         ["unused = load()", "y = [a for b in x if (a := f(b))]\nplot(y)", "a = unused", "plot(y)"],
         ["unused = load()", "def draw(unused):\n    return [unused for _ in x]\n\n\nplot(draw(x))"],
         ["plot(x)"],
