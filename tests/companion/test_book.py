@@ -373,15 +373,26 @@ def test_the_run_that_was_asked_for_last_is_shown_unless_a_profile_is_asked_for(
 
 
 @pytest.mark.parametrize("file", ["global.db", "../runs.json"])
-def test_a_cache_and_facts_that_are_damaged_are_made_anew(small, file):
+@pytest.mark.parametrize("content", [b"\xff{half", b"[1]"])
+def test_a_cache_and_facts_that_are_damaged_are_made_anew(small, file, content):
     pretend(small, "one", "from laptop\n", "laptop")
     stored.show(small)
-    (small / "_build" / ".jupyter_cache" / file).write_bytes(b"\xff{half")
+    (small / "_build" / ".jupyter_cache" / file).write_bytes(content)
+    if file == "../runs.json":
+        assert book.provenance(small) == []
     assert list(stored.show(small)) == ["one"]
     assert cached(small, "one") == "from laptop\n"
     # what is nowhere is executed again
     assert cached(small, "two") is None
     assert [facts["chapter"] for facts in book.provenance(small)] == ["one"]
+
+
+def test_the_notebook_that_lists_the_others_runs_alone_with_damaged_facts_too(small, monkeypatch):
+    monkeypatch.setattr(executions, "LAST", "two")
+    pretend(small, "one", "from laptop\n", "laptop")
+    (small / "_build" / "runs.json").write_text('{"one": 3}')
+    assert runner.run_notebooks(small, "laptop", only=["two"]) == []
+    assert list(executions.read_facts(small / "_build")) == ["one", "two"]
 
 
 def test_what_jupyter_book_has_executed_is_stored(small):
