@@ -19,7 +19,7 @@ import pytest
 
 import vaedis
 from vaedis_companion import project
-from vaedis_companion.book import build as book, executions, notebooks, runner, stored
+from vaedis_companion.book import build as book, executions, notebooks, receipts, runner, stored
 
 # A kernel that starts beside other work can take its time.
 pytestmark = pytest.mark.timeout(600)
@@ -233,8 +233,11 @@ def test_runs_are_kept_and_shown(small, capsys):
     assert "0 run, 2 current" in capsys.readouterr().err
     assert list(stored.show(small)) == ["one", "two"]
 
-    # What a plain build must not show any more.
+    # What a plain build must not show any more, and no manifest is compared with.
+    assert receipts.of_build(small, "smoke") == {}
     (small / "results" / "runs.csv").write_text("a\n1\n")
+    with pytest.raises(ValueError, match="one has no current run in the smoke profile"):
+        receipts.of_build(small, "smoke")
     assert stored.show(small) == {}
     assert cached(small, "one") is None
     assert book.provenance(small) == []
