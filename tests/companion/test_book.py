@@ -478,7 +478,7 @@ def test_parameters_reach_the_notebooks_that_have_them(small):
     assert runner._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
 
 
-@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}, {1: 2}])
+@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}, {1: 2}, "\udcff"])
 def test_a_parameter_that_no_cell_can_hold_is_refused(small, value):
     with pytest.raises(ValueError, match=r"Parameter 'seed' cannot be .*; give a number"):
         runner.run_notebooks(small, "smoke", params={"seed": value})

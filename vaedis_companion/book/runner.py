@@ -85,8 +85,9 @@ def _parameters_of_each(
                 f"they have: {', '.join(sorted(all_names)) or 'none'}."
             )
         try:
-            as_read = json.loads(json.dumps(value))
-        except TypeError:
+            # as bytes, since half of a letter goes into no file
+            as_read = json.loads(json.dumps(value, ensure_ascii=False).encode())
+        except (TypeError, ValueError):
             as_read = None
         if as_read != value:
             raise ValueError(
