@@ -119,8 +119,8 @@ def test_a_plan_looks_at_each_table_that_it_writes_before_it_trains(tmp_path, ra
     (tmp_path / "fig11-laptop.csv").write_text("cut")
     plan = sweep.Sweep("plan", LAPTOP, results.Store(tmp_path), device="cpu", quiet=True)
     with (
-        pytest.warns(results.DamagedFile, match="fig11-laptop.csv line 1"),
-        pytest.raises(ValueError, match="fig11-laptop.csv line 1 is no row of results"),
+        pytest.warns(results.DamagedFile, match=r"fig11-laptop\.csv line 1"),
+        pytest.raises(ValueError, match=r"fig11-laptop\.csv line 1 is no row of results"),
     ):
         plan.run()
     assert ran == []
