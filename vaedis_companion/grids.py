@@ -20,6 +20,7 @@ __all__ = [
     "COORDINATE_GRIDS",
     "GRIDS",
     "LIMITS",
+    "PLANNED",
     "PROFILES",
     "Profile",
     "grid",
@@ -265,6 +266,8 @@ def _rotation(profile: Profile) -> list[RunSpec]:
     return [s for s in fig9(profile) if s.framework == "ada-gvae" and _spacing(s) in (1, 3)]
 
 
+PLANNED = ("fig9", "fig11", "low_beta", "averaging")
+"""The experiments whose runs `plan` has."""
 _MAKERS = (fig6, fig9, fig11, averaging, beta, warmup, limits, longer, low_beta, batch)
 GRIDS: dict[str, Callable[[Profile], list[RunSpec]]] = {make.__name__: make for make in _MAKERS}
 COORDINATE_GRIDS: dict[str, Callable[[Profile], list[RunSpec]]] = {
@@ -307,5 +310,4 @@ def home(experiment: str, spec: RunSpec, profile: Profile) -> str:
     """Return the experiment whose table a run belongs in: `plan` has no table of its own."""
     if experiment != "plan":
         return experiment
-    names = ("fig9", "fig11", "low_beta", "averaging")
-    return next(n for n in names if spec.key in {s.key for s in GRIDS[n](profile)})
+    return next(name for name in PLANNED if spec.key in {s.key for s in GRIDS[name](profile)})

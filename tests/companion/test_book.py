@@ -19,7 +19,7 @@ import pytest
 
 import vaedis
 from vaedis_companion import project
-from vaedis_companion.book import build as book, executions, notebooks, runner, stored
+from vaedis_companion.book import build as book, executions, notebooks, receipts, runner, stored
 
 # A kernel that starts beside other work can take its time.
 pytestmark = pytest.mark.timeout(600)
@@ -233,8 +233,11 @@ def test_runs_are_kept_and_shown(small, capsys):
     assert "0 run, 2 current" in capsys.readouterr().err
     assert list(stored.show(small)) == ["one", "two"]
 
-    # What a plain build must not show any more.
+    # What a plain build must not show any more, and no manifest is compared with.
+    assert receipts.of_build(small, "smoke") == {}
     (small / "results" / "runs.csv").write_text("a\n1\n")
+    with pytest.raises(ValueError, match="one has no current run in the smoke profile"):
+        receipts.of_build(small, "smoke")
     assert stored.show(small) == {}
     assert cached(small, "one") is None
     assert book.provenance(small) == []
@@ -373,15 +376,26 @@ def test_the_run_that_was_asked_for_last_is_shown_unless_a_profile_is_asked_for(
 
 
 @pytest.mark.parametrize("file", ["global.db", "../runs.json"])
-def test_a_cache_and_facts_that_are_damaged_are_made_anew(small, file):
+@pytest.mark.parametrize("content", [b"\xff{half", b"[1]"])
+def test_a_cache_and_facts_that_are_damaged_are_made_anew(small, file, content):
     pretend(small, "one", "from laptop\n", "laptop")
     stored.show(small)
-    (small / "_build" / ".jupyter_cache" / file).write_bytes(b"\xff{half")
+    (small / "_build" / ".jupyter_cache" / file).write_bytes(content)
+    if file == "../runs.json":
+        assert book.provenance(small) == []
     assert list(stored.show(small)) == ["one"]
     assert cached(small, "one") == "from laptop\n"
     # what is nowhere is executed again
     assert cached(small, "two") is None
     assert [facts["chapter"] for facts in book.provenance(small)] == ["one"]
+
+
+def test_the_notebook_that_lists_the_others_runs_alone_with_damaged_facts_too(small, monkeypatch):
+    monkeypatch.setattr(executions, "LAST", "two")
+    pretend(small, "one", "from laptop\n", "laptop")
+    (small / "_build" / "runs.json").write_text('{"one": 3}')
+    assert runner.run_notebooks(small, "laptop", only=["two"]) == []
+    assert list(executions.read_facts(small / "_build")) == ["one", "two"]
 
 
 def test_what_jupyter_book_has_executed_is_stored(small):
@@ -464,7 +478,7 @@ def test_parameters_reach_the_notebooks_that_have_them(small):
     assert runner._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
 
 
-@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}, {1: 2}])
+@pytest.mark.parametrize("value", [1j, b"x", ..., {1, 2}, [1, [1j]], {"a": b""}, {1: 2}, "\udcff"])
 def test_a_parameter_that_no_cell_can_hold_is_refused(small, value):
     with pytest.raises(ValueError, match=r"Parameter 'seed' cannot be .*; give a number"):
         runner.run_notebooks(small, "smoke", params={"seed": value})

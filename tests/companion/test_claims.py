@@ -155,6 +155,13 @@ def test_one_place_is_a_name_and_not_letters(place):
     assert {claim.where for claim in alone} == {place}
 
 
+def test_where_no_distances_are_stored_claims_say_how_they_are_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path))
+    made = [c for c in claims.all_claims(where="Table A2") if "XYSquares" not in c.statement]
+    assert {c.verdict for c in made} == {"not tested"}
+    assert {str(c.provenance) for c in made} == {"no stored distances; vaedis measure makes them"}
+
+
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
 def test_claims_are_made_although_half_of_the_arrays_are_damaged(tmp_path, damage):
     store = results.Store(tmp_path)

@@ -134,6 +134,14 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, specs, monke
     assert "tcp://127.0.0.1:9" in error
 
 
+def test_workers_without_dask_are_one_sentence(tmp_path, specs, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert cli.main(command(tmp_path, "--workers", "2")) == 1
+    assert capsys.readouterr().err == (
+        "vaedis: Workers need Dask; run: pip install 'vaedis[sweep]'.\n"
+    )
+
+
 def test_a_budget_stops_in_mid_run_and_the_same_command_goes_on(tmp_path, specs, capsys, ticking):
     words = command(tmp_path, "--device", "cpu")
     assert cli.main([*words, "--budget", "1s"]) == 0
@@ -432,6 +440,9 @@ def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
     job = runs.Job("fig9", SCALE, "cuda", "auto", None)
     with pytest.raises(vd.data.NoDevice):
         _cluster._outcome(Future(vd.data.NoDevice("no GPU")), specs[0], job)
+    # a full disk is no failure of the run: a row would keep it from being run again
+    with pytest.raises(OSError, match="No space left"):
+        _cluster._outcome(Future(OSError(errno.ENOSPC, "No space left on device")), specs[0], job)
     row, _ = _cluster._outcome(Future(MemoryError("too large\nby far")), specs[0], job)
     assert row["status"] == "failed: MemoryError: too large"
 

@@ -58,3 +58,12 @@ def test_another_number_is_other_data(axes):
     before = figure_data(axes.figure)
     line.set_ydata([0, 1 + 1e-6])
     assert figure_data(axes.figure) != before
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [(["mse", "ssim"], "mse"), (np.array(["2026-01-01"], "datetime64[D]"), "2026-01-01")],
+)
+def test_names_and_dates_along_an_axis_are_written_as_they_are(axes, values, text):
+    axes.plot(values, np.arange(len(values)))
+    assert (rows(axes, "line")[0]["x"], rows(axes, "line")[0]["y"]) == (text, "0")

@@ -45,7 +45,7 @@ def executed(*values):
 def project(tmp_path, monkeypatch):
     runs = {"one": executed(0.5, 3.0), "two": executed(1.0)}
     monkeypatch.setattr(receipts.executions, "notebooks", lambda root: list(runs))
-    monkeypatch.setattr(stored, "read", lambda root, profile, name: runs[name])
+    monkeypatch.setattr(stored, "current", lambda root, profile, name, digest: runs[name])
     assert receipts.check(tmp_path, "smoke", write=True) == 0
     return tmp_path, runs
 
@@ -104,8 +104,8 @@ def test_figures_that_came_or_went_are_named(project, capsys):
 
 def test_a_chapter_that_was_not_run_is_refused(project, monkeypatch):
     root, _ = project
-    monkeypatch.setattr(stored, "read", lambda *_: None)
-    with pytest.raises(ValueError, match=r"one has not been run in the smoke profile; run it by"):
+    monkeypatch.setattr(stored, "current", lambda *_: None)
+    with pytest.raises(ValueError, match=r"one has no current run in the smoke profile; run it by"):
         receipts.check(root, "smoke")
 
 
@@ -209,6 +209,9 @@ def test_a_name_that_a_loop_sets_leads_to_no_earlier_loop_of_that_name():
     "cells",
     [
         ["unused = load()", "row = unused", "plot(min(x, key=lambda row: row))"],
+        ["for k in unused:\n    pass", "for k in x:\n    y = [k for _ in x]", "plot(y)"],
+        ["unused = load()", "y = [a for b in x if (a := f(b))]\nplot(y)", "a = unused", "plot(y)"],
+        ["unused = load()", "def draw(unused):\n    return [unused for _ in x]\n\n\nplot(draw(x))"],
         ["plot(x)"],
         ["runs = 3", "plot(runs)"],
         ["%magic"],

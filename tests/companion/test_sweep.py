@@ -115,6 +115,17 @@ def test_runs_before_one_that_crashes_are_kept(tmp_path, monkeypatch, ran):
     assert store.keys("fig9", "laptop") == {s.key for s in grids.grid("fig9", "laptop")[:2]}
 
 
+def test_a_plan_looks_at_each_table_that_it_writes_before_it_trains(tmp_path, ran):
+    (tmp_path / "fig11-laptop.csv").write_text("cut")
+    plan = sweep.Sweep("plan", LAPTOP, results.Store(tmp_path), device="cpu", quiet=True)
+    with (
+        pytest.warns(results.DamagedFile, match=r"fig11-laptop\.csv line 1"),
+        pytest.raises(ValueError, match=r"fig11-laptop\.csv line 1 is no row of results"),
+    ):
+        plan.run()
+    assert ran == []
+
+
 def test_a_line_for_each_run_says_what_it_gave(tmp_path, ran, capsys):
     run_laptop(results.Store(tmp_path))
     lines = capsys.readouterr().err.splitlines()

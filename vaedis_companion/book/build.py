@@ -126,9 +126,8 @@ def write_notebooks(root: Path, folder: Path, profile: str | None = None) -> lis
     for name in executions.notebooks(root):
         notebook = notebooks.from_markdown(root, name)
         if profile is not None:
-            run = stored.read(root, profile, name)
-            facts = run.metadata["vaedis"] if run else {"key": None, "params": {}}
-            if facts["key"] != executions.run_key(root, name, profile, facts["params"], digest):
+            run = stored.current(root, profile, name, digest)
+            if run is None:
                 raise RuntimeError(
                     f"Notebook {name!r} has no current run in the profile {profile!r}; "
                     f"run: vaedis book --profile {profile}."

@@ -181,9 +181,10 @@ def locked(build: Path) -> Iterator[None]:
 def read_facts(build: Path) -> dict[str, dict[str, Any]]:
     """Return the facts of the runs that the book shows, by notebook; none if they are damaged."""
     try:
-        return json.loads((build / "runs.json").read_text(encoding="utf-8"))
+        facts = json.loads((build / "runs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def write_facts(build: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:

@@ -103,11 +103,12 @@ def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Re
         If a chapter was not run, or not since the code or the results changed.
     """
     receipts: dict[str, Receipt] = {}
+    digest = executions.project_digest(root)
     for chapter in only or executions.notebooks(root):
-        run = stored.read(root, profile, chapter)
+        run = stored.current(root, profile, chapter, digest)
         if run is None:
             raise ValueError(
-                f"{chapter} has not been run in the {profile} profile; "
+                f"{chapter} has no current run in the {profile} profile; "
                 f"run it by: vaedis book --profile {profile} --no-html."
             )
         receipts.update((receipt.file, receipt) for receipt in receipts_of(chapter, run))

@@ -47,7 +47,8 @@ def run_notebooks(
         runner = _Runner(root, folder, profile, values, workers)
         parallel_notebooks = [name for name in sources if name != executions.LAST]
         last = [name for name in sources if name == executions.LAST]
-        for names in filter(None, (parallel_notebooks, last)):
+        # what the last one lists is made of the others' runs, also where it runs alone
+        for names in (parallel_notebooks, last) if last else (parallel_notebooks,):
             runner.run_stale(names, force=force, silent_only=strict)
             # a notebook that trains adds to the stored results, which others read
             runner.run_stale(names)
@@ -84,8 +85,9 @@ def _parameters_of_each(
                 f"they have: {', '.join(sorted(all_names)) or 'none'}."
             )
         try:
-            as_read = json.loads(json.dumps(value))
-        except TypeError:
+            # as bytes, since half of a letter goes into no file
+            as_read = json.loads(json.dumps(value, ensure_ascii=False).encode())
+        except (TypeError, ValueError):
             as_read = None
         if as_read != value:
             raise ValueError(

@@ -48,6 +48,16 @@ def read_file(file: Path) -> Any:
     return None
 
 
+def current(root: Path, profile: str, name: str, digest: str) -> Any:
+    """Return the stored run of a notebook that would be the same today, or None."""
+    run = read(root, profile, name)
+    if run is None:
+        return None
+    facts = run.metadata["vaedis"]
+    is_current = facts["key"] == executions.run_key(root, name, profile, facts["params"], digest)
+    return run if is_current else None
+
+
 def show(
     root: Path, build: Path | None = None, profile: str | None = None
 ) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from vaedis_companion.claims.base import (
 )
 from vaedis_companion.store import Store
 
-_NO_IMAGES = Provenance("no images on this machine")
+_NOT_MEASURED = Provenance("no stored distances; vaedis measure makes them")
 # stated before the matrices were compared: colours of a printed figure, read back, are not exact,
 # nor are 256 traversals
 _SAME_MATRIX = 0.95
@@ -61,7 +61,7 @@ def _title_of(name: str, data: Distances | None) -> str:
 def _method_of(data: Distances | None, row: str) -> Provenance:
     """Return how a factor's distances, "random" or the "constants" were obtained."""
     if data is None:
-        return _NO_IMAGES
+        return _NOT_MEASURED
     methods = {"random": data.random_method, "constants": data.constants_method}
     for name, factor in data.factors.items():
         methods[name] = "exact" if factor.exact else f"{factor.traversals:,} random traversals"
@@ -126,7 +126,7 @@ def _majority(
         "factors.",
         published="mostly",
         ours=ours if ranks else NO_VALUE,
-        provenance=exact if ranks else _NO_IMAGES,
+        provenance=exact if ranks else _NOT_MEASURED,
         tolerance=f"more than half of the factors have a rank correlation above {ORDERED}",
         within=ordered > len(ranks) / 2 if ranks else None,
         anchor=_PAGE,
@@ -202,7 +202,7 @@ def _table_a1_row(
         statement=f"{_title_of(name, data)}: {label}, mean and sd",
         published=Value("{mean:.4f}, {sd:.4f}", {"mean": mean, "sd": sd}),
         ours=ours,
-        provenance=_method_of(data, row.factor) if row else _NO_IMAGES,
+        provenance=_method_of(data, row.factor) if row else _NOT_MEASURED,
         tolerance=tolerance,
         within=row.agrees if row and _is_the_data_set(data) else None,
         direction=row is not None and abs(row.mean / mean - 1) <= _MEAN_MARGIN,
@@ -219,7 +219,7 @@ def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
         statement=f"{_title_of(name, data)}: order of importance of the factors",
         published=" > ".join(factors).replace("_", " "),
         ours=" > ".join(ours).replace("_", " ") or NO_VALUE,
-        provenance=_method_of(data, ours[0]) if ours else _NO_IMAGES,
+        provenance=_method_of(data, ours[0]) if ours else _NOT_MEASURED,
         tolerance=f"the same order, but for published means less than {_ERRORS} standard errors "
         "apart; in direction: the same first and last",
         within=in_order(rows) if _is_the_data_set(data) else None,

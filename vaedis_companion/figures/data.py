@@ -79,7 +79,10 @@ def _points(artist: Artist, axes: Axes) -> tuple[str, Iterable[Any]]:
 
 
 def _text(value: Any) -> str:
-    return " ".join(f"{float(number):.9g}" for number in np.ravel(value))
+    values = np.ravel(value)
+    if values.dtype.kind in "biuf":
+        return " ".join(f"{float(number):.9g}" for number in values)
+    return " ".join(map(str, values))  # names or dates along an axis
 
 
 GROUND = "#14181e"

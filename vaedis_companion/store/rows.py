@@ -133,12 +133,16 @@ def read_rows(path: Path, experiment: str, profile: str) -> list[Row]:
     number = 1
     rows: dict[str, Row] = {}
     try:
-        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        # an editor may leave empty lines at the end
+        text = content.decode("utf-8-sig").rstrip("\r\n")
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
         columns = next(lines, COLUMNS)
         if len(set(columns)) < len(columns) or set(COLUMNS) - set(columns) - set(_LATER_COLUMNS):
             raise ValueError("the names of the columns were expected")
         for fields in lines:
             number = lines.line_num
+            if len(fields) != len(columns):
+                raise ValueError(f"it has {len(fields)} fields, not {len(columns)}")
             row = _read_row(dict(zip(columns, fields, strict=True)))
             if (row["experiment"], row["profile"]) != (experiment, profile) or row["key"] in rows:
                 raise ValueError("it is of another table, or there twice")

@@ -33,7 +33,10 @@ _POLL_SECONDS = 0.2
 @contextlib.contextmanager
 def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
     """Connect to a scheduler, or to a cluster that is started here; yield a Dask client."""
-    import distributed
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError("Workers need Dask; run: pip install 'vaedis[sweep]'.") from None
 
     with contextlib.ExitStack() as stack:
         cluster = scheduler or stack.enter_context(_local_cluster(distributed, workers))
@@ -119,8 +122,8 @@ def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome | None:
     problem = future.exception()
     if problem is None:
         return future.result()
-    if isinstance(problem, ImportError | NoDevice):
-        raise problem  # no run could have succeeded
+    if isinstance(problem, ImportError | NoDevice | OSError):
+        raise problem  # no run could have succeeded: a full disk is none of its own
     status = f"failed: {type(problem).__name__}: {problem}".splitlines()[0]
     experiment = grids.home(job.experiment, spec, job.profile)
     return make_row(spec, experiment, job.profile.name, status=status), {}

@@ -21,7 +21,7 @@ from vaedis.data import resolve_device
 from vaedis.spec import RunSpec
 from vaedis.training import TrainingStopped, checkpoint, fit, forget
 from vaedis.training.step import resolve_precision
-from vaedis_companion.grids import Profile
+from vaedis_companion.grids import PLANNED, Profile
 from vaedis_companion.store import Store, spec_of
 from vaedis_companion.sweep import cluster, runs
 from vaedis_companion.sweep.missing import missing, n_images, populations
@@ -117,7 +117,8 @@ class Sweep:
         todo = self.todo()
         if not todo:
             return 0
-        self.store.check_writable(self.experiment, self.profile.name)
+        for experiment in PLANNED if self.experiment == "plan" else [self.experiment]:
+            self.store.check_writable(experiment, self.profile.name)
         _files.make_folder(self.checkpoints)
         self._bar = self._progress_bar(todo)
         # workers end before an error is reported
