@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import dis
 import hashlib
 import io
-import symtable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 MIME = "application/vnd.vaedis.figure+json"
@@ -160,19 +161,23 @@ def _tables(value: object) -> Iterator[Any]:
 
 
 def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
-    """Return the variables that a statement reads, and those that it sets.
+    """Return the variables that a statement reads before it sets them, and those that it sets."""
+    module = ast.Module([statement], [])
+    return _names_of(compile(module, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
 
-    What a block sets and reads it sets first: the name of a loop is not that of an earlier loop.
+
+def _names_of(code: CodeType) -> tuple[set[str], set[str]]:
+    """Return the same of compiled code, in which Python has told apart whose a name is.
+
+    The names in a function, a lambda or a comprehension are its own.
     """
-    scope = symtable.symtable(ast.unparse(statement), "cell", "exec")
-    writes = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_assigned()}
-    reads = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_referenced()}
-    if hasattr(statement, "body"):
-        reads -= writes
-    # functions, lambdas and comprehensions have scopes of their own
-    inner = scope.get_children()
-    while inner:
-        scope = inner.pop()
-        inner += scope.get_children()
-        reads |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
+    reads: set[str] = set()
+    writes: set[str] = set()
+    for step in dis.get_instructions(code):
+        if isinstance(step.argval, CodeType):
+            reads |= _names_of(step.argval)[0] - writes
+        elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+            reads |= {step.argval} - writes
+        elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            writes.add(step.argval)
     return reads, writes
