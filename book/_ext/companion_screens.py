@@ -40,6 +40,8 @@ SVG_WIDTH = re.compile(r'<svg [^>]*width="([\d.]+)pt"')
 SVG_TEXT = re.compile(r"scale\((0\.\d+) -\1\)")
 # of figures whose vector picture is not kept: points in a pixel, and the smallest letters drawn
 POINT, SMALLEST = 72 / 110, 7
+# what a cell of numbers, or of a word or two, has fewer characters than
+WORDS = 12
 # the text of a page on a small phone
 NARROWEST = 320
 # the theme stores light or dark, and stops where a browser blocks that
@@ -178,16 +180,18 @@ def plain_head(table):
 def cards(table):
     """Return a table of the text, with its heads in each cell if a phone shows its rows as cards.
 
-    That is for tables of four columns and more: of fewer, each column has room for words.
+    That is for tables of words in four columns and more: in fewer, each column has room for them.
     """
     soup = BeautifulSoup(table, "html.parser")
     heads = [cell.get_text() for cell in soup.thead.find_all("th")] if soup.thead else []
-    if len(heads) < 4:
+    texts = [cell.get_text(strip=True) for cell in soup.select("tbody td + td")]
+    if len(heads) < 4 or sum(map(len, texts)) < WORDS * len(texts):
         return table
     soup.table["class"].append("cards")
     for row in soup.tbody.find_all("tr"):
         for head, cell in zip(heads, row.find_all("td"), strict=False):
-            cell["data-head"] = head
+            if cell.get_text(strip=True):
+                cell["data-head"] = head
     return str(soup)
 
 

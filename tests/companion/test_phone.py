@@ -1,27 +1,13 @@
 """The built book on a phone with a touch screen: figures that can be read, and what scrolls."""
 
-import importlib.util
-import os
 import re
-import runpy
-import shutil
-from pathlib import Path
 
 import pytest
+from in_browser import HTML, MARKS, PHONE, ROOT
 
 from vaedis_companion.book import executions
 
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "_build" / "html"
-OFFLINE = runpy.run_path(str(ROOT / "tools" / "offline.py"))
-CHROMIUM = next(filter(None, map(shutil.which, OFFLINE["BROWSERS"])), None)
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("playwright") is None, reason="not installed: playwright"
-    ),
-]
+pytestmark = MARKS
 # letters no smaller than this, in pixels of the page
 READABLE = 9
 # of each figure with a receipt: its link to the SVG, and the widths of picture and place
@@ -35,22 +21,11 @@ FIGURES = """() => [...document.querySelectorAll('.receipt')].map((receipt) => {
 
 
 @pytest.fixture(scope="module")
-def page():
-    if not (HTML / "index.html").exists():
-        if os.environ.get("VAEDIS_BUILT_BOOK") == "required":
-            pytest.fail("VAEDIS_BUILT_BOOK is set, but there is no _build/html; run make book.")
-        pytest.skip("no _build/html; run make book first")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        options = ["--no-sandbox"] if os.getuid() == 0 else []
-        with play.chromium.launch(executable_path=CHROMIUM, args=options) as browser:
-            context = browser.new_context(
-                viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
-            )
-            page = context.new_page()
-            page.set_default_timeout(90_000)
-            yield page
+def page(chrome):
+    with chrome.new_context(viewport=PHONE, is_mobile=True, has_touch=True) as context:
+        page = context.new_page()
+        page.set_default_timeout(90_000)
+        yield page
 
 
 def show(page, name):

@@ -179,6 +179,21 @@ def test_a_table_that_a_cell_makes_and_reads_itself_is_found():
     assert len(display.runs_behind(cells, values)["runs"]) == 2
 
 
+@pytest.mark.parametrize(
+    "grow",
+    [
+        "rows += [2]",
+        "for k in [2]:\n    rows += [k]",
+        "if rows:\n    rows = sorted(rows)",
+    ],
+)
+def test_runs_are_found_by_way_of_a_list_that_a_statement_reads_and_sets(grow):
+    cells = ["runs = load()", "rows = list(runs.values('mig'))", grow, "plot(rows)"]
+    table = runs_of(0)
+    found = display.runs_behind(cells, {"runs": table, "rows": [1, 2]})
+    assert found["runs"] == [f"fig9, {table.describe()}"]
+
+
 def test_courses_name_the_runs_of_their_points():
     course = figures.Course([], {2_000: runs_of(0), 8_000: runs_of(1, experiment="longer")})
     found = display.runs_behind(["plot(settings)"], {"settings": {"one": course}})
@@ -199,7 +214,8 @@ def test_a_name_that_a_loop_sets_leads_to_no_earlier_loop_of_that_name():
     cells = [
         "study = load()",
         "for score in study:\n    print(score)",
-        "for k in x:\n    found = of(k)\n    for score in found:\n        put(score)\nplot(x)",
+        "for k in x:\n    found = of(k)\n    for score in found:\n        put(score)\n"
+        "    names = [score for k in x]\n    score += 1\nplot(x)",
     ]
     values = {"study": runs_of(0), "x": [1], "score": 1}
     assert display.runs_behind(cells, values)["runs"] == []

@@ -195,17 +195,19 @@ def test_only_a_figure_wider_than_a_phone_scrolls(screens, tmp_path):
     assert "min-width" not in narrow
 
 
-def test_cells_of_wide_tables_say_what_they_hold(screens):
-    def table(n):
+def test_cells_of_wide_tables_of_words_say_what_they_hold(screens):
+    def table(n, words="words of cell "):
         heads = "".join(f"<th><p>head {k}</p></th>" for k in range(n))
-        cells = "".join(f"<td><p>{k}</p></td>" for k in range(n))
-        rows = f"<thead><tr>{heads}</tr></thead><tbody><tr>{cells}</tr></tbody>"
+        cells = "".join(f"<td><p>{words}{k}</p></td>" for k in range(n))
+        rows = f"<thead><tr>{heads}</tr></thead><tbody><tr>{cells}<td></td></tr></tbody>"
         return f'<table class="table">{rows}</table>'
 
     assert screens.cards(table(3)) == table(3)
-    page = screens.cards(table(4))
+    assert screens.cards(table(4, "not ")) == table(4, "not ")
+    page = screens.cards(table(5))
     assert 'class="table cards"' in page
-    assert '<td data-head="head 3"><p>3</p></td>' in page
+    assert '<td data-head="head 3"><p>words of cell 3</p></td><td data-head="head 4">' in page
+    assert "<td></td>" in page
 
 
 def test_bars_of_docstrings_are_kept_and_literals_stay_as_they_are(companion):
