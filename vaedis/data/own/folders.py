@@ -65,8 +65,7 @@ def read(
         return _images(folder, pictures), np.array(labels), None
     columns = _read_csv(path)
     pictures = _in_order(path, pictures, columns)
-    labels = {name: _values(cells) for name, cells in columns.items()}
-    return _images(folder, pictures), labels, None
+    return _images(folder, pictures), {key: _values(columns[key]) for key in columns}, None
 
 
 def _check_order(folder: Path, pictures: list[str]) -> None:
@@ -145,9 +144,7 @@ def _seems_to_name(cells: list[str], pictures: list[str]) -> bool:
     """Whether most cells name a picture, or all have the pictures' numbers in another order."""
     # a number may be the value of a factor
     known = {name for name in pictures if not is_number(name)}
-    are_names = [
-        _bare(cell) in known or Path(cell.casefold()).suffix in _FORMATS for cell in cells
-    ]
+    are_names = [_bare(cell) in known or Path(cell.casefold()).suffix in _FORMATS for cell in cells]
     numbers = [int(part[-1]) for part in (re.findall(r"\d+", name) for name in pictures) if part]
     ids = [int(cell) for cell in cells if cell.isdecimal()]
     is_other_order = ids != numbers and len({*ids}) == len(cells) and {*ids} == {*numbers}
