@@ -69,6 +69,8 @@ class FactorSpace:
             )
         if len(set(names)) != len(names):
             raise ValueError(f"factor names must differ from each other, not {tuple(names)}.")
+        if not all(str(name).strip() for name in names):
+            raise ValueError(f"each factor needs a name, but one is empty: {tuple(names)}.")
         checked = [
             _check.count(f"the size of factor {name!r}", size)
             for name, size in zip(names, sizes, strict=True)

@@ -241,6 +241,8 @@ def test_traversal_pairs_differ_in_their_factor_alone_and_are_uniform():
         (lambda s: FactorSpace("ab", (1,)), "the same length of at least 1, not 2 and 1"),
         (lambda s: FactorSpace("", ()), "the same length of at least 1, not 0 and 0"),
         (lambda s: FactorSpace("aa", (1, 2)), "must differ from each other"),
+        (lambda s: FactorSpace(["", "a"], (1, 2)), "each factor needs a name"),
+        (lambda s: FactorSpace([" ", "a"], (1, 2)), "each factor needs a name"),
         (
             lambda s: FactorSpace("ab", (1, 0)),
             "the size of factor 'b' must be a whole number of at least 1, not 0",
