@@ -15,9 +15,9 @@ book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
 
 # The tests, and the examples in the docstrings. Two processes; the tests of one file stay together,
-# since some share what is slow to make.
+# since some share what is slow to make. In the order of the files: the browser's, which take longest, begin early.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
