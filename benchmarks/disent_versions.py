@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--without-scores", action="store_true", help="they take minutes")
+    parser.add_argument("--without-speed", action="store_true", help="on cores that are busy")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     pythons = dict(words.split("=", 1) for words in options.python)
@@ -175,8 +176,9 @@ def main() -> None:
     print(f"{about()}.\n")
     for line in contents(pythons):
         print(line)
-    for line in speed(pythons, options.rounds, options.seconds):
-        print(line, flush=True)
+    if not options.without_speed:
+        for line in speed(pythons, options.rounds, options.seconds):
+            print(line, flush=True)
     if not options.without_scores:
         print()
         for line in scores(pythons):
