@@ -184,3 +184,4 @@ def test_a_finger_beside_a_board_scrolls_the_page(finger, name):
     top = page.evaluate("scrollY")
     finger.drag((x, y), (x, y - 200))
     page.wait_for_function(f"scrollY > {top} + 100")
+    assert finger.tab.said == []

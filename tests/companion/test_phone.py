@@ -72,8 +72,11 @@ def test_a_wide_figure_is_swiped_and_fades_until_its_end(page):
 
 def test_a_tap_on_a_figure_opens_all_of_it(page):
     show(page, "03_perceived_distance")
-    page.locator("a.figure-wide:visible img").first.tap()
+    link = page.locator("a.figure-wide:visible").first
+    picture = link.get_attribute("href")
+    link.locator("img").tap()
     page.wait_for_url("**/_images/*.png")
+    assert page.url.endswith(picture)
 
 
 @pytest.mark.parametrize("name", ["02_background", "06_changing_the_loss"])

@@ -32,8 +32,8 @@ def screenful(text: str) -> str:
 def fields_repr(thing: Any) -> str:
     """Return the class and the fields of a dataclass, with arrays by their shapes."""
     fields = [f for f in dataclasses.fields(thing) if f.repr]
-    said = ", ".join(f"{f.name}={brief(getattr(thing, f.name))}" for f in fields)
-    return screenful(f"{type(thing).__name__}({said})")
+    arguments = ", ".join(f"{f.name}={brief(getattr(thing, f.name))}" for f in fields)
+    return screenful(f"{type(thing).__name__}({arguments})")
 
 
 def brief(value: Any) -> str:

@@ -89,11 +89,11 @@ def _sentence(
     known = [rank for name in ordered if (rank := ranks[name]) is not None]
     text = f"{', '.join(map(shown_name, ordered))}: {best.loss} would order what {first.loss} "
     text += f"does not (rank correlation {min(known):.2f} or more)" if known else "does not"
-    rest = {
+    options = {
         "no order yet": set(hidden_factors) - _ordered(best),
         "no longer in order": _ordered(first) - _ordered(best),
     }
-    for start, names in rest.items():
+    for start, names in options.items():
         if names:
             text += f"; {start}: {', '.join(map(shown_name, sorted(names)))}"
     return f"{text}."

@@ -228,8 +228,8 @@ def _largest_beta(data: FactorData, loss: Loss, latents: int, index: Tensor) -> 
     if not properties.is_form(loss, data, normalize):
         return None
     index = torch.unique(index)
-    most = min(_SPREAD_IMAGES, max(2, _SPREAD_NUMBERS // math.prod(data.shape)))
-    index = index[:: -(-len(index) // most)]
+    max_images = min(_SPREAD_IMAGES, max(2, _SPREAD_NUMBERS // math.prod(data.shape)))
+    index = index[:: -(-len(index) // max_images)]
     return largest_beta(data, latents, loss=loss, index=index, normalize=normalize)
 
 
@@ -255,8 +255,8 @@ def _measure(
         exact = n_images <= _EXACT_IMAGES
     if not names:
         return {}, unpaired
-    most = None if exact else traversals
-    return factor_distances(data, loss, factors=names, traversals=most, seed=seed), unpaired
+    n_traversals = None if exact else traversals
+    return factor_distances(data, loss, factors=names, traversals=n_traversals, seed=seed), unpaired
 
 
 def _name(loss: Loss) -> str:

@@ -95,8 +95,8 @@ def _samples(
                     "more samples, or group the values into fewer classes."
                 )
             factors[:, i] = np.searchsorted(known, factors[:, i])
-            place = np.minimum(np.searchsorted(known, test_factors[:, i]), len(known) - 1)
-            test_factors[:, i] = np.where(known[place] == test_factors[:, i], place, -1)
+            position = np.minimum(np.searchsorted(known, test_factors[:, i]), len(known) - 1)
+            test_factors[:, i] = np.where(known[position] == test_factors[:, i], position, -1)
     return Samples(codes, factors, tuple(columns), constant, test_codes, test_factors)
 
 
@@ -113,9 +113,9 @@ def as_pair(
     if allow_real:
         factor_array = factor_array.astype(np.float64)
     elif factor_array.dtype.kind == "f":
-        whole = (np.abs(factor_array) < 2.0**63) & (factor_array == np.floor(factor_array))
-        if not whole.all():
-            row, column = np.argwhere(~whole)[0]
+        is_whole = (np.abs(factor_array) < 2.0**63) & (factor_array == np.floor(factor_array))
+        if not is_whole.all():
+            row, column = np.argwhere(~is_whole)[0]
             raise ValueError(
                 f"{names[1]}[{row}, {column}] is {factor_array[row, column]}, but factors must be "
                 "integers: pass the index of each value, or group continuous values into a few "

@@ -118,8 +118,8 @@ def _data_traversals(data: Any) -> Figure:
     """Draw what each factor of a data set does, one factor a column."""
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
     size_of = {name: size for name, size in sizes if size > 1}
-    found = {name: _traversal(data, name) for name in size_of}
-    columns = {name: found[name] for name in size_of if len(found[name][0])}
+    images_of = {name: _traversal(data, name) for name in size_of}
+    columns = {name: images_of[name] for name in size_of if len(images_of[name][0])}
     columns = dict(list(columns.items())[:_FACTORS])
     if not columns:
         raise ValueError(

@@ -229,9 +229,9 @@ class Checkpoints:
             raise ValueError("it is truncated, or no safetensors file") from None
         for name, value in {**self._identity, "key": key}.items():
             # a checkpoint of an earlier version does not tell all images
-            found = metadata.get(name, value if name == "all_images" else None)
-            if found != value:
-                raise ValueError(f"its {name} is {found!r}, and this run's {value!r}")
+            stored_value = metadata.get(name, value if name == "all_images" else None)
+            if stored_value != value:
+                raise ValueError(f"its {name} is {stored_value!r}, and this run's {value!r}")
         if metadata.get("sum") != _checksum(state, metadata):
             raise ValueError("its content is damaged")
         step = int(metadata["step"])

@@ -179,9 +179,9 @@ def _data(
     else:
         source = data_sets.load(spec.data, **spec.data_options)
     current = describe(source)
-    told = ("n", "shape", "factors", "images", "all_images", "labels")
+    compared = ("n", "shape", "factors", "images", "all_images", "labels")
     # a record of an earlier version tells less
-    if any(current[name] != saved[name] for name in told if name in saved):
+    if any(current[name] != saved[name] for name in compared if name in saved):
         raise ValueError(
             f"The run in {shown(folder)} was trained on other images or labels than those of "
             f"{source.name!r} ({source.origin}): on {saved['name']!r} ({saved['origin']}), "

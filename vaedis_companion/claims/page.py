@@ -94,8 +94,8 @@ def _sum(claims: list[Claim]) -> str:
 def _judged_by(claims: list[Claim]) -> str:
     tested = [str(claim.provenance) for claim in claims if claim.tested]
     provenances = list(dict.fromkeys(tested))
-    rest = f"; and {len(provenances) - 2} more" if len(provenances) > 2 else ""
-    return "; ".join(provenances[:2]) + rest or "nothing yet"
+    others = f"; and {len(provenances) - 2} more" if len(provenances) > 2 else ""
+    return "; ".join(provenances[:2]) + others or "nothing yet"
 
 
 def _note(claim: Claim) -> str:

@@ -54,9 +54,9 @@ def factors_of(
             column = np.asarray(column, object)
         array = _array(column)
         if array.shape != (n,):
-            found = len(array) if array.ndim == 1 else f"an array of shape {array.shape}"
+            given_rows = len(array) if array.ndim == 1 else f"an array of shape {array.shape}"
             raise ValueError(
-                f"There must be one row of labels for each of the {n} images, not {found}."
+                f"There must be one row of labels for each of the {n} images, not {given_rows}."
             )
         label = f"column {k} ({plain(name, 60)})"
         factors.append(_factor(name, array, order.get(name), label))
