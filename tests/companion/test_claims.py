@@ -278,7 +278,7 @@ def test_a_claim_gives_its_numbers_and_counts_its_runs():
     provenance = _found(store, "Figure 6", "3D Shapes", "β-VAE")[0].provenance
     assert (provenance.n, provenance.steps) == (2, (2_000,))
     beta = _found(store, "Section 5.3", "smaller β")[0]
-    assert str(beta.provenance).startswith("runs of one β only (0.001); needs the sweep")
+    assert str(beta.provenance).startswith("runs of one β only (0.001); needs vaedis sweep")
     _store("fig9", lambda spec: 0.5, store=store)
     spec = grids.grid("fig9", "laptop")[0].replace(seed=99)
     store.add(results.make_row(spec, "fig9", "laptop", status="failed: loss not finite"))
@@ -349,6 +349,50 @@ def test_smaller_beta_is_judged_by_where_learning_ends(largest, expected):
         scale="paper",
     )
     assert _verdicts(store, "Section 5.3", "smaller β") == {expected}
+
+
+def _settings(score_of, *, without=lambda spec: False):
+    planned = grids.grid("fig6", "settings")
+    grid = [spec for spec in planned if spec.framework == "beta-vae" and not without(spec)]
+    return _store("fig6", score_of, grid=grid, scale="settings")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "sprites", "squares", "best", "above"),
+    [
+        (0.9, 0.5, 0.04, ["in direction", "in direction", "reproduced"], {"reproduced"}),
+        (0.1, 0.06, 0.05, ["in direction", "in direction", "reproduced"], {"in direction"}),
+        (0.06, 0.1, 0.05, ["not reproduced", "not reproduced", "reproduced"], {"in direction"}),
+        (0.2, 0.2, 0.9, ["not reproduced"] * 3, {"not reproduced"}),
+    ],
+)
+def test_pools_are_judged_by_their_best_and_by_the_order_of_the_data_sets(
+    shapes, sprites, squares, best, above
+):
+    # the best of a pool counts, whichever setting it is
+    score_of = _by_data(shapes3d=shapes, dsprites=sprites, xysquares=squares)
+    store = _settings(lambda spec: score_of(spec) if spec.beta == 0.01 else 0.0)
+    where = "Figure 6, sixteen settings"
+    found = _found(store, where, "β-VAE", "MIG of sixteen settings")
+    tops = [c.verdict for c in found if "above" not in c.statement]
+    assert tops == best
+    assert {c.verdict for c in found if "above" in c.statement} == above
+    assert _verdicts(store, where, "Ada-GVAE") == {"not tested"}
+
+
+def test_a_pool_that_is_not_complete_is_not_judged():
+    store = _settings(lambda spec: 0.5, without=lambda spec: (spec.beta, spec.latents) == (1.0, 25))
+    assert _verdicts(store, "Figure 6, sixteen settings") == {"not tested"}
+    # one number of latents has all betas, and learns at all of them
+    (beta,) = _found(store, "Section 5.3", "smaller β")
+    assert (beta.verdict, beta.provenance.n) == ("not reproduced", 24)
+
+
+def test_smaller_beta_is_judged_by_the_settings_profile_where_the_paper_profile_has_no_runs():
+    store = _settings(lambda spec: 0.5 if spec.data != "xysquares" or spec.beta < 0.1 else 0.0)
+    (beta,) = _found(store, "Section 5.3", "smaller β")
+    assert (beta.verdict, beta.provenance.n) == ("reproduced", 48)
+    assert str(beta.ours) == "XYSquares up to 0.0316, 3D Shapes up to 1, dSprites up to 1"
 
 
 # Distances inside networks

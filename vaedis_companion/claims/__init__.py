@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from vaedis import _check
 
 # these modules register their claims
-from vaedis_companion.claims import benchmarks, beyond, latents, scores, xysquares  # noqa: F401
+from vaedis_companion.claims import benchmarks, beyond, latents, pools, scores, xysquares  # noqa: F401
 from vaedis_companion.claims.base import (
     ARGUMENT,
     MAKERS,

@@ -26,6 +26,7 @@ PLACES = {
     "Figure 4, other data": "the same, of networks on data made here",
     "Section 5.1": "constant distances",
     "Figure 6": "scores on five data sets",
+    "Figure 6, sixteen settings": "the best of all settings, beside the paper's best",
     "Figure 6, stand-ins": "the same, beside stand-ins",
     "Section 5.3": "what constant distances leave",
     "Figure 8": "distances as squares come closer",

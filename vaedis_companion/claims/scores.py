@@ -1,4 +1,4 @@
-"""Claims about the scores of trained networks: Figures 6, 9 and 11, β, and the conclusion's."""
+"""Claims about the scores of trained networks: Figures 6, 9 and 11, and the conclusion's."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from vaedis_companion import published
 from vaedis_companion.analysis import intervals
-from vaedis_companion.analysis.onsets import ALIVE
 from vaedis_companion.claims import base, stored
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.grids import PROFILES
@@ -21,7 +18,8 @@ _BLUR_RAISES = "The loss decides: box blur raises"
 _LOSSES = {"loss": "box-blur"}, {"loss": "mse"}
 
 
-def _figure6_ranges() -> dict[tuple[str, str, str], tuple[float, float]]:
+def figure6_ranges() -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Return smallest and largest published score by (data set, framework, score)."""
     return {
         (line["dataset"], line["framework"], line["metric"]): (line["min"], line["max"])
         for line in published.table("fig6_scores")
@@ -31,7 +29,7 @@ def _figure6_ranges() -> dict[tuple[str, str, str], tuple[float, float]]:
 @claim("Figure 6", step=base.FAIL)
 def figure6_xysquares(store: Store) -> Iterator[Claim]:
     """The best scores on XYSquares."""
-    ranges = _figure6_ranges()
+    ranges = figure6_ranges()
     runs = _at_spacing_8(store)
     for framework, name in stored.FRAMEWORKS.items():
         selected = runs.where(framework=framework)
@@ -79,7 +77,7 @@ def figure6(store: Store) -> Iterator[Claim]:
 def _ranges(
     data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
 ) -> Iterator[Claim]:
-    ranges = _figure6_ranges()
+    ranges = figure6_ranges()
     for framework, name in stored.FRAMEWORKS.items():
         selected = runs.where(framework=framework)
         for score in stored.SCORES:
@@ -101,7 +99,7 @@ def _ranges(
 def _above_xysquares(
     data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
 ) -> Iterator[Claim]:
-    ranges = _figure6_ranges()
+    ranges = figure6_ranges()
     note = f"; {len(squares.rows)} on XYSquares"
     for score in stored.SCORES:
         best = stored.largest(runs, score)
@@ -141,40 +139,6 @@ def _at_spacing_8(store: Store) -> RunTable:
         if runs.profile == profile:
             rows |= {row["key"]: row for row in (*runs.rows, *runs.failed)}
     return RunTable.of("fig6", profile, rows.values())
-
-
-@claim("Section 5.3")
-def smaller_beta(store: Store) -> Iterator[Claim]:
-    """The largest β at which anything is learnt, from the sweep over β of Figure 6."""
-    runs = stored.best(store, "fig6").where(framework="beta-vae")
-    largest: dict[str, float] = {}
-    betas: set[float] = set()
-    for data in ("xysquares", *stored.BENCHMARKS):
-        rows = stored.on_data(runs, data)[0].rows
-        betas_tried = {row["beta"] for row in rows}
-        betas |= betas_tried
-        if len(betas_tried) > 1:
-            alive = [row["beta"] for row in rows if (row["final_kl"] or 0.0) > ALIVE]
-            largest[data] = max(alive, default=0.0)
-    other_betas = [beta for data, beta in largest.items() if data != "xysquares"]
-    tested = "xysquares" in largest and bool(other_betas)
-    untested = "no runs stored; needs the sweep of the paper profile"
-    if betas:
-        untested = f"runs of one β only ({min(betas):g}); needs the sweep of the paper profile"
-    template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)
-    yield Claim(
-        where="Section 5.3",
-        statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other "
-        "data sets bear.",
-        published="smaller",
-        ours=Value(template, largest) if tested else NO_VALUE,
-        provenance=stored.provenance(runs) if tested else Provenance(untested),
-        tolerance="largest β below that of every other data set; in direction: of their median",
-        within=largest["xysquares"] < min(other_betas) if tested else None,
-        direction=tested and bool(largest["xysquares"] < np.median(other_betas)),
-        anchor=_FIGURE_6,
-        why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
-    )
 
 
 @claim("Figure 9", step=base.CLOSER)

@@ -17,7 +17,12 @@ from vaedis_companion.figures.panels import (
     posteriors,
     traversals,
 )
-from vaedis_companion.figures.scores import scores_by_beta, scores_by_group, scores_by_spacing
+from vaedis_companion.figures.scores import (
+    scores_by_beta,
+    scores_by_beta_and_data,
+    scores_by_group,
+    scores_by_spacing,
+)
 from vaedis_companion.figures.style import COLOURS, LEVEL_NAMES, MARKERS, NAMES, SCORES
 
 __all__ = [
@@ -37,6 +42,7 @@ __all__ = [
     "levels",
     "posteriors",
     "scores_by_beta",
+    "scores_by_beta_and_data",
     "scores_by_group",
     "scores_by_spacing",
     "scores_by_steps",

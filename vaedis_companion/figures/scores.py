@@ -10,6 +10,7 @@ import numpy as np
 from vaedis.plots.style import Axes, Figure, plt, styled, write_note
 from vaedis_companion.figures.style import (
     COLOURS,
+    MARKERS,
     NAMES,
     SCORES,
     SEED,
@@ -87,6 +88,14 @@ def _draw_quartic(
     ax.fill_between(grid, low, high, color=colour, alpha=0.1, linewidth=0)
 
 
+_BETA_PANELS = {"final_kl": "KL divergence, nats per latent", **SCORES}
+_DATA_STYLES = {
+    "shapes3d": ("3D Shapes", "#3b5bdb", "s", "-"),
+    "dsprites": ("dSprites", "#0f9d8f", "o", "--"),
+    "xysquares": ("XYSquares", "#be185d", "X", ":"),
+}
+
+
 @styled
 def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     """Draw KL divergence, MIG and DCI against beta, for each spacing and framework with runs.
@@ -94,22 +103,22 @@ def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     Every run is a point; lines join the medians. `bounds` has for each spacing the beta above which
     nothing should be learned (`diagnosis.bounds.largest_beta`): a vertical line.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(9.2, 3.6))
+    figure, axes = _beta_panels(runs)
     styles: dict[int, Any] = dict(zip(sorted(bounds), ("-", "--", ":", "-."), strict=False))
-    labels = {"final_kl": "KL divergence, nats per latent", **SCORES}
-    for ax, (column, label) in zip(axes, labels.items(), strict=True):
+    for ax, column in zip(axes, _BETA_PANELS, strict=True):
         for spacing, style in styles.items():
             ax.axvline(bounds[spacing], color="0.55", linestyle=style, linewidth=1.2, zorder=1)
             for framework in _FRAMEWORKS:
-                setting = (framework, spacing)
-                _draw_betas(ax, _rows_of(runs, setting), column, setting, style)
-        ax.set(xlabel="β", ylabel=label, xscale="log")
-        ax.xaxis.set_minor_formatter(plt.NullFormatter())
-        ax.grid(True)
-    axes[0].set_yscale("symlog", linthresh=0.01)
-    axes[0].set_ylim(0, 2 * max([row["final_kl"] or 0.0 for row in runs.rows] + [0.5]))
-    for ax in axes[1:]:
-        ax.set_ylim(-0.05, 1.05)
+                # hollow points, but for the first spacing
+                face = {} if style == "-" else {"markerfacecolor": "white", "markeredgecolor": None}
+                _draw_betas(
+                    ax,
+                    _rows_of(runs, (framework, spacing)),
+                    column,
+                    f"{NAMES[framework]}, spacing {spacing}",
+                    (COLOURS[framework], MARKERS[framework], style),
+                    **face,
+                )
     handles, names = axes[0].get_legend_handles_labels()
     for spacing, style in styles.items():
         handles.append(plt.Line2D([], [], color="0.55", linestyle=style))
@@ -117,6 +126,32 @@ def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     write_note(figure, runs.describe())
     return figure
+
+
+@styled
+def scores_by_beta_and_data(runs: RunTable) -> Figure:
+    """Draw KL divergence, MIG and DCI against beta, a line for each data set of the pools."""
+    figure, axes = _beta_panels(runs)
+    for ax, column in zip(axes, _BETA_PANELS, strict=True):
+        for data, (name, *look) in _DATA_STYLES.items():
+            _draw_betas(ax, runs.where(data=data).rows, column, name, tuple(look))
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
+    write_note(figure, runs.describe())
+    return figure
+
+
+def _beta_panels(runs: RunTable) -> tuple[Figure, Any]:
+    figure, axes = plt.subplots(1, 3, figsize=(9.2, 3.6))
+    for ax, label in zip(axes, _BETA_PANELS.values(), strict=True):
+        ax.set(xlabel="β", ylabel=label, xscale="log")
+        ax.xaxis.set_minor_formatter(plt.NullFormatter())
+        ax.grid(True)
+    axes[0].set_yscale("symlog", linthresh=0.01)
+    axes[0].set_ylim(0, 2 * max([row["final_kl"] or 0.0 for row in runs.rows] + [0.5]))
+    for ax in axes[1:]:
+        ax.set_ylim(-0.05, 1.05)
+    return figure, axes
 
 
 def _rows_of(runs: RunTable, setting: tuple[str, int]) -> list[Mapping[str, Any]]:
@@ -128,20 +163,23 @@ def _rows_of(runs: RunTable, setting: tuple[str, int]) -> list[Mapping[str, Any]
 
 
 def _draw_betas(
-    ax: Axes, rows: list[Mapping[str, Any]], column: str, setting: tuple[str, int], style: str
+    ax: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    column: str,
+    label: str,
+    look: tuple[str, ...],
+    **options: Any,
 ) -> None:
+    """Draw runs as points and their medians as a line, in a colour, marker and style of line."""
     if not rows:
         return
-    framework, spacing = setting
+    colour, marker, style = look
     x = np.array([row["beta"] for row in rows], float)
     y = np.array([row[column] for row in rows], float)
-    # hollow points, but for the first spacing
-    face = {} if style == "-" else {"markerfacecolor": "white", "markeredgecolor": None}
-    draw_runs(ax, x, y, framework, markersize=5, **face)
+    point = {"color": colour, "markersize": 5, "markeredgecolor": "white", "zorder": 3, **options}
+    ax.plot(x, y, marker, **point)
     betas = np.unique(x)
     medians = [np.median(y[x == beta]) for beta in betas]
-    label = f"{NAMES[framework]}, spacing {spacing}"
-    colour = COLOURS[framework]
     ax.plot(betas, medians, style, color=colour, linewidth=1.3, zorder=2, label=label)
 
 

@@ -110,11 +110,14 @@ class Store:
         """Return the runs of the largest profile of which each setting was run.
 
         Without such a profile, those of the one with the most settings run, the larger of equals;
-        the smoke profile, whose runs mean nothing, comes last. None if there is nothing.
+        the smoke profile, whose runs mean nothing, comes last. The settings profile, whose settings
+        are those of fewer data sets, is left out (`claims.pools`). None if there is nothing.
         """
         unfinished = None
         most_settings = -1
         for profile in reversed(PROFILES):
+            if profile == "settings":
+                continue
             runs = RunTable.of(experiment, profile, self.answering(experiment, profile))
             if not runs.rows:
                 continue
