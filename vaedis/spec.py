@@ -117,7 +117,7 @@ class RunSpec:
     seed: int = 0
     custom: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in _OPTIONS:
             options = getattr(self, name)
             if not isinstance(options, Mapping):
@@ -267,7 +267,7 @@ class RunSpec:
         return self.beta * height * width * channels / self.latents
 
 
-class _Options(dict):
+class _Options(dict[str, Any]):
     """A read-only dict, so that the key of a specification cannot change."""
 
     def _refuse(self, *_: Any, **__: Any) -> Any:

@@ -197,7 +197,7 @@ class XYSquares(FactorData):
         self._tables = {}
 
 
-def _union_areas(first_pixel: tuple[int, ...], side: int, num_squares: int) -> Counter:
+def _union_areas(first_pixel: tuple[int, ...], side: int, num_squares: int) -> Counter[int]:
     """Return how many images have which number of pixels in the union of their squares."""
     groups = [
         group
@@ -212,7 +212,7 @@ def _union_areas(first_pixel: tuple[int, ...], side: int, num_squares: int) -> C
     # how often each tuple of common lengths occurs along one axis
     axis = Counter(map(common_lengths, itertools.product(first_pixel, repeat=num_squares)))
     signs = [(-1) ** (len(group) + 1) for group in groups]
-    areas: Counter = Counter()
+    areas: Counter[int] = Counter()
     for (widths, n), (heights, m) in itertools.product(axis.items(), repeat=2):
         # inclusion and exclusion
         parts = zip(signs, widths, heights, strict=True)

@@ -95,7 +95,7 @@ class BoxBlur(_Blur):
     pixel_weight: float = 1.0
     name = "box-blur"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # Python's numbers: small integers of numpy overflow
         radius = _check.count("radius", self.radius, 0)
         object.__setattr__(self, "radius", radius)
@@ -142,7 +142,7 @@ class GaussianBlur(_Blur):
     pixel_weight: float = 1.0
     name = "gaussian-blur"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sigma = _check.positive("sigma", self.sigma)
         object.__setattr__(self, "sigma", sigma)
         self._check_weights(4 * math.pi * sigma**2)

@@ -127,7 +127,7 @@ class Pyramid(Loss):
     name = "pyramid"
     quadratic = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "levels", _check.count("levels", self.levels))
         object.__setattr__(self, "growth", _check.positive("growth", self.growth))
 

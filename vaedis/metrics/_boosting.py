@@ -150,7 +150,7 @@ def _hash(state: np.uint64) -> np.uint64:
 
 
 @_compile
-def _shuffle(rank, state):  # type: ignore
+def _shuffle(rank, state):  # type: ignore[no-untyped-def]
     """Fill `rank` with a random order of the features, a fresh one for each node."""
     n = len(rank)
     for i in range(n):
@@ -162,7 +162,7 @@ def _shuffle(rank, state):  # type: ignore
 
 
 @_compile
-def _residuals(labels, raw, residual):  # type: ignore
+def _residuals(labels, raw, residual):  # type: ignore[no-untyped-def]
     """Set the residuals, label minus probability, of one factor's trees (k, n)."""
     k, n = raw.shape
     if k == 1:
@@ -185,7 +185,7 @@ def _residuals(labels, raw, residual):  # type: ignore
 
 
 @_compile
-def _best_split(order, values, start, stop, residual, total, inverse, rank, split):  # type: ignore
+def _best_split(order, values, start, stop, residual, total, inverse, rank, split):  # type: ignore[no-untyped-def]
     """Find the split of samples `start` to `stop` that lowers the squared error most.
 
     Returns the sum over both children of (sum of residuals)² / count, -inf if no feature varies.
@@ -212,7 +212,7 @@ def _best_split(order, values, start, stop, residual, total, inverse, rank, spli
 
 
 @_compile
-def _partition(order, values, start, middle, stop, goes_right, next_order, next_values):  # type: ignore
+def _partition(order, values, start, middle, stop, goes_right, next_order, next_values):  # type: ignore[no-untyped-def]
     """Copy samples `start` to `stop`, the left side first, each in the order of each feature."""
     for feature in range(len(order)):
         samples, ordered = order[feature], values[feature]
@@ -229,7 +229,7 @@ def _partition(order, values, start, middle, stop, goes_right, next_order, next_
 
 
 @_compile
-def _grow_tree(  # type: ignore
+def _grow_tree(  # type: ignore[no-untyped-def]
     order, values, residual, raw, inverse, step_size, seed, feature, threshold, leaf, gains
 ):  # fmt: skip
     """Grow one regression tree on `residual`, level by level, and move `raw` by its leaves.
@@ -291,7 +291,7 @@ def _grow_tree(  # type: ignore
 
 
 @_compile
-def _boost_tree(  # type: ignore
+def _boost_tree(  # type: ignore[no-untyped-def]
     order, values, test_columns, inverse, step_size, seed, tree, residual, raw, raw_test, gains
 ):  # fmt: skip
     """Grow one tree of a round, and move the raw predictions (n,) and (m,) by it.

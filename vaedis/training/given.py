@@ -59,7 +59,7 @@ class Given:
     beta: Callable[[int], float] | None = None
     lr: Callable[[int], float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("objective", "optimizer", "beta", "lr"):
             check_function(name, getattr(self, name))
         if self.model is not None:

@@ -8,6 +8,8 @@ many channels, one for each pixel of a 2×2 cell ("sub-pixel" convolution, Shi e
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,7 +38,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             return super().forward(x, output_size)
         doubles = (self.kernel_size, self.stride, self.padding) == ((4, 4), (2, 2), (1, 1))
         if doubles and self.out_channels < _VECTOR:
-            return _SubPixel.apply(x, self.weight, self.bias)
+            return _SubPixel.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         y = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)  # type: ignore[arg-type]
         return y.add_(self.bias.to(y.dtype)[:, None, None])
 
@@ -69,13 +71,13 @@ class _SubPixel(torch.autograd.Function):
     """`subpixel`, whose backward is a plain convolution, for which few channels are no trouble."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         return subpixel(x, weight, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         # autocast, which decided the gradient's type, does not reach here

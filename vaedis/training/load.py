@@ -165,7 +165,7 @@ class MissingData(FactorData):
             "give the data set, as in load_run(folder, data=mine)."
         )
 
-    to_factors = traversals = _images = _observations = _refuse  # type: ignore[assignment]
+    to_factors = traversals = _images = _observations = _refuse
 
 
 def _data(

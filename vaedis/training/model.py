@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +150,7 @@ _MODEL_OPTIONS = {"conv": ["padding"], "mlp": ["hidden"]}
 
 
 def build(
-    model: str, shape: tuple[int, int, int], latents: int, *, seed: int = 0, **options
+    model: str, shape: tuple[int, int, int], latents: int, *, seed: int = 0, **options: Any
 ) -> VAE:
     """Return a network by name.
 

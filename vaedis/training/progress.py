@@ -201,7 +201,7 @@ def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[]
             "progress=True shows a line with tqdm, which is not installed; pip install tqdm."
         ) from None
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # no thread of its own
 
     # members of a population take equally many images

@@ -34,6 +34,9 @@ PRECISIONS = ("auto", "float32", "tf32", "bf16")
 _PART = {"float32": 64, "bf16": 128}
 _WARM_UP = 3
 
+Function = Callable[..., Any]
+Arguments = tuple[Any, ...]
+
 
 def resolve_precision(precision: str, device: torch.device, model: str = "conv") -> str:
     """Return "float32", "tf32" or "bf16"; "auto" is the fastest that a device is good at."""
@@ -57,7 +60,7 @@ def cpu_has_bf16() -> bool:
     return any(bool(question()) for question in questions if question is not None)
 
 
-def on_device(device: torch.device) -> contextlib.AbstractContextManager:
+def on_device(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Make a GPU the current one, whose streams and graphs torch uses by default."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
@@ -205,7 +208,7 @@ class NetworkStep:
 
 
 def objective(
-    spec: RunSpec, network, x: Tensor, noise: Tensor, loss: Loss, beta: float | Tensor
+    spec: RunSpec, network: Any, x: Tensor, noise: Tensor, loss: Loss, beta: float | Tensor
 ) -> objectives.Terms:
     """Return the loss of a batch and its parts, by the framework that `spec` names."""
     if spec.framework == "beta-vae":
@@ -233,7 +236,7 @@ class _Bfloat16:
         return x.float()
 
 
-def _one_by_one(function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
+def _one_by_one(function: Function, arguments: Iterable[Arguments], length: int) -> Iterator[Any]:
     """Return the results of `function`, as `_Threads.map` does, without threads."""
     return (function(*one) for one in arguments)
 
@@ -249,7 +252,7 @@ class _Threads:
         self.size = torch.get_num_threads()
         self.pool: ThreadPoolExecutor | None = None
 
-    def map(self, function: Callable, arguments: Iterable[tuple], length: int) -> Iterator:
+    def map(self, function: Function, arguments: Iterable[Arguments], length: int) -> Iterator[Any]:
         """Return the results of `function` in order; this thread makes the `length` arguments."""
         if min(length, self.size) < 2:
             return _one_by_one(function, arguments, length)

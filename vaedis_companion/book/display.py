@@ -35,8 +35,8 @@ def attach_data() -> None:
         _return_type = (dict, str)
         describe = Callable()
 
-        @catch_format_error
-        def __call__(self, figure: object) -> dict | str | None:
+        @catch_format_error  # type: ignore[untyped-decorator]
+        def __call__(self, figure: object) -> dict[str, Any] | str | None:
             # by name: the inline backend takes figures out of every formatter's own table
             kind = type(figure)
             is_figure = (kind.__module__, kind.__name__) == ("matplotlib.figure", "Figure")

@@ -145,7 +145,7 @@ def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
     )
 
 
-class _Range(tuple):
+class _Range(tuple[float, ...]):
     """The smallest and largest of some betas; 0 reads "none"."""
 
     def __new__(cls, values: list[float]) -> _Range:

@@ -5,6 +5,7 @@ They are judged by the runs of the settings profile, which are far shorter than 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -54,8 +55,7 @@ def sixteen_settings(store: Store) -> Iterator[Claim]:
             top = {data: published[data, framework, score][1] for data in DATA}
             numbers = [best.get(data) for data in DATA]
             in_order = all(
-                bool(stored.above(higher, lower))
-                for higher, lower in zip(numbers, numbers[1:], strict=False)
+                bool(stored.above(higher, lower)) for higher, lower in itertools.pairwise(numbers)
             )
             for data in DATA:
                 value = best.get(data)

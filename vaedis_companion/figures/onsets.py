@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from vaedis.plots.style import CURVES, Axes, Figure, panel_grid, plt, styled
 from vaedis.spec import RunSpec
@@ -177,6 +176,8 @@ def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
         ax.set_xlabel("steps")
     for ax in axes[:, 0]:
         ax.set_ylabel("score")
-    handles = [Line2D([], [], color=colours[score], marker="o", markersize=4) for score in SCORES]
+    handles = [
+        plt.Line2D([], [], color=colours[score], marker="o", markersize=4) for score in SCORES
+    ]
     figure.legend(handles, list(SCORES.values()), loc="outside upper center", ncols=2)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,9 +45,14 @@ LEVEL_NAMES = {
 }
 
 
-def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: object) -> list:
+def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: object) -> list[Any]:
     """Draw a point for each run, in the marker and colour of its kind."""
-    style: dict = {"color": COLOURS[kind], "markersize": 6, "markeredgecolor": "white", "zorder": 3}
+    style: dict[str, Any] = {
+        "color": COLOURS[kind],
+        "markersize": 6,
+        "markeredgecolor": "white",
+        "zorder": 3,
+    }
     return ax.plot(x, y, MARKERS[kind], **{**style, **options})
 
 
@@ -69,7 +75,7 @@ def draw_range(ax: Axes, x: float, ends: Sequence[float], kind: str, linewidth: 
     )
 
 
-def add_legend(ax: Axes, handles: list, names: list[str], *, published: bool) -> None:
+def add_legend(ax: Axes, handles: list[Any], names: list[str], *, published: bool) -> None:
     """Add a legend, with an entry for the published ranges if there are any."""
     if published:
         handles = [*handles, plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)]
