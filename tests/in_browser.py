@@ -1,6 +1,9 @@
-"""The built book in Chromium: where both are, and a page that notes what it says and loads."""
+"""The built book in Chromium: where both are, a page that notes what it says and loads, and what
+is wrong with a page.
+"""
 
 import importlib.util
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -25,6 +28,29 @@ MARKS = [
 
 SITE = "https://book.example/vaedis/"
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+# bytes that a page may load, of which MathJax takes 1.2 million
+LARGEST = 4e6
+LARGEST_FIRST = 6e5
+# what follows a change of the page's size has happened then
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+COLOURS_ONLY = "{preload: false, runOnly: ['color-contrast', 'link-in-text-block']}"
+ALL_RULES = "{preload: false}"
+FORMULAS = """async () => {
+  if (!window.MathJax?.startup) return document.querySelectorAll('.bd-article .math').length;
+  await MathJax.startup.promise;
+  const shown = [...document.querySelectorAll('.bd-article .math')];
+  return shown.filter((math) => !math.querySelector('mjx-container') || math.querySelector('mjx-merror')).length;
+}"""
+IMAGES = """async () => {
+  const shown = [...document.querySelectorAll('.bd-article img')].filter((image) => image.checkVisibility());
+  for (const image of shown) image.loading = 'eager';
+  await Promise.all(shown.map((image) => image.decode().catch(() => 0)));
+  return shown.filter((image) => !image.naturalWidth).map((image) => image.src);
+}"""
+ANCHORS = """() => [...document.querySelectorAll('.bd-article a[href^="#"]')]
+  .map((link) => decodeURIComponent(link.hash.slice(1)))
+  .filter((id) => id && !id.includes('=') && !document.getElementById(id))"""
 
 
 class Tab:
@@ -69,3 +95,46 @@ def on_a_site(page):
         route.fulfill(path=path if found else HTML / "404.html", status=200 if found else 404)
 
     page.route(f"{SITE}**", answer)
+
+
+def turn(page, theme):
+    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+
+
+def violations(page, options):
+    """What axe finds, a line for each element."""
+    found = page.evaluate(f"axe.run(document, {options}).then((found) => found.violations)")
+    return [
+        f"{rule['id']}: {' '.join(map(str, node['target']))}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
+
+
+def problems_of(tab, name):
+    """What is wrong with a page, light and dark, wide and narrow: a line for each fault."""
+    page = tab.open(name)
+    problems = [f"{n} formulas are not shown" for n in [page.evaluate(FORMULAS)] if n]
+    problems += [f"{id} leads nowhere" for id in page.evaluate(ANCHORS)]
+    package = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
+    page.evaluate(Path(package, "axe.min.js").read_text(encoding="utf-8"))
+    for theme in ("light", "dark"):
+        turn(page, theme)
+        problems += [f"{image} is not shown, {theme}" for image in page.evaluate(IMAGES)]
+        for size in (WIDE, PHONE):
+            page.set_viewport_size(size)
+            page.evaluate(TWO_FRAMES)
+            screen = f"{theme}, {size['width']} px"
+            over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+            problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
+            options = ALL_RULES if theme == "light" else COLOURS_ONLY
+            problems += [f"{line}, {screen}" for line in violations(page, options)]
+        if theme == "light":
+            weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
+    # from disk the browser first looks for the parts of 404.html where the site has them
+    early = re.compile("///vaedis/|Failed to load resource" if name == "404" else "$^")
+    problems += [f"says {line}" for line in tab.said if not early.search(line)]
+    problems += [f"asks for {address}" for address in tab.outside]
+    limit = LARGEST_FIRST if name == "intro" else LARGEST
+    problems += [f"loads {weight} bytes"] if weight > limit else []
+    return problems

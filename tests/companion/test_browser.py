@@ -1,24 +1,14 @@
-"""The built book in Chromium, opened from disk: every page, light and dark, wide and narrow."""
+"""The built book in Chromium: search, buttons, links, the page for what is absent, PDF and zip."""
 
-import importlib.util
 import os
 import re
 import shutil
 import zipfile
-from pathlib import Path
 
 import pytest
-from in_browser import HTML, MARKS, OFFLINE, PHONE, ROOT, SITE, WIDE, Tab, on_a_site
-
-from vaedis_companion.book import executions
+from in_browser import FORMULAS, HTML, MARKS, OFFLINE, PHONE, SITE, WIDE, Tab, on_a_site, turn
 
 pytestmark = MARKS
-PAGES = [*executions.pages(ROOT), "search", "genindex", "404"]
-# bytes that a page may load, of which MathJax takes 1.2 million
-LARGEST = 4e6
-LARGEST_FIRST = 6e5
-# what follows a change of the page's size has happened then
-TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 # words of the text on different pages
 WORDS = (
     "disentanglement",
@@ -32,71 +22,6 @@ WORDS = (
     "checkpoint",
     "diagnose",
 )
-COLOURS_ONLY = "{preload: false, runOnly: ['color-contrast', 'link-in-text-block']}"
-ALL_RULES = "{preload: false}"
-FORMULAS = """async () => {
-  if (!window.MathJax?.startup) return document.querySelectorAll('.bd-article .math').length;
-  await MathJax.startup.promise;
-  const shown = [...document.querySelectorAll('.bd-article .math')];
-  return shown.filter((math) => !math.querySelector('mjx-container') || math.querySelector('mjx-merror')).length;
-}"""
-IMAGES = """async () => {
-  const shown = [...document.querySelectorAll('.bd-article img')].filter((image) => image.checkVisibility());
-  for (const image of shown) image.loading = 'eager';
-  await Promise.all(shown.map((image) => image.decode().catch(() => 0)));
-  return shown.filter((image) => !image.naturalWidth).map((image) => image.src);
-}"""
-ANCHORS = """() => [...document.querySelectorAll('.bd-article a[href^="#"]')]
-  .map((link) => decodeURIComponent(link.hash.slice(1)))
-  .filter((id) => id && !id.includes('=') && !document.getElementById(id))"""
-
-
-@pytest.fixture(scope="module")
-def axe():
-    package = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
-    return Path(package, "axe.min.js").read_text(encoding="utf-8")
-
-
-def violations(page, options):
-    """What axe finds, a line for each element."""
-    found = page.evaluate(f"axe.run(document, {options}).then((found) => found.violations)")
-    return [
-        f"{rule['id']}: {' '.join(map(str, node['target']))}"
-        for rule in found
-        for node in rule["nodes"]
-    ]
-
-
-def turn(page, theme):
-    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_on_every_screen(tab, axe, name):
-    page = tab.open(name)
-    problems = [f"{n} formulas are not shown" for n in [page.evaluate(FORMULAS)] if n]
-    problems += [f"{id} leads nowhere" for id in page.evaluate(ANCHORS)]
-    page.evaluate(axe)
-    for theme in ("light", "dark"):
-        turn(page, theme)
-        problems += [f"{image} is not shown, {theme}" for image in page.evaluate(IMAGES)]
-        for size in (WIDE, PHONE):
-            page.set_viewport_size(size)
-            page.evaluate(TWO_FRAMES)
-            screen = f"{theme}, {size['width']} px"
-            over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
-            problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
-            options = ALL_RULES if theme == "light" else COLOURS_ONLY
-            problems += [f"{line}, {screen}" for line in violations(page, options)]
-        if theme == "light":
-            weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
-    # from disk the browser first looks for the parts of 404.html where the site has them
-    early = re.compile("///vaedis/|Failed to load resource" if name == "404" else "$^")
-    problems += [f"says {line}" for line in tab.said if not early.search(line)]
-    problems += [f"asks for {address}" for address in tab.outside]
-    limit = LARGEST_FIRST if name == "intro" else LARGEST
-    problems += [f"loads {weight} bytes"] if weight > limit else []
-    assert problems == []
 
 
 @pytest.mark.parametrize("word", WORDS)
