@@ -671,3 +671,13 @@ def test_the_same_arrays_are_the_same_bytes_whatever_the_clock_says(tmp_path, mo
             assert back[name].dtype == array.dtype
     with pytest.raises(ValueError, match="allow_pickle"):
         _files.npz({"a": np.array([{}], object)})
+
+
+def test_an_empty_file_is_no_empty_table_and_is_not_replaced(tmp_path):
+    store, path = results.Store(tmp_path), tmp_path / "fig9-laptop.csv"
+    path.touch()
+    with pytest.warns(results.DamagedFile, match="the file is empty"):
+        assert store.best("fig9") is None
+    with pytest.raises(ValueError, match="the file is empty"):
+        store.add(_row(0))
+    assert path.read_bytes() == b""

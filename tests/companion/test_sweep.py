@@ -1,5 +1,7 @@
 """Sweeps: what is missing, what is stored, and a run from specification to figures' arrays."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -333,6 +335,7 @@ def test_other_steps_and_seeds_are_a_profile_of_its_own_that_no_figure_takes(tmp
 def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys):
     seconds = {"beta-vae": 1.0, "ada-gvae": 2.0}
     monkeypatch.setattr(runner, "seconds_a_step", lambda specs, *_: seconds[specs[0].framework])
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.2, 9.0, 9.0), raising=False)
     command = ["sweep", "fig9", "--profile", "laptop", "--steps", "7200", "--out", str(tmp_path)]
     assert cli.main([*command, "--dry-run"]) == 0
     out, err = capsys.readouterr()
@@ -343,6 +346,9 @@ def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys
         "step), and scoring on top.\n"
     )
     assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0), raising=False)
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert "scoring on top. Other processes keep 1.5 of " in capsys.readouterr().err
 
 
 def test_a_step_is_timed_of_one_run_and_of_a_population(toy):

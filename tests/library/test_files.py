@@ -88,6 +88,14 @@ def test_fields_of_labels_are_factors_with_their_names_and_types(tmp_path, name)
     assert data.values["colour"].tolist() == ["blue", "red"]
 
 
+def test_more_than_one_array_in_an_npy_file_is_refused(tmp_path):
+    with (tmp_path / "mine.npy").open("wb") as file:
+        np.save(file, MANY)
+        np.save(file, MANY)
+    with pytest.raises(ValueError, match=r"mine\.npy cannot be read: .* follow its array"):
+        read_images(tmp_path / "mine.npy", sizes=[len(MANY)])
+
+
 @pytest.mark.parametrize("name", [*SAVERS, "mine.npy"])
 def test_images_in_order_need_sizes_only(tmp_path, name):
     path = tmp_path / name

@@ -355,3 +355,12 @@ def test_only_the_command_line_imports_a_module_by_its_name(folder):
     with pytest.raises(ValueError, match="Unknown loss 'my_module:far'"):
         vd.fit(SPEC.replace(loss="my_module:far"), device="cpu")
     assert "my_module" not in sys.modules
+
+
+def test_an_embed_that_gives_no_tensor_is_refused():
+    class Listing(losses.MSE):
+        def embed(self, x):
+            return [float(row.sum()) for row in x]
+
+    with pytest.raises(ValueError, match=r"does not fit .*: its embed gives a list, where a tensor"):
+        vd.diagnose(DATA, Listing(), traversals=4)

@@ -142,9 +142,15 @@ def has_vectors(loss: Loss, data: FactorData, normalize: bool) -> bool:
     if not is_own(loss):
         return True
     x = _sample_images(loss, data, normalize)
-    vectors = loss.embed(x).double()
+    vectors = loss.embed(x)
+    if not isinstance(vectors, Tensor):
+        raise ValueError(
+            f"{misfit(loss, x)}: its embed gives a {type(vectors).__name__}, where a tensor of "
+            f"shape ({len(x)}, ...) was expected."
+        )
     if vectors.ndim != 2:
         return False
+    vectors = vectors.double()
     squares = torch.stack([(vector - vectors).square().sum(-1) for vector in vectors])
     direct = torch.stack([loss.distance(image.expand_as(x), x) for image in x[:, None]])
     return _close(direct.double(), squares)

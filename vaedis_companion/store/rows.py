@@ -133,6 +133,8 @@ def read_rows(path: Path, experiment: str, profile: str) -> list[Row]:
     number = 1
     rows: dict[str, Row] = {}
     try:
+        if not content and path.exists():
+            raise ValueError("the file is empty")
         # an editor may leave empty lines at the end
         text = content.decode("utf-8-sig").rstrip("\r\n")
         lines = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import statistics
 import sys
@@ -266,6 +267,7 @@ def describe_time(sweep: Sweep) -> str:
         kinds.setdefault(kind, []).append(group)
     hours = 0.0
     speeds = []
+    warning = _warning_if_busy()
     for kind, members in kinds.items():
         # images of XYSquares need not be prepared
         easiest = min(members, key=lambda group: group[0].data != "xysquares")
@@ -275,7 +277,21 @@ def describe_time(sweep: Sweep) -> str:
     runs = "1 run" if len(todo) == 1 else f"{len(todo):,} runs"
     return (
         f"{runs}, {sum(spec.steps for spec in todo):,} steps: {_time(hours)} of training in one "
-        f"process on this machine as busy as it is now ({'; '.join(speeds)}), and scoring on top."
+        f"process on this machine as busy as it is now ({'; '.join(speeds)}), and scoring on top.{warning}"
+    )
+
+
+def _warning_if_busy() -> str:
+    """Return a sentence if other processes use half of a core or more.
+
+    Threads that wait for a core which another process has make a step up to a hundred times longer.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load < 0.5:
+        return ""
+    return (
+        f" Other processes keep {load:.1f} of {usable_cpus()} cores busy, so it may be far too "
+        "long: ask again when they have ended, or with OMP_NUM_THREADS=1."
     )
 
 

@@ -333,4 +333,10 @@ def _matlab_axes(shape: tuple[int, ...], n: int) -> tuple[int, ...]:
 def read_npy(path: Path) -> np.ndarray:
     """Return the array of an .npy file, as a memory map."""
     with reading(path):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        n_more = path.stat().st_size - array.offset - array.nbytes
+        if n_more:
+            raise ValueError(
+                f"{size_text(n_more)} follow its array, which may be another one; save one array"
+            )
+        return array
