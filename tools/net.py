@@ -24,16 +24,14 @@ NET = ROOT / "tests" / "net"
 
 
 def claims_table() -> str:
-    """Return all claims as CSV: where they are made, what they say, the published number, ours, and
-    the verdict.
-    """
+    """Return all claims as CSV: where they are made, what they say, both numbers, the verdict."""
     from vaedis_companion import claims
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["where", "statement", "published", "ours", "verdict"])
+    rows.writerow(["where", "statement", "published", "here", "verdict"])
     rows.writerows(
-        [c.where, c.statement, c.published, c.ours, c.verdict] for c in claims.all_claims()
+        [c.where, c.statement, c.published, c.here, c.verdict] for c in claims.all_claims()
     )
     return text.getvalue()
 

@@ -79,7 +79,7 @@ def _claim(**changes):
         "where": "Figure 1",
         "statement": "a < b",
         "published": claims.Value("{n}", {"n": 1}),
-        "ours": claims.Value("{n}", {"n": 2}),
+        "here": claims.Value("{n}", {"n": 2}),
         "provenance": claims.Provenance("exact"),
         "tolerance": claims.Value("± {limit}", {"limit": 1}),
         "within": True,
@@ -129,7 +129,7 @@ def test_without_runs_nothing_about_them_is_tested_and_all_exact_distances_of_xy
         "reproduced"
     }
     assert all(
-        c.ours == "–"
+        c.here == "–"
         for c in found
         if c.where in ("Figure 6", "Figure 9", "Figure 11", "Section 8", "Appendix A")
     )
@@ -266,15 +266,15 @@ def test_a_middle_spacing_is_judged_by_its_range_and_by_what_is_left_at_the_larg
     # other cells of the study must not count
     _store("longer", lambda spec: value if spec.latents == 9 else 0.99, store=store)
     assert _verdicts(store, "Figure 9, longer") == {expected}
-    assert {str(c.ours) for c in _found(store, "Figure 9, longer")} == {f"{value:.3f}"}
-    assert {str(c.ours) for c in _found(store, "Figure 11, longer", "with")} == {"0.990"}
+    assert {str(c.here) for c in _found(store, "Figure 9, longer")} == {f"{value:.3f}"}
+    assert {str(c.here) for c in _found(store, "Figure 11, longer", "with")} == {"0.990"}
 
 
 def test_a_claim_gives_its_numbers_and_counts_its_runs():
     store = _store("fig6", AS_PUBLISHED)
     above = _found(store, "Figure 6", "3D Shapes, rendered", "above the best")[0]
-    assert str(above.ours) == "0.500, above 0.020"
-    assert above.ours.numbers == {"best": 0.5, "xysquares": 0.02}
+    assert str(above.here) == "0.500, above 0.020"
+    assert above.here.numbers == {"best": 0.5, "xysquares": 0.02}
     provenance = _found(store, "Figure 6", "3D Shapes", "β-VAE")[0].provenance
     assert (provenance.n, provenance.steps) == (2, (2_000,))
     beta = _found(store, "Section 5.3", "smaller β")[0]
@@ -290,7 +290,7 @@ def test_a_stand_in_is_judged_apart_and_never_called_the_data_set():
     store = _store("fig6", AS_PUBLISHED)
     for title in ("Cars3D", "SmallNORB"):
         own = _found(store, "Figure 6", title)
-        assert {(c.verdict, c.ours, str(c.provenance), c.beyond) for c in own} == {
+        assert {(c.verdict, c.here, str(c.provenance), c.beyond) for c in own} == {
             ("needs the originals", "–", "runs of a stand-in, not the data set, only", False)
         }
         assert {c.provenance.needs for c in own} == {
@@ -392,7 +392,7 @@ def test_smaller_beta_is_judged_by_the_settings_profile_where_the_paper_profile_
     store = _settings(lambda spec: 0.5 if spec.data != "xysquares" or spec.beta < 0.1 else 0.0)
     (beta,) = _found(store, "Section 5.3", "smaller β")
     assert (beta.verdict, beta.provenance.n) == ("reproduced", 48)
-    assert str(beta.ours) == "XYSquares up to 0.0316, 3D Shapes up to 1, dSprites up to 1"
+    assert str(beta.here) == "XYSquares up to 0.0316, 3D Shapes up to 1, dSprites up to 1"
 
 
 # Distances inside networks
@@ -558,7 +558,7 @@ def test_limits_are_judged_by_the_bound_of_codes_where_beta_grows_and_by_that_of
     assert _verdicts(store, where, "foretell", "No pixels") == {"reproduced"}
     assert _verdicts(store, where, "foretell", "Images") == {"not tested"}
     (none,) = _found(store, where, "No pixels", "no network")
-    assert (none.verdict, str(none.ours)) == ("reproduced", "0 of 12 learnt")
+    assert (none.verdict, str(none.here)) == ("reproduced", "0 of 12 learnt")
     _store("limits", lambda spec: 0.5, store=store)
     assert [c.verdict for c in _found(store, where, "Images")] == ["in direction", "not reproduced"]
     early = _coordinates("limits", lambda spec: 0.5 if spec.beta <= 0.178 else 0.001)
@@ -586,12 +586,12 @@ def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
     (claim,) = _found(store, "Section 5.3, bound", "smaller β")
     assert claim.verdict == "reproduced"
     assert (
-        str(claim.ours) == "largest β at which it learns: 0.00316 at spacing 8, 0.316 at spacing 1"
+        str(claim.here) == "largest β at which it learns: 0.00316 at spacing 8, 0.316 at spacing 1"
     )
     open_end = _store("beta", lambda spec: 0.5, grid=[spec for spec in grid if spec.beta <= 0.0316])
     assert _verdicts(open_end, "Section 5.3, bound", "foretell") == {"not tested"}
     assert "no larger β was tried" in str(
-        _found(open_end, "Section 5.3, bound", "spacing 1")[0].ours
+        _found(open_end, "Section 5.3, bound", "spacing 1")[0].here
     )
     alone = _store("beta", lambda spec: 0.5, grid=[spec for spec in grid if spec.beta == 0.001])
     assert _verdicts(alone, "Section 5.3, bound") == {"not tested"}
@@ -612,7 +612,7 @@ def test_the_average_matters_if_scores_no_longer_fall(other, expected):
     claim = _found(store, "Averaging", "No pixels", "MIG")[0]
     assert claim.verdict == expected
     if expected == "reproduced":
-        assert "second less first at spacing 1: +0.10 [+0.10, +0.10]" in str(claim.ours)
+        assert "second less first at spacing 1: +0.10 [+0.10, +0.10]" in str(claim.here)
 
 
 def test_runs_of_other_lengths_say_nothing_about_the_average():
@@ -680,7 +680,7 @@ def test_a_stand_in_shows_its_numbers_and_is_not_judged(monkeypatch):
             if "dSprites's stand-in" in c.statement
         ]
         assert all(
-            c.ours != "–" and str(c.provenance) == "a stand-in, not the data set; exact"
+            c.here != "–" and str(c.provenance) == "a stand-in, not the data set; exact"
             for c in shown
         )
 
@@ -826,7 +826,7 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
 
 
 def test_names_on_a_page_are_text():
-    page = claims.html_table([_claim(statement="<script>", ours='"<b>')])
+    page = claims.html_table([_claim(statement="<script>", here='"<b>')])
     page += claims.scoreboard({"<i>": [_claim(statement="<u>", within=False)]})
     assert not re.search(r"<(script|b>|i>|u>)", page.replace("<b>Tolerance:</b>", ""))
 

@@ -362,5 +362,7 @@ def test_an_embed_that_gives_no_tensor_is_refused():
         def embed(self, x):
             return [float(row.sum()) for row in x]
 
-    with pytest.raises(ValueError, match=r"does not fit .*: its embed gives a list, where a tensor"):
+    with pytest.raises(
+        ValueError, match=r"does not fit .*: its embed gives a list, where a tensor"
+    ):
         vd.diagnose(DATA, Listing(), traversals=4)

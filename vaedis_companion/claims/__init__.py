@@ -59,7 +59,7 @@ def all_claims(
     Examples
     --------
     >>> claim, = all_claims(where="Section 5.1")
-    >>> str(claim.ours), claim.ours.numbers["adversarial"], claim.verdict
+    >>> str(claim.here), claim.here.numbers["adversarial"], claim.verdict
     ('6 of 6 factors', 6, 'reproduced')
     """
     places = list(PLACES if where is None else _check.listed(where))

@@ -129,10 +129,10 @@ class Claim:
         Figure, table or section of the paper: one of `PLACES`.
     statement : str
         In our words.
-    published, ours : Value or str
+    published, here : Value or str
         A str where there are words and no number.
     provenance : Provenance
-        How ours was obtained.
+        How `here` was obtained.
     tolerance : Value or str
         What counts as reproduced: numbers of this claim, or a rule in words.
     why : str
@@ -150,7 +150,7 @@ class Claim:
     where: str
     statement: str
     published: Value | str = NO_VALUE
-    ours: Value | str = NO_VALUE
+    here: Value | str = NO_VALUE
     provenance: Provenance
     tolerance: Value | str
     why: str

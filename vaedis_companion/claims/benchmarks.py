@@ -79,7 +79,7 @@ def figure3(store: Store) -> Iterator[Claim]:
     yield _majority(data_sets, panels)
     for (name, factor), panel in panels.items():
         data = data_sets[name]
-        ours: Value | str = NO_VALUE
+        here: Value | str = NO_VALUE
         within = None
         direction = None
         panel_rank = distances.agreement(panel).rank
@@ -88,7 +88,7 @@ def figure3(store: Store) -> Iterator[Claim]:
             correlation = importances.matrix_correlations(name, {factor: matrix}).get(factor)
             rank = distances.agreement(matrix).rank
             numbers = {"correlation": correlation, "rank": rank}
-            ours = Value("correlation {correlation:.2f}, rank {rank:.2f}", numbers)
+            here = Value("correlation {correlation:.2f}, rank {rank:.2f}", numbers)
             within = (correlation or 0.0) >= _SAME_MATRIX if _is_the_data_set(data) else None
             if rank is not None and panel_rank is not None:
                 direction = abs(panel_rank - rank) <= _SAME_ORDER
@@ -96,7 +96,7 @@ def figure3(store: Store) -> Iterator[Claim]:
             where="Figure 3",
             statement=f"{_title_of(name, data)}: distances along {factor.replace('_', ' ')}",
             published=Value("rank {rank:.2f}", {"rank": panel_rank}),
-            ours=ours,
+            here=here,
             provenance=_method_of(data, factor),
             tolerance=f"matrices correlate by {_SAME_MATRIX}; in direction: ranks ± {_SAME_ORDER}",
             within=within,
@@ -118,14 +118,14 @@ def _majority(
             ranks.append(distances.agreement(data.factors[factor].matrix).rank or 0.0)
             titles[name] = _title_of(name, data)
     ordered = sum(rank > ORDERED for rank in ranks)
-    ours = Value("{ordered} of {factors} factors", {"ordered": ordered, "factors": len(ranks)})
+    here = Value("{ordered} of {factors} factors", {"ordered": ordered, "factors": len(ranks)})
     exact = Provenance(f"{', '.join(titles.values())}: exact means")
     return Claim(
         where="Figure 3",
         statement="On the benchmark data sets perceived distances mostly follow the ground-truth "
         "factors.",
         published="mostly",
-        ours=ours if ranks else NO_VALUE,
+        here=here if ranks else NO_VALUE,
         provenance=exact if ranks else _NOT_MEASURED,
         tolerance=f"more than half of the factors have a rank correlation above {ORDERED}",
         within=ordered > len(ranks) / 2 if ranks else None,
@@ -160,10 +160,10 @@ def figure_a1(store: Store) -> Iterator[Claim]:
         words["statement"] = (
             f"{_title_of(name, data)}: distances along each factor {words['statement']}"
         )
-        ours = Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
+        here = Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
         yield Claim(
             where="Figure A1",
-            ours=ours if data else NO_VALUE,
+            here=here if data else NO_VALUE,
             provenance=_method_of(data, next(iter(data.factors)) if data else ""),
             within=rule if _is_the_data_set(data) else None,
             anchor="A_dataset_distances#figure-a1-the-whole-distribution",
@@ -189,10 +189,10 @@ def table_a1(store: Store) -> Iterator[Claim]:
 def _table_a1_row(
     name: str, data: Distances | None, factor: str, row: Importance | None, mean: float, sd: float
 ) -> Claim:
-    ours: Value | str = NO_VALUE
+    here: Value | str = NO_VALUE
     tolerance: Value | str = "four standard errors"
     if row:
-        ours = Value("{mean:.5f}, {sd:.5f}", {"mean": row.mean, "sd": row.sd})
+        here = Value("{mean:.5f}, {sd:.5f}", {"mean": row.mean, "sd": row.sd})
         errors = {"mean": row.mean_error, "sd": row.sd_error}
         largest = {score: _ERRORS * error + ROUNDING for score, error in errors.items()}
         tolerance = Value("± {mean:.4f}, ± {sd:.4f}", largest)
@@ -201,7 +201,7 @@ def _table_a1_row(
         where="Table A1",
         statement=f"{_title_of(name, data)}: {label}, mean and sd",
         published=Value("{mean:.4f}, {sd:.4f}", {"mean": mean, "sd": sd}),
-        ours=ours,
+        here=here,
         provenance=_method_of(data, row.factor) if row else _NOT_MEASURED,
         tolerance=tolerance,
         within=row.agrees if row and _is_the_data_set(data) else None,
@@ -212,18 +212,18 @@ def _table_a1_row(
 
 
 def _order(name: str, data: Distances | None, rows: list[Importance]) -> Claim:
-    ours = [row.factor for row in rows]
+    here = [row.factor for row in rows]
     factors = [factor for factor in importances.printed_rows(name) if factor != "random"]
     return Claim(
         where="Table A1",
         statement=f"{_title_of(name, data)}: order of importance of the factors",
         published=" > ".join(factors).replace("_", " "),
-        ours=" > ".join(ours).replace("_", " ") or NO_VALUE,
-        provenance=_method_of(data, ours[0]) if ours else _NOT_MEASURED,
+        here=" > ".join(here).replace("_", " ") or NO_VALUE,
+        provenance=_method_of(data, here[0]) if here else _NOT_MEASURED,
         tolerance=f"the same order, but for published means less than {_ERRORS} standard errors "
         "apart; in direction: the same first and last",
         within=in_order(rows) if _is_the_data_set(data) else None,
-        direction=bool(ours) and (ours[0], ours[-1]) == (factors[0], factors[-1]),
+        direction=bool(here) and (here[0], here[-1]) == (factors[0], factors[-1]),
         anchor=_PAGE_A1,
         why="a smaller difference may be the luck of the paper's sample",
     )
@@ -254,17 +254,17 @@ def table_a2(store: Store) -> Iterator[Claim]:
         template = f"{{mean:.{digits}f}}, {{std:.{digits}f}}"
         for channel, line in enumerate(line for line in lines if line["dataset"] == name):
             within = None
-            ours: Value | str = NO_VALUE
+            here: Value | str = NO_VALUE
             if data:
                 mean, std = data.mean[channel], data.std[channel]
-                ours = Value(template, {"mean": mean, "std": std})
+                here = Value(template, {"mean": mean, "std": std})
                 error = max(abs(mean - line["mean"]), abs(std - line["std"]))
                 within = error <= limit if _is_the_data_set(data) else None
             yield Claim(
                 where="Table A2",
                 statement=f"{_title_of(name, data)}: mean and std of channel {line['channel']}",
                 published=Value(template, {"mean": line["mean"], "std": line["std"]}),
-                ours=ours,
+                here=here,
                 provenance=_method_of(data, "constants"),
                 tolerance=Value("± {limit:g}", {"limit": limit}),
                 within=within,

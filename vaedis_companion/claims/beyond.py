@@ -68,7 +68,7 @@ def _smaller_beta(runs: RunTable, framework: str, **fields: Any) -> Iterator[Cla
     yield Claim(
         statement=f"{name} needs a smaller β on XYSquares than where squares overlap.",
         published="smaller",
-        ours=Value(template, {"far": _Range(at_spacing_8), "near": _Range(at_spacing_1)})
+        here=Value(template, {"far": _Range(at_spacing_8), "near": _Range(at_spacing_1)})
         if tested
         else NO_VALUE,
         provenance=stored.provenance(of_spacing[8], note) if tested else stored.NO_RUNS,
@@ -134,7 +134,7 @@ def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
     basis = Provenance(f"{n} runs, of every study of β on this page")
     return Claim(
         statement=f"{title}: no network learns at a β at which no code pays.",
-        ours=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond_limit else NO_VALUE,
+        here=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond_limit else NO_VALUE,
         provenance=basis if beyond_limit else stored.NO_RUNS,
         tolerance=f"no KL above {ALIVE} nats per latent; in direction: one in ten at most",
         within=not alive if beyond_limit else None,
@@ -172,7 +172,7 @@ def _bound(
 ) -> Claim:
     """Return the claim that learning ends at the predicted bound on beta."""
     ends = where_learning_ends(runs.rows)
-    ours: Value | str = NO_VALUE
+    here: Value | str = NO_VALUE
     within = None
     direction = None
     if ends:
@@ -182,7 +182,7 @@ def _bound(
         if max(first_dead_betas) == float("inf"):
             template = "bound {bound:.3f}; learns at {alive}, and no larger β was tried"
         alive = _Range([last_alive for last_alive, _ in ends])
-        ours = Value(template, {"bound": bound, "alive": alive, "dead": _Range(first_dead_betas)})
+        here = Value(template, {"bound": bound, "alive": alive, "dead": _Range(first_dead_betas)})
         # a run that still learns at the largest β that was tried, and below the bound, does not
         # show where learning ends
         if all(first_dead < float("inf") or last_alive > bound for last_alive, first_dead in ends):
@@ -194,7 +194,7 @@ def _bound(
     return Claim(
         statement=f"{name}, spacing {spacing}: learning ends at the β that perceived distances "
         "foretell.",
-        ours=ours,
+        here=here,
         provenance=stored.provenance(runs) if ends else stored.NO_RUNS,
         tolerance=f"{rule} is where learning ends; in direction: to a factor of 2",
         within=within,
@@ -249,7 +249,7 @@ def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterato
             statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from "
             "spacing 1 to 8.",
             published="falls",
-            ours=Value(template, numbers) if tested else NO_VALUE,
+            here=Value(template, numbers) if tested else NO_VALUE,
             provenance=stored.provenance(at_spacing_1, note) if tested else untested,
             tolerance="95 % intervals of both falls above 0; in direction: both medians fall",
             within=all(fall.low > 0 for fall in falls) if tested else None,

@@ -65,7 +65,7 @@ def _same_at_every_level(
     template = ", ".join(f"{words} {{{level}:.2f}}" for level, words in _LEVELS.items())
     return Claim(
         statement=f"{title}: a β-VAE takes over the order of perceived distances at every level",
-        ours=Value(template, means) if means else NO_VALUE,
+        here=Value(template, means) if means else NO_VALUE,
         provenance=stored.provenance(runs) if means else untested,
         tolerance=f"mean rank correlation above {ORDERED} at each level; in direction: above 0",
         within=smallest > ORDERED if means else None,
@@ -132,7 +132,7 @@ def order_claims(store: Store, runs: RunTable, **fields: Any) -> Iterator[Claim]
         yield Claim(
             statement=f"{title}: on XYSquares latent distances do not follow the factors.",
             published="no order",
-            ours=Value(template, numbers) if numbers else NO_VALUE,
+            here=Value(template, numbers) if numbers else NO_VALUE,
             provenance=stored.provenance(at_spacing_8) if numbers else untested,
             tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
             within=within,
@@ -154,7 +154,7 @@ def figure10(store: Store) -> Iterator[Claim]:
             where="Figure 10",
             statement=f"Latent distances along a factor of a β-VAE with {loss} are {expected}.",
             published=expected,
-            ours=NO_VALUE if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
+            here=NO_VALUE if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
             provenance=stored.provenance(runs) if len(ranks) else stored.NO_RUNS,
             tolerance=f"above {ORDERED} if ordered, below if not",
             within=None if mean is None else within,
@@ -207,7 +207,7 @@ def _learnt_in_order(
         yield Claim(
             statement=f"{title}: {name} draws factors in the order of their mean perceived "
             "distance",
-            ours=Value(template, {"mean": mean}) if known else NO_VALUE,
+            here=Value(template, {"mean": mean}) if known else NO_VALUE,
             provenance=stored.provenance(selected, note) if known else untested_why,
             tolerance=f"mean rank correlation above {ORDERED}; in direction: above 0",
             within=mean > ORDERED if known else None,

@@ -58,7 +58,7 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
     """Return how claims came out as an HTML table, a line for each titled group of them.
 
     A title links to the page of its first claim; a bar is as long as the share of each verdict.
-    Below the table each claim that was not reproduced is named, with the published number and ours.
+    Below the table each claim that was not reproduced is named, with both numbers.
 
     Examples
     --------

@@ -65,7 +65,7 @@ def sixteen_settings(store: Store) -> Iterator[Claim]:
                     statement=f"{_title(data)}, {name}: the best {score.upper()} of sixteen "
                     "settings",
                     published=Value("{best:.3g}", {"best": top[data]}),
-                    ours=stored.score_value(value),
+                    here=stored.score_value(value),
                     provenance=_provenance(of_data, data),
                     tolerance=f"± {stored.SCORE_TOLERANCE}; in direction: best on 3D Shapes, then "
                     "dSprites, then XYSquares",
@@ -84,12 +84,12 @@ def _above_xysquares(
 ) -> Claim:
     template = "{best:.3f} beside {xysquares:.3f}"
     published = {"best": top[data], "xysquares": top["xysquares"]}
-    ours: Value | str = NO_VALUE
+    here: Value | str = NO_VALUE
     within = direction = None
     if of_data:
         best = stored.largest(of_data[data], score)
         hardest = stored.largest(of_data["xysquares"], score)
-        ours = Value(template, {"best": best, "xysquares": hardest})
+        here = Value(template, {"best": best, "xysquares": hardest})
         within = stored.above(best, hardest, stored.SCORE_TOLERANCE)
         direction = stored.above(best, hardest)
     return Claim(
@@ -97,7 +97,7 @@ def _above_xysquares(
         statement=f"{_title(data)}, {stored.FRAMEWORKS[framework]}: the best {score.upper()} of "
         "sixteen settings is above the best on XYSquares",
         published=Value(template, published),
-        ours=ours,
+        here=here,
         provenance=_provenance(of_data, data),
         tolerance=f"by more than {stored.SCORE_TOLERANCE}; in direction: by less",
         within=within,
@@ -144,7 +144,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
         statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other "
         "data sets bear.",
         published="smaller",
-        ours=Value(template, largest) if tested else NO_VALUE,
+        here=Value(template, largest) if tested else NO_VALUE,
         provenance=stored.provenance(runs) if tested else Provenance(untested),
         tolerance="largest β below that of every other data set; in direction: of their median",
         within=largest["xysquares"] < min(other_betas) if tested else None,

@@ -40,7 +40,7 @@ def figure6_xysquares(store: Store) -> Iterator[Claim]:
                 where="Figure 6",
                 statement=f"XYSquares: {name}'s best {score.upper()}",
                 published=Value("at most {largest:.3f}", {"largest": most}),
-                ours=stored.score_value(value),
+                here=stored.score_value(value),
                 provenance=stored.provenance(selected),
                 tolerance=f"at most {stored.SCORE_TOLERANCE} above",
                 within=None if value is None else value <= most + stored.SCORE_TOLERANCE,
@@ -107,7 +107,7 @@ def _above_xysquares(
         direction = stored.above(best, hardest)
         words = "above" if direction else "not above"
         template = f"{{best:.3f}}, {words} {{xysquares:.3f}}"
-        ours = Value(template, {"best": best, "xysquares": hardest})
+        here = Value(template, {"best": best, "xysquares": hardest})
         published_best = {
             label: max(ranges[name, framework, score][1] for framework in stored.FRAMEWORKS)
             for label, name in (("best", data), ("xysquares", "xysquares"))
@@ -116,7 +116,7 @@ def _above_xysquares(
             where="Figure 6",
             statement=f"{title}: the best {score.upper()} is above the best on XYSquares",
             published=Value("{best:.3g}, above {xysquares:.3g}", published_best),
-            ours=NO_VALUE if direction is None else ours,
+            here=NO_VALUE if direction is None else here,
             provenance=stored.provenance(runs, note) if runs.rows else untested,
             tolerance=f"by more than {stored.SCORE_TOLERANCE}; in direction: by less",
             within=stored.above(best, hardest, stored.SCORE_TOLERANCE),
@@ -270,7 +270,7 @@ def _raises_score(
             yield Claim(
                 statement=f"{sentence} {name}'s {score.upper()}.",
                 published="higher",
-                ours=Value("{gap:+.2f}", {"gap": gap}) if gap else NO_VALUE,
+                here=Value("{gap:+.2f}", {"gap": gap}) if gap else NO_VALUE,
                 provenance=stored.provenance(changed_runs, note) if gap else stored.NO_RUNS,
                 tolerance="95 % interval of the difference above 0; in direction: the difference",
                 within=gap.low > 0 if gap else None,

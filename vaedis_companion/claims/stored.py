@@ -123,7 +123,7 @@ def range_claim(
     defaults = {"provenance": provenance(runs), "why": WHY_SCORES}
     return Claim(
         published=Value("{low:.3g}–{high:.3g}", {"low": low, "high": high}),
-        ours=score_value(value),
+        here=score_value(value),
         tolerance=f"{IN_RANGE}{rule}",
         within=None if value is None else in_range(value, low, high) and also,
         direction=direction,

@@ -277,7 +277,8 @@ def describe_time(sweep: Sweep) -> str:
     runs = "1 run" if len(todo) == 1 else f"{len(todo):,} runs"
     return (
         f"{runs}, {sum(spec.steps for spec in todo):,} steps: {_time(hours)} of training in one "
-        f"process on this machine as busy as it is now ({'; '.join(speeds)}), and scoring on top.{warning}"
+        f"process on this machine as busy as it is now ({'; '.join(speeds)}), and scoring on "
+        f"top.{warning}"
     )
 
 
