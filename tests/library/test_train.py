@@ -577,7 +577,7 @@ def settings():
 @pytest.mark.parametrize("order", ["first in, first out", "first in, last out"])
 def test_settings_of_overlapping_threads_are_put_back_by_the_last(order):
     before = settings()
-    first, second = _step.arithmetic("tf32"), arithmetic.held(matmul="ieee", cpu_matmul="ieee")
+    first, second = _step.arithmetic("tf32"), arithmetic.override(matmul="ieee", cpu_matmul="ieee")
     first.__enter__()
     alone = settings()
     second.__enter__()

@@ -15,8 +15,8 @@ _before: dict[str, Any] = {}
 
 
 @contextlib.contextmanager
-def held(**request: Any) -> Iterator[None]:
-    """Hold settings while the block runs: of blocks that overlap, the latest decides.
+def override(**request: Any) -> Iterator[None]:
+    """Change settings while the block runs: of blocks that overlap, the latest decides.
 
     What was set before returns when the last block of all threads has ended. Settings are the
     precision of float32 in cuDNN's convolutions (``conv``), in products on a GPU (``matmul``) and

@@ -72,15 +72,15 @@ def distinct(names: Iterable[str]) -> list[str]:
     >>> distinct(["<lambda>", "mse", "<lambda>"])
     ['<lambda>', 'mse', '<lambda> (2)']
     """
-    seen: list[str] = []
+    taken: list[str] = []
     for name in names:
         candidate = name
         number = 2
-        while candidate in seen:
+        while candidate in taken:
             candidate = f"{name} ({number})"
             number += 1
-        seen.append(candidate)
-    return seen
+        taken.append(candidate)
+    return taken
 
 
 def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:
@@ -92,10 +92,10 @@ def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:
     return {kind: plain(said.partition(" ")[0], 40) for kind, said in custom.items()}
 
 
-def called(function: str, first: str, options: Mapping[str, Any]) -> str | None:
+def call_of(function: str, first: str, options: Mapping[str, Any]) -> str | None:
     """Return a call of one of `vd`'s functions; None if it is long, or an option no plain value.
 
-    >>> called("load", "xysquares", {"grid_spacing": 4, "grid_size": None})
+    >>> call_of("load", "xysquares", {"grid_spacing": 4, "grid_size": None})
     "vd.load('xysquares', grid_spacing=4, grid_size=None)"
     """
     try:

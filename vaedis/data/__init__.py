@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vaedis import _check
-from vaedis._support.text import called
+from vaedis._support.text import call_of
 from vaedis.data import prepare
 from vaedis.data.base import FactorData, NoDevice, resolve_device
 from vaedis.data.coordinates import Coordinates
@@ -110,7 +110,7 @@ def load(
         data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
     else:
         data = cls(**options).to(device)
-    data.made_by = called("load", name, all_options)
+    data.made_by = call_of("load", name, all_options)
     return data
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis._support.text import called
+from vaedis._support.text import call_of
 from vaedis.data.images import LabelledImages
 from vaedis.data.own import folders
 from vaedis.data.own.arrays import (
@@ -110,7 +110,7 @@ def read_images(
     name = path.absolute().stem
     data = LabelledImages(values, labels_of_all, names, sizes=sizes, name=name, resize=resize)
     set_options = {option: value for option, value in options.items() if value is not None}
-    data.made_by = called("read_images", str(path), set_options)
+    data.made_by = call_of("read_images", str(path), set_options)
     return data
 
 

@@ -196,7 +196,7 @@ class ByteGram(Gram):
         numbers, unit = self._whole_numbers(words.index_select(3, changed))
         v = numbers.flatten(0, 1)
         # whatever shorter number format a program has allowed for its networks
-        with arithmetic.held(matmul="ieee", cpu_matmul="ieee"):
+        with arithmetic.override(matmul="ieee", cpu_matmul="ieee"):
             products = torch.bmm(v, v.transpose(1, 2))
         by_channel = _from_gram(products.view(T, n_channels, -1, f, f).double().sum(2))
         weighted = (by_channel * self.weights[:, None, None]).sum(1)

@@ -9,6 +9,7 @@ batches is a loss too, wherever one is taken, and `features` makes one of a netw
 
 from vaedis.losses.base import Loss
 from vaedis.losses.blur import BoxBlur, GaussianBlur
+from vaedis.losses.custom import features
 from vaedis.losses.functions import (
     BCE,
     LOSSES,
@@ -19,7 +20,6 @@ from vaedis.losses.functions import (
     kl_to_prior,
     symmetric_kl,
 )
-from vaedis.losses.given import features
 
 __all__ = [
     "BCE",

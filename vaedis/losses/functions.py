@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vaedis import _check
 from vaedis.losses.base import Loss, LossLike
 from vaedis.losses.blur import BoxBlur, GaussianBlur
-from vaedis.losses.given import Function
+from vaedis.losses.custom import Function
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,9 +55,9 @@ def split_samples(
             raise ValueError(f"n_test is {n_test} of {n} samples, which leaves none to train on.")
         # Samples may be in the order of a grid; without a shuffle, test values would be unknown.
         order = np.random.Generator(np.random.PCG64(seed)).permutation(n)
-        train, held = np.sort(order[n_test:]), np.sort(order[:n_test])
+        train, rest = np.sort(order[n_test:]), np.sort(order[:n_test])
         return _samples(
-            code_array[train], factor_array[train], code_array[held], factor_array[held]
+            code_array[train], factor_array[train], code_array[rest], factor_array[rest]
         )
     if n_test is not None:
         raise ValueError("test and n_test exclude each other: leave one of them out.")

@@ -19,7 +19,7 @@ from vaedis.factors import FactorSpace
 from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
-from vaedis.training.given import mark_normalize
+from vaedis.training.custom import mark_normalize
 from vaedis.training.run import Run
 from vaedis.training.saved import describe, loss_facts, probe, read_run, shown
 

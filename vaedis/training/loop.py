@@ -20,7 +20,7 @@ from vaedis.data import FactorData
 from vaedis.spec import RunSpec
 from vaedis.training import population
 from vaedis.training.checkpoint import Checkpoints
-from vaedis.training.given import Given, check_function, untrained
+from vaedis.training.custom import Custom, check_function, untrained
 from vaedis.training.population import PopulationStep
 from vaedis.training.progress import Progress, ctrl_c_waits, progress_line
 from vaedis.training.run import Run, TrainingStopped
@@ -150,24 +150,24 @@ def fit(
             "There is a callback, but every is 0; "
             "say after how many steps it is to be called, for instance every=100."
         )
-    own = Given(model, objective, optimizer, beta, lr)
+    custom = Custom(model, objective, optimizer, beta, lr)
     specs = list(spec) if isinstance(spec, Iterable) else [spec]
     if not all(isinstance(one, RunSpec) for one in specs):
         raise TypeError(
             f"fit takes a RunSpec or a sequence of them, not {type(spec).__name__}; "
             "a data set of your own goes as in fit(RunSpec(...), data=mine)."
         )
-    if own.names and not isinstance(spec, RunSpec):
+    if custom.names and not isinstance(spec, RunSpec):
         raise ValueError(
-            f"{own.names[0]} is given to one run, and this is a sequence; call fit for each."
+            f"{custom.names[0]} is given to one run, and this is a sequence; call fit for each."
         )
     if loss is not None:
         loss = loss if isinstance(loss, str) else losses.get(loss)
         specs = [one.replace(loss=loss, loss_options={}) for one in specs]
-    specs = [own.named_in(one, resumable=checkpoint is not None) for one in specs]
+    specs = [custom.named_in(one, resumable=checkpoint is not None) for one in specs]
     train = functools.partial(
         _train,
-        own=own,
+        custom=custom,
         device=device,
         data=None if data is None else data_sets.as_data(data),
         precision=precision,
@@ -207,7 +207,7 @@ def _train(
     specs: list[RunSpec],
     *,
     stacked: bool,
-    own: Given,
+    custom: Custom,
     device: str | torch.device,
     data: FactorData | None,
     precision: str,
@@ -227,7 +227,7 @@ def _train(
         precision = "float32"
     else:
         precision = resolve_precision(precision, device, specs[0].model)
-    runs = untrained(specs, device, data, precision, own)
+    runs = untrained(specs, device, data, precision, custom)
     files = None
     if checkpoint is not None:
         files = Checkpoints(
@@ -235,7 +235,7 @@ def _train(
         )
     with on_device(device), arithmetic(precision):
         step: NetworkStep | PopulationStep
-        step = PopulationStep(runs) if stacked else NetworkStep(runs[0], own)
+        step = PopulationStep(runs) if stacked else NetworkStep(runs[0], custom)
         progress = Progress(runs, step, files)
         with (
             ctrl_c_waits(files is not None) as interrupted,

@@ -113,7 +113,7 @@ class Progress:
         if self._files is None:
             return None
         if isinstance(self._step, NetworkStep):
-            self._step.own.check_unchanged(self._step.spec)
+            self._step.custom.check_unchanged(self._step.spec)
         return self._files.save(self.steps_taken, self._state(self.steps_taken))
 
     def _state(self, steps: int) -> dict[str, Tensor]:
@@ -149,7 +149,7 @@ class Progress:
 
 
 def _has_own_optimizer(step: NetworkStep | PopulationStep) -> bool:
-    return isinstance(step, NetworkStep) and step.own.optimizer is not None
+    return isinstance(step, NetworkStep) and step.custom.optimizer is not None
 
 
 @contextlib.contextmanager

@@ -19,9 +19,9 @@ from vaedis import _check
 from vaedis._support import arithmetic as _arithmetic
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
-from vaedis.training import given, objectives
+from vaedis.training import objectives
 from vaedis.training.batches import BatchSampler
-from vaedis.training.given import Given
+from vaedis.training.custom import Custom, check_first, checked_terms, seeded
 from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, checked, set_rate
 from vaedis.training.run import Run
@@ -83,7 +83,7 @@ def undisturbed() -> Iterator[None]:
 def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
     """Set how a GPU multiplies, with cuDNN's repeatable convolutions, while the block runs."""
     mode = "ieee" if precision == "float32" else "tf32"
-    return _arithmetic.held(conv=mode, matmul=mode, deterministic=True)
+    return _arithmetic.override(conv=mode, matmul=mode, deterministic=True)
 
 
 class NetworkStep:
@@ -91,23 +91,23 @@ class NetworkStep:
 
     stacked = False
 
-    def __init__(self, run: Run, own: Given | None = None):
+    def __init__(self, run: Run, custom: Custom | None = None):
         self.run = run
         self.spec = run.spec
-        self.own = own or Given()
+        self.custom = custom or Custom()
         on_gpu = run.data.device.type == "cuda"
         # what a person gives may be none that a graph can hold
-        captured = on_gpu and not self.own.whole_batches and self.own.optimizer is None
+        captured = on_gpu and not self.custom.whole_batches and self.custom.optimizer is None
         # optimizers of one's own have a rate of their own
-        self._scheduled = self.own.lr is not None or run.spec.lr_schedule != "constant"
+        self._scheduled = self.custom.lr is not None or run.spec.lr_schedule != "constant"
         self.optimizer: torch.optim.Optimizer
-        if self.own.optimizer is None:
+        if self.custom.optimizer is None:
             lr: Any = run.spec.lr
             if captured and self._scheduled:  # a graph reads it where it lies
                 lr = torch.tensor(lr, dtype=torch.float32, device=run.data.device)
             self.optimizer = adam(run.model.parameters(), lr=lr, capturable=on_gpu)
         else:
-            self.optimizer = checked(self.own.optimizer, list(run.model.parameters()))
+            self.optimizer = checked(self.custom.optimizer, list(run.model.parameters()))
         self.sampler = BatchSampler(run.spec, run.data)
         in_bfloat16 = run.precision == "bf16"
         self._network = _Bfloat16(run.model) if in_bfloat16 else run.model
@@ -142,13 +142,13 @@ class NetworkStep:
         """Take a step, counted from 0: loss, reconstruction loss and KL before it, (1, 3)."""
         index = self.sampler.index()
         noise = self.sampler.noise(len(index))
-        beta = self.own.beta_at(self.spec, step)
+        beta = self.custom.beta_at(self.spec, step)
         if self._scheduled:
-            set_rate(self.optimizer.param_groups, self.own.lr_at(self.spec, step))
+            set_rate(self.optimizer.param_groups, self.custom.lr_at(self.spec, step))
         if self._graph is not None:
             return self._graph(self._observe(index), noise, noise.new_full((), beta))[None]
-        if self.own.whole_batches:
-            with given.seeded(self.spec.seed, f"own {step}", self.run.data.device):
+        if self.custom.whole_batches:
+            with seeded(self.spec.seed, f"own {step}", self.run.data.device):
                 return self._whole(self._observe(index), noise, beta, first=step == 0)[None]
         return self._in_parts(index, noise, beta)[None]
 
@@ -156,7 +156,7 @@ class NetworkStep:
         # convolutions are faster with channels last, on CPUs and on tensor cores alike; other
         # networks may count on the usual order
         return self.run.data._observations(
-            index, self.run.normalize, channels_last=self.own.model is None
+            index, self.run.normalize, channels_last=self.custom.model is None
         )
 
     def _in_parts(self, index: Tensor, noise: Tensor, beta: float) -> Tensor:
@@ -194,15 +194,15 @@ class NetworkStep:
     ) -> Tensor:
         """Take a step on a whole batch."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.own.objective is None:
+        if self.custom.objective is None:
             terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
         else:
-            terms = given.checked_terms(
-                self.own.objective(self._network, x, noise, loss=self.run.loss, beta=beta)
+            terms = checked_terms(
+                self.custom.objective(self._network, x, noise, loss=self.run.loss, beta=beta)
             )
         terms.loss.backward()
-        if first and self.own.objective is not None:
-            given.check_first(terms, self._parameters)
+        if first and self.custom.objective is not None:
+            check_first(terms, self._parameters)
         self.optimizer.step()
         return torch.stack(terms).detach()
 

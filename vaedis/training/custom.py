@@ -50,7 +50,7 @@ def check_function(name: str, value: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Given:
+class Custom:
     """A network, an objective, an optimizer and schedules of one's own; each may be None."""
 
     model: Any = None
@@ -106,8 +106,9 @@ class Given:
 
     def check_unchanged(self, spec: RunSpec) -> None:
         """Raise a ValueError if the objective holds something that training changed."""
-        own = self.objective
-        if own is not None and _name("objective", own, True) != spec.custom["objective"]:
+        if self.objective is None:
+            return
+        if _name("objective", self.objective, True) != spec.custom["objective"]:
             raise ValueError(
                 "objective holds something that changes as it trains, which a checkpoint does not "
                 "hold; train without checkpoint."
@@ -129,7 +130,7 @@ def untrained(
     device: torch.device,
     data: FactorData | None,
     precision: str,
-    own: Given,
+    custom: Custom,
 ) -> list[Run]:
     """Return runs with their data, losses and new networks; equal data sets are made once."""
     options: dict[str, Any] = {}
@@ -143,14 +144,14 @@ def untrained(
         source = _data_of(spec, device, runs) if data is None else data
         if loss.unit_range:
             source.need_unit_range(loss.name)
-        if own.model is None:
+        if custom.model is None:
             network = model.build(
                 spec.model, source.shape, spec.latents, seed=spec.seed, **spec.model_options
             ).to(device)
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
-            network = copy.deepcopy(own.model).to(device)
+            network = copy.deepcopy(custom.model).to(device)
             with seeded(spec.seed, "check", device), torch.no_grad():
                 _check_network(network.eval(), x, spec.latents, loss)
             network.train()
