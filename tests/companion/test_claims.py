@@ -730,9 +730,9 @@ def stored():
 
 def test_claims_are_those_of_the_committed_table(stored):
     """A change that means to change no number changes none; one that does writes the table anew:
-    tools/net.py --write --only claims.
+    tools/claims_table.py --write.
     """
-    with (TOP / "tests" / "net" / "claims.csv").open(encoding="utf-8", newline="") as file:
+    with (TOP / "tests" / "claims.csv").open(encoding="utf-8", newline="") as file:
         committed = list(csv.DictReader(file))
     assert [c.statement for c in stored] == [row["statement"] for row in committed]
     for claim, row in zip(stored, committed, strict=True):
