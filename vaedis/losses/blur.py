@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 
@@ -31,9 +32,9 @@ class _Blur(Loss):
         pixel_weight = _check.non_negative("pixel_weight", self.pixel_weight)
         object.__setattr__(self, "pixel_weight", pixel_weight)
 
+    @abc.abstractmethod
     def _mean(self, n: int, template: Tensor) -> Tensor:
         """Return the symmetric matrix of the mean over windows of n numbers, shape (n, n)."""
-        raise NotImplementedError
 
     def blur(self, x: Tensor) -> Tensor:
         """Blur images, Tensor of float of shape (..., H, W), with zero padding."""
