@@ -454,6 +454,67 @@ def test_order_at_spacing_8_needs_an_interval_near_zero(share, expected):
     assert _verdicts(store, "Section 5.3", "latent distances") == {expected}
 
 
+def _by_framework(framework, first=3):
+    """The first seeds of a framework's runs in the long grid of Figure 9."""
+    specs = grids.grid("fig9", "long")
+    return [s for s in specs if s.framework == framework and s.seed < first]
+
+
+def test_claims_of_scores_are_judged_by_long_runs_where_all_that_they_compare_has_some():
+    store = _store("fig9", _by_spacing(dict.fromkeys(range(1, 9), 0.5)))
+    long = [s for s in _by_framework("ada-gvae", 1) if s.data_options["grid_spacing"] in (1, 4)]
+    _store("fig9", _by_spacing({1: 0.8, 4: 0.2}), grid=long, scale="long", store=store)
+    # nothing long at spacing 8, with which the direction compares
+    judged = {c.provenance.profile for c in _found(store, "Figure 9")}
+    assert judged == {"laptop"}
+    far = [s for s in _by_framework("ada-gvae", 1) if s.data_options["grid_spacing"] == 8]
+    _store("fig9", _by_spacing({8: 0.02}), grid=far, scale="long", store=store)
+    by_profile = {
+        profile: {c.statement for c in _found(store, "Figure 9") if c.provenance.profile == profile}
+        for profile in ("laptop", "long")
+    }
+    assert by_profile["long"] == {
+        f"Ada-GVAE, spacing {spacing}: {score}" for spacing in (1, 4, 8) for score in ("MIG", "DCI")
+    }
+    assert len(by_profile["laptop"]) == 32 - 6
+    (near,) = _found(store, "Figure 9", "Ada-GVAE, spacing 1", "MIG")
+    assert (str(near.here), near.verdict) == ("0.800", "reproduced")
+    assert str(near.provenance) == "long: 1 run of 57,600 steps"
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(2, "laptop"), (3, "long")])
+def test_claims_that_rest_on_an_interval_wait_for_three_long_runs(seeds, expected):
+    arrays = {"z/x_R": CONSTANT}
+    store = _store("fig9", _by_spacing(FALLING), lambda spec: arrays)
+    grid = _by_framework("ada-gvae", seeds)
+    _store("fig9", _by_spacing(FALLING), lambda spec: arrays, grid=grid, scale="long", store=store)
+    for place, words in (("Section 8", "apart raise Ada-GVAE's MIG"), ("Section 5.3", "Ada-GVAE: on")):
+        (found,) = _found(store, place, words)
+        assert found.provenance.profile == expected
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [(CONSTANT, "reproduced"), (CONSTANT + STEP / 7, "not reproduced"), (None, "in direction")],
+)
+def test_order_at_length_is_that_of_the_end_beside_that_after_2000_steps(end, expected):
+    if end is None:
+        # a little order: less than at first, more than none
+        end = np.where(STEP == 7, 2 * STEP, CONSTANT)
+    early = CONSTANT + STEP / 7
+    arrays = {
+        "course_steps": np.array([1_000, 2_000, 57_600]),
+        "course/z/x_R": np.stack([CONSTANT, early, end]),
+        "course/z/y_R": np.stack([CONSTANT, early, end]),
+    }
+    grid = [s for s in _by_framework("beta-vae", 1) if s.data_options["grid_spacing"] == 8]
+    store = _store("fig9", lambda spec: 0.0, lambda spec: arrays, grid=grid, scale="long")
+    (found,) = _found(store, "Section 5.3, at length", "β-VAE")
+    assert found.verdict == expected
+    assert found.here.numbers["early"] == pytest.approx(1.0)
+    assert _verdicts(store, "Section 5.3, at length", "Ada-GVAE") == {"not tested"}
+
+
 # The order of learning
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import vaedis as vd
-from vaedis_companion import figures
+from vaedis_companion.analysis import courses
 from vaedis_companion.book import display, downloads, notebooks, receipts, stored
 from vaedis_companion.store import RunTable
 from vaedis_companion.store.rows import make_row
@@ -195,7 +195,7 @@ def test_runs_are_found_by_way_of_a_list_that_a_statement_reads_and_sets(grow):
 
 
 def test_courses_name_the_runs_of_their_points():
-    course = figures.Course([], {2_000: runs_of(0), 8_000: runs_of(1, experiment="longer")})
+    course = courses.Course([], {2_000: runs_of(0), 8_000: runs_of(1, experiment="longer")})
     found = display.runs_behind(["plot(settings)"], {"settings": {"one": course}})
     assert [phrase.split(",")[0] for phrase in found["runs"]] == ["fig9", "longer"]
 

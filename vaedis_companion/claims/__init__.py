@@ -52,9 +52,10 @@ def all_claims(
 ) -> list[Claim]:
     """Return all claims in the order of the paper, those that go beyond it last.
 
-    Nothing is trained, downloaded or drawn for them. Of each experiment in the store, the runs of
-    the largest profile that has any are judged; damaged ones count as missing. `where` picks claims
-    of a place or some, such as ``"Figure 9"``; the others are not computed.
+    Nothing is trained, downloaded or drawn for them. A claim is judged by the runs of the largest
+    profile of which each setting was run, or by runs of the paper's length where the settings that
+    it compares have some; damaged ones count as missing. `where` picks claims of a place or some,
+    such as ``"Figure 9"``; the others are not computed.
 
     Examples
     --------

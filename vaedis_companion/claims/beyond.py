@@ -28,7 +28,8 @@ Bound = Callable[[int, int], float]
 def figure9_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 9's ranges, judged by networks that see coordinates."""
     fields = {"where": "Figure 9, no pixels", "anchor": f"{_NO_PIXELS}#spacing-without-pixels"}
-    yield from spacing_claims(store.runs("fig9", "coordinates"), beyond=True, **fields)
+    runs = store.runs("fig9", "coordinates")
+    yield from spacing_claims(lambda *_: runs, beyond=True, **fields)
 
 
 @claim("Section 5.3, no pixels")
@@ -36,7 +37,8 @@ def order_no_pixels(store: Store) -> Iterator[Claim]:
     """Whether constant distances leave an order among latents of networks that see coordinates."""
     anchor = f"{_NO_PIXELS}#is-any-order-left-at-spacing-8"
     fields = {"where": "Section 5.3, no pixels", "anchor": anchor}
-    yield from order_claims(store, store.runs("fig9", "coordinates"), beyond=True, **fields)
+    runs = store.runs("fig9", "coordinates")
+    yield from order_claims(store, lambda *_: runs, beyond=True, **fields)
 
 
 @claim("Figure 11, no pixels", step=NO_PIXELS)
@@ -44,7 +46,7 @@ def figure11_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 11's ranges, judged by networks that see coordinates."""
     fields = {"where": "Figure 11, no pixels", "anchor": f"{_NO_PIXELS}#the-loss-without-pixels"}
     runs = store.runs("fig11", "coordinates")
-    yield from loss_claims(runs, column="distance", beyond=True, **fields)
+    yield from loss_claims(lambda *_: runs, column="distance", beyond=True, **fields)
 
 
 @claim("Section 5.3, bound", "Section 5.3, no pixels")

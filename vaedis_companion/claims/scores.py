@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,14 +146,17 @@ def _at_spacing_8(store: Store) -> RunTable:
 def figure9(store: Store) -> Iterator[Claim]:
     """Ranges of scores at each spacing."""
     anchor = "05_adversarial_data#disentanglement-returns"
-    yield from spacing_claims(stored.best(store, "fig9"), where="Figure 9", anchor=anchor)
+    runs_of = functools.partial(stored.longest, store, "fig9")
+    yield from spacing_claims(runs_of, where="Figure 9", anchor=anchor)
 
 
-def spacing_claims(runs: RunTable, **fields: Any) -> Iterator[Claim]:
-    """Yield Figure 9's ranges, judged by the given runs."""
+def spacing_claims(runs_of: stored.RunsOf, **fields: Any) -> Iterator[Claim]:
+    """Yield Figure 9's ranges, each judged by the runs that are given for its settings."""
     for line in published.table("fig9_scores"):
         framework, score, spacing = line["framework"], line["metric"], int(line["grid_spacing"])
-        selected = runs.where(framework=framework)
+        # the direction compares the smallest spacing with the largest
+        settings = [{"framework": framework, "grid_spacing": s} for s in (spacing, 1, 8)]
+        selected = runs_of(*settings).where(framework=framework)
         yield stored.range_claim(
             selected.where(grid_spacing=spacing),
             score,
@@ -200,7 +204,8 @@ def figure9_longer(store: Store) -> Iterator[Claim]:
 def figure11(store: Store) -> Iterator[Claim]:
     """Ranges of scores with and without box blur."""
     anchor = "06_changing_the_loss#disentanglement-comes-back"
-    yield from loss_claims(stored.best(store, "fig11"), where="Figure 11", anchor=anchor)
+    runs_of = functools.partial(stored.longest, store, "fig11")
+    yield from loss_claims(runs_of, where="Figure 11", anchor=anchor)
 
 
 @claim("Figure 11, longer", step=base.BLUR)
@@ -212,19 +217,21 @@ def figure11_longer(store: Store) -> Iterator[Claim]:
         "anchor": "06_changing_the_loss#with-four-times-the-steps",
         "beyond": True,
     }
-    yield from loss_claims(runs, **fields)
-    yield from _raises_score(_BLUR_RAISES, runs, *_LOSSES, **fields)
+    yield from loss_claims(lambda *_: runs, **fields)
+    yield from _raises_score(_BLUR_RAISES, lambda *_: runs, *_LOSSES, **fields)
 
 
-def loss_claims(runs: RunTable, *, column: str = "loss", **fields: Any) -> Iterator[Claim]:
-    """Yield Figure 11's ranges, judged by the given runs, whose loss is in `column`."""
+def loss_claims(runs_of: stored.RunsOf, *, column: str = "loss", **fields: Any) -> Iterator[Claim]:
+    """Yield Figure 11's ranges, each judged by the runs that are given for its settings.
+
+    Their loss is in `column`.
+    """
     for line in published.table("fig11_scores"):
         loss = {"boxblur": "box-blur", "mse": "mse"}[line["reconstruction_loss"]]
         framework, score = line["framework"], line["metric"]
-        of_loss = {
-            name: runs.where(None, framework=framework, **{column: name})
-            for name in ("box-blur", "mse")
-        }
+        settings = {name: {"framework": framework, column: name} for name in ("box-blur", "mse")}
+        runs = runs_of(*settings.values())
+        of_loss = {name: runs.where(None, **setting) for name, setting in settings.items()}
         raised = stored.above(of_loss["box-blur"].median(score), of_loss["mse"].median(score))
         yield stored.range_claim(
             of_loss[loss],
@@ -245,23 +252,30 @@ def data_decide(store: Store) -> Iterator[Claim]:
     sentence = "The data decide: squares 1 instead of 8 pixels apart raise"
     spacings = {"grid_spacing": 1}, {"grid_spacing": 8}
     fields: dict[str, Any] = {"where": "Section 8", "anchor": "08_conclusion#scores"}
-    yield from _raises_score(sentence, stored.best(store, "fig9"), *spacings, **fields)
+    runs_of = functools.partial(stored.longest, store, "fig9", least=stored.FOR_AN_INTERVAL)
+    yield from _raises_score(sentence, runs_of, *spacings, **fields)
 
 
 @claim("Section 8", step=base.BLUR)
 def loss_decides(store: Store) -> Iterator[Claim]:
     """The conclusion's sentence that disentanglement depends on the loss."""
     fields: dict[str, Any] = {"where": "Section 8", "anchor": "08_conclusion#scores"}
-    yield from _raises_score(_BLUR_RAISES, stored.best(store, "fig11"), *_LOSSES, **fields)
+    runs_of = functools.partial(stored.longest, store, "fig11", least=stored.FOR_AN_INTERVAL)
+    yield from _raises_score(_BLUR_RAISES, runs_of, *_LOSSES, **fields)
 
 
 def _raises_score(
-    sentence: str, runs: RunTable, changed: dict[str, Any], baseline: dict[str, Any], **fields: Any
+    sentence: str,
+    runs_of: stored.RunsOf,
+    changed: dict[str, Any],
+    baseline: dict[str, Any],
+    **fields: Any,
 ) -> Iterator[Claim]:
     """Yield the claims that a change raises scores, for each framework and score."""
     for framework, name in stored.FRAMEWORKS.items():
-        changed_runs = runs.where(None, framework=framework, **changed)
-        baseline_runs = runs.where(None, framework=framework, **baseline)
+        settings = [{"framework": framework, **columns} for columns in (changed, baseline)]
+        runs = runs_of(*settings)
+        changed_runs, baseline_runs = (runs.where(None, **setting) for setting in settings)
         for score in stored.SCORES:
             gap = None
             if changed_runs.rows and baseline_runs.rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
@@ -32,9 +33,30 @@ FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
 SCORES = ("mig", "dci")
 
 
+RunsOf = Callable[..., RunTable]
+"""Returns the runs that judge a claim, given the settings that it compares, as for `longest`."""
+
+FOR_AN_INTERVAL = 3
+"""Long runs of each setting that a claim needs which rests on an interval: all of the profile."""
+
+
 def best(store: Store, experiment: str) -> RunTable:
     """Return the best stored runs of an experiment, which may be none."""
     return store.best(experiment) or RunTable(experiment, "", [], [])
+
+
+def longest(store: Store, experiment: str, *settings: dict[str, Any], least: int = 1) -> RunTable:
+    """Return the runs of the paper's number of steps if each setting has some, or the best ones.
+
+    A setting has columns and their values, as for `RunTable.where`, and needs at least so many
+    finished runs. Short runs miss the paper's scores by their length, so one long run is the better
+    test of a score.
+    """
+    for profile in ("paper", "long"):
+        runs = store.runs(experiment, profile)
+        if all(len(runs.where(None, **setting).rows) >= least for setting in settings):
+            return runs
+    return best(store, experiment)
 
 
 def origin_of(row: Row) -> str | None:

@@ -3,9 +3,8 @@
 from vaedis_companion.figures.data import figure_data
 from vaedis_companion.figures.latents import latent_grid, turn_latents
 from vaedis_companion.figures.onsets import (
-    Course,
-    courses,
     learning,
+    order_by_steps,
     scores_by_steps,
     where_learning_ends,
 )
@@ -31,15 +30,14 @@ __all__ = [
     "MARKERS",
     "NAMES",
     "SCORES",
-    "Course",
     "argument",
-    "courses",
     "cumulative",
     "distance_matrices",
     "figure_data",
     "latent_grid",
     "learning",
     "levels",
+    "order_by_steps",
     "posteriors",
     "scores_by_beta",
     "scores_by_beta_and_data",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vaedis.plots.style import CURVES, Axes, Figure, panel_grid, plt, styled
-from vaedis.spec import RunSpec
+from vaedis_companion.analysis.courses import ORDERS, Course
 from vaedis_companion.analysis.onsets import RECONSTRUCTED, Learning
-from vaedis_companion.figures.style import COLOURS, NAMES, SCORES
-from vaedis_companion.store import RunTable, Store, is_number, spec_of
+from vaedis_companion.figures.style import COLOURS, LEVEL_NAMES, NAMES, SCORES
+from vaedis_companion.store import is_number
 
 # of the axis of betas
 _LOWEST, _HIGHEST = 3e-4, 2.0
@@ -118,55 +117,50 @@ def _add_factors(ax: Axes, colours: Mapping[str, Any]) -> None:
 _STEPS = (500, 2_000, 8_000, 57_600)
 
 
-@dataclass
-class Course:
-    """Scores of one setting by the steps that its runs took.
-
-    `curves` have ``"steps"``, ``"mig"`` and ``"dci"`` of each long run on its way, (n,); `points`
-    are the runs that ended after so many steps.
-    """
-
-    curves: list[Mapping[str, np.ndarray]] = field(default_factory=list)
-    points: dict[int, RunTable] = field(default_factory=dict)
-
-
-def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
-    """Put together the runs of tables that differ in steps and seed alone.
-
-    Settings are specifications with one step and seed 0. Those with one length only are left out,
-    unless a run recorded its scores on the way; arrays of long runs are the store's.
-    """
-    settings: dict[RunSpec, Course] = {}
-    for table in tables:
-        for row in table.rows:
-            spec = spec_of(row)
-            course = settings.setdefault(spec.replace(steps=1, seed=0, warmup=0), Course())
-            empty = RunTable(table.experiment, table.profile, [], [])
-            course.points.setdefault(spec.steps, empty).rows.append(row)
-            arrays = store.arrays(row)
-            if "course_steps" in arrays:
-                curve = {score: arrays[f"course/{score}"] for score in SCORES}
-                course.curves.append({"steps": arrays["course_steps"], **curve})
-    return {
-        spec: course for spec, course in settings.items() if course.curves or len(course.points) > 1
-    }
-
-
 @styled
 def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
     """Draw MIG and DCI against the number of steps, a panel for each titled setting.
 
     A line goes through the scores of each long run on its way, and each run that ended is a point.
     """
-    figure, axes = panel_grid(len(settings), 3, 2.9, 2.3, sharex=True, sharey=True)
     colours = dict(zip(SCORES, (COLOURS["mse"], COLOURS["published"]), strict=True))
-    for ax, (title, course) in zip(axes.flat, settings.items(), strict=False):
-        for score in SCORES:
+    legend = {SCORES[score]: colour for score, colour in colours.items()}
+    figure, axes = _panels_by_steps(settings, "score", legend)
+    for ax, course in zip(axes, settings.values(), strict=False):
+        for score, colour in colours.items():
             for curve in course.curves:
-                ax.plot(curve["steps"], curve[score], "-", color=colours[score])
+                ax.plot(curve["steps"], curve[score], "-", color=colour)
             for steps, runs in sorted(course.points.items()):
                 values = [row[score] for row in runs.rows if is_number(row[score])]
-                ax.plot([steps] * len(values), values, "o", color=colours[score], markersize=4)
+                ax.plot([steps] * len(values), values, "o", color=colour, markersize=4)
+    return figure
+
+
+@styled
+def order_by_steps(settings: Mapping[str, Course]) -> Figure:
+    """Draw how far distances follow the factors against the number of steps, a panel for each.
+
+    For each long run, a line goes through the rank correlations of its latent means, and another
+    one through those of its reconstructions.
+    """
+    colours = {
+        LEVEL_NAMES["z"]: COLOURS["mse"],
+        LEVEL_NAMES["reconstruction"]: COLOURS["published"],
+    }
+    figure, axes = _panels_by_steps(settings, "rank correlation", colours)
+    for ax, course in zip(axes, settings.values(), strict=False):
+        for level, colour in zip(ORDERS, colours.values(), strict=True):
+            for curve in course.curves:
+                ax.plot(curve["steps"], curve[level], "o-", color=colour, markersize=4)
+    return figure
+
+
+def _panels_by_steps(
+    titles: Collection[str], label: str, colours: Mapping[str, str]
+) -> tuple[Figure, list[Axes]]:
+    """Return a panel for each title with a logarithmic axis of steps, and a legend of colours."""
+    figure, axes = panel_grid(len(titles), 3, 2.9, 2.3, sharex=True, sharey=True)
+    for ax, title in zip(axes.flat, titles, strict=False):
         ax.set(title=title, xscale="log", xlim=(400, 80_000), ylim=(-0.05, 1.05))
         ax.set_xticks(_STEPS, [f"{n:,}" for n in _STEPS], fontsize=8)
         ax.minorticks_off()
@@ -175,9 +169,7 @@ def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("steps")
     for ax in axes[:, 0]:
-        ax.set_ylabel("score")
-    handles = [
-        plt.Line2D([], [], color=colours[score], marker="o", markersize=4) for score in SCORES
-    ]
-    figure.legend(handles, list(SCORES.values()), loc="outside upper center", ncols=2)
-    return figure
+        ax.set_ylabel(label)
+    handles = [plt.Line2D([], [], color=c, marker="o", markersize=4) for c in colours.values()]
+    figure.legend(handles, list(colours), loc="outside upper center", ncols=2)
+    return figure, list(axes.flat)
