@@ -488,7 +488,10 @@ def test_claims_that_rest_on_an_interval_wait_for_three_long_runs(seeds, expecte
     store = _store("fig9", _by_spacing(FALLING), lambda spec: arrays)
     grid = _by_framework("ada-gvae", seeds)
     _store("fig9", _by_spacing(FALLING), lambda spec: arrays, grid=grid, scale="long", store=store)
-    for place, words in (("Section 8", "apart raise Ada-GVAE's MIG"), ("Section 5.3", "Ada-GVAE: on")):
+    for place, words in (
+        ("Section 8", "apart raise Ada-GVAE's MIG"),
+        ("Section 5.3", "Ada-GVAE: on"),
+    ):
         (found,) = _found(store, place, words)
         assert found.provenance.profile == expected
 

@@ -46,17 +46,12 @@ def best(store: Store, experiment: str) -> RunTable:
 
 
 def longest(store: Store, experiment: str, *settings: dict[str, Any], least: int = 1) -> RunTable:
-    """Return the runs of the paper's number of steps if each setting has some, or the best ones.
+    """Return runs of the paper's length if each setting has at least so many, or the best ones.
 
-    A setting has columns and their values, as for `RunTable.where`, and needs at least so many
-    finished runs. Short runs miss the paper's scores by their length, so one long run is the better
-    test of a score.
+    Short runs miss the paper's scores by their length, so one long run is the better test of a
+    score. Settings are as for `Store.long`.
     """
-    for profile in ("paper", "long"):
-        runs = store.runs(experiment, profile)
-        if all(len(runs.where(None, **setting).rows) >= least for setting in settings):
-            return runs
-    return best(store, experiment)
+    return store.long(experiment, *settings, least=least) or best(store, experiment)
 
 
 def origin_of(row: Row) -> str | None:

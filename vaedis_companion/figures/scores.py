@@ -15,6 +15,7 @@ from vaedis_companion.figures.style import (
     SCORES,
     SEED,
     add_legend,
+    draw_long_runs,
     draw_median,
     draw_range,
     draw_runs,
@@ -25,12 +26,17 @@ _FRAMEWORKS = ("ada-gvae", "beta-vae")
 
 
 @styled
-def scores_by_spacing(runs: RunTable, *, published: Sequence[Mapping[str, Any]] = ()) -> Figure:
+def scores_by_spacing(
+    runs: RunTable,
+    *,
+    published: Sequence[Mapping[str, Any]] = (),
+    long_runs: RunTable | None = None,
+) -> Figure:
     """Draw MIG and DCI against grid spacing: Figure 9.
 
     Every run is a point; lines join the medians of each spacing. With five spacings or more, the
     paper's quartic is drawn as well, dotted, with the 95 % interval of 1,000 bootstraps. Lines of
-    ``published.table("fig9_scores")``, if given, are drawn as bars.
+    ``published.table("fig9_scores")``, if given, are drawn as bars, and long runs as stars.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)
@@ -43,13 +49,17 @@ def scores_by_spacing(runs: RunTable, *, published: Sequence[Mapping[str, Any]] 
             x, y = _spacings_and_scores(runs, framework, score)
             if len(x):
                 _draw_framework(ax, x, y, framework, offset, rng)
+            if long_runs:
+                x, y = _spacings_and_scores(long_runs, framework, score)
+                draw_long_runs(ax, x + offset, y, framework)
         ax.set(xlabel="grid spacing (pixels)", ylabel=label, xlim=(0.5, 8.5), ylim=(-0.05, 1.05))
         ax.set_xticks(range(1, 9))
         ax.tick_params(labelleft=True)
         ax.grid(True)
     handles, names = axes[0].get_legend_handles_labels()
     add_legend(axes[0], handles, names, published=bool(published))
-    write_note(figure, runs.describe())
+    notes = [runs.describe()] + ([f"stars, {long_runs.describe()}"] if long_runs else [])
+    write_note(figure, "\n".join(notes))
     return figure
 
 
@@ -188,6 +198,7 @@ def scores_by_group(
     groups: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
     *,
     published: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
+    long_groups: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]] | None = None,
     xlabel: str = "",
     note: str = "",
 ) -> Figure:
@@ -196,7 +207,8 @@ def scores_by_group(
     Every run is a point; the bar is the median. A violin is drawn from ten runs on, as smoothing
     fewer would invent a shape. `groups` has group, half and score, then float (runs,): for Figure
     11 ``groups["ada-gvae"]["mse"]["mig"]``. `published` has the paper's ranges by (group, half,
-    score), drawn as bars. `xlabel` says what the groups are, the note which runs these are.
+    score), drawn as bars. `long_groups` are as `groups`, of long runs, drawn as stars. `xlabel`
+    says what the groups are, the note which runs these are.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)
@@ -212,6 +224,9 @@ def scores_by_group(
                 if len(y):
                     points = _draw_half(ax, x, y, half, width, rng)
                     handles.setdefault(half, points)
+                if long_groups:
+                    long_y = np.asarray(long_groups[group][half][score], float)
+                    draw_long_runs(ax, np.full(len(long_y), x), long_y, half)
         names = [NAMES.get(group, group) for group in groups]
         ax.set(xticks=range(len(groups)), xticklabels=names, xlim=(-0.6, len(groups) - 0.4))
         ax.set(ylim=(-0.05, 1.05), xlabel=xlabel, ylabel=label)

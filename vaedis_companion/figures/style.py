@@ -56,6 +56,11 @@ def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: obje
     return ax.plot(x, y, MARKERS[kind], **{**style, **options})
 
 
+def draw_long_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str) -> None:
+    """Draw a star for each run of the paper's length, in the colour of its kind."""
+    draw_runs(ax, x, y, kind, marker="*", markersize=13, markeredgecolor="0.15", zorder=4)
+
+
 def draw_median(ax: Axes, x: float, y: np.ndarray, kind: str, half_width: float) -> None:
     """Draw the median of runs as a short horizontal bar."""
     ends = [x - half_width, x + half_width]
