@@ -49,11 +49,13 @@ def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: obje
     """Draw a point for each run, in the marker and colour of its kind."""
     style: dict[str, Any] = {
         "color": COLOURS[kind],
+        "linestyle": "none",
+        "marker": MARKERS[kind],
         "markersize": 6,
         "markeredgecolor": "white",
         "zorder": 3,
     }
-    return ax.plot(x, y, MARKERS[kind], **{**style, **options})
+    return ax.plot(x, y, **{**style, **options})
 
 
 def draw_long_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str) -> None:
