@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -106,7 +105,7 @@ def _orders(store: Store, rows: list[Row]) -> np.ndarray:
 def order_at_spacing_8(store: Store) -> Iterator[Claim]:
     """Whether constant distances leave an order among latents, on images."""
     anchor = "05_adversarial_data#what-the-latents-do"
-    runs_of = functools.partial(stored.longest, store, "fig9", least=stored.FOR_AN_INTERVAL)
+    runs_of = stored.longest(store, "fig9", least=stored.FOR_AN_INTERVAL)
     yield from order_claims(store, runs_of, where="Section 5.3", anchor=anchor)
 
 
@@ -192,9 +191,10 @@ def _orders_on_the_way(runs: list[Mapping[str, np.ndarray]]) -> np.ndarray:
 @claim("Figure 10")
 def figure10(store: Store) -> Iterator[Claim]:
     """Whether latent distances are ordered with box blur and not without."""
+    runs_of = stored.longest(store, "fig11")
     for loss, expected in (("box-blur", "ordered"), ("mse", "without order")):
         setting = {"loss": loss, "framework": "beta-vae"}
-        runs = stored.longest(store, "fig11", setting).where(None, **setting)
+        runs = runs_of(setting).where(None, **setting)
         ranks = _orders(store, runs.rows)
         mean = float(ranks.mean()) if len(ranks) else None
         within = mean is not None and (mean > ORDERED if loss == "box-blur" else mean < ORDERED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,7 +145,7 @@ def _at_spacing_8(store: Store) -> RunTable:
 def figure9(store: Store) -> Iterator[Claim]:
     """Ranges of scores at each spacing."""
     anchor = "05_adversarial_data#disentanglement-returns"
-    runs_of = functools.partial(stored.longest, store, "fig9")
+    runs_of = stored.longest(store, "fig9")
     yield from spacing_claims(runs_of, where="Figure 9", anchor=anchor)
 
 
@@ -204,7 +203,7 @@ def figure9_longer(store: Store) -> Iterator[Claim]:
 def figure11(store: Store) -> Iterator[Claim]:
     """Ranges of scores with and without box blur."""
     anchor = "06_changing_the_loss#disentanglement-comes-back"
-    runs_of = functools.partial(stored.longest, store, "fig11")
+    runs_of = stored.longest(store, "fig11")
     yield from loss_claims(runs_of, where="Figure 11", anchor=anchor)
 
 
@@ -252,7 +251,7 @@ def data_decide(store: Store) -> Iterator[Claim]:
     sentence = "The data decide: squares 1 instead of 8 pixels apart raise"
     spacings = {"grid_spacing": 1}, {"grid_spacing": 8}
     fields: dict[str, Any] = {"where": "Section 8", "anchor": "08_conclusion#scores"}
-    runs_of = functools.partial(stored.longest, store, "fig9", least=stored.FOR_AN_INTERVAL)
+    runs_of = stored.longest(store, "fig9", least=stored.FOR_AN_INTERVAL)
     yield from _raises_score(sentence, runs_of, *spacings, **fields)
 
 
@@ -260,7 +259,7 @@ def data_decide(store: Store) -> Iterator[Claim]:
 def loss_decides(store: Store) -> Iterator[Claim]:
     """The conclusion's sentence that disentanglement depends on the loss."""
     fields: dict[str, Any] = {"where": "Section 8", "anchor": "08_conclusion#scores"}
-    runs_of = functools.partial(stored.longest, store, "fig11", least=stored.FOR_AN_INTERVAL)
+    runs_of = stored.longest(store, "fig11", least=stored.FOR_AN_INTERVAL)
     yield from _raises_score(_BLUR_RAISES, runs_of, *_LOSSES, **fields)
 
 

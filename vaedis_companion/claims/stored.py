@@ -34,7 +34,7 @@ SCORES = ("mig", "dci")
 
 
 RunsOf = Callable[..., RunTable]
-"""Returns the runs that judge a claim, given the settings that it compares, as for `longest`."""
+"""Returns the runs that judge a claim, given the settings that it compares: see `longest`."""
 
 FOR_AN_INTERVAL = 3
 """Long runs of each setting that a claim needs which rests on an interval: all of the profile."""
@@ -45,13 +45,24 @@ def best(store: Store, experiment: str) -> RunTable:
     return store.best(experiment) or RunTable(experiment, "", [], [])
 
 
-def longest(store: Store, experiment: str, *settings: dict[str, Any], least: int = 1) -> RunTable:
-    """Return runs of the paper's length if each setting has at least so many, or the best ones.
+def longest(store: Store, experiment: str, *, least: int = 1) -> RunsOf:
+    """Return a function that picks the runs which judge a claim, by the settings that it compares.
 
+    A setting is columns and their values, as for `RunTable.where`. Runs of the paper's number of
+    steps are taken if each setting has at least so many finished ones, and the best runs otherwise.
     Short runs miss the paper's scores by their length, so one long run is the better test of a
-    score. Settings are as for `Store.long`.
+    score.
     """
-    return store.long(experiment, *settings, least=least) or best(store, experiment)
+    shorter = best(store, experiment)
+    long_runs = store.long(experiment)
+
+    def runs_of(*settings: dict[str, Any]) -> RunTable:
+        if long_runs is None:
+            return shorter
+        counts = [len(long_runs.where(None, **setting).rows) for setting in settings]
+        return long_runs if all(count >= least for count in counts) else shorter
+
+    return runs_of
 
 
 def origin_of(row: Row) -> str | None:

@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -134,25 +133,18 @@ class Store:
                 most_settings = n_settings
         return unfinished
 
-    def long(
-        self, experiment: str, *settings: Mapping[str, Any], least: int = 1
-    ) -> RunTable | None:
-        """Return the runs of the paper's number of steps, or None if a setting has too few.
+    def long(self, experiment: str) -> RunTable | None:
+        """Return the runs of the paper's number of steps, or None if there are none.
 
-        They are those of one profile, ``paper`` or else ``long``. A setting is columns and their
-        values, as for `RunTable.where`, and `least` is how many finished runs it needs.
+        They are those of one profile, ``paper`` or else ``long``.
 
         Examples
         --------
-        >>> Store().long("fig9", {"framework": "ada-gvae", "grid_spacing": 1}).profile
-        'long'
+        >>> Store().long("fig9").where(framework="ada-gvae", grid_spacing=1).rows[0]["steps"]
+        57600
         """
-        for profile in ("paper", "long"):
-            runs = self.runs(experiment, profile)
-            counts = [len(runs.where(None, **setting).rows) for setting in settings]
-            if runs.rows and all(count >= least for count in counts):
-                return runs
-        return None
+        tables = (self.runs(experiment, profile) for profile in ("paper", "long"))
+        return next((runs for runs in tables if runs.rows), None)
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none.
