@@ -37,6 +37,20 @@ def test_rows_and_arrays_come_back(tmp_path):
     assert store.arrays(back)["a"].tolist() == [0, 1, 2]
 
 
+def test_long_runs_are_those_of_the_paper_profile_or_else_of_long(tmp_path):
+    store = results.Store(tmp_path)
+    assert store.long("fig9") is None
+    for profile in ("laptop", "long", "paper"):
+        spec = grids.grid("fig9", profile)[0]
+        store.add(results.make_row(spec, "fig9", profile))
+        expected = None if profile == "laptop" else profile
+        found = store.long("fig9")
+        assert (found and found.profile) == expected
+    assert store.long("fig9").rows[0]["batch"] == 256
+    store.add(results.make_row(grids.grid("fig11", "long")[0], "fig11", "long", status="failed: x"))
+    assert store.long("fig11") is None
+
+
 def test_an_experiment_takes_equal_runs_of_another_one_of_its_profile(tmp_path):
     store = results.Store(tmp_path)
     shared = [

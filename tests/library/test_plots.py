@@ -13,6 +13,7 @@ import vaedis as vd
 from vaedis import plots
 from vaedis.spec import RunSpec
 from vaedis_companion import figures
+from vaedis_companion.analysis.courses import Course
 from vaedis_companion.store import RunTable, make_row
 
 
@@ -95,6 +96,35 @@ def test_figure_9_draws_published_ranges_and_the_quartic_only_with_five_spacings
         _found({("ada-gvae", s, k): 1 / s for s in range(1, 9) for k in range(2)})
     )
     assert [line for line in many.axes[0].lines if line.get_linestyle() == ":"]
+
+
+def _stars(axes):
+    return [line for line in axes.lines if line.get_marker() == "*" and len(line.get_xdata())]
+
+
+def test_long_runs_are_stars_beside_the_points_of_the_others():
+    short = _found({("ada-gvae", s, k): 0.1 for s in (1, 8) for k in range(2)})
+    long = _found({("ada-gvae", 1, 0): 0.9, ("ada-gvae", 8, 0): 0.2})
+    figure = figures.scores_by_spacing(short, long_runs=long)
+    (stars,) = _stars(figure.axes[0])
+    assert stars.get_xdata() == pytest.approx([0.84, 7.84])
+    assert list(stars.get_ydata()) == [0.9, 0.2]
+    assert figure.get_supxlabel() == f"{short.describe()}\nstars, {long.describe()}"
+    assert not _stars(figures.scores_by_spacing(short).axes[0])
+    groups = {"ada-gvae": {"mse": {"mig": [0.1], "dci": [0.2]}}}
+    long_groups = {"ada-gvae": {"mse": {"mig": [0.7], "dci": []}}}
+    panels = figures.scores_by_group(groups, long_groups=long_groups).axes
+    assert [list(line.get_ydata()) for line in _stars(panels[0])] == [[0.7]]
+    assert not _stars(panels[1])
+
+
+def test_order_by_steps_has_a_line_for_each_level_of_each_long_run():
+    curve = {"steps": [500, 57_600], "z": [0.7, 0.1], "reconstruction": [0.5, 0.0]}
+    settings = {"one": Course([curve]), "two": Course([curve, curve])}
+    panels = figures.order_by_steps(settings).axes
+    lines = [[list(line.get_ydata()) for line in axes.lines] for axes in panels[:2]]
+    assert lines == [[[0.7, 0.1], [0.5, 0.0]], [[0.7, 0.1]] * 2 + [[0.5, 0.0]] * 2]
+    assert [axes.get_title() for axes in panels[:2]] == ["one", "two"]
 
 
 def test_groups_become_violins_only_from_ten_runs_on():
