@@ -37,16 +37,28 @@ def test_rows_and_arrays_come_back(tmp_path):
     assert store.arrays(back)["a"].tolist() == [0, 1, 2]
 
 
-def test_long_runs_are_those_of_the_paper_profile_or_else_of_long(tmp_path):
+def test_long_runs_stand_beside_the_best_ones_and_never_become_them(tmp_path):
     store = results.Store(tmp_path)
-    assert store.long("fig9") is None
-    for profile in ("laptop", "long", "paper"):
-        spec = grids.grid("fig9", profile)[0]
-        store.add(results.make_row(spec, "fig9", profile))
-        expected = None if profile == "laptop" else profile
-        found = store.long("fig9")
-        assert (found and found.profile) == expected
-    assert store.long("fig9").rows[0]["batch"] == 256
+    assert store.long("fig11") is None
+    for profile in ("laptop", "long"):
+        for spec in grids.grid("fig11", profile):
+            if spec.seed == 0:
+                store.add(results.make_row(spec, "fig11", profile))
+    assert store.best("fig11").profile == "laptop"
+    assert (store.long("fig11").profile, len(store.long("fig11").rows)) == ("long", 4)
+    *most, last = [spec for spec in grids.grid("fig11", "paper") if spec.seed == 0]
+    for spec in most:
+        store.add(results.make_row(spec, "fig11", "paper"))
+    assert store.best("fig11").profile == "laptop"
+    assert store.long("fig11").profile == "long and paper"
+    assert sorted({row["batch"] for row in store.long("fig11").rows}) == [64, 256]
+    store.add(results.make_row(last, "fig11", "paper"))
+    assert store.best("fig11").profile == "paper"
+    assert store.long("fig11").profile == "long"
+
+
+def test_failed_runs_alone_are_no_long_runs(tmp_path):
+    store = results.Store(tmp_path)
     store.add(results.make_row(grids.grid("fig11", "long")[0], "fig11", "long", status="failed: x"))
     assert store.long("fig11") is None
 

@@ -109,7 +109,7 @@ def test_long_runs_are_stars_beside_the_points_of_the_others():
     (stars,) = _stars(figure.axes[0])
     assert stars.get_xdata() == pytest.approx([0.84, 7.84])
     assert list(stars.get_ydata()) == [0.9, 0.2]
-    assert figure.get_supxlabel() == f"{short.describe()}\nstars, {long.describe()}"
+    assert figure.get_supxlabel() == f"{short.describe()}\nstars: {long.describe()}"
     assert not _stars(figures.scores_by_spacing(short).axes[0])
     groups = {"ada-gvae": {"mse": {"mig": [0.1], "dci": [0.2]}}}
     long_groups = {"ada-gvae": {"mse": {"mig": [0.7], "dci": []}}}
@@ -125,6 +125,12 @@ def test_order_by_steps_has_a_line_for_each_level_of_each_long_run():
     lines = [[list(line.get_ydata()) for line in axes.lines] for axes in panels[:2]]
     assert lines == [[[0.7, 0.1], [0.5, 0.0]], [[0.7, 0.1]] * 2 + [[0.5, 0.0]] * 2]
     assert [axes.get_title() for axes in panels[:2]] == ["one", "two"]
+
+
+def test_figures_by_steps_say_that_no_runs_are_stored():
+    for draw in (figures.order_by_steps, figures.scores_by_steps):
+        panels = draw({}).axes
+        assert [axes.get_title() for axes in panels if axes.get_visible()] == ["no runs are stored"]
 
 
 def test_groups_become_violins_only_from_ten_runs_on():

@@ -52,10 +52,10 @@ def all_claims(
 ) -> list[Claim]:
     """Return all claims in the order of the paper, those that go beyond it last.
 
-    Nothing is trained, downloaded or drawn for them. A claim is judged by the runs of the largest
-    profile of which each setting was run, or by runs of the paper's length where the settings that
-    it compares have some; damaged ones count as missing. `where` picks claims of a place or some,
-    such as ``"Figure 9"``; the others are not computed.
+    Nothing is trained, downloaded or drawn for them. Claims are judged by `Store.best`, and those
+    of Figures 9, 10 and 11, Section 8 and the order of latents in Section 5.3 by long runs where
+    there are enough (`claims.stored.longest`); damaged runs count as missing. `where` picks claims
+    of a place or some, such as ``"Figure 9"``; the others are not computed.
 
     Examples
     --------

@@ -46,7 +46,7 @@ PLACES = {
     "Section 5.3, bound": "where learning ends",
     "Section 5.3, warm-up": "where it ends with a β that grows",
     "Section 5.3, limit": "where no code pays",
-    "Section 5.3, at length": "the same, after as many steps as the paper's",
+    "Section 5.3, long runs": "whether the order of latents goes away in training",
     "Figure 9, longer": "a middle spacing, four times as long",
     "Figure 11, longer": "the same, four times as long",
     "Figure 11, no pixels": "the same, of networks that see distances only",

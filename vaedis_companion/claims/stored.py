@@ -37,7 +37,7 @@ RunsOf = Callable[..., RunTable]
 """Returns the runs that judge a claim, given the settings that it compares: see `longest`."""
 
 FOR_AN_INTERVAL = 3
-"""Long runs of each setting that a claim needs which rests on an interval: all of the profile."""
+"""How many long runs each setting needs where a claim rests on an interval."""
 
 
 def best(store: Store, experiment: str) -> RunTable:
@@ -49,18 +49,19 @@ def longest(store: Store, experiment: str, *, least: int = 1) -> RunsOf:
     """Return a function that picks the runs which judge a claim, by the settings that it compares.
 
     A setting is columns and their values, as for `RunTable.where`. Runs of the paper's number of
-    steps are taken if each setting has at least so many finished ones, and the best runs otherwise.
-    Short runs miss the paper's scores by their length, so one long run is the better test of a
-    score.
+    steps are taken if each setting has `least` finished ones, all of one profile, and the best runs
+    otherwise. One long run is less than five to take a median of, but only a long one tests a score
+    as the paper measured it.
     """
     shorter = best(store, experiment)
-    long_runs = store.long(experiment)
+    long_tables = [store.runs(experiment, profile) for profile in ("paper", "long")]
 
     def runs_of(*settings: dict[str, Any]) -> RunTable:
-        if long_runs is None:
-            return shorter
-        counts = [len(long_runs.where(None, **setting).rows) for setting in settings]
-        return long_runs if all(count >= least for count in counts) else shorter
+        for runs in long_tables:
+            counts = [len(runs.where(None, **setting).rows) for setting in settings]
+            if all(count >= least for count in counts):
+                return runs
+        return shorter
 
     return runs_of
 

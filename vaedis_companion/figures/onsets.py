@@ -148,6 +148,7 @@ def order_by_steps(settings: Mapping[str, Course]) -> Figure:
         LEVEL_NAMES["reconstruction"]: COLOURS["published"],
     }
     figure, axes = _panels_by_steps(settings, "rank correlation", colours)
+    axes[0].set_ylim(-0.35, 1.05)
     for ax, course in zip(axes, settings.values(), strict=False):
         for level, colour in zip(ORDERS, colours.values(), strict=True):
             for curve in course.curves:
@@ -159,8 +160,8 @@ def _panels_by_steps(
     titles: Collection[str], label: str, colours: Mapping[str, str]
 ) -> tuple[Figure, list[Axes]]:
     """Return a panel for each title with a logarithmic axis of steps, and a legend of colours."""
-    figure, axes = panel_grid(len(titles), 3, 2.9, 2.3, sharex=True, sharey=True)
-    for ax, title in zip(axes.flat, titles, strict=False):
+    figure, axes = panel_grid(max(1, len(titles)), 3, 2.9, 2.3, sharex=True, sharey=True)
+    for ax, title in zip(axes.flat, titles or ["no runs are stored"], strict=False):
         ax.set(title=title, xscale="log", xlim=(400, 80_000), ylim=(-0.05, 1.05))
         ax.set_xticks(_STEPS, [f"{n:,}" for n in _STEPS], fontsize=8)
         ax.minorticks_off()

@@ -57,8 +57,8 @@ def scores_by_spacing(
         ax.tick_params(labelleft=True)
         ax.grid(True)
     handles, names = axes[0].get_legend_handles_labels()
-    add_legend(axes[0], handles, names, published=bool(published))
-    notes = [runs.describe()] + ([f"stars, {long_runs.describe()}"] if long_runs else [])
+    add_legend(axes[0], handles, names, published=bool(published), long=long_runs is not None)
+    notes = [runs.describe()] + ([f"stars: {long_runs.describe()}"] if long_runs else [])
     write_note(figure, "\n".join(notes))
     return figure
 
@@ -233,7 +233,8 @@ def scores_by_group(
         ax.tick_params(labelleft=True)
         ax.grid(True, axis="y")
     names = [NAMES.get(half, half) for half in handles]
-    add_legend(axes[0], list(handles.values()), names, published=bool(published))
+    long = long_groups is not None
+    add_legend(axes[0], list(handles.values()), names, published=bool(published), long=long)
     write_note(figure, note)
     return figure
 

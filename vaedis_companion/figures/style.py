@@ -82,8 +82,13 @@ def draw_range(ax: Axes, x: float, ends: Sequence[float], kind: str, linewidth: 
     )
 
 
-def add_legend(ax: Axes, handles: list[Any], names: list[str], *, published: bool) -> None:
-    """Add a legend, with an entry for the published ranges if there are any."""
+def add_legend(
+    ax: Axes, handles: list[Any], names: list[str], *, published: bool, long: bool = False
+) -> None:
+    """Add a legend, with entries for long runs and for published ranges if there are any."""
+    if long:
+        star = plt.Line2D([], [], linestyle="none", marker="*", markersize=11, color="0.5")
+        handles, names = [*handles, star], [*names, "run of the paper's length"]
     if published:
         handles = [*handles, plt.Rectangle((0, 0), 1, 1, color="0.5", alpha=0.3)]
         names = [*names, "range in the paper"]

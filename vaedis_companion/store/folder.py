@@ -110,13 +110,14 @@ class Store:
         """Return the runs of the largest profile of which each setting was run.
 
         Without such a profile, those of the one with the most settings run, the larger of equals;
-        the smoke profile, whose runs mean nothing, comes last. The settings profile, whose settings
-        are those of fewer data sets, is left out (`claims.pools`). None if there is nothing.
+        the smoke profile, whose runs mean nothing, comes last. Left out are the settings profile,
+        whose settings are those of fewer data sets (`claims.pools`), and the long one, which has
+        few runs of each setting (`long`). None if there is nothing.
         """
         unfinished = None
         most_settings = -1
         for profile in reversed(PROFILES):
-            if profile == "settings":
+            if profile in ("settings", "long"):
                 continue
             runs = RunTable.of(experiment, profile, self.answering(experiment, profile))
             if not runs.rows:
@@ -134,17 +135,25 @@ class Store:
         return unfinished
 
     def long(self, experiment: str) -> RunTable | None:
-        """Return the runs of the paper's number of steps, or None if there are none.
+        """Return the runs of the paper's number of steps that are not in `best`, or None.
 
-        They are those of one profile, ``paper`` or else ``long``.
+        They are those of the long profile, and of the paper's while not all of it is stored.
 
         Examples
         --------
         >>> Store().long("fig9").where(framework="ada-gvae", grid_spacing=1).rows[0]["steps"]
         57600
         """
-        tables = (self.runs(experiment, profile) for profile in ("paper", "long"))
-        return next((runs for runs in tables if runs.rows), None)
+        best = self.best(experiment)
+        tables = [
+            self.runs(experiment, profile)
+            for profile in ("long", "paper")
+            if best is None or best.profile != profile
+        ]
+        tables = [runs for runs in tables if runs.rows]
+        rows = [row for runs in tables for row in (*runs.rows, *runs.failed)]
+        names = " and ".join(runs.profile for runs in tables)
+        return RunTable.of(experiment, names, rows) if tables else None
 
     def arrays(self, row: Row) -> dict[str, np.ndarray]:
         """Return the arrays that were stored with a row; empty if there are none.
