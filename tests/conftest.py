@@ -1,5 +1,7 @@
 """What the tests share: one thread, hypothesis without luck, and small data sets."""
 
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
@@ -10,6 +12,12 @@ torch.set_num_threads(1)
 # the same examples in every run, and no clock: a test that fails must fail again
 settings.register_profile("vaedis", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("vaedis")
+
+# a shell that starts tests in the background makes them, and all that they start, ignore these
+for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    _number = getattr(signal, _name, None)  # Windows has no SIGHUP
+    if _number and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @pytest.fixture(autouse=True)
