@@ -34,8 +34,19 @@ LARGEST = 4e6
 LARGEST_FIRST = 6e5
 # what follows a change of the page's size has happened then
 TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-COLOURS_ONLY = "{preload: false, runOnly: ['color-contrast', 'link-in-text-block']}"
-ALL_RULES = "{preload: false}"
+# What axe looks at, and by which rules. It reads the colours of an article once for each theme:
+# they do not change with the width, and reading them takes most of its time.
+FAULTS_ONLY = "preload: false, resultTypes: ['violations']"
+COLOURS = f"{{{FAULTS_ONLY}, runOnly: ['color-contrast', 'link-in-text-block']}}"
+ALL_BUT_COLOURS = f"{{{FAULTS_ONLY}, rules: {{'color-contrast': {{enabled: false}}}}}}"
+ALL_RULES = f"{{{FAULTS_ONLY}}}"
+AROUND_THE_ARTICLE = "{exclude: [['.bd-article']]}"
+RULES = {
+    ("light", "wide"): [("document", ALL_RULES)],
+    ("light", "phone"): [("document", ALL_BUT_COLOURS), (AROUND_THE_ARTICLE, COLOURS)],
+    ("dark", "wide"): [("document", COLOURS)],
+    ("dark", "phone"): [(AROUND_THE_ARTICLE, COLOURS)],
+}
 FORMULAS = """async () => {
   if (!window.MathJax?.startup) return document.querySelectorAll('.bd-article .math').length;
   await MathJax.startup.promise;
@@ -101,9 +112,9 @@ def turn(page, theme):
     page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
 
 
-def violations(page, options):
-    """What axe finds, a line for each element."""
-    found = page.evaluate(f"axe.run(document, {options}).then((found) => found.violations)")
+def violations(page, part, options):
+    """What axe finds in a part of the page, a line for each element."""
+    found = page.evaluate(f"axe.run({part}, {options}).then((found) => found.violations)")
     return [
         f"{rule['id']}: {' '.join(map(str, node['target']))}"
         for rule in found
@@ -121,14 +132,14 @@ def problems_of(tab, name):
     for theme in ("light", "dark"):
         turn(page, theme)
         problems += [f"{image} is not shown, {theme}" for image in page.evaluate(IMAGES)]
-        for size in (WIDE, PHONE):
+        for width, size in {"wide": WIDE, "phone": PHONE}.items():
             page.set_viewport_size(size)
             page.evaluate(TWO_FRAMES)
             screen = f"{theme}, {size['width']} px"
             over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
             problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
-            options = ALL_RULES if theme == "light" else COLOURS_ONLY
-            problems += [f"{line}, {screen}" for line in violations(page, options)]
+            for part, options in RULES[theme, width]:
+                problems += [f"{line}, {screen}" for line in violations(page, part, options)]
         if theme == "light":
             weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
     # from disk the browser first looks for the parts of 404.html where the site has them
