@@ -429,6 +429,28 @@ def test_figure_4_is_judged_by_the_order_at_every_level(z, expected):
     assert _verdicts(store, "Figure 4") == {"needs the originals"}
 
 
+def test_levels_on_xysquares_are_judged_by_each_settings_own_loss_and_longest_runs():
+    def arrays(decoded):
+        levels = {"x": STEP, "z": STEP, "kl": STEP, "reconstruction": decoded}
+        return {f"{level}/x_R": matrix for level, matrix in levels.items()}
+
+    where = "Figure 4, other data"
+    store = _store("fig9", lambda spec: 0.5, lambda spec: arrays(STEP))
+    _store("fig11", lambda spec: 0.5, lambda spec: arrays(CONSTANT), store=store)
+    assert _verdicts(store, where, "XYSquares, spacing 1") == {"reproduced"}
+    assert _verdicts(store, where, "XYSquares, box blur") == {"not reproduced"}
+    assert "laptop: 5 runs of 2,000 steps" in {
+        str(c.provenance) for c in _found(store, where, "spacing 1: an Ada-GVAE")
+    }
+    one = _by_framework("ada-gvae", 1)
+    _store(
+        "fig9", lambda spec: 0.5, lambda spec: arrays(CONSTANT), grid=one, scale="long", store=store
+    )
+    (judged,) = _found(store, where, "spacing 1: an Ada-GVAE")
+    assert (judged.verdict, judged.provenance.profile) == ("not reproduced", "long")
+    assert _verdicts(store, where, "spacing 1: a β-VAE") == {"reproduced"}
+
+
 def _partly(seed, share):
     """Distances of which a share is ordered and the rest is noise."""
     noise = np.random.default_rng(seed).random((8, 8))
