@@ -742,7 +742,27 @@ def test_runs_of_other_lengths_say_nothing_about_the_average():
     _store("averaging", falling, grid=other, scale="smoke", store=store)
     assert _verdicts(store, "Averaging", "Images") == {"not tested"}
     _store("averaging", falling, grid=other, store=store)
-    assert _verdicts(store, "Averaging", "Images") == {"reproduced"}
+    assert _verdicts(store, "Averaging", "Images:") == {"reproduced"}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ((0.1, 0.1, 0.1), "reproduced"),
+        ((0.3, 0.1, -0.1), "in direction"),
+        ((0.0, 0.0, 0.0), "not reproduced"),
+    ],
+)
+def test_the_published_average_is_above_the_mean_only_by_an_interval_above_zero(more, expected):
+    grid = grids.grid("fig9", "laptop")
+    ada = [spec for spec in grid if spec.framework == "ada-gvae" and spec.seed < 3]
+    near = [
+        spec.replace(average="published") for spec in ada if spec.data_options["grid_spacing"] == 2
+    ]
+    store = _store("fig9", _by_spacing(FALLING), grid=ada)
+    _store("averaging", lambda spec: FALLING[2] + more[spec.seed], grid=near, store=store)
+    assert _verdicts(store, "Averaging", "Images, spacing 2") == {expected}
+    assert _verdicts(store, "Averaging", "Images, spacing 4") == {"not tested"}
 
 
 # Data sets
