@@ -56,7 +56,7 @@ class Profile:
 
 
 _SMOKE = "continuous integration and Binder: every code path, at toy length"
-_LAPTOP = "two CPU cores: the claims, with fewer steps and repeats"
+_LAPTOP = "two CPU cores: the claims, with fewer steps and one setting of Figure 6"
 _SETTINGS = "two CPU cores: every beta and latent size of Figure 6, on data made here"
 _LONG = "two CPU cores, for days: the steps of the paper, with a quarter of its batch"
 _PAPER = "a GPU or a cluster: Table A4 as published"

@@ -730,7 +730,7 @@ def test_the_average_matters_if_scores_no_longer_fall(other, expected):
     claim = _found(store, "Averaging", "No pixels", "MIG")[0]
     assert claim.verdict == expected
     if expected == "reproduced":
-        assert "second less first at spacing 1: +0.10 [+0.10, +0.10]" in str(claim.here)
+        assert "second image's minus both, at spacing 1: +0.10 [+0.10, +0.10]" in str(claim.here)
 
 
 def test_runs_of_other_lengths_say_nothing_about_the_average():
@@ -956,7 +956,7 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     )
     assert page.count("<tr>") == 4
     assert "1 reproduced, 1 in direction" in page
-    assert "exact; laptop: 2 runs of 10 steps" in page
+    assert "exact (1 claim); laptop: 2 runs of 10 steps (1 claim)" in page
     assert re.findall(r"<li>(.*?)</li>", page) == ["c &gt; d: published 1, here 2", "ours: here 2"]
     assert "no runs stored" not in page
     assert "nothing yet" in page
@@ -988,7 +988,7 @@ def test_each_step_of_the_argument_has_claims_and_no_claim_serves_two(stored):
     assert {c.statement for found in steps.values() for c in found} <= {c.statement for c in stored}
     every = [(c.where, c.statement) for found in steps.values() for c in found]
     assert len(set(every)) == len(every)
-    assert {c.statement.split(":")[0] for c in steps["There VAEs fail"]} == {"XYSquares"}
+    assert {c.statement.split(":")[0] for c in steps["VAEs fail on XYSquares"]} == {"XYSquares"}
 
 
 @pytest.mark.parametrize(("devices", "paired"), [(("cpu", "cpu"), True), (("cpu", "a GPU"), False)])

@@ -169,7 +169,7 @@ def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
     spec = grids.grid("rotation", TOY)[0].replace(lr=1e12, steps=60)
     with pytest.warns(RuntimeWarning, match="One of 1 runs stopped"):
         (failed,) = runner.fit([spec], device="cpu")
-    row, arrays = runs.row_of(failed, "rotation", TOY, started=0.0)
+    row, arrays = runs.row_of(failed, "rotation", TOY)
     assert row["status"].startswith("failed: loss not finite at step ")
     assert arrays == {}
     Store(tmp_path).add(row, arrays)

@@ -1,5 +1,6 @@
 """Sweeps: what is missing, what is stored, and a run from specification to figures' arrays."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -224,6 +225,12 @@ def test_a_run_goes_from_its_specification_to_scores_and_arrays_and_back_from_th
     assert [again[s] for s in ("mig", "dci", "final_loss")] == [
         row[s] for s in ("mig", "dci", "final_loss")
     ]
+
+
+def test_seconds_of_a_row_are_those_of_all_its_training_and_not_of_this_process_alone(toy):
+    run = fit(toy_grid(TOY)[0], device="cpu")
+    row, _ = runs.row_of(dataclasses.replace(run, seconds=1_000.0), "fig9", TOY)
+    assert 1_000 < row["seconds"] < 1_100
 
 
 def test_a_run_is_made_and_stored_in_the_precision_that_is_asked_for(toy, monkeypatch):

@@ -56,10 +56,10 @@ PLACES = {
 
 FOLLOW = "On the benchmark data sets perceived distances follow the factors"
 CONSTANT = "On XYSquares they are constant along a factor"
-FAIL = "There VAEs fail"
+FAIL = "VAEs fail on XYSquares"
 CLOSER = "Closer squares bring disentanglement back"
-BLUR = "So does blur in the loss"
-NO_PIXELS = "Distances do this without any pixels (ours)"
+BLUR = "Box blur in the loss brings it back, too"
+NO_PIXELS = "Distances alone, without pixels, do the same (ours)"
 ARGUMENT = (FOLLOW, CONSTANT, FAIL, CLOSER, BLUR, NO_PIXELS)
 """The steps of the paper's argument."""
 

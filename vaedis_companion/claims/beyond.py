@@ -155,7 +155,9 @@ class _Range(tuple[float, ...]):
 
     def __format__(self, spec: str) -> str:
         low, high = (f"{value:g}" if value else "none" for value in self)
-        return low if low == high else f"{low} to {high}"
+        if low == high:
+            return low
+        return f"none, or {high}" if low == "none" else f"{low} to {high}"
 
 
 @functools.cache
@@ -180,9 +182,9 @@ def _bound(
     if ends:
         bound = predicted(spacing, runs.rows[0]["latents"])
         first_dead_betas = [first_dead for _, first_dead in ends]
-        template = "bound {bound:.3f}; learns at {alive}, no more at {dead}"
+        template = "bound {bound:.3f}; largest β that learns: {alive}; next β tried: {dead}"
         if max(first_dead_betas) == float("inf"):
-            template = "bound {bound:.3f}; learns at {alive}, and no larger β was tried"
+            template = "bound {bound:.3f}; largest β that learns: {alive}; no larger β was tried"
         alive = _Range([last_alive for last_alive, _ in ends])
         here = Value(template, {"bound": bound, "alive": alive, "dead": _Range(first_dead_betas)})
         # a run that still learns at the largest β that was tried, and below the bound, does not
@@ -246,7 +248,7 @@ def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterato
         falls = [*numbers.values()]
         gap = difference_by_seed(published_at_1, at_spacing_1, score) if tested else None
         if gap is not None:
-            template += "; second less first at spacing 1: {gap:+.2f}"
+            template += "; second image's minus both, at spacing 1: {gap:+.2f}"
             numbers["gap"] = gap
         yield Claim(
             where="Averaging",
@@ -277,7 +279,7 @@ def _published_average_scores_higher(
         where="Averaging",
         statement=f"Images, spacing {spacing}: the second image's mean gives Ada-GVAE a higher "
         "MIG.",
-        here=NO_VALUE if gap is None else Value("second less mean: {gap:+.2f}", {"gap": gap}),
+        here=NO_VALUE if gap is None else Value("second image's minus both: {gap:+.2f}", {"gap": gap}),
         provenance=stored.NO_RUNS if gap is None else stored.provenance(runs, note),
         tolerance="95 % interval of the difference above 0; in direction: the median above 0",
         within=None if gap is None else gap.low > 0,

@@ -202,10 +202,10 @@ def order_in_long_runs(store: Store) -> Iterator[Claim]:
             provenance=stored.provenance(RunTable.of("fig9", profiles, rows))
             if recorded
             else untested,
-            tolerance=f"within ± {_NO_ORDER} at the end of each run; in direction: lower than "
-            f"after {_EARLY:,} steps in each",
+            tolerance=f"within ± {_NO_ORDER} at the end of each run; in direction: at most half of "
+            f"that after {_EARLY:,} steps in each",
             within=bool(np.abs(after).max() <= _NO_ORDER) if recorded else None,
-            direction=recorded and bool((after < before).all()),
+            direction=recorded and bool((after <= before / 2).all()),
             anchor="05_adversarial_data#does-the-order-go-away",
             why=f"{_NO_ORDER} as for short runs; runs with nine and with 25 latents count alike",
             beyond=True,

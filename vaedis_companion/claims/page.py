@@ -92,13 +92,21 @@ def _sum(claims: list[Claim]) -> str:
 
 
 def _judged_by(claims: list[Claim]) -> str:
-    tested = [str(claim.provenance) for claim in claims if claim.tested]
-    provenances = list(dict.fromkeys(tested))
-    others = f"; and {len(provenances) - 2} more" if len(provenances) > 2 else ""
-    return "; ".join(provenances[:2]) + others or "nothing yet"
+    """Return what judges the claims, and how many of them where that differs."""
+    counts = Counter(str(claim.provenance) for claim in claims if claim.tested)
+    if len(counts) < 2:
+        return next(iter(counts), "nothing yet")
+    return "; ".join(
+        f"{provenance} ({n} claim{'s' * (n > 1)})" for provenance, n in counts.most_common()
+    )
 
 
 def _note(claim: Claim) -> str:
     """Return what is written below the table about a claim's tolerance."""
     rule = "" if isinstance(claim.tolerance, Value) else claim.tolerance
-    return ". ".join(text[:1].upper() + text[1:] for text in (rule, claim.why) if text)
+    return ". ".join(_sentence(text) for text in (rule, claim.why) if text)
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital letter, but leave a symbol such as β as it is."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text

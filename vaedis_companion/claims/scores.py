@@ -288,6 +288,7 @@ def _raises_score(
                 tolerance="95 % interval of the difference above 0; in direction: the difference",
                 within=gap.low > 0 if gap else None,
                 direction=gap is not None and gap.value > 0,
-                why="β is as in the paper the one that suits each loss, and for β-VAE each spacing",
+                why="as in the paper, β suits the loss and, for β-VAE, the spacing, so that it changes "
+                "too",
                 **fields,
             )

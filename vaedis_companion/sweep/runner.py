@@ -181,11 +181,8 @@ class Sweep:
                 )
             except TrainingStopped:
                 return
-            outcomes = []
             started = time.perf_counter()
-            for run in trained:
-                start_time = time.perf_counter() - run.seconds
-                outcomes.append(runs.row_of(run, self.experiment, self.profile, started=start_time))
+            outcomes = [runs.row_of(run, self.experiment, self.profile) for run in trained]
             self._scoring_seconds = max(self._scoring_seconds, time.perf_counter() - started)
             yield specs, outcomes
 

@@ -89,9 +89,9 @@ def run_one(
             progress=False,
         )
     except TrainingFailed as failure:
-        facts = _facts(profile, device, precision, started)
+        facts = _facts(profile, device, precision, time.perf_counter() - started)
         return _failed_row(spec, experiment, profile, failure, facts), {}
-    return row_of(run, experiment, profile, started=started, evaluations=evaluations)
+    return row_of(run, experiment, profile, evaluations=evaluations)
 
 
 def row_of(
@@ -99,19 +99,20 @@ def row_of(
     experiment: str,
     profile: Profile,
     *,
-    started: float,
     evaluations: Evaluations | None = None,
 ) -> Outcome:
-    """Score a run whose training began at `started` (``time.perf_counter``).
+    """Score a run.
 
+    The row's seconds are those of all its training, also before a checkpoint, and of the scores.
     Its arrays are those of `summarise` and `Evaluations.arrays`; of coordinates, cycles are stored
     for seed 0 only.
     """
-    facts = _facts(profile, run.data.device, run.precision, started)
+    facts = _facts(profile, run.data.device, run.precision, run.seconds)
     if run.failure is not None:
         return _failed_row(run.spec, experiment, profile, run.failure, facts), {}
+    started = time.perf_counter()
     scores = final_scores(run, profile.protocol)
-    facts["seconds"] = time.perf_counter() - started
+    facts["seconds"] += time.perf_counter() - started
     arrays = summarise(run)
     if profile.coordinates and run.spec.seed != 0:
         del arrays["cycles"]
@@ -124,7 +125,7 @@ def row_of(
 
 
 def _facts(
-    profile: Profile, device: torch.device, precision: str, started: float
+    profile: Profile, device: torch.device, precision: str, seconds: float
 ) -> dict[str, Any]:
     on_gpu = device.type == "cuda"
     return {
@@ -132,7 +133,7 @@ def _facts(
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "precision": precision,
         "threads": torch.get_num_threads(),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
     }
 
 
