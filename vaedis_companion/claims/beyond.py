@@ -279,7 +279,9 @@ def _published_average_scores_higher(
         where="Averaging",
         statement=f"Images, spacing {spacing}: the second image's mean gives Ada-GVAE a higher "
         "MIG.",
-        here=NO_VALUE if gap is None else Value("second image's minus both: {gap:+.2f}", {"gap": gap}),
+        here=NO_VALUE
+        if gap is None
+        else Value("second image's minus both: {gap:+.2f}", {"gap": gap}),
         provenance=stored.NO_RUNS if gap is None else stored.provenance(runs, note),
         tolerance="95 % interval of the difference above 0; in direction: the median above 0",
         within=None if gap is None else gap.low > 0,

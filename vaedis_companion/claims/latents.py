@@ -52,13 +52,13 @@ def figure4(store: Store) -> Iterator[Claim]:
         fields = {"where": "Figure 4, other data", "beyond": True}
         yield _same_at_every_level(store, selected, title, stored.NO_RUNS, **fields)
     # where the loss gives XYSquares an order
-    for experiment, words, setting in (
-        ("fig9", "spacing 1", {"grid_spacing": 1}),
-        ("fig11", "box blur", {"loss": "box-blur"}),
+    for experiment, words, column, value in (
+        ("fig9", "spacing 1", "grid_spacing", 1),
+        ("fig11", "box blur", "loss", "box-blur"),
     ):
         runs_of = stored.longest(store, experiment)
         for framework, name in stored.FRAMEWORKS.items():
-            setting = {**setting, "framework": framework}
+            setting: dict[str, Any] = {column: value, "framework": framework}
             yield _same_at_every_level(
                 store,
                 runs_of(setting).where(None, **setting),

@@ -288,7 +288,6 @@ def _raises_score(
                 tolerance="95 % interval of the difference above 0; in direction: the difference",
                 within=gap.low > 0 if gap else None,
                 direction=gap is not None and gap.value > 0,
-                why="as in the paper, β suits the loss and, for β-VAE, the spacing, so that it changes "
-                "too",
+                why="as in the paper, β suits the loss and, for β-VAE, the spacing: it changes too",
                 **fields,
             )
