@@ -64,6 +64,13 @@ def count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def seed(value: Any) -> int:
+    """Return a seed as an int; raise a ValueError if no generator of random numbers takes it."""
+    if count("seed", value, 0) >= 2**63:
+        raise ValueError(f"seed must be less than 2**63, not {value!r}.")
+    return int(value)
+
+
 def non_negative(name: str, value: Any) -> float:
     """Return a finite number of at least 0 as a float; raise a ValueError for anything else."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -188,7 +188,7 @@ def _loss(text: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as problem:  # whatever is wrong in code that is not ours
+    except (Exception, SystemExit) as problem:  # whatever is wrong in code that is not ours
         message = (str(problem).splitlines() or [""])[0].rstrip(".")
         raise ValueError(
             f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {message}."

@@ -141,6 +141,7 @@ class RunSpec:
         object.__setattr__(self, "lr", _check.positive("lr", self.lr))
         for name, smallest in _SMALLEST.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), smallest))
+        _check.seed(self.seed)
         if self.warmup > self.steps:
             raise ValueError(
                 f"warmup must be at most steps = {self.steps}, not {self.warmup}, "

@@ -58,6 +58,15 @@ def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return images.to(dtype) if images.is_floating_point() else images.to(dtype) / 255
 
 
+def need_data_set(data: object) -> None:
+    """Raise a ValueError unless an object is a data set of vaedis or of a subclass."""
+    if not isinstance(data, FactorData):
+        raise ValueError(
+            f"a {type(data).__name__} is no data set: give (images, labels) or a subclass of "
+            "vaedis.FactorData; only `metrics.evaluate` takes any object with factors and images."
+        )
+
+
 def laid_out(x: Tensor, channels_last: bool) -> Tensor:
     """Return a batch whose numbers lie pixel by pixel in memory, or channel by channel."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -164,9 +173,11 @@ class FactorData:
         ------
         ValueError
             If an index is out of range, or they are not one list.
+        TypeError
+            If a subclass makes images of another shape or type than it declares.
         """
         index = self.check_index(index)
-        images = self._images(flat(index).to(self.device))
+        images = self._checked_images(flat(index).to(self.device))
         return images if index.ndim else images[0]
 
     def observations(
@@ -264,7 +275,17 @@ class FactorData:
             raise ValueError(f"{problem}, so there is nothing to compare; give data that varies.")
 
     def need_unit_range(self, loss: str) -> None:
-        """Raise a ValueError if a loss needs pixels in [0, 1] and some lie outside."""
+        """Raise a ValueError if a loss needs pixels in [0, 1] and some lie outside.
+
+        Of images of floats about a thousand are looked at.
+        """
+        if not self.dtype.is_floating_point:
+            return
+        for index in range(0, len(self), max(1, len(self) // 1_000)):
+            image = self[index]
+            if float(image.min()) < 0 or float(image.max()) > 1:
+                problem = f"image {index} of {self.name!r} has others; rescale them"
+                raise ValueError(f"the loss {loss!r} needs pixels in [0, 1]: {problem}.")
 
     def normalize(self, x: Tensor) -> Tensor:
         """Map images in [0, 1] or of floats, (..., C, H, W), to those that networks train on."""
@@ -295,9 +316,24 @@ class FactorData:
         problem = f"{type(self).__name__} does not say how to make its images"
         raise TypeError(f"{problem}: implement _images(index).")
 
+    def _checked_images(self, index: Tensor) -> Tensor:
+        """Make images, and raise a TypeError if they are not what the data set declares."""
+        images = self._images(index)
+        declared = (self.dtype, (len(index), *self.shape))
+        found = (getattr(images, "dtype", None), tuple(getattr(images, "shape", ())))
+        if not isinstance(images, Tensor) or found != declared:
+            raise TypeError(
+                f"{type(self).__name__}._images gives a {type(images).__name__} of {found[0]} and "
+                f"shape {found[1]} for {len(index)} images, where its dtype and shape declare "
+                f"{declared[0]} and {declared[1]}; let both agree."
+            )
+        if images.is_floating_point() and not bool(images.isfinite().all()):
+            raise ValueError(f"an image of {self.name!r} has a pixel that is NaN or infinite.")
+        return images
+
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        """Make observations of valid indices on `device`, without a check."""
-        x = as_floats(self._images(index).permute(0, 3, 1, 2))
+        """Make observations of valid indices on `device`, without a check of the indices."""
+        x = as_floats(self._checked_images(index).permute(0, 3, 1, 2))
         return laid_out(self.normalize(x) if normalize else x, channels_last)
 
     def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:

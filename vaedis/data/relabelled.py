@@ -44,6 +44,8 @@ class Relabelled(FactorData):
         from vaedis.data import as_data
 
         data = as_data(data)
+        if not isinstance(columns, Mapping):
+            raise ValueError("columns must be a dict of names and values, such as {'x': [0, 1]}.")
         index = data.check_index(range(len(data)) if index is None else index).cpu()
         columns = {name: _codes(name, column) for name, column in columns.items()}
         for name, column in columns.items():

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from vaedis import losses
 from vaedis._support.text import shown_name
 from vaedis.data.base import FactorData
@@ -116,10 +118,15 @@ def _merit(report: LossReport, hidden_factors: Sequence[str]) -> tuple[int, int,
     """
     helped = [f for f in report.factors if f.visible and f.factor in hidden_factors]
     clear = sum(
-        f.verdict == "ordered" and (f.values == 2 or f.neighbours <= _CLEAR * f.importance)
-        for f in helped
+        f.verdict == "ordered" and (f.values == 2 or _are_neighbours_clear(f)) for f in helped
     )
     return len(_ordered(report)), clear, min((f.share for f in helped), default=0.0)
+
+
+def _are_neighbours_clear(factor: FactorReport) -> bool:
+    """Return whether neighbours are clearly closer, by distances beyond that of equal images."""
+    of_self = float(np.nanmean(factor.matrix.diagonal()))
+    return factor.neighbours - of_self <= _CLEAR * (factor.importance - of_self)
 
 
 def latents_for(data: FactorData) -> int:

@@ -79,10 +79,12 @@ def largest_beta(
     latents = _check.count("latents", latents)
     samples = _check.count("samples", samples, 2)
     form = _quadratic_form(loss, data, normalize)
+    if index is not None:
+        index = data.check_index(index)
     if index is None and len(data) <= samples:
         index = torch.arange(len(data))
     elif index is None:
-        index = data.draw(samples, generator=torch.Generator().manual_seed(seed))
+        index = data.draw(samples, generator=torch.Generator().manual_seed(_check.seed(seed)))
     largest = torch.linalg.eigvalsh(_gram(form, data, index, normalize))[-1]
     return 2 * latents * float(largest) / len(index)
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from vaedis import _check, losses as loss_functions
 from vaedis._support.text import distinct, plain
 from vaedis.data import as_data
-from vaedis.data.base import FactorData
+from vaedis.data.base import FactorData, need_data_set
 from vaedis.data.images import LabelledImages
 from vaedis.diagnosis.advice import advise, latents_for, remedies
 from vaedis.diagnosis.bounds import largest_beta
-from vaedis.diagnosis.judge import judge
+from vaedis.diagnosis.judge import beyond_self, judge
 from vaedis.diagnosis.loss_report import FactorReport, LossReport
 from vaedis.diagnosis.report import Check, Diagnosis
 from vaedis.distances import FactorDistances, factor_distances, perceived
@@ -109,8 +109,9 @@ def diagnose(
     (('x_R', 'y_R'), 'box blur of radius 8')
     """
     data = as_data(data)
+    need_data_set(data)
     traversals = _check.count("traversals", traversals)
-    seed = _check.count("seed", seed, 0)
+    seed = _check.seed(seed)
     radii = list(radii) if isinstance(radii, Iterable) else [radii]
     radii = [_check.count("a radius", radius) for radius in radii]
     data.need_change()
@@ -172,13 +173,16 @@ def _report_loss(
     distances = perceived(data, a, b, loss=loss).cpu().numpy()
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     random_mean = float(distances.mean())
+    of_self = 0.0
+    if not kernel_for(data, loss).symmetric:
+        of_self = float(perceived(data, b, b, loss=loss).mean())
     latents = latents_for(data)
     return LossReport(
         loss=_name(loss),
         random_mean=random_mean,
         random_rank=compare(truth, distances, distances).rank,
         factors=tuple(
-            _report_factor(data, distances_of, name, random_mean) for name in distances_of
+            _report_factor(data, distances_of, name, random_mean - of_self) for name in distances_of
         ),
         why_unpaired=unpaired,
         largest_beta=None if is_trial else _largest_beta(data, loss, latents, a),
@@ -188,7 +192,7 @@ def _report_loss(
 
 
 def _report_factor(
-    data: FactorData, distances_of: dict[str, FactorDistances], name: str, random_mean: float
+    data: FactorData, distances_of: dict[str, FactorDistances], name: str, random_beyond: float
 ) -> FactorReport:
     """Return the report on one of the factors that distances were measured along."""
     distances = distances_of[name]
@@ -196,7 +200,7 @@ def _report_factor(
     assert distances.within_circle is not None
     n_values = len(distances.matrix)
     line = distances.agreement()
-    verdict, reason = judge(distances, random_mean)
+    verdict, reason = judge(distances, random_beyond)
     # factors of equal importance come at the same time
     n_earlier = sum(other.mean > distances.mean * (1 + 1e-6) for other in distances_of.values())
     return FactorReport(
@@ -207,7 +211,7 @@ def _report_factor(
         exact=distances.exact,
         importance=distances.mean,
         importance_error=distances.standard_errors()[0],
-        share=distances.mean / random_mean if random_mean else math.nan,
+        share=beyond_self(distances) / random_beyond if random_beyond else math.nan,
         neighbours=distances.neighbours,
         within=distances.within,
         within_circle=distances.within_circle,

@@ -23,8 +23,20 @@ FLAT = 0.01
 _SATURATED = 0.95
 
 
-def judge(distances: FactorDistances, random_mean: float) -> tuple[str, str]:
-    """Return the verdict on a factor and the reason for it, in a sentence."""
+def beyond_self(distances: FactorDistances) -> float:
+    """Return the mean distance less that of images from themselves, which some losses add to all.
+
+    Only this part has a gradient that a VAE can follow. It is the mean itself of a loss that is 0
+    between equal images.
+    """
+    return float(distances.mean - np.nanmean(distances.matrix.diagonal()))
+
+
+def judge(distances: FactorDistances, random_beyond: float) -> tuple[str, str]:
+    """Return the verdict on a factor and the reason for it, in a sentence.
+
+    `random_beyond` is as `beyond_self`, of random pairs.
+    """
     line = distances.within
     assert line is not None
     if distances.beyond <= EQUAL * max(distances.largest, abs(distances.smallest)):
@@ -33,9 +45,10 @@ def judge(distances: FactorDistances, random_mean: float) -> tuple[str, str]:
             "Images that differ in it alone look the same to the loss: no VAE can find it.",
         )
     order_note = ""
-    if distances.mean < FAINT * random_mean:
+    share = beyond_self(distances) / random_beyond if random_beyond else math.nan
+    if share < FAINT:
         order_note = (
-            f" Its distances are {distances.mean / random_mean:.1%} of those of random pairs: "
+            f" Its distances are {share:.1%} of those of random pairs: "
             "expect it late, or lost to a large beta."
         )
     if _is_no_farther(distances):
@@ -78,7 +91,8 @@ def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> t
         shape = "a circle"
     if best < PARTLY:
         cause = "values far apart may look closer than neighbours"
-        if distances.neighbours > _SATURATED * distances.mean:
+        mean_beyond = beyond_self(distances)
+        if distances.neighbours - (distances.mean - mean_beyond) > _SATURATED * mean_beyond:
             cause = "neighbours are as far apart as any two values"
         return (
             "unordered",
@@ -107,20 +121,22 @@ def _is_no_farther(distances: FactorDistances) -> bool:
         return False
     pairs = (distances.pairs.sum() - distances.pairs.trace()) / 2
     error = math.hypot(distances.same_error, distances.sd / math.sqrt(pairs))
-    return distances.mean - distances.same <= max(FLAT * distances.mean, 4 * error)
+    return distances.mean - distances.same <= max(FLAT * beyond_self(distances), 4 * error)
 
 
 def _is_flat(distances: FactorDistances, line: WithinRank) -> bool:
     """Whether all mean distances are equal, as far as the measured pairs can tell."""
     mask = ~np.eye(len(distances.matrix), dtype=bool) & (distances.pairs > 0)
     means = distances.matrix[mask]
+    of_self = np.broadcast_to(distances.matrix.diagonal(), distances.matrix.shape)[mask]
+    mean_beyond = beyond_self(distances)
     error = np.zeros_like(means)
     if not distances.exact or (distances.pairs != distances.traversals).any():
         variance = (distances.square_matrix[mask] - means**2).clip(min=0)
         error = np.sqrt(variance / distances.pairs[mask])
-    if np.median(error) >= 0.15 * distances.mean:
+    if np.median(error) >= 0.15 * mean_beyond:
         return False
     # means that differ by less than their error may still be in order within each traversal
     is_unordered = line.mean is None or line.mean < PARTLY
-    allowed = np.maximum(FLAT * distances.mean, 4 * error if is_unordered else 0)
-    return bool((np.abs(means - distances.mean) <= allowed).all())
+    allowed = np.maximum(FLAT * mean_beyond, 4 * error if is_unordered else 0)
+    return bool((np.abs(means - of_self - mean_beyond) <= allowed).all())

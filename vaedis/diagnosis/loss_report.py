@@ -54,7 +54,8 @@ class FactorReport:
     importance, importance_error : float
         Mean distance between different values, and its standard error from sampling.
     share : float
-        `importance` over the mean distance of random pairs.
+        `importance` over the mean distance of random pairs, both less the mean distance of images
+        from themselves.
     neighbours : float
         Mean distance between neighbouring values.
     within, within_circle : WithinRank
@@ -103,7 +104,9 @@ class FactorReport:
     def cells(self) -> tuple[str, ...]:
         """Return the factor's row of the table as text."""
         binned = self.distinct != self.values
-        error = "" if self.exact else f" ± {self.importance_error:.1g}"
+        # one traversal tells no error
+        is_known = not self.exact and not math.isnan(self.importance_error)
+        error = f" ± {self.importance_error:.1g}" if is_known else ""
         return (
             self.factor,
             f"{self.distinct:,} in {self.values} bins" if binned else str(self.values),

@@ -57,12 +57,14 @@ class Accumulator:
         present: Tensor | None = None,
         sets: Tensor | None = None,
         values: Tensor | None = None,
+        unbinned: Tensor | None = None,
     ) -> None:
         """Add the distances within traversals, float64 of shape (T, k, k).
 
         `present`, shape (T, k), tells which images each traversal has; all by default. `sets`,
         shape (T,), is the set of each traversal. `values`, shape (T, k), has the factor's value in
-        each image; by default there is one image of each value, in order.
+        each image, or the bin of its value, which is `unbinned`; by default there is one image of
+        each value, in order. Different values of one bin are left out.
         """
         i, j = (self.i, self.j) if values is None else self._pairs_of(distances.shape[1])
         d = distances[:, i, j]
@@ -74,14 +76,14 @@ class Accumulator:
             steps = (values[:, i] - values[:, j]).abs()
             pair = self.pair_of[values[:, i], values[:, j]]
             is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
-            same = d[is_present & (steps == 0)]
+            if unbinned is None:
+                unbinned = values
+            same = d[is_present & (unbinned[:, i] == unbinned[:, j])]
             self.of_same += torch.stack([d.new_tensor(len(same)), same.sum(), same.square().sum()])
             mask = is_present & (steps > 0)
         self.traversals += len(d)
         beyond = d if self.symmetric else d - of_self[:, j]
         self._add_extremes(d if mask is None else d[mask], beyond if mask is None else beyond[mask])
-        if not self.symmetric:
-            self.largest = max(self.largest, float(of_self.max()))
         if self.size > 2:
             truths = (steps, torch.minimum(steps, self.size - steps))
             for k, (ranks, flat) in enumerate(rank_within(d, truths, mask)):
@@ -94,7 +96,8 @@ class Accumulator:
         self.histogram.add(d, steps.expand_as(d), self.largest, mask)
         if not self.symmetric:
             no_steps = torch.zeros_like(of_self, dtype=torch.int64)
-            self.histogram.add(of_self, no_steps, self.largest, present)
+            largest = float((of_self if present is None else of_self[present]).max())
+            self.histogram.add(of_self, no_steps, max(self.largest, largest), present)
 
     def result(self, factor: str, exact: bool) -> FactorDistances:
         """Return what was measured."""
@@ -232,7 +235,7 @@ class _Histogram:
         self.width = 0.0
 
     def add(self, distances: Tensor, steps: Tensor, largest: float, mask: Tensor | None) -> None:
-        """Count distances, none of which is above `largest`."""
+        """Count distances, none of which is negative or above `largest`."""
         if not self.width and largest > 0:
             self.width = 1.25 * largest / _BINS
         while self.width and largest > self.width * _BINS:

@@ -57,15 +57,23 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     -------
     Tensor of int64, shape (...)
 
+    Raises
+    ------
+    ValueError
+        If a value is not a whole number.
+
     Examples
     --------
     >>> import vaedis as vd
     >>> vd.distances.ground_truth([[0, 7, 3], [1, 1, 1]], [[2, 0, 3], [1, 1, 0]])
     tensor([9, 1])
     """
-    a = torch.as_tensor(a).long()
-    b = torch.as_tensor(b).long()
-    return (a - b).abs().sum(-1)
+    codes = [torch.as_tensor(values) for values in (a, b)]
+    for values in codes:
+        if values.is_floating_point() and not torch.equal(values, values.round()):
+            raise ValueError("factor values must be whole numbers, as `to_factors` returns them.")
+    first, second = (values.long() for values in codes)
+    return (first - second).abs().sum(-1)
 
 
 def ground_truth_matrix(size: int, shape: str = "line") -> np.ndarray:
@@ -155,7 +163,9 @@ def compare(truth: np.ndarray, perceived: np.ndarray, different: np.ndarray) -> 
     if _varies(truth) and _varies(perceived):
         # sums in another order differ in the last digits; equal distances must tie
         rounded = np.round(perceived / np.abs(perceived).max(), 9)
-        linear = float(np.corrcoef(truth, perceived)[0, 1])
+        # times a power of 2, which changes no digit, so that squares neither overflow nor vanish
+        scaled = np.ldexp(perceived, -np.frexp(np.abs(perceived).max())[1])
+        linear = float(np.corrcoef(truth, scaled)[0, 1])
         rank = float(np.corrcoef(_ranks(truth), _ranks(rounded))[0, 1])
     return Agreement(linear, rank, not _varies(different), float(different.mean()))
 

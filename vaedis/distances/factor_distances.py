@@ -83,6 +83,7 @@ def factor_distances(
     data = as_data(data)
     reader = Reader(data, kernel_for(data, loss, normalize))
     _check.one_of("sampling", sampling, _SAMPLINGS)
+    _check.seed(seed)
     if traversals is not None:
         traversals = _check.count("traversals", traversals)
     sizes = _sizes(data, factors)
@@ -171,7 +172,9 @@ def _measure_groups(
     blocks = blocks_of(groups, size, traversals, seed)
     total = _accumulator(reader, min(size, MOST_VALUES))
     for index, values in reader.batches(blocks):
-        total.add(reader.distances(index), index >= 0, values=values.clamp(min=0))
+        values = values.clamp(min=0)
+        bins = values * MOST_VALUES // size if size > MOST_VALUES else values
+        total.add(reader.distances(index), index >= 0, values=bins, unbinned=values)
     return total.result(factor, blocks.complete)
 
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from vaedis import losses
 from vaedis._support import arithmetic
-from vaedis.data.base import FactorData, as_floats
+from vaedis.data.base import FactorData, as_floats, need_data_set
 from vaedis.losses import Loss, properties
 from vaedis.losses.base import LossLike
 
@@ -41,6 +41,7 @@ _HIGH_BITS = -0x7F7F7F7F7F7F7F80
 
 def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False) -> Kernel:
     """Return the kernel of a loss for images of a data set; raise a ValueError if it has none."""
+    need_data_set(data)
     loss = losses.get(loss)
     if loss.unit_range and normalize:
         raise ValueError(
@@ -75,7 +76,7 @@ def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
     for i in range(n):
         row = loss.distance(x[:, i : i + 1].expand_as(x).flatten(0, 1), flat)
         rows.append(row.view(x.shape[:2]))
-    return properties.need_finite(loss, torch.stack(rows, 1).double())
+    return properties.need_distances(loss, torch.stack(rows, 1).double())
 
 
 class Kernel:
@@ -117,7 +118,7 @@ class Kernel:
         """Compute the distance of each pair of images, (n, H, W, C) to float64 (n,)."""
         distances = self.loss.distance(self.pixels(a), self.pixels(b)).double()
         if properties.is_own(self.loss):
-            properties.need_finite(self.loss, distances)
+            return properties.need_distances(self.loss, distances)
         return distances
 
 
@@ -135,9 +136,12 @@ class Gram(Kernel):
         return _from_gram(v @ v.transpose(1, 2))
 
     @torch.no_grad()
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of the images' vectors v, float64 of shape (D,), and the sum of |v|²."""
-        v = self.loss.embed(self.pixels(x)).double()
+    def moments(self, x: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of the images' vectors v, float64 of shape (D,), and the sum of |v|².
+
+        Vectors begin at that of `origin`, shape (1, H, W, C), which keeps them short.
+        """
+        v = self.loss.embed(self.pixels(x) - self.pixels(origin)).double()
         return v.sum(0), v.square().sum()
 
 
@@ -145,6 +149,13 @@ class Vectors(Gram):
     """Distances of vectors that a loss of one's own makes of each image, by any function."""
 
     number_bytes = 48
+
+    @torch.no_grad()
+    def moments(self, x: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Gram.moments`."""
+        v = self.loss.embed(self.pixels(torch.cat([origin, x]))).double()
+        v = v[1:] - v[:1]
+        return v.sum(0), v.square().sum()
 
     @torch.no_grad()
     def distances(self, x: Tensor) -> Tensor:
@@ -206,8 +217,8 @@ class ByteGram(Gram):
         """See `Kernel.between`."""
         return self.distances(torch.stack([a, b], 1))[:, 0, 1]
 
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Gram.moments`."""
+    def moments(self, x: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Gram.moments`; whole numbers lose no digits, so vectors begin at black."""
         v = self._channels(x).int()
         weights = self.weights / (255**2 * self.image_size)
         vectors = v.sum(0) * weights.sqrt()[:, None]

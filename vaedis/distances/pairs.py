@@ -102,7 +102,7 @@ def pair_distances(
     """
     data = as_data(data)
     n = _check.count("n", n)
-    generator = torch.Generator(data.device).manual_seed(seed)
+    generator = torch.Generator(data.device).manual_seed(_check.seed(seed))
     if factor is None:
         a = data.draw(n, generator=generator)
         b = data.draw(n, generator=generator)
@@ -149,7 +149,7 @@ def pair_agreement(
     data = as_data(data)
     n = _check.count("n", n, 2)
     data.need_change()
-    generator = torch.Generator(data.device).manual_seed(seed)
+    generator = torch.Generator(data.device).manual_seed(_check.seed(seed))
     a = data.draw(n, generator=generator)
     if factor is None:
         b = data.draw(n, generator=generator)
@@ -247,6 +247,7 @@ def random_pairs(
     """
     data = as_data(data)
     pairs = _check.count("pairs", pairs, 2)
+    _check.seed(seed)
     kernel = kernel_for(data, loss, normalize)
     parts = _independent_parts(data, kernel)
     if parts is not None:
@@ -267,8 +268,9 @@ def _mean_of_all_pairs(data: FactorData, kernel: Kernel) -> float:
     index = torch.arange(len(data), device=data.device)
     total = torch.zeros((), dtype=torch.float64, device=data.device)
     square = total
+    origin = data.images(index[:1])
     for part in index.split(step):
-        vectors, lengths = kernel.moments(data.images(part))
+        vectors, lengths = kernel.moments(data.images(part), origin)
         total = total + vectors
         square = square + lengths
     return 2 * float(square / len(data) - (total / len(data)).square().sum())

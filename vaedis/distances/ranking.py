@@ -76,6 +76,10 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
     ['box-blur radius=15', 'box-blur radius=31']
     """
     family_losses = {}
+    for option, listed in options.items():
+        if isinstance(listed, str) or not isinstance(listed, Iterable):
+            example = f"{option}=[{listed!r}]"
+            raise ValueError(f"give a list of values for each option, such as {example}.")
     for values in itertools.product(*options.values()):
         options_of_loss = dict(zip(options, values, strict=True))
         name = " ".join([loss, *(f"{option}={value}" for option, value in options_of_loss.items())])

@@ -34,11 +34,14 @@ _BLOCK = 128
 
 @dataclass(frozen=True)
 class Blocks:
-    """Images to compare with each other: of each block, their indices and the factor's values."""
+    """Images to compare with each other: of each block, their indices and the factor's values.
+
+    `complete` says whether all pairs of all groups are compared.
+    """
 
     index: list[np.ndarray]
     values: list[np.ndarray]
-    complete: bool  # whether the blocks hold all pairs of all groups
+    complete: bool
 
 
 def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> Blocks:
@@ -49,8 +52,6 @@ def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> B
     """
     index = groups.index.cpu().numpy()
     values = groups.values.cpu().numpy()
-    if size > MOST_VALUES:
-        values = values * MOST_VALUES // size
     stops = np.cumsum(np.bincount(groups.group.cpu().numpy()))
     rng = np.random.default_rng(seed)
     blocks: list[np.ndarray] = []

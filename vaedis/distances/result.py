@@ -73,6 +73,8 @@ class FactorDistances:
     exact : bool
         Whether the traversals are all there are, so that there is no sampling error.
     mean, sd, smallest, largest : float
+        Of all pairs of images of different values; of a factor of more than 256 values, which is
+        cut into bins, of different bins.
     counts : ndarray of int64, shape (f, bins)
         Number of pairs, |i - j| = row apart, whose distance is within half a bin of
         ``bin * width``. Row 0 counts observations with themselves.
@@ -146,9 +148,17 @@ class FactorDistances:
         return float(np.average(values[pairs > 0], weights=pairs[pairs > 0]))
 
     def quantile(self, share: float | np.ndarray) -> np.ndarray:
-        """Compute quantiles of all distances, of shares of all pairs, to the width of a bin."""
+        """Compute quantiles of all distances, of shares of all pairs, to the width of a bin.
+
+        A ValueError says if a share is not in [0, 1].
+        """
+        shares = np.asarray(share, float)
+        if not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError(f"share must lie in [0, 1], not {share!r}.")
         cumulative = np.cumsum(self.counts[1:].sum(0))
-        return np.searchsorted(cumulative, np.asarray(share) * cumulative[-1]) * self.width
+        # the smallest distance is in the first bin that is not empty
+        bins = np.searchsorted(cumulative, np.maximum(shares * cumulative[-1], 1))
+        return bins * self.width
 
     def standard_errors(
         self, traversals: int | None = None, pairs: int | None = None

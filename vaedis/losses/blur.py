@@ -12,6 +12,9 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.losses.base import Loss
 
+# pixels; the window of a larger one would not fit into memory
+_LARGEST_SIGMA = 10_000
+
 
 def _vectors(x: Tensor) -> Tensor:
     """Return vectors whose squared distances are the mean squared error."""
@@ -127,7 +130,7 @@ class GaussianBlur(_Blur):
     Raises
     ------
     ValueError
-        If `sigma` is not above 0, or a weight is negative or not finite.
+        If `sigma` is not above 0 or above 10,000, or a weight is negative or not finite.
 
     Examples
     --------
@@ -145,6 +148,8 @@ class GaussianBlur(_Blur):
 
     def __post_init__(self) -> None:
         sigma = _check.positive("sigma", self.sigma)
+        if sigma > _LARGEST_SIGMA:
+            raise ValueError(f"sigma must be at most {_LARGEST_SIGMA:,} pixels, not {sigma:g}.")
         object.__setattr__(self, "sigma", sigma)
         self._check_weights(4 * math.pi * sigma**2)
 

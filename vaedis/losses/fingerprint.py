@@ -8,6 +8,7 @@ import dis
 import enum
 import functools
 import hashlib
+import itertools
 import numbers
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +22,16 @@ from torch import Tensor, nn
 # types whose text is their value
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
 _PLAIN = (*_TEXT, torch.dtype, torch.device)
+# modules whose numbers nobody changes
+_CONSTANT_MODULES = ("math", "numpy", "torch", "torch.nn.functional")
 _BUILT_IN = (types.BuiltinFunctionType, types.BuiltinMethodType, np.ufunc)
 
 
 def fingerprint(thing: Any, name: str | None = None) -> str:
     """Return 16 hexadecimal digits that follow from an object's class and all that it holds.
 
-    Numbers, text, arrays, tensors and modules count with their values. Classes and functions count
+    Numbers, text, arrays, tensors and networks count with their values, also where a function reads
+    them of a module (`settings.weight`). Classes and functions count
     with their code if they come from the package of the object's class, of the function that it is,
     or of a layer of the module that it is, and else by their name. Messages call it `name`, or by
     its class. Raises a ValueError if the object holds something whose value cannot be told.
@@ -174,9 +178,26 @@ def _function_parts(
     """Yield bytes of a function's code and of what it uses."""
     yield from _code_parts(function.__code__)
     yield from parts_of((function.__defaults__, function.__kwdefaults__), where)
-    for name, value in sorted(around(function).items()):
+    used = around(function)
+    for name, value in sorted(used.items()):
         yield name.encode()
         yield from parts_of(value, f"{name} in {where}")
+    for name, attribute in sorted(set(_attributes_read(function.__code__))):
+        value = used.get(name)
+        if isinstance(value, types.ModuleType) and value.__name__ not in _CONSTANT_MODULES:
+            yield f"{name}.{attribute}".encode()
+            yield from _leaf(getattr(value, attribute, None))
+
+
+def _attributes_read(code: types.CodeType) -> Iterator[tuple[str, str]]:
+    """Yield variables and the attributes of them that code, and functions in it, read, by name."""
+    steps = list(dis.get_instructions(code))
+    for step, following in itertools.pairwise(steps):
+        if step.opname.startswith("LOAD_") and following.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            yield str(step.argval), str(following.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _attributes_read(constant)
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

@@ -16,6 +16,9 @@ from vaedis.losses.base import Loss, LossLike
 from vaedis.losses.blur import BoxBlur, GaussianBlur
 from vaedis.losses.custom import Function
 
+# of 2, in a weight that float32 can hold
+_LARGEST_EXPONENT = 120
+
 
 @dataclass(frozen=True, eq=False)
 class MSE(Loss):
@@ -130,6 +133,9 @@ class Pyramid(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", _check.count("levels", self.levels))
         object.__setattr__(self, "growth", _check.positive("growth", self.growth))
+        if (self.levels - 1) * math.log2(self.growth) > _LARGEST_EXPONENT:
+            problem = f"levels={self.levels} and growth={self.growth:g}"
+            raise ValueError(f"{problem} give a weight that is too large a number; lower one.")
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """See `Loss.distance`."""

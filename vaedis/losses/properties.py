@@ -122,6 +122,22 @@ def need_same(loss: Loss, direct: Tensor, squares: Tensor) -> None:
         )
 
 
+def need_distances(loss: Loss, distances: Tensor) -> Tensor:
+    """Return finite distances, or raise a ValueError if one of them is negative.
+
+    One that is negative by rounding becomes 0.
+    """
+    need_finite(loss, distances)
+    smallest = float(distances.min()) if distances.numel() else 0.0
+    if smallest < -_ABSOLUTE * float(distances.abs().max()):
+        raise ValueError(
+            f"the loss {loss.name!r} gives {smallest:.4g} between two images of this data set, and "
+            "a distance is never negative; add a constant, so that equal images have 0 or more, "
+            "or take a square or an absolute value."
+        )
+    return distances.clamp(min=0)
+
+
 def need_finite(loss: Loss, distances: Tensor) -> Tensor:
     """Return distances, or raise a ValueError if one of them is no finite number."""
     finite = torch.isfinite(distances)
@@ -209,11 +225,15 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     return True
 
 
-def _sample_images(loss: Loss, data: FactorData, normalize: bool) -> Tensor:
-    """Return _IMAGES images: the first ones, which are neighbours, and others from anywhere."""
+def sample_index(data: FactorData) -> Tensor:
+    """Return indices of _IMAGES images: the first, which are neighbours, and some from anywhere."""
     first = torch.arange(min(_IMAGES // 2, len(data)))
     random_images = data.draw(_IMAGES - len(first), generator=torch.Generator().manual_seed(0))
-    index = torch.cat([first, random_images])
+    return torch.cat([first, random_images])
+
+
+def _sample_images(loss: Loss, data: FactorData, normalize: bool) -> Tensor:
+    index = sample_index(data)
     return data.observations(index, normalize=normalize).to(precision_of(loss, data))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vaedis import _check, data as data_sets, losses
 from vaedis._support.text import plain
 from vaedis.data import FactorData
+from vaedis.data.base import need_data_set
 from vaedis.losses import Loss, properties
 from vaedis.losses.fingerprint import fingerprint
 from vaedis.spec import GIVEN, RunSpec
@@ -135,6 +136,7 @@ def untrained(
     """Return runs with their data, losses and new networks; equal data sets are made once."""
     options: dict[str, Any] = {}
     if data is not None:
+        need_data_set(data)
         data = data.to(device)
         images = fingerprint_of(data)
         options = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
@@ -158,7 +160,7 @@ def untrained(
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
         mark_normalize(run)
         if properties.is_own(loss):
-            index = torch.arange(min(len(source), 2), device=device)
+            index = properties.sample_index(source).to(device)
             properties.need_repeatable(loss, run.observations(index))
         runs.append(run)
     return runs

@@ -159,6 +159,8 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
     """
     generator = torch.Generator(mean.device).manual_seed(seed)
     _check.count("samples", samples)
+    if not bool((std > 0).all()):
+        raise ValueError("each std must be above 0, as exp(logvar / 2) is.")
     n, latents = mean.shape
     shares = torch.zeros(n, n, device=mean.device)
     for i in range(n):
@@ -189,6 +191,7 @@ def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
     >>> posterior_map(run, focus=4)["decoded"].shape
     (5, 64, 64, 3)
     """
+    run.data.check_index(focus)
     index = torch.arange(len(run.data), device=run.data.device)
     mean, logvar = run.posterior(index)
     std = (0.5 * logvar).exp()

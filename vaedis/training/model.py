@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -129,6 +129,8 @@ def mlp_vae(
     """Return a VAE of fully connected layers; see `build`."""
     height, width, channels = shape
     _check.count("latents", latents)
+    if not isinstance(hidden, Iterable):
+        raise ValueError(f"hidden must be a list of widths, such as [{hidden!r}].")
     widths = [_check.count("a hidden width", h) for h in hidden]
     n = math.prod(shape)
     encoder = nn.Sequential(nn.Flatten(), *_layers([n, *widths, 2 * latents]))
