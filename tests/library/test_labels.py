@@ -1,6 +1,7 @@
 """Labels in the forms that people have: names and order are kept, and what is missing is named."""
 
 import datetime
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ RECORDS = np.array([(0, 1.5), (1, 0.5), (0, 0.5), (1, 2.5)], [("side", "i4"), ("
 ROWS = [[0, 1], [1, 0], [0, 0], [1, 2]]
 UNNAMED = ("factor_0", "factor_1")
 NAMED = ("side", "size")
+BEYOND_FLOATS = [f"{2**53 + 1}", f"{2**53}"]
 DAYS = ["2020-01-02", "2020-01-01", "2020-01-03", "2020-01-01"]
 
 
@@ -199,6 +201,38 @@ def test_text_of_bytes_is_that_text():
     data = LabelledImages(IMAGES, np.array(WORDS, "S"), np.array(["level"], "S"), order=order)
     assert data.factors.names == ("level",)
     assert data.codes.ravel().tolist() == codes(WORDS, order={"factor_0": IN_ORDER})
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda column: np.array(column, object)])
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        (["2", "1.0", "1", "2.0"], ["1", "2"], [1, 0, 0, 1]),
+        (["0.50", "0.5", "10", "5e-1"], ["0.5", "10"], [0, 0, 1, 0]),
+        (["01", "1", "001", "-1"], ["-1", "1"], [1, 1, 1, 0]),
+        (["0", "-0.0", "+0", "1e1"], ["0", "1e1"], [0, 0, 0, 1]),
+        ([*BEYOND_FLOATS, "10", "9"], ["9", "10", *BEYOND_FLOATS[::-1]], [3, 2, 1, 0]),
+        (["1a", "1.0", "1", "2"], ["1", "1.0", "1a", "2"], [2, 1, 0, 3]),
+    ],
+)
+def test_text_that_stands_for_equal_numbers_is_one_value(kind, column, values, expected):
+    data = LabelledImages(IMAGES, kind(column))
+    assert data.values["factor_0"].tolist() == values
+    assert data.codes.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "word", ["NA", "N/A", "n/a", " na ", "null", "NULL", "none", "", " ", "-", "?", ".", "#N/A"]
+)
+def test_a_word_for_a_missing_value_is_no_value_among_numbers(word):
+    says = rf"missing or infinite, but row 2, column 0 \(b\) is '{re.escape(word)}';"
+    for column in (["1", "10", word, "2"], np.array([b"1", b"10", word.encode(), b"1"])):
+        refuses(says, {"b": column})
+    if word not in ("", " "):
+        words = ["low", "10", word, "2"]
+        assert LabelledImages(IMAGES, words).values["factor_0"].tolist() == sorted(words)
+        order = {"factor_0": [word, "1", "2", "10"]}
+        assert codes(["1", "10", word, "2"], order=order) == [1, 3, 0, 2]
 
 
 def test_names_with_underscores_are_no_numbers():

@@ -59,8 +59,9 @@ class LabelledImages(FactorData):
         last.
     labels : array, tensor, list, DataFrame, Series, structured array, or mapping, optional
         Each image's factor values, of shape (n,) or (n, f): numbers, text or dates, none missing.
-        Values are sorted; numbers that are stored as text, by their number; those of an ordered
-        pandas Categorical keep the order of its categories.
+        Values are sorted; numbers that are stored as text, by their number, and equal ones, such as
+        1 and 1.0, are one value; those of an ordered pandas Categorical keep the order of its
+        categories.
     names : sequence of str, optional
         Names of the factors; by default those of the labels, or ``factor_0`` and so on.
     sizes : sequence of int, optional

@@ -34,8 +34,9 @@ _FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-# pictures of other modes are read as RGB
+# pictures of other modes are read as RGB, or with their transparency as RGBA
 _MODES = ("1", "L", "RGB", "RGBA", "LA")
+_TIFF_BITS = 258  # the tag of TIFF that gives the bits of each channel
 
 
 def read(
@@ -121,34 +122,52 @@ def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) ->
     """Return the pictures in the order of the rows, and take out the column that names them.
 
     Names may lie in a folder, lack what follows the dot, and differ in capitals. A column that
-    seems to say which picture a row is of, and cannot be followed, is refused.
+    seems to say which picture a row is of, and cannot be followed, is refused, as are two columns
+    that can. Where one column has names and another the same as bare numbers, the names count.
     """
     by_name = {_bare(name): name for name in pictures}
     n_rows = len(next(iter(columns.values())))
     if not len(by_name) == n_rows == len(pictures):
         expected = f"one row for each of {len(by_name):,} pictures of different names"
         raise refused(path, f"must have {expected}, not {n_rows:,}.")
-    for column, cells in columns.items():
-        names = [_bare(cell) for cell in cells]
-        if sorted(names) == sorted(by_name):
-            del columns[column]
-            return [by_name[name] for name in names]
-        if _seems_to_name(cells, [*by_name]):
+    naming = [key for key in columns if sorted(map(_bare, columns[key])) == sorted(by_name)]
+    # a number may be the value of a factor
+    by_text = [key for key in naming if not all(map(is_number, columns[key]))]
+    if len(by_text or naming) > 1:
+        pair = " and ".join(map(repr, (by_text or naming)[:2]))
+        raise refused(path, f"names each picture in both columns {pair}; leave one of them out.")
+    end = [*columns].index(by_text[0]) if by_text else None
+    for column in (key for key in [*columns][:end] if key not in naming):
+        cells = columns[column]
+        if _are_names(cells, [*by_name]) or (not naming and _are_ids(cells, [*by_name])):
             rule = f"must name each picture once in column {column!r}, or have no such column"
             raise refused(path, f"{rule} and its rows in the order of the pictures.")
+    if naming:
+        names = [_bare(cell) for cell in columns.pop((by_text or naming)[0])]
+        return [by_name[name] for name in names]
     _check_order(path.parent, pictures)
     return pictures
 
 
-def _seems_to_name(cells: list[str], pictures: list[str]) -> bool:
-    """Whether most cells name a picture, or all have the pictures' numbers in another order."""
-    # a number may be the value of a factor
+def _are_names(cells: list[str], pictures: list[str]) -> bool:
+    """Whether most cells name a picture, there or not."""
     known = {name for name in pictures if not is_number(name)}
     are_names = [_bare(cell) in known or Path(cell.casefold()).suffix in _FORMATS for cell in cells]
+    return 2 * sum(are_names) > len(cells)
+
+
+def _are_ids(cells: list[str], pictures: list[str]) -> bool:
+    """Whether cells are the pictures' numbers in another order, counted from anywhere."""
     numbers = [int(part[-1]) for part in (re.findall(r"\d+", name) for name in pictures) if part]
-    ids = [int(cell) for cell in cells if cell.isdecimal()]
-    is_other_order = ids != numbers and len({*ids}) == len(cells) and {*ids} == {*numbers}
-    return 2 * sum(are_names) > len(cells) or is_other_order
+    sizes = as_numbers(cells)
+    ids = [] if sizes is None else sizes.tolist()
+    is_whole = all(size >= 0 and size % 1 == 0 for size in ids)
+    if not is_whole or ids == numbers or not len({*ids}) == len({*numbers}) == len(cells):
+        return False
+    if {*ids} == {*numbers}:
+        return True
+    spans = [max(values) - min(values) for values in (ids, numbers)]
+    return ids != sorted(ids) and spans == [len(cells) - 1] * 2
 
 
 def _bare(name: str) -> str:
@@ -180,10 +199,40 @@ def _picture(path: Path) -> np.ndarray:
     with reading(path):
         with Image.open(path, formats=formats) as image:
             check_images((1, image.height, image.width, 4), np.dtype(np.uint8))
-            if getattr(image, "n_frames", 1) > 1 or image.mode[0] in "IF":
+            if getattr(image, "n_frames", 1) > 1 or image.mode[0] in "IF" or _is_deep(image):
                 raise ValueError("it must be one picture of 8 bits a channel")
             image.verify()  # compares the checksums that a PNG file has
         with Image.open(path, formats=formats) as image:
+            decoded_from = _decoded_from(image)
             # cameras store pictures lying on their side, and how to turn them
             upright = ImageOps.exif_transpose(image)
-            return np.asarray(upright if upright.mode in _MODES else upright.convert("RGB"))
+            mode = _mode(upright, decoded_from)
+            return np.asarray(upright if upright.mode == mode else upright.convert(mode))
+
+
+def _decoded_from(image: Any) -> str:
+    """Return how a file has its pixels, as Pillow says before it reads them, such as RGB;16B."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _is_deep(image: Any) -> bool:
+    """Whether a file has more than 8 bits a channel, of which Pillow would keep 8."""
+    if image.format == "TIFF":
+        return max(np.atleast_1d(image.tag_v2.get(_TIFF_BITS, 1))) > 8
+    return bool(image.format == "PNG" and _decoded_from(image).endswith(";16B"))
+
+
+def _mode(image: Any, decoded_from: str) -> str:
+    """Return the mode to read a picture in, with its transparency.
+
+    Pillow keeps it apart where a file has one transparent colour, or an alpha for each of a
+    palette's colours.
+    """
+    is_apart = "transparency" in image.info and image.mode not in ("RGBA", "LA")
+    if is_apart and decoded_from in ("L;2", "L;4"):
+        # the transparent grey is of the file's bits, and Pillow compares it to those of 8 bits
+        raise ValueError("its transparent grey has fewer than 8 bits; save it as RGBA")
+    if is_apart or image.mode in ("La", "PA", "RGBa"):
+        return "LA" if image.mode in ("1", "L", "La") else "RGBA"
+    return str(image.mode) if image.mode in _MODES else "RGB"

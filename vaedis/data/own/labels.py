@@ -17,6 +17,28 @@ from vaedis.data.own.pixels import array_of_tensor
 
 # what becomes of a missing value where it is turned into text
 _MISSING_WORDS = ("", "nan", "NaN", "None", "<NA>", "NaT")
+# what tables write for a missing value among numbers, in any capitals
+_MISSING_AMONG_NUMBERS = {
+    *(
+        "",
+        "-",
+        "--",
+        "–",
+        "—",
+        "?",
+        ".",
+        "*",
+        "na",
+        "n/a",
+        "n.a.",
+        "<na>",
+        "#na",
+        "#n/a",
+        "#n/a n/a",
+    ),
+    *("nan", "-nan", "nat", "null", "none", "nil", "missing", "unknown"),
+    *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "#null!", "#num!", "#div/0!", "#value!", "#ref!"),
+}
 _DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
@@ -135,13 +157,25 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
         raise ValueError(f"{problem}, but {label} holds {kinds}.") from None
     if not isinstance(values[0], str):
         return Factor(name, values, codes, False)
-    sizes = as_numbers(values.tolist())
+    texts = values.tolist()
+    sizes = as_numbers(texts)
     if sizes is None:
+        are_words = [text.strip().casefold() in _MISSING_AMONG_NUMBERS for text in texts]
+        others = [text for text, is_word in zip(texts, are_words, strict=True) if not is_word]
+        if others and len(others) < len(texts) and as_numbers(others) is not None:
+            row = int(np.argmax(np.array(are_words)[codes]))
+            raise _not_valid(row, column[row], label)
         # of two values either order is the same
         return Factor(name, values, codes, len(values) > 2)
     _checked(sizes[codes], label)
-    by_size = np.argsort(sizes, kind="stable")
-    return Factor(name, values[by_size], np.argsort(by_size)[codes], False)
+    # 1, 1.0 and 01 are one value, which keeps its shortest text
+    shortest: dict[Any, str] = {}
+    for text, size in sorted(zip(texts, sizes, strict=True), key=lambda pair: len(pair[0])):
+        shortest.setdefault(size, text)
+    by_size = sorted(shortest)
+    ranks = {size: rank for rank, size in enumerate(by_size)}
+    values = np.array([shortest[size] for size in by_size], object)
+    return Factor(name, values, np.array([ranks[size] for size in sizes])[codes], False)
 
 
 def _positions(column: list[Any], order: Any, label: str) -> list[int]:
@@ -175,11 +209,16 @@ def _checked(column: np.ndarray, label: str) -> np.ndarray:
         column[:] = values
     if not is_valid.all():
         row = int(np.argmin(is_valid))
-        value = repr(column[row]) if isinstance(column[row], str) else str(column[row])
-        rule = "labels must be numbers, text or dates, and none missing or infinite"
-        where = f"row {row}, {label} is {plain(value, 60)}"
-        raise ValueError(f"{rule}, but {where}; leave that image out, or give a value.")
+        raise _not_valid(row, column[row], label)
     return column
+
+
+def _not_valid(row: int, value: Any, label: str) -> ValueError:
+    """Return the error for a value that is missing or infinite."""
+    shown = repr(value) if isinstance(value, str) else str(value)
+    rule = "labels must be numbers, text or dates, and none missing or infinite"
+    where = f"row {row}, {label} is {plain(shown, 60)}"
+    return ValueError(f"{rule}, but {where}; leave that image out, or give a value.")
 
 
 def _plain_value(value: Any) -> Any:
