@@ -190,6 +190,90 @@ def test_a_refused_function_is_asked_twice_and_no_more():
     assert sizes == [256, 128]
 
 
+class Linear(nn.Module):
+    """A network with means `way(mean)`, that has sizes of its batches."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.layer = nn.Linear(64, 3)
+        self.way = way
+        self.sizes = []
+
+    def encode(self, x):
+        self.sizes.append(len(x))
+        return self.way(self.layer(x.flatten(1)))
+
+
+def seeded_noise(m):
+    """The same noise at each call, so that it depends on the place in the batch alone."""
+    return m + torch.randn(m.shape, generator=torch.Generator().manual_seed(0))
+
+
+UNLIKE = {
+    "samples": lambda m: (m + torch.randn_like(m), m * 0),
+    "noise by place": seeded_noise,
+    "mean of the batch": lambda m: m - m.mean(0),
+    "first of the batch": lambda m: m - m[:1],
+    "batch norm without running statistics": nn.BatchNorm1d(3, track_running_stats=False),
+}
+
+
+@pytest.mark.parametrize("way", UNLIKE)
+def test_a_network_that_samples_or_compares_images_is_refused_also_when_evaluated(way):
+    net = Linear(UNLIKE[way])
+    for model in (net, net.encode):
+        with pytest.raises(
+            ValueError,
+            match=r"^the code of an image must follow from that image alone, but model gives .*: "
+            r"return means, not samples, and use no statistics of the batch in evaluation mode\.$",
+        ):
+            score(model)
+    assert net.sizes == [60, 30] * 2
+    assert net.training
+
+
+def test_a_run_of_a_network_that_samples_has_no_scores():
+    net = Linear(UNLIKE["samples"])
+    run = vd.training.Run(vd.RunSpec(latents=3), table(), net, vd.losses.get("mse"))
+    with pytest.raises(ValueError, match="must follow from that image alone"):
+        run.scores(["mcc"], protocol="fast")
+
+
+def test_the_second_question_takes_nothing_from_the_random_state():
+    net = Linear(lambda m: (m, m + torch.randn_like(m)))
+    torch.manual_seed(5)
+    score(net)
+    found = torch.rand(1)
+    assert net.sizes == [60, 30]
+    torch.manual_seed(5)
+    torch.randn(60, 3)
+    assert torch.equal(found, torch.rand(1))
+
+
+def test_a_network_may_write_into_its_images():
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3))
+    assert score(lambda x: net(x)) == score(net) == score(lambda x: net(x.clone()))
+
+
+@pytest.mark.parametrize("own_layer", [False, True])
+def test_a_network_of_vaedis_is_asked_once_unless_it_has_layers_of_someone_else(own_layer):
+    net = vd.training.model.build("mlp", (8, 8, 1), 3, hidden=(8,))
+    sizes = []
+    net.encoder.register_forward_hook(lambda module, x, y: sizes.append(len(y)))
+    if own_layer:
+        net.encoder.append(Noise())
+        with pytest.raises(ValueError, match="must follow from that image alone"):
+            score(net)
+    else:
+        score(net)
+    assert sizes == ([60, 30] if own_layer else [60])
+
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_observations_come_in_the_precision_of_the_network(dtype):
     torch.manual_seed(0)

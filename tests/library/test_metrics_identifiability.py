@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -154,6 +155,20 @@ def test_a_line_cannot_read_a_square_but_trees_can():
     assert result.nonlinear > 0.95
     # Any invertible linear map is as good as another.
     assert float(metrics.r2(codes @ [[1, 2], [3, -1]], codes)) == pytest.approx(1)
+
+
+def test_r2_draws_by_its_seed_alone(monkeypatch):
+    from sklearn.ensemble._hist_gradient_boosting import gradient_boosting
+
+    codes = generator(0).random((300, 1))
+    # It draws from more rows than that, 200,000 by default.
+    binner = functools.partial(gradient_boosting._BinMapper, subsample=60)
+    monkeypatch.setattr(gradient_boosting, "_BinMapper", binner)
+    state = np.random.get_state()  # noqa: NPY002
+    test = codes[:50], codes[:50] ** 2
+    first, again, other = (metrics.r2(codes, codes**2, test=test, seed=s) for s in (5, 5, 2**64))
+    assert first.nonlinear == again.nonlinear != other.nonlinear
+    np.testing.assert_equal(np.random.get_state(), state)  # noqa: NPY002
 
 
 def test_r2_says_what_is_too_few():

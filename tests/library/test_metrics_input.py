@@ -114,6 +114,34 @@ def test_labels_of_other_types():
     assert summary(metrics.mig(half, factors)) == summary(metrics.mig(half.float(), factors))
 
 
+BEYOND = r"{}\[\d+, 0\] is -?\d+, but whole numbers beyond 2\*\*{} are not told apart: subtract the"
+
+
+@pytest.mark.parametrize("offset", [2**53, -(2**60), 2**63])
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_whole_numbers_that_float64_merges_are_refused_or_told_apart(name, offset):
+    codes, factors = mixed_codes(300, (4, 3), 4, 0.1, 0.1)
+    labels = factors.astype(np.uint64) + np.uint64(offset) if offset == 2**63 else factors + offset
+    whole = labels[:, :1].repeat(4, axis=1)
+    with pytest.raises(ValueError, match=BEYOND.format("codes", 53)) as caught:
+        compute(name, whole, factors)
+    assert str(caught.value).count(". ") == 0
+    if name in REAL or offset == 2**63:
+        with pytest.raises(ValueError, match=BEYOND.format("factors", 53 if name in REAL else 63)):
+            compute(name, codes, labels)
+    else:
+        assert summary(compute(name, codes, labels)) == summary(compute(name, codes, factors))
+
+
+@pytest.mark.parametrize("offset", [2**52, -(2**52), 2.0**52])
+@pytest.mark.parametrize("name", [*REAL, "irs", "infomec"])
+def test_numbers_far_from_zero_that_float64_tells_apart_score_as_near_ones(name, offset):
+    codes, factors = mixed_codes(300, (4, 3), 4, 0.1, 0.1)
+    codes = (codes * 100).astype(int)
+    right = float(compute(name, codes, factors))
+    assert float(compute(name, codes + offset, factors + offset)) == pytest.approx(right, abs=1e-9)
+
+
 @pytest.mark.parametrize("score", [metrics.dci, metrics.sap, metrics.explicitness, metrics.r2])
 def test_test_samples_that_are_no_pair_or_do_not_fit_are_refused(score):
     codes, factors = mixed_codes(60, (2, 2), 3, 0.1, 0.1)

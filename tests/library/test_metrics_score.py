@@ -91,6 +91,28 @@ def test_own_scores_stand_beside_the_others():
     assert received[-1][1].dtype == np.float64
 
 
+def test_an_own_score_gets_the_numbers_that_were_given_also_large_ones():
+    codes, factors = mixed_codes(200, (4, 3), 3, 0.1, 0.1)
+    received = []
+
+    def mine(z, f):
+        received.append(f)
+        return 0.0
+
+    for given in (factors + 2**60, 60 * factors + 1_700_000_000_000_000_000, factors * 1e20):
+        scores = metrics.score(codes, given, metrics=[mine, "mcc"])
+        np.testing.assert_array_equal(received[-1], given)
+        assert received[-1].dtype == given.dtype
+        if given.dtype == np.int64:
+            assert "whole numbers beyond 2**53 are not told apart" in scores.missing["mcc"]
+        else:
+            assert float(scores["mcc"]) == pytest.approx(float(metrics.mcc(codes, factors)))
+    with pytest.raises(
+        ValueError, match=r"^factors\[0, 0\] is .* beyond 2\*\*63 are not told apart"
+    ):
+        metrics.score(codes, factors.astype(np.uint64) + np.uint64(2**63), metrics=[mine])
+
+
 def test_an_own_score_that_writes_into_its_arrays_changes_no_others():
     codes, factors = grid_codes()
     before = codes.copy()

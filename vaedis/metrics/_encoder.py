@@ -22,8 +22,8 @@ _ROUNDING = 1e-2
 def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     """Return a function from observation indices (n,) to posterior means (n, z) on the CPU.
 
-    Repeated indices are encoded once. A network is in evaluation mode meanwhile; of other models,
-    the code of an image must depend on that image alone.
+    Repeated indices are encoded once. A network is in evaluation mode meanwhile; the code of an
+    image must depend on that image alone.
     """
     # Text has a method `encode`, and a path is easily mistaken for a model.
     encode = model if isinstance(model, str) else getattr(model, "encode", model)
@@ -37,37 +37,59 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     network = trained if isinstance(trained, nn.Module) else nn.Module()
     tensors = (*network.parameters(), *network.buffers())
     example = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-    batch = _CUDA_BATCH if example is not None and example.is_cuda else _CPU_BATCH
+    devices = [example.device] if example is not None and example.is_cuda else []
+    batch = _CUDA_BATCH if devices else _CPU_BATCH
     # How `fit` says of a network of its own, or of yours, that it was trained on images in [0, 1].
     marks = [getattr(trained, name, True) for name in ("normalize", "_vaedis_normalize")]
     options = {"normalize": False} if any(mark is False for mark in marks) else {}
 
-    def means_of(index: Tensor) -> Tensor:
-        x = data.observations(index, **options)
-        return _means(encode(x if example is None else x.to(example)), len(index))
+    def means_of(x: Any, n: int) -> Tensor:
+        return _means(encode(x if example is None else x.to(example)), n)
 
     def encode_all(index: Tensor) -> Tensor:
         distinct, position = torch.unique(torch.as_tensor(index), return_inverse=True)
-        parts = distinct.split(batch)
+        first, *rest = distinct.split(batch)
+        x = data.observations(first, **options)
+        half = 0 if _is_known(trained) else len(first) // 2
+        # the last ones, as these are then in other places of the batch; a copy, since a model may
+        # write into its images
+        last = x[np.arange(-half, 0)]
         with _evaluating(network), torch.no_grad():
-            means = [means_of(parts[0])]
+            means = [means_of(x, len(first))]
             # before the rest: a network in training mode changes its statistics with each batch
-            if network is not trained and len(parts[0]) > 1:
-                half = len(parts[0]) // 2
-                _need_alike(means[0][:half], means_of(parts[0][:half]))
-            means += [means_of(part) for part in parts[1:]]
+            if half:
+                with torch.random.fork_rng(devices):
+                    again = means_of(last, half)
+                _need_alike(means[0][-half:], again, is_network=network is trained)
+            means += [means_of(data.observations(part, **options), len(part)) for part in rest]
         return torch.cat(means)[position]
 
     return encode_all
 
 
-def _need_alike(means: Tensor, again: Tensor) -> None:
+def _is_known(model: Any) -> bool:
+    """Return whether a model is a network of vaedis, which needs no check.
+
+    Evaluated, it neither samples nor compares images, unless it has layers of someone else.
+    """
+    if type(model).__module__ != "vaedis.training.model":
+        return False
+    return all(
+        type(part).__module__.startswith(("torch.nn.", "vaedis.")) for part in model.modules()
+    )
+
+
+def _need_alike(means: Tensor, again: Tensor, *, is_network: bool) -> None:
     """Raise a ValueError unless images have the same codes beside other images."""
     if ((means - again).abs() > _ROUNDING * means.abs().max()).any():
+        remedy = (
+            "return means, not samples, and use no statistics of the batch in evaluation mode."
+            if is_network
+            else "call eval() on its network, and return means, not samples."
+        )
         raise ValueError(
             "the code of an image must follow from that image alone, but model gives it another "
-            "one beside other images, or when asked again: call eval() on its network, and return "
-            "means, not samples."
+            f"one beside other images, or when asked again: {remedy}"
         )
 
 

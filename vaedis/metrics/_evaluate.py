@@ -97,10 +97,8 @@ def score(
     infomec   1.000  modularity 1.00, compactness 1.00, explicitness 1.00
     spread    0.500
     """
-    code_array, factor_array = as_pair(codes, factors, allow_real=True)
+    code_array, factor_array = as_pair(codes, factors, allow_real=True, keep_whole=True)
     _check.count("seed", seed, 0)
-    if (factor_array == np.floor(factor_array)).all():
-        factor_array = factor_array.astype(np.int64)
     scores = {}
     refusals: dict[str, Exception] = {}
     for name, compute in _by_name(metrics).items():
@@ -172,8 +170,8 @@ def evaluate(
         tensor, as the first item of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
         object or a mapping, or as a torch Distribution. An nn.Module is put into evaluation mode
         meanwhile, and gets observations on its device and in its precision, normalized as `fit`
-        normalized them. Another model is refused if it gives an image other codes when it is asked
-        again, as networks in training mode do.
+        normalized them. A model is refused if it gives an image other codes when it is asked again,
+        as one that samples does, or beside other images, as one with statistics of the batch does.
     data : FactorData, (images, labels) or object
         Whatever `data.as_data` takes, or an object with ``factors``, a `FactorSpace`, and
         ``observations(index) -> (B, C, H, W)``.

@@ -105,23 +105,29 @@ def as_pair(
     factors: Any,
     *,
     allow_real: bool = False,
+    keep_whole: bool = False,
     names: tuple[str, str] = ("codes", "factors"),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes as float32 or float64, and factors as int64, or as float64 if `allow_real`."""
+    """Return codes as float32 or float64, and factors as int64, or as float64 if `allow_real`.
+
+    With `keep_whole`, factors that are whole numbers are int64 nevertheless.
+    """
     code_array = as_codes(codes, names[0])
     factor_array = _matrix(factors, names[1], "factors")
-    if allow_real:
+    whole = True
+    if factor_array.dtype.kind == "f":
         factor_array = factor_array.astype(np.float64)
-    elif factor_array.dtype.kind == "f":
         is_whole = (np.abs(factor_array) < 2.0**63) & (factor_array == np.floor(factor_array))
-        if not is_whole.all():
+        whole = bool(is_whole.all())
+        if not whole and not allow_real:
             row, column = np.argwhere(~is_whole)[0]
             raise ValueError(
                 f"{names[1]}[{row}, {column}] is {factor_array[row, column]}, but factors must be "
                 "integers: pass the index of each value, or group continuous values into a few "
                 "classes."
             )
-    factor_array = factor_array if allow_real else factor_array.astype(np.int64)
+    as_real = allow_real and not (whole and keep_whole)
+    factor_array = _converted(factor_array, np.float64 if as_real else np.int64, names[1])
     n, n_latents = code_array.shape
     if n != len(factor_array):
         raise ValueError(
@@ -140,7 +146,23 @@ def as_pair(
 def as_codes(codes: Any, name: str = "codes") -> np.ndarray:
     """Return codes as a finite array (n, z): float32 as it is, anything else as float64."""
     array = _matrix(codes, name, "latents")
-    return array if array.dtype == np.float32 else array.astype(np.float64, copy=False)
+    return array if array.dtype == np.float32 else _converted(array, np.float64, name)
+
+
+def _converted(array: np.ndarray, dtype: type[np.generic], name: str) -> np.ndarray:
+    """Return numbers in a type that tells whole ones apart, or raise a ValueError."""
+    if array.dtype.kind in "iu":
+        bits = 53 if dtype is np.float64 else 63
+        # 2**63 itself is beyond int64
+        beyond = (array < -(2**bits)) | (array > 2**bits - (bits == 63))
+        if beyond.any():
+            row, column = np.argwhere(beyond)[0]
+            raise ValueError(
+                f"{name}[{row}, {column}] is {array[row, column]}, but whole numbers beyond "
+                f"2**{bits} are not told apart: subtract the smallest one of that column from all "
+                "of it, in training and test samples alike."
+            )
+    return array.astype(dtype, copy=False)
 
 
 def encoded(encode: Callable[[Any], Any], index: Any) -> np.ndarray:
@@ -223,14 +245,28 @@ def varies(codes: np.ndarray) -> np.ndarray:
     return codes.max(axis=0) != codes.min(axis=0)
 
 
+def near_zero(codes: np.ndarray, *more_codes: np.ndarray) -> list[np.ndarray]:
+    """Return sets of codes, relative to the first row where a sum would lose their differences.
+
+    No float32 that varies is as far from 0 as that, and all others stay as they are.
+    """
+    far = np.abs(codes[0]) > 2.0**40 * np.ptp(codes.astype(np.float64), axis=0)
+    far &= varies(codes)
+    if not far.any():
+        return [codes, *more_codes]
+    return [array - np.where(far, codes[0], 0.0) for array in (codes, *more_codes)]
+
+
 def unit_variance(codes: np.ndarray, *more_codes: np.ndarray) -> list[np.ndarray]:
     """Return sets of codes in float64, normalized by the mean and the deviation of the first."""
+    near = near_zero(codes, *more_codes)
+    codes = near[0]
     center = codes.mean(axis=0, dtype=np.float64)
     unit = codes.std(axis=0, dtype=np.float64)
     # The square of a range below 1e-160 is 0, the range itself is not.
     unit = np.where(unit > 0, unit, np.ptp(codes.astype(np.float64), axis=0))
     unit = np.where(varies(codes), unit, 1.0)
-    return [(array - center) / unit for array in (codes, *more_codes)]
+    return [(array - center) / unit for array in near]
 
 
 def require(module: str, purpose: str) -> ModuleType:

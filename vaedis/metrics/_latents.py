@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis.metrics._inputs import require, samples, unit_variance, varies
+from vaedis.metrics._inputs import near_zero, require, samples, unit_variance, varies
 from vaedis.metrics._scores import Score
 
 # The largest deviation but for the outermost percent, as in the published scores.
@@ -61,7 +61,7 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
     1.00
     """
     given = samples(codes, factors, seed)
-    codes = given.codes.astype(np.float64)
+    codes = near_zero(given.codes)[0].astype(np.float64)
     moving = varies(given.codes)
     largest = np.where(moving, np.abs(codes - codes.mean(axis=0)).max(axis=0), 0.0)
     robustness = np.zeros((codes.shape[1], len(given.columns)))

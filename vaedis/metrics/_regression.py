@@ -254,7 +254,9 @@ def r2(
         )
     x, x_test = unit_variance(given.codes, given.test_codes)
     linear = linear_model.LinearRegression().fit(x, y).predict(x_test)
-    trees = ensemble.HistGradientBoostingRegressor(early_stopping=False)
+    # Of more than 200,000 rows, it bins by a random draw; a seed may be larger than it takes.
+    state = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    trees = ensemble.HistGradientBoostingRegressor(early_stopping=False, random_state=state)
     boosted = np.stack([trees.fit(x, column).predict(x_test) for column in y.T], axis=1)
     per_factor = r2_score(y_test, linear, multioutput="raw_values")
     nonlinear = r2_score(y_test, boosted, multioutput="raw_values")
