@@ -88,11 +88,12 @@ class Tab:
             self.outside.append(request.url)
 
     def open(self, name, settings="", size=WIDE):
-        for list_ in (self.said, self.outside, self.loaded):
-            list_.clear()
         self.page.set_viewport_size(size)
         # a change of the address alone loads nothing
         self.page.goto("about:blank")
+        # after it, since it cuts off what the page before was loading
+        for list_ in (self.said, self.outside, self.loaded):
+            list_.clear()
         self.page.goto((HTML / f"{name}.html").as_uri() + settings)
         return self.page
 

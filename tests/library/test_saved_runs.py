@@ -203,7 +203,9 @@ class TestDataInPerson:
 
 
 def test_a_data_set_that_is_made_otherwise_here_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(vd.data.XYSquares, "_images", lambda *_: torch.zeros(9, 8, 8, 3).byte())
+    monkeypatch.setattr(
+        vd.data.XYSquares, "_images", lambda _, index: torch.zeros(len(index), 8, 8, 3).byte()
+    )
     with pytest.raises(
         ValueError, match=r"other images or labels than those of 'xysquares' \(generated\)"
     ):
