@@ -319,13 +319,13 @@ class FactorData:
     def _checked_images(self, index: Tensor) -> Tensor:
         """Make images, and raise a TypeError if they are not what the data set declares."""
         images = self._images(index)
-        declared = (self.dtype, (len(index), *self.shape))
-        found = (getattr(images, "dtype", None), tuple(getattr(images, "shape", ())))
-        if not isinstance(images, Tensor) or found != declared:
+        shape = (len(index), *self.shape)
+        if not isinstance(images, Tensor) or (images.dtype, images.shape) != (self.dtype, shape):
+            dtype, made = getattr(images, "dtype", None), tuple(getattr(images, "shape", ()))
             raise TypeError(
-                f"{type(self).__name__}._images gives a {type(images).__name__} of {found[0]} and "
-                f"shape {found[1]} for {len(index)} images, where its dtype and shape declare "
-                f"{declared[0]} and {declared[1]}; let both agree."
+                f"{type(self).__name__}._images gives a {type(images).__name__} of {dtype} and "
+                f"shape {made} for {len(index)} images, where its dtype and shape declare "
+                f"{self.dtype} and {shape}; let both agree."
             )
         if images.is_floating_point() and not bool(images.isfinite().all()):
             raise ValueError(f"an image of {self.name!r} has a pixel that is NaN or infinite.")
