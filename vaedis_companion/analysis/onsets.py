@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,23 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
     return compare(x, y, y).rank
 
 
+def learned(row: Mapping[str, Any]) -> bool:
+    """Return whether a stored run learned anything: a KL of more than `ALIVE` at its end."""
+    return (row["final_kl"] or 0.0) > ALIVE
+
+
+def count_without_learning(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many of stored runs learned nothing, in words.
+
+    Examples
+    --------
+    >>> count_without_learning([{"final_kl": 0.0}, {"final_kl": 0.5}])
+    '1 of 2 runs learnt nothing'
+    """
+    n = sum(not learned(row) for row in rows)
+    return f"{n} of {len(rows)} run{'s' * (len(rows) != 1)} learnt nothing"
+
+
 def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Return the largest beta at which anything was learned, and the next that was tried.
 
@@ -127,14 +144,14 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
     >>> where_learning_ends([{"seed": 0, "beta": b, "final_kl": 1 - b} for b in (0.1, 0.3, 1)])
     [(0.3, 1)]
     """
-    kl_of: dict[int, dict[float, float]] = {}
+    learned_of: dict[int, dict[float, bool]] = {}
     for row in rows:
-        kl_of.setdefault(row["seed"], {})[row["beta"]] = row["final_kl"] or 0.0
+        learned_of.setdefault(row["seed"], {})[row["beta"]] = learned(row)
     ends = []
-    for seed in sorted(kl_of):
-        betas = kl_of[seed]
+    for seed in sorted(learned_of):
+        betas = learned_of[seed]
         # a single beta, as other experiments have it, does not show where learning ends
         if len(betas) > 1:
-            last = max((beta for beta, kl in betas.items() if kl > ALIVE), default=0.0)
+            last = max((beta for beta, has in betas.items() if has), default=0.0)
             ends.append((last, min((b for b in betas if b > last), default=float("inf"))))
     return ends

@@ -11,7 +11,7 @@ import numpy as np
 from vaedis.data import load
 from vaedis.diagnosis import bounds
 from vaedis_companion.analysis import intervals
-from vaedis_companion.analysis.onsets import ALIVE, where_learning_ends
+from vaedis_companion.analysis.onsets import ALIVE, learned, where_learning_ends
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NO_PIXELS, NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.claims.latents import order_claims
@@ -131,7 +131,7 @@ def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
         for row in runs.rows
         if row["beta"] > _no_code_pays(row["data_options"]["grid_spacing"], row["latents"])
     ]
-    alive = sum(row["final_kl"] > ALIVE for row in beyond_limit)
+    alive = sum(map(learned, beyond_limit))
     n = len(beyond_limit)
     basis = Provenance(f"{n} runs, of every study of β on this page")
     return Claim(

@@ -22,7 +22,14 @@ from vaedis_companion.figures.scores import (
     scores_by_group,
     scores_by_spacing,
 )
-from vaedis_companion.figures.style import COLOURS, LEVEL_NAMES, MARKERS, NAMES, SCORES
+from vaedis_companion.figures.style import (
+    COLOURS,
+    LEVEL_NAMES,
+    MARKERS,
+    NAMES,
+    SCORES,
+    setting_title,
+)
 
 __all__ = [
     "COLOURS",
@@ -44,6 +51,7 @@ __all__ = [
     "scores_by_group",
     "scores_by_spacing",
     "scores_by_steps",
+    "setting_title",
     "traversals",
     "turn_latents",
     "where_learning_ends",

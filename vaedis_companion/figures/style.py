@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis.plots.style import Axes, plt
+from vaedis.spec import RunSpec
 
 COLOURS = {
     "ada-gvae": "#d97706",
@@ -43,6 +44,23 @@ LEVEL_NAMES = {
     "kl": "posteriors\nsymmetric KL",
     "reconstruction": "reconstructions\nloss(x̂, x̂′)",
 }
+
+
+def setting_title(spec: RunSpec) -> str:
+    """Name the setting of a run on XYSquares in two lines: the network, then data and loss.
+
+    Examples
+    --------
+    >>> print(setting_title(RunSpec(data_options={"grid_spacing": 2}, loss="box-blur")))
+    β-VAE, z = 9
+    spacing 2, MSE + box blur
+    """
+    words = [f"spacing {spec.data_options['grid_spacing']}"]
+    if spec.loss != "mse":
+        words.append(NAMES[spec.loss])
+    if spec.average != "mean":
+        words.append("published average")
+    return f"{NAMES[spec.framework]}, z = {spec.latents}\n{', '.join(words)}"
 
 
 def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: object) -> list[Any]:
