@@ -167,7 +167,7 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
             tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
             within=within,
             direction=direction,
-            why=f"{_NO_ORDER} is a twenty-fifth of the variation, the most that we call none",
+            why=f"{_NO_ORDER} accounts for 4 % of the variance of ranks, the most that we call none",
             **fields,
         )
 
@@ -284,7 +284,7 @@ def _learnt_in_order(
         untested_why = _NO_ORDER_RECORDED if selected.rows else untested
         template = "rank correlation {mean:.2f} with earliness"
         yield Claim(
-            statement=f"{title}: {name} draws factors in the order of their mean perceived "
+            statement=f"{title}: {name} learns factors in the order of their mean perceived "
             "distance",
             here=Value(template, {"mean": mean}) if known else NO_VALUE,
             provenance=stored.provenance(selected, note) if known else untested_why,

@@ -37,7 +37,7 @@ RunsOf = Callable[..., RunTable]
 """Returns the runs that judge a claim, given the settings that it compares: see `longest`."""
 
 FOR_AN_INTERVAL = 3
-"""How many long runs each setting needs where a claim rests on an interval."""
+"""How many runs each setting needs where a claim rests on an interval."""
 
 
 def best(store: Store, experiment: str) -> RunTable:
