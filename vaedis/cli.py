@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import io
 import os
 import select
@@ -38,8 +39,9 @@ def main(
     Returns
     -------
     int
-        The exit code: 0 for success, 1 for a failure, 2 for a request that makes no sense, 130
-        after an interrupt. Errors are one line on standard error.
+        The exit code: 0 for success, 1 for a failure, 2 for a request that makes no sense, 3 for a
+        report of `diagnose` that lacks some factor, 130 after an interrupt. Errors are one line on
+        standard error.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def _add_diagnose(commands: Any, shared_options: argparse.ArgumentParser) -> Non
     add("--names", metavar="A,B,...", help="the factors' names")
     add("--sizes", type=_sizes, metavar="N,N,...", help="values of each factor, without labels")
     add("--resize", type=int, metavar="N", help="make square images N pixels high and wide")
-    add("--check", action="store_true", help="train small networks on the distances alone")
+    add("--check", action="store_true", help="train small Ada-GVAEs on the distances")
     add("--traversals", type=int, default=2_000, metavar="N", help="random ones of each factor")
     add("--exact", action="store_true", help="measure all traversals, however many there are")
     add("--seed", type=int, default=0)
@@ -151,18 +153,33 @@ def _diagnose(args: argparse.Namespace) -> int:
     from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
 
+    if not args.data.strip():  # as of a variable of the shell that is not set
+        raise ValueError("The name of the data is empty; name a file, a folder or a data set.")
     outputs = [file for file in (args.html, args.json) if file is not None]
     check_outputs(outputs, [Path(args.data), cache_folder()])
     chosen_losses = [_loss(name) for name in args.loss]
     chosen_losses += [losses.get("box-blur", radius=radius) for radius in args.blur]
-    report = diagnose(
-        _data_to_diagnose(args),
-        chosen_losses or "mse",
-        traversals=args.traversals,
-        exact=args.exact or None,
-        check=args.check,
-        seed=args.seed,
-    )
+    data = _data_to_diagnose(args)
+    try:
+        report = diagnose(
+            data,
+            chosen_losses or "mse",
+            traversals=args.traversals,
+            exact=args.exact or None,
+            check=args.check,
+            seed=args.seed,
+        )
+    except (ValueError, RuntimeError, ImportError, OSError, MemoryError):
+        raise
+    except Exception as problem:
+        module_names = {name.partition(":")[0] for name in args.loss if ":" in name}
+        for frame, _ in traceback.walk_tb(problem.__traceback__):
+            name = frame.f_globals.get("__name__")
+            if name in module_names:
+                raise RuntimeError(
+                    f"the module {name} of --loss raised {_brief(problem)}"
+                ) from problem
+        raise  # a fault of vaedis itself keeps its traceback
     try:
         save(report, html=args.html, json_file=args.json)
     finally:
@@ -170,6 +187,12 @@ def _diagnose(args: argparse.Namespace) -> int:
     for file in outputs:
         print(f"written: {plain(str(file))}", file=sys.stderr)
     return 0 if report.measured else 3
+
+
+def _brief(problem: BaseException) -> str:
+    """Return the kind of an error and the first line that it says."""
+    message = (str(problem).splitlines() or [""])[0].rstrip(".")
+    return f"{type(problem).__name__}: {message}."
 
 
 def _loss(text: str) -> Any:
@@ -188,19 +211,36 @@ def _loss(text: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
+        is_there = hasattr(module, name)
     except (Exception, SystemExit) as problem:  # whatever is wrong in code that is not ours
-        message = (str(problem).splitlines() or [""])[0].rstrip(".")
         raise ValueError(
-            f"the module of --loss {text} cannot be imported: {type(problem).__name__}: {message}."
+            f"the module of --loss {text} cannot be imported: {_brief(problem)}"
         ) from problem
-    if not hasattr(module, name):
+    if not is_there:
         raise ValueError(
             f"the module of --loss {text} has no {name!r}{_check.nearest(name, dir(module))}"
         )
     try:
-        return losses.get(getattr(module, name))
+        loss = losses.get(getattr(module, name))
     except TypeError as problem:
         raise ValueError(f"--loss {text}: {problem}") from problem
+    if not isinstance(getattr(module, name), losses.Loss):
+        _check_signature(text, getattr(module, name))
+    return loss
+
+
+def _check_signature(text: str, function: Callable[..., Any]) -> None:
+    """Raise a ValueError if a function cannot be called with two batches."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # as of some functions in C
+        return
+    try:
+        signature.bind("a", "b")
+    except TypeError as problem:
+        raise ValueError(
+            f"the function of --loss {text} must take two batches of images, f(a, b): {problem}."
+        ) from None
 
 
 def _data_to_diagnose(args: argparse.Namespace) -> Any:

@@ -38,7 +38,8 @@ class FactorSpace:
     Raises
     ------
     ValueError
-        If names and sizes do not fit each other, or two names are the same.
+        If names are one text, do not fit the sizes, or are not all different; and, where images are
+        numbered or drawn, if there are more than 2**63 - 1 combinations.
 
     Examples
     --------
@@ -62,6 +63,8 @@ class FactorSpace:
     sizes: tuple[int, ...]
 
     def __init__(self, names: Sequence[str], sizes: Sequence[int]):
+        if isinstance(names, str):
+            raise ValueError(f"names must be a list of names, such as [{names!r}], not one text.")
         if len(names) != len(sizes) or not names:
             raise ValueError(
                 "names and sizes must have the same length of at least 1, "
@@ -90,7 +93,14 @@ class FactorSpace:
     @property
     def strides(self) -> tuple[int, ...]:
         """By how much the index grows with one step of each factor."""
+        self._numbered()
         return tuple(math.prod(self.sizes[i + 1 :]) for i in range(len(self)))
+
+    def _numbered(self) -> int:
+        """Return `size`; raise a ValueError if there are more than 64 bits can number."""
+        if self.size >= 2**63:
+            raise ValueError(f"{self.size:,} combinations of factors are too many to number.")
+        return self.size
 
     def position(self, factor: str | int) -> int:
         """Return a factor's position, given its name or position; a ValueError lists the names."""
@@ -134,7 +144,7 @@ class FactorSpace:
 
     def check_index(self, index: Index) -> Tensor:
         """Return an index as an int64 tensor; raise a ValueError outside of 0 … size - 1."""
-        return check_index(index, self.size)
+        return check_index(index, self._numbered())
 
     def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw factor values, int64 of shape (n, F), as `sample_index` draws indices."""
@@ -142,7 +152,7 @@ class FactorSpace:
 
     def sample_index(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw indices, int64 of shape (n,), with replacement."""
-        return sample_index(self.size, n, generator)
+        return sample_index(self._numbered(), n, generator)
 
     def traversal(self, factor: str | int, base: Index) -> Tensor:
         """Return the indices that vary one factor over all values and keep the others of `base`.
@@ -159,7 +169,7 @@ class FactorSpace:
         self,
         factor: str | int,
         *,
-        vary: str | Sequence[str | int] | None = None,
+        vary: str | int | Sequence[str | int] | None = None,
         device: torch.device | str = "cpu",
     ) -> Tensor:
         """Return, for each traversal of a factor, the index at which the factor is 0.
@@ -167,7 +177,7 @@ class FactorSpace:
         Parameters
         ----------
         factor : str or int
-        vary : sequence of (str or int), optional
+        vary : str, int or sequence of these, optional
             The other factors to run over; the rest stay at 0. By default all of them.
         device : torch.device or str
 
@@ -181,7 +191,7 @@ class FactorSpace:
         >>> space.traversal_bases("x", vary=["y"])
         tensor([0, 4, 8])
         """
-        vary = [vary] if isinstance(vary, str) else vary
+        vary = [vary] if isinstance(vary, str | int) else vary
         names = range(len(self)) if vary is None else vary
         positions = {self.position(name) for name in names}
         base = torch.zeros(1, dtype=torch.int64, device=device)

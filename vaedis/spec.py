@@ -137,8 +137,12 @@ class RunSpec:
         _check.one_of("schedule of beta", self.beta_schedule, _BETA_SCHEDULES)
         _check.one_of("schedule of lr", self.lr_schedule, _LR_SCHEDULES)
         # Python's own numbers, so that equal specifications have one key: 1 and 1.0, 0.0 and -0.0
-        object.__setattr__(self, "beta", abs(_check.non_negative("beta", self.beta)))
-        object.__setattr__(self, "lr", _check.positive("lr", self.lr))
+        for name, checked in (("beta", _check.non_negative), ("lr", _check.positive)):
+            try:
+                number = checked(name, getattr(self, name))
+            except OverflowError:
+                raise ValueError(f"{name} must be a number that a float can hold.") from None
+            object.__setattr__(self, name, abs(number))
         for name, smallest in _SMALLEST.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), smallest))
         _check.seed(self.seed)
@@ -181,14 +185,18 @@ class RunSpec:
         >>> RunSpec.from_dict({"standardise": False}).normalize
         False
         """
-        return cls(**{_EARLIER_NAMES.get(name, name): value for name, value in fields.items()})
+        renamed = {_EARLIER_NAMES.get(name, name): value for name, value in fields.items()}
+        for name in renamed:
+            _check.one_of("field of a RunSpec", name, cls.__dataclass_fields__)
+        return cls(**renamed)
 
     @property
     def key(self) -> str:
         """Hash of 16 hexadecimal digits that names a stored run.
 
-        Two specifications have the same key if and only if they train the same network. What cannot
-        be hashed, in an option or a loss, is a ValueError.
+        Specifications with one key ask for the same training. An option that repeats its default
+        gives another key. Device, precision and threads are not part of it. What cannot be hashed,
+        in an option or a loss, is a ValueError.
 
         Examples
         --------

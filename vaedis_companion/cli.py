@@ -58,7 +58,7 @@ def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     convert = commands.add_parser(
         "notebooks", parents=[common], help="write the chapters as .ipynb files"
     )
-    convert.add_argument("folder", type=Path, help="where to write them")
+    convert.add_argument("folder", help="where to write them")
     convert.add_argument(
         "--outputs", metavar="PROFILE", help="with the outputs of the current runs in this profile"
     )
@@ -154,16 +154,16 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _folder(text: str) -> Path:
+def _folder(text: str, or_else: str = "") -> Path:
     if not text.strip():  # as of a variable of the shell that is not set
-        raise ValueError("The name of the folder is empty; name one, or leave out --out.")
+        raise ValueError(f"The name of the folder is empty; name one{or_else}.")
     return Path(text)
 
 
 def _store(args: argparse.Namespace) -> Store:
     from vaedis_companion.store import Store
 
-    return Store(None if args.out is None else _folder(args.out))
+    return Store(None if args.out is None else _folder(args.out, ", or leave out --out"))
 
 
 def _book(args: argparse.Namespace) -> int:
@@ -211,8 +211,9 @@ def _check_figures(args: argparse.Namespace) -> int:
 def _notebooks(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build, executions
 
-    paths = build.write_notebooks(executions.find_root(), args.folder, args.outputs)
-    print(f"{len(paths)} notebooks in {args.folder}")
+    folder = _folder(args.folder)
+    paths = build.write_notebooks(executions.find_root(), folder, args.outputs)
+    print(f"{len(paths)} notebooks in {folder}")
     return 0
 
 
@@ -224,6 +225,8 @@ def _sweep(args: argparse.Namespace) -> int:
     keep_memory()
     sweep = _sweep_of(args)
     if args.dry_run:
+        if args.out is not None:
+            sweep.store.check_folder()
         for spec in sweep.todo():
             print(f"{spec.key}  {describe(spec.to_dict())} seed {spec.seed}")
         sys.stdout.flush()

@@ -631,7 +631,8 @@ def test_networks_without_pixels_are_judged_in_the_same_way_and_apart():
         (0.316, 0.0316, "reproduced", ["reproduced", "reproduced"]),
         (0.316, (0.0316, 0.316), "in direction", ["reproduced", "not reproduced"]),
         (0.1, 0.1, "not reproduced", ["not reproduced", "in direction"]),
-        (1.0, 0.0, "reproduced", ["in direction", "not reproduced"]),
+        # learning ends above all betas that were tried, and below
+        (1.0, 0.0, "reproduced", ["not tested", "not tested"]),
     ],
 )
 def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, smaller, bounds):
@@ -678,16 +679,36 @@ def test_limits_are_judged_by_the_bound_of_codes_where_beta_grows_and_by_that_of
     (none,) = _found(store, where, "No pixels", "no network")
     assert (none.verdict, str(none.here)) == ("reproduced", "0 of 12 learnt")
     _store("limits", lambda spec: 0.5, store=store)
-    assert [c.verdict for c in _found(store, where, "Images")] == ["in direction", "not reproduced"]
+    assert [c.verdict for c in _found(store, where, "Images")] == ["not tested", "not reproduced"]
     early = _coordinates("limits", lambda spec: 0.5 if spec.beta <= 0.178 else 0.001)
     found = {c.statement: c.verdict for c in _found(early, where, "foretell", "No pixels")}
     assert set(found.values()) == {"in direction", "not reproduced", "reproduced"}
     assert (
         found[
-            "No pixels, constant β, spacing 6: learning ends at the β that perceived distances foretell."
+            "No pixels, constant β, spacing 6: learning ends at the first bound, which perceived distances foretell."
         ]
         == "reproduced"
     )
+
+
+def test_without_a_beta_that_learns_nothing_shows_where_learning_ends():
+    # below the bound of .194 at spacing 6, and by less than the factor of 2
+    none = _coordinates("limits", lambda spec: 0.001)
+    where = "Section 5.3, limit"
+    (claim,) = _found(none, where, "constant β, spacing 6")
+    assert (claim.verdict, str(claim.provenance)) == ("not tested", "no β that learns was tried")
+    # but far below the bound at spacing 4
+    assert _verdicts(none, where, "constant β, spacing 4") == {"not reproduced"}
+    # one seed alone that learns at no beta shows no end either
+    some = _coordinates("limits", lambda spec: 0.5 if spec.seed and spec.beta < 0.2 else 0.001)
+    assert _verdicts(some, where, "constant β, spacing 6") == {"not tested"}
+    assert _verdicts(some, where, "constant β, spacing 2") == {"not reproduced"}
+
+
+def test_claims_of_images_and_without_pixels_have_other_words():
+    where = ["Section 5.3, bound", "Section 5.3, no pixels"]
+    found = [claim.statement for claim in claims.all_claims(MadeUp(), where=where)]
+    assert len(set(found)) == len(found)
 
 
 def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
@@ -731,6 +752,10 @@ def test_the_average_matters_if_scores_no_longer_fall(other, expected):
     assert claim.verdict == expected
     if expected == "reproduced":
         assert "second image's minus both, at spacing 1: +0.10 [+0.10, +0.10]" in str(claim.here)
+        assert str(claim.provenance) == (
+            "coordinates: 12 runs of 4,000 steps; mean of both: 3 at spacing 1, 3 at 8; "
+            "second image's mean: 3 and 3"
+        )
 
 
 def test_runs_of_other_lengths_say_nothing_about_the_average():

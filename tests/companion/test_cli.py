@@ -56,6 +56,8 @@ def test_streams_that_are_closed_are_no_error(tmp_path, streams, prints):
             "The name of the folder is empty",
         ),
         (["results", "merge", ""], "The name of the folder is empty"),
+        (["notebooks", ""], "The name of the folder is empty; name one."),
+        (["diagnose", ""], "The name of the data is empty"),
         (["results", "--out", "nosuch"], "There is no folder nosuch"),
         (["results", "--out", __file__], "There is no folder"),
     ],

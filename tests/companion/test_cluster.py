@@ -478,7 +478,7 @@ def test_results_tell_what_is_stored_and_missing_and_merge(tmp_path, specs, caps
     assert cli.main(["results", "--out", str(store.root), "--experiment", "fig9"]) == 0
     out = capsys.readouterr().out
     assert "fig9, smoke profile: 4 finished, 0 failed" in out
-    assert "MIG 0.125 [0.000 0.250]" in out
+    assert "MIG 0.125 (0.000 to 0.250)" in out
     assert "smoke 4 of 4 stored" in out
     assert cli.main(["results", "--experiment", "fig1"]) == 2
     assert "Unknown experiment 'fig1'" in capsys.readouterr().err

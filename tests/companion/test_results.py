@@ -18,12 +18,15 @@ import pytest
 from vaedis import _files
 from vaedis.spec import RunSpec
 from vaedis_companion import cli, grids, project, published, store as results
+from vaedis_companion.analysis import courses
 from vaedis_companion.store import rows as store_rows
+
+SCORES = {"mig": 0.5, "dci": 0.5}
 
 
 def _row(seed=0, **more):
     return results.make_row(
-        RunSpec(seed=seed), "fig9", "laptop", scores={"mig": 0.1 + seed, "dci": 0.5}, **more
+        RunSpec(seed=seed), "fig9", "laptop", scores={"mig": (1 + seed) / 16, "dci": 0.5}, **more
     )
 
 
@@ -43,16 +46,16 @@ def test_long_runs_stand_beside_the_best_ones_and_never_become_them(tmp_path):
     for profile in ("laptop", "long"):
         for spec in grids.grid("fig11", profile):
             if spec.seed == 0:
-                store.add(results.make_row(spec, "fig11", profile))
+                store.add(results.make_row(spec, "fig11", profile, scores=SCORES))
     assert store.best("fig11").profile == "laptop"
     assert (store.long("fig11").profile, len(store.long("fig11").rows)) == ("long", 4)
     *most, last = [spec for spec in grids.grid("fig11", "paper") if spec.seed == 0]
     for spec in most:
-        store.add(results.make_row(spec, "fig11", "paper"))
+        store.add(results.make_row(spec, "fig11", "paper", scores=SCORES))
     assert store.best("fig11").profile == "laptop"
     assert store.long("fig11").profile == "long and paper"
     assert sorted({row["batch"] for row in store.long("fig11").rows}) == [64, 256]
-    store.add(results.make_row(last, "fig11", "paper"))
+    store.add(results.make_row(last, "fig11", "paper", scores=SCORES))
     assert store.best("fig11").profile == "paper"
     assert store.long("fig11").profile == "long"
 
@@ -73,14 +76,14 @@ def test_an_experiment_takes_equal_runs_of_another_one_of_its_profile(tmp_path):
     assert {s.data for s in shared} == {"xysquares"}
     assert len(shared) == 4
     for spec in (shared[0], grids.grid("fig9", "laptop")[0]):
-        store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.5}), {"a": np.ones(2)})
+        store.add(results.make_row(spec, "fig9", "laptop", scores=SCORES), {"a": np.ones(2)})
     assert store.keys("fig6", "laptop") == {shared[0].key}
     (row,) = store.best("fig6").rows
     assert (row["experiment"], row["mig"]) == ("fig9", 0.5)
     assert store.arrays(row)["a"].tolist() == [1, 1]
     assert len(store.best("fig9").rows) == 2
     # its own row comes before that of another
-    store.add(results.make_row(shared[0], "fig6", "laptop", scores={"mig": 0.25}))
+    store.add(results.make_row(shared[0], "fig6", "laptop", scores={"mig": 0.25, "dci": 0.5}))
     assert [r["mig"] for r in store.best("fig6").rows] == [0.25]
 
 
@@ -241,6 +244,17 @@ def test_two_processes_lose_nothing(tmp_path):
     ("damage", "says"),
     [
         (lambda line: line.replace("57600", "many"), "invalid literal"),
+        (lambda line: line.replace("57600", "57_600"), "steps must be a number, not '57_600'"),
+        (lambda line: line.replace(",0.5,", ", 0.5,"), "dci must be a number, not ' 0.5'"),
+        (lambda line: line.replace(",0.5,", ",0_1.5_0,"), "dci must be a number, not '0_1.5_0'"),
+        (lambda line: line.replace(",0.5,", ",٠.١,"), "dci must be a number"),
+        (lambda line: line.replace(",0.5,", ",7.5,"), "dci must lie from 0 to 1, not 7.5"),
+        (lambda line: line.replace(",0.5,", ",-3,"), "dci must lie from 0 to 1, not -3"),
+        (lambda line: line.replace(",0.5,", ",inf,"), "dci .*must be a finite number, not inf"),
+        (lambda line: line.replace(",0.5,", ",nan,"), "dci .*must be a finite number, not nan"),
+        (lambda line: line.replace(",0.5,", ",,"), "dci .*must be a finite number, not None"),
+        (lambda line: line.replace("finished", "Finished"), "not 'Finished'"),
+        (lambda line: line.replace("finished", " finished"), "not ' finished'"),
         (lambda line: line.replace("57600", "\x1b[2J"), r"\\x1b\[2J"),
         (lambda line: line.replace("57600", "-1"), "steps must be a whole number"),
         (lambda line: line.replace("True", "yes"), "yes"),
@@ -266,7 +280,7 @@ def test_a_damaged_line_is_named_and_its_table_counts_as_missing_and_is_not_repl
         store.add(_row(seed))
     lines = path.read_text().splitlines()
     lines[2] = damage(lines[2])
-    path.write_text("\n".join(lines) + "\n", errors="surrogateescape")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
     damaged = path.read_bytes()
     with pytest.warns(results.DamagedFile, match=r"line \d is no row of results") as caught:
         assert store.best("fig9") is None
@@ -331,7 +345,7 @@ def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path):
     there.add(_row(0, device="another"), {"a": np.ones(1)})
     there.add(_row(1), {"a": np.ones(1)})
     there.add(_row(2, status="failed: loss not finite"))
-    there.add(results.make_row(RunSpec(seed=3), "fig-x", "a_profile", scores={"mig": 0.5}))
+    there.add(results.make_row(RunSpec(seed=3), "fig-x", "a_profile", scores=SCORES))
     assert here.merge(there.root) == {"taken": 2, "known": 2}
     assert [r["status"] for r in here.rows("fig9", "laptop")] == ["finished"] * 3
     assert here.arrays(_row(0))["a"].tolist() == [0]
@@ -422,6 +436,42 @@ def test_a_row_that_names_a_path_is_neither_written_nor_read(tmp_path, row):
         ):
             act({**_row(0), **row})
     assert not store.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"status": ""}, "no status"),
+        ({"status": None}, "no status"),
+        ({"status": "\n"}, "no status"),
+        ({"status": "Finished"}, "not 'Finished'"),
+        ({"status": "failed: " + "x" * 200_000}, "field larger than field limit"),
+        ({"threads": 2.0}, "2.0"),
+        ({"threads": "two"}, "two"),
+        ({"threads": True}, "True"),
+        ({"seconds": "long"}, "long"),
+        ({"device": "\udcff"}, "surrogates"),
+        ({"scores": {"mig": 7.5, "dci": 0.5}}, "mig must lie from 0 to 1"),
+        ({"scores": {"mig": 0.5}}, "dci of a finished run must be a finite number, not None"),
+    ],
+)
+def test_a_row_that_could_not_be_read_again_is_not_written(tmp_path, facts, says):
+    store = results.Store(tmp_path)
+    store.add(_row(0), {"a": np.zeros(1)})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    row = results.make_row(RunSpec(seed=9), "fig9", "laptop", **{"scores": SCORES, **facts})
+    with pytest.raises(ValueError, match=f"^Run {row['key']} cannot be stored, .*{says}"):
+        store.add_all([(_row(1), None), (row, {"a": np.ones(1)})])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    store.add(_row(1))
+    assert len(store.rows("fig9", "laptop")) == 2
+
+
+def test_a_score_that_rounding_puts_above_1_is_one(tmp_path):
+    store = results.Store(tmp_path)
+    scores = {"mig": -1e-12, "dci": 1 + 1e-9, "final_kl": -3.5e-10}
+    store.add(results.make_row(RunSpec(), "fig9", "laptop", scores=scores))
+    assert store.rows("fig9", "laptop")[0]["dci"] == 1 + 1e-9
 
 
 def test_columns_of_a_newer_version_stay_with_their_rows_and_those_of_an_older_one_are_filled(
@@ -587,12 +637,11 @@ def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
 
 def test_a_profile_that_was_only_begun_does_not_hide_a_smaller_one_that_is_complete(tmp_path):
     store = results.Store(tmp_path)
-    scores = {"mig": 0.5}
     for spec in grids.grid("fig11", "laptop")[:4]:
-        store.add(results.make_row(spec, "fig11", "laptop", scores=scores))
+        store.add(results.make_row(spec, "fig11", "laptop", scores=SCORES))
     *most, last = [spec for spec in grids.grid("fig11", "paper") if spec.seed == 0]
     for spec in most:
-        store.add(results.make_row(spec, "fig11", "paper", scores=scores))
+        store.add(results.make_row(spec, "fig11", "paper", scores=SCORES))
     assert store.best("fig11").profile == "laptop"
     # a cell that failed was run
     store.add(results.make_row(last, "fig11", "paper", status="failed: loss not finite"))
@@ -602,11 +651,9 @@ def test_a_profile_that_was_only_begun_does_not_hide_a_smaller_one_that_is_compl
 def test_smoke_runs_never_take_the_place_of_others(tmp_path):
     store = results.Store(tmp_path)
     for spec in grids.grid("fig11", "smoke"):
-        store.add(results.make_row(spec, "fig11", "smoke", scores={"mig": 0.5}))
+        store.add(results.make_row(spec, "fig11", "smoke", scores=SCORES))
     assert store.best("fig11").profile == "smoke"
-    store.add(
-        results.make_row(grids.grid("fig11", "laptop")[0], "fig11", "laptop", scores={"mig": 0.5})
-    )
+    store.add(results.make_row(grids.grid("fig11", "laptop")[0], "fig11", "laptop", scores=SCORES))
     assert store.best("fig11").profile == "laptop"
 
 
@@ -677,6 +724,32 @@ def test_specifications_with_numbers_of_numpy_can_be_stored(tmp_path):
     store.add(results.make_row(spec, "fig9", "laptop", scores={"mig": 0.1, "dci": 0.5}))
     (row,) = store.rows("fig9", "laptop")
     assert results.spec_of(row) == spec
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: RunSpec.from_dict({"nope": 1}), "Unknown field of a RunSpec 'nope'; choose one"),
+        (lambda: RunSpec.from_dict({"betta": 1}), "did you mean 'beta'"),
+        (lambda: RunSpec(beta=10**400), "beta must be a number that a float can hold"),
+        (lambda: RunSpec(lr=10**400), "lr must be a number that a float can hold"),
+    ],
+)
+def test_specifications_that_are_none_are_refused_in_one_sentence(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("name", ["course/mig", "course/z/size"])
+def test_a_run_that_recorded_other_scores_than_steps_has_no_course(tmp_path, name):
+    store = results.Store(tmp_path)
+    arrays = {"course_steps": np.arange(3), "course/mig": np.ones(3), "course/dci": np.ones(3)}
+    store.add(_row(0), arrays)
+    (course,) = courses.courses(store, [store.runs("fig9", "laptop")]).values()
+    assert course.curves[0]["mig"].tolist() == [1, 1, 1]
+    store.add(_row(0), {**arrays, name: np.ones((2, 4, 4)) if "z" in name else np.ones(2)})
+    with pytest.raises(ValueError, match="recorded 3 steps and not as many scores"):
+        courses.courses(store, [store.runs("fig9", "laptop")])
 
 
 def test_the_same_arrays_are_the_same_bytes_whatever_the_clock_says(tmp_path, monkeypatch):

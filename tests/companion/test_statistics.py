@@ -82,6 +82,10 @@ def test_one_value_has_no_interval_and_says_so():
             "values must be finite; leave out runs that failed",
         ),
         (
+            lambda: intervals.interval(np.ma.array([1.0, 2.0, 100.0], mask=[0, 0, 1])),
+            "values must have no masked entries; leave them out",
+        ),
+        (
             lambda: intervals.difference([1, 2], [1], paired=True),
             "pairs need as many values on both sides, not 2 and 1",
         ),

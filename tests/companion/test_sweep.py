@@ -355,7 +355,27 @@ def test_a_dry_run_tells_runs_steps_and_hours(tmp_path, toy, monkeypatch, capsys
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0), raising=False)
     assert cli.main([*command, "--dry-run"]) == 0
-    assert "scoring on top. Other processes keep 1.5 of " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "scoring on top. The load of this machine is 1.5, and it has " in said
+
+
+@pytest.mark.parametrize("inside", ["", "within"])
+def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(tmp_path, toy, capsys, inside):
+    file = tmp_path / "file"
+    file.touch()
+    for words in (["--dry-run"], []):
+        command = ["sweep", "fig9", "--profile", "laptop", "--out", str(file / inside), *words]
+        assert cli.main(command) == 1
+        assert "vaedis: Results cannot be stored in " in capsys.readouterr().err
+    assert cli.main(["sweep", "fig9", "--out", str(tmp_path / "new" / "one"), "--dry-run"]) == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_scores_are_listed_with_the_smallest_and_the_largest_in_words(capsys):
+    specs = [RunSpec(seed=seed) for seed in range(3)]
+    rows = [row_of(spec, "fig9", LAPTOP) | {"mig": spec.seed / 8} for spec in specs]
+    runs.print_table(results.RunTable("fig9", "laptop", rows, []))
+    assert "MIG 0.125 (0.000 to 0.250)  DCI 0.500 (0.500 to 0.500)" in capsys.readouterr().out
 
 
 def test_a_step_is_timed_of_one_run_and_of_a_population(toy):

@@ -40,7 +40,7 @@ class Noise(FactorData):
     name, origin = "noise", "generated"
 
     def __init__(self, sizes=(3, 1, 2, 4), shape=(5, 7, 3), black_and_white=False, seed=0):
-        self.factors = FactorSpace("abcdefgh"[: len(sizes)], sizes)
+        self.factors = FactorSpace(tuple("abcdefgh"[: len(sizes)]), sizes)
         self.shape, self.mean, self.std = (
             shape,
             (0.5, 0.4, 0.3)[: shape[-1]],

@@ -159,6 +159,9 @@ def test_a_check_trains_on_distances_alone_and_says_whether_they_foretold_it(mon
     assert max(map(abs, mse.ranks.values())) < 0.5 < min(blurred.ranks.values())
     assert set(blurred.mig) == {"x_R", "y_R"}
     assert mse.text.endswith(": as foretold.")
+    assert (
+        " 2 small Ada-GVAEs that saw these distances, and pairs drawn by the factors," in mse.text
+    )
     assert f"x_R {mse.ranks['x_R']:.2f} (adversarial; MIG {mse.mig['x_R']:.2f})" in found.text()
     # networks that learn nothing order nothing, against what is foretold
     monkeypatch.setattr(module, "fitting_beta", lambda *_: 1e6)

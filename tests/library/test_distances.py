@@ -339,6 +339,32 @@ def test_posteriors_are_confused_as_far_as_they_overlap():
             "none of 2 random pairs was of two diff",
         ),
         (
+            lambda d: distances.pair_agreement(
+                (np.arange(30, dtype=np.uint8).reshape(30, 1, 1), np.arange(30) // 29), n=2
+            ),
+            "none of 2 random pairs differs in a factor; give a larger n",
+        ),
+        (
+            lambda d: distances.factor_distances(d, factors=0),
+            "factors must be a list of names, not 0",
+        ),
+        (
+            lambda d: distances.rank_losses(d, "mse", factors=0),
+            "factors must be a list of names, not 0",
+        ),
+        (
+            lambda d: vd.diagnosis.largest_beta(d, 2, index=[]),
+            "index is empty; give at least one image",
+        ),
+        (
+            lambda d: vd.data.Coordinates((np.ones((4, 2, 2), np.float32), range(4))),
+            "no two images differ under the loss 'mse', so those of 'table' have no coordinates",
+        ),
+        (
+            lambda d: distances.ground_truth([float("inf")], [1.0]),
+            "factor values must be whole numbers",
+        ),
+        (
             lambda d: distances.pair_agreement(d, n=1),
             "n must be a whole number of at least 2, not 1",
         ),

@@ -17,6 +17,8 @@ from vaedis.data import Coordinates
 from vaedis.factors import FactorSpace
 
 XYSQUARES = FactorSpace(("x_R", "y_R", "x_G", "y_G", "x_B", "y_B"), (8,) * 6)
+# more combinations than 64 bits can number
+HUGE = FactorSpace(tuple("abcdef"), (60_000,) * 6)
 spaces = st.lists(st.integers(1, 6), min_size=1, max_size=5).map(
     lambda sizes: FactorSpace([f"f{i}" for i in range(len(sizes))], sizes)
 )
@@ -110,7 +112,7 @@ def test_a_lone_factor_has_one_traversal_and_any_number_of_them_can_be_drawn():
 
 
 def test_observations_are_drawn_uniformly_and_with_replacement():
-    space = FactorSpace("ab", (3, 4))
+    space = FactorSpace(["a", "b"], (3, 4))
     assert_distributed(space.sample_index(6_000, generator=seeded(1)).numpy(), uniform(12))
     factors = space.sample(6_000, generator=seeded(1))
     assert factors.shape == (6_000, 2)
@@ -166,7 +168,7 @@ def test_of_published_pairs_of_xysquares_77_in_a_thousand_are_identical():
 
 
 def test_published_redraws_are_uniform_over_all_values_and_over_factors():
-    first, second = pairs(FactorSpace("abc", (3, 4, 5)), "paper-code")
+    first, second = pairs(FactorSpace(["a", "b", "c"], (3, 4, 5)), "paper-code")
     for f, size in enumerate((3, 4, 5)):
         # factor f is redrawn with probability E[k] / 3 = (.75 * 1 + .25 * 2) / 3
         redrawn = 1.25 / 3
@@ -181,7 +183,7 @@ def test_pairs_as_the_papers_text_has_them_always_differ_with_k_uniform():
 
 
 def test_pairs_as_the_papers_text_has_them_change_to_any_other_value():
-    first, second = pairs(FactorSpace("abc", (3, 4, 5)), "paper-text")
+    first, second = pairs(FactorSpace(["a", "b", "c"], (3, 4, 5)), "paper-text")
     for f, size in enumerate((3, 4, 5)):
         step = (second[:, f] - first[:, f]) % size
         # each factor is chosen with probability E[k] / F = 2/3
@@ -192,15 +194,15 @@ def test_pairs_as_the_papers_text_has_them_change_to_any_other_value():
 
 @pytest.mark.parametrize("rule", ["paper-code", "paper-text"])
 def test_a_factor_of_one_value_keeps_it_and_a_lone_factor_can_be_paired(rule):
-    first, second = pairs(FactorSpace("ab", (1, 3)), rule, n=500)
+    first, second = pairs(FactorSpace(["a", "b"], (1, 3)), rule, n=500)
     assert (second[:, 0] == 0).all()
-    first, second = pairs(FactorSpace("a", (3,)), rule, n=3_000)
+    first, second = pairs(FactorSpace(["a"], (3,)), rule, n=3_000)
     same = 1 / 3 if rule == "paper-code" else 0
     assert (first == second).double().mean().item() == pytest.approx(same, abs=0.03 if same else 0)
 
 
 def test_traversal_pairs_differ_in_their_factor_alone_and_are_uniform():
-    space = FactorSpace("abc", (2, 3, 4))
+    space = FactorSpace(["a", "b", "c"], (2, 3, 4))
     a, b = space.sample_traversal_pairs("c", 12_000, generator=seeded())
     fa, fb = space.to_factors(a), space.to_factors(b)
     assert torch.equal(fa[:, :2], fb[:, :2])
@@ -237,21 +239,26 @@ def test_traversal_pairs_differ_in_their_factor_alone_and_are_uniform():
             lambda s: s.sample_pairs(torch.tensor([0]), rule="other"),
             "choose one of: paper-code, paper-text",
         ),
-        (lambda s: FactorSpace("a", (1,)).sample_traversal_pairs("a", 1), "has one value only"),
-        (lambda s: FactorSpace("ab", (1,)), "the same length of at least 1, not 2 and 1"),
-        (lambda s: FactorSpace("", ()), "the same length of at least 1, not 0 and 0"),
-        (lambda s: FactorSpace("aa", (1, 2)), "must differ from each other"),
+        (lambda s: FactorSpace(["a"], (1,)).sample_traversal_pairs("a", 1), "has one value only"),
+        (lambda s: FactorSpace("ab", (3, 4)), r"must be a list of names, such as \['ab'\]"),
+        (lambda s: HUGE.to_index(torch.ones(1, 6, dtype=torch.int64)), "too many to number"),
+        (lambda s: HUGE.to_factors([1]), "combinations of factors are too many to number"),
+        (lambda s: HUGE.sample(2), "combinations of factors are too many to number"),
+        (lambda s: HUGE.traversal_bases("a", vary=["b"]), "too many to number"),
+        (lambda s: FactorSpace(["a", "b"], (1,)), "the same length of at least 1, not 2 and 1"),
+        (lambda s: FactorSpace([], ()), "the same length of at least 1, not 0 and 0"),
+        (lambda s: FactorSpace(["a", "a"], (1, 2)), "must differ from each other"),
         (lambda s: FactorSpace(["", "a"], (1, 2)), "each factor needs a name"),
         (lambda s: FactorSpace([" ", "a"], (1, 2)), "each factor needs a name"),
         (
-            lambda s: FactorSpace("ab", (1, 0)),
+            lambda s: FactorSpace(["a", "b"], (1, 0)),
             "the size of factor 'b' must be a whole number of at least 1, not 0",
         ),
     ],
 )
 def test_what_is_out_of_range_or_unknown_is_one_clear_sentence(call, says):
     with pytest.raises(ValueError, match=says) as error:
-        call(FactorSpace("ab", (2, 3)))
+        call(FactorSpace(["a", "b"], (2, 3)))
     assert "\n" not in str(error.value)
 
 
@@ -310,3 +317,9 @@ def test_traversals_are_all_or_drawn(tiny):
     assert torch.equal(every, space.traversal("x_R", space.traversal_bases("x_R")))
     drawn = tiny.traversals("x_R", 5, generator=seeded(1))
     assert torch.equal(drawn, space.traversal("x_R", space.sample_index(5, generator=seeded(1))))
+
+
+def test_one_factor_to_vary_needs_no_list():
+    space = FactorSpace(["a", "b", "c"], (2, 3, 4))
+    for factor in ("b", 1):
+        assert space.traversal_bases("a", vary=factor).tolist() == [0, 4, 8]

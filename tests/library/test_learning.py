@@ -87,6 +87,20 @@ def test_runs_that_recorded_nothing_have_no_learning_and_what_does_not_fit_is_re
         made().onsets("kl")
 
 
+@pytest.mark.parametrize(
+    ("steps", "curve", "says"),
+    [
+        ([10, 20, 40], [0.0, np.nan, 2.0], "one number for each of 3 steps, without NaN"),
+        ([10, 20, 40], [0.0, 2.0], "separation of 'a' must be one number for each of 3 steps"),
+        ([40, 10, 20], [0.0, 0.5, 2.0], "steps must be increasing numbers"),
+        ([10, 10, 20], [0.0, 0.5, 2.0], "steps must be increasing numbers"),
+    ],
+)
+def test_curves_that_give_no_onsets_are_refused(steps, curve, says):
+    with pytest.raises(ValueError, match=says):
+        Learning(np.array(steps), {"a": np.array(curve)}, {})
+
+
 def test_learning_ends_for_each_seed_between_the_last_beta_that_learns_and_the_next():
     kl = {
         0: {0.1: 2.0, 0.3: 0.011, 1.0: 0.009},

@@ -305,6 +305,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "my_module.py").write_text(
         "def far(a, b):\n    return (a - b).square().mean((1, 2, 3))\n\nnumber = 3\n"
         "def total(a, b):\n    return (a - b).square().mean()\n"
+        "def alone(a):\n    return a\n"
+        "def missing(a, b):\n    return {}['x']\n"
     )
     (tmp_path / "my_inner.py").write_text("import no_such_library\n")
     (tmp_path / "my_broken.py").write_text("def (\n")
@@ -327,6 +329,7 @@ def test_the_command_line_takes_a_function_of_a_module(folder, capsys):
         ("my_module:fat", "the module of --loss my_module:fat has no 'fat'; did you mean 'far'?"),
         ("my_module:number", "--loss my_module:number: a loss must be a name (mse, "),
         ("my_module:total", "the loss 'total' does not fit images of 16×16 pixels"),
+        ("my_module:alone", "--loss my_module:alone must take two batches of images, f(a, b): too"),
         ("my_module:", "--loss takes the name of a loss or module:name, not 'my_module:'."),
         (":far", "--loss takes the name of a loss or module:name, not ':far'."),
         ("my_modul:far", "cannot be imported: ModuleNotFoundError: No module named 'my_modul'."),
@@ -347,6 +350,20 @@ def test_a_loss_that_the_command_line_cannot_have_is_one_sentence(folder, capsys
     assert said.startswith("vaedis: ")
     assert says in said
     assert said.count("\n") == 1
+
+
+def test_an_error_of_a_users_own_code_is_one_sentence_and_one_of_ours_is_not(
+    folder, capsys, monkeypatch
+):
+    def measure(data, chosen, **options):
+        chosen[0].function(1, 2)
+
+    monkeypatch.setattr("vaedis.diagnosis.diagnose.diagnose", measure)
+    assert cli.main(["diagnose", "mine.npz", "--loss", "my_module:missing"]) == 1
+    said = capsys.readouterr().err
+    assert said == "vaedis: the module my_module of --loss raised KeyError: 'x'.\n"
+    with pytest.raises(AttributeError, match="no attribute 'function'"):
+        cli.main(["diagnose", "mine.npz", "--loss", "mse", "--loss", "my_module:missing"])
 
 
 def test_only_the_command_line_imports_a_module_by_its_name(folder):

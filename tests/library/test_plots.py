@@ -326,3 +326,87 @@ def test_a_runs_latents_and_training_are_one_line_each():
     run.history = {}
     with pytest.raises(ValueError, match="has no history to draw"):
         plots.training(run)
+
+
+PAIR = np.array([[0, 0], [1, 1]])
+PICTURES = np.zeros((2, 3, 4, 4, 1), np.uint8)
+NAMED = {"xlabel": "x", "ylabel": "y"}
+
+
+@pytest.mark.parametrize("made", [bool, int, np.uint8, float])
+def test_images_of_ones_are_white(made):
+    frames = np.eye(4)[None, ..., None].astype(made)
+    assert shown(plots.traversals({"x": frames})) == [255]
+    assert shown(plots.latent_traversals(frames[None])) == [255]
+
+
+def test_floats_of_latents_are_shares_of_white():
+    assert shown(plots.latent_traversals(np.full((1, 1, 4, 4, 3), 0.4))) == [102]
+
+
+@pytest.mark.parametrize(
+    ("draw", "says"),
+    [
+        (lambda: plots.latent_traversals(PICTURES + 200.5), "images of floats must lie in 0 … 1"),
+        (lambda: plots.latent_traversals(PICTURES.astype(int) - 1), "must lie in 0 … 255"),
+        (lambda: plots.latent_traversals(PICTURES * np.nan), "must have finite pixels"),
+        (lambda: plots.latent_traversals(PICTURES[0]), r"shape \(rows, frames, H, W, C\)"),
+        (lambda: plots.latent_traversals(PICTURES, names=["a"]), "names must hold one value"),
+        (
+            lambda: plots.traversals({"a": PICTURES[0], "b": PICTURES[0] / 2}),
+            "must all be floats, all whole numbers or all boolean",
+        ),
+        (lambda: plots.traversals({"a": PICTURES[0], "b": PICTURES[0, :2]}), "as many frames as"),
+        (lambda: plots.traversals({"a": PICTURES[0]}, values=[1]), "values must hold one value"),
+        (lambda: plots.traversals({}), "data must hold something to draw"),
+        (lambda: plots.matrices({}), "rows must hold something to draw"),
+        (
+            lambda: plots.matrices({"a": {"x": np.eye(2)}, "b": {"y": np.eye(2)}}),
+            r"row 'b' must have the keys .* lacks \['x'\]",
+        ),
+        (
+            lambda: plots.distance_matrices({"a": np.eye(2)}, {"b": np.eye(2)}),
+            r"truth must have the keys .* lacks \['b'\]",
+        ),
+        (lambda: plots.cumulative({"a": np.array([-1.0, 2])}), "'a' must hold distances"),
+        (lambda: plots.cumulative({"a": np.array([np.nan, 2])}), "'a' must hold distances"),
+        (lambda: plots.bars(["a", "b"], {"g": [0.3]}, **NAMED), "'g' must hold one value for each"),
+        (lambda: plots.bars(["a"], {}, **NAMED), "groups must hold something to draw"),
+        (
+            lambda: plots.lines([1], {str(k): [k] for k in range(17)}, **NAMED),
+            "at most 16 curves can be told apart",
+        ),
+        (lambda: plots.codes({"a": (PAIR, PAIR)}, columns=0), "columns must be a whole number"),
+        (lambda: plots.codes({"a": (PAIR, PAIR[:, :1])}), r"both have the shape \(n, 2\)"),
+        (lambda: plots.codes({"a": (PAIR * np.nan, PAIR)}), "must be finite numbers"),
+    ],
+)
+def test_what_would_be_drawn_wrong_is_one_sentence_and_no_figure(draw, says):
+    with pytest.raises(ValueError, match=says):
+        draw()
+    assert not plt.get_fignums()
+
+
+def test_matrices_with_gaps_have_a_range():
+    gaps = {"a": np.array([[0, np.nan], [3, 0]]), "b": np.full((2, 2), np.nan)}
+    figure = plots.distance_matrices(gaps, gaps, shared_range=True)
+    assert [ax.images[0].get_clim() for ax in figure.axes] == [(0, 3), (0, 1), (0, 3), (0, 3)]
+
+
+def test_panels_grow_for_curves_beyond_0_and_1():
+    limits = [
+        plots.panels([0, 1], {"a": {"b": y}}, xlabel="x").axes[0].get_ylim()
+        for y in ([0, 1], [np.nan, -2], [None, 3])
+    ]
+    assert limits[0] == pytest.approx((-0.05, 1.05))
+    assert limits[1][0] < -2
+    assert limits[2][1] > 3
+
+
+def test_sixteen_curves_can_be_told_apart_and_negative_factors_are_colours():
+    figure = plots.lines([1, 2], {str(k): [k, k] for k in range(16)}, **NAMED)
+    styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(styles) == 16
+    negative = plots.codes({"a": (PAIR, PAIR - 1)}).axes[0].collections[0].get_facecolors()
+    plain = plots.codes({"a": (PAIR, PAIR)}).axes[0].collections[0].get_facecolors()
+    assert np.array_equal(negative, plain)

@@ -366,7 +366,10 @@ def wrong_objective(change):
         ({"beta": lambda: 1.0}, "beta must be a function of the step; .* too many positional"),
         ({"objective": lambda model, x: x}, "as objectives.beta_vae is, but of yours: too many"),
         ({"optimizer": torch.optim.SGD(Net().parameters())}, r"returns a torch.*, not SGD .*…\.$"),
-        ({"optimizer": torch.optim.LBFGS}, "other than LBFGS, but it returned a LBFGS"),
+        (
+            {"optimizer": torch.optim.LBFGS},
+            "other than LBFGS and SparseAdam, but it returned a LBFGS",
+        ),
         ({"model": Wrong(lambda found: 1 / 0)}, "model.encode does not take .*: division by zero"),
         (
             {"model": Wrong(lambda found: (found[0] * math.nan, found[1]))},

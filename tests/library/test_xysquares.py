@@ -350,7 +350,7 @@ def test_cuda_that_is_absent_is_one_clear_sentence():
 
 def test_a_class_of_ones_own_must_say_how_its_images_are_made():
     class Empty(FactorData):
-        factors, shape = FactorSpace("a", (2,)), (4, 4, 1)
+        factors, shape = FactorSpace(["a"], (2,)), (4, 4, 1)
 
     with pytest.raises(
         TypeError, match=r"Empty does not say how to make its images: implement _images\(index\)"

@@ -11,8 +11,9 @@ import torch
 from vaedis import _check
 from vaedis._support.text import call_of
 from vaedis.data import prepare
-from vaedis.data.base import FactorData, NoDevice, resolve_device
+from vaedis.data.base import FactorData
 from vaedis.data.coordinates import Coordinates
+from vaedis.data.device import NoDevice, resolve_device
 from vaedis.data.dsprites import DSprites
 from vaedis.data.files import read_images
 from vaedis.data.images import LabelledImages

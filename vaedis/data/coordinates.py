@@ -79,7 +79,8 @@ class Coordinates(FactorData):
     Raises
     ------
     ValueError
-        If the loss is no quadratic form, or there are too many observations to compare all pairs.
+        If the loss is no quadratic form, all images are equal under it, or there are too many
+        observations to compare all pairs.
 
     Notes
     -----
@@ -133,6 +134,11 @@ class Coordinates(FactorData):
         self._groups = factor_groups(source, self.distance)
         self._tables: dict[bool, _Tables] = {}
         size = len(self._table(True).to_images)
+        if not size:
+            raise ValueError(
+                f"no two images differ under the loss {self.distance.name!r}, so those of "
+                f"{source.name!r} have no coordinates; give data that varies."
+            )
         self.shape = (1, 1, size)
         self.pixel_range = source.pixel_range
         self.mean, self.std = (0.0,) * size, (1.0,) * size
@@ -227,9 +233,11 @@ def _group(source: FactorData, factors: tuple[int, ...], loss: Loss, normalize: 
     index = space.traversal(factors[0], bases).T.flatten()
     x = as_floats(source.images(index), torch.float64).permute(0, 3, 1, 2)
     embedded = loss.embed(source.normalize(x) if normalize else x)
+    # the mean of equal vectors may round to another one
+    varies = (embedded != embedded[:1]).any()
     embedded = embedded - embedded.mean(0)
     values, vectors = torch.linalg.eigh(embedded @ embedded.T)
-    nonzero = values > _RELATIVE_ZERO * values.amax()
+    nonzero = (values > _RELATIVE_ZERO * values.amax()) & varies
     roots = values[nonzero].sqrt()
     images = x.flatten(1)
     mean = images.mean(0)

@@ -13,15 +13,11 @@ from torch import Tensor
 
 from vaedis._support.brief import fields_repr
 from vaedis._support.text import plain
-from vaedis.data.base import FactorData, as_floats, laid_out
+from vaedis.data.base import FactorData, laid_out
+from vaedis.data.constants import N_SAMPLE
 from vaedis.data.own.labels import codes_of_sizes, factors_of
 from vaedis.data.own.pixels import Pixels, rescaling
 from vaedis.factors import FactorSpace, Index
-
-_N_SAMPLE = 4096
-# of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
-# million pixels that is one step brighter has 1e-9
-_NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -113,6 +109,7 @@ class LabelledImages(FactorData):
     """
 
     origin = "original"
+    _reads_images = True
 
     def __init__(
         self,
@@ -174,7 +171,7 @@ class LabelledImages(FactorData):
             )
         if self._pixels.floats:
             low, high = self.pixel_range
-            sample = f" in {_N_SAMPLE:,} of the images" if len(self) > _N_SAMPLE else ""
+            sample = f" in {N_SAMPLE:,} of the images" if len(self) > N_SAMPLE else ""
             pixels = f"Pixels are floats of {low:.4g} to {high:.4g}{sample}"
             notes.append(f"{pixels}, measured as they are.")
         if self.alphabetical:
@@ -266,16 +263,6 @@ class LabelledImages(FactorData):
                 f"{rescaling(low, high)}, or choose another loss."
             )
 
-    @property
-    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Of each channel, over all images or a sample of 4,096."""
-        return self._moments[0]
-
-    @property
-    def std(self) -> tuple[float, ...]:  # type: ignore[override]
-        """Of each channel: the mean over the same images of each one's unbiased std, or 1."""
-        return self._moments[1]
-
     def _images(self, index: Tensor) -> Tensor:
         return torch.from_numpy(self._pixels.read(self._row[index.cpu().numpy()])).to(self.device)
 
@@ -288,21 +275,9 @@ class LabelledImages(FactorData):
 
     def _sample(self) -> Tensor:
         """Return the images that stand for all of them where not all are read."""
-        return self.sample_index(_N_SAMPLE) if len(self) > _N_SAMPLE else torch.arange(len(self))
+        return self.sample_index(N_SAMPLE) if len(self) > N_SAMPLE else torch.arange(len(self))
 
     @functools.cached_property
     def _range_of_all(self) -> tuple[float, float]:
         ranges = [self._images(part).aminmax() for part in torch.arange(len(self)).split(256)]
         return min(float(low) for low, _ in ranges), max(float(high) for _, high in ranges)
-
-    @functools.cached_property
-    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        parts = [self._images(part).flatten(1, 2) for part in self._sample().split(256)]
-        x = as_floats(torch.cat(parts), torch.float64)
-        n_pixels, n_channels = x.shape[1:]
-        largest = x.abs().amax((0, 1)) if self._pixels.floats else torch.ones(n_channels)
-        # the std of one pixel is not known
-        std = x.std(1).mean(0) if n_pixels > 1 else torch.zeros(n_channels)
-        # a channel without spread stays as it is
-        std = torch.where(std > _NO_SPREAD * largest.to(std), std, 1.0)
-        return tuple(x.mean((0, 1)).tolist()), tuple(std.tolist())

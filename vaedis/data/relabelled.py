@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,16 +64,37 @@ class Relabelled(FactorData):
         self.name = f"{data.name}, relabelled"
         self.origin = data.origin
         self.shape = data.shape
-        self.mean, self.std = data.mean, data.std
         self.dtype = data.dtype
         self.pixel_range = data.pixel_range
         self._order = index[new_index.argsort()].to(self.device)
+
+    @functools.cached_property
+    def mean(self) -> tuple[float, ...]:
+        """As of the source."""
+        return self.source.mean
+
+    @functools.cached_property
+    def std(self) -> tuple[float, ...]:
+        """As of the source."""
+        return self.source.std
 
     def _images(self, index: Tensor) -> Tensor:
         return self.source._images(self._order[index])
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
         return self.source._observations(self._order[index], normalize, channels_last)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """See `FactorData.normalize`; as the source does."""
+        return self.source.normalize(x)
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """See `FactorData.denormalize`; as the source does."""
+        return self.source.denormalize(x)
+
+    def for_display(self, images: Tensor) -> Tensor:
+        """See `FactorData.for_display`; as the source does."""
+        return self.source.for_display(images)
 
     def need_unit_range(self, loss: str) -> None:
         """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""

@@ -8,6 +8,7 @@ index; nothing is stored.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import warnings
@@ -106,14 +107,28 @@ class XYSquares(FactorData):
         names = [f"{axis}_{colour}" for colour in _COLOURS[:num_squares] for axis in "xy"]
         self.factors = FactorSpace(names, [positions] * len(names))
         self.shape = (image_size, image_size, 3 if rgb else 1)
-        if rgb:
-            # a channel without a square depends on no factor
-            self.channel_factors = tuple(
-                (2 * c, 2 * c + 1) if c < num_squares else () for c in range(3)
-            )
-        self.mean, self.std = self._exact_constants()
         self._tables: dict[tuple[str, bool], Tensor] = {}
 
+    @functools.cached_property
+    def channel_factors(  # type: ignore[override]  # a cached property can be written
+        self,
+    ) -> tuple[tuple[int, ...], ...] | None:
+        """See `FactorData`; a channel without a square depends on no factor."""
+        if not self.rgb:
+            return None
+        return tuple((2 * c, 2 * c + 1) if c < self.num_squares else () for c in range(3))
+
+    @functools.cached_property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel, over all images: in closed form."""
+        return self._exact_constants[0]
+
+    @functools.cached_property
+    def std(self) -> tuple[float, ...]:
+        """Of each channel, the mean over images of each one's unbiased std: in closed form."""
+        return self._exact_constants[1]
+
+    @functools.cached_property
     def _exact_constants(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean of all pixels, and the mean over images of the std over their pixels."""
         pixels = self.shape[0] * self.shape[1]
@@ -172,7 +187,8 @@ class XYSquares(FactorData):
         return x
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        if not self.rgb or self.num_squares < 3:
+        own_constants = normalize and (len({*self.mean}) > 1 or len({*self.std}) > 1)
+        if not self.rgb or self.num_squares < 3 or own_constants:
             return super()._observations(index, normalize, channels_last)
         squares = self._squares(index)
         height, width, _ = self.shape

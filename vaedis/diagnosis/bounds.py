@@ -12,6 +12,7 @@ from torch import Tensor
 from vaedis import _check, losses
 from vaedis.data import as_data
 from vaedis.data.coordinates import Coordinates, factor_groups
+from vaedis.factors import flat
 from vaedis.losses import properties
 
 # Of the ascents of the variance proxy.
@@ -62,7 +63,7 @@ def largest_beta(
     Raises
     ------
     TypeError, ValueError
-        If the loss is not a quadratic form, or a count is too small.
+        If the loss is not a quadratic form, a count is too small, or `index` is empty.
 
     References
     ----------
@@ -80,7 +81,9 @@ def largest_beta(
     samples = _check.count("samples", samples, 2)
     form = _quadratic_form(loss, data, normalize)
     if index is not None:
-        index = data.check_index(index)
+        index = flat(data.check_index(index))
+        if not len(index):
+            raise ValueError("index is empty; give at least one image, or no index for all.")
     if index is None and len(data) <= samples:
         index = torch.arange(len(data))
     elif index is None:

@@ -67,10 +67,10 @@ def diagnose(
         without order: box blur of this radius, Gaussian blur of half of it, and pyramids with
         blocks up to twice as wide. Remedies that do not fit into the image are skipped.
     check : bool
-        Train three small networks on the distances alone (`data.Coordinates`), under the first loss
-        and under the recommended one, and report whether they order the factors as predicted. This
-        takes seconds to a minute, and needs every combination of factors and a loss that is a
-        quadratic form.
+        Train three small Ada-GVAEs on the distances (`data.Coordinates`) and pairs drawn by the
+        factors, under the first loss and under the recommended one, and report whether they order
+        the factors as predicted. This takes seconds to a minute, and needs every combination of
+        factors and a loss that is a quadratic form.
     seed : int
         Seed of all random draws.
 
@@ -83,7 +83,7 @@ def diagnose(
     ValueError
         If no factor varies, there is no loss, or a loss is no distance or does not fit the images.
     TypeError
-        If a loss is none.
+        If something given as a loss is not a name, a `Loss` or a function.
 
     Notes
     -----

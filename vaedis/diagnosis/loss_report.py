@@ -64,7 +64,8 @@ class FactorReport:
     rank, linear, circle_rank : float or None
         Correlations of all traversals' pairs pooled, as in the paper. None if constant.
     adversarial : bool
-        Whether all distances are equal.
+        Whether all distances are exactly equal. The verdict ``"adversarial"`` needs less: that they
+        are equal within each traversal, or on average.
     learning_order : int
         Position, from 1, in the order in which a VAE is expected to learn the factors.
     verdict, reason : str

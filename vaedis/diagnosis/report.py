@@ -44,7 +44,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Check:
-    """How small networks that were trained on the distances alone order the factors.
+    """How small Ada-GVAEs that saw the distances, and pairs drawn by the factors, order them.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If a value is not a whole number.
+        If a value is not a whole number, or not finite.
 
     Examples
     --------
@@ -70,7 +70,8 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     """
     codes = [torch.as_tensor(values) for values in (a, b)]
     for values in codes:
-        if values.is_floating_point() and not torch.equal(values, values.round()):
+        # infinity less itself is no number, which equals nothing
+        if values.is_floating_point() and not torch.equal(values - values.round(), 0 * values):
             raise ValueError("factor values must be whole numbers, as `to_factors` returns them.")
     first, second = (values.long() for values in codes)
     return (first - second).abs().sum(-1)

@@ -142,9 +142,16 @@ def spread_sets(
     return torch.cat(bases), torch.cat(sets).to(generator.device)
 
 
+def listed_factors(factors: Iterable[str]) -> list[str]:
+    """Return the names of factors as a list; raise a ValueError if they are no names."""
+    if not isinstance(factors, Iterable):
+        raise ValueError(f"factors must be a list of names, not {factors!r}.")
+    return _check.listed(factors)
+
+
 def _sizes(data: FactorData, factors: Iterable[str] | None) -> dict[str, int]:
     """Return the number of values of each factor asked for; refuse those of one value."""
-    names = data.factors.names if factors is None else _check.listed(factors)
+    names = data.factors.names if factors is None else listed_factors(factors)
     sizes = {name: data.factors.sizes[data.factors.position(name)] for name in names}
     for name, size in sizes.items():
         if size < 2:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from vaedis import losses
 from vaedis._support import arithmetic
 from vaedis.data.base import FactorData, as_floats, need_data_set
+from vaedis.data.constants import need_constants
 from vaedis.losses import Loss, properties
 from vaedis.losses.base import LossLike
 
@@ -49,6 +50,8 @@ def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False
         )
     if loss.unit_range:
         data.need_unit_range(loss.name)
+    if normalize:
+        need_constants(data)
     kind: type[Kernel] = Kernel
     if properties.is_own(loss):
         properties.need_distance(loss, data, normalize)

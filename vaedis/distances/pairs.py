@@ -169,6 +169,8 @@ def pair_agreement(
             f"none of {n} random pairs was of two different observations; give a larger n."
         )
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
+    if not truth.any():
+        raise ValueError(f"none of {n} random pairs differs in a factor; give a larger n.")
     distances = perceived(data, a, b, loss=loss, normalize=normalize).cpu().numpy()
     return compare(truth, distances, distances[truth > 0])
 

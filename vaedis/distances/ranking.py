@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from vaedis import _check, losses
+from vaedis import losses
 from vaedis._support.brief import fields_repr
 from vaedis._support.text import distinct
 from vaedis.distances.agreement import Agreement
-from vaedis.distances.factor_distances import factor_distances
+from vaedis.distances.factor_distances import factor_distances, listed_factors
 from vaedis.distances.pairs import pair_agreement
 from vaedis.losses import Loss
 from vaedis.losses.base import LossLike
@@ -133,7 +133,7 @@ def rank_losses(
         named = dict(zip(distinct(loss.name for loss in made), made, strict=True))
     if not named:
         raise ValueError("there must be at least one loss to rank.")
-    names = None if factors is None else _check.listed(factors)
+    names = None if factors is None else listed_factors(factors)
     ranking = []
     for name, loss in named.items():
         distances_of = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)

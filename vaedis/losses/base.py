@@ -14,9 +14,9 @@ class Loss:
     """Base class of reconstruction losses.
 
     A function of two batches needs no class, see `get`. A class of your own defines `distance` and,
-    where the decoder's output is no observation yet, `output` or ``__call__``. It may declare
-    `quadratic`, which is measured on images of the data before a faster way relies on it. Losses
-    are equal if they are of one class and hold the same.
+    where the decoder's output is no observation yet, `output`. It may define ``__call__``, which
+    must give what the two give together, and declare `quadratic`: both are measured on images of
+    the data before they are relied on. Losses are equal if they are of one class and hold the same.
 
     Attributes
     ----------

@@ -130,7 +130,7 @@ class GaussianBlur(_Blur):
     Raises
     ------
     ValueError
-        If `sigma` is not above 0 or above 10,000, or a weight is negative or not finite.
+        If `sigma` is 0 or less, or more than 10,000, or a weight is negative or not finite.
 
     Examples
     --------

@@ -8,7 +8,6 @@ import dis
 import enum
 import functools
 import hashlib
-import itertools
 import numbers
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from vaedis.losses.reads import Chain, attribute_of, chains, root_of
 
 # types whose text is their value
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
@@ -31,7 +32,7 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
     """Return 16 hexadecimal digits that follow from an object's class and all that it holds.
 
     Numbers, text, arrays, tensors and networks count with their values, also where a function reads
-    them of a module (`settings.weight`). Classes and functions count
+    them of a module (`settings.weight`), which it may import itself. Classes and functions count
     with their code if they come from the package of the object's class, of the function that it is,
     or of a layer of the module that it is, and else by their name. Messages call it `name`, or by
     its class. Raises a ValueError if the object holds something whose value cannot be told.
@@ -182,22 +183,35 @@ def _function_parts(
     for name, value in sorted(used.items()):
         yield name.encode()
         yield from parts_of(value, f"{name} in {where}")
-    for name, attribute in sorted(set(_attributes_read(function.__code__))):
-        value = used.get(name)
-        if isinstance(value, types.ModuleType) and value.__name__ not in _CONSTANT_MODULES:
-            yield f"{name}.{attribute}".encode()
-            yield from _leaf(getattr(value, attribute, None))
+    package = function.__globals__.get("__package__")
+    homes: frozenset[str] = parts_of.keywords["homes"]  # type: ignore[attr-defined]
+    for chain in chains(function):
+        root = root_of(chain, used, package)
+        # of a class whose code counts all counts already, and of any other class what is read
+        others = {*homes, "builtins", "numpy", "torch", "vaedis"}
+        is_other_class = isinstance(root, type) and _package(root) not in others
+        if isinstance(root, types.ModuleType) or is_other_class:
+            yield from _chain_parts(root, chain, homes, parts_of)
 
 
-def _attributes_read(code: types.CodeType) -> Iterator[tuple[str, str]]:
-    """Yield variables and the attributes of them that code, and functions in it, read, by name."""
-    steps = list(dis.get_instructions(code))
-    for step, following in itertools.pairwise(steps):
-        if step.opname.startswith("LOAD_") and following.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            yield str(step.argval), str(following.argval)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _attributes_read(constant)
+def _chain_parts(
+    value: Any, chain: Chain, homes: frozenset[str], parts_of: Callable[..., Iterator[bytes]]
+) -> Iterator[bytes]:
+    """Yield bytes of what a chain of attributes leads to; none where it leaves what may change."""
+    for attribute in chain[1:]:
+        is_module = isinstance(value, types.ModuleType)
+        if value.__name__ in _CONSTANT_MODULES if is_module else _leaf(value):
+            return
+        value = attribute_of(value, attribute)
+    if len(chain) > 1:
+        name = ".".join(chain)
+        yield name.encode()
+        is_code = isinstance(value, types.FunctionType | type) and _package(value) in homes
+        if is_code or isinstance(value, list | tuple | Mapping):
+            with contextlib.suppress(ValueError):  # what cannot be told is left out
+                yield from list(parts_of(value, name))
+        else:
+            yield from _leaf(value)
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

@@ -115,7 +115,7 @@ class Pyramid(Loss):
     Raises
     ------
     ValueError
-        If `levels` or `growth` is not above 0.
+        If `levels` or `growth` is not above 0, or they give a weight that is too large a number.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
         If there is no such loss or option. What a function returns is checked where images are
         compared.
     TypeError
-        If it is neither a name, a `Loss` nor a function.
+        If it is neither a name, a `Loss` whose name is text, nor a function.
 
     Examples
     --------
@@ -208,6 +208,8 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
     if options:
         raise ValueError(f"{', '.join(options)}: a loss that is already made takes no options.")
     if isinstance(loss, Loss):
+        if not isinstance(loss.name, str):
+            raise TypeError(f"the name of a loss must be text, not {loss.name!r}.")
         return loss
     if callable(loss) and not isinstance(loss, type):
         return Function(loss)

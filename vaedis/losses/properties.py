@@ -23,6 +23,8 @@ _PAIRS = 24
 # networks compute in float32
 _RELATIVE = 1e-4
 _ABSOLUTE = 1e-6
+# logits and the logarithms of their probabilities lose digits in other ways
+_SAME = 1e-3
 
 
 def is_own(loss: Loss) -> bool:
@@ -36,6 +38,7 @@ def need_distance(loss: Loss, data: FactorData, normalize: bool) -> None:
     x = _sample_images(loss, data, normalize)
     _need_numbers(loss, loss.distance, x.roll(1, 0), x)
     _need_growth(loss, x)
+    _need_one_loss(loss, x.float())
 
 
 def need_repeatable(loss: Loss, x: Tensor) -> None:
@@ -45,6 +48,7 @@ def need_repeatable(loss: Loss, x: Tensor) -> None:
         _need_numbers(loss, loss, prediction, x)
         if type(loss).distance is not Loss.distance:
             _need_growth(loss, x)
+            _need_one_loss(loss, x)
     if not _numbers(loss, loss, prediction.requires_grad_(), x).requires_grad:
         raise ValueError(
             f"the loss {loss.name!r} has no gradient, so no network can be trained under it; "
@@ -76,20 +80,62 @@ def _numbers(
     loss: Loss, function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor
 ) -> Tensor:
     """Return what a loss gives for two batches; raise a ValueError if not one number an image."""
-    start = misfit(loss, a)
+    return _unchanging(loss, lambda: one_each(loss, function(a, b), a), a, b)
+
+
+def _vectors(loss: Loss, x: Tensor) -> Tensor:
+    """Return what a loss's embed gives for images; raise a ValueError if it is no tensor."""
+    vectors = _unchanging(loss, lambda: loss.embed(x), x, what="its embed fails with ")
+    if not isinstance(vectors, Tensor):
+        raise ValueError(
+            f"{misfit(loss, x)}: its embed gives a {type(vectors).__name__}, where a tensor of "
+            f"shape ({len(x)}, ...) was expected."
+        )
+    return vectors
+
+
+def _unchanging(loss: Loss, call: Callable[[], Tensor], *images: Tensor, what: str = "") -> Tensor:
+    """Call a loss of one's own; raise a ValueError if it fails or writes into the images."""
+    before = [x.detach().clone() for x in images]
+    start = misfit(loss, images[0])
     try:
-        return one_each(loss, function(a, b), a)
+        result = call()
     except Exception as problem:  # whatever is wrong in code that is not ours
-        line = (str(problem).splitlines() or [""])[0].rstrip(".") or type(problem).__name__
+        kind = type(problem).__name__
+        line = (str(problem).splitlines() or [""])[0].rstrip(".")
         if line.startswith(start):
             raise
-        raise ValueError(f"{start}: {line}.") from problem
+        line = f"{what}{kind}: {line}" if what else line
+        raise ValueError(f"{start}: {line or kind}.") from problem
+    if not all(map(torch.equal, before, images)):
+        raise ValueError(
+            f"the loss {loss.name!r} changes the images that it is given; compute with copies, as "
+            "in b.clamp(...) in place of b.clamp_(...)."
+        )
+    return result
+
+
+def _need_one_loss(loss: Loss, x: Tensor) -> None:
+    """Raise a ValueError if a loss trains networks with other numbers than it measures."""
+    if type(loss).__call__ is Loss.__call__:
+        return
+    prediction = x.roll(1, 0)
+    trained = _numbers(loss, loss, prediction, x)
+    measured = _numbers(loss, lambda a, b: loss.distance(loss.output(a), b), prediction, x)
+    gap = (trained.double() - measured.double()).abs()
+    if bool((gap > _SAME * measured.abs().max()).any()):
+        first = int(gap.argmax())
+        raise ValueError(
+            f"the loss {loss.name!r} gives {float(trained[first]):.6g} where it trains and "
+            f"{float(measured[first]):.6g} where it measures the same two images; let "
+            "__call__(prediction, target) equal distance(output(prediction), target)."
+        )
 
 
 def _need_growth(loss: Loss, x: Tensor) -> None:
     """Raise a ValueError if a loss is smaller between different images than between equal ones."""
-    self_distances = need_finite(loss, loss.distance(x, x))
-    other = need_finite(loss, loss.distance(x.roll(1, 0), x))
+    self_distances = need_finite(loss, _numbers(loss, loss.distance, x, x))
+    other = need_finite(loss, _numbers(loss, loss.distance, x.roll(1, 0), x))
     if bool((other <= self_distances).all() and (other < self_distances).any()):
         raise ValueError(
             f"the loss {loss.name!r} is smaller between different images than between an image "
@@ -158,13 +204,8 @@ def has_vectors(loss: Loss, data: FactorData, normalize: bool) -> bool:
     if not is_own(loss):
         return True
     x = _sample_images(loss, data, normalize)
-    vectors = loss.embed(x)
-    if not isinstance(vectors, Tensor):
-        raise ValueError(
-            f"{misfit(loss, x)}: its embed gives a {type(vectors).__name__}, where a tensor of "
-            f"shape ({len(x)}, ...) was expected."
-        )
-    if vectors.ndim != 2:
+    vectors = _vectors(loss, x)
+    if vectors.ndim != 2 or len(vectors) != len(x):
         return False
     vectors = vectors.double()
     squares = torch.stack([(vector - vectors).square().sum(-1) for vector in vectors])
@@ -182,8 +223,8 @@ def is_form(loss: Loss, data: FactorData, normalize: bool) -> bool:
     a = _sample_images(loss, data, normalize)
     b = a.roll(1, 0)
     c = a.roll(3, 0)
-    of_sum = loss.embed(a - b + c).double()
-    sum_of = loss.embed(a).double() - loss.embed(b).double() + loss.embed(c).double()
+    of_sum = _vectors(loss, a - b + c).double()
+    sum_of = _vectors(loss, a).double() - _vectors(loss, b).double() + _vectors(loss, c).double()
     return bool((of_sum - sum_of).abs().max() <= _RELATIVE * sum_of.abs().max())
 
 
@@ -204,7 +245,11 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     Exactly then two pairs of images have the same sum of losses after they exchange one channel.
     Measured only where it matters: if channels depend on different factors.
     """
-    if not is_own(loss) or data.channel_factors is None:
+    if data.channel_factors is None:
+        return True
+    if not type(data).__module__.startswith("vaedis."):
+        _need_channel_factors(data, data.channel_factors)
+    if not is_own(loss):
         return True
     generator = torch.Generator().manual_seed(0)
     dtype = precision_of(loss, data)
@@ -223,6 +268,24 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
         if not _close(first + second, sum_of_both):
             return False
     return True
+
+
+def _need_channel_factors(data: FactorData, declared: tuple[tuple[int, ...], ...]) -> None:
+    """Raise a ValueError if a channel changes with other factors than a class of one's own says."""
+    space = data.factors
+    generator = torch.Generator().manual_seed(0)
+    index, others = (data.draw(_PAIRS, generator=generator) for _ in range(2))
+    images = data.images(index)
+    for channel, factors in enumerate(declared):
+        kept = torch.zeros(len(space), dtype=torch.bool)
+        kept[list(factors)] = True
+        mixed = torch.where(kept, space.to_factors(index), space.to_factors(others))
+        changed = data.images(space.to_index(mixed))
+        if not torch.equal(images[..., channel], changed[..., channel]):
+            raise ValueError(
+                f"channel_factors of {data.name!r} do not hold: channel {channel} changes with "
+                "other factors than they say; correct them, or set channel_factors = None."
+            )
 
 
 def sample_index(data: FactorData) -> Tensor:

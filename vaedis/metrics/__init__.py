@@ -6,7 +6,7 @@ Each returns a small frozen result whose ``float()`` is the headline score. Most
 codes : array of shape (n, z)
     Representation of each sample, usually the posterior mean.
 factors : array of int, shape (n, f)
-    Ground-truth factors of each sample, with at least two samples for each value.
+    Ground-truth factors of each sample; at least twice as many samples as any factor has values.
 test : (codes, factors), optional
     Samples to test on; all of `codes` are then to train on.
 n_test : int, optional

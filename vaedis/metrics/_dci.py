@@ -21,7 +21,8 @@ class DCIScore(Score):
     Attributes
     ----------
     score, disentanglement, completeness : float
-        Mean of `per_latent` (twice) and of `per_factor`, weighted by importance.
+        `score` and `disentanglement` are the same number, the mean of `per_latent`; `completeness`
+        is the mean of `per_factor`; both are weighted by importance.
     informativeness, informativeness_train : float
         Mean accuracy with which the factors are predicted from the test and training codes.
     importance : ndarray of shape (z, f)

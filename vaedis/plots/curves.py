@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from vaedis import _check
 from vaedis._support.text import names_of_own
+from vaedis.plots.inputs import finite_range, need_as_many, need_some
 from vaedis.plots.style import CURVES, Axes, Figure, name_of, panel_grid, plt, styled
 
 _MARKERS = "osD^"
+# of the first four curves, of the next four, and so on
+_DASHES = ("-", "--", ":", "-.")
+_HATCHES = (None, "///", "...", "xxx")
 
 
 def draw_cumulative(ax: Axes, curves: Mapping[str, np.ndarray]) -> None:
     """Draw cumulative distributions as steps; the curve called "random" is black."""
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, max(len(curves) - 1, 1)))
     for k, (name, values) in enumerate(curves.items()):
-        x = np.sort(values)
+        x = np.sort(_distances(name, values))
         share = np.arange(len(x) + 1) / len(x)
         colour = colours[min(k, len(colours) - 1)]
         style = ["-", "--"][k % 2]
@@ -28,6 +33,29 @@ def draw_cumulative(ax: Axes, curves: Mapping[str, np.ndarray]) -> None:
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlim(left=0)
     ax.grid(True)
+
+
+def _distances(name: str, values: Any) -> np.ndarray:
+    """Return the distances of a curve, or raise a ValueError."""
+    distances = np.asarray(values, float)
+    if distances.ndim != 1 or not len(distances):
+        raise ValueError(f"{name!r} must have the shape (n,), not {distances.shape}.")
+    if not np.isfinite(distances).all() or distances.min() < 0:
+        raise ValueError(
+            f"{name!r} must hold distances, finite numbers of at least 0; leave out pairs that "
+            "have none."
+        )
+    return distances
+
+
+def _style(curves: Any, k: int) -> tuple[str, str]:
+    """Return dashes and colour of curve k, which no other one has with its marker."""
+    if len(curves) > 4 * len(_DASHES):
+        raise ValueError(
+            f"at most {4 * len(_DASHES)} curves can be told apart, and these are {len(curves)}; "
+            "draw fewer."
+        )
+    return _DASHES[k // 4], CURVES[k % 4]
 
 
 @styled
@@ -47,6 +75,7 @@ def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived dis
     ['x_R', 'random']
     >>> plt.close(figure)
     """
+    need_some("curves", curves)
     figure, ax = plt.subplots(figsize=(6.4, 3.6))
     draw_cumulative(ax, curves)
     ax.set(xlabel=xlabel, ylabel="share of pairs at most so far apart")
@@ -82,12 +111,15 @@ def lines(
     1
     >>> plt.close(figure)
     """
+    need_some("curves", curves)
     figure, ax = plt.subplots(figsize=(6.4, 3.4))
     for k, (name, y) in enumerate(curves.items()):
+        need_as_many(repr(name), y, len(x), "places of x")
+        dashes, colour = _style(curves, k)
         values = [np.nan if value is None else value for value in y]
         # more markers than these could not be told apart
         marker = _MARKERS[k % 4] if len(values) <= 20 else ""
-        ax.plot(x, values, marker + "-", label=name, markersize=4, color=CURVES[k % 4])
+        ax.plot(x, values, marker + dashes, label=name, markersize=4, color=colour)
     for name, position in (marks or {}).items():
         ax.axvline(position, color="0.5", linestyle=":", label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -117,11 +149,17 @@ def bars(
     ['0.25', '0.75']
     >>> plt.close(figure)
     """
+    need_some("labels", labels)
+    need_some("groups", groups)
     figure, ax = plt.subplots(figsize=(6.8, 3.2))
     width = 0.8 / len(groups)
     for k, (name, heights) in enumerate(groups.items()):
+        need_as_many(repr(name), heights, len(labels), "labels")
+        _, colour = _style(groups, k)
         x = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
-        container = ax.bar(x, heights, width * 0.94, label=name, color=CURVES[k % 4])
+        container = ax.bar(
+            x, heights, width * 0.94, label=name, color=colour, hatch=_HATCHES[k // 4]
+        )
         ax.bar_label(container, fmt="%.2f", fontsize=7.5, padding=1)
     ax.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
     ax.grid(True, axis="y")
@@ -138,7 +176,9 @@ def panels(
     xlabel: str,
     ticks: Sequence[float] = (),
 ) -> Figure:
-    """Draw small panels, each with the same few curves between 0 and 1 over a common axis.
+    """Draw small panels, each with the same few curves over a common axis.
+
+    They span 0 to 1, and more only if a curve does.
 
     Parameters
     ----------
@@ -156,12 +196,18 @@ def panels(
     'MIG'
     >>> plt.close(figure)
     """
+    need_some("curves", curves)
+    low, high = finite_range([y for of_panel in curves.values() for y in of_panel.values()])
+    low = -0.05 if low >= -0.05 else low - 0.05 * (max(high, 1) - low)
+    high = 1.05 if high <= 1.05 else high + 0.05 * (high - min(low, 0))
     figure, axes = panel_grid(len(curves), 3, 2.9, 2.2, sharex=True, sharey=True)
     for ax, (title, of_panel) in zip(axes.flat, curves.items(), strict=False):
         for k, (name, y) in enumerate(of_panel.items()):
-            ax.plot(x, y, _MARKERS[k % 4] + "-", label=name, markersize=3, color=CURVES[k % 4])
+            need_as_many(f"{name!r} of {title!r}", y, len(x), "places of x")
+            dashes, colour = _style(of_panel, k)
+            ax.plot(x, y, _MARKERS[k % 4] + dashes, label=name, markersize=3, color=colour)
         ax.set_title(title, fontsize=9)
-        ax.set_ylim(-0.05, 1.05)
+        ax.set_ylim(low, high)
         ax.grid(True)
         if len(ticks):
             ax.set_xticks(list(ticks))
@@ -221,7 +267,9 @@ def training(run: Any) -> Figure:
 
 def two_factor_colours(factors: np.ndarray) -> np.ndarray:
     """Return a colour for each pair of factors: red grows with the first, blue with the second."""
-    share = factors / np.maximum(factors.max(0), 1)
+    # from 0 on, unless a factor has smaller values
+    low = np.minimum(factors.min(0), 0)
+    share = (factors - low) / np.maximum(factors.max(0) - low, 1)
     green = np.full(len(share), 0.35)
     return np.stack([0.15 + 0.8 * share[:, 0], green, 0.15 + 0.8 * share[:, 1]], -1)
 
@@ -245,8 +293,18 @@ def codes(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int =
     4
     >>> plt.close(figure)
     """
+    need_some("panels", panels)
+    _check.count("columns", columns)
     figure, axes = panel_grid(len(panels), columns, 2.3, 2.4, sharex=True, sharey=True)
-    for ax, (title, (points, factors)) in zip(axes.flat, panels.items(), strict=False):
+    for ax, (title, pair) in zip(axes.flat, panels.items(), strict=False):
+        points, factors = (np.asarray(part, float) for part in pair)
+        if points.shape != factors.shape or points.shape[1:] != (2,) or not len(points):
+            raise ValueError(
+                f"codes and factors of {title!r} must both have the shape (n, 2), not "
+                f"{points.shape} and {factors.shape}."
+            )
+        if not np.isfinite(points).all() or not np.isfinite(factors).all():
+            raise ValueError(f"codes and factors of {title!r} must be finite numbers.")
         ax.scatter(points[:, 0], points[:, 1], s=4, c=two_factor_colours(factors), linewidths=0)
         ax.set_title(title, fontsize=9)
         ax.set_aspect("equal")

@@ -12,9 +12,17 @@ from vaedis import _check
 from vaedis._support.text import shown_name
 from vaedis.data import as_data
 from vaedis.losses import kl_to_prior
+from vaedis.plots.inputs import (
+    as_bytes,
+    columns_of,
+    finite_range,
+    need_as_many,
+    need_keys,
+    need_some,
+    rows_of,
+)
 from vaedis.plots.style import (
     Figure,
-    as_bytes,
     draw_image,
     draw_matrix,
     name_of,
@@ -84,8 +92,9 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     data : whatever `data.as_data` takes, or mapping of str to ndarray, shape (frames, H, W, C)
         Of a data set, each factor moves through up to 8 of its values, written below them, while
         the others stay in their middle; of more than 10 factors the first 10 are drawn. Of a
-        mapping, titles of the columns and images; floats are drawn from black, the smallest of
-        all, to white, the largest.
+        mapping, titles of the columns and images: whole numbers from 0, black, to 255, white, or
+        to 1 if there is no larger one; floats from black, the smallest of all, to white, the
+        largest.
     values : sequence of int, optional
         Of a mapping: the factor's value in each frame, written beside the rows.
 
@@ -104,12 +113,12 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     """
     if not isinstance(data, Mapping):
         return _data_traversals(as_data(data))
-    columns = data
-    frames = len(next(iter(columns.values())))
+    columns, frames = columns_of(data)
+    need_as_many("values", values, frames, "frames")
     size = (1.25 * len(columns), 1.25 * frames + 0.3)
     figure, axes = plt.subplots(frames, len(columns), figsize=size, squeeze=False)
     draw_traversals(axes, columns)
-    for ax, value in zip(axes[:, 0], values or [], strict=False):
+    for ax, value in zip(axes[:, 0], [] if values is None else values, strict=False):
         ax.set_ylabel(f"value {value}")
     return figure
 
@@ -183,7 +192,7 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
 
     Parameters
     ----------
-    run : Run, or ndarray of uint8, shape (rows, frames, H, W, C)
+    run : Run, or ndarray of uint8 or of float in 0 … 1, shape (rows, frames, H, W, C)
         Of a trained network, the up to 10 latents with the largest KL divergence, the largest
         first; each moves between its smallest and largest mean over 256 images, from the code of
         one of them. Or one row of images for each latent.
@@ -204,11 +213,13 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
     'xysquares, β-VAE after 5 steps: 2 latents'
     >>> plt.close("all")
     """
-    pictures = run
     title = ""
     if hasattr(run, "posterior"):
         pictures, names, title = _latents_of(run, names)
+    else:
+        pictures = rows_of(run)
     rows, frames = pictures.shape[:2]
+    need_as_many("names", names or None, rows, "rows")
     size = (0.95 * frames + 0.6, 1.0 * rows)
     figure, axes = plt.subplots(rows, frames, figsize=size, squeeze=False)
     for r in range(rows):
@@ -288,9 +299,11 @@ def distance_matrices(
     2
     >>> plt.close(figure)
     """
+    need_some("perceived", perceived)
+    need_keys("truth", truth, perceived)
     size = (1.1 * len(perceived) + 0.5, 2.8)
     figure, axes = plt.subplots(2, len(perceived), figsize=size, squeeze=False)
-    span = (0.0, max(float(np.max(m)) for m in perceived.values())) if shared_range else None
+    span = (0.0, finite_range(perceived.values())[1]) if shared_range else None
     draw_distances(axes, truth, perceived, labels or {}, span)
     return figure
 
@@ -320,7 +333,11 @@ def matrices(
     ['8 px', '1 px']
     >>> plt.close(figure)
     """
+    need_some("rows", rows)
     columns = list(next(iter(rows.values())))
+    need_some("a row", columns)
+    for row, panels in rows.items():
+        need_keys(f"row {row!r}", panels, columns)
     size = (1.45 * len(columns) + 0.4, 1.4 * len(rows) + 0.5)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
     for r, (row, panels) in enumerate(rows.items()):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vaedis._support.text import names_of_own, shown_name
+from vaedis.plots.inputs import finite_range
 
 try:
     import matplotlib
@@ -45,7 +46,13 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @functools.wraps(draw)
     def draw_styled(*args: Any, **kwargs: Any) -> Figure:
         with plt.rc_context(STYLE):
-            figure = draw(*args, **kwargs)
+            before = plt.get_fignums()
+            try:
+                figure = draw(*args, **kwargs)
+            except Exception:  # no half-drawn figure appears below the sentence
+                for number in set(plt.get_fignums()).difference(before):
+                    plt.close(number)
+                raise
             interactive = plt.isinteractive()
         # A notebook's first figure loads its backend and with it switches interactive mode on;
         # leaving the context switches it off again, and no later figure would appear.
@@ -80,25 +87,11 @@ def draw_image(ax: Axes, image: np.ndarray) -> None:
         spine.set_color("0.6")
 
 
-def as_bytes(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return images as bytes; the range of all floats is spread over 0 … 255."""
-    arrays = {name: np.asarray(images) for name, images in columns.items()}
-    if not any(images.dtype.kind == "f" for images in arrays.values()):
-        return arrays
-    low = min(float(images.min()) for images in arrays.values())
-    high = max(float(images.max()) for images in arrays.values())
-    factor = 255 / (high - low or 1.0)
-    return {
-        name: np.rint((images.astype(float) - low) * factor).astype(np.uint8)
-        for name, images in arrays.items()
-    }
-
-
 def draw_matrix(
     ax: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None
 ) -> None:
     """Draw a matrix in colours from its smallest to its largest entry, or over `span`."""
-    low, high = span or (float(np.nanmin(matrix)), float(np.nanmax(matrix)))
+    low, high = span or finite_range([matrix])
     top = high if high > low else low + 1
     ax.imshow(matrix, cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
     ax.set(xticks=[], yticks=[])

@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,14 @@ _HASHED = 64 * 1024**2
 def available() -> bool:
     """Return whether checkpoints can be written here."""
     return importlib.util.find_spec("safetensors") is not None
+
+
+def as_folder(name: str, folder: Any) -> Path:
+    """Return the path of a folder, or raise a TypeError."""
+    try:
+        return Path(folder)
+    except TypeError:
+        raise TypeError(f"{name} must be the path of a folder, not {folder!r}.") from None
 
 
 def of_run(folder: Path, spec: RunSpec) -> Path | None:
@@ -80,7 +89,7 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
     >>> forget(RunSpec(), tempfile.gettempdir())
     """
     for pattern in (f"{key_of(spec)}-*.safetensors", f".{key_of(spec)}-*.tmp"):
-        for path in Path(checkpoint).glob(pattern):
+        for path in as_folder("checkpoint", checkpoint).glob(pattern):
             path.unlink(missing_ok=True)
 
 
@@ -104,7 +113,7 @@ class Checkpoints:
                 "Checkpoints are safetensors files, and safetensors is not installed; "
                 "pip install 'vaedis[checkpoints]', or train without."
             )
-        self.folder = Path(folder)
+        self.folder = as_folder("checkpoint", folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key_of(spec)
         self._specs = [spec] if isinstance(spec, RunSpec) else list(spec)

@@ -97,23 +97,24 @@ class Custom:
             )
         if not self.names:
             return spec
-        for step in range(spec.steps):
-            self.beta_at(spec, step)
-            self.lr_at(spec, step)
+        if (self.beta or self.lr) is not None:
+            for step in range(spec.steps):
+                self.beta_at(spec, step)
+                self.lr_at(spec, step)
         custom = {name: _name(name, getattr(self, name), resumable) for name in self.names}
         if self.model is not None:
             spec = spec.replace(custom=custom, model="custom", model_options={})
         return spec.replace(custom=custom)
 
     def check_unchanged(self, spec: RunSpec) -> None:
-        """Raise a ValueError if the objective holds something that training changed."""
-        if self.objective is None:
-            return
-        if _name("objective", self.objective, True) != spec.custom["objective"]:
-            raise ValueError(
-                "objective holds something that changes as it trains, which a checkpoint does not "
-                "hold; train without checkpoint."
-            )
+        """Raise a ValueError if a function holds something that training changed."""
+        for name in ("objective", "beta", "lr"):
+            function = getattr(self, name)
+            if function is not None and _name(name, function, True) != spec.custom[name]:
+                raise ValueError(
+                    f"{name} holds something that changes as it trains, which a checkpoint does "
+                    "not hold; train without checkpoint."
+                )
 
     def beta_at(self, spec: RunSpec, step: int) -> float:
         """Return beta at a step, counted from 0."""
@@ -153,10 +154,14 @@ def untrained(
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
-            network = copy.deepcopy(custom.model).to(device)
+            network = copied(custom.model).to(device)
+            # layers that were given frozen, as by bn.eval(); of a network in evaluation mode none
+            frozen = [part for part in network.modules() if network.training and not part.training]
             with seeded(spec.seed, "check", device), torch.no_grad():
                 _check_network(network.eval(), x, spec.latents, loss)
             network.train()
+            for part in frozen:
+                part.training = False
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
         mark_normalize(run)
         if properties.is_own(loss):
@@ -164,6 +169,18 @@ def untrained(
             properties.need_repeatable(loss, run.observations(index))
         runs.append(run)
     return runs
+
+
+def copied(network: Any) -> Any:
+    """Return a copy of a network, or raise a ValueError."""
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # whatever is wrong in code that is not ours
+        raise ValueError(
+            "model must be one that can be copied, for instance one that was not called yet, or "
+            "that uses nn.utils.parametrizations and not nn.utils.weight_norm: "
+            f"{plain(str(error), 100)}"
+        ) from error
 
 
 def mark_normalize(run: Run) -> None:
@@ -212,6 +229,16 @@ def checked_terms(terms: Any) -> Terms:
     return Terms(loss, recon.detach(), kl.detach())
 
 
+def check_no_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Raise a ValueError if an objective left gradients, to which those of its loss would add."""
+    trained = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if any(weight.grad is not None for weight in trained):
+        raise ValueError(
+            "objective must return a loss and leave its backward() to fit, but the network's "
+            "weights have gradients already."
+        )
+
+
 def check_first(terms: Terms, parameters: list[nn.Parameter]) -> None:
     """Raise a ValueError if the first batch has no finite loss, or no gradient in the network."""
     for name, term in zip(Terms._fields, terms, strict=True):
@@ -256,9 +283,20 @@ def _check_module(network: Any) -> None:
             )
 
 
+def check_input_unchanged(x: Tensor, before: Tensor) -> None:
+    """Raise a ValueError if a network wrote into its images, which are the targets too."""
+    if not torch.equal(x.nan_to_num(), before.nan_to_num()):
+        raise ValueError(
+            "model.encode must not write into its images, which are also what is to be "
+            "reconstructed; use x * 0.5 instead of x.mul_(0.5), and no inplace=True on them."
+        )
+
+
 def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
     """Raise a ValueError unless a network encodes and decodes images `x`."""
+    before = x.clone()
     posterior = _ask("encode", network.encode, x)
+    check_input_unchanged(x, before)
     pair = posterior if isinstance(posterior, tuple) else (posterior,)
     returned = [_about(part) for part in pair]
     expected = _about(x.new_empty(len(x), latents))
@@ -267,7 +305,7 @@ def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
             f"model.encode must return (mean, logvar) of images with latents={latents}, each "
             f"{expected}, but it returned {' and '.join(returned)}."
         )
-    output = _ask("decode", lambda z: loss.output(network.decode(z)), pair[0])
+    output = _ask("decode", lambda z: loss.output(network.decode(z)), pair[0].clone())
     if _about(output) != _about(x):
         raise ValueError(
             f"model.decode must return images, {_about(x)}, but it returned {_about(output)}."

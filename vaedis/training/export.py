@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaedis._files import write_atomically
+from vaedis.training.checkpoint import as_folder
 
 if TYPE_CHECKING:
     from vaedis.training.run import Run
@@ -29,7 +30,7 @@ def export_onnx(run: Run, folder: str | Path) -> None:
             raise ImportError(
                 f"export_onnx needs {name}, which is not installed; pip install 'vaedis[onnx]'."
             ) from None
-    folder = Path(folder)
+    folder = as_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     height, width, channels = run.data.shape
     # two images, since torch would take a size of 1 for a constant

@@ -11,7 +11,7 @@ from vaedis.distances.agreement import Agreement, compare, ground_truth_matrix
 from vaedis.distances.kernels import pair_by_pair
 from vaedis.distances.pairs import perceived
 from vaedis.losses import properties
-from vaedis.training.run import Run
+from vaedis.training.run import Run, to_tensor
 
 LEVELS = ("factors", "x", "z", "kl", "reconstruction")
 # of random traversals, as in the authors' code
@@ -131,7 +131,9 @@ def _distances_beyond_own(loss: losses.Loss, x: Tensor) -> float:
     return total
 
 
-def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -> Tensor:
+def confusion(
+    mean: Tensor | np.ndarray, std: Tensor | np.ndarray, *, samples: int = 200, seed: int = 0
+) -> Tensor:
     """Return how often a sample from one image's posterior is most probable under another's.
 
     The paper's argument starts from it: a decoder sees a sample only, and cannot tell apart images
@@ -139,7 +141,7 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
 
     Parameters
     ----------
-    mean, std : Tensor of float, shape (n, z)
+    mean, std : Tensor or ndarray of float, shape (n, z)
         Of the posteriors, diagonal Gaussians.
     samples : int
         Drawn from each posterior.
@@ -149,7 +151,8 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
     Returns
     -------
     Tensor of float32, shape (n, n)
-        Row i, column j: the share of samples of i that are most probable under j. Rows sum to 1.
+        Row i, column j: the share of samples of i that are most probable under j; equal posteriors
+        share them. Rows sum to 1.
 
     Examples
     --------
@@ -157,8 +160,16 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
     tensor([[1., 0.],
             [0., 1.]])
     """
+    mean, std = to_tensor("mean", "numbers", mean), to_tensor("std", "numbers", std)
     generator = torch.Generator(mean.device).manual_seed(seed)
     _check.count("samples", samples)
+    if mean.ndim != 2 or mean.shape != std.shape:
+        raise ValueError(
+            "mean and std must both have the shape (n, z), not "
+            f"{tuple(mean.shape)} and {tuple(std.shape)}."
+        )
+    if not bool(mean.isfinite().all() and std.isfinite().all()):
+        raise ValueError("mean and std must be finite numbers, but some are NaN or infinite.")
     if not bool((std > 0).all()):
         raise ValueError("each std must be above 0, as exp(logvar / 2) is.")
     n, latents = mean.shape
@@ -167,7 +178,8 @@ def confusion(mean: Tensor, std: Tensor, *, samples: int = 200, seed: int = 0) -
         noise = torch.randn(samples, latents, generator=generator, device=mean.device)
         z = mean[i] + std[i] * noise
         log_density = -0.5 * ((z[:, None] - mean) / std).square().sum(-1) - std.log().sum(-1)
-        shares[i] = torch.bincount(log_density.argmax(-1), minlength=n) / samples
+        is_most = log_density == log_density.amax(-1, keepdim=True)
+        shares[i] = (is_most / is_most.sum(-1, keepdim=True)).sum(0) / samples
     return shares
 
 
@@ -191,7 +203,8 @@ def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
     >>> posterior_map(run, focus=4)["decoded"].shape
     (5, 64, 64, 3)
     """
-    run.data.check_index(focus)
+    if run.data.check_index(to_tensor("focus", "one index", focus)).ndim:
+        raise ValueError(f"focus must be the index of one image, not {focus!r}.")
     index = torch.arange(len(run.data), device=run.data.device)
     mean, logvar = run.posterior(index)
     std = (0.5 * logvar).exp()
@@ -230,7 +243,15 @@ def latent_agreement(run: Run, a: Tensor, b: Tensor) -> Agreement:
     >>> latent_agreement(run, torch.tensor([0, 1, 2]), torch.tensor([3, 5, 8])).adversarial
     True
     """
-    a, b = torch.as_tensor(a), torch.as_tensor(b)
+    a = run.data.check_index(to_tensor("a", "indices", a))
+    b = run.data.check_index(to_tensor("b", "indices", b))
+    if a.ndim != 1 or a.shape != b.shape or not len(a):
+        raise ValueError(
+            "a and b must both have the shape (n,), an index for each of some pairs, not "
+            f"{tuple(a.shape)} and {tuple(b.shape)}."
+        )
+    if bool((a == b).any()):
+        raise ValueError("a and b must be indices of different images, but a pair has one twice.")
     mean, _ = run.posterior(torch.cat([a, b]))
     first, second = mean.double().split([len(a), len(b)])
     latent = (first - second).norm(dim=-1).cpu().numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,8 @@ from vaedis.factors import FactorSpace
 from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
-from vaedis.training.custom import mark_normalize
+from vaedis.training.checkpoint import as_folder
+from vaedis.training.custom import copied, mark_normalize
 from vaedis.training.run import Run
 from vaedis.training.saved import describe, loss_facts, probe, read_run, shown
 
@@ -79,7 +79,7 @@ def load_run(
     >>> torch.equal(loaded.posterior([0, 4])[0], run.posterior([0, 4])[0])
     True
     """
-    folder = Path(folder)
+    folder = as_folder("folder", folder)
     device = resolve_device(device)
     record, tensors = read_run(folder)
     try:
@@ -131,7 +131,10 @@ def load_run(
                 f"numbers with them than {plain(network_name, 300)} did; give the network that was "
                 "saved, as in load_run(folder, model=...)."
             )
-    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device)
+    # as `fit` has it; a network of one's own may count on the usual order
+    if "model" not in spec.custom:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(spec, source, network, loss, record=record, **other_fields)  # type: ignore[arg-type]
     mark_normalize(run)
     network.eval()
@@ -216,8 +219,8 @@ def _network(
     if model is not None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch module, not a {type(model).__name__}.")
-        return copy.deepcopy(model)
-    if name != _BUILT_IN:
+        return copied(model)
+    if name != _BUILT_IN or "model" in spec.custom:
         raise ValueError(
             f"The run in {shown(folder)} has a network of your own, of the class {name}; "
             "give one of the same sizes, as in load_run(folder, model=...)."

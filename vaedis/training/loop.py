@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -24,6 +24,7 @@ from vaedis.training.custom import Custom, check_function, untrained
 from vaedis.training.population import PopulationStep
 from vaedis.training.progress import Progress, ctrl_c_waits, progress_line
 from vaedis.training.run import Run, TrainingStopped
+from vaedis.training.stateless import need_stateless
 from vaedis.training.step import (
     PRECISIONS,
     NetworkStep,
@@ -81,7 +82,8 @@ def fit(
         A reconstruction loss instead of the one that `spec` names, as `losses.get` takes it.
     model : nn.Module, optional
         A network of your own, with ``encode(x) -> (mean, logvar)`` and ``decode(z)``. A copy is
-        trained, `Run.model`, so that the same call gives the same run.
+        trained, `Run.model`, so that the same call gives the same run. Layers that are in
+        evaluation mode, as after ``bn.eval()``, stay in it, unless the whole network is.
     objective : callable, optional
         In place of `objectives.beta_vae`, or `objectives.ada_gvae` for pairs: called as
         ``objective(model, x, noise, loss=loss, beta=beta)`` with a whole batch, it returns loss,
@@ -97,9 +99,10 @@ def fit(
         otherwise. Populations of perceptrons are float32.
     callback : callable, optional
         Called as ``callback(step, run)`` after each `every` steps, with the run so far and its
-        network in evaluation mode.
+        network in evaluation mode. All its runs have the one network that trains on, so copy what
+        is to be kept, as by `Run.save`; a callback must not change the network.
     every : int
-        At least 1 if there is a callback.
+        At least 1 if there is a callback, which is never called if it is more than the steps.
     checkpoint : path, optional
         Folder for checkpoints of the run, or of the whole population; the last two are kept, and
         `forget` removes them. Training continues from one of the same specifications, or of others
@@ -109,7 +112,8 @@ def fit(
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional
-        Asked before each step: training stops, with a checkpoint, as soon as it returns true.
+        Asked before each step: training stops as soon as it returns true, with a checkpoint if
+        `checkpoint` is given.
     progress : bool, optional
         Whether a line shows loss, images per second and time left. By default it does on a terminal
         and in a notebook, if tqdm is installed and ``TQDM_DISABLE`` is not set.
@@ -117,8 +121,8 @@ def fit(
     Raises
     ------
     TrainingFailed
-        If the loss becomes NaN or infinite. In a sequence there is a warning instead; see
-        `Run.failure`.
+        If the loss becomes NaN, infinite or larger than 1e20. In a sequence there is a warning
+        instead; see `Run.failure`.
     TrainingStopped
         If `deadline` returned true.
     ValueError, TypeError
@@ -132,6 +136,11 @@ def fit(
     thread count and version of torch give the same bits. What a network or an objective of your own
     draws from torch's generators follows from the seed too, unless fits run in several threads.
 
+    A checkpoint holds the weights and buffers of a network, and the tensors, numbers and schedulers
+    of an optimizer. With checkpoints, functions for beta and the learning rate must depend on the
+    step alone, and nothing else that decides a step may be kept outside of these: not in a variable
+    that a callback changes, nor in one that a hook counts.
+
     Examples
     --------
     >>> options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
@@ -143,6 +152,8 @@ def fit(
     """
     _check.one_of("precision", precision, PRECISIONS)
     _check.count("checkpoint_every", checkpoint_every)
+    if device is None:
+        raise TypeError("device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not None.")
     check_function("callback", callback)
     check_function("deadline", deadline)
     if _check.count("every", every, 0) == 0 and callback is not None:
@@ -152,7 +163,8 @@ def fit(
         )
     custom = Custom(model, objective, optimizer, beta, lr)
     specs = list(spec) if isinstance(spec, Iterable) else [spec]
-    if not all(isinstance(one, RunSpec) for one in specs):
+    is_other = isinstance(spec, str | bytes | Mapping)
+    if is_other or not all(isinstance(one, RunSpec) for one in specs):
         raise TypeError(
             f"fit takes a RunSpec or a sequence of them, not {type(spec).__name__}; "
             "a data set of your own goes as in fit(RunSpec(...), data=mine)."
@@ -230,6 +242,8 @@ def _train(
     runs = untrained(specs, device, data, precision, custom)
     files = None
     if checkpoint is not None:
+        if custom.model is not None:
+            need_stateless(runs[0])
         files = Checkpoints(
             checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None
         )

@@ -100,8 +100,8 @@ def average_shared(
     average : {"mean", "published"}
         ``"mean"``: of the means and of the *variances*, as Locatello et al. define the GVAE.
         ``"published"``: the same variances, but both images take the second one's mean, as the
-        released code did from October 2021 to June 2022, when the paper's runs were made (disent
-        issue 32).
+        released code did from October 2021 to June 2022; the paper's runs were almost certainly
+        made in that time (disent issue 32).
 
     Examples
     --------

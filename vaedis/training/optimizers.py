@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import json
+import types
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from vaedis.losses.fingerprint import around
 
 # how the state of an optimizer of one's own is called in a checkpoint
 OWN_STATE = "optimizer."
+_SETTINGS = f"{OWN_STATE}settings"
 
 
 def adam(parameters: Iterable[Any], **options: Any) -> torch.optim.Adam:
@@ -28,10 +35,11 @@ def adam(parameters: Iterable[Any], **options: Any) -> torch.optim.Adam:
 def checked(make: Callable[..., Any], parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer that `make` makes, or raise a TypeError or ValueError."""
     optimizer = make(list(parameters))
-    if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(optimizer, torch.optim.LBFGS):
+    unfit = (torch.optim.LBFGS, torch.optim.SparseAdam)
+    if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(optimizer, unfit):
         raise TypeError(
             "optimizer must be a function of the parameters that returns a torch.optim.Optimizer "
-            f"other than LBFGS, but it returned a {type(optimizer).__name__}."
+            f"other than LBFGS and SparseAdam, but it returned a {type(optimizer).__name__}."
         )
     known = set(map(id, parameters))
     trained = [weight for group in optimizer.param_groups for weight in group["params"]]
@@ -56,13 +64,16 @@ def own_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer of one's own by its names in a checkpoint."""
     state = {}
     for i, moments in optimizer.state_dict()["state"].items():
-        for name, moment in moments.items():
+        for name, moment in moments.items() if isinstance(moments, dict) else [(i, moments)]:
             if not isinstance(moment, Tensor):
                 raise ValueError(
                     f"the optimizer holds {name}={moment!r}, and a checkpoint takes tensors only; "
                     "train without checkpoint."
                 )
             state[f"{OWN_STATE}{i}.{name}"] = moment
+    # as text, in which numbers keep all their digits
+    text = json.dumps(_settings(optimizer), default=_of_array)
+    state[_SETTINGS] = torch.tensor(list(text.encode()), dtype=torch.uint8)
     return state
 
 
@@ -70,7 +81,75 @@ def restore_own(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -
     """Continue with the state from a checkpoint."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in state.items():
-        if name.startswith(OWN_STATE):
+        if name.startswith(OWN_STATE) and name != _SETTINGS:
             i, moment = name.removeprefix(OWN_STATE).split(".", 1)
             moments.setdefault(int(i), {})[moment] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    groups = optimizer.state_dict()["param_groups"]
+    # a checkpoint of an earlier version has none
+    if _SETTINGS in state:
+        stored = json.loads(bytes(state[_SETTINGS].tolist()))
+        stored = _as_before(_settings(optimizer), stored)
+        for group, one in zip(groups, stored["groups"], strict=True):
+            group.update(one)
+        vars(optimizer).update(stored["attributes"])
+        for scheduler, one in zip(_schedulers(optimizer), stored["schedulers"], strict=True):
+            scheduler.load_state_dict({**scheduler.state_dict(), **one})
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the numbers and text besides the moments on which a step depends."""
+    # what each optimizer has, and what a scheduler puts into it
+    of_torch = {*vars(torch.optim.SGD([torch.zeros(1)])), "step", "_opt_called"}
+    groups = optimizer.state_dict()["param_groups"]
+    return {
+        "groups": [_plain(group, {"params"}, _of_array) for group in groups],
+        "attributes": _plain(vars(optimizer), of_torch),
+        "schedulers": [_plain(one.state_dict(), (), _of_array) for one in _schedulers(optimizer)],
+    }
+
+
+def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
+    """Return the schedulers that an optimizer's attributes and hooks refer to."""
+    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    values = list(vars(optimizer).values())
+    for hook in (hook for kind in hooks for hook in kind.values()):
+        owner = getattr(hook, "__self__", hook)
+        values += [owner, *getattr(owner, "__dict__", {}).values()]
+        values += around(hook).values() if isinstance(hook, types.FunctionType) else ()
+    return list({id(one): one for one in values if isinstance(one, LRScheduler)}.values())
+
+
+def _plain(
+    settings: Mapping[str, Any], without: Container[str], default: Any = None
+) -> dict[str, Any]:
+    """Return the settings that can be written as text; the others are as an optimizer was made."""
+    plain = {}
+    for name, value in settings.items():
+        with contextlib.suppress(TypeError, ValueError):
+            if name not in without:
+                json.dumps(value, default=default)
+                plain[name] = value
+    return plain
+
+
+def _of_array(value: Any) -> Any:
+    """Return a tensor, an array or a number of numpy as numbers."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError
+
+
+def _as_before(before: Any, stored: Any) -> Any:
+    """Return stored settings in the types that they have in an optimizer that was made anew."""
+    if isinstance(before, Tensor):
+        return torch.tensor(stored, dtype=before.dtype, device=before.device)
+    if isinstance(before, Mapping) and isinstance(stored, dict):
+        # text has names only, and not 30 as in milestones={30: 1}
+        names = {str(name): name for name in before}
+        return {names.get(k, k): _as_before(before.get(names.get(k)), stored[k]) for k in stored}
+    is_list = isinstance(before, list | tuple) and isinstance(stored, list)
+    if is_list and len(before) == len(stored):
+        items = [_as_before(*pair) for pair in zip(before, stored, strict=True)]
+        return items if isinstance(before, list) else tuple(items)
+    return stored

@@ -23,6 +23,8 @@ from vaedis.training.step import NetworkStep
 # the authors' runs ended when the loss passed this (pytorch-lightning's terminate_on_nan, and their
 # own limit)
 _LARGEST_LOSS = 1e20
+# steps whose losses there is room for at first
+_ROOM = 2**20
 
 
 class Progress:
@@ -43,8 +45,10 @@ class Progress:
         self._step = step
         self._files = files
         self._failures: dict[int, TrainingFailed] = {}
+        # of the first steps; `_make_room` gives it more
+        n_steps = min(self.last_step, _ROOM)
         self._losses = torch.zeros(
-            len(runs), self.last_step, 3, dtype=torch.float32, device=runs[0].data.device
+            len(runs), n_steps, 3, dtype=torch.float32, device=runs[0].data.device
         )
         self._checked = 0
         # of the members that train on, when it was last checked
@@ -59,8 +63,16 @@ class Progress:
 
     def take_step(self) -> None:
         """Take a step of all members."""
+        self._make_room(self.steps_taken + 1)
         self._losses[:, self.steps_taken] = self._step(self.steps_taken)
         self.steps_taken += 1
+
+    def _make_room(self, n_steps: int) -> None:
+        """Let the history hold so many steps; memory need not hold all those that are planned."""
+        room = self._losses.shape[1]
+        if room < min(n_steps, self.last_step):
+            more = min(max(n_steps, 2 * room), self.last_step) - room
+            self._losses = torch.nn.functional.pad(self._losses, (0, 0, 0, more))
 
     def check_finite(self) -> None:
         """Wait for the device, and take out members with a loss that is not finite."""
@@ -83,9 +95,12 @@ class Progress:
         self._step.write_back()
         for k in self.training:
             run = self._run(k)
+            frozen = [part for part in run.model.modules() if not part.training]
             run.model.eval()
             callback(self.steps_taken, run)
             run.model.train()
+            for part in frozen:
+                part.training = False
 
     def finished(self) -> list[Run]:
         """Return the runs with what was measured."""
@@ -118,6 +133,7 @@ class Progress:
 
     def _state(self, steps: int) -> dict[str, Tensor]:
         """Return all that the next step depends on, by names in a checkpoint."""
+        self._make_room(steps)
         losses = self._losses[:, :steps]
         tensors = self._step.weights()
         has_own = _has_own_optimizer(self._step)
@@ -138,7 +154,8 @@ class Progress:
     @torch.no_grad()
     def _resume(self, steps: int, state: Mapping[str, Tensor]) -> None:
         for name, tensor in self._state(steps).items():
-            tensor.copy_(state[name])
+            if not name.startswith(optimizers.OWN_STATE):
+                tensor.copy_(state[name])
         if _has_own_optimizer(self._step):
             optimizers.restore_own(self._step.optimizer, state)
         for prefix, _, sampler in self._step.members():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,8 +163,11 @@ class Run:
 
     @property
     def images_per_second(self) -> float:
-        """Images that went forward and backward so far per second; a pair counts as two."""
-        return self.images_in(self.steps_taken) / self.seconds
+        """Images that went forward and backward so far per second; a pair counts as two.
+
+        NaN if no time was measured.
+        """
+        return self.images_in(self.steps_taken) / self.seconds if self.seconds else math.nan
 
     def images_in(self, steps: int) -> int:
         """Return how many images go forward and backward in the first `steps` steps."""
@@ -188,25 +192,41 @@ class Run:
     @torch.no_grad()
     def posterior(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the posterior, (n, z), of images at indices (n,)."""
-        index = torch.as_tensor(index)
+        self._need_use()
+        index = to_tensor("index", "indices", index)
         if index.ndim != 1:
             raise ValueError(f"index must have the shape (n,), not {tuple(index.shape)}.")
         batches = index.split(_ENCODE_BATCH)
         posteriors = [self.model.encode(self.observations(batch)) for batch in batches]
         mean = torch.cat([mean for mean, _ in posteriors])
         logvar = torch.cat([logvar for _, logvar in posteriors])
+        if self._is_bad(mean, logvar):
+            raise ValueError(
+                "the posteriors are NaN or infinite, so the network is of no use; train it with a "
+                "lower beta or lr."
+            )
         return mean, logvar
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return decoded latents as the network sees images: float32, shape (n, C, H, W)."""
-        z = torch.as_tensor(z, dtype=torch.float32, device=self.data.device)
+        self._need_use()
+        z = to_tensor("latents", "numbers", z).to(self.data.device, torch.float32)
         if z.ndim != 2 or z.shape[1] != self.spec.latents:
             raise ValueError(
                 f"latents must have the shape (n, {self.spec.latents}), not {tuple(z.shape)}."
             )
-        outputs = [self.model.decode(batch) for batch in z.split(_ENCODE_BATCH)]
-        return torch.cat([self.loss.output(output) for output in outputs])
+        if self._is_bad(z):
+            raise ValueError("latents must be finite numbers, but some are NaN or infinite.")
+        # copies, since a network may write into its latents
+        outputs = [self.model.decode(batch.clone()) for batch in z.split(_ENCODE_BATCH)]
+        x = torch.cat([self.loss.output(output) for output in outputs])
+        if self._is_bad(x):
+            raise ValueError(
+                "what is decoded is NaN or infinite, so the network is of no use for these "
+                "latents; train it with a lower beta or lr."
+            )
+        return x
 
     def decode_images(self, z: Tensor) -> Tensor:
         """Return decoded latents (n, z) as images to look at, uint8 of shape (n, H, W, C)."""
@@ -245,6 +265,21 @@ class Run:
         """
         export_onnx(self, folder)
 
+    def _need_use(self) -> None:
+        """Raise a ValueError if the run failed."""
+        if self.failure is not None:
+            raise ValueError(
+                f"the run failed at step {self.failure.step:,}, so its network is of no use; "
+                "train it with a lower beta or lr."
+            )
+
+    def _is_bad(self, *tensors: Tensor) -> bool:
+        """Whether a run that has ended has numbers that are NaN or infinite."""
+        # one that still trains fails at its next step; its callback must not end a population
+        if self.steps_taken < self.spec.steps:
+            return False
+        return not all(bool(tensor.isfinite().all()) for tensor in tensors)
+
     def _facts(self) -> dict[str, str]:
         """Return what a reader wants to know first, by name, each in a few words."""
         spec = self.spec
@@ -277,3 +312,14 @@ class Run:
             values = [(name, float("nan") if x is None else x) for name, x in scores.items()]
             facts["scores"] = ", ".join(f"{name} {value:.3f}" for name, value in values[:8])
         return facts
+
+
+def to_tensor(name: str, content: str, values: Any) -> Tensor:
+    """Return values as a tensor, or raise a TypeError."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"{name} must be a tensor, an array or a list of {content}, not "
+            f"{plain(repr(values), 60)}."
+        ) from None

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from vaedis._files import read_plain, write_atomically
 from vaedis._support.text import plain
-from vaedis.data import FactorData
+from vaedis.data import FactorData, Relabelled
 from vaedis.spec import GIVEN, MEANING
-from vaedis.training.checkpoint import digest_of, fingerprint_of
+from vaedis.training.checkpoint import as_folder, digest_of, fingerprint_of
 
 if TYPE_CHECKING:
     from vaedis.training.run import Run
@@ -48,8 +48,14 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
         raise TypeError(f"scores must be what Run.scores returns, not a {type(scores).__name__}.")
     if run.failure is not None:
         raise ValueError("a run that failed is not saved, since its network is of no use.")
-    folder = Path(folder)
+    folder = as_folder("folder", folder)
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(
+                f"the network cannot be saved, since {plain(name[6:], 80)} of its state is a "
+                f"{type(tensor).__name__}; let get_extra_state return a tensor."
+            )
     tensors |= {f"history.{name}": torch.tensor(x) for name, x in run.history.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     _check_finite(tensors, "the run")
@@ -99,18 +105,22 @@ def describe(data: FactorData) -> dict[str, Any]:
     if not data.grid:
         rows = on_cpu.to_factors(torch.arange(len(data)))
         labels = hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
+    drawn = data
+    while isinstance(drawn, Relabelled):
+        drawn = drawn.source
     return {
         "name": data.name,
         "n": len(data),
         "shape": list(data.shape),
-        "factors": dict(zip(data.factors.names, data.factors.sizes, strict=True)),
+        # names are text in JSON, whatever they are in a data set of one's own
+        "factors": dict(zip(map(str, data.factors.names), data.factors.sizes, strict=True)),
         "origin": data.origin,
         "mean": list(map(float, data.mean)),
         "std": list(map(float, data.std)),
         "floats": data.dtype.is_floating_point,
         "pixel_range": list(map(float, data.pixel_range)),
         "own_display": any(
-            getattr(type(data), name, None) is not getattr(FactorData, name)
+            getattr(type(drawn), name, None) is not getattr(FactorData, name)
             for name in ("denormalize", "for_display")
         ),
         "images": fingerprint_of(on_cpu),

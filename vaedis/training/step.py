@@ -21,7 +21,14 @@ from vaedis.losses import Loss
 from vaedis.spec import RunSpec
 from vaedis.training import objectives
 from vaedis.training.batches import BatchSampler
-from vaedis.training.custom import Custom, check_first, checked_terms, seeded
+from vaedis.training.custom import (
+    Custom,
+    check_first,
+    check_input_unchanged,
+    check_no_gradients,
+    checked_terms,
+    seeded,
+)
 from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, checked, set_rate
 from vaedis.training.run import Run
@@ -195,11 +202,16 @@ class NetworkStep:
         """Take a step on a whole batch."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.custom.objective is None:
+            before = x.clone() if first else x
             terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
+            if first:
+                check_input_unchanged(x, before)
         else:
             terms = checked_terms(
                 self.custom.objective(self._network, x, noise, loss=self.run.loss, beta=beta)
             )
+            if first:
+                check_no_gradients(self.optimizer)
         terms.loss.backward()
         if first and self.custom.objective is not None:
             check_first(terms, self._parameters)

@@ -51,7 +51,8 @@ def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
     """Put together the runs of tables that differ in steps and seed alone.
 
     Settings are specifications with one step and seed 0. Those with one length only are left out,
-    unless a run recorded its scores on the way; arrays of long runs are the store's.
+    unless a run recorded its scores on the way; arrays of long runs are the store's. A ValueError
+    names a run that did not record as many numbers as steps.
     """
     settings: dict[RunSpec, Course] = {}
     for table in tables:
@@ -64,7 +65,15 @@ def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
             if "course_steps" in arrays:
                 curve = {score: arrays[f"course/{score}"] for score in _SCORES}
                 orders = {level: order(arrays, level) for level in ORDERS}
-                course.curves.append({"steps": arrays["course_steps"], **curve, **orders})
+                steps = arrays["course_steps"]
+                # an order that was not recorded is empty
+                recorded = [*curve.values(), *(ranks for ranks in orders.values() if len(ranks))]
+                if any(np.shape(values) != steps.shape for values in recorded):
+                    raise ValueError(
+                        f"run {row['key']} recorded {steps.size} steps and not as many scores or "
+                        "orders on its way; delete its arrays and train it again."
+                    )
+                course.curves.append({"steps": steps, **curve, **orders})
     return {
         spec: course for spec, course in settings.items() if course.curves or len(course.points) > 1
     }

@@ -51,9 +51,10 @@ class Interval:
 def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
     """Return a statistic of values, shape (n, ...), and its interval.
 
-    There is one entry for each run, all finite, or a ValueError. Entries with further axes (factors
-    of one run, say) stay together when runs are resampled. `statistic` is ``np.median``,
-    ``np.mean`` or the like; it is applied along the runs, and a mean over further axes follows.
+    There is one entry for each run, all finite and none masked, or a ValueError. Entries with
+    further axes (factors of one run, say) stay together when runs are resampled. `statistic` is
+    ``np.median``, ``np.mean`` or the like; it is applied along the runs, and a mean over further
+    axes follows.
 
     References
     ----------
@@ -96,6 +97,8 @@ def difference(
 
 
 def _finite(name: str, values: Any) -> np.ndarray:
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must have no masked entries; leave them out, and count them.")
     x = np.asarray(values, float)
     if not x.size or x.ndim == 0:
         raise ValueError(f"{name} must hold at least one value, not an array of shape {x.shape}.")

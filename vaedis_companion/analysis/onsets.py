@@ -30,6 +30,11 @@ class Learning:
     (`training.inspect.factor_learning`), and `reconstructed` the share of the distance between
     images that reconstructions have: float (n,). It is empty if not recorded.
 
+    Raises
+    ------
+    ValueError
+        If the steps do not increase, or a curve has another length or NaN.
+
     Examples
     --------
     >>> steps, shares = np.array([10, 20]), {"size": np.array([0.4, 0.6])}
@@ -43,6 +48,18 @@ class Learning:
     steps: np.ndarray
     separation: dict[str, np.ndarray]
     reconstructed: dict[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        steps = np.asarray(self.steps, float)
+        if steps.ndim != 1 or not (np.diff(steps) > 0).all() or not np.isfinite(steps).all():
+            raise ValueError(f"steps must be increasing numbers, one an evaluation, not {steps}.")
+        for measure in _THRESHOLDS:
+            for factor, curve in getattr(self, measure).items():
+                if np.shape(curve) != steps.shape or np.isnan(curve).any():
+                    raise ValueError(
+                        f"{measure} of {factor!r} must be one number for each of {len(steps)} "
+                        "steps, without NaN; leave out a run that failed."
+                    )
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Learning | None:

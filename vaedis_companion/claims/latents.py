@@ -167,7 +167,7 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
             tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
             within=within,
             direction=direction,
-            why=f"{_NO_ORDER} accounts for 4 % of the variance of ranks, the most that we call none",
+            why=f"{_NO_ORDER} is 4 % of the variance of ranks, the most that we call none",
             **fields,
         )
 

@@ -18,6 +18,7 @@ from vaedis_companion.store.rows import (
     Row,
     RunTable,
     check_names,
+    check_row,
     is_name,
     read_rows,
     spec_of,
@@ -177,6 +178,15 @@ class Store:
             )
             return {}
 
+    def check_folder(self) -> None:
+        """Raise what `check_writable` would raise about the folder, but make nothing."""
+        existing = next(p for p in (self.root, *self.root.parents) if os.path.lexists(p))
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise OSError(
+                f"Results cannot be stored in {self.root} ({existing} is no folder that may be "
+                "written into); name another folder."
+            )
+
     def check_writable(self, experiment: str, profile: str) -> None:
         """Make the folder, and raise what `add` would raise there, before hours are spent."""
         try:
@@ -195,8 +205,8 @@ class Store:
         """Store a run, a row as from `make_row`, in place of one with the same key.
 
         All of it is stored, or nothing changes. A ValueError says that the row's key, experiment or
-        profile could be a path, that the table is damaged, or that the store's lock is no plain
-        file.
+        profile could be a path, that the row could not be read again, as one without a status or
+        without scores, that the table is damaged, or that the store's lock is no plain file.
         """
         self.add_all([(row, arrays)])
 
@@ -209,6 +219,9 @@ class Store:
         if len(tables) > 1:
             raise ValueError(f"Runs stored at once must be of one table, not of {sorted(tables)}.")
         ((experiment, profile),) = tables
+        for row, _, _ in entries:
+            check_row(row)
+        contents = [(path, _files.npz(arrays)) for _, arrays, path in entries if arrays]
         table = self._table_path(experiment, profile)
         self.root.mkdir(parents=True, exist_ok=True)
         with _files.locked(self.root):
@@ -218,10 +231,9 @@ class Store:
             for path in half_written:
                 path.unlink(missing_ok=True)
             rows = [*self._read(experiment, profile), *(row for row, _, _ in entries)]
-            for _, arrays, path in entries:
-                if arrays:
-                    _files.make_folder(path.parent)
-                    _files.write_atomically(path, _files.npz(arrays))
+            for path, content in contents:
+                _files.make_folder(path.parent)
+                _files.write_atomically(path, content)
             _files.write_atomically(table, table_of(rows))
             for _, arrays, path in entries:
                 if not arrays:

@@ -48,6 +48,12 @@ _LATER_COLUMNS: dict[str, Any] = {
 }
 _INTEGERS = ("latents", "steps", "batch", "seed", "threads", "warmup")
 _FLOATS = ("beta", "lr", *SCORE_COLUMNS, "images_per_second", "seconds")
+# scores that lie from 0 to 1, up to rounding, and those of them that every finished run has
+_SHARES = ("mig", "dci", "dci_completeness", "dci_informativeness", "mig_max", "dci_max")
+_NEEDED = ("mig", "dci")
+_ROUNDING = 1e-6
+# Python reads more than repr writes: underscores, spaces and the digits of other scripts
+_NUMBER = re.compile(r"[-+.0-9a-zA-Z]+")
 # keys and names become parts of paths
 _KEY = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -130,10 +136,38 @@ def read_rows(path: Path, experiment: str, profile: str) -> list[Row]:
     must not pass as a row of other numbers. An OSError names a file that cannot be read.
     """
     content = _files.read_plain(path, _LARGEST_TABLE)
+    if not content and not path.exists():
+        return []
+    try:
+        return _rows_of(content, experiment, profile)
+    except ValueError as problem:
+        raise ValueError(f"{path} {problem}") from None
+
+
+def check_row(row: Row) -> None:
+    """Raise a ValueError if a row that is written could not be read again as it is."""
+    try:
+        (back,) = _rows_of(table_of([row]), row["experiment"], row["profile"])
+    except (ValueError, TypeError, OverflowError) as problem:
+        raise ValueError(
+            f"Run {row['key']} cannot be stored, as its row could not be read again: {problem}."
+        ) from None
+    for name, value in row.items():
+        text = _to_text(name, value)
+        # what is not given is read as its default
+        if text and _to_text(name, back[name]) != text:
+            raise ValueError(
+                f"Run {row['key']} cannot be stored, as its {name} {value!r} would be read as "
+                f"{back[name]!r}."
+            )
+
+
+def _rows_of(content: bytes, experiment: str, profile: str) -> list[Row]:
+    """Return the rows of a file; a ValueError names the first line that is none of this table."""
     number = 1
     rows: dict[str, Row] = {}
     try:
-        if not content and path.exists():
+        if not content:
             raise ValueError("the file is empty")
         # an editor may leave empty lines at the end
         text = content.decode("utf-8-sig").rstrip("\r\n")
@@ -151,7 +185,7 @@ def read_rows(path: Path, experiment: str, profile: str) -> list[Row]:
             rows[row["key"]] = row
     except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as problem:
         reason = plain(str(problem), 200)
-        raise ValueError(f"{path} line {number} is no row of results ({reason})") from None
+        raise ValueError(f"line {number} is no row of results ({reason})") from None
     return list(rows.values())
 
 
@@ -160,8 +194,24 @@ def _read_row(texts: dict[str, str]) -> Row:
     check_names(row)
     if not row["status"]:
         raise ValueError("no status")
+    if row["status"] == "finished":
+        _check_scores(row)
+    elif not row["status"].startswith("failed"):
+        raise ValueError(f"a status is finished, or failed: and why, not {row['status']!r}")
     spec_of(row)
     return {name: row[name] for name in [*texts, *_LATER_COLUMNS]}
+
+
+def _check_scores(row: Row) -> None:
+    """Raise a ValueError if a finished run has not the scores that it must have."""
+    for name in _FLOATS:
+        value = row[name]
+        if value is None and name not in _NEEDED:
+            continue
+        if not is_number(value):
+            raise ValueError(f"{name} of a finished run must be a finite number, not {value}")
+        if name in _SHARES and not -_ROUNDING <= value <= 1 + _ROUNDING:
+            raise ValueError(f"{name} must lie from 0 to 1, not {value}")
 
 
 def _from_text(column: str, text: str) -> Any:
@@ -172,6 +222,8 @@ def _from_text(column: str, text: str) -> Any:
         return options
     if column == "normalize":
         return {"True": True, "False": False}[text]
+    if text and column in (*_INTEGERS, *_FLOATS) and not _NUMBER.fullmatch(text):
+        raise ValueError(f"{column} must be a number, not {text!r}")
     if column in _INTEGERS:
         return int(text) if text else _LATER_COLUMNS.get(column)
     if column in _FLOATS:

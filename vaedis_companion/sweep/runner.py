@@ -280,16 +280,17 @@ def describe_time(sweep: Sweep) -> str:
 
 
 def _warning_if_busy() -> str:
-    """Return a sentence if other processes use half of a core or more.
+    """Return a sentence if the load, of the last minute, is half of a process or more.
 
     Threads that wait for a core which another process has make a step up to a hundred times longer.
     """
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load < 0.5:
         return ""
+    cores = "1 core" if usable_cpus() == 1 else f"{usable_cpus()} cores"
     return (
-        f" Other processes keep {load:.1f} of {usable_cpus()} cores busy, so it may be far too "
-        "long: ask again when they have ended, or with OMP_NUM_THREADS=1."
+        f" The load of this machine is {load:.1f}, and it has {cores}, so it may be far too long: "
+        "ask again when other processes have ended, or with OMP_NUM_THREADS=1."
     )
 
 

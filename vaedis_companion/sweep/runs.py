@@ -225,7 +225,7 @@ def brief(row: Row) -> str:
 
 
 def print_table(runs: RunTable) -> None:
-    """Print the scores of each setting, and why runs failed."""
+    """Print each setting's median, smallest and largest scores, and why runs failed."""
     counts = f"{len(runs.rows)} finished, {len(runs.failed)} failed"
     print(f"{plain(runs.experiment)}, {plain(runs.profile)} profile: {counts}")
     settings: dict[str, list[Row]] = {}
@@ -244,4 +244,5 @@ def _spread(values: list[float | None]) -> str:
     numbers = [value for value in values if value is not None]
     if not numbers:
         return "none"
-    return f"{statistics.median(numbers):.3f} [{min(numbers):.3f} {max(numbers):.3f}]"
+    # brackets are for intervals, as in the book
+    return f"{statistics.median(numbers):.3f} ({min(numbers):.3f} to {max(numbers):.3f})"

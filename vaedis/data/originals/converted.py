@@ -6,6 +6,7 @@ says what it was made from and its digest. Without the second the first does not
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -183,13 +184,23 @@ class Stored(FactorData):
         self.shape = benchmark.shape
         self.factors = FactorSpace(tuple(benchmark.factors), benchmark.sizes)
         # the published constants are not those of a stand-in's images
-        published = self.origin == "original"
-        self.mean = benchmark.mean if published else tuple(facts["mean"])
-        self.std = benchmark.std if published else tuple(facts["std"])
+        published = (benchmark.mean, benchmark.std)
+        is_published = self.origin == "original"
+        self._stored = published if is_published else (tuple(facts["mean"]), tuple(facts["std"]))
         self.path = path
         self.facts = facts
         self._mapped: np.ndarray | None = None
         self._cache: Tensor | None = None
+
+    @functools.cached_property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel: as published, or of a stand-in, as measured when it was made."""
+        return self._stored[0]
+
+    @functools.cached_property
+    def std(self) -> tuple[float, ...]:
+        """Of each channel, as `mean`."""
+        return self._stored[1]
 
     def _images(self, index: Tensor) -> Tensor:
         if self._mapped is None:

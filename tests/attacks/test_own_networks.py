@@ -1,0 +1,343 @@
+"""Networks, optimizers and functions of one's own that keep or change what nobody expects: the same
+bits, or one sentence.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import vaedis as vd
+from vaedis.training import inspect, objectives
+
+SPEC = vd.RunSpec(
+    data_options={"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1},
+    model="mlp",
+    model_options={"hidden": [8]},
+    latents=2,
+    steps=6,
+    batch=9,
+)
+schedulers = torch.optim.lr_scheduler
+
+
+class Net(nn.Module):
+    """A small network that changes its images by `before`, and its latents by `within`."""
+
+    before = within = staticmethod(lambda x: x)
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.e, self.d = nn.Linear(192, 4), nn.Linear(2, 192)
+        self.norm = nn.BatchNorm1d(192)
+        for weight in self.parameters():
+            weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
+
+    def encode(self, x):
+        return tuple(self.e(self.norm(self.before(x).flatten(1))).chunk(2, -1))
+
+    def decode(self, z):
+        return self.d(self.within(z)).view(-1, 3, 8, 8)
+
+
+class Writes(Net):
+    def before(self, x):
+        return x.mul_(0.5)
+
+
+class DropsOut(Net):
+    def before(self, x):
+        return nn.functional.dropout(x, 0.5, self.training, inplace=True)
+
+
+class WritesLatents(Net):
+    def within(self, z):
+        return z.mul_(2)
+
+
+class Counts(Net):
+    calls = 0
+
+    def before(self, x):
+        self.calls += self.training
+        return x * (1 + self.calls)
+
+
+class Remembers(Net):
+    """What it keeps follows from its input alone."""
+
+    def before(self, x):
+        self.shape, self.last, self.layers = x.shape, x.mean(), [self.e, self.d]
+        return x
+
+
+class Views(Net):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def before(self, x):
+        return self.conv(x).view(len(x), -1)
+
+
+class Extra(Net):
+    def get_extra_state(self):
+        return {"a": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def fit(spec=SPEC, **options):
+    return vd.fit(spec, device="cpu", **options)
+
+
+def stop_after(steps):
+    calls = iter(range(10**6))
+    return lambda: next(calls) >= steps
+
+
+def assert_goes_on(folder, **own):
+    """Stop and resume; the run ends with the bits of one that was not stopped."""
+    with pytest.raises(vd.TrainingStopped):
+        fit(checkpoint=folder, deadline=stop_after(3), **own)
+    resumed, whole = fit(checkpoint=folder, **own), fit(**own)
+    assert np.array_equal(resumed.history["loss"], whole.history["loss"])
+    states = resumed.model.state_dict(), whole.model.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("network", [Writes, DropsOut])
+def test_a_network_that_writes_into_its_images_is_refused(network):
+    with pytest.raises(ValueError, match=r"model.encode must not write into its images"):
+        fit(model=network())
+
+
+def test_latents_that_a_network_writes_into_are_a_copy():
+    run = fit(model=WritesLatents())
+    z = torch.ones(2, 2)
+    first = run.decode(z)
+    assert torch.equal(z, torch.ones(2, 2))
+    assert torch.equal(run.decode(z), first)
+
+
+class Decay(torch.optim.SGD):
+    taken = 0
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.taken += 1
+        for group in self.param_groups:
+            group["lr"] /= 1 + self.taken
+
+
+def scheduled(make):
+    def optimizer(parameters):
+        sgd = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+        scheduler = make(sgd)
+        sgd.register_step_post_hook(lambda *_: scheduler.step())
+        return sgd
+
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda parameters: Decay(parameters, lr=0.1),
+        lambda parameters: torch.optim.Adam(parameters, lr=torch.tensor(0.01), betas=(0.8, 0.9)),
+        scheduled(lambda sgd: schedulers.ExponentialLR(sgd, 0.5)),
+        scheduled(lambda sgd: schedulers.LambdaLR(sgd, lambda n: 1 / (1 + n))),
+        scheduled(lambda sgd: schedulers.MultiStepLR(sgd, [2, 4], 0.1)),
+    ],
+    ids=["class", "tensor", "exponential", "lambda", "milestones"],
+)
+def test_the_numbers_of_an_optimizer_are_in_a_checkpoint(tmp_path, optimizer):
+    assert_goes_on(tmp_path, optimizer=optimizer)
+
+
+def test_a_checkpoint_without_the_numbers_of_an_optimizer_is_read(tmp_path, monkeypatch):
+    from vaedis.training import progress
+
+    def earlier(optimizer):
+        state = own_state(optimizer)
+        return {name: tensor for name, tensor in state.items() if not name.endswith("settings")}
+
+    own_state = progress.optimizers.own_state
+    monkeypatch.setattr(progress.optimizers, "own_state", earlier)
+    assert_goes_on(tmp_path, optimizer=lambda parameters: torch.optim.SGD(parameters, momentum=0.9))
+
+
+def test_a_network_that_counts_has_no_checkpoints_and_one_that_remembers_has(tmp_path):
+    assert fit(model=Counts()).steps_taken == 6
+    with pytest.raises(ValueError, match=r"model.calls changes with each call in training"):
+        fit(model=Counts(), checkpoint=tmp_path)
+    assert_goes_on(tmp_path, model=Remembers())
+
+
+@pytest.mark.parametrize("name", ["beta", "lr"])
+def test_a_schedule_of_something_that_changes_has_no_checkpoints(tmp_path, name):
+    outer = {"value": 0.1}
+    own = {
+        name: lambda step: outer["value"],
+        "callback": lambda step, run: outer.update(value=0.2),
+        "every": 2,
+    }
+    assert fit(**own).steps_taken == 6
+    outer["value"] = 0.1
+    with pytest.raises(ValueError, match=f"{name} holds something that changes as it trains"):
+        fit(checkpoint=tmp_path, **own)
+
+
+def test_frozen_layers_stay_frozen_unless_the_whole_network_is():
+    network = Net()
+    network.norm.eval()
+    before = network.norm.running_mean.clone()
+    run = fit(model=network, callback=lambda *_: None, every=2)
+    assert torch.equal(run.model.norm.running_mean, before)
+    assert not torch.equal(fit(model=Net().eval()).model.norm.running_mean, before)
+
+
+def test_a_network_that_counts_on_the_usual_order_is_loaded_with_it(tmp_path):
+    run = fit(model=Views())
+    run.save(tmp_path)
+    loaded = vd.load_run(tmp_path, model=Views(), device="cpu")
+    assert torch.equal(loaded.posterior([0, 4])[0], run.posterior([0, 4])[0])
+
+
+def test_a_network_of_the_library_given_in_person_is_asked_for_again(tmp_path):
+    network = vd.training.model.build("mlp", (8, 8, 3), 2, hidden=[8])
+    fit(model=network).save(tmp_path)
+    with pytest.raises(ValueError, match=r"has a network of your own.*load_run\(folder, model="):
+        vd.load_run(tmp_path)
+    assert vd.load_run(tmp_path, model=network).steps_taken == 6
+
+
+def test_names_of_factors_that_are_no_text_come_back(tmp_path):
+    class Bars(vd.FactorData):
+        name, origin, shape, mean, std = "bars", "generated", (8, 8, 1), (0.5,), (0.5,)
+        factors = vd.FactorSpace((1,), (8,))
+
+        def _images(self, index):
+            rows = torch.arange(8)[:, None, None] < index[:, None, None, None]
+            return (255 * rows.expand(-1, 8, 8, 1)).to(torch.uint8)
+
+    fit(data=Bars()).save(tmp_path)
+    assert vd.load_run(tmp_path, data=Bars()).data.factors.names == (1,)
+
+
+def backwards(model, x, noise, *, loss, beta):
+    terms = objectives.beta_vae(model, x, noise, loss=loss, beta=beta)
+    terms.loss.backward(retain_graph=True)
+    return terms
+
+
+class Cached(Net):
+    def __init__(self):
+        super().__init__()
+        self.last = self.e(torch.zeros(1, 192))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"objective": backwards}, "leave its backward"),
+        ({"optimizer": torch.optim.SparseAdam}, "other than LBFGS and SparseAdam"),
+        ({"model": Cached()}, "must be one that can be copied"),
+        ({"checkpoint": 5}, "checkpoint must be the path of a folder, not 5"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(options, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        fit(**options)
+
+
+def test_other_arguments_that_make_no_sense_are_one_sentence(tmp_path):
+    with pytest.raises(TypeError, match=r"device must be 'auto'.*, not None"):
+        vd.fit(SPEC, device=None)
+    for nothing in ("", {}):
+        with pytest.raises(TypeError, match="fit takes a RunSpec or a sequence of them"):
+            fit(nothing)
+    run = fit(model=Extra())
+    with pytest.raises(ValueError, match="_extra_state of its state is a dict"):
+        run.save(tmp_path)
+    for use in (run.save, vd.load_run):
+        with pytest.raises(TypeError, match="folder must be the path of a folder, not 5"):
+            use(5)
+    run.seconds = 0.0
+    assert np.isnan(run.images_per_second)
+
+
+def test_steps_that_no_memory_holds_are_taken_until_a_deadline(monkeypatch):
+    from vaedis.training import progress
+
+    with pytest.raises(vd.TrainingStopped, match="Stopped at step 2 of"):
+        fit(SPEC.replace(steps=10**13), optimizer=torch.optim.SGD, deadline=stop_after(2))
+    expected = fit()
+    monkeypatch.setattr(progress, "_ROOM", 1)
+    assert np.array_equal(fit().history["loss"], expected.history["loss"])
+
+
+@pytest.mark.filterwarnings("ignore:One of 1 runs stopped")
+def test_a_run_that_failed_is_of_no_use():
+    run = fit([SPEC.replace(lr=1e30)])[0]
+    for use in (
+        lambda: run.posterior([0]),
+        lambda: run.decode_images(torch.zeros(1, 2)),
+        lambda: inspect.latent_agreement(run, [0], [1]),
+        lambda: inspect.factor_learning(run),
+    ):
+        with pytest.raises(ValueError, match=r"the run failed at step .* of no use"):
+            use()
+
+
+def test_numbers_that_are_not_finite_are_refused_of_a_run_that_has_ended():
+    run, means = fit(), []
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match="the posteriors are NaN or infinite"):
+        run.posterior([0])
+    with pytest.raises(ValueError, match="latents must be finite"):
+        run.decode([[0.0, torch.nan]])
+    with torch.no_grad():
+        run.model.decoder[0].weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match="what is decoded is NaN or infinite"):
+        run.decode([[0.0, 0.0]])
+    # a callback sees them, and ends nothing
+    with pytest.raises(vd.TrainingFailed):
+        fit(
+            SPEC.replace(lr=1e30),
+            callback=lambda step, run: means.append(run.posterior([0])[0]),
+            every=1,
+        )
+    assert means
+
+
+def test_what_is_no_list_of_images_is_one_sentence():
+    run = fit()
+    for wrong in (None, "a"):
+        with pytest.raises(TypeError, match="index must be a tensor, an array or a list"):
+            run.posterior(wrong)
+        with pytest.raises(TypeError, match="latents must be a tensor, an array or a list"):
+            run.decode(wrong)
+    with pytest.raises(ValueError, match=r"focus must be the index of one image, not \[4\]"):
+        inspect.posterior_map(run, [4])
+    with pytest.raises(ValueError, match=r"not \(3,\) and \(2,\)"):
+        inspect.latent_agreement(run, [0, 1, 2], [1, 2])
+    with pytest.raises(ValueError, match="different images, but a pair has one twice"):
+        inspect.latent_agreement(run, [0, 1], [0, 2])
+
+
+def test_confusion_takes_finite_posteriors_of_one_shape_and_shares_ties():
+    mean = torch.tensor([[-9.0], [0.0], [0.0]])
+    std = torch.ones(3, 1)
+    shares = torch.tensor([[1.0, 0, 0], [0, 0.5, 0.5], [0, 0.5, 0.5]])
+    assert torch.equal(inspect.confusion(mean, std), shares)
+    assert torch.equal(inspect.confusion(mean.numpy(), std.numpy()), shares)
+    for wrong in ((mean * torch.nan, std), (mean, std * torch.inf)):
+        with pytest.raises(ValueError, match="must be finite numbers"):
+            inspect.confusion(*wrong)
+    for wrong in ((mean[:, 0], std[:, 0]), (mean.expand(3, 2), std)):
+        with pytest.raises(ValueError, match=r"must both have the shape \(n, z\)"):
+            inspect.confusion(*wrong)

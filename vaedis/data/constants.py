@@ -1,0 +1,74 @@
+"""What a data set says of its images: constants of normalisation, and what subclasses take over."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from vaedis.data.base import FactorData
+
+# of how many images constants are measured where not all are read
+N_SAMPLE = 4096
+# of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
+# million pixels that is one step brighter has 1e-9
+_NO_SPREAD = 1e-12
+# what a class may know of its own images
+_OF_IMAGES = (
+    *("_observations", "mean", "std", "channel_factors", "normalize", "denormalize"),
+    *("for_display", "need_unit_range"),
+)
+
+
+def not_inherited(cls: type) -> list[str]:
+    """Return what a class of the package knows of its own images, if `cls` has others."""
+    order = cls.__mro__
+
+    def definer(name: str) -> int:
+        return next(k for k, base in enumerate(order) if name in vars(base))
+
+    names = []
+    for name in _OF_IMAGES:
+        base = order[definer(name)]
+        is_known = base.__module__.startswith("vaedis.") and not vars(base).get("_reads_images")
+        # a shortcut normalizes by itself, too
+        sources = ("_images", "normalize") if name == "_observations" else ("_images",)
+        if is_known and min(map(definer, sources)) < definer(name):
+            names.append(name)
+    return names
+
+
+def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the std of each channel of images, of shape (n, pixels, channels).
+
+    The std is the mean over images of each image's unbiased std over its pixels.
+    """
+    n_pixels, n_channels = images.shape[1:]
+    x = images.double()
+    x = x if images.is_floating_point() else x / 255
+    largest = x.abs().amax((0, 1)) if images.is_floating_point() else x.new_ones(n_channels)
+    # the std of one pixel is not known
+    std = x.std(1).mean(0) if n_pixels > 1 else x.new_zeros(n_channels)
+    # a channel without spread stays as it is
+    std = torch.where(std > _NO_SPREAD * largest, std, 1.0)
+    return tuple(x.mean((0, 1)).tolist()), tuple(std.tolist())
+
+
+def need_constants(data: FactorData) -> None:
+    """Raise a ValueError unless a data set's mean and std are numbers that normalize images."""
+    channels = data.shape[-1]
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        try:
+            numbers = [float(value) for value in values]
+        except (TypeError, ValueError, RuntimeError):
+            numbers = []
+        is_right = len(numbers) in (1, channels) and all(map(math.isfinite, numbers))
+        if not is_right or (name == "std" and min(numbers) <= 0):
+            kind = "finite number above 0" if name == "std" else "finite number"
+            raise ValueError(
+                f"{name} of {data.name!r} must hold one {kind} for each channel, {channels} in "
+                f"all, not {values!r}."
+            )

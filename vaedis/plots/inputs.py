@@ -1,0 +1,100 @@
+"""What figures take: arrays that can be drawn as they are meant, or one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def as_bytes(columns: Mapping[str, np.ndarray], *, spread: bool = True) -> dict[str, np.ndarray]:
+    """Return images as bytes; the range of all floats is spread over 0 … 255, or is 0 … 1."""
+    arrays = {name: np.asarray(images) for name, images in columns.items()}
+    kinds = {images.dtype.kind for images in arrays.values()}
+    if not kinds <= set("biuf"):
+        raise ValueError("images must be arrays of numbers.")
+    if len(kinds) > 1 and kinds & set("bf"):
+        raise ValueError(
+            "images must all be floats, all whole numbers or all boolean, since white is 1 of the "
+            "ones and 255 of the others; make them alike."
+        )
+    if not all(np.isfinite(images).all() for images in arrays.values()):
+        raise ValueError("images must have finite pixels, but some are NaN or infinite.")
+    low = min(float(images.min()) for images in arrays.values())
+    high = max(float(images.max()) for images in arrays.values())
+    if "f" not in kinds:
+        if low < 0 or high > 255:
+            raise ValueError(
+                "images of whole numbers must lie in 0 … 255, but theirs run from "
+                f"{low:g} to {high:g}."
+            )
+        # of black and white images 1 is white
+        white = 255 if high <= 1 else 1
+        return {name: images.astype(np.uint8) * white for name, images in arrays.items()}
+    if not spread:
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"images of floats must lie in 0 … 1, but theirs run from {low:g} to {high:g}; "
+                "give bytes, or divide by 255."
+            )
+        low, high = 0.0, 1.0
+    factor = 255 / (high - low or 1.0)
+    return {
+        name: np.rint((images.astype(float) - low) * factor).astype(np.uint8)
+        for name, images in arrays.items()
+    }
+
+
+def need_some(name: str, things: Any) -> None:
+    """Raise a ValueError if there is nothing to draw."""
+    if not len(things):
+        raise ValueError(f"{name} must hold something to draw, but it is empty.")
+
+
+def finite_range(matrices: Iterable[Any]) -> tuple[float, float]:
+    """Return the smallest and the largest of all entries, without those that are missing."""
+    entries = [np.asarray(matrix, float).ravel() for matrix in matrices]
+    finite = np.concatenate([x[np.isfinite(x)] for x in entries])
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+
+
+def columns_of(data: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
+    """Return columns of images as bytes and how many frames each has, or raise a ValueError."""
+    need_some("data", data)
+    columns = {name: np.asarray(images) for name, images in data.items()}
+    shapes = {images.shape for images in columns.values()}
+    if len({shape[:1] for shape in shapes}) > 1 or not all(map(_is_images, shapes)):
+        raise ValueError(
+            "each column must have the shape (frames, H, W, C), with as many frames as the others "
+            f"and up to 4 channels, not {' and '.join(map(str, sorted(shapes)))}."
+        )
+    return as_bytes(columns), len(next(iter(columns.values())))
+
+
+def _is_images(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and min(shape) > 0 and shape[-1] <= 4
+
+
+def rows_of(images: Any) -> np.ndarray:
+    """Return rows of images as bytes, or raise a ValueError."""
+    images = np.asarray(images)
+    if images.ndim != 5 or not len(images) or not _is_images(images.shape[1:]):
+        raise ValueError(
+            "images must have the shape (rows, frames, H, W, C), with up to 4 channels, not "
+            f"{images.shape}."
+        )
+    return as_bytes({"": images}, spread=False)[""]
+
+
+def need_keys(name: str, things: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Raise a ValueError if a key is missing."""
+    missing = [key for key in keys if key not in things]
+    if missing:
+        raise ValueError(f"{name} must have the keys that are drawn with it, but lacks {missing}.")
+
+
+def need_as_many(name: str, values: Any, n: int, of: str) -> None:
+    """Raise a ValueError unless there are as many values as they are drawn for, or None."""
+    if values is not None and len(values) != n:
+        raise ValueError(f"{name} must hold one value for each of {n} {of}, not {len(values)}.")

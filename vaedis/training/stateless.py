@@ -1,0 +1,55 @@
+"""Whether a network of one's own keeps something in mind that no checkpoint holds."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaedis.losses.fingerprint import fingerprint
+from vaedis.training.custom import copied, seeded
+from vaedis.training.run import Run
+
+
+def need_stateless(run: Run) -> None:
+    """Raise a ValueError if a network in training changes more than its weights and buffers.
+
+    What follows from its input alone, such as a size that `decode` reads, may change.
+    """
+    network: Any = copied(run.model)
+    x = run.observations(torch.zeros(2, dtype=torch.int64))
+    calls = []
+    for _ in range(2):
+        # code that is not ours may not take two images at a time
+        failing = contextlib.suppress(Exception)
+        with seeded(run.spec.seed, "check", x.device), torch.no_grad(), failing:
+            mean, _ = network.encode(x.clone())
+            network.decode(mean)
+        calls.append(_attributes(network))
+    first, second = calls
+    for name, value in second.items():
+        if first.get(name) != value:
+            raise ValueError(
+                f"model.{name} changes with each call in training, and a checkpoint does not hold "
+                "it; let it be a tensor, by register_buffer, or train without checkpoint."
+            )
+
+
+def _attributes(network: nn.Module) -> dict[str, str]:
+    """Return fingerprints of what modules hold besides weights and buffers."""
+    of_torch = vars(nn.Module())
+    tensors: list[Tensor] = [*network.parameters(), *network.buffers()]
+    found = {}
+    for path, module in network.named_modules():
+        for name, value in vars(module).items():
+            # in place of weights, which an attribute may refer to, and which are in a checkpoint
+            placeholders = {id(tensor): torch.zeros(0) for tensor in tensors}
+            # what cannot be told is left out
+            with contextlib.suppress(Exception):
+                if name not in of_torch:
+                    value = copy.deepcopy(value, placeholders)
+                    found[f"{path}.{name}".lstrip(".")] = fingerprint(value)
+    return found
