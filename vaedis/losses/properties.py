@@ -277,9 +277,9 @@ def _need_channel_factors(data: FactorData, declared: tuple[tuple[int, ...], ...
     index, others = (data.draw(_PAIRS, generator=generator) for _ in range(2))
     images = data.images(index)
     for channel, factors in enumerate(declared):
-        kept = torch.zeros(len(space), dtype=torch.bool)
-        kept[list(factors)] = True
-        mixed = torch.where(kept, space.to_factors(index), space.to_factors(others))
+        is_declared = torch.zeros(len(space), dtype=torch.bool)
+        is_declared[list(factors)] = True
+        mixed = torch.where(is_declared, space.to_factors(index), space.to_factors(others))
         changed = data.images(space.to_index(mixed))
         if not torch.equal(images[..., channel], changed[..., channel]):
             raise ValueError(

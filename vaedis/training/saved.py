@@ -105,9 +105,10 @@ def describe(data: FactorData) -> dict[str, Any]:
     if not data.grid:
         rows = on_cpu.to_factors(torch.arange(len(data)))
         labels = hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
-    drawn = data
-    while isinstance(drawn, Relabelled):
-        drawn = drawn.source
+    # a relabelled set shows images as its source does
+    source = data
+    while isinstance(source, Relabelled):
+        source = source.source
     return {
         "name": data.name,
         "n": len(data),
@@ -120,7 +121,7 @@ def describe(data: FactorData) -> dict[str, Any]:
         "floats": data.dtype.is_floating_point,
         "pixel_range": list(map(float, data.pixel_range)),
         "own_display": any(
-            getattr(type(drawn), name, None) is not getattr(FactorData, name)
+            getattr(type(source), name, None) is not getattr(FactorData, name)
             for name in ("denormalize", "for_display")
         ),
         "images": fingerprint_of(on_cpu),

@@ -42,7 +42,7 @@ def _attributes(network: nn.Module) -> dict[str, str]:
     """Return fingerprints of what modules hold besides weights and buffers."""
     of_torch = vars(nn.Module())
     tensors: list[Tensor] = [*network.parameters(), *network.buffers()]
-    found = {}
+    fingerprints = {}
     for path, module in network.named_modules():
         for name, value in vars(module).items():
             # in place of weights, which an attribute may refer to, and which are in a checkpoint
@@ -51,5 +51,5 @@ def _attributes(network: nn.Module) -> dict[str, str]:
             with contextlib.suppress(Exception):
                 if name not in of_torch:
                     value = copy.deepcopy(value, placeholders)
-                    found[f"{path}.{name}".lstrip(".")] = fingerprint(value)
-    return found
+                    fingerprints[f"{path}.{name}".lstrip(".")] = fingerprint(value)
+    return fingerprints
