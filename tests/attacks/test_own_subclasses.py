@@ -186,6 +186,20 @@ def test_coordinates_that_are_relabelled_are_decoded_as_coordinates():
     assert torch.equal(turned.for_display(floats[0]), floats.for_display(floats[0]))
 
 
+def test_a_run_on_a_relabelled_set_is_loaded_with_the_display_of_its_source(tmp_path):
+    code = torch.zeros(1, 2)
+    squares = Relabelled(vd.data.XYSquares(**ONE), {"position": range(9)})
+    run = vd.fit(SPEC, data=squares, device="cpu")
+    run.save(tmp_path / "squares")
+    loaded = vd.load_run(tmp_path / "squares", device="cpu")
+    assert torch.equal(loaded.decode_images(code), run.decode_images(code))
+    points = Relabelled(Coordinates(vd.data.XYSquares(**ONE)), {"position": range(9)})
+    vd.fit(SPEC, data=points, device="cpu").save(tmp_path / "points")
+    loaded = vd.load_run(tmp_path / "points", device="cpu")
+    with pytest.raises(ValueError, match="are not saved with the run; give the data set"):
+        loaded.decode_images(code)
+
+
 # Losses
 
 

@@ -327,11 +327,11 @@ def test_an_index_out_of_range_says_how_many_there_are(index):
             call(torch.tensor([0, index]))
 
 
-def test_an_unknown_device_lists_what_there_is():
-    with pytest.raises(
-        ValueError, match="Unknown device 'gpu'; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"
-    ):
-        vd.load("xysquares", device="gpu")
+@pytest.mark.parametrize("device", ["gpu", None])
+def test_an_unknown_device_lists_what_there_is(device):
+    says = f"Unknown device {device!r}; choose 'auto', 'cpu', 'cuda' or 'cuda:N'"
+    with pytest.raises(ValueError, match=says):
+        vd.load("xysquares", device=device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
