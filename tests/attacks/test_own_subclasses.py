@@ -277,7 +277,30 @@ READS = {
     "a module inside": ("", "import own.settings", "own.settings.weight"),
     "a module's other name": ("", "import own.settings as s", "s.weight"),
     "a function inside": ("", "import own.settings as s", "(lambda: s.C.weight)()"),
+    "one of two": ("from own import settings", "s = settings.C if b else a", "s.weight"),
+    "a comprehension": ("from own import settings", "s = settings.C", "sum(s.weight for _ in a)"),
+    "another list": ("from own import settings", "s = settings.C", "sum([s.weight for _ in a])"),
+    "a relative import": ("", "from .settings import C as c", "c.weight"),
+    "a relative module": ("", "from . import settings", "settings.weight"),
+    "a network": ("from own import settings", "settings.network(a)"),
+    "an object": ("from own import settings", "settings.plain.weight"),
+    "an object without end": ("from own import settings", "settings.endless.T.T.weight"),
 }
+
+
+class Held:
+    def __init__(self, weight):
+        self.weight = weight
+
+
+class Endless(Held):
+    """Has no end, and its value cannot be told."""
+
+    __slots__ = ("more",)
+
+    @property
+    def T(self):
+        return type(self)(self.weight)
 
 
 @pytest.mark.parametrize("name", READS)
@@ -290,7 +313,8 @@ def test_numbers_that_a_function_reads_elsewhere_are_part_of_its_fingerprint(
     monkeypatch.setattr(sys, "modules", sys.modules.copy())
     settings = importlib.import_module("own.settings")
     outside, *inside, value = READS[name]
-    module = types.ModuleType("my_losses")
+    module = types.ModuleType("own.my_losses")
+    module.__package__ = "own"
     lines = [
         outside,
         "def f(a, b):",
@@ -301,6 +325,10 @@ def test_numbers_that_a_function_reads_elsewhere_are_part_of_its_fingerprint(
     for weight in (1.0, 2.0, 1.0):
         settings.weight = settings.C.weight = weight
         settings.weights = [weight]
+        settings.network = torch.nn.Linear(1, 1, bias=False).requires_grad_(False)
+        settings.network.weight.fill_(weight)
+        settings.plain = Held(weight)
+        settings.endless = Endless(weight)
         exec("\n".join(lines), vars(module))
         prints.append(fingerprint(module.f))
     assert prints[0] == prints[2] != prints[1]

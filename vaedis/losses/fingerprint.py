@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import dis
 import enum
 import functools
 import hashlib
+import inspect
 import numbers
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaedis.losses.reads import Chain, attribute_of, chains, root_of
+from vaedis.losses.reads import globals_read, imports, names_read
 
 # types whose text is their value
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
 _PLAIN = (*_TEXT, torch.dtype, torch.device)
 # modules whose numbers nobody changes
 _CONSTANT_MODULES = ("math", "numpy", "torch", "torch.nn.functional")
+# how many attributes of one another are followed from a module
+_DEPTH = 5
 _BUILT_IN = (types.BuiltinFunctionType, types.BuiltinMethodType, np.ufunc)
 
 
@@ -45,7 +47,7 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
 
 def around(function: types.FunctionType) -> dict[str, Any]:
     """Return the globals and closed-over variables that a function, and those in it, use."""
-    names = set(_global_names(function.__code__))
+    names = globals_read(function.__code__)
     globals_used = {name: value for name, value in function.__globals__.items() if name in names}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # it has no value yet
@@ -183,45 +185,43 @@ def _function_parts(
     for name, value in sorted(used.items()):
         yield name.encode()
         yield from parts_of(value, f"{name} in {where}")
-    package = function.__globals__.get("__package__")
     homes: frozenset[str] = parts_of.keywords["homes"]  # type: ignore[attr-defined]
-    for chain in chains(function):
-        root = root_of(chain, used, package)
-        # of a class whose code counts all counts already, and of any other class what is read
-        others = {*homes, "builtins", "numpy", "torch", "vaedis"}
+    # of a class whose code counts all counts already
+    others = {*homes, "builtins", "numpy", "torch", "vaedis"}
+    roots = [*used.items(), *((module.__name__, module) for module in imports(function))]
+    names = names_read(function.__code__)
+    visited: dict[int, Any] = {}
+    for name, root in roots:
         is_other_class = isinstance(root, type) and _package(root) not in others
         if isinstance(root, types.ModuleType) or is_other_class:
-            yield from _chain_parts(root, chain, homes, parts_of)
+            yield from _read_parts(root, (name,), names, parts_of, visited)
 
 
-def _chain_parts(
-    value: Any, chain: Chain, homes: frozenset[str], parts_of: Callable[..., Iterator[bytes]]
+def _read_parts(
+    value: Any,
+    path: tuple[str, ...],
+    names: list[str],
+    parts_of: Callable[..., Iterator[bytes]],
+    visited: dict[int, Any],
 ) -> Iterator[bytes]:
-    """Yield bytes of what a chain of attributes leads to; none where it leaves what may change."""
-    for attribute in chain[1:]:
-        is_module = isinstance(value, types.ModuleType)
-        if value.__name__ in _CONSTANT_MODULES if is_module else _leaf(value):
-            return
-        value = attribute_of(value, attribute)
-    if len(chain) > 1:
-        name = ".".join(chain)
-        yield name.encode()
-        is_code = isinstance(value, types.FunctionType | type) and _package(value) in homes
-        if is_code or isinstance(value, list | tuple | Mapping):
-            with contextlib.suppress(ValueError):  # what cannot be told is left out
-                yield from list(parts_of(value, name))
-        else:
-            yield from _leaf(value)
-
-
-def _global_names(code: types.CodeType) -> Iterator[str]:
-    """Yield names of globals that code, and the functions in it, use."""
-    for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield step.argval
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _global_names(constant)
+    """Yield bytes of a value's attributes that have one of `names`, and of theirs."""
+    if isinstance(value, types.ModuleType):
+        is_constant = value.__name__ in _CONSTANT_MODULES
+    else:
+        is_constant = bool(_leaf(value)) or inspect.isroutine(value)
+    # attributes that are made anew whenever they are read have no end
+    if is_constant or id(value) in visited or len(path) > _DEPTH:
+        return
+    visited[id(value)] = value  # which keeps it, so that no other object gets its id
+    for name in names:
+        try:
+            item = getattr(value, name)
+        except Exception:  # it has none, or a property fails
+            continue
+        yield ".".join((*path, name)).encode()
+        with contextlib.suppress(ValueError):  # of what cannot be told, only what is read counts
+            yield from list(parts_of(item, name))
+        yield from _read_parts(item, (*path, name), names, parts_of, visited)
 
 
 def _code_parts(code: types.CodeType) -> Iterator[bytes]:

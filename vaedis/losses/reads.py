@@ -1,98 +1,62 @@
-"""What a function reads of modules and of what they hold, by its bytecode."""
+"""The names that a function reads, and the modules that it imports."""
 
 from __future__ import annotations
 
 import dis
 import importlib
 import types
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-# a variable or an import, and the attributes that are read of it, one after the other
-Chain = tuple[str, ...]
-
-_IMPORT = "import "
-# steps that leave the value on top of the stack where it is
-_NEUTRAL = ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "PRECALL", "SWAP")
-_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
-_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT")
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+# steps that take no part in what a function computes
+_FILLERS = ("EXTENDED_ARG", "CACHE", "NOP")
 
 
-def chains(function: types.FunctionType) -> list[Chain]:
-    """Return all that a function, and those in it, read by name, in order, such as (settings, a).
+def globals_read(code: types.CodeType) -> set[str]:
+    """Return the names of globals that code, and the functions in it, read."""
+    steps = [step for one in _all_codes(code) for step in dis.get_instructions(one)]
+    return {step.argval for step in steps if step.opname in _GLOBALS}
 
-    The beginnings of a chain are chains too, ``getattr(x, "a")`` is ``x.a``, and a name that the
-    function gives to a chain, or imports, stands for it.
+
+def names_read(code: types.CodeType) -> list[str]:
+    """Return all names that may be attributes in code and the functions in it, in order.
+
+    These are more than it reads: names of globals, and text that ``getattr`` may be given, are
+    among them. What Python itself writes (``__init__``) is left out.
     """
-    return sorted(set(_chains(function.__code__, {})))
+    names: set[str] = set()
+    for one in _all_codes(code):
+        names.update(one.co_names)
+        names.update(text for text in one.co_consts if isinstance(text, str))
+    return sorted(name for name in names if name.isidentifier() and not name.startswith("__"))
 
 
-def _chains(code: types.CodeType, names: Mapping[str, Chain]) -> Iterator[Chain]:
-    meaning = dict(names)
-    top: Chain = ()
-    module: Chain = ()
-    result: Chain = ()
-    is_asked = False
-    constants: list[Any] = []
-    for step in dis.get_instructions(code):
-        name = step.opname
-        if name in _NEUTRAL or (name == "POP_TOP" and top != module):
-            continue
-        # steps that handle two variables at once name both
-        variables = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-        if name in _CONSTANTS:
-            constants.append(step.argval)
-            if is_asked and isinstance(step.argval, str):
-                result = (*top, step.argval)
-                yield result
-            is_asked = False
-            top = ()
-        elif name == "IMPORT_NAME":
-            top = module = (_IMPORT + _module(step.argval, *[0, None, *constants][-2:]),)
-        elif name in _ATTRIBUTES:
-            top = (*top, step.argval) if top else ()
-            if top:
-                yield top
-        elif name.startswith("STORE_") and isinstance(variables[0], str):
-            for variable in variables:
-                meaning.pop(variable, None)
-            if top:
-                meaning[variables[0]] = top
-            top = module
-        elif name.startswith("LOAD_") and isinstance(variables[-1], str):
-            is_asked = top == ("getattr",)
-            top = meaning.get(variables[-1], (variables[-1],))
-            yield top
-        else:
-            top = result if name.startswith("CALL") else ()
-            module = result = ()
-            is_asked = False
+def imports(function: types.FunctionType) -> Iterator[types.ModuleType]:
+    """Yield the modules that a function, and those in it, import; none that is not there."""
+    package = function.__globals__.get("__package__")
+    for code in _all_codes(function.__code__):
+        steps = [step for step in dis.get_instructions(code) if step.opname not in _FILLERS]
+        for k, step in enumerate(steps):
+            if step.opname != "IMPORT_NAME":
+                continue
+            # the dots and the listed names are put on the stack before
+            level, listed = steps[k - 2].argval, steps[k - 1].argval or ()
+            module = "." * level + step.argval
+            separator = "" if module.endswith(".") else "."
+            paths = [module, *(f"{module}{separator}{name}" for name in listed)]
+            if not level:
+                paths.append(module.partition(".")[0])  # what "import a.b" gives is a
+            for path in paths:
+                try:
+                    imported = importlib.import_module(path, package)
+                except Exception:  # the function itself will say so, or it is no module
+                    continue
+                yield imported
+
+
+def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield code, and that of all functions and classes in it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            of_outer = {key: meaning[key] for key in constant.co_freevars if key in meaning}
-            yield from _chains(constant, of_outer)
-
-
-def _module(name: str, level: int, listed: tuple[str, ...] | None) -> str:
-    """Return the module that an import gives: a of "import a.b", and a.b of "from a.b import c"."""
-    return "." * level + (name if listed else name.partition(".")[0])
-
-
-def root_of(chain: Chain, used: Mapping[str, Any], package: str | None) -> Any:
-    """Return what the first name of a chain stands for, which may have to be imported, or None."""
-    if not chain[0].startswith(_IMPORT):
-        return used.get(chain[0])
-    try:
-        return importlib.import_module(chain[0].removeprefix(_IMPORT), package)
-    except Exception:  # the function itself will say so
-        return None
-
-
-def attribute_of(value: Any, name: str) -> Any:
-    """Return an attribute, or a module of a package; None if there is neither."""
-    try:
-        if isinstance(value, types.ModuleType) and not hasattr(value, name):
-            return importlib.import_module(f"{value.__name__}.{name}")
-        return getattr(value, name)
-    except Exception:  # whatever a property or a module does
-        return None
+            yield from _all_codes(constant)
