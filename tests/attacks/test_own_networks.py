@@ -2,6 +2,12 @@
 bits, or one sentence.
 """
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +24,7 @@ SPEC = vd.RunSpec(
     steps=6,
     batch=9,
 )
+ROOT = Path(__file__).resolve().parents[2]
 schedulers = torch.optim.lr_scheduler
 
 
@@ -341,3 +348,32 @@ def test_confusion_takes_finite_posteriors_of_one_shape_and_shares_ties():
     for wrong in ((mean[:, 0], std[:, 0]), (mean.expand(3, 2), std)):
         with pytest.raises(ValueError, match=r"must both have the shape \(n, z\)"):
             inspect.confusion(*wrong)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_process_that_was_forked_after_a_fit_trains_with_one_thread_or_says_why_not(
+    n_threads, tmp_path
+):
+    code = f"""
+import os, signal, sys, torch, vaedis as vd
+torch.set_num_threads(2)
+spec = vd.RunSpec(**{SPEC.to_dict()!r})
+whole = vd.fit(spec, device="cpu").history["loss"]
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+signal.alarm(60)
+torch.set_num_threads({n_threads})
+try:
+    alone = vd.fit(spec, device="cpu").history["loss"]
+    print("trained", abs(alone - whole).max() < 1e-5, flush=True)
+except RuntimeError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    said = "trained True" if n_threads == 1 else "this process was forked .* torch.set_num_threads"
+    assert re.match(said, result.stdout)

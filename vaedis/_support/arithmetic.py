@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 _lock = threading.Lock()
 _requests: list[dict[str, Any]] = []
 _before: dict[str, Any] = {}
+# the process that first used several threads of torch, which its forks do not have
+_with_threads: int | None = None
 
 
 @contextlib.contextmanager
@@ -20,8 +23,10 @@ def override(**request: Any) -> Iterator[None]:
 
     What was set before returns when the last block of all threads has ended. Settings are the
     precision of float32 in cuDNN's convolutions (``conv``), in products on a GPU (``matmul``) and
-    on a CPU (``cpu_matmul``), and ``deterministic``, of cuDNN.
+    on a CPU (``cpu_matmul``), and ``deterministic``, of cuDNN. Raises a RuntimeError in a process
+    that would wait for ever, since it was forked from one that used several threads of torch.
     """
+    _check_threads()
     with _lock:
         if not _requests:
             _before.update(_read())
@@ -34,6 +39,19 @@ def override(**request: Any) -> Iterator[None]:
             # by identity, since two blocks may ask for equal settings
             _requests[:] = [other for other in _requests if other is not request]
             _write()
+
+
+def _check_threads() -> None:
+    global _with_threads
+    if torch.get_num_threads() < 2:
+        return
+    if _with_threads not in (None, os.getpid()):
+        raise RuntimeError(
+            "this process was forked from one that used several threads of torch, which do not "
+            "survive a fork; start processes with multiprocessing.get_context('spawn'), or call "
+            "torch.set_num_threads(1) in this one."
+        )
+    _with_threads = os.getpid()
 
 
 def _backends() -> dict[str, Any]:

@@ -128,6 +128,8 @@ def fit(
     ValueError, TypeError
         If something is not as described, or members of a population cannot be stacked; most is
         found before training.
+    RuntimeError
+        In a process that was forked from one that used several threads of torch.
 
     Notes
     -----
