@@ -67,6 +67,51 @@ def test_a_subclass_is_normalized_by_its_own_mean_and_std():
     )
 
 
+class Random(vd.data.XYSquares):
+    def _images(self, index):
+        return super()._images(index) // torch.randint(1, 9, (1,)).byte()
+
+
+class InOneBuffer(vd.data.XYSquares):
+    """Makes all images in the same memory."""
+
+    def _images(self, index):
+        if not hasattr(self, "buffer"):
+            self.buffer = torch.empty(100, *self.shape, dtype=torch.uint8)
+        self.buffer[: len(index)] = super()._images(index)
+        return self.buffer[: len(index)]
+
+
+class ByTheOthers(vd.data.XYSquares):
+    """Scales each batch by what is in it."""
+
+    dtype = torch.float32
+
+    def _images(self, index):
+        x = super()._images(index).float() * (1 + index.float())[:, None, None, None]
+        return x / x.max()
+
+
+@pytest.mark.parametrize("cls", [Random, InOneBuffer, ByTheOthers])
+def test_images_that_do_not_follow_from_their_index_are_refused(cls):
+    says = f"{cls.__name__}._images changes its images when it is asked for the same ones again"
+    for use in (
+        lambda data: distances.factor_distances(data, "mse"),
+        lambda data: vd.fit(SPEC, data=data, device="cpu"),
+        lambda data: data.images([0, 5, 3]),
+    ):
+        with pytest.raises(ValueError, match=says):
+            use(cls(**ONE))
+
+
+def test_rounding_of_images_is_not_a_change():
+    class Rounded(vd.data.XYSquares):
+        def _images(self, index):
+            return super()._images(index) // 2 + torch.randint(0, 2, (len(index), 1, 1, 1)).byte()
+
+    assert Rounded(**ONE).images([0, 1, 2]).shape == (3, 8, 8, 3)
+
+
 def test_constants_that_differ_by_channel_are_not_taken_for_one():
     class Declared(vd.data.XYSquares):
         mean, std = (0.1, 0.2, 0.3), (1.0, 2.0, 4.0)

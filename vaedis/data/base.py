@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from vaedis._support.brief import screenful
-from vaedis.data.constants import N_SAMPLE, moments, need_constants, not_inherited
+from vaedis.data.constants import (
+    N_SAMPLE,
+    moments,
+    need_constants,
+    need_declared,
+    need_same_again,
+    not_inherited,
+)
 from vaedis.data.device import resolve_device
 from vaedis.factors import FactorSpace, Index, check_index, flat, sample_index
 
@@ -105,11 +112,14 @@ class FactorData:
     made_by: str | None = None
     # whether a class of the package reads all that it says of its images of `_images`
     _reads_images: ClassVar[bool] = True
+    # whether images that are made again are known to be the same
+    _are_same: bool = False
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
         for name in not_inherited(cls):
             setattr(cls, name, vars(FactorData)[name])
+        cls._are_same = getattr(cls._images, "__module__", "").startswith("vaedis.")
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -145,7 +155,8 @@ class FactorData:
         Raises
         ------
         ValueError
-            If an index is out of range, or they are not one list.
+            If an index is out of range, they are not one list, or a subclass makes other images
+            when it is asked again.
         TypeError
             If a subclass makes images of another shape or type than it declares.
         """
@@ -311,18 +322,12 @@ class FactorData:
         return self.draw(N_SAMPLE, generator=torch.Generator().manual_seed(0))
 
     def _checked_images(self, index: Tensor) -> Tensor:
-        """Make images, and raise a TypeError if they are not what the data set declares."""
+        """Make images, and raise an error if they are not what the data set declares."""
         images = self._images(index)
-        shape = (len(index), *self.shape)
-        if not isinstance(images, Tensor) or (images.dtype, images.shape) != (self.dtype, shape):
-            dtype, made = getattr(images, "dtype", None), tuple(getattr(images, "shape", ()))
-            raise TypeError(
-                f"{type(self).__name__}._images gives a {type(images).__name__} of {dtype} and "
-                f"shape {made} for {len(index)} images, where its dtype and shape declare "
-                f"{self.dtype} and {shape}; let both agree."
-            )
-        if images.is_floating_point() and not bool(images.isfinite().all()):
-            raise ValueError(f"an image of {self.name!r} has a pixel that is NaN or infinite.")
+        need_declared(self, images, len(index))
+        if len(index) and not self._are_same:
+            need_same_again(self, images, index)
+            self._are_same = True
         return images
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:

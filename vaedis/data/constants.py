@@ -1,4 +1,4 @@
-"""What a data set says of its images: constants of normalisation, and what subclasses take over."""
+"""What a data set says of its images: constants, what subclasses take over, and that they stay."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ N_SAMPLE = 4096
 # of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
 # million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
+# images that are made again may differ by this share of the largest pixel
+_ROUNDING = 0.01
 # what a class may know of its own images
 _OF_IMAGES = (
     *("_observations", "mean", "std", "channel_factors", "normalize", "denormalize"),
@@ -72,3 +74,32 @@ def need_constants(data: FactorData) -> None:
                 f"{name} of {data.name!r} must hold one {kind} for each channel, {channels} in "
                 f"all, not {values!r}."
             )
+
+
+def need_declared(data: FactorData, images: Tensor, n: int) -> None:
+    """Raise a TypeError unless `n` images have the declared type and shape, or a ValueError."""
+    shape = (n, *data.shape)
+    if not isinstance(images, Tensor) or (images.dtype, images.shape) != (data.dtype, shape):
+        dtype, made = getattr(images, "dtype", None), tuple(getattr(images, "shape", ()))
+        raise TypeError(
+            f"{type(data).__name__}._images gives a {type(images).__name__} of {dtype} and "
+            f"shape {made} for {n} images, where its dtype and shape declare {data.dtype} and "
+            f"{shape}; let both agree."
+        )
+    if images.is_floating_point() and not bool(images.isfinite().all()):
+        raise ValueError(f"an image of {data.name!r} has a pixel that is NaN or infinite.")
+
+
+def need_same_again(data: FactorData, images: Tensor, index: Tensor) -> None:
+    """Raise a ValueError if the first of some images is another one when it is made alone."""
+    before = images[:1].clone()
+    again = data._images(index[:1]).clone()
+    # which is the next image where each call fills the same memory
+    data._images((index[:1] + 1) % len(data))
+    largest = before.abs().max() if before.is_floating_point() else 255
+    difference = float((again.double() - before.double()).abs().max())
+    if not torch.equal(images[:1], before) or difference > _ROUNDING * largest:
+        raise ValueError(
+            f"{type(data).__name__}._images changes its images when it is asked for the same ones "
+            "again; let them follow from their index alone, in a new tensor."
+        )
