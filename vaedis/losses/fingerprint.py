@@ -8,9 +8,12 @@ import enum
 import functools
 import hashlib
 import inspect
+import logging
 import numbers
+import os
+import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,15 @@ from vaedis.losses.reads import globals_read, imports, names_read
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
 _PLAIN = (*_TEXT, torch.dtype, torch.device)
 # modules whose numbers nobody changes
-_CONSTANT_MODULES = ("math", "numpy", "torch", "torch.nn.functional")
+_CONSTANT_MODULES = ("math", "numpy", "sys", "torch", "torch.nn.functional")
 # how many attributes of one another are followed from a module
 _DEPTH = 5
 _BUILT_IN = (types.BuiltinFunctionType, types.BuiltinMethodType, np.ufunc)
+# what Python makes of a class with __slots__ or written in C
+_DESCRIPTORS = (
+    *(types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType),
+    *(types.MethodDescriptorType, types.ClassMethodDescriptorType),
+)
 
 
 def fingerprint(thing: Any, name: str | None = None) -> str:
@@ -40,7 +48,7 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
     its class. Raises a ValueError if the object holds something whose value cannot be told.
     """
     digest = hashlib.sha256()
-    for part in _parts(thing, name or type(thing).__name__, _homes(thing), set()):
+    for part in _Walk(_homes(thing)).parts(thing, name or type(thing).__name__):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:16]
 
@@ -49,10 +57,157 @@ def around(function: types.FunctionType) -> dict[str, Any]:
     """Return the globals and closed-over variables that a function, and those in it, use."""
     names = globals_read(function.__code__)
     globals_used = {name: value for name, value in function.__globals__.items() if name in names}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # it has no value yet
-            globals_used[name] = cell.cell_contents
-    return globals_used
+    return globals_used | _closed_over(function)
+
+
+class _Walk:
+    """Goes through an object and all that it holds; the code of packages `homes` counts."""
+
+    def __init__(self, homes: frozenset[str]):
+        self.homes = homes
+        self.open: set[int] = set()
+        # functions and classes, each with its number; that they are kept keeps their ids theirs
+        self.seen: dict[int, tuple[int, Any]] = {}
+
+    def parts(self, value: Any, where: str) -> Iterator[bytes]:
+        """Yield bytes of a value, called `where`, and of all that it holds."""
+        if id(value) in self.open:
+            yield b"itself"
+            return
+        self.open.add(id(value))
+        try:
+            yield from self._parts(value, where)
+        finally:
+            self.open.discard(id(value))
+
+    def parts_if_told(self, value: Any, where: str) -> list[bytes]:
+        """Return bytes of a value, none if it cannot be told."""
+        seen = dict(self.seen)
+        try:
+            return list(self.parts(value, where))
+        except ValueError:
+            self.seen = seen
+            return []
+
+    def _parts(self, value: Any, where: str) -> Iterator[bytes]:
+        leaf = _leaf(value)
+        if leaf:
+            yield from leaf
+        elif isinstance(value, list | tuple):
+            yield f"list {len(value)}".encode()
+            for k, item in enumerate(value):
+                yield from self.parts(item, f"{where}[{k}]")
+        elif isinstance(value, Mapping):
+            yield f"mapping {len(value)}".encode()
+            for key, item in value.items():
+                yield from self.parts(key, f"a key of {where}")
+                yield from self.parts(item, f"{where}[{key!r}]")
+        elif isinstance(value, type | types.FunctionType):
+            if id(value) in self.seen:
+                yield f"again {self.seen[id(value)][0]}".encode()
+                return
+            self.seen[id(value)] = (len(self.seen), value)
+            if isinstance(value, type):
+                yield from self._class(value)
+            else:
+                yield from self._function(value, where)
+        elif isinstance(value, types.MethodType):
+            yield from self.parts((value.__func__, value.__self__), where)
+        elif isinstance(value, functools.partial | functools.partialmethod):
+            yield from self.parts((value.func, value.args, value.keywords), where)
+        elif _is_its_attributes(value, self.homes):
+            yield from self.parts(type(value), where)
+            for name, item in sorted(_attributes(value).items()):
+                yield name.encode()
+                yield from self.parts(item, f"{where}.{name}")
+        elif hasattr(value, "__wrapped__"):  # a function with a cache
+            yield from self.parts(value.__wrapped__, where)
+        else:
+            raise ValueError(
+                f"{where} is a {type(value).__name__}, so it cannot be told whether two such "
+                "losses are the same; let a loss hold numbers, text, tensors and modules only, "
+                "and have no __slots__."
+            )
+
+    def _class(self, cls: type) -> Iterator[bytes]:
+        """Yield bytes of a class's name and, at home, of its bases and its body."""
+        # of the package's losses the module that exports them
+        own = cls.__module__.startswith("vaedis.losses.")
+        yield f"class {'vaedis.losses' if own else _module(cls)}.{cls.__qualname__}".encode()
+        if _package(cls) not in self.homes - {"vaedis"}:
+            return
+        yield from self.parts(cls.__bases__, f"a base of {cls.__name__}")
+        yield from self.parts(type(cls), f"the class of {cls.__name__}")
+        for name, value in sorted(_body(cls).items()):
+            if isinstance(value, staticmethod | classmethod):
+                value = value.__func__
+            elif isinstance(value, property):
+                value = value.fget
+            elif isinstance(value, functools.cached_property):
+                value = value.func
+            # what Python itself writes into a class does not change what it computes
+            is_machinery = name.startswith("__") or name == "_abc_impl"
+            if isinstance(value, types.FunctionType) or not is_machinery:
+                yield name.encode()
+                path = f"{cls.__name__}.{name}"
+                # of other packages' descriptors what can be told
+                is_other = hasattr(value, "__get__") and _package(type(value)) not in self.homes
+                if is_other and not isinstance(value, types.FunctionType):
+                    yield from self.parts_if_told(value, path)
+                else:
+                    yield from self.parts(value, path)
+
+    def _function(self, function: types.FunctionType, where: str) -> Iterator[bytes]:
+        """Yield bytes of a function's name and, at home, of its code and of what it uses."""
+        yield f"function {_module(function)}.{function.__qualname__}".encode()
+        if _package(function) not in self.homes and "<" not in function.__qualname__:
+            return
+        yield from self.parts((function.__defaults__, function.__kwdefaults__), where)
+        writer = _top(function.__globals__.get("__name__", ""))
+        # a function of ours in a decorator of another package has that one's code and our name
+        if hasattr(function, "__wrapped__") and writer not in (*self.homes, "__main__"):
+            yield f"decorated by {writer}.{function.__code__.co_qualname}".encode()
+            yield from self.parts(_closed_over(function), where)
+            return
+        yield from _code_parts(function.__code__)
+        names = names_read(function.__code__)
+        used = around(function)
+        roots = [*used.items(), *((module.__name__, module) for module in imports(function))]
+        for name, value in sorted(used.items()):
+            yield name.encode()
+            yield from self.parts(_of_environment(value, names), f"{name} in {where}")
+        # of a class whose code counts all counts already
+        others = {*self.homes, "builtins", "numpy", "torch", "vaedis"}
+        visited: dict[int, Any] = {}
+        for name, root in roots:
+            is_other_class = isinstance(root, type) and _package(root) not in others
+            if isinstance(root, types.ModuleType) or is_other_class:
+                yield from self._reads(root, (name,), names, visited)
+
+    def _reads(
+        self, value: Any, path: tuple[str, ...], names: list[str], visited: dict[int, Any]
+    ) -> Iterator[bytes]:
+        """Yield bytes of a value's attributes that have one of `names`, and of theirs."""
+        if isinstance(value, types.ModuleType):
+            is_constant = value.__name__ in _CONSTANT_MODULES
+        else:
+            is_constant = bool(_leaf(value)) or inspect.isroutine(value)
+        # attributes that are made anew whenever they are read have no end
+        if is_constant or id(value) in visited or len(path) > _DEPTH:
+            return
+        visited[id(value)] = value  # which keeps it, so that no other object gets its id
+        if value is os:
+            yield from self.parts(_of_environment(os.environ, names), "os.environ")
+            return
+        for name in names:
+            try:
+                item = getattr(value, name)
+            except Exception:  # it has none, or a property fails
+                continue
+            yield ".".join((*path, name)).encode()
+            # of what cannot be told, only what is read counts
+            yield from self.parts_if_told(item, name)
+            yield from self._reads(item, (*path, name), names, visited)
 
 
 def _homes(thing: Any) -> frozenset[str]:
@@ -61,73 +216,44 @@ def _homes(thing: Any) -> frozenset[str]:
         return _homes(thing.func)
     if isinstance(thing, types.MethodType):
         return _homes(thing.__self__)
-    homes = {_package(thing if isinstance(thing, types.FunctionType) else type(thing))}
+    homes = {_package(thing if isinstance(thing, types.FunctionType | type) else type(thing))}
     if isinstance(thing, nn.Module):
         homes |= {_package(type(module)) for module in thing.modules()}
     return frozenset(homes - {"torch"})
 
 
+def _module(thing: Any) -> str:
+    """Return the module of a class or function; of a script that runs, as if it was imported."""
+    name = str(thing.__module__ or "")
+    main = sys.modules.get("__main__")
+    if name == "__main__" and getattr(main, "__spec__", None) is not None:
+        return str(main.__spec__.name)  # type: ignore[union-attr]
+    if name == "__main__" and getattr(main, "__file__", None):
+        return Path(str(main.__file__)).stem  # type: ignore[union-attr]
+    return name
+
+
 def _package(thing: Any) -> str:
-    return (thing.__module__ or "").partition(".")[0]
+    return _top(_module(thing))
 
 
-def _parts(value: Any, where: str, homes: frozenset[str], parents: set[int]) -> Iterator[bytes]:
-    """Yield bytes of a value, called `where`, and of all that it holds; `parents` hold it."""
-    if id(value) in parents:
-        yield b"itself"
-        return
-    parts_of = functools.partial(_parts, homes=homes, parents=parents | {id(value)})
-    leaf = _leaf(value)
-    if leaf:
-        yield from leaf
-    elif isinstance(value, list | tuple):
-        yield f"list {len(value)}".encode()
-        for k, item in enumerate(value):
-            yield from parts_of(item, f"{where}[{k}]")
-    elif isinstance(value, Mapping):
-        yield f"mapping {len(value)}".encode()
-        for key, item in value.items():
-            yield from parts_of(key, f"a key of {where}")
-            yield from parts_of(item, f"{where}[{key!r}]")
-    elif isinstance(value, type):
-        # of the package's losses the module that exports them
-        own = value.__module__.startswith("vaedis.losses.")
-        yield f"class {'vaedis.losses' if own else value.__module__}.{value.__qualname__}".encode()
-        if _package(value) in homes - {"vaedis"}:
-            yield from _class_parts(value, parts_of)
-    elif isinstance(value, types.FunctionType):
-        yield f"function {value.__module__}.{value.__qualname__}".encode()
-        if _package(value) in homes or "<" in value.__qualname__:
-            yield from _function_parts(value, where, parts_of)
-    elif hasattr(value, "__wrapped__"):  # a function with a cache
-        yield from parts_of(value.__wrapped__, where)
-    elif isinstance(value, types.MethodType):
-        yield from parts_of((value.__func__, value.__self__), where)
-    elif isinstance(value, functools.partial):
-        yield from parts_of((value.func, value.args, value.keywords), where)
-    elif _is_its_attributes(value, homes):
-        yield from parts_of(type(value), where)
-        for name, item in sorted(_attributes(value).items()):
-            yield name.encode()
-            yield from parts_of(item, f"{where}.{name}")
-    else:
-        raise ValueError(
-            f"{where} is a {type(value).__name__}, so it cannot be told whether two such losses "
-            "are the same; let a loss hold numbers, text, tensors and modules only, and have no "
-            "__slots__."
-        )
+def _top(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _leaf(value: Any) -> list[bytes]:
     """Return the bytes of a value that holds no other; none for any other value."""
     if isinstance(value, Tensor):
-        flat = value.detach().cpu().contiguous().reshape(-1)
+        dense = value.detach().cpu().to_dense() if value.layout != torch.strided else value
+        flat = dense.detach().cpu().contiguous().reshape(-1)
         content = flat.view(torch.uint8).numpy().tobytes()
         return [f"tensor {value.dtype} {tuple(value.shape)}".encode(), content]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return [f"array {value.dtype.str} {value.shape}".encode(), value.tobytes()]
     text = ""
-    if isinstance(value, numbers.Real):
+    if isinstance(value, numbers.Integral | np.bool_):
+        text = f"number {int(value)}"
+    elif isinstance(value, numbers.Real):
         number = float(value)
         # 1 and 1.0 are the same number
         text = f"number {int(number) if number.is_integer() else number!r}"
@@ -139,6 +265,10 @@ def _leaf(value: Any) -> list[bytes]:
         text = f"module {value.__name__}"
     elif isinstance(value, _BUILT_IN):
         text = f"function {value.__name__}"
+    elif isinstance(value, _DESCRIPTORS):
+        text = f"descriptor {value.__name__}"
+    elif isinstance(value, logging.Logger):
+        text = f"logger {value.name}"
     return [text.encode()] if text else []
 
 
@@ -148,80 +278,53 @@ def _is_its_attributes(value: Any, homes: frozenset[str]) -> bool:
     if not hasattr(value, "__dict__") or any(vars(base).get("__slots__") for base in cls.__mro__):
         return False
     known = isinstance(value, nn.Module) or dataclasses.is_dataclass(value)
-    return known or _package(cls) in homes or hasattr(cls, "fingerprint")
+    return known or _is_mode(value) or _package(cls) in homes or hasattr(cls, "fingerprint")
+
+
+def _is_mode(value: Any) -> bool:
+    """Whether it is one of torch's contexts that also decorate functions, such as no_grad()."""
+    return _package(type(value)) == "torch" and hasattr(value, "__enter__")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
     attributes = dict(vars(value))
     if isinstance(value, nn.Module):
         attributes["the weights of the module"] = dict(value.state_dict())
+    if _is_mode(value):  # but what they will restore, which follows from where they are entered
+        attributes = {
+            name: item
+            for name, item in attributes.items()
+            if _leaf(item) and not name.startswith("prev")
+        }
     return attributes
 
 
-def _class_parts(cls: type, parts_of: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield bytes of a class's bases and of its own body."""
-    yield from parts_of(cls.__bases__, f"a base of {cls.__name__}")
-    for name, value in sorted(vars(cls).items()):
-        if isinstance(value, staticmethod | classmethod):
-            value = value.__func__
-        elif isinstance(value, property):
-            value = value.fget
-        elif isinstance(value, functools.cached_property):
-            value = value.func
-        # what Python itself writes into a class does not change what it computes
-        is_machinery = name.startswith("__") or name == "_abc_impl" or hasattr(value, "__get__")
-        if isinstance(value, types.FunctionType) or not is_machinery:
-            yield name.encode()
-            yield from parts_of(value, f"{cls.__name__}.{name}")
+def _body(cls: type) -> dict[str, Any]:
+    """Return what a class's body defines, without torch's wrappers of an optimizer's step."""
+    body = dict(vars(cls))
+    step = body.get("step")
+    if step is not None and hasattr(step, "hooked"):
+        body["step"] = inspect.unwrap(step, stop=lambda one: not hasattr(one, "hooked"))
+        inherited = getattr(cls.__base__, "step", None)
+        if inherited is not None and inspect.unwrap(step) is inspect.unwrap(inherited):
+            del body["step"]
+    return body
 
 
-def _function_parts(
-    function: types.FunctionType, where: str, parts_of: Callable[..., Iterator[bytes]]
-) -> Iterator[bytes]:
-    """Yield bytes of a function's code and of what it uses."""
-    yield from _code_parts(function.__code__)
-    yield from parts_of((function.__defaults__, function.__kwdefaults__), where)
-    used = around(function)
-    for name, value in sorted(used.items()):
-        yield name.encode()
-        yield from parts_of(value, f"{name} in {where}")
-    homes: frozenset[str] = parts_of.keywords["homes"]  # type: ignore[attr-defined]
-    # of a class whose code counts all counts already
-    others = {*homes, "builtins", "numpy", "torch", "vaedis"}
-    roots = [*used.items(), *((module.__name__, module) for module in imports(function))]
-    names = names_read(function.__code__)
-    visited: dict[int, Any] = {}
-    for name, root in roots:
-        is_other_class = isinstance(root, type) and _package(root) not in others
-        if isinstance(root, types.ModuleType) or is_other_class:
-            yield from _read_parts(root, (name,), names, parts_of, visited)
+def _closed_over(function: types.FunctionType) -> dict[str, Any]:
+    """Return the closed-over variables of a function that have a value."""
+    values = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values
 
 
-def _read_parts(
-    value: Any,
-    path: tuple[str, ...],
-    names: list[str],
-    parts_of: Callable[..., Iterator[bytes]],
-    visited: dict[int, Any],
-) -> Iterator[bytes]:
-    """Yield bytes of a value's attributes that have one of `names`, and of theirs."""
-    if isinstance(value, types.ModuleType):
-        is_constant = value.__name__ in _CONSTANT_MODULES
-    else:
-        is_constant = bool(_leaf(value)) or inspect.isroutine(value)
-    # attributes that are made anew whenever they are read have no end
-    if is_constant or id(value) in visited or len(path) > _DEPTH:
-        return
-    visited[id(value)] = value  # which keeps it, so that no other object gets its id
-    for name in names:
-        try:
-            item = getattr(value, name)
-        except Exception:  # it has none, or a property fails
-            continue
-        yield ".".join((*path, name)).encode()
-        with contextlib.suppress(ValueError):  # of what cannot be told, only what is read counts
-            yield from list(parts_of(item, name))
-        yield from _read_parts(item, (*path, name), names, parts_of, visited)
+def _of_environment(value: Any, names: list[str]) -> Any:
+    """Return a value, and of the environment the variables that are named only."""
+    if value is os.environ:
+        return {name: value[name] for name in names if name in value}
+    return value
 
 
 def _code_parts(code: types.CodeType) -> Iterator[bytes]:

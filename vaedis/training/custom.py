@@ -256,11 +256,13 @@ def _name(kind: str, value: Any, resumable: bool) -> str:
     name = getattr(value, "__name__", type(value).__name__)
     try:
         return f"{name} {fingerprint(value)}"
-    except ValueError:
+    except ValueError as error:
         if resumable:
+            reason = str(error).partition(", so ")[0]
             raise ValueError(
-                f"{kind} holds something by which a checkpoint cannot tell it from another; let "
-                "it hold numbers, text, tensors and modules only, or train without checkpoint."
+                f"{kind} holds something by which a checkpoint cannot tell it from another, since "
+                f"{reason}; let it hold numbers, text, tensors and modules only, or train without "
+                "checkpoint."
             ) from None
         return name
 
