@@ -2,10 +2,12 @@
 bits, or one sentence.
 """
 
+import copy
 import os
 import re
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +111,16 @@ def assert_goes_on(folder, **own):
     """Stop and resume; the run ends with the bits of one that was not stopped."""
     with pytest.raises(vd.TrainingStopped):
         fit(checkpoint=folder, deadline=stop_after(3), **own)
-    resumed, whole = fit(checkpoint=folder, **own), fit(**own)
+    steps = []
+    own.setdefault("every", 1)
+    callback = own.pop("callback", lambda *_: None)
+    whole = fit(callback=callback, **own)
+    resumed = fit(
+        checkpoint=folder,
+        callback=lambda step, run: (steps.append(step), callback(step, run)),
+        **own,
+    )
+    assert steps == [4, 5, 6]
     assert np.array_equal(resumed.history["loss"], whole.history["loss"])
     states = resumed.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -164,15 +175,135 @@ def test_the_numbers_of_an_optimizer_are_in_a_checkpoint(tmp_path, optimizer):
     assert_goes_on(tmp_path, optimizer=optimizer)
 
 
+def listed(parameters):
+    sgd = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    rates = [schedulers.ExponentialLR(sgd, 0.5), schedulers.LinearLR(sgd, 0.1)]
+    sgd.register_step_post_hook(lambda *_: [rate.step() for rate in rates])
+    return sgd
+
+
+class Shrinking(torch.optim.SGD):
+    """Is no other one after torch has wrapped its step."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.mul_(0.9)
+
+
+class Keeps(torch.optim.SGD):
+    """Keeps something that each step changes by `change`."""
+
+    kept = None
+    change = staticmethod(lambda kept, step: kept)
+
+    def __init__(self, parameters):
+        super().__init__(parameters, lr=0.1)
+        self.n, self.kept = 0, copy.deepcopy(self.kept)
+
+    def step(self, closure=None):
+        self.n += 1
+        self.kept = self.change(self.kept, self.n)
+        super().step(closure)
+
+
+class KeepsTensor(Keeps):
+    kept, change = torch.zeros(()), staticmethod(lambda kept, n: kept / 2 + n)
+
+
+class KeepsQueue(Keeps):
+    kept, change = deque(maxlen=3), staticmethod(lambda kept, n: deque([*kept, n], maxlen=3))
+
+
+class KeepsNumbers(Keeps):
+    kept, change = {}, staticmethod(lambda kept, n: {**kept, n: n})
+
+
+class KeepsAnother(torch.optim.SGD):
+    def __init__(self, parameters):
+        super().__init__(parameters[:2], lr=0.1)
+        self.another = torch.optim.Adam(parameters[2:])
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.another.step()
+
+
+class Counting(torch.optim.Optimizer):
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                state["step"] = state.get("step", 0) + 1
+                weight.add_(weight.grad, alpha=-group["lr"] / state["step"])
+
+
+class OfItsOwnForm(torch.optim.SGD):
+    def state_dict(self):
+        return {"fast": super().state_dict()}
+
+
+@pytest.mark.parametrize("make", [listed, Shrinking, lambda p: Shrinking(p, lr=0.05)])
+def test_an_optimizer_goes_on(make, tmp_path):
+    assert_goes_on(tmp_path, optimizer=make)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (KeepsTensor, "the optimizer's kept as it trains"),
+        (KeepsQueue, "the optimizer's kept as it trains"),
+        (KeepsNumbers, "the optimizer's attributes as it trains"),
+        (KeepsAnother, "the optimizer's another as it trains"),
+        (Counting, "the optimizer holds step=1, and a checkpoint takes tensors only"),
+        (OfItsOwnForm, "has a state_dict of its own form"),
+    ],
+)
+def test_an_optimizer_that_a_checkpoint_cannot_hold_is_refused_at_once(make, says, tmp_path):
+    assert fit(optimizer=make).steps_taken == 6
+    with pytest.raises(ValueError, match=says):
+        fit(optimizer=make, checkpoint=tmp_path, checkpoint_every=5)
+    assert not list(tmp_path.iterdir())
+
+
+def numbered(numbers):
+    return lambda step: next(numbers)
+
+
+@pytest.mark.parametrize("name", ["beta", "lr"])
+def test_a_schedule_that_does_not_follow_from_the_step_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must follow from the step alone, but at step 0"):
+        fit(**{name: numbered(iter(range(9)))})
+
+
+def test_of_a_schedule_for_long_some_steps_are_asked_for_before_training():
+    steps = []
+    with pytest.raises(vd.TrainingStopped):
+        vd.fit(
+            SPEC.replace(steps=10**7),
+            beta=lambda step: float(bool(steps.append(step))),
+            deadline=lambda: True,
+            device="cpu",
+        )
+    assert len(steps) < 1_100
+    assert steps[-1] == 10**7 - 1
+
+
 def test_a_checkpoint_without_the_numbers_of_an_optimizer_is_read(tmp_path, monkeypatch):
     from vaedis.training import progress
 
-    def earlier(optimizer):
-        state = own_state(optimizer)
+    def earlier(self):
+        state = tensors(self)
         return {name: tensor for name, tensor in state.items() if not name.endswith("settings")}
 
-    own_state = progress.optimizers.own_state
-    monkeypatch.setattr(progress.optimizers, "own_state", earlier)
+    tensors = progress.optimizers.OwnState.tensors
+    monkeypatch.setattr(progress.optimizers.OwnState, "tensors", earlier)
     assert_goes_on(tmp_path, optimizer=lambda parameters: torch.optim.SGD(parameters, momentum=0.9))
 
 

@@ -112,6 +112,36 @@ def test_rounding_of_images_is_not_a_change():
     assert Rounded(**ONE).images([0, 1, 2]).shape == (3, 8, 8, 3)
 
 
+@pytest.mark.parametrize("make", [lambda: vd.data.XYSquares(**OPTIONS), XYObject])
+def test_constants_that_are_set_later_count(make):
+    data = make()
+    data.observations([0])
+    data.mean, data.std = (0.5,) * 3, (0.25,) * 3
+    expected = (data.observations([0], normalize=False) - 0.5) / 0.25
+    for channels_last in (False, True):
+        torch.testing.assert_close(data.observations([0], channels_last=channels_last), expected)
+
+
+@pytest.mark.parametrize("name", ["images", "observations"])
+def test_images_are_changed_in_one_place_only(name):
+    with pytest.raises(TypeError, match=f"must change its images in _images.* not in {name}"):
+        type("Mine", (vd.data.XYSquares,), {name: lambda self, index, **options: None})
+
+
+def test_a_class_that_says_the_least_has_the_name_of_its_class():
+    class Bars(vd.FactorData):
+        shape = (8, 8, 1)
+        factors = vd.FactorSpace(("height",), (8,))
+
+        def _images(self, index):
+            row = torch.arange(8)[:, None, None]
+            return ((row < index[:, None, None, None]) * 255).byte().expand(-1, 8, 8, 1)
+
+    assert repr(Bars()) == "Bars(8 images of 8×8×1; height 8; generated; on cpu)"
+    run = vd.fit(SPEC.replace(data_options={}), data=Bars(), device="cpu")
+    assert run.spec.data == "given: Bars"
+
+
 def test_constants_that_differ_by_channel_are_not_taken_for_one():
     class Declared(vd.data.XYSquares):
         mean, std = (0.1, 0.2, 0.3), (1.0, 2.0, 4.0)

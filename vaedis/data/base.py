@@ -13,11 +13,11 @@ from torch import Tensor
 from vaedis._support.brief import screenful
 from vaedis.data.constants import (
     N_SAMPLE,
+    complete,
     moments,
     need_constants,
     need_declared,
     need_same_again,
-    not_inherited,
 )
 from vaedis.data.device import resolve_device
 from vaedis.factors import FactorSpace, Index, check_index, flat, sample_index
@@ -56,6 +56,7 @@ class FactorData:
     Attributes
     ----------
     name : str
+        By default that of the class.
     factors : FactorSpace
     shape : (int, int, int)
         Height, width and channels of an image.
@@ -103,7 +104,7 @@ class FactorData:
     name: str
     factors: FactorSpace
     shape: tuple[int, int, int]
-    origin: str
+    origin: str = "generated"
     channel_factors: tuple[tuple[int, ...], ...] | None = None
     grid: bool = True
     dtype: torch.dtype = torch.uint8
@@ -117,9 +118,7 @@ class FactorData:
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        for name in not_inherited(cls):
-            setattr(cls, name, vars(FactorData)[name])
-        cls._are_same = getattr(cls._images, "__module__", "").startswith("vaedis.")
+        complete(cls, FactorData)
 
     def __len__(self) -> int:
         """How many images there are."""

@@ -25,6 +25,21 @@ _OF_IMAGES = (
 )
 
 
+def complete(cls: type[FactorData], base: type[FactorData]) -> None:
+    """Let a new subclass of `base` know of its own images only; raise a TypeError if it cannot."""
+    for name in ("images", "observations"):
+        if getattr(cls, name) is not getattr(base, name):
+            raise TypeError(
+                f"{cls.__name__} must change its images in _images(index), which all else reads, "
+                f"and not in {name}."
+            )
+    for name in not_inherited(cls):
+        setattr(cls, name, vars(base)[name])
+    if not hasattr(cls, "name"):
+        cls.name = cls.__name__
+    cls._are_same = getattr(cls._images, "__module__", "").startswith("vaedis.")
+
+
 def not_inherited(cls: type) -> list[str]:
     """Return what a class of the package knows of its own images, if `cls` has others."""
     order = cls.__mro__

@@ -6,7 +6,7 @@ no image says which is right (section 7).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ class XYObject(FactorData):
         factors, self._colours = _CHOICES[colour]
         sizes = {"x": _POSITIONS, "y": _POSITIONS, "scale": len(_SQUARES), **factors}
         self.factors = FactorSpace(list(sizes), list(sizes.values()))
-        self._tables: dict[tuple[bool | None, bool], Tensor] = {}
+        self._tables: dict[tuple[Any, ...], Tensor] = {}
 
     def _palette(self) -> Tensor:
         """Return black and the colours in the order of the factors: uint8, shape (25, 3)."""
@@ -109,7 +109,9 @@ class XYObject(FactorData):
         Channels alternate within a row, shape (125 · 25, 192), or follow each other, shape (125 ·
         25 · 3, 64). They are uint8, or float32 if `normalize` is not None.
         """
-        key = (normalize, alternate)
+        # mean and std are attributes that may be set
+        constants = (tuple(self.mean), tuple(self.std)) if normalize else None
+        key = (normalize, alternate, constants)
         if key not in self._tables:
             # size and position, colour, channel, pixel
             rows = self._lines()[:, None, None] * self._palette()[None, :, :, None]

@@ -107,7 +107,7 @@ class XYSquares(FactorData):
         names = [f"{axis}_{colour}" for colour in _COLOURS[:num_squares] for axis in "xy"]
         self.factors = FactorSpace(names, [positions] * len(names))
         self.shape = (image_size, image_size, 3 if rgb else 1)
-        self._tables: dict[tuple[str, bool], Tensor] = {}
+        self._tables: dict[tuple[str, float, float], Tensor] = {}
 
     @functools.cached_property
     def channel_factors(  # type: ignore[override]  # a cached property can be written
@@ -155,7 +155,9 @@ class XYSquares(FactorData):
         As "uint8" or "float32", shape (positions², H, W), or as the "pixels" of the square in an
         image whose three channels alternate, shape (positions², pixels).
         """
-        key = (kind, normalize)
+        # mean and std are attributes that may be set
+        low, high = self._levels(normalize) if kind == "float32" else (0.0, 0.0)
+        key = (kind, low, high)
         if key not in self._tables:
             edge = torch.tensor(self.first_pixel, device=self.device)[:, None]
             pixel = torch.arange(self.shape[0], device=self.device)
@@ -167,7 +169,6 @@ class XYSquares(FactorData):
             elif kind == "pixels":
                 table = square.flatten(1).nonzero()[:, 1].view(len(square), -1) * 3
             else:
-                low, high = self._levels(normalize)
                 table = torch.where(square, high, low).float()
             self._tables[key] = table
         return self._tables[key]

@@ -13,6 +13,7 @@ import numbers
 import os
 import sys
 import types
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class _Walk:
         leaf = _leaf(value)
         if leaf:
             yield from leaf
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple | deque):
             yield f"list {len(value)}".encode()
             for k, item in enumerate(value):
                 yield from self.parts(item, f"{where}[{k}]")

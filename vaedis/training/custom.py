@@ -97,14 +97,26 @@ class Custom:
             )
         if not self.names:
             return spec
-        if (self.beta or self.lr) is not None:
-            for step in range(spec.steps):
-                self.beta_at(spec, step)
-                self.lr_at(spec, step)
+        for schedule in ("beta", "lr"):
+            if getattr(self, schedule) is not None:
+                self._check_schedule(schedule, spec)
         custom = {name: _name(name, getattr(self, name), resumable) for name in self.names}
         if self.model is not None:
             spec = spec.replace(custom=custom, model="custom", model_options={})
         return spec.replace(custom=custom)
+
+    def _check_schedule(self, name: str, spec: RunSpec) -> None:
+        """Raise a ValueError if a value at a step is none, or is another one the second time."""
+        value_at = self.beta_at if name == "beta" else self.lr_at
+        first, again = value_at(spec, 0), value_at(spec, 0)
+        if again != first:
+            raise ValueError(
+                f"{name} must follow from the step alone, but at step 0 it gives {first} and then "
+                f"{again}."
+            )
+        # of a long training some steps, since each is checked when it is taken
+        for step in (*range(1, spec.steps, -(-spec.steps // 1_000)), spec.steps - 1):
+            value_at(spec, step)
 
     def check_unchanged(self, spec: RunSpec) -> None:
         """Raise a ValueError if a function holds something that training changed."""

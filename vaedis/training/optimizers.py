@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import io
 import json
+import pickle
 import types
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaedis.losses.fingerprint import around
+from vaedis.losses.fingerprint import around, fingerprint
 
 # how the state of an optimizer of one's own is called in a checkpoint
 OWN_STATE = "optimizer."
@@ -60,76 +64,152 @@ def set_rate(groups: Iterable[dict[str, Any]], rate: float) -> None:
             group["lr"] = rate
 
 
-def own_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimizer of one's own by its names in a checkpoint."""
-    state = {}
-    for i, moments in optimizer.state_dict()["state"].items():
-        for name, moment in moments.items() if isinstance(moments, dict) else [(i, moments)]:
-            if not isinstance(moment, Tensor):
-                raise ValueError(
-                    f"the optimizer holds {name}={moment!r}, and a checkpoint takes tensors only; "
-                    "train without checkpoint."
-                )
-            state[f"{OWN_STATE}{i}.{name}"] = moment
-    # as text, in which numbers keep all their digits
-    text = json.dumps(_settings(optimizer), default=_of_array)
-    state[_SETTINGS] = torch.tensor(list(text.encode()), dtype=torch.uint8)
-    return state
+class OwnState:
+    """The state of an optimizer of one's own, in a checkpoint; made before its first step.
+
+    Raises a ValueError if a step depends on something that a checkpoint does not hold.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]):
+        self._optimizer = optimizer
+        self._parameters = set(map(id, parameters))
+        names: set[str] = set()
+        with contextlib.suppress(AttributeError):  # it did not begin as torch's do
+            names.update(optimizer.state_dict())
+        if not names >= {"state", "param_groups"}:
+            raise ValueError(
+                "the optimizer has a state_dict of its own form, which a checkpoint does not take; "
+                "train without checkpoint."
+            )
+        self._first_settings = copy.deepcopy(_settings(optimizer))
+        self._first_others = self._others()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state by its names in a checkpoint."""
+        state = {}
+        for i, moments in self._optimizer.state_dict()["state"].items():
+            for name, moment in moments.items() if isinstance(moments, dict) else [(i, moments)]:
+                if not isinstance(moment, Tensor):
+                    raise ValueError(
+                        f"the optimizer holds {name}={moment!r}, and a checkpoint takes tensors "
+                        "only; train without checkpoint."
+                    )
+                state[f"{OWN_STATE}{i}.{name}"] = moment
+        settings = _settings(self._optimizer)
+        # as text, in which numbers keep all their digits
+        text = json.dumps(settings, default=_of_array)
+        again = _as_before(self._first_settings, json.loads(text))
+        names = [kind for kind in settings if not _same(again[kind], settings[kind])]
+        others = self._others()
+        names += [name for name in others if others[name] != self._first_others.get(name)]
+        if names:
+            raise ValueError(
+                f"a checkpoint cannot hold all that changes in the optimizer's {names[0]} as it "
+                "trains; train without checkpoint."
+            )
+        state[_SETTINGS] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue with the state from a checkpoint."""
+        optimizer = self._optimizer
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            if name.startswith(OWN_STATE) and name != _SETTINGS:
+                i, moment = name.removeprefix(OWN_STATE).split(".", 1)
+                moments.setdefault(int(i), {})[moment] = tensor
+        groups = optimizer.state_dict()["param_groups"]
+        # a checkpoint of an earlier version has none
+        if _SETTINGS in state:
+            stored = json.loads(bytes(state[_SETTINGS].tolist()))
+            stored = _as_before(self._first_settings, stored)
+            for group, one in zip(groups, stored["groups"], strict=True):
+                group.update(one)
+            vars(optimizer).update(stored["attributes"])
+            for scheduler, one in zip(_schedulers(optimizer), stored["schedulers"], strict=True):
+                scheduler.load_state_dict({**scheduler.state_dict(), **one})
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _others(self) -> dict[str, bytes]:
+        """Return bytes of what the optimizer holds and no checkpoint does, where it has bytes."""
+        stored = _settings(self._optimizer)["attributes"]
+        others = {}
+        for name, value in _held(self._optimizer).items():
+            if name in stored:
+                continue
+            with contextlib.suppress(Exception), io.BytesIO() as file:  # a function has none
+                _Others(file, self._optimizer, self._parameters).dump(value)
+                others[name] = file.getvalue()
+        return others
 
 
-def restore_own(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Continue with the state from a checkpoint."""
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if name.startswith(OWN_STATE) and name != _SETTINGS:
-            i, moment = name.removeprefix(OWN_STATE).split(".", 1)
-            moments.setdefault(int(i), {})[moment] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    # a checkpoint of an earlier version has none
-    if _SETTINGS in state:
-        stored = json.loads(bytes(state[_SETTINGS].tolist()))
-        stored = _as_before(_settings(optimizer), stored)
-        for group, one in zip(groups, stored["groups"], strict=True):
-            group.update(one)
-        vars(optimizer).update(stored["attributes"])
-        for scheduler, one in zip(_schedulers(optimizer), stored["schedulers"], strict=True):
-            scheduler.load_state_dict({**scheduler.state_dict(), **one})
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+class _Others(pickle.Pickler):
+    """Leaves out what a checkpoint holds: the optimizer itself, weights and schedulers."""
+
+    def __init__(self, file: io.BytesIO, optimizer: torch.optim.Optimizer, parameters: set[int]):
+        super().__init__(file)
+        self._optimizer = optimizer
+        self._parameters = parameters
+
+    def persistent_id(self, value: Any) -> str | None:
+        """Return what stands for a value, or None."""
+        if value is self._optimizer or isinstance(value, LRScheduler):
+            return "held"
+        if isinstance(value, Tensor):
+            return "weight" if id(value) in self._parameters else fingerprint(value)
+        return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    return fingerprint(one) == fingerprint(other)
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the numbers and text besides the moments on which a step depends."""
-    # what each optimizer has, and what a scheduler puts into it
-    of_torch = {*vars(torch.optim.SGD([torch.zeros(1)])), "step", "_opt_called"}
     groups = optimizer.state_dict()["param_groups"]
     return {
-        "groups": [_plain(group, {"params"}, _of_array) for group in groups],
-        "attributes": _plain(vars(optimizer), of_torch),
-        "schedulers": [_plain(one.state_dict(), (), _of_array) for one in _schedulers(optimizer)],
+        "groups": [_plain(group, _of_array) for group in groups],
+        "attributes": _plain(_attributes(optimizer)),
+        "schedulers": [_plain(one.state_dict(), _of_array) for one in _schedulers(optimizer)],
     }
 
 
-def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
-    """Return the schedulers that an optimizer's attributes and hooks refer to."""
+def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the attributes that not every optimizer has, nor gets from a scheduler."""
+    of_torch = {*vars(torch.optim.SGD([torch.zeros(1)])), "step", "_opt_called"}
+    return {name: value for name, value in vars(optimizer).items() if name not in of_torch}
+
+
+def _held(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return what an optimizer's attributes and hooks refer to, by names."""
+    held = _attributes(optimizer)
     hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
-    values = list(vars(optimizer).values())
-    for hook in (hook for kind in hooks for hook in kind.values()):
+    for k, hook in enumerate(hook for kind in hooks for hook in kind.values()):
         owner = getattr(hook, "__self__", hook)
-        values += [owner, *getattr(owner, "__dict__", {}).values()]
-        values += around(hook).values() if isinstance(hook, types.FunctionType) else ()
+        values = {"": owner, **getattr(owner, "__dict__", {})}
+        if isinstance(hook, functools.partial):
+            values |= {"arguments": (hook.args, hook.keywords)}
+        values |= around(hook) if isinstance(hook, types.FunctionType) else {}
+        held |= {f"hook {k} {name}".strip(): value for name, value in values.items()}
+    return held
+
+
+def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
+    """Return the schedulers among what an optimizer holds, in lists too."""
+    values = list(_held(optimizer).values())
+    for value in values:
+        if isinstance(value, list | tuple | dict):  # which are looked through in their turn
+            values += value.values() if isinstance(value, dict) else value
     return list({id(one): one for one in values if isinstance(one, LRScheduler)}.values())
 
 
-def _plain(
-    settings: Mapping[str, Any], without: Container[str], default: Any = None
-) -> dict[str, Any]:
+def _plain(settings: Mapping[str, Any], default: Any = None) -> dict[str, Any]:
     """Return the settings that can be written as text; the others are as an optimizer was made."""
     plain = {}
     for name, value in settings.items():
         with contextlib.suppress(TypeError, ValueError):
-            if name not in without:
-                json.dumps(value, default=default)
-                plain[name] = value
+            json.dumps(value, default=default)
+            plain[name] = value
     return plain
 
 

@@ -53,6 +53,10 @@ class Progress:
         self._checked = 0
         # of the members that train on, when it was last checked
         self.last_loss: float | None = None
+        self._own_state: optimizers.OwnState | None = None
+        if files is not None and isinstance(step, NetworkStep) and step.custom.optimizer:
+            weights = runs[0].model.parameters()
+            self._own_state = optimizers.OwnState(step.optimizer, weights)
         stored = None if files is None else files.load(self._state)
         if stored is not None:
             self._resume(*stored)
@@ -66,6 +70,9 @@ class Progress:
         self._make_room(self.steps_taken + 1)
         self._losses[:, self.steps_taken] = self._step(self.steps_taken)
         self.steps_taken += 1
+        # what no checkpoint can hold is said now, not when the first is written
+        if self._own_state is not None and self.steps_taken == 1:
+            self._own_state.tensors()
 
     def _make_room(self, n_steps: int) -> None:
         """Let the history hold so many steps; memory need not hold all those that are planned."""
@@ -136,9 +143,9 @@ class Progress:
         self._make_room(steps)
         losses = self._losses[:, :steps]
         tensors = self._step.weights()
-        has_own = _has_own_optimizer(self._step)
-        if has_own:
-            tensors |= optimizers.own_state(self._step.optimizer)
+        has_own = self._own_state is not None
+        if self._own_state is not None:
+            tensors |= self._own_state.tensors()
         for prefix, weights, sampler in self._step.members():
             for name, weight in weights.items() if not has_own else ():
                 for moment, tensor in self._step.optimizer.state[weight].items():
@@ -156,17 +163,13 @@ class Progress:
         for name, tensor in self._state(steps).items():
             if not name.startswith(optimizers.OWN_STATE):
                 tensor.copy_(state[name])
-        if _has_own_optimizer(self._step):
-            optimizers.restore_own(self._step.optimizer, state)
+        if self._own_state is not None:
+            self._own_state.restore(state)
         for prefix, _, sampler in self._step.members():
             sampler.restore({name: state[f"{prefix}draws.{name}"] for name in sampler.state()})
         self.steps_taken = steps
         self.seconds = float(state["seconds"])
         self.check_finite()  # members that had failed fail again
-
-
-def _has_own_optimizer(step: NetworkStep | PopulationStep) -> bool:
-    return isinstance(step, NetworkStep) and step.custom.optimizer is not None
 
 
 @contextlib.contextmanager
