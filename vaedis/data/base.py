@@ -11,14 +11,7 @@ import torch
 from torch import Tensor
 
 from vaedis._support.brief import screenful
-from vaedis.data.constants import (
-    N_SAMPLE,
-    complete,
-    moments,
-    need_constants,
-    need_declared,
-    need_same_again,
-)
+from vaedis.data import constants
 from vaedis.data.device import resolve_device
 from vaedis.factors import FactorSpace, Index, check_index, flat, sample_index
 
@@ -118,7 +111,7 @@ class FactorData:
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
-        complete(cls, FactorData)
+        constants.complete(cls, FactorData)
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -312,20 +305,22 @@ class FactorData:
     @functools.cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         parts = self._sample().to(self.device).split(256)
-        return moments(torch.cat([self._checked_images(part).flatten(1, 2) for part in parts]))
+        return constants.moments(
+            torch.cat([self._checked_images(part).flatten(1, 2) for part in parts])
+        )
 
     def _sample(self) -> Tensor:
         """Return the images that stand for all of them where not all are read."""
-        if len(self) <= N_SAMPLE:
+        if len(self) <= constants.N_SAMPLE:
             return torch.arange(len(self))
-        return self.draw(N_SAMPLE, generator=torch.Generator().manual_seed(0))
+        return self.draw(constants.N_SAMPLE, generator=torch.Generator().manual_seed(0))
 
     def _checked_images(self, index: Tensor) -> Tensor:
         """Make images, and raise an error if they are not what the data set declares."""
         images = self._images(index)
-        need_declared(self, images, len(index))
+        constants.need_declared(self, images, len(index))
         if len(index) and not self._are_same:
-            need_same_again(self, images, index)
+            constants.need_same_again(self, images, index)
             self._are_same = True
         return images
 
@@ -335,15 +330,16 @@ class FactorData:
         return laid_out(self.normalize(x) if normalize else x, channels_last)
 
     def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        need_constants(self)
-        return x.new_tensor(self.mean)[:, None, None], x.new_tensor(self.std)[:, None, None]
+        constants.need_constants(self)
+        return constants.column(self.mean, x), constants.column(self.std, x)
 
     def _levels(self, normalize: bool) -> tuple[float, float]:
         """What black and white become, where all channels have the same constants."""
         if not normalize:
             return 0.0, 1.0
-        need_constants(self)
-        return (0 - self.mean[0]) / self.std[0], (1 - self.mean[0]) / self.std[0]
+        constants.need_constants(self)
+        mean, std = float(self.mean[0]), float(self.std[0])
+        return (0 - mean) / std, (1 - mean) / std
 
     def _move(self) -> None:
         """Move what the data set keeps in memory to `self.device`; nothing, by default."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -72,6 +72,11 @@ def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     # a channel without spread stays as it is
     std = torch.where(std > _NO_SPREAD * largest, std, 1.0)
     return tuple(x.mean((0, 1)).tolist()), tuple(std.tolist())
+
+
+def column(values: Any, x: Tensor) -> Tensor:
+    """Return one constant for each channel, shape (C, 1, 1), in the type of `x`."""
+    return torch.as_tensor(values).to(x)[:, None, None]
 
 
 def need_constants(data: FactorData) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaedis import _check
 from vaedis._support.text import names_of_own
-from vaedis.plots.inputs import finite_range, need_as_many, need_some
+from vaedis.plots.inputs import as_array, finite_range, need_as_many, need_some
 from vaedis.plots.style import CURVES, Axes, Figure, name_of, panel_grid, plt, styled
 
 _MARKERS = "osD^"
@@ -37,7 +37,7 @@ def draw_cumulative(ax: Axes, curves: Mapping[str, np.ndarray]) -> None:
 
 def _distances(name: str, values: Any) -> np.ndarray:
     """Return the distances of a curve, or raise a ValueError."""
-    distances = np.asarray(values, float)
+    distances = as_array(values).astype(float)
     if distances.ndim != 1 or not len(distances):
         raise ValueError(f"{name!r} must have the shape (n,), not {distances.shape}.")
     if not np.isfinite(distances).all() or distances.min() < 0:
@@ -297,7 +297,7 @@ def codes(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int =
     _check.count("columns", columns)
     figure, axes = panel_grid(len(panels), columns, 2.3, 2.4, sharex=True, sharey=True)
     for ax, (title, pair) in zip(axes.flat, panels.items(), strict=False):
-        points, factors = (np.asarray(part, float) for part in pair)
+        points, factors = (as_array(part).astype(float) for part in pair)
         if points.shape != factors.shape or points.shape[1:] != (2,) or not len(points):
             raise ValueError(
                 f"codes and factors of {title!r} must both have the shape (n, 2), not "

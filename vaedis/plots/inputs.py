@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 
 
+def as_array(values: Any) -> np.ndarray:
+    """Return an array, also of a tensor that has a gradient or is on a GPU."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    return np.asarray(values)
+
+
 def as_bytes(columns: Mapping[str, np.ndarray], *, spread: bool = True) -> dict[str, np.ndarray]:
     """Return images as bytes; the range of all floats is spread over 0 … 255, or is 0 … 1."""
-    arrays = {name: np.asarray(images) for name, images in columns.items()}
+    arrays = {name: as_array(images) for name, images in columns.items()}
     kinds = {images.dtype.kind for images in arrays.values()}
     if not kinds <= set("biuf"):
         raise ValueError("images must be arrays of numbers.")
@@ -54,7 +61,7 @@ def need_some(name: str, things: Any) -> None:
 
 def finite_range(matrices: Iterable[Any]) -> tuple[float, float]:
     """Return the smallest and the largest of all entries, without those that are missing."""
-    entries = [np.asarray(matrix, float).ravel() for matrix in matrices]
+    entries = [as_array(matrix).astype(float).ravel() for matrix in matrices]
     finite = np.concatenate([x[np.isfinite(x)] for x in entries])
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
@@ -62,7 +69,7 @@ def finite_range(matrices: Iterable[Any]) -> tuple[float, float]:
 def columns_of(data: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
     """Return columns of images as bytes and how many frames each has, or raise a ValueError."""
     need_some("data", data)
-    columns = {name: np.asarray(images) for name, images in data.items()}
+    columns = {name: as_array(images) for name, images in data.items()}
     shapes = {images.shape for images in columns.values()}
     if len({shape[:1] for shape in shapes}) > 1 or not all(map(_is_images, shapes)):
         raise ValueError(
@@ -78,7 +85,7 @@ def _is_images(shape: tuple[int, ...]) -> bool:
 
 def rows_of(images: Any) -> np.ndarray:
     """Return rows of images as bytes, or raise a ValueError."""
-    images = np.asarray(images)
+    images = as_array(images)
     if images.ndim != 5 or not len(images) or not _is_images(images.shape[1:]):
         raise ValueError(
             "images must have the shape (rows, frames, H, W, C), with up to 4 channels, not "

@@ -39,11 +39,14 @@ def available() -> bool:
 
 
 def as_folder(name: str, folder: Any) -> Path:
-    """Return the path of a folder, or raise a TypeError."""
+    """Return the path of a folder, which need not exist; raise a TypeError or an OSError."""
     try:
-        return Path(folder)
+        path = Path(folder)
     except TypeError:
         raise TypeError(f"{name} must be the path of a folder, not {folder!r}.") from None
+    if path.is_file():
+        raise NotADirectoryError(f"{name} must be the path of a folder, but {path} is a file.")
+    return path
 
 
 def of_run(folder: Path, spec: RunSpec) -> Path | None:

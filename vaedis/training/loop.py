@@ -138,10 +138,12 @@ def fit(
     thread count and version of torch give the same bits. What a network or an objective of your own
     draws from torch's generators follows from the seed too, unless fits run in several threads.
 
-    A checkpoint holds the weights and buffers of a network, and the tensors, numbers and schedulers
-    of an optimizer. With checkpoints, functions for beta and the learning rate must depend on the
-    step alone, and nothing else that decides a step may be kept outside of these: not in a variable
-    that a callback changes, nor in one that a hook counts.
+    Functions for beta and the learning rate must depend on the step alone.
+
+    A checkpoint holds the weights and buffers of a network, and of an optimizer its state, its
+    numbers and its schedulers; an optimizer that changes anything else as it trains is refused with
+    checkpoints. Nothing that decides a step may be kept outside of these: not in a variable that a
+    callback changes, nor in one that a hook counts.
 
     Examples
     --------
