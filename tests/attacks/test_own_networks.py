@@ -508,3 +508,24 @@ os._exit(0)
     assert result.returncode == 0, result.stderr
     said = "trained True" if n_threads == 1 else "this process was forked .* torch.set_num_threads"
     assert re.match(said, result.stdout)
+
+
+def test_a_file_in_place_of_a_folder_is_one_sentence(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for use in (lambda: fit().save(file), lambda: fit(checkpoint=file), lambda: vd.load_run(file)):
+        with pytest.raises(
+            NotADirectoryError, match=r"must be the path of a folder, but .* file\."
+        ):
+            use()
+
+
+def test_figures_take_tensors_with_gradients():
+    pytest.importorskip("matplotlib")
+    images = torch.rand(3, 8, 8, 3, requires_grad=True)
+    drawn = [
+        [image.get_array() for ax in vd.plots.traversals({"mine": x}).axes for image in ax.images]
+        for x in (images, images.detach().numpy())
+    ]
+    assert len(drawn[0]) == 3
+    assert np.array_equal(*drawn)

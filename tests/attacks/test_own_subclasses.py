@@ -122,6 +122,17 @@ def test_constants_that_are_set_later_count(make):
         torch.testing.assert_close(data.observations([0], channels_last=channels_last), expected)
 
 
+def test_constants_may_be_tensors_and_arrays():
+    class Measured(vd.data.XYSquares):
+        mean, std = torch.tensor([0.5, 0.5, 0.5]), np.full(3, 0.25)
+
+    data = Measured(**OPTIONS)
+    expected = (data.observations([0, 3], normalize=False) - 0.5) / 0.25
+    for channels_last in (False, True):
+        found = data.observations([0, 3], channels_last=channels_last)
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("name", ["images", "observations"])
 def test_images_are_changed_in_one_place_only(name):
     with pytest.raises(TypeError, match=f"must change its images in _images.* not in {name}"):
