@@ -515,7 +515,7 @@ def test_a_file_in_place_of_a_folder_is_one_sentence(tmp_path):
     file.write_text("")
     for use in (lambda: fit().save(file), lambda: fit(checkpoint=file), lambda: vd.load_run(file)):
         with pytest.raises(
-            NotADirectoryError, match=r"must be the path of a folder, but .* file\."
+            FileExistsError, match=r"must be the path of a folder, but .* file\."
         ):
             use()
 

@@ -76,7 +76,7 @@ def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def column(values: Any, x: Tensor) -> Tensor:
     """Return one constant for each channel, shape (C, 1, 1), in the type of `x`."""
-    return torch.as_tensor(values).to(x)[:, None, None]
+    return torch.as_tensor(values, dtype=torch.float64).to(x)[:, None, None]
 
 
 def need_constants(data: FactorData) -> None:

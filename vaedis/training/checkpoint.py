@@ -45,7 +45,7 @@ def as_folder(name: str, folder: Any) -> Path:
     except TypeError:
         raise TypeError(f"{name} must be the path of a folder, not {folder!r}.") from None
     if path.is_file():
-        raise NotADirectoryError(f"{name} must be the path of a folder, but {path} is a file.")
+        raise FileExistsError(f"{name} must be the path of a folder, but {path} is a file.")
     return path
 
 
