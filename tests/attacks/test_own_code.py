@@ -200,29 +200,6 @@ def test_a_loss_of_a_script_is_that_of_the_module_of_its_name(tmp_path):
     assert not set(printed("own_training.py")) & set(as_script)
 
 
-class Decaying(torch.optim.SGD):
-    """An optimizer with a step of its own, as most published ones are written."""
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        super().step(closure)
-        for group in self.param_groups:
-            for weight in group["params"]:
-                weight.mul_(0.9)
-
-
-class Plain(torch.optim.SGD):
-    """Inherits its step."""
-
-
-@pytest.mark.parametrize("cls", [Decaying, Plain])
-def test_an_optimizer_is_the_same_before_and_after_torch_wraps_its_step(cls):
-    before = fingerprint(cls)
-    for parent in (cls, *cls.__bases__):
-        parent([torch.zeros(1, requires_grad=True)], lr=0.1)
-        assert fingerprint(cls) == before
-
-
 def logged(network, x, noise, *, loss, beta):
     log.debug("a step")
     return vd.training.objectives.beta_vae(network, x, noise, loss=loss, beta=beta)

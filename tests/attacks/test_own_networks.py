@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import vaedis as vd
+from vaedis.losses.fingerprint import fingerprint
 from vaedis.training import inspect, objectives
 
 SPEC = vd.RunSpec(
@@ -191,6 +192,18 @@ class Shrinking(torch.optim.SGD):
         for group in self.param_groups:
             for weight in group["params"]:
                 weight.mul_(0.9)
+
+
+class Plain(torch.optim.SGD):
+    """Inherits its step."""
+
+
+@pytest.mark.parametrize("cls", [Shrinking, Plain])
+def test_an_optimizer_is_the_same_before_and_after_torch_wraps_its_step(cls):
+    before = fingerprint(cls)
+    for parent in (cls, *cls.__bases__):
+        parent([torch.zeros(1, requires_grad=True)], lr=0.1)
+        assert fingerprint(cls) == before
 
 
 class Keeps(torch.optim.SGD):
@@ -514,9 +527,7 @@ def test_a_file_in_place_of_a_folder_is_one_sentence(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     for use in (lambda: fit().save(file), lambda: fit(checkpoint=file), lambda: vd.load_run(file)):
-        with pytest.raises(
-            FileExistsError, match=r"must be the path of a folder, but .* file\."
-        ):
+        with pytest.raises(FileExistsError, match=r"must be the path of a folder, but .* file\."):
             use()
 
 
