@@ -68,7 +68,7 @@ class _Walk:
         self.homes = homes
         self.open: set[int] = set()
         # functions and classes, each with its number; that they are kept keeps their ids theirs
-        self.seen: dict[int, tuple[int, Any]] = {}
+        self.numbered: dict[int, tuple[int, Any]] = {}
 
     def parts(self, value: Any, where: str) -> Iterator[bytes]:
         """Yield bytes of a value, called `where`, and of all that it holds."""
@@ -83,11 +83,11 @@ class _Walk:
 
     def parts_if_told(self, value: Any, where: str) -> list[bytes]:
         """Return bytes of a value, none if it cannot be told."""
-        seen = dict(self.seen)
+        before = dict(self.numbered)
         try:
             return list(self.parts(value, where))
         except ValueError:
-            self.seen = seen
+            self.numbered = before
             return []
 
     def _parts(self, value: Any, where: str) -> Iterator[bytes]:
@@ -104,10 +104,10 @@ class _Walk:
                 yield from self.parts(key, f"a key of {where}")
                 yield from self.parts(item, f"{where}[{key!r}]")
         elif isinstance(value, type | types.FunctionType):
-            if id(value) in self.seen:
-                yield f"again {self.seen[id(value)][0]}".encode()
+            if id(value) in self.numbered:
+                yield f"again {self.numbered[id(value)][0]}".encode()
                 return
-            self.seen[id(value)] = (len(self.seen), value)
+            self.numbered[id(value)] = (len(self.numbered), value)
             if isinstance(value, type):
                 yield from self._class(value)
             else:
