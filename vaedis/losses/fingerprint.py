@@ -164,9 +164,9 @@ class _Walk:
         if _package(function) not in self.homes and "<" not in function.__qualname__:
             return
         yield from self.parts((function.__defaults__, function.__kwdefaults__), where)
-        writer = _top(function.__globals__.get("__name__", ""))
+        writer = _top(_as_imported(function.__globals__.get("__name__", "")))
         # a function of ours in a decorator of another package has that one's code and our name
-        if hasattr(function, "__wrapped__") and writer not in (*self.homes, "__main__"):
+        if hasattr(function, "__wrapped__") and writer not in self.homes:
             yield f"decorated by {writer}.{function.__code__.co_qualname}".encode()
             yield from self.parts(_closed_over(function), where)
             return
@@ -224,14 +224,19 @@ def _homes(thing: Any) -> frozenset[str]:
 
 
 def _module(thing: Any) -> str:
-    """Return the module of a class or function; of a script that runs, as if it was imported."""
-    name = str(thing.__module__ or "")
-    main = sys.modules.get("__main__")
-    if name == "__main__" and getattr(main, "__spec__", None) is not None:
+    """Return the module of a class or function."""
+    return _as_imported(str(thing.__module__ or ""))
+
+
+def _as_imported(name: str) -> str:
+    """Return the name of a module, and of a script that runs the one that it is imported by."""
+    if name not in ("__main__", "__mp_main__"):
+        return name
+    main = sys.modules.get(name)
+    if getattr(main, "__spec__", None) is not None:
         return str(main.__spec__.name)  # type: ignore[union-attr]
-    if name == "__main__" and getattr(main, "__file__", None):
-        return Path(str(main.__file__)).stem  # type: ignore[union-attr]
-    return name
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else name
 
 
 def _package(thing: Any) -> str:

@@ -131,10 +131,11 @@ class OwnState:
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def _others(self) -> dict[str, bytes]:
-        """Return bytes of what the optimizer holds and no checkpoint does, where it has bytes."""
+        """Return bytes of the attributes that no checkpoint holds, where they have bytes."""
         stored = _settings(self._optimizer)["attributes"]
         others = {}
-        for name, value in _held(self._optimizer).items():
+        # of what hooks refer to only schedulers count, since hooks may log
+        for name, value in _attributes(self._optimizer).items():
             if name in stored:
                 continue
             with contextlib.suppress(Exception), io.BytesIO() as file:  # a function has none
@@ -180,26 +181,16 @@ def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {name: value for name, value in vars(optimizer).items() if name not in of_torch}
 
 
-def _held(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return what an optimizer's attributes and hooks refer to, by names."""
-    held = _attributes(optimizer)
-    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
-    for k, hook in enumerate(hook for kind in hooks for hook in kind.values()):
-        owner = getattr(hook, "__self__", hook)
-        values = {"": owner, **getattr(owner, "__dict__", {})}
-        if isinstance(hook, functools.partial):
-            values |= {"arguments": (hook.args, hook.keywords)}
-        values |= around(hook) if isinstance(hook, types.FunctionType) else {}
-        held |= {f"hook {k} {name}".strip(): value for name, value in values.items()}
-    return held
-
-
 def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
-    """Return the schedulers among what an optimizer holds, in lists too."""
-    values = list(_held(optimizer).values())
-    for value in values:
-        if isinstance(value, list | tuple | dict):  # which are looked through in their turn
-            values += value.values() if isinstance(value, dict) else value
+    """Return the schedulers among an optimizer's attributes and what its hooks refer to."""
+    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    values = list(_attributes(optimizer).values())
+    for hook in (hook for kind in hooks for hook in kind.values()):
+        owner = getattr(hook, "__self__", hook)
+        values += [owner, *getattr(owner, "__dict__", {}).values()]
+        values += around(hook).values() if isinstance(hook, types.FunctionType) else ()
+        values += hook.args if isinstance(hook, functools.partial) else ()
+    values += [item for value in values if isinstance(value, list | tuple) for item in value]
     return list({id(one): one for one in values if isinstance(one, LRScheduler)}.values())
 
 
