@@ -23,7 +23,7 @@ from vaedis_companion.book.receipts import receipts_of
 FOLDER = "receipts"
 ARCHIVE = "notebooks.zip"
 # what a receipt tells runs apart by
-RUN_KIND = ("experiment", "profile", "framework", "data", "loss", "steps")
+RUN_KIND = ("experiment", "profile", "framework", "data", "loss", "distance", "steps")
 # figures that can be had live, by label
 LIVE = {
     "fig-1": "01_introduction.html#spacing=1&loss=mse&beta=0.2&seed=0",
@@ -130,12 +130,11 @@ def line(app, receipt, anchor, source_line, label):
 
 def runs(receipt, address, which):
     """Return the stored runs behind a figure, folded: how many of each kind, and all in a file."""
-    kinds = Counter(
-        tuple(row.get(name, "") for name in RUN_KIND)
-        for row in csv.DictReader(io.StringIO(receipt.runs_csv))
-    )
+    stored_runs = list(csv.DictReader(io.StringIO(receipt.runs_csv)))
+    names = [name for name in RUN_KIND if any(row.get(name) for row in stored_runs)]
+    kinds = Counter(tuple(row.get(name, "") for name in names) for row in stored_runs)
     words = [f"<p>{escape('; '.join(receipt.runs))}</p>"]
-    heads = "".join(f'<th scope="col">{name}</th>' for name in (*RUN_KIND, "runs"))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in (*names, "runs"))
     rows = (
         "".join(f"<td>{escape(str(cell))}</td>" for cell in (*kind, count))
         for kind, count in sorted(kinds.items())

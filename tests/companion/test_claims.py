@@ -511,7 +511,7 @@ def test_claims_that_rest_on_an_interval_wait_for_three_long_runs(seeds, expecte
     grid = _by_framework("ada-gvae", seeds)
     _store("fig9", _by_spacing(FALLING), lambda spec: arrays, grid=grid, scale="long", store=store)
     for place, words in (
-        ("Section 8", "β, raise Ada-GVAE's MIG"),
+        ("Section 8", "apart raise Ada-GVAE's MIG"),
         ("Section 5.3", "Ada-GVAE: on"),
     ):
         (found,) = _found(store, place, words)
@@ -982,7 +982,11 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     assert page.count("<tr>") == 4
     assert "1 reproduced, 1 in direction" in page
     assert "exact (1 claim); laptop: 2 runs of 10 steps (1 claim)" in page
-    assert re.findall(r"<li>(.*?)</li>", page) == ["c &gt; d: published 1, here 2", "ours: here 2"]
+    assert re.findall(r"<li>(.*?)</li>", page) == [
+        "c &gt; d. Published: 1. Here: 2 (exact).",
+        "ours. Here: 2 (exact).",
+    ]
+    assert ("<i>In direction</i>" in page, "<i>Need the originals</i>" in page) == (True, False)
     assert "no runs stored" not in page
     assert "nothing yet" in page
     assert "No claims" in claims.scoreboard({"nothing": []})

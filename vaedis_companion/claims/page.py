@@ -57,7 +57,7 @@ def html_table(claims: Iterable[Claim]) -> str:
 def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
     """Return how claims came out as an HTML table, a line for each titled group of them.
 
-    A title links to the page of its first claim; a bar is as long as the share of each verdict.
+    A title links to the section of its first claim; a bar is as long as the share of each verdict.
     Below the table each claim that was not reproduced is named, with both numbers.
 
     Examples
@@ -67,12 +67,15 @@ def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:
     """
     rows = []
     failed = []
+    words: set[str] = set()
     for title, group in groups.items():
         claims = list(group)
         if claims:
             rows.append((title, claims, _counts(claims), _sum(claims), _judged_by(claims)))
             failed += [claim for claim in claims if claim.verdict == "not reproduced"]
-    return _render("scoreboard", rows=rows, failed=failed, nothing=NO_VALUE) if rows else _NONE
+            words |= {claim.verdict for claim in claims}
+    names = {"rows": rows, "failed": failed, "words": words, "nothing": NO_VALUE}
+    return _render("scoreboard", **names) if rows else _NONE
 
 
 def _render(kind: str, **names: object) -> str:

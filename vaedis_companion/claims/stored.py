@@ -15,7 +15,10 @@ WHY_SCORES = (
     "scores were read off pictures to 0.015, and the median of a few runs moves by some hundredths "
     "between sets of seeds"
 )
-IN_RANGE = f"median within the range ± {SCORE_TOLERANCE}, below it by half of its start at most"
+IN_RANGE = (
+    f"the median is at most {SCORE_TOLERANCE} above the range, and below it by at most "
+    f"{SCORE_TOLERANCE} and at most half of its lower end"
+)
 NOT_THE_DATA_SET = "a stand-in, not the data set"
 NO_RUNS = Provenance("no runs stored")
 

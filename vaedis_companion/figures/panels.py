@@ -198,7 +198,7 @@ def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "") -> Figur
         _draw_steps(distance, case["distances"])
         _draw_scores(score, case["scores"], rng)
     axes[0, 0].set_ylabel("two neighbours,\nas compared")
-    axes[1, 0].set_ylabel("distance\n(of the largest)")
+    axes[1, 0].set_ylabel("distance, as share\nof the largest")
     axes[2, 0].set_ylabel("DCI\ndisentanglement")
     axes[1, 0].legend(loc="lower right", fontsize=8.5)
     write_note(figure, note)
