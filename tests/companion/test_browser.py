@@ -6,7 +6,22 @@ import shutil
 import zipfile
 
 import pytest
-from in_browser import FORMULAS, HTML, MARKS, OFFLINE, PHONE, SITE, WIDE, Tab, on_a_site, turn
+from in_browser import (
+    CONTRAST,
+    FORMULAS,
+    HTML,
+    MARKS,
+    OFFLINE,
+    ONE_OF_EACH,
+    PHONE,
+    SITE,
+    WIDE,
+    Tab,
+    load_axe,
+    on_a_site,
+    turn,
+    violations,
+)
 
 pytestmark = MARKS
 # words of the text on different pages
@@ -22,6 +37,23 @@ WORDS = (
     "checkpoint",
     "diagnose",
 )
+
+
+@pytest.mark.parametrize(
+    "style", ["color: #999", "opacity: 0.4", "background: #777", "color: #999; font-size: 9px"]
+)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_one_text_that_can_hardly_be_read_is_noticed(tab, theme, style):
+    page = tab.open("intro")
+    load_axe(page)
+    turn(page, theme)
+    assert violations(page, ONE_OF_EACH, CONTRAST) == []
+    if theme == "dark":
+        style = style.replace("#999", "#666")
+    page.evaluate(
+        f"document.querySelector('#the-paper-in-four-lines p').innerHTML += ' <i id=faint style=\"{style}\">text</i>'"
+    )
+    assert violations(page, ONE_OF_EACH, CONTRAST) == ["color-contrast: #faint"]
 
 
 @pytest.mark.parametrize("word", WORDS)
