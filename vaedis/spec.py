@@ -195,8 +195,8 @@ class RunSpec:
         """Hash of 16 hexadecimal digits that names a stored run.
 
         Specifications with one key ask for the same training. An option that repeats its default
-        gives another key. Device, precision and threads are not part of it. What cannot be hashed,
-        in an option or a loss, is a ValueError.
+        gives another key. Device, precision and threads are not part of it. What cannot be hashed
+        in an option is a ValueError; of a loss that holds such a thing only the name counts.
 
         Examples
         --------
@@ -322,7 +322,10 @@ def _thawed(value: Any, *, integers: bool = False) -> Any:
 def _fingerprint(value: Any) -> str:
     """Return text that stands for what JSON cannot hold."""
     if hasattr(value, "fingerprint"):
-        return value.fingerprint()
+        try:
+            return value.fingerprint()
+        except ValueError:  # by its name; a checkpoint tells it by its first losses
+            return f"{value.name}, with more than can be told"
     raise ValueError(
         f"a key cannot follow from {value!r}; "
         "give options as numbers, text, lists and mappings, and losses as a Loss."

@@ -209,7 +209,6 @@ def with_an_iterator(network, x, noise, *, loss, beta, numbers=iter([])):  # noq
     return logged(network, x, noise, loss=loss, beta=beta)
 
 
-def test_an_objective_may_log_and_what_cannot_be_told_is_named(tmp_path):
-    assert vd.fit(SPEC, objective=logged, checkpoint=tmp_path, device="cpu").steps_taken == 6
-    with pytest.raises(ValueError, match=r"objective holds something .*, since .* list_iterator;"):
-        vd.fit(SPEC, objective=with_an_iterator, checkpoint=tmp_path, device="cpu")
+@pytest.mark.parametrize("objective", [logged, with_an_iterator])
+def test_an_objective_may_hold_what_takes_no_part_in_training(tmp_path, objective):
+    assert vd.fit(SPEC, objective=objective, checkpoint=tmp_path, device="cpu").steps_taken == 6

@@ -257,6 +257,14 @@ class Counting(torch.optim.Optimizer):
                 weight.add_(weight.grad, alpha=-group["lr"] / state["step"])
 
 
+class Deep(Counting):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight].setdefault("step", []).append(weight.grad.clone())
+            weight.sub_(sum(self.state[weight]["step"]), alpha=0.1)
+
+
 class OfItsOwnForm(torch.optim.SGD):
     def state_dict(self):
         return {"fast": super().state_dict()}
@@ -281,7 +289,10 @@ def test_an_optimizer_goes_on(make, tmp_path):
         (KeepsQueue, "the optimizer's kept as it trains"),
         (KeepsNumbers, "the optimizer's attributes as it trains"),
         (KeepsAnother, "the optimizer's another as it trains"),
-        (Counting, "the optimizer holds step=1, and a checkpoint takes tensors only"),
+        (
+            Deep,
+            r"the optimizer's state has step, a list, and a checkpoint takes tensors and numbers",
+        ),
         (OfItsOwnForm, "has a state_dict of its own form"),
     ],
 )
@@ -290,6 +301,13 @@ def test_an_optimizer_that_a_checkpoint_cannot_hold_is_refused_at_once(make, say
     with pytest.raises(ValueError, match=says):
         fit(optimizer=make, checkpoint=tmp_path, checkpoint_every=5)
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_in_the_state_of_an_optimizer_go_on(tmp_path):
+    fit(SPEC.replace(steps=4), optimizer=Counting, checkpoint=tmp_path)
+    resumed = fit(optimizer=Counting, checkpoint=tmp_path)
+    expected = fit(optimizer=Counting)
+    assert resumed.history["loss"].tolist() == expected.history["loss"].tolist()
 
 
 def numbered(numbers):
@@ -312,7 +330,7 @@ def test_of_a_schedule_for_long_some_steps_are_asked_for_before_training():
             device="cpu",
         )
     assert len(steps) < 100_100
-    assert steps[-1] == 10**7 - 1
+    assert steps[-2:] == [10**7 - 1, 0]
 
 
 def test_a_checkpoint_without_the_numbers_of_an_optimizer_is_read(tmp_path, monkeypatch):

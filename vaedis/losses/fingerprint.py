@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaedis.losses.reads import globals_read, imports, names_read
+from vaedis.losses.reads import code_parts, globals_read, names_read
 
 # types whose text is their value
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
@@ -43,10 +43,11 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
     """Return 16 hexadecimal digits that follow from an object's class and all that it holds.
 
     Numbers, text, arrays, tensors and networks count with their values, also where a function reads
-    them of a module (`settings.weight`), which it may import itself. Classes and functions count
-    with their code if they come from the package of the object's class, of the function that it is,
-    or of a layer of the module that it is, and else by their name. Messages call it `name`, or by
-    its class. Raises a ValueError if the object holds something whose value cannot be told.
+    them of a module (`settings.weight`), but not of one that it imports itself. Classes and
+    functions count with their code if they come from the package of the object's class, of the
+    function that it is, or of a layer of the module that it is, and else by their name. Messages
+    call it `name`, or by its class. Raises a ValueError if the object holds something whose value
+    cannot be told.
     """
     digest = hashlib.sha256()
     for part in _Walk(_homes(thing)).parts(thing, name or type(thing).__name__):
@@ -67,7 +68,7 @@ class _Walk:
     def __init__(self, homes: frozenset[str]):
         self.homes = homes
         self.open: set[int] = set()
-        # functions and classes, each with its number; that they are kept keeps their ids theirs
+        # functions, classes and objects, each with its number; kept, so that no other gets their id
         self.numbered: dict[int, tuple[int, Any]] = {}
 
     def parts(self, value: Any, where: str) -> Iterator[bytes]:
@@ -117,6 +118,10 @@ class _Walk:
         elif isinstance(value, functools.partial | functools.partialmethod):
             yield from self.parts((value.func, value.args, value.keywords), where)
         elif _is_its_attributes(value, self.homes):
+            if id(value) in self.numbered:
+                yield f"again {self.numbered[id(value)][0]}".encode()
+                return
+            self.numbered[id(value)] = (len(self.numbered), value)
             yield from self.parts(type(value), where)
             for name, item in sorted(_attributes(value).items()):
                 yield name.encode()
@@ -164,23 +169,25 @@ class _Walk:
         if _package(function) not in self.homes and "<" not in function.__qualname__:
             return
         yield from self.parts((function.__defaults__, function.__kwdefaults__), where)
+        if vars(function).keys() - {"__wrapped__"}:
+            own = {name: item for name, item in vars(function).items() if name != "__wrapped__"}
+            yield from self.parts(own, where)
         writer = _top(_as_imported(function.__globals__.get("__name__", "")))
         # a function of ours in a decorator of another package has that one's code and our name
         if hasattr(function, "__wrapped__") and writer not in self.homes:
             yield f"decorated by {writer}.{function.__code__.co_qualname}".encode()
             yield from self.parts(_closed_over(function), where)
             return
-        yield from _code_parts(function.__code__)
+        yield from code_parts(function.__code__)
         names = names_read(function.__code__)
         used = around(function)
-        roots = [*used.items(), *((module.__name__, module) for module in imports(function))]
         for name, value in sorted(used.items()):
             yield name.encode()
             yield from self.parts(_of_environment(value, names), f"{name} in {where}")
         # of a class whose code counts all counts already
         others = {*self.homes, "builtins", "numpy", "torch", "vaedis"}
         visited: dict[int, Any] = {}
-        for name, root in roots:
+        for name, root in used.items():
             is_other_class = isinstance(root, type) and _package(root) not in others
             if isinstance(root, types.ModuleType) or is_other_class:
                 yield from self._reads(root, (name,), names, visited)
@@ -251,7 +258,7 @@ def _leaf(value: Any) -> list[bytes]:
     """Return the bytes of a value that holds no other; none for any other value."""
     if isinstance(value, Tensor):
         dense = value.detach().cpu().to_dense() if value.layout != torch.strided else value
-        flat = dense.detach().cpu().contiguous().reshape(-1)
+        flat = dense.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
         content = flat.view(torch.uint8).numpy().tobytes()
         return [f"tensor {value.dtype} {tuple(value.shape)}".encode(), content]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -331,22 +338,3 @@ def _of_environment(value: Any, names: list[str]) -> Any:
     if value is os.environ:
         return {name: value[name] for name in names if name in value}
     return value
-
-
-def _code_parts(code: types.CodeType) -> Iterator[bytes]:
-    yield code.co_code
-    yield repr(code.co_names).encode()
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _code_parts(constant)
-        else:
-            yield _constant_text(constant).encode()
-
-
-def _constant_text(constant: Any) -> str:
-    """Return text of a constant, with sets in one order in every process."""
-    if isinstance(constant, frozenset):
-        return f"set {sorted(map(_constant_text, constant))}"
-    if isinstance(constant, tuple):
-        return f"tuple {[*map(_constant_text, constant)]}"
-    return repr(constant)

@@ -1,15 +1,13 @@
-"""The names that a function reads, and the modules that it imports."""
+"""What the code of a function does, and the names that it reads."""
 
 from __future__ import annotations
 
 import dis
-import importlib
 import types
 from collections.abc import Iterator
+from typing import Any
 
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-# steps that take no part in what a function computes
-_FILLERS = ("EXTENDED_ARG", "CACHE", "NOP")
 
 
 def globals_read(code: types.CodeType) -> set[str]:
@@ -31,27 +29,25 @@ def names_read(code: types.CodeType) -> list[str]:
     return sorted(name for name in names if name.isidentifier() and not name.startswith("__"))
 
 
-def imports(function: types.FunctionType) -> Iterator[types.ModuleType]:
-    """Yield the modules that a function, and those in it, import; none that is not there."""
-    package = function.__globals__.get("__package__")
-    for code in _all_codes(function.__code__):
-        steps = [step for step in dis.get_instructions(code) if step.opname not in _FILLERS]
-        for k, step in enumerate(steps):
-            if step.opname != "IMPORT_NAME":
-                continue
-            # the dots and the listed names are put on the stack before
-            level, listed = steps[k - 2].argval, steps[k - 1].argval or ()
-            module = "." * level + step.argval
-            separator = "" if module.endswith(".") else "."
-            paths = [module, *(f"{module}{separator}{name}" for name in listed)]
-            if not level:
-                paths.append(module.partition(".")[0])  # what "import a.b" gives is a
-            for path in paths:
-                try:
-                    imported = importlib.import_module(path, package)
-                except Exception:  # the function itself will say so, or it is no module
-                    continue
-                yield imported
+def code_parts(code: types.CodeType) -> Iterator[bytes]:
+    """Yield bytes of what code, and that of the functions in it, does and reads."""
+    yield code.co_code
+    yield repr(code.co_names).encode()
+    yield repr(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from code_parts(constant)
+        else:
+            yield _constant_text(constant).encode()
+
+
+def _constant_text(constant: Any) -> str:
+    """Return text of a constant, with sets in one order in every process."""
+    if isinstance(constant, frozenset):
+        return f"set {sorted(map(_constant_text, constant))}"
+    if isinstance(constant, tuple):
+        return f"tuple {[*map(_constant_text, constant)]}"
+    return repr(constant)
 
 
 def _all_codes(code: types.CodeType) -> Iterator[types.CodeType]:

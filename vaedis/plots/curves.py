@@ -116,7 +116,7 @@ def lines(
     for k, (name, y) in enumerate(curves.items()):
         need_as_many(repr(name), y, len(x), "places of x")
         dashes, colour = _style(curves, k)
-        values = [np.nan if value is None else value for value in y]
+        values = as_array([np.nan if value is None else value for value in y])
         # more markers than these could not be told apart
         marker = _MARKERS[k % 4] if len(values) <= 20 else ""
         ax.plot(x, values, marker + dashes, label=name, markersize=4, color=colour)
@@ -158,7 +158,7 @@ def bars(
         _, colour = _style(groups, k)
         x = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
         container = ax.bar(
-            x, heights, width * 0.94, label=name, color=colour, hatch=_HATCHES[k // 4]
+            x, as_array(heights), width * 0.94, label=name, color=colour, hatch=_HATCHES[k // 4]
         )
         ax.bar_label(container, fmt="%.2f", fontsize=7.5, padding=1)
     ax.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
@@ -205,7 +205,9 @@ def panels(
         for k, (name, y) in enumerate(of_panel.items()):
             need_as_many(f"{name!r} of {title!r}", y, len(x), "places of x")
             dashes, colour = _style(of_panel, k)
-            ax.plot(x, y, _MARKERS[k % 4] + dashes, label=name, markersize=3, color=colour)
+            ax.plot(
+                x, as_array(y), _MARKERS[k % 4] + dashes, label=name, markersize=3, color=colour
+            )
         ax.set_title(title, fontsize=9)
         ax.set_ylim(low, high)
         ax.grid(True)

@@ -9,9 +9,13 @@ import numpy as np
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Return an array, also of a tensor that has a gradient or is on a GPU."""
+    """Return an array, also of a tensor with a gradient or on a GPU, or of a list of such."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()  # numpy has no bfloat16
+    elif isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
+        values = [as_array(value) for value in values]
     return np.asarray(values)
 
 

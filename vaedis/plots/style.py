@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaedis._support.text import names_of_own, shown_name
-from vaedis.plots.inputs import finite_range
+from vaedis.plots.inputs import as_array, finite_range
 
 try:
     import matplotlib
@@ -93,7 +93,7 @@ def draw_matrix(
     """Draw a matrix in colours from its smallest to its largest entry, or over `span`."""
     low, high = span or finite_range([matrix])
     top = high if high > low else low + 1
-    ax.imshow(matrix, cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
+    ax.imshow(as_array(matrix), cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
 
 

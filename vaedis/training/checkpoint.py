@@ -134,6 +134,8 @@ class Checkpoints:
         }
         if data_in_person:
             self._identity["all_images"] = digest_of(data)
+        # tells whether a state is of this run, where code is a person's own; see `rehearsal`
+        self.is_of_run: Callable[[Mapping[str, Tensor]], bool] = lambda state: True
         self._refused: set[Path] = set()
         self.made_with = [_made_with(data.device)]
         for path in self.folder.glob(f".{self.key}-*.tmp"):  # of a writer that was killed
@@ -249,6 +251,11 @@ class Checkpoints:
         step = int(metadata["step"])
         if _about(state) != _about(expected(step)):
             raise ValueError("its tensors have other names, types or shapes than this run's")
+        if not self.is_of_run(state):
+            raise ValueError(
+                "its first losses are not those of this run, so something that they follow from, "
+                "such as a function or a number in a file of your own, has changed"
+            )
         return step, state, json.loads(metadata["made_with"])
 
     def _note_makers(self, path: Path, step: int, made_with: list[str]) -> None:

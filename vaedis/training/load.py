@@ -85,7 +85,8 @@ def load_run(
     try:
         spec = RunSpec.from_dict(record["spec"])
         meaning = record["meaning"]
-        saved_loss = dict(name=record["loss"]["name"], fingerprint=record["loss"]["fingerprint"])
+        saved_loss = {"name": record["loss"]["name"], "fingerprint": record["loss"]["fingerprint"]}
+        saved_loss["probe"] = np.array(record["loss"].get("probe") or (), dtype=float)
         loss_in_spec = record["loss"]["in_spec"]
         network_name = str(record["network"])
         probed = [np.array(part, dtype=float) for part in record.get("probe") or ()]
@@ -102,7 +103,7 @@ def load_run(
             f"The run in {shown(folder)} has a record that this vaedis does not understand "
             f"({type(problem).__name__}: {plain(str(problem), 300)}); update vaedis."
         ) from None
-    loss = _loss(folder, saved_loss, spec, loss)
+    loss = _loss(folder, saved_loss, spec, loss, missing)
     if loss_in_spec:
         spec = spec.replace(loss=loss)
     source = _data(folder, record["data"], spec, data, missing)
@@ -193,7 +194,7 @@ def _data(
     return source.to(missing.device)
 
 
-def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any) -> Loss:
+def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any, data: FactorData) -> Loss:
     """Return the loss of a run: the one that is given, or the one that is named."""
     if loss is None:
         if spec.loss not in losses.LOSSES:
@@ -203,8 +204,21 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any) -> Loss
             )
         return losses.get(spec.loss, **spec.loss_options)
     loss = losses.get(loss)
-    # of one that cannot be told from others, at least the name
-    if loss_facts(loss) != saved:
+    current = loss_facts(loss, data)
+    before = saved["probe"]
+    now = np.array(current["probe"] or (), dtype=float)
+    has_same_code = is_same = current["fingerprint"] == saved["fingerprint"]
+    # a record of an earlier version has no distances
+    if len(before) and len(now):
+        is_same = bool(np.abs(before - now).max() <= _ROUNDING * np.abs(before).max())
+    if current["name"] == saved["name"] and is_same and not has_same_code:
+        # such as a cache that it fills
+        warnings.warn(
+            f"The loss {saved['name']!r} gives the distances that it gave when the run in "
+            f"{shown(folder)} was saved, but its code, or something that it holds, is another.",
+            stacklevel=3,
+        )
+    elif current["name"] != saved["name"] or not is_same:
         raise ValueError(
             f"The run in {shown(folder)} was trained with another loss than the one given, "
             f"{saved['name']!r}, or its code has changed; give that."

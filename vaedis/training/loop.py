@@ -17,8 +17,9 @@ import torch
 
 from vaedis import _check, data as data_sets, losses
 from vaedis.data import FactorData
+from vaedis.losses import properties
 from vaedis.spec import RunSpec
-from vaedis.training import population
+from vaedis.training import population, rehearsal
 from vaedis.training.checkpoint import Checkpoints
 from vaedis.training.custom import Custom, check_function, untrained
 from vaedis.training.population import PopulationStep
@@ -141,9 +142,11 @@ def fit(
     Functions for beta and the learning rate must depend on the step alone.
 
     A checkpoint holds the weights and buffers of a network, and of an optimizer its state, its
-    numbers and its schedulers; an optimizer that changes anything else as it trains is refused with
-    checkpoints. Nothing that decides a step may be kept outside of these: not in a variable that a
-    callback changes, nor in one that a hook counts.
+    numbers and its schedulers. Nothing that decides a step may be kept outside of these: not in a
+    variable that a callback changes, nor in one that a hook counts. So with a checkpoint and
+    something of your own, copies of the run first take eight steps, with and without a stop; if
+    they end differently, `fit` refuses. The losses of these steps also tell a checkpoint of this
+    run from one that was made with other code.
 
     Examples
     --------
@@ -180,7 +183,7 @@ def fit(
     if loss is not None:
         loss = loss if isinstance(loss, str) else losses.get(loss)
         specs = [one.replace(loss=loss, loss_options={}) for one in specs]
-    specs = [custom.named_in(one, resumable=checkpoint is not None) for one in specs]
+    specs = [custom.named_in(one) for one in specs]
     train = functools.partial(
         _train,
         custom=custom,
@@ -251,10 +254,17 @@ def _train(
         files = Checkpoints(
             checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None
         )
+
+    def make_step(runs: Sequence[Run]) -> NetworkStep | PopulationStep:
+        return PopulationStep(runs) if stacked else NetworkStep(runs[0], custom)
+
     with on_device(device), arithmetic(precision):
-        step: NetworkStep | PopulationStep
-        step = PopulationStep(runs) if stacked else NetworkStep(runs[0], custom)
-        progress = Progress(runs, step, files)
+        if files is not None:
+            names = [*custom.names, *{"loss" for run in runs if properties.is_own(run.loss)}]
+            if names:
+                losses_at_first = rehearsal.first_losses(runs, make_step, names)
+                files.is_of_run = functools.partial(rehearsal.begins_with, losses_at_first)
+        progress = Progress(runs, make_step(runs), files)
         with (
             ctrl_c_waits(files is not None) as interrupted,
             progress_line(progress, show_progress) as show_step,

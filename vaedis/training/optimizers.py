@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import gc
 import io
 import json
 import pickle
 import types
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -75,30 +77,42 @@ class OwnState:
         self._parameters = set(map(id, parameters))
         names: set[str] = set()
         with contextlib.suppress(AttributeError):  # it did not begin as torch's do
+            _ = optimizer._optimizer_step_post_hooks
             names.update(optimizer.state_dict())
-        if not names >= {"state", "param_groups"}:
+        if names != {"state", "param_groups"}:
             raise ValueError(
                 "the optimizer has a state_dict of its own form, which a checkpoint does not take; "
                 "train without checkpoint."
             )
+        self._check_schedulers()
         self._first_settings = copy.deepcopy(_settings(optimizer))
         self._first_others = self._others()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by its names in a checkpoint."""
         state = {}
+        plain: dict[str, dict[str, Any]] = {}
         for i, moments in self._optimizer.state_dict()["state"].items():
-            for name, moment in moments.items() if isinstance(moments, dict) else [(i, moments)]:
-                if not isinstance(moment, Tensor):
+            if not isinstance(moments, dict):
+                raise ValueError(
+                    f"the optimizer's state has {i!r}, which belongs to no weight, and a "
+                    "checkpoint does not take it; train without checkpoint."
+                )
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor):
+                    state[f"{OWN_STATE}{i}.{name}"] = moment
+                elif isinstance(moment, int | float | str | None):
+                    plain.setdefault(str(i), {})[name] = moment
+                else:
                     raise ValueError(
-                        f"the optimizer holds {name}={moment!r}, and a checkpoint takes tensors "
-                        "only; train without checkpoint."
+                        f"the optimizer's state has {name}, a {type(moment).__name__}, and a "
+                        "checkpoint takes tensors and numbers only; train without checkpoint."
                     )
-                state[f"{OWN_STATE}{i}.{name}"] = moment
-        settings = _settings(self._optimizer)
+        settings = {**_settings(self._optimizer), "moments": plain}
         # as text, in which numbers keep all their digits
         text = json.dumps(settings, default=_of_array)
-        again = _as_before(self._first_settings, json.loads(text))
+        before = {**self._first_settings, "moments": plain}
+        again = _as_before(before, json.loads(text))
         names = [kind for kind in settings if not _same(again[kind], settings[kind])]
         others = self._others()
         names += [name for name in others if others[name] != self._first_others.get(name)]
@@ -113,7 +127,7 @@ class OwnState:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Continue with the state from a checkpoint."""
         optimizer = self._optimizer
-        moments: dict[int, dict[str, Tensor]] = {}
+        moments: dict[int, dict[str, Any]] = {}
         for name, tensor in state.items():
             if name.startswith(OWN_STATE) and name != _SETTINGS:
                 i, moment = name.removeprefix(OWN_STATE).split(".", 1)
@@ -122,6 +136,8 @@ class OwnState:
         # a checkpoint of an earlier version has none
         if _SETTINGS in state:
             stored = json.loads(bytes(state[_SETTINGS].tolist()))
+            for i, numbers in stored.pop("moments", {}).items():
+                moments.setdefault(int(i), {}).update(numbers)
             stored = _as_before(self._first_settings, stored)
             for group, one in zip(groups, stored["groups"], strict=True):
                 group.update(one)
@@ -129,6 +145,26 @@ class OwnState:
             for scheduler, one in zip(_schedulers(optimizer), stored["schedulers"], strict=True):
                 scheduler.load_state_dict({**scheduler.state_dict(), **one})
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        # torch gives floats the type of their weight
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        for k, of_weight in moments.items():
+            for name, moment in of_weight.items():
+                now = optimizer.state[weights[k]].get(name)
+                if isinstance(now, Tensor) and now.dtype != moment.dtype:
+                    optimizer.state[weights[k]][name] = moment.to(now.device)
+
+    def _check_schedulers(self) -> None:
+        """Raise a ValueError if there is a scheduler that a checkpoint would not hold."""
+        held = set(map(id, _schedulers(self._optimizer)))
+        for one in gc.get_objects():
+            # not isinstance, which asks objects that are loaded when they are asked
+            if not issubclass(type(one), LRScheduler) or id(one) in held:
+                continue
+            if getattr(one, "optimizer", None) is self._optimizer:
+                raise ValueError(
+                    f"the optimizer has a {type(one).__name__} where a checkpoint does not look "
+                    "for it; say optimizer.scheduler = scheduler, or train without checkpoint."
+                )
 
     def _others(self) -> dict[str, bytes]:
         """Return bytes of the attributes that no checkpoint holds, where they have bytes."""
@@ -191,7 +227,15 @@ def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
         values += around(hook).values() if isinstance(hook, types.FunctionType) else ()
         values += hook.args if isinstance(hook, functools.partial) else ()
     values += [item for value in values if isinstance(value, list | tuple) for item in value]
-    return list({id(one): one for one in values if isinstance(one, LRScheduler)}.values())
+    schedulers = {id(one): one for one in values if isinstance(one, LRScheduler)}
+    waiting = list(schedulers.values())
+    while waiting:  # a scheduler may hold others
+        inner = [*vars(waiting.pop()).values()]
+        inner += [item for value in inner if isinstance(value, list | tuple) for item in value]
+        new = [one for one in inner if isinstance(one, LRScheduler) and id(one) not in schedulers]
+        schedulers |= {id(one): one for one in new}
+        waiting += new
+    return list(schedulers.values())
 
 
 def _plain(settings: Mapping[str, Any], default: Any = None) -> dict[str, Any]:
@@ -218,7 +262,8 @@ def _as_before(before: Any, stored: Any) -> Any:
     if isinstance(before, Mapping) and isinstance(stored, dict):
         # text has names only, and not 30 as in milestones={30: 1}
         names = {str(name): name for name in before}
-        return {names.get(k, k): _as_before(before.get(names.get(k)), stored[k]) for k in stored}
+        again = {names.get(k, k): _as_before(before.get(names.get(k)), stored[k]) for k in stored}
+        return Counter(again) if isinstance(before, Counter) else again
     is_list = isinstance(before, list | tuple) and isinstance(stored, list)
     if is_list and len(before) == len(stored):
         items = [_as_before(*pair) for pair in zip(before, stored, strict=True)]

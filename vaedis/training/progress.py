@@ -10,12 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vaedis.training import optimizers
-from vaedis.training.checkpoint import Checkpoints
 from vaedis.training.population import PopulationStep
 from vaedis.training.run import Run, TrainingFailed
 from vaedis.training.step import NetworkStep
@@ -27,6 +27,20 @@ _LARGEST_LOSS = 1e20
 _ROOM = 2**20
 
 
+class Files(Protocol):
+    """Where a state is kept; see `checkpoint.Checkpoints`."""
+
+    made_with: list[str]
+
+    def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
+        """Keep the state after a step, and return its path, if it has one."""
+
+    def load(
+        self, expected: Callable[[int], Mapping[str, Tensor]]
+    ) -> tuple[int, dict[str, Tensor]] | None:
+        """Return the newest state and its step, or None."""
+
+
 class Progress:
     """One run, or the members of a population, on their way.
 
@@ -34,7 +48,7 @@ class Progress:
     """
 
     def __init__(
-        self, runs: Sequence[Run], step: NetworkStep | PopulationStep, files: Checkpoints | None
+        self, runs: Sequence[Run], step: NetworkStep | PopulationStep, files: Files | None
     ):
         self.runs = runs
         self.last_step = runs[0].spec.steps
@@ -136,7 +150,11 @@ class Progress:
             return None
         if isinstance(self._step, NetworkStep):
             self._step.custom.check_unchanged(self._step.spec)
-        return self._files.save(self.steps_taken, self._state(self.steps_taken))
+        return self._files.save(self.steps_taken, self.state())
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on, by names in a checkpoint."""
+        return self._state(self.steps_taken)
 
     def _state(self, steps: int) -> dict[str, Tensor]:
         """Return all that the next step depends on, by names in a checkpoint."""

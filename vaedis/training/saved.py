@@ -160,12 +160,21 @@ def shown(path: Path) -> str:
     return plain(str(path), 300)
 
 
-def loss_facts(loss: Any) -> dict[str, str | None]:
-    """Return a loss's name and fingerprint, which is None where what it holds cannot be told."""
-    try:
-        return {"name": loss.name, "fingerprint": loss.fingerprint()}
-    except ValueError:
-        return {"name": loss.name, "fingerprint": None}
+def loss_facts(loss: Any, data: FactorData) -> dict[str, Any]:
+    """Return a loss's name, its fingerprint, and its distances between fixed images.
+
+    The fingerprint is None where what the loss holds cannot be told, and the distances where it
+    cannot compute them on the CPU.
+    """
+    facts = {"name": loss.name, "fingerprint": None, "probe": None}
+    with contextlib.suppress(ValueError):
+        facts["fingerprint"] = loss.fingerprint()
+    height, width, channels = data.shape
+    x = torch.linspace(0, 1, 2 * channels * height * width).view(2, channels, height, width)
+    with torch.no_grad(), torch.random.fork_rng([]), contextlib.suppress(Exception):
+        torch.manual_seed(0)
+        facts["probe"] = [float(one) for one in loss.distance(x, x.flip((0, -1)))]
+    return facts
 
 
 def digest(record: Mapping[str, Any]) -> str:
@@ -223,7 +232,8 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
         "data": describe(run.data),
         "network": name_of(run.model),
         "probe": probe(run.model, run.data, run.spec.latents),
-        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range} | loss_facts(run.loss),
+        "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range}
+        | loss_facts(run.loss, run.data),
         "precision": run.precision,
         "device": run.data.device.type,
         "seconds": run.seconds,
