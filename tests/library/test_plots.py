@@ -410,3 +410,21 @@ def test_sixteen_curves_can_be_told_apart_and_negative_factors_are_colours():
     negative = plots.codes({"a": (PAIR, PAIR - 1)}).axes[0].collections[0].get_facecolors()
     plain = plots.codes({"a": (PAIR, PAIR)}).axes[0].collections[0].get_facecolors()
     assert np.array_equal(negative, plain)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_tensors_with_gradients_are_drawn_everywhere(kind):
+    def values(*shape):
+        return torch.rand(shape, dtype=kind, requires_grad=True)
+
+    xy = {"xlabel": "", "ylabel": ""}
+    figures = [
+        plots.bars(["a", "b"], {"x": values(2)}, **xy),
+        plots.lines([0, 1], {"x": values(2)}, **xy),
+        plots.lines([0, 1], {"x": list(values(2))}, **xy),
+        plots.panels([0, 1], {"a": {"b": values(2)}}, xlabel=""),
+        plots.matrices({"a": {"b": values(3, 3)}}),
+        plots.distance_matrices({"a": values(3, 3)}, {"a": values(3, 3)}),
+        plots.traversals({"a": list(values(3, 8, 8, 3))}),
+    ]
+    assert all(figure.axes for figure in figures)
