@@ -93,7 +93,25 @@ class ByTheOthers(vd.data.XYSquares):
         return x / x.max()
 
 
-@pytest.mark.parametrize("cls", [Random, InOneBuffer, ByTheOthers])
+class ByPlace(vd.data.XYSquares):
+    """Adds noise of one seed, which follows from the place in a batch."""
+
+    def _images(self, index):
+        x = super()._images(index)
+        noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+        return x // 2 + (100 * noise).byte()
+
+
+class NowAndThen(vd.data.XYSquares):
+    """Erases every other image by chance, and never the first."""
+
+    def _images(self, index):
+        x = super()._images(index).clone()
+        x[(torch.rand(len(index)) < 0.5) & (index > 0)] = 0
+        return x
+
+
+@pytest.mark.parametrize("cls", [Random, InOneBuffer, ByTheOthers, ByPlace, NowAndThen])
 def test_images_that_do_not_follow_from_their_index_are_refused(cls):
     says = f"{cls.__name__}._images changes its images when it is asked for the same ones again"
     for use in (

@@ -16,6 +16,8 @@ N_SAMPLE = 4096
 # of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
 # million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
+# how many images are made twice before others are
+_MADE_AGAIN = 32
 # images that are made again may differ by this share of the largest pixel
 _ROUNDING = 0.01
 # what a class may know of its own images
@@ -111,13 +113,18 @@ def need_declared(data: FactorData, images: Tensor, n: int) -> None:
 
 
 def need_same_again(data: FactorData, images: Tensor, index: Tensor) -> None:
-    """Raise a ValueError if the first of some images is another one when it is made alone."""
+    """Raise a ValueError if images are others when they are made again, beside others."""
     before = images[:1].clone()
-    again = data._images(index[:1]).clone()
-    # which is the next image where each call fills the same memory
-    data._images((index[:1] + 1) % len(data))
-    largest = before.abs().max() if before.is_floating_point() else 255
-    difference = float((again.double() - before.double()).abs().max())
+    n_images = min(_MADE_AGAIN, len(data))
+    spread = torch.linspace(0, len(data) - 1, n_images, dtype=torch.float64, device=index.device)
+    indices = torch.cat([index[:1], spread.round().to(index.dtype)])
+    once = data._images(indices).clone()
+    others = [data._images(part).clone() for part in indices.flip(0).tensor_split([1])]
+    again = torch.cat(others).flip(0)
+    largest = once.abs().max() if once.is_floating_point() else 255
+    difference = float((again.double() - once.double()).abs().max())
+    difference = max(difference, float((once[:1].double() - before.double()).abs().max()))
+    # the first has changed where each call fills the same memory
     if not torch.equal(images[:1], before) or difference > _ROUNDING * largest:
         raise ValueError(
             f"{type(data).__name__}._images changes its images when it is asked for the same ones "
