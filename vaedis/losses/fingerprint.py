@@ -169,9 +169,10 @@ class _Walk:
         if _package(function) not in self.homes and "<" not in function.__qualname__:
             return
         yield from self.parts((function.__defaults__, function.__kwdefaults__), where)
-        if vars(function).keys() - {"__wrapped__"}:
-            own = {name: item for name, item in vars(function).items() if name != "__wrapped__"}
-            yield from self.parts(own, where)
+        for name, item in sorted(vars(function).items()):
+            if not name.startswith("_"):  # what decorators note
+                yield name.encode()
+                yield from self.parts_if_told(item, f"{where}.{name}")
         writer = _top(_as_imported(function.__globals__.get("__name__", "")))
         # a function of ours in a decorator of another package has that one's code and our name
         if hasattr(function, "__wrapped__") and writer not in self.homes:
