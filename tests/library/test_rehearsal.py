@@ -247,6 +247,25 @@ def test_a_loss_that_fills_a_cache_loads_its_run_with_a_warning(tmp_path):
         assert vd.load_run(tmp_path, loss=Cached(), device="cpu").steps_taken == 12
 
 
+def test_losses_that_differ_only_far_apart_or_are_not_finite_are_told(tmp_path):
+    def clipped(limit):
+        def loss(a, b):
+            return (a - b).clamp(-limit, limit).square().mean((1, 2, 3))
+
+        return loss
+
+    trained(loss=clipped(1.5)).save(tmp_path / "clipped")
+    with pytest.raises(ValueError, match="was trained with another loss"):
+        vd.load_run(tmp_path / "clipped", loss=clipped(3.0), device="cpu")
+
+    def nowhere(a, b):
+        # infinite for the fixed images, of which two have no pixel near 0
+        return (a - b).square().mean((1, 2, 3)) / (a.abs().amin((1, 2, 3)) < 1)
+
+    trained(loss=nowhere).save(tmp_path / "nowhere")
+    assert vd.load_run(tmp_path / "nowhere", loss=nowhere, device="cpu").steps_taken == 12
+
+
 class Dense(nn.Module):
     """A layer that holds all layers before it."""
 

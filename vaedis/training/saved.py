@@ -170,10 +170,13 @@ def loss_facts(loss: Any, data: FactorData) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
         facts["fingerprint"] = loss.fingerprint()
     height, width, channels = data.shape
-    x = torch.linspace(0, 1, 2 * channels * height * width).view(2, channels, height, width)
+    # normalized images leave [0, 1] by some standard deviations
+    low, high = (0, 1) if loss.unit_range else (-4, 4)
+    x = torch.linspace(low, high, 4 * channels * height * width).view(4, channels, height, width)
     with torch.no_grad(), torch.random.fork_rng([]), contextlib.suppress(Exception):
         torch.manual_seed(0)
-        facts["probe"] = [float(one) for one in loss.distance(x, x.flip((0, -1)))]
+        numbers = [float(one) for one in loss.distance(x, x.flip((0, -1)))]
+        facts["probe"] = numbers if all(map(math.isfinite, numbers)) else None
     return facts
 
 
