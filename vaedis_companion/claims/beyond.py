@@ -270,7 +270,7 @@ def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterato
         falls = [*numbers.values()]
         gap = difference_by_seed(published_at_1, at_spacing_1, score) if tested else None
         if gap is not None:
-            template += "; second image's minus both, at spacing 1: {gap:+.2f}"
+            template += "; second image's minus both, at spacing 1: {gap:+z.2f}"
             numbers["gap"] = gap
         yield Claim(
             where="Averaging",
@@ -303,7 +303,7 @@ def _published_average_scores_higher(
         "MIG.",
         here=NO_VALUE
         if gap is None
-        else Value("second image's minus both: {gap:+.2f}", {"gap": gap}),
+        else Value("second image's minus both: {gap:+z.2f}", {"gap": gap}),
         provenance=stored.NO_RUNS if gap is None else stored.provenance(runs, note),
         tolerance="95 % interval of the difference above 0; in direction: the median above 0",
         within=None if gap is None else gap.low > 0,

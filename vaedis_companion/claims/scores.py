@@ -289,7 +289,7 @@ def _raises_score(
             yield Claim(
                 statement=f"{sentences[framework]} {name}'s {score.upper()}.",
                 published="higher",
-                here=Value("{gap:+.3f}", {"gap": gap}) if gap else NO_VALUE,
+                here=Value("{gap:+z.3f}", {"gap": gap}) if gap else NO_VALUE,
                 provenance=stored.provenance(changed_runs, note) if gap else stored.NO_RUNS,
                 tolerance="95 % interval of the difference above 0, from at least "
                 f"{stored.FOR_AN_INTERVAL} runs of each; in direction: the difference",
