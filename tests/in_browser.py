@@ -38,7 +38,6 @@ TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAni
 # most of its time, so it looks at one text of each kind: of the same colours, size, weight and tags.
 FAULTS_ONLY = "preload: false, resultTypes: ['violations']"
 CONTRAST = f"{{{FAULTS_ONLY}, runOnly: ['color-contrast']}}"
-LINKS = f"{{{FAULTS_ONLY}, runOnly: ['link-in-text-block']}}"
 ALL_BUT_CONTRAST = f"{{{FAULTS_ONLY}, rules: {{'color-contrast': {{enabled: false}}}}}}"
 ONE_OF_EACH = """(() => {
   const kinds = new Map();
@@ -61,10 +60,11 @@ ONE_OF_EACH = """(() => {
   }
   return {include: [...kinds.values()]};
 })()"""
-RULES = {
-    "light": [("document", ALL_BUT_CONTRAST), (ONE_OF_EACH, CONTRAST)],
-    "dark": [("document", LINKS), (ONE_OF_EACH, CONTRAST)],
-}
+RULES = [("document", ALL_BUT_CONTRAST), (ONE_OF_EACH, CONTRAST)]
+# Colours of a text do not depend on the width, and its structure not on colours, so two screens show
+# both. What stands around the text is the same on all pages: axe looks at one of them on each screen.
+ENOUGH = [("light", WIDE), ("dark", PHONE)]
+ON_EACH_SCREEN = "intro"
 FORMULAS = """async () => {
   if (!window.MathJax?.startup) return document.querySelectorAll('.bd-article .math').length;
   await MathJax.startup.promise;
@@ -161,8 +161,9 @@ def problems_of(tab, name):
             screen = f"{theme}, {size['width']} px"
             over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
             problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
-            for part, options in RULES[theme]:
-                problems += [f"{line}, {screen}" for line in violations(page, part, options)]
+            if name == ON_EACH_SCREEN or (theme, size) in ENOUGH:
+                for part, options in RULES:
+                    problems += [f"{line}, {screen}" for line in violations(page, part, options)]
         if theme == "light":
             weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
     # from disk the browser first looks for the parts of 404.html where the site has them
