@@ -130,6 +130,7 @@ def _add_diagnose(commands: Any, shared_options: argparse.ArgumentParser) -> Non
     add("--resize", type=int, metavar="N", help="make square images N pixels high and wide")
     add("--check", action="store_true", help="train small Ada-GVAEs on the distances")
     add("--traversals", type=int, default=2_000, metavar="N", help="random ones of each factor")
+    add("--pairs", type=int, default=10_000, metavar="N", help="random pairs to compare with")
     add("--exact", action="store_true", help="measure all traversals, however many there are")
     add("--seed", type=int, default=0)
     add("--html", type=Path, metavar="FILE", help="write the report as a page of one file")
@@ -165,6 +166,7 @@ def _diagnose(args: argparse.Namespace) -> int:
             data,
             chosen_losses or "mse",
             traversals=args.traversals,
+            pairs=args.pairs,
             exact=args.exact or None,
             check=args.check,
             seed=args.seed,

@@ -396,6 +396,7 @@ def test_the_command_goes_from_a_file_to_a_report(tmp_path, capsys):
         (["xysquares", "--html", "nowhere/a.html"], "there is no folder"),
         (["xysquares", "--blur", "-1"], "radius must be a whole number"),
         (["xysquares", "--traversals", "0"], "traversals must be a whole number of at least 1"),
+        (["xysquares", "--pairs", "99"], "pairs must be a whole number of at least 100, not 99"),
         (["xysquares", "--sizes", "2,3"], "a data set with factors of its own; leave --sizes out"),
         (["xysquares", "--images", "x"], "a data set with factors of its own; leave --images out"),
     ],
@@ -419,6 +420,24 @@ def test_bad_requests_are_one_sentence(words, says, capsys):
 def test_bad_arguments_are_one_sentence(options, says):
     with pytest.raises(ValueError, match=says):
         diagnose(**{"data": squares(4), **options})
+
+
+def test_fewer_pairs_change_what_random_pairs_say_and_nothing_else():
+    data = squares(4)
+    compared = [0]
+
+    def loss(a, b):
+        compared[-1] += len(a)
+        return (a - b).square().mean((1, 2, 3))
+
+    few = diagnose(data, loss, radii=(), pairs=100).losses[0]
+    compared.append(0)
+    many = diagnose(data, loss, radii=(), pairs=10_000).losses[0]
+    assert compared[1] - compared[0] > 9_000
+    assert few.random_mean != many.random_mean
+    assert few.random_mean == pytest.approx(many.random_mean, rel=0.2)
+    assert few.largest_beta == many.largest_beta
+    assert [f.importance for f in few.factors] == [f.importance for f in many.factors]
 
 
 def test_one_radius_needs_no_list():

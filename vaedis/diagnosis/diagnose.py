@@ -32,11 +32,14 @@ from vaedis.losses.base import LossLike
 
 RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
-_RANDOM_PAIRS = 10_000
+# fewer leave the mean distance of random pairs too uncertain
+_LEAST_PAIRS = 100
+# the bound on beta is that of some of so many images
+_IMAGES_OF_BOUND = 10_000
 # of the losses that are tried as remedies
 _TRIED_TRAVERSALS = 24
 _TRIED_PAIRS = 300
-# the bound on beta is that of as many images as fit into memory at once
+# of these, as many as fit into memory at once
 _SPREAD_IMAGES = 2_000
 _SPREAD_NUMBERS = 2**25
 
@@ -46,6 +49,7 @@ def diagnose(
     losses: LossLike | Sequence[LossLike] = "mse",
     *,
     traversals: int = 2_000,
+    pairs: int = 10_000,
     exact: bool | None = None,
     radii: int | Iterable[int] = RADII,
     check: bool = False,
@@ -60,6 +64,9 @@ def diagnose(
         Advice is given on the first; the others are remedies that it may name.
     traversals : int
         Number of random traversals of each factor, if not all are used.
+    pairs : int
+        Number of random pairs, at least 100. Distances along a factor are compared with theirs.
+        With a slow loss of one's own they take most of the time.
     exact : bool, optional
         Use all traversals; by default, if that takes at most 200,000 images.
     radii : int or sequence of int
@@ -81,7 +88,8 @@ def diagnose(
     Raises
     ------
     ValueError
-        If no factor varies, there is no loss, or a loss is no distance or does not fit the images.
+        If no factor varies, there is no loss, a loss is no distance or does not fit the images, or
+        a number is too small.
     TypeError
         If something given as a loss is not a name, a `Loss` or a function.
 
@@ -111,6 +119,7 @@ def diagnose(
     data = as_data(data)
     need_data_set(data)
     traversals = _check.count("traversals", traversals)
+    pairs = _check.count("pairs", pairs, _LEAST_PAIRS)
     seed = _check.seed(seed)
     radii = list(radii) if isinstance(radii, Iterable) else [radii]
     radii = [_check.count("a radius", radius) for radius in radii]
@@ -120,7 +129,7 @@ def diagnose(
     chosen_losses = [loss_functions.get(loss) for loss in losses]
     if not chosen_losses:
         raise ValueError("losses must name at least one loss.")
-    reports = [_report_loss(data, loss, traversals, exact, seed) for loss in chosen_losses]
+    reports = [_report_loss(data, loss, traversals, pairs, exact, seed) for loss in chosen_losses]
     names = distinct(report.loss for report in reports)
     reports = [
         dataclasses.replace(report, loss=name) for report, name in zip(reports, names, strict=True)
@@ -131,7 +140,9 @@ def diagnose(
         data,
         reports_of,
         remedies([radius for radius in radii if radius < min(data.shape[:2])]),
-        lambda loss: _report_loss(data, loss, trial_traversals, False, seed, is_trial=True),
+        lambda loss: _report_loss(
+            data, loss, trial_traversals, _TRIED_PAIRS, False, seed, is_trial=True
+        ),
     )
     checks: list[Check] = []
     if check:
@@ -157,19 +168,21 @@ def _report_loss(
     data: FactorData,
     loss: Loss,
     traversals: int,
+    pairs: int,
     exact: bool | None,
     seed: int,
     is_trial: bool = False,
 ) -> LossReport:
     """Measure distances along each factor and between random pairs, and judge each factor."""
     distances_of, unpaired = _measure(data, loss, traversals, exact, seed)
-    n_pairs = _TRIED_PAIRS if is_trial else _RANDOM_PAIRS
+    n_images = pairs if is_trial else max(pairs, _IMAGES_OF_BOUND)
     generator = torch.Generator(data.device).manual_seed(seed)
-    a, b = data.draw(2 * n_pairs, generator=generator).split(n_pairs)
+    images, others = data.draw(2 * n_images, generator=generator).split(n_images)
     # an image and itself are no pair
-    different = a != b
-    a = a[different]
-    b = b[different]
+    different = images != others
+    images = images[different]
+    a = images[:pairs]
+    b = others[different][:pairs]
     distances = perceived(data, a, b, loss=loss).cpu().numpy()
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     random_mean = float(distances.mean())
@@ -185,7 +198,7 @@ def _report_loss(
             _report_factor(data, distances_of, name, random_mean - of_self) for name in distances_of
         ),
         why_unpaired=unpaired,
-        largest_beta=None if is_trial else _largest_beta(data, loss, latents, a),
+        largest_beta=None if is_trial else _largest_beta(data, loss, latents, images),
         latents=latents,
         pixels=math.prod(data.shape),
     )
