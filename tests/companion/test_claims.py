@@ -790,6 +790,25 @@ def test_the_published_average_is_above_the_mean_only_by_an_interval_above_zero(
     assert _verdicts(store, "Averaging", "Images, spacing 4") == {"not tested"}
 
 
+@pytest.mark.parametrize(("seeds", "profile"), [(2, "laptop"), (3, "long")])
+def test_the_averages_are_compared_by_long_runs_where_three_of_each_are_stored(seeds, profile):
+    short = [spec for spec in grids.grid("fig9", "laptop") if spec.framework == "ada-gvae"]
+    long = _by_framework("ada-gvae")
+    some = [spec for spec in long if spec.seed < seeds]
+    store = _store("fig9", _by_spacing(FALLING), grid=short)
+    _store("fig9", _by_spacing(FALLING), grid=long, scale="long", store=store)
+    for grid, scale, more in ((short, "laptop", -0.1), (some, "long", 0.1)):
+        other = [
+            spec.replace(average="published")
+            for spec in grid
+            if spec.data_options["grid_spacing"] == 1
+        ]
+        _store("averaging", lambda _, m=more: FALLING[1] + m, grid=other, scale=scale, store=store)
+    (claim,) = _found(store, "Averaging", "Images, spacing 1")
+    assert claim.provenance.profile == profile
+    assert claim.verdict == {"laptop": "not reproduced", "long": "reproduced"}[profile]
+
+
 # Data sets
 
 
