@@ -333,18 +333,6 @@ def test_of_a_schedule_for_long_some_steps_are_asked_for_before_training():
     assert steps[-2:] == [10**7 - 1, 0]
 
 
-def test_a_checkpoint_without_the_numbers_of_an_optimizer_is_read(tmp_path, monkeypatch):
-    from vaedis.training import progress
-
-    def earlier(self):
-        state = tensors(self)
-        return {name: tensor for name, tensor in state.items() if not name.endswith("settings")}
-
-    tensors = progress.optimizers.OwnState.tensors
-    monkeypatch.setattr(progress.optimizers.OwnState, "tensors", earlier)
-    assert_goes_on(tmp_path, optimizer=lambda parameters: torch.optim.SGD(parameters, momentum=0.9))
-
-
 def test_a_network_that_counts_has_no_checkpoints_and_one_that_remembers_has(tmp_path):
     assert fit(model=Counts()).steps_taken == 6
     with pytest.raises(ValueError, match=r"model.calls changes with each call in training"):

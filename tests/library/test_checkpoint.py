@@ -248,7 +248,7 @@ def rename(header):
 HEADERS = [
     *(set_about("step", step) for step in ("24", "27", "35", "65", "x", "", "²")),
     *(set_about("made_with", text) for text in ("[]", "x")),
-    set_about("layout", "3"),
+    set_about("layout", "9"),
     *(without(name) for name in ("step", "sum", "key", "format", "layout", "made_with", "specs")),
     transpose,
     set_weight("dtype", "I32"),

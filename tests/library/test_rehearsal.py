@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -178,7 +179,9 @@ def test_a_checkpoint_made_with_other_code_in_another_file_is_not_used(tmp_path,
 
     trained(5, loss=loss, checkpoint=tmp_path)
     elsewhere.factor = 9.0
-    with pytest.warns(UserWarning, match="its first losses are not those of this run"):
+    with pytest.warns(
+        UserWarning, match="its first losses or weights, .* are not those of this run"
+    ):
         run = trained(loss=loss, checkpoint=tmp_path)
     assert same(run, trained(loss=loss))
 
@@ -313,3 +316,286 @@ def test_a_filter_in_the_fourier_domain_has_a_fingerprint():
     assert fingerprint(filters[0]) != fingerprint(filters[1])
     assert re.fullmatch("[0-9a-f]{16}", fingerprint(filters[0]))
     assert np.allclose(filters[0].resolve_conj().numpy().real[0, 0], 4)
+
+
+def stopped_then_whole(folder, before, after=None, n_first=5, steps=12):
+    """Return the run that goes on from a shorter one, the step it went on from, and the same run
+    without a stop.
+    """
+    trained(n_first, checkpoint=folder, **before())
+    after = after or before
+    taken = []
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        resumed = trained(
+            steps,
+            checkpoint=folder,
+            callback=lambda step, run: taken.append(step),
+            every=1,
+            **after(),
+        )
+    return resumed, taken[0] - 1, trained(steps, **after())
+
+
+def images(std=1.0, seed=0):
+    pixels = torch.rand(9, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
+    data = vd.LabelledImages((255 * pixels).byte(), list(range(9)))
+    data.std = (std,) * 3
+    return data
+
+
+class Network(nn.Module):
+    """A small network, with whatever a test adds to it."""
+
+    def __init__(self, add=lambda network: None, momentum=0.1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.to_code = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+        self.norm = nn.BatchNorm1d(2, momentum=momentum)
+        self.to_image = nn.Linear(2, 192)
+        add(self)
+
+    def encode(self, x):
+        mean, logvar = self.to_code(x).chunk(2, 1)
+        return self.norm(mean), logvar
+
+    def decode(self, z):
+        return self.to_image(z).view(-1, 3, 8, 8)
+
+
+CHANGED = [
+    (lambda args: {"data": images(args.rate)}, 0.3, 1.0),
+    (lambda args: {"lr": lambda step: 1e-3 if step < args.rate else 1e-4}, 4, 100),
+    (lambda args: {"lr": lambda step: args.rate}, 1e-4, 1.1e-4),
+    (lambda args: {"beta": lambda step: min(1, step / args.rate)}, 1_000, 500),
+    (
+        lambda args: {
+            "optimizer": lambda weights: torch.optim.AdamW(weights, weight_decay=args.rate)
+        },
+        0.01,
+        0.1,
+    ),
+    (
+        lambda args: {"model": Network(lambda network: setattr(network, "args", args), args.rate)},
+        0.1,
+        0.5,
+    ),
+]
+
+
+@pytest.mark.parametrize(("own", "one", "other"), CHANGED)
+def test_a_checkpoint_of_a_run_with_other_settings_is_not_used(tmp_path, own, one, other):
+    def with_(value):
+        return lambda: own(argparse.Namespace(rate=value))
+
+    resumed, first, whole = stopped_then_whole(tmp_path / "same", with_(one))
+    assert first == 5
+    assert same(resumed, whole)
+    resumed, first, whole = stopped_then_whole(tmp_path / "other", with_(one), with_(other))
+    assert first == 0
+    assert same(resumed, whole)
+
+
+class Accumulating(torch.optim.SGD):
+    """Steps by the sum of several gradients, which no checkpoint holds."""
+
+    def __init__(self, weights, n):
+        super().__init__(weights, lr=0.1)
+        self.n = n
+        self.count = 0
+
+    def zero_grad(self, set_to_none=True):
+        if self.count % self.n == 0:
+            super().zero_grad(set_to_none)
+
+    def step(self, closure=None):
+        self.count += 1
+        if self.count % self.n == 0:
+            super().step(closure)
+
+
+class Growing(vd.losses.Loss):
+    def __init__(self):
+        self.calls = 0
+
+    def distance(self, a, b):
+        self.calls += 1
+        return (5 if self.calls > 60 else 1) * (a - b).square().mean((-1, -2, -3))
+
+
+def in_turns(model, x, noise, *, loss, beta):
+    model.turn = getattr(model, "turn", 0) + 1
+    return vd.training.objectives.beta_vae(model, x, noise, loss=loss, beta=model.turn % 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        (
+            lambda: {"model": Network(), "optimizer": lambda weights: Accumulating(weights, 2)},
+            "your model or optimizer must not change anything",
+        ),
+        (
+            lambda: {"model": Network(), "optimizer": lambda weights: Accumulating(weights, 4)},
+            "your model or optimizer must not change anything",
+        ),
+        (lambda: {"model": Network(), "objective": in_turns}, "model.turn changes as it trains"),
+        (lambda: {"loss": Growing()}, "loss.calls changes as it trains"),
+        (
+            lambda: {
+                "model": Network(
+                    lambda network: network.register_buffer("laplacian", torch.eye(2).to_sparse())
+                )
+            },
+            "model.laplacian is a sparse tensor",
+        ),
+    ],
+)
+def test_what_a_step_depends_on_and_no_checkpoint_holds_is_refused(tmp_path, own, says):
+    with pytest.raises(ValueError, match=says):
+        trained(30, checkpoint=tmp_path, **own())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_rehearsal_leaves_a_loss_of_ones_own_as_it_was(tmp_path):
+    loss = Growing()
+    with pytest.raises(ValueError, match=r"loss\.calls changes"):
+        trained(30, checkpoint=tmp_path, loss=loss)
+    calls = loss.calls
+    fresh = Growing()
+    with pytest.raises(ValueError, match=r"loss\.calls changes"):
+        trained(4, checkpoint=tmp_path, loss=fresh)
+    # as often as it was tried, however many steps are rehearsed
+    assert fresh.calls == calls
+
+
+def with_a_grid(network):
+    network.register_buffer("grid", torch.arange(3.0)[:, None].expand(3, 4))
+
+
+def with_views(network):
+    kernel = torch.ones(3, 3)
+    network.register_buffer("kernel", kernel)
+    network.register_buffer("weight", kernel.view(1, 1, 3, 3))
+
+
+def with_nan(network):
+    network.register_buffer("last", torch.full((2,), float("nan")))
+
+
+def with_a_hook(network):
+    network.to_code.register_forward_hook(lambda module, inputs, output: output * 1.5)
+
+
+def with_weight_norm(network):
+    nn.utils.parametrizations.weight_norm(network.to_image)
+
+
+@pytest.mark.parametrize("add", [with_a_grid, with_views, with_nan, with_a_hook, with_weight_norm])
+def test_usual_networks_go_on_from_a_checkpoint(tmp_path, add):
+    # each time with hooks that have other numbers
+    resumed, first, whole = stopped_then_whole(tmp_path, lambda: {"model": Network(add)})
+    assert first == 5
+    pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+class ByItsNorm(torch.optim.Optimizer):
+    """Steps of a length that follows from the norm of a mean of gradients, as LAMB's do."""
+
+    def __init__(self, weights):
+        super().__init__(weights, {"lr": 1e-2})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for weight in self.param_groups[0]["params"]:
+            mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
+            mean.lerp_(weight.grad, 0.1)
+            weight.sub_(mean / (mean.sum() + mean.norm() + 1e-6), alpha=1e-2)
+
+
+def test_the_state_of_an_optimizer_keeps_its_order_in_memory(tmp_path):
+    options = {"image_size": 28, "square_size": 4, "grid_size": 3, "num_squares": 1}
+    spec = vd.RunSpec(data_options=options, latents=2, steps=4, batch=9)
+
+    def fit(steps, **checkpoint):
+        spec_of_length = spec.replace(steps=steps)
+        return vd.fit(spec_of_length, device="cpu", precision="float32", **own, **checkpoint)
+
+    own = {"optimizer": ByItsNorm, "progress": False}
+    fit(3, checkpoint=tmp_path)
+    assert same(fit(4, checkpoint=tmp_path), fit(4))
+
+
+def test_a_member_that_fails_at_once_keeps_no_population_from_going_on(tmp_path):
+    def loss(a, b):
+        return (a - b).square().mean((1, 2, 3))
+
+    specs = [SPEC, SPEC.replace(seed=1, lr=1e6)]
+    halted = iter([False] * 6)
+    with pytest.raises(vd.TrainingStopped):
+        vd.fit(
+            specs,
+            loss=loss,
+            device="cpu",
+            checkpoint=tmp_path,
+            deadline=lambda: next(halted, True),
+        )
+    with pytest.warns(RuntimeWarning, match="One of 2 runs stopped"):
+        runs = vd.fit(specs, loss=loss, device="cpu", checkpoint=tmp_path)
+    assert [run.failure is None for run in runs] == [True, False]
+    with pytest.warns(RuntimeWarning, match="One of 2 runs stopped"):
+        whole = vd.fit(specs, loss=loss, device="cpu")
+    assert same(runs[0], whole[0])
+
+
+def test_runs_on_other_data_leave_each_others_checkpoints_alone(tmp_path):
+    def go_on(seed, steps):
+        taken = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trained(
+                steps,
+                data=images(seed=seed),
+                checkpoint=tmp_path,
+                callback=lambda step, run: taken.append(step),
+                every=1,
+            )
+        return taken[0]
+
+    assert go_on(1, 5) == 1
+    assert go_on(0, 8) == 1
+    assert go_on(0, 12) == 9
+    assert go_on(1, 12) == 6
+
+
+def test_data_of_ones_own_are_no_data_set_by_name(tmp_path):
+    class Other(type(vd.load("xysquares", **SPEC.data_options))):
+        def _images(self, index):
+            one = super()._images(index).clone()
+            one[index == 5] = 255 - one[index == 5]
+            return one
+
+    mine = Other(**SPEC.data_options)
+    mine.mean, mine.std = (0.5,) * 3, (0.5,) * 3
+    taken = []
+    trained(5, checkpoint=tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        resumed = trained(
+            data=mine,
+            checkpoint=tmp_path,
+            callback=lambda step, run: taken.append(step),
+            every=1,
+        )
+    assert taken[0] == 1
+    assert same(resumed, trained(data=mine))
+
+
+def test_a_function_that_refers_to_the_network_itself_is_refused():
+    def add(network):
+        network.scale = nn.Parameter(torch.ones(1))
+        network.to_code.register_forward_hook(lambda module, x, y: y * network.scale)
+
+    with pytest.raises(ValueError, match="a function that refers to the network itself"):
+        trained(model=Network(add))

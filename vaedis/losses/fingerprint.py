@@ -303,6 +303,10 @@ def _is_mode(value: Any) -> bool:
 def _attributes(value: Any) -> dict[str, Any]:
     attributes = dict(vars(value))
     if isinstance(value, nn.Module):
+        # hooks have numbers that count those of the whole program
+        for name, item in attributes.items():
+            if "_hooks" in name and isinstance(item, Mapping):
+                attributes[name] = list(item.values())
         attributes["the weights of the module"] = dict(value.state_dict())
     if _is_mode(value):  # but what they will restore, which follows from where they are entered
         attributes = {

@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,16 +21,14 @@ from torch import Tensor
 from vaedis._files import write_atomically
 from vaedis.data import FactorData
 from vaedis.spec import RunSpec
+from vaedis.training.digest import checksum_of, digest_of, sample
 from vaedis.training.optimizers import OWN_STATE
 
 _N_KEPT = 2
 _FORMAT = "vaedis-checkpoint-1"
-# of the metadata, which the checksum covers
-_LAYOUT = "2"
+_LAYOUT = "3"  # of the metadata
 # more steps than any warm-up has
 _ANY_LENGTH = 10**15
-# bytes of images by which data that are given in person are told apart
-_HASHED = 64 * 1024**2
 
 
 def available() -> bool:
@@ -96,6 +94,19 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
+class Rehearsal(Protocol):
+    """What tells a run apart where something of it is a person's own; see `rehearsal`."""
+
+    def text(self, step: int) -> str:
+        """Return what a checkpoint after a step says of its run."""
+
+    def agrees(self, step: int, text: str | None) -> bool:
+        """Return whether what a checkpoint says may be said of this run."""
+
+    def need_of_run(self, step: int, state: Mapping[str, Tensor], text: str | None) -> None:
+        """Raise a ValueError unless a checkpoint is of this run."""
+
+
 class Checkpoints:
     """The checkpoints of one run, or of one population, in a folder that may hold others too.
 
@@ -128,15 +139,16 @@ class Checkpoints:
             "layout": _LAYOUT,
             "key": self.key,
             "data": f"{data.name}, {len(data)} observations of shape {tuple(data.shape)}",
-            "images": _checksum_of(data, data._observations(_sample(data, 16), False)),
+            "images": checksum_of(data, data._observations(sample(data, 16), False)),
             "device": data.device.type,
             "precision": precision,
         }
-        if data_in_person:
-            self._identity["all_images"] = digest_of(data)
-        # tells whether a state is of this run, where code is a person's own; see `rehearsal`
-        self.is_of_run: Callable[[Mapping[str, Tensor]], bool] = lambda state: True
+        self._identity["all_images"] = digest_of(data) if data_in_person else "by name"
+        # tells whether a checkpoint is of this run, where something of it is a person's own
+        self.rehearsal: Rehearsal | None = None
         self._refused: set[Path] = set()
+        # whether files are of this run, as far as they say without their tensors
+        self._known: dict[Path, bool] = {}
         self.made_with = [_made_with(data.device)]
         for path in self.folder.glob(f".{self.key}-*.tmp"):  # of a writer that was killed
             path.unlink(missing_ok=True)
@@ -145,13 +157,13 @@ class Checkpoints:
         """Write a checkpoint, and remove all but the last two.
 
         Returns its path, or None, with a warning, if it cannot be written. Checkpoints that `load`
-        refused are left alone: another device may have made them, and be further on.
+        refuses are left alone: another device may have made them, and be further on.
         """
         path = self.folder / f"{self.key}-{step:09d}.safetensors"
         if path in self._refused:
             device, precision = self._identity["device"], self._identity["precision"]
             path = path.with_name(f"{self.key}-{device}-{precision}-{step:09d}.safetensors")
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        state = as_stored(state)
         metadata = {
             **self._identity,
             "step": str(step),
@@ -159,14 +171,16 @@ class Checkpoints:
             "made_with": json.dumps(self.made_with),
             "any_length": self._any_length,
         }
+        if self.rehearsal is not None:
+            metadata["rehearsal"] = self.rehearsal.text(step)
         metadata["sum"] = _checksum(state, metadata)
         try:
             from safetensors.torch import save
 
             write_atomically(path, save(state, metadata))
             self._refused.discard(path)
-            usable = [path for path in self._paths(self.key) if path not in self._refused]
-            for surplus in usable[:-_N_KEPT]:
+            self._known[path] = True
+            for surplus in list(filter(self._is_of_run, self._paths(self.key)))[:-_N_KEPT]:
                 surplus.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
@@ -208,6 +222,20 @@ class Checkpoints:
         checkpoints = [path for path in paths if step_of(path) is not None]
         return sorted(checkpoints, key=lambda path: (step_of(path) or 0, path))
 
+    def _is_of_run(self, path: Path) -> bool:
+        """Return whether a checkpoint is of this run, as far as it says without its tensors."""
+        if path not in self._known:
+            try:
+                metadata = _metadata(path)
+                is_same = all(metadata.get(k) == value for k, value in self._identity.items())
+                step = int(metadata["step"])
+            except (OSError, ValueError, KeyError):
+                is_same = False
+            if is_same and self.rehearsal is not None:
+                is_same = self.rehearsal.agrees(step, metadata.get("rehearsal"))
+            self._known[path] = is_same
+        return self._known[path] and path not in self._refused
+
     def _candidates(self) -> Iterator[tuple[Path, str]]:
         """Yield checkpoints from which the run may continue, and their keys, the newest first."""
         yield from ((path, self.key) for path in reversed(self._paths(self.key)))
@@ -242,20 +270,14 @@ class Checkpoints:
         except (SafetensorError, KeyError, TypeError, RuntimeError):
             raise ValueError("it is truncated, or no safetensors file") from None
         for name, value in {**self._identity, "key": key}.items():
-            # a checkpoint of an earlier version does not tell all images
-            stored_value = metadata.get(name, value if name == "all_images" else None)
-            if stored_value != value:
-                raise ValueError(f"its {name} is {stored_value!r}, and this run's {value!r}")
+            if metadata.get(name) != value:
+                raise ValueError(f"its {name} is {metadata.get(name)!r}, and this run's {value!r}")
         if metadata.get("sum") != _checksum(state, metadata):
             raise ValueError("its content is damaged")
         step = int(metadata["step"])
-        if _about(state) != _about(expected(step)):
-            raise ValueError("its tensors have other names, types or shapes than this run's")
-        if not self.is_of_run(state):
-            raise ValueError(
-                "its first losses are not those of this run, so something that they follow from, "
-                "such as a function or a number in a file of your own, has changed"
-            )
+        need_alike(state, expected(step))
+        if self.rehearsal is not None:
+            self.rehearsal.need_of_run(step, state, metadata.get("rehearsal"))
         return step, state, json.loads(metadata["made_with"])
 
     def _note_makers(self, path: Path, step: int, made_with: list[str]) -> None:
@@ -283,6 +305,24 @@ def _metadata(path: Path) -> dict[str, str]:
         raise ValueError("it is truncated, or no safetensors file") from None
 
 
+def as_stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of tensors as a file holds them; raise a ValueError if it cannot."""
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided:
+            raise ValueError(
+                f"{name} is a sparse tensor, which a checkpoint does not hold; train without "
+                "checkpoint."
+            )
+    options = {"memory_format": torch.contiguous_format}
+    return {name: tensor.detach().cpu().clone(**options) for name, tensor in state.items()}
+
+
+def need_alike(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise a ValueError unless tensors have the names, types and shapes of others."""
+    if _about(state) != _about(expected):
+        raise ValueError("its tensors have other names, types or shapes than this run's")
+
+
 def _about(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
     """Return types and shapes; only a checkpoint knows what an optimizer of a person's holds."""
     return {
@@ -296,43 +336,6 @@ def _made_with(device: torch.device) -> str:
     """Return what decides the bits of a step."""
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"torch {torch.__version__}{threads}"
-
-
-def fingerprint_of(data: FactorData) -> str:
-    """Return text that names data passed to `fit`, from 16 of their images; see `digest_of`."""
-    return _checksum_of(data, _images(data, _sample(data, 16)))
-
-
-def digest_of(data: FactorData) -> str:
-    """Return a digest of all images of a data set; of more than 64 MB, of as many, evenly spaced.
-
-    Data without pixels are told apart by their observations.
-    """
-    first = _images(data, _sample(data, 1))
-    n_hashed = max(16, _HASHED // (first.element_size() * first.numel()))
-    digest = hashlib.sha256(f"{data.factors.names} {data.factors.sizes}".encode())
-    for index in _sample(data, n_hashed).split(1024):
-        digest.update(_images(data, index).cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def _images(data: FactorData, index: Tensor) -> Tensor:
-    try:
-        return data.images(index)
-    except TypeError:  # it has no pixels
-        return data._observations(index, False)
-
-
-def _sample(data: FactorData, n: int) -> Tensor:
-    """Return up to n indices, evenly spaced."""
-    index = torch.linspace(0, len(data) - 1, min(n, len(data)), dtype=torch.float64)
-    return index.round().long().to(data.device)
-
-
-def _checksum_of(data: FactorData, images: Tensor) -> str:
-    factors = f"{data.factors.names} {data.factors.sizes}".encode()
-    pixels = images.cpu().contiguous().numpy().data
-    return f"{zlib.crc32(pixels, zlib.crc32(factors)):08x}"
 
 
 def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

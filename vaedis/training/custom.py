@@ -20,7 +20,7 @@ from vaedis.losses import Loss, properties
 from vaedis.losses.fingerprint import fingerprint
 from vaedis.spec import GIVEN, RunSpec
 from vaedis.training import batches, model
-from vaedis.training.checkpoint import fingerprint_of
+from vaedis.training.digest import fingerprint_of
 from vaedis.training.objectives import Terms
 from vaedis.training.run import Run
 
@@ -267,7 +267,7 @@ def _name(value: Any) -> str:
     name = getattr(value, "__name__", type(value).__name__)
     try:
         return f"{name} {fingerprint(value)}"
-    except ValueError:  # a checkpoint tells it by its first losses
+    except ValueError:  # a checkpoint tells it by what it does
         return name
 
 

@@ -144,9 +144,9 @@ def fit(
     A checkpoint holds the weights and buffers of a network, and of an optimizer its state, its
     numbers and its schedulers. Nothing that decides a step may be kept outside of these: not in a
     variable that a callback changes, nor in one that a hook counts. So with a checkpoint and
-    something of your own, copies of the run first take eight steps, with and without a stop; if
-    they end differently, `fit` refuses. The losses of these steps also tell a checkpoint of this
-    run from one that was made with other code.
+    something of your own, copies of the run first take eight steps, without a stop and with two;
+    if they end differently, `fit` refuses. How these steps go also tells a checkpoint of this run
+    from one that was made with other code or numbers.
 
     Examples
     --------
@@ -255,16 +255,16 @@ def _train(
             checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None
         )
 
-    def make_step(runs: Sequence[Run]) -> NetworkStep | PopulationStep:
+    def make_step(runs: Sequence[Run], custom: Custom) -> NetworkStep | PopulationStep:
         return PopulationStep(runs) if stacked else NetworkStep(runs[0], custom)
 
     with on_device(device), arithmetic(precision):
         if files is not None:
             names = [*custom.names, *{"loss" for run in runs if properties.is_own(run.loss)}]
+            names += ["data"] if data is not None else []
             if names:
-                losses_at_first = rehearsal.first_losses(runs, make_step, names)
-                files.is_of_run = functools.partial(rehearsal.begins_with, losses_at_first)
-        progress = Progress(runs, make_step(runs), files)
+                files.rehearsal = rehearsal.rehearse(runs, custom, make_step, names)
+        progress = Progress(runs, make_step(runs, custom), files)
         with (
             ctrl_c_waits(files is not None) as interrupted,
             progress_line(progress, show_progress) as show_step,

@@ -88,10 +88,16 @@ class OwnState:
         self._first_settings = copy.deepcopy(_settings(optimizer))
         self._first_others = self._others()
 
+    def first_settings(self) -> Any:
+        """Return the numbers and text that the optimizer was made with, in types that JSON has."""
+        return json.loads(json.dumps(self._first_settings, default=_of_array))
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by its names in a checkpoint."""
         state = {}
         plain: dict[str, dict[str, Any]] = {}
+        # sums over numbers in another order would round otherwise
+        strides: dict[str, dict[str, list[int]]] = {}
         for i, moments in self._optimizer.state_dict()["state"].items():
             if not isinstance(moments, dict):
                 raise ValueError(
@@ -101,6 +107,8 @@ class OwnState:
             for name, moment in moments.items():
                 if isinstance(moment, Tensor):
                     state[f"{OWN_STATE}{i}.{name}"] = moment
+                    if moment.layout == torch.strided and not moment.is_contiguous():
+                        strides.setdefault(str(i), {})[name] = list(moment.stride())
                 elif isinstance(moment, int | float | str | None):
                     plain.setdefault(str(i), {})[name] = moment
                 else:
@@ -110,7 +118,7 @@ class OwnState:
                     )
         settings = {**_settings(self._optimizer), "moments": plain}
         # as text, in which numbers keep all their digits
-        text = json.dumps(settings, default=_of_array)
+        text = json.dumps({**settings, "strides": strides}, default=_of_array)
         before = {**self._first_settings, "moments": plain}
         again = _as_before(before, json.loads(text))
         names = [kind for kind in settings if not _same(again[kind], settings[kind])]
@@ -133,25 +141,30 @@ class OwnState:
                 i, moment = name.removeprefix(OWN_STATE).split(".", 1)
                 moments.setdefault(int(i), {})[moment] = tensor
         groups = optimizer.state_dict()["param_groups"]
-        # a checkpoint of an earlier version has none
-        if _SETTINGS in state:
-            stored = json.loads(bytes(state[_SETTINGS].tolist()))
-            for i, numbers in stored.pop("moments", {}).items():
-                moments.setdefault(int(i), {}).update(numbers)
-            stored = _as_before(self._first_settings, stored)
-            for group, one in zip(groups, stored["groups"], strict=True):
-                group.update(one)
-            vars(optimizer).update(stored["attributes"])
-            for scheduler, one in zip(_schedulers(optimizer), stored["schedulers"], strict=True):
-                scheduler.load_state_dict({**scheduler.state_dict(), **one})
+        stored = json.loads(bytes(state[_SETTINGS].tolist()))
+        for i, numbers in stored.pop("moments").items():
+            moments.setdefault(int(i), {}).update(numbers)
+        strides = stored.pop("strides")
+        stored = _as_before(self._first_settings, stored)
+        for group, one in zip(groups, stored["groups"], strict=True):
+            group.update(one)
+        vars(optimizer).update(stored["attributes"])
+        for scheduler, one in zip(_schedulers(optimizer), stored["schedulers"], strict=True):
+            scheduler.load_state_dict({**scheduler.state_dict(), **one})
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
         # torch gives floats the type of their weight
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         for k, of_weight in moments.items():
             for name, moment in of_weight.items():
                 now = optimizer.state[weights[k]].get(name)
-                if isinstance(now, Tensor) and now.dtype != moment.dtype:
-                    optimizer.state[weights[k]][name] = moment.to(now.device)
+                if not isinstance(now, Tensor):
+                    continue
+                stride = strides.get(str(k), {}).get(name, moment.stride())
+                if now.dtype != moment.dtype or now.stride() != tuple(stride):
+                    again = torch.empty_strided(
+                        moment.shape, stride, dtype=moment.dtype, device=now.device
+                    )
+                    optimizer.state[weights[k]][name] = again.copy_(moment)
 
     def _check_schedulers(self) -> None:
         """Raise a ValueError if there is a scheduler that a checkpoint would not hold."""

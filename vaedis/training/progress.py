@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -144,6 +144,10 @@ class Progress:
             made_with=tuple(self._files.made_with) if self._files else (),
         )
 
+    def first_settings(self) -> Any:
+        """Return what an optimizer of one's own was made with, as text can hold it."""
+        return None if self._own_state is None else self._own_state.first_settings()
+
     def save(self) -> Path | None:
         """Write a checkpoint if they were asked for, and return its path."""
         if self._files is None:
@@ -179,8 +183,13 @@ class Progress:
     @torch.no_grad()
     def _resume(self, steps: int, state: Mapping[str, Tensor]) -> None:
         for name, tensor in self._state(steps).items():
-            if not name.startswith(optimizers.OWN_STATE):
-                tensor.copy_(state[name])
+            # an expanded tensor, whose numbers share memory, cannot be written to
+            is_expanded = 0 in tensor.stride() and tensor.numel() > 1
+            if name.startswith(optimizers.OWN_STATE) or (
+                is_expanded and torch.equal(tensor.cpu(), state[name])
+            ):
+                continue
+            tensor.copy_(state[name])
         if self._own_state is not None:
             self._own_state.restore(state)
         for prefix, _, sampler in self._step.members():

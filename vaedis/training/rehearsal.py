@@ -1,31 +1,44 @@
 """A rehearsal of the first steps of a run with things of one's own.
 
 Code can be compared, but not all that it depends on. So copies of the run take its first steps:
-once without a stop, and once with a checkpoint half-way. If both end alike, a checkpoint holds all
-that these steps depend on. Their losses also tell a run apart from one whose code is another.
+once without a stop, and again from checkpoints on the way. If all end alike, a checkpoint holds all
+that these steps depend on. What they do also tells a run apart from one whose code is another.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+import math
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaedis._support.text import plain
-from vaedis.training.custom import copied
+from vaedis.training.checkpoint import as_stored, need_alike
+from vaedis.training.custom import Custom, copied
 from vaedis.training.population import PopulationStep
 from vaedis.training.progress import Progress
 from vaedis.training.run import Run
 from vaedis.training.step import NetworkStep
 
 _STEPS = 8
-# of losses, as a share of them: other processors round otherwise
-_ROUNDING = 1e-3
+# what happens every second, third or fourth step shows at one of them
+_STOPS = (3, 5)
+# as shares: other processors round otherwise, and steps of Adam follow even small gradients
+_LOSSES_DIFFER = 1e-3
+_MOVES_DIFFER = 2e-2
+# objects of a person's own that hold others are looked into so deep
+_DEPTH = 3
 
 Step = NetworkStep | PopulationStep
+MakeStep = Callable[[Sequence[Run], Custom], Step]
 
 
 class _InMemory:
@@ -36,66 +49,223 @@ class _InMemory:
         self._stored: tuple[int, dict[str, Tensor]] | None = None
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
-        self._stored = step, {name: tensor.detach().clone() for name, tensor in state.items()}
+        self._stored = step, as_stored(state)
         return None
 
     def load(
         self, expected: Callable[[int], Mapping[str, Tensor]]
     ) -> tuple[int, dict[str, Tensor]] | None:
+        if self._stored is not None:
+            need_alike(self._stored[1], expected(self._stored[0]))
         return self._stored
 
 
-def first_losses(
-    runs: Sequence[Run], make_step: Callable[[Sequence[Run]], Step], names: Sequence[str]
-) -> Tensor:
-    """Return loss, reconstruction loss and KL of the first steps, (runs, steps, 3).
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What copies of a run did in its first steps.
+
+    `losses` are loss, reconstruction loss and KL, (runs, steps, 3). `moves` are how far weights
+    and buffers are from where they began, (steps, 2). `settings` are those of an optimizer of
+    one's own before its first step.
+    """
+
+    spec: Any
+    custom: Custom
+    losses: Tensor
+    moves: list[list[float]]
+    settings: Any
+
+    def text(self, step: int) -> str:
+        """Return what a checkpoint after a step says of its run."""
+        facts = {"moves": self.moves, "settings": self.settings, "schedules": self._schedules(step)}
+        return json.dumps(facts)
+
+    def agrees(self, step: int, text: str | None) -> bool:
+        """Return whether what a checkpoint says may be said of this run."""
+        if text is None:  # its first losses were not finite
+            return True
+        facts = json.loads(text)
+        return (
+            facts["schedules"] == self._schedules(step)
+            and _agree(facts["settings"], self.settings, 1e-9)
+            and all(map(_moved_alike, facts["moves"], self.moves))
+        )
+
+    def need_of_run(self, step: int, state: Mapping[str, Tensor], text: str | None) -> None:
+        """Raise a ValueError unless a checkpoint is of this run."""
+        if not (self._begins(state["recorded"]) and self.agrees(step, text)):
+            raise ValueError(
+                "its first losses or weights, its schedules or the settings of its optimizer are "
+                "not those of this run, so something that they follow from, such as a function or "
+                "a number in a file of your own, has changed"
+            )
+
+    def _begins(self, recorded: Tensor) -> bool:
+        """Return whether losses and reconstruction losses of a run begin with these."""
+        recorded = recorded.reshape(len(self.losses), -1, 3)
+        n_steps = min(recorded.shape[1], self.losses.shape[1])
+        one, other = (losses[:, :n_steps, :2].cpu() for losses in (recorded, self.losses))
+        largest = float(one.nan_to_num(0.0, 0.0, 0.0).abs().max()) if n_steps else 0.0
+        absolute = _LOSSES_DIFFER * largest / 100
+        return torch.allclose(one, other, rtol=_LOSSES_DIFFER, atol=absolute, equal_nan=True)
+
+    def _schedules(self, n_steps: int) -> str:
+        """Return a digest of what functions of the step give in the first steps."""
+        digest = hashlib.sha256()
+        own = [name for name in ("beta", "lr") if getattr(self.custom, name) is not None]
+        for name in own:
+            value_at = getattr(self.custom, f"{name}_at")
+            for step in range(n_steps):
+                digest.update(f"{value_at(self.spec, step):.9g} ".encode())
+        return digest.hexdigest()[:16] if own else ""
+
+
+def rehearse(
+    runs: Sequence[Run], custom: Custom, make_step: MakeStep, names: Sequence[str]
+) -> Rehearsal | None:
+    """Return what copies of runs do in their first steps; None if a loss is not finite.
 
     Raises a ValueError if a checkpoint does not hold all that these steps depend on; `names` are
     those of what is the person's own.
     """
     n_steps = min(_STEPS, runs[0].spec.steps)
-    stop = n_steps // 2
+    stops = [stop for stop in _STOPS if stop < n_steps] or [n_steps // 2]
     devices = [torch.cuda.current_device()] if runs[0].data.device.type == "cuda" else []
     memory = _InMemory()
+    moves: list[list[float]] = []
+    values: list[dict[str, float]] = []
+    settings: list[Any] = []
 
-    def end() -> dict[str, Tensor]:
-        copies = [dataclasses.replace(run, model=copied(run.model)) for run in runs]
-        progress = Progress(copies, make_step(copies), memory)
+    def end(stop: int | None) -> dict[str, Tensor]:
+        """Go on from the checkpoint, write one after the step `stop`, and return the last state."""
+        copies = [
+            dataclasses.replace(run, model=copied(run.model), loss=_copied_if_possible(run.loss))
+            for run in runs
+        ]
+        objective = _copied_if_possible(custom.objective)
+        step = make_step(copies, dataclasses.replace(custom, objective=objective))
+        progress = Progress(copies, step, memory)
+        first = as_stored(progress.state())
         while progress.steps_taken < n_steps:
-            if progress.steps_taken == stop and stop:
+            if progress.steps_taken == stop:
                 progress.save()
             progress.take_step()
-        return {name: tensor.detach().clone() for name, tensor in progress.state().items()}
+            if len(moves) < n_steps:  # the first time
+                moves.append(_moves(first, progress.state()))
+                values.append(_numbers_in(copies[0]))
+        settings.append(progress.first_settings())
+        return as_stored(progress.state())
 
     with torch.random.fork_rng(devices):
-        unbroken = end()
+        unbroken = end(stops[0] or None)
         losses = unbroken["recorded"].reshape(len(runs), n_steps, 3)
-        if not bool(losses.isfinite().all()):  # training will say so
-            return losses
-        try:
-            resumed = end()
-            problem = "it ended with other weights"
-        except Exception as error:  # whatever is wrong in code that is not ours
-            resumed = {}
-            problem = f"it ended with an error, {plain(str(error), 200)}"
-    if devices:  # on a GPU, sums in code that is not ours may differ by rounding
-        is_same = bool(resumed) and begins_with(losses, resumed)
-    else:
-        compared = [key for key in unbroken if key.startswith(("model.", "weights.", "recorded"))]
-        is_same = bool(resumed) and all(torch.equal(unbroken[k], resumed[k]) for k in compared)
-    if not is_same:
-        raise ValueError(
-            f"your {' or '.join(names)} must not change anything that a checkpoint does not hold: "
-            f"when training stopped after {stop} of {n_steps} steps and went on, {problem}; train "
-            "without checkpoint."
-        )
-    return losses
+        if not bool(losses[..., 0].isfinite().all()):  # training will say so
+            return None
+        _need_steady(values)
+        rehearsal = Rehearsal(runs[0].spec, custom, losses, moves, settings[0])
+        for stop, later in zip(stops, [*stops[1:], None], strict=True):
+            cause = None
+            try:
+                is_same = _ends_alike(unbroken, end(later), moves[-1] if devices else None)
+                problem = "it ended with other weights"
+            except Exception as error:  # whatever is wrong in code that is not ours
+                is_same = False
+                problem = (
+                    f"it ended with an error, {type(error).__name__}: {plain(str(error), 200)}"
+                )
+                cause = error
+            if not is_same:
+                raise ValueError(
+                    f"your {' or '.join(names)} must not change anything that a checkpoint does "
+                    f"not hold: when training stopped after {stop} of {n_steps} steps and went on, "
+                    f"{problem}; train without checkpoint."
+                ) from cause
+    return rehearsal
 
 
-def begins_with(first_losses: Tensor, state: Mapping[str, Tensor]) -> bool:
-    """Return whether a state's losses and reconstruction losses begin with these."""
-    recorded = state["recorded"].reshape(len(first_losses), -1, 3)
-    n_steps = min(recorded.shape[1], first_losses.shape[1])
-    one, other = (losses[:, :n_steps, :2].cpu() for losses in (recorded, first_losses))
-    tolerance = _ROUNDING * float(one.abs().amax()) if n_steps else 0.0
-    return torch.allclose(one, other, rtol=_ROUNDING, atol=tolerance / 100, equal_nan=True)
+def _copied_if_possible(thing: Any) -> Any:
+    """Return a copy, so that a rehearsal leaves a person's own as it was, or else the thing."""
+    try:
+        return copy.deepcopy(thing)
+    except Exception:  # such as a lock, or an open file
+        return thing
+
+
+def _moves(first: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[float]:
+    """Return how far all weights and all buffers are from where they began."""
+    squares = [0.0, 0.0]
+    for name, tensor in state.items():
+        if name.startswith(("model.", "weights.")) and tensor.is_floating_point():
+            way = tensor.detach().cpu().double() - first[name].double()
+            squares[not tensor.requires_grad] += float(way.nan_to_num().square().sum())
+    return [math.sqrt(square) for square in squares]
+
+
+def _moved_alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(math.isclose(*pair, rel_tol=_MOVES_DIFFER) for pair in zip(one, other, strict=True))
+
+
+def _agree(one: Any, other: Any, tolerance: float) -> bool:
+    """Return whether settings are the same, as far as both have them."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_agree(one[name], other[name], tolerance) for name in one.keys() & other.keys())
+    if isinstance(one, list) and isinstance(other, list):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(_agree(*pair, tolerance) for pair in pairs)
+    if isinstance(one, float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=tolerance) or (one != one and other != other)
+    return bool(one == other)
+
+
+def _ends_alike(
+    one: Mapping[str, Tensor], other: Mapping[str, Tensor], moves: Sequence[float] | None
+) -> bool:
+    """Return whether states have the same weights and losses; NaN equals NaN.
+
+    They are compared bit for bit, unless `moves` says how far the weights came: on a GPU, sums in
+    code that is not ours may differ by rounding.
+    """
+    if moves is not None:
+        return math.hypot(*_moves(one, other)) <= _MOVES_DIFFER * math.hypot(*moves)
+    names = [name for name in one if name.startswith(("model.", "weights.", "recorded"))]
+    pairs = [(one[name], other[name]) for name in names]
+    return all(
+        torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs
+    )
+
+
+def _numbers_in(run: Run) -> dict[str, float]:
+    """Return the numbers that a network and a loss of one's own hold besides tensors."""
+    things = {"model": run.model, "loss": run.loss}
+    return {path: value for name, thing in things.items() for path, value in _walk(thing, name, 0)}
+
+
+def _walk(thing: Any, path: str, depth: int) -> Iterator[tuple[str, float]]:
+    """Yield the paths of numbers among the attributes of an object and of those that it holds."""
+    if isinstance(thing, nn.Module):
+        for name, module in thing.named_modules():
+            yield from _walk_attributes(module, f"{path}.{name}" if name else path, depth)
+    elif type(thing).__module__.partition(".")[0] not in ("builtins", "torch", "numpy"):
+        yield from _walk_attributes(thing, path, depth)
+
+
+def _walk_attributes(thing: Any, path: str, depth: int) -> Iterator[tuple[str, float]]:
+    for name, value in getattr(thing, "__dict__", {}).items():
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            yield f"{path}.{name}", float(value)
+        elif depth < _DEPTH and not isinstance(thing, nn.Module):
+            yield from _walk(value, f"{path}.{name}", depth + 1)
+
+
+def _need_steady(values: Sequence[Mapping[str, float]]) -> None:
+    """Raise a ValueError if a number, given after each step, changes as if it counted the steps.
+
+    A number of images may have two values, since the last batch of an epoch may be smaller.
+    """
+    for path in values[-1]:
+        if len({after.get(path) for after in values}) > 2:
+            remedy = "let it be a buffer, by register_buffer, or " if path[:5] == "model" else ""
+            raise ValueError(
+                f"{path} changes as it trains, and a checkpoint does not hold it; {remedy}train "
+                "without checkpoint."
+            )

@@ -26,7 +26,8 @@ from vaedis._files import read_plain, write_atomically
 from vaedis._support.text import plain
 from vaedis.data import FactorData, Relabelled
 from vaedis.spec import GIVEN, MEANING
-from vaedis.training.checkpoint import as_folder, digest_of, fingerprint_of
+from vaedis.training.checkpoint import as_folder
+from vaedis.training.digest import digest_of, fingerprint_of
 
 if TYPE_CHECKING:
     from vaedis.training.run import Run

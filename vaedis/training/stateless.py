@@ -1,4 +1,4 @@
-"""Whether a network of one's own keeps something in mind that no checkpoint holds."""
+"""Whether a network of one's own can be trained as a copy, and go on from a checkpoint."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def need_stateless(run: Run) -> None:
                 f"model.{name} changes with each call in training, and a checkpoint does not hold "
                 "it; let it be a tensor, by register_buffer, or train without checkpoint."
             )
+
+
+def gradients_of(network: nn.Module | None) -> list[tuple[int, int] | None]:
+    """Return what tells whether gradients have been added to a network's weights."""
+    gradients = [] if network is None else [weight.grad for weight in network.parameters()]
+    return [None if one is None else (id(one), one._version) for one in gradients]
+
+
+def need_untouched(network: nn.Module | None, before: list[tuple[int, int] | None]) -> None:
+    """Raise a ValueError if a network that a copy was made of got gradients in training."""
+    if gradients_of(network) != before:
+        raise ValueError(
+            "model holds a function that refers to the network itself, but fit trains a copy, in "
+            "which the function is the same; let it be a method, or give it weights as arguments."
+        )
 
 
 def _attributes(network: nn.Module) -> dict[str, str]:

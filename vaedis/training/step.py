@@ -32,6 +32,7 @@ from vaedis.training.custom import (
 from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, checked, set_rate
 from vaedis.training.run import Run
+from vaedis.training.stateless import gradients_of, need_untouched
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
@@ -201,6 +202,7 @@ class NetworkStep:
     ) -> Tensor:
         """Take a step on a whole batch."""
         self.optimizer.zero_grad(set_to_none=True)
+        untouched = gradients_of(self.custom.model) if first else []
         if self.custom.objective is None:
             before = x.clone() if first else x
             terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
@@ -213,6 +215,8 @@ class NetworkStep:
             if first:
                 check_no_gradients(self.optimizer)
         terms.loss.backward()
+        if first:
+            need_untouched(self.custom.model, untouched)
         if first and self.custom.objective is not None:
             check_first(terms, self._parameters)
         self.optimizer.step()
