@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vaedis._support.text import plain
+from vaedis.spec import RunSpec
 from vaedis.training.checkpoint import as_stored, need_alike
 from vaedis.training.custom import Custom, copied
 from vaedis.training.population import PopulationStep
@@ -69,7 +70,7 @@ class Rehearsal:
     one's own before its first step.
     """
 
-    spec: Any
+    spec: RunSpec
     custom: Custom
     losses: Tensor
     moves: list[list[float]]
