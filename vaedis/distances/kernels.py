@@ -68,10 +68,14 @@ def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False
     return kind(data, loss, normalize)
 
 
-def pair_by_pair(loss: Loss, x: Tensor) -> Tensor:
+def within_groups(loss: Loss, x: Tensor) -> Tensor:
     """Compute distances within groups of observations, (T, f, C, H, W) to float64 (T, f, f)."""
     n = x.shape[1]
     if not properties.is_own(loss):
+        if loss.quadratic:
+            # the first one changes no distance, and keeps `_from_gram` from cancelling digits
+            v = loss.embed(x - x[:, :1])
+            return _from_gram(v @ v.transpose(1, 2))
         return torch.stack([loss.distance(x[:, i : i + 1], x) for i in range(n)], 1)
     # a loss of one's own must do no more than in training: compare two batches of one shape
     flat = x.flatten(0, 1)
@@ -114,7 +118,7 @@ class Kernel:
 
         Row: the reconstruction. Column: the target.
         """
-        return pair_by_pair(self.loss, self.pixels(x))
+        return within_groups(self.loss, self.pixels(x))
 
     @torch.no_grad()
     def between(self, a: Tensor, b: Tensor) -> Tensor:
@@ -130,13 +134,6 @@ class Gram(Kernel):
 
     symmetric = True
     number_bytes = 40
-
-    def distances(self, x: Tensor) -> Tensor:
-        """See `Kernel.distances`."""
-        x = self.pixels(x)
-        # changes no distance, and keeps the subtraction below from cancelling digits
-        v = self.loss.embed(x - x[:, :1])
-        return _from_gram(v @ v.transpose(1, 2))
 
     @torch.no_grad()
     def moments(self, x: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaedis import _check, losses
 from vaedis.distances.agreement import Agreement, compare, ground_truth_matrix
-from vaedis.distances.kernels import pair_by_pair
+from vaedis.distances.kernels import within_groups
 from vaedis.distances.pairs import perceived
 from vaedis.losses import properties
 from vaedis.training.run import Run, to_tensor
@@ -61,9 +61,9 @@ def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str,
         mean, logvar = run.posterior(index.flatten())
         mean, logvar = mean.double(), logvar.double()
         decoded = run.decode(mean.float())
-        totals["x"] += pair_by_pair(run.loss, x.unflatten(0, index.shape).to(dtype)).sum(0)
+        totals["x"] += within_groups(run.loss, x.unflatten(0, index.shape).to(dtype)).sum(0)
         decoded = decoded.unflatten(0, index.shape).to(dtype)
-        totals["reconstruction"] += pair_by_pair(run.loss, decoded).sum(0)
+        totals["reconstruction"] += within_groups(run.loss, decoded).sum(0)
         mean, logvar = mean.unflatten(0, index.shape), logvar.unflatten(0, index.shape)
         for i in range(size):
             one_mean, one_logvar = mean[:, i : i + 1], logvar[:, i : i + 1]
