@@ -6,7 +6,6 @@ import base64
 import colorsys
 import csv
 import io
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,40 +48,48 @@ def figure_data(figure: Figure) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     for panel, axes in enumerate(figure.axes):
+        title = axes.get_title()
         for number, artist in enumerate(axes.get_children()):
             label = str(getattr(artist, "get_label", str)())
             series = str(number) if not label or label.startswith("_") else label
-            kind, points = _points(artist, axes)
-            for x, y, *value in points:
-                texts = [_text(part) for part in (x, y, *value)]
-                rows.writerow([panel, axes.get_title(), kind, series, *texts, *[""][len(value) :]])
+            kind, columns = _columns(artist, axes)
+            for point in zip(*map(_texts, columns), strict=True):
+                rows.writerow([panel, title, kind, series, *point, *[""][len(point) - 2 :]])
         for words in filter(Text.get_text, axes.texts):
-            x, y = map(_text, words.get_position())
-            rows.writerow([panel, axes.get_title(), "text", "", x, y, words.get_text()])
+            x, y = _texts(words.get_position())
+            rows.writerow([panel, title, "text", "", x, y, words.get_text()])
     return text.getvalue()
 
 
-def _points(artist: Artist, axes: Axes) -> tuple[str, Iterable[Any]]:
-    """Return the kind of what a panel draws, and x, y and, of pixels, the value of each point."""
+def _columns(artist: Artist, axes: Axes) -> tuple[str, Iterable[Any]]:
+    """Return the kind of what a panel draws, and x, y and, of pixels, the values of its points."""
     if isinstance(artist, Line2D):
-        return "line", zip(*np.asarray(artist.get_data()), strict=True)
+        return "line", np.asarray(artist.get_data())
     if isinstance(artist, LineCollection):
-        return "line", itertools.chain.from_iterable(artist.get_segments())
+        return "line", np.concatenate([*artist.get_segments(), np.empty((0, 2))]).T
     if isinstance(artist, Collection):
-        return "points", np.asarray(artist.get_offsets())
+        return "points", np.asarray(artist.get_offsets()).T
     if isinstance(artist, AxesImage):
         image = np.asarray(artist.get_array())
-        return "image", ((x, y, image[y, x]) for y, x in np.ndindex(image.shape[:2]))
+        y, x = np.indices(image.shape[:2]).reshape(2, -1)
+        return "image", (x, y, image.reshape(len(x), *image.shape[2:]))
     if isinstance(artist, Patch) and artist is not axes.patch and not isinstance(artist, Spine):
-        return "shape", artist.get_patch_transform().transform(artist.get_path().vertices)
+        return "shape", artist.get_patch_transform().transform(artist.get_path().vertices).T
     return "", ()
 
 
+def _texts(column: Any) -> list[str]:
+    """Return each number of a column, (n,), or all numbers of each of its rows, (n, c), as text."""
+    rows = np.asarray(column)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    if rows.dtype.kind in "biuf":
+        return [" ".join(map("{:.9g}".format, row)) for row in rows.tolist()]
+    return [" ".join(map(_text, row)) for row in rows]
+
+
 def _text(value: Any) -> str:
-    values = np.ravel(value)
-    if values.dtype.kind in "biuf":
-        return " ".join(f"{float(number):.9g}" for number in values)
-    return " ".join(map(str, values))  # names or dates along an axis
+    # beside names or dates along an axis there may be numbers
+    return f"{value:.9g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 
 GROUND = "#14181e"
