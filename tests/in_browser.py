@@ -61,9 +61,7 @@ ONE_OF_EACH = """(() => {
   return {include: [...kinds.values()]};
 })()"""
 RULES = [("document", ALL_BUT_CONTRAST), (ONE_OF_EACH, CONTRAST)]
-# Colours of a text do not depend on the width, and its structure not on colours, so two screens show
-# both. What stands around the text is the same on all pages: axe looks at one of them on each screen.
-ENOUGH = [("light", WIDE), ("dark", PHONE)]
+# What stands around the text is the same on all pages: axe looks at one of them on each screen.
 ON_EACH_SCREEN = "intro"
 FORMULAS = """async () => {
   if (!window.MathJax?.startup) return document.querySelectorAll('.bd-article .math').length;
@@ -146,6 +144,17 @@ def violations(page, part, options):
     ]
 
 
+def rules(name, theme, size):
+    """What axe looks at, and by which rules, on a screen of a page.
+
+    Colours of a text do not depend on the width, and its structure hardly on either: colours are
+    looked at once light and once dark, structure on the phone.
+    """
+    if name == ON_EACH_SCREEN or (theme, size) == ("dark", PHONE):
+        return RULES
+    return RULES[1:] if (theme, size) == ("light", WIDE) else []
+
+
 def problems_of(tab, name):
     """What is wrong with a page, light and dark, wide and narrow: a line for each fault."""
     page = tab.open(name)
@@ -161,9 +170,8 @@ def problems_of(tab, name):
             screen = f"{theme}, {size['width']} px"
             over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
             problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
-            if name == ON_EACH_SCREEN or (theme, size) in ENOUGH:
-                for part, options in RULES:
-                    problems += [f"{line}, {screen}" for line in violations(page, part, options)]
+            for part, options in rules(name, theme, size):
+                problems += [f"{line}, {screen}" for line in violations(page, part, options)]
         if theme == "light":
             weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
     # from disk the browser first looks for the parts of 404.html where the site has them
