@@ -16,26 +16,28 @@ count. Standard output is a table in Markdown.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from grouped import Grouped
-from machine import about, cell, load, ratio
+from machine import about, cell, ending, parser, ratio
 from population import Trained, Way, alone, check, mapped, measure, precision_on, steps, wait
 
 import vaedis as vd
 from vaedis.training import model, population, step as _step
 
 
+def build(spec: vd.RunSpec, data: vd.FactorData) -> model.VAE:
+    """A member's network on the device of the data."""
+    network = model.build("conv", data.shape, spec.latents, seed=spec.seed, **spec.model_options)
+    return network.to(data.device)
+
+
 def grouped(specs: list[vd.RunSpec], data: vd.FactorData, layout: torch.memory_format) -> Trained:
     """All members as one network."""
-    networks = [
-        model.build("conv", data.shape, s.latents, seed=s.seed, **s.model_options) for s in specs
-    ]
-    stack = Grouped([network.to(data.device) for network in networks], layout)
+    stack = Grouped([build(spec, data) for spec in specs], layout)
     objective = population._Objective(specs, [vd.losses.get(s.loss) for s in specs], data.device)
     optimiser = torch.optim.Adam(stack.weights, lr=specs[0].lr, fused=True)
     return steps(specs, data, optimiser, lambda x, noise: objective(stack, x, noise))  # type: ignore[arg-type]
@@ -43,36 +45,29 @@ def grouped(specs: list[vd.RunSpec], data: vd.FactorData, layout: torch.memory_f
 
 def threads(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """Each member in a thread of its own."""
-    cores, precision = torch.get_num_threads(), precision_on(data.device.type)
-    share = max(1, cores // len(specs))
+    precision = precision_on(data.device.type)
+    fit = functools.partial(vd.fit, device=data.device, data=data, precision=precision)
+    cores = torch.get_num_threads()
+    share = (max(1, cores // len(specs)),)
     try:
-        with ThreadPoolExecutor(
-            len(specs), initializer=torch.set_num_threads, initargs=(share,)
-        ) as pool:
-            runs = list(
-                pool.map(
-                    lambda spec: vd.fit(spec, device=data.device, data=data, precision=precision),
-                    specs,
-                )
-            )
+        with ThreadPoolExecutor(len(specs), "", torch.set_num_threads, share) as pool:
+            runs = list(pool.map(fit, specs))
     finally:
         torch.set_num_threads(cores)
+    losses = [float(run.history["loss"][-1]) for run in runs]
     # they run side by side, so the slowest decides
-    return Trained(
-        max(run.seconds for run in runs), [float(run.history["loss"][-1]) for run in runs]
-    )
+    return Trained(max(run.seconds for run in runs), losses)
 
 
 def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """Each member's step, as `vaedis.fit` captures it, on a stream of its own; the steps until all
     are captured do not count.
     """
-    members, warm_up_steps = [], _step._WARM_UP + 1
+    members = []
+    warm_up_steps = _step._WARM_UP + 1
     for spec in specs:
-        network = model.build(
-            "conv", data.shape, spec.latents, seed=spec.seed, **spec.model_options
-        ).to(data.device)
-        network, loss = network.to(memory_format=torch.channels_last), vd.losses.get(spec.loss)
+        network = build(spec, data).to(memory_format=torch.channels_last)
+        loss = vd.losses.get(spec.loss)
         take = _step.NetworkStep(vd.Run(spec, data, network, loss, precision_on(data.device.type)))
         recorded = torch.zeros(spec.steps, 3, device=data.device)
         members.append((torch.cuda.Stream(), take, recorded))
@@ -87,10 +82,10 @@ def streams(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
                 recorded[step] = take(step)[0]
     wait(data)
     seconds = time.perf_counter() - started
-    counted = specs[0].steps - warm_up_steps if specs[0].steps > warm_up_steps else specs[0].steps
-    return Trained(
-        seconds * specs[0].steps / counted, [float(recorded[-1, 0]) for *_, recorded in members]
-    )
+    n_steps = specs[0].steps
+    counted = n_steps - warm_up_steps if n_steps > warm_up_steps else n_steps
+    losses = [float(recorded[-1, 0]) for *_, recorded in members]
+    return Trained(seconds * n_steps / counted, losses)
 
 
 def ways(device: str) -> dict[str, Way]:
@@ -120,32 +115,28 @@ def by_processor(way: Way) -> Way:
 
 def main() -> None:
     """Check, measure, and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--members", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--framework", default="beta-vae", choices=vd.spec.FRAMEWORKS)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--seconds", type=float, default=4.0, help="of each measurement of the loop, about"
-    )
-    parser.add_argument(
-        "--processor",
-        action="store_true",
-        help="one thread, and its processor time: for a machine that is not idle",
-    )
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--members", type=int, nargs="+", default=[2, 4])
+    add("--batch", type=int, default=64)
+    add("--framework", default="beta-vae", choices=vd.spec.FRAMEWORKS)
+    add("--device", default="cpu")
+    add("--rounds", type=int, default=3)
+    add("--seconds", type=float, default=4.0, help="of each measurement of the loop, about")
+    help_processor = "one thread, and its processor time: for a machine that is not idle"
+    add("--processor", action="store_true", help=help_processor)
+    options = arguments.parse_args()
 
     if options.processor:
         torch.set_num_threads(1)
-    compared, data = ways(options.device), vd.load("xysquares", device=options.device)
-    first = vd.RunSpec(framework=options.framework, batch=options.batch, steps=6)
+    compared = ways(options.device)
+    clock = ""
     if options.processor:
         compared = {name: by_processor(way) for name, way in compared.items()}
+        clock = "; images per second of processor time"
+    data = vd.load("xysquares", device=options.device)
+    first = vd.RunSpec(framework=options.framework, batch=options.batch, steps=6)
     precision = precision_on(torch.device(options.device).type)
-    clock = "; images per second of processor time" if options.processor else ""
     print(
         f"{about(options.device)}; {options.framework}, batch {options.batch}, {precision}{clock}\n"
     )
@@ -156,13 +147,9 @@ def main() -> None:
             check(compared, specs, data)
             rates = measure(compared, specs, data, options.seconds, options.rounds)
             for name, way_rates in rates.items():
-                print(
-                    f"| {members} | {name} | {cell(way_rates)} | {ratio(way_rates, rates['loop'])} |",
-                    flush=True,
-                )
-    print(
-        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}."
-    )
+                cells = f"{cell(way_rates)} | {ratio(way_rates, rates['loop'])}"
+                print(f"| {members} | {name} | {cells} |", flush=True)
+    print(ending(options.rounds))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ it: one chunk an image, gzip level 4; the file is written to a temporary folder 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import statistics
@@ -24,13 +22,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from machine import cell as shown, in_turn
-from speed import set_up
+from machine import cell as shown, in_turn, parser
+from speed import parse_with_peer, peer
 
 import vaedis as vd
 from vaedis.data import DATA_SETS, FactorData
 
-PEER = Path(__file__).with_name("peer_data.py")
 BATCH = 256
 # those that are made on demand; options that keep a data set from storing what it made
 RENDERED: dict[str, dict] = {
@@ -58,7 +55,8 @@ def rate(once: Callable[[], object], seconds: float) -> float:
     """How often a second something can be done, warm-up apart."""
     for _ in range(3):
         once()
-    started, done = time.perf_counter(), 0
+    started = time.perf_counter()
+    done = 0
     while done == 0 or time.perf_counter() - started < seconds:
         once()
         done += 1
@@ -91,21 +89,11 @@ def write_hdf5(path: Path, data: FactorData, images: int) -> None:
 
 def hdf5_batches(file: h5py.File, *, listed: bool) -> Callable[[], object]:
     """Random batches from such a file: image by image, as disent reads them, or as one sorted list."""
-    stored, rng = file["data"], np.random.default_rng(0)
+    stored = file["data"]
+    rng = np.random.default_rng(0)
     if listed:
         return lambda: stored[np.unique(rng.integers(len(stored), size=BATCH))]
     return lambda: np.stack([stored[i] for i in rng.integers(len(stored), size=BATCH).tolist()])
-
-
-def peer(python: str, name: str, seconds: float) -> dict:
-    """Run one measurement in disent's environment."""
-    words = [python, str(PEER), name, str(BATCH), str(seconds)]
-    done = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}
-    )
-    if done.returncode:
-        raise SystemExit(f"The peer failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def rendering(
@@ -148,7 +136,7 @@ def batches(
     versions: dict = {}
 
     def of_peer(name: str) -> float:
-        versions.update(peer(python, name, seconds))
+        versions.update(peer(python, "peer_data.py", name, BATCH, seconds))
         return versions["batches_per_second"]
 
     write_line(
@@ -158,10 +146,8 @@ def batches(
         data = vd.load(name, **({"packed": True} if name == "dsprites" else {}))
         own_way = {"ours": lambda d=data: rate(random_batches(d), seconds)}
         if name in ("xysquares", "xyobject"):
-            rates, label = (
-                in_turn(own_way | {"peer": lambda n=name: of_peer(n)}, rounds),
-                "disent's own data class",
-            )
+            rates = in_turn(own_way | {"peer": lambda n=name: of_peer(n)}, rounds)
+            label = "disent's own data class"
         elif name == "dsprites":
             path = folder / "dsprites.hdf5"
             write_hdf5(path, data, images)
@@ -208,35 +194,22 @@ def loading(write_line: Callable[[str], None], names: list[str], rounds: int) ->
                 env=environment,
             )
             runs.append([float(word) for word in done.stdout.split()])
-        imports, cold, warm = (list(column) for column in zip(*runs, strict=True))
+        imports, cold, warm = zip(*runs, strict=True)
         write_line(f"| {name} | {shown(cold)} | {shown(warm)} | {shown(imports)} |")
 
 
 def main() -> None:
     """Measure, print the tables in Markdown, and write them if asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
-    parser.add_argument(
-        "--set-up", type=Path, metavar="DIR", help="make that environment here first"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write the tables to this file, too"
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
-    parser.add_argument(
-        "--images", type=int, default=737_280, help="how many images of dSprites h5py reads from"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=1, help="of torch; disent and h5py read with one"
-    )
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--out", type=Path, metavar="FILE", help="write the tables to this file, too")
+    add("--rounds", type=int, default=3)
+    add("--seconds", type=float, default=3, help="of each measurement")
+    help_images = "how many images of dSprites h5py reads from"
+    add("--images", type=int, default=737_280, help=help_images)
+    add("--threads", type=int, default=1, help="of torch; disent and h5py read with one")
+    options, python = parse_with_peer(arguments)
     torch.set_num_threads(options.threads)
-    python = str(set_up(options.set_up)) if options.set_up else options.peer_python
-    if not python:
-        parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
 
     lines: list[str] = []
 
@@ -246,9 +219,9 @@ def main() -> None:
 
     names = [name for name in RENDERED if name in DATA_SETS]
     say("# Data sets beside disent 0.8.0 and h5py\n")
-    arguments = f"--rounds {options.rounds} --seconds {options.seconds:g} --images {options.images} --threads {options.threads}"
+    words = f"--rounds {options.rounds} --seconds {options.seconds:g} --images {options.images} --threads {options.threads}"
     say(
-        f"Made by `benchmarks/data.py {arguments}`; 8-bit images unless said otherwise. Medians, with the lowest and the highest.\n"
+        f"Made by `benchmarks/data.py {words}`; 8-bit images unless said otherwise. Medians, with the lowest and the highest.\n"
     )
     load = f"load {os.getloadavg()[0]:.1f} at the start"
     say(

@@ -13,8 +13,6 @@ import argparse
 import functools
 import hashlib
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -25,6 +23,7 @@ import numpy as np
 import torch
 from data import RENDERED, random_batches, rate
 from machine import about, cell, in_turn
+from metrics import run
 from speed import our_training
 
 import vaedis as vd
@@ -41,15 +40,7 @@ DATA = ("xysquares", "xyobject")
 
 def peer(python: str, name: str, *words: str) -> dict:
     """Run one of the peer's scripts in its environment; what it prints last is JSON, if anything."""
-    done = subprocess.run(
-        [python, str(HERE / name), *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    printed = done.stdout.strip()
+    printed = run([python, str(HERE / name), *words]).strip()
     return json.loads(printed.splitlines()[-1]) if printed else {}
 
 

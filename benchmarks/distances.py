@@ -46,7 +46,7 @@ def blocks(data, factor, bases, size):
 
 
 def with_numpy(data, factor, bases):
-    """The sum of all distances of the traversals."""
+    """The mean matrix of distances over the traversals, as of all contenders."""
     total = 0.0
     for block in blocks(data, factor, bases, 1):
         x = block[0].numpy()
@@ -95,29 +95,23 @@ def measure(contender: str, factor: str, threads: int) -> dict:
     if sampled:
         once(8, 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    matrix = np.zeros(1)
     start = time.perf_counter()
     if sampled:
-        matrix = once(
-            int(contender.removeprefix("spread")) if contender.startswith("spread") else SAMPLE, 0
-        )
+        traversals = contender.removeprefix("spread")
+        matrix = once(int(traversals) if traversals.isdigit() else SAMPLE, 0)
     elif contender == "exact":
         vd.distances.factor_distances(data)
-        matrix = np.zeros(1)
     else:
         x = torch.rand(2048, 2048)
         x @ x
         start = time.perf_counter()
         for _ in range(5):
             x @ x
-        matrix = np.zeros(1)
     seconds = time.perf_counter() - start
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "seconds": seconds,
-        "grown": (grown - before) / 1e3,
-        "peak": grown / 1e3,
-        "mean": float(matrix.mean()),
-    }
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = {"grown": (after - before) / 1e3, "peak": after / 1e3}
+    return {"seconds": seconds, **memory, "mean": float(matrix.mean())}
 
 
 def needed_when_spread(factor: str, threads: int) -> dict:
@@ -149,7 +143,7 @@ def needed_when_spread(factor: str, threads: int) -> dict:
     return {"traversals": n, "spread": spread, "independent": independent}
 
 
-def median(contender: str, factor: str, threads: int) -> dict:
+def median(contender: str, factor: str) -> dict:
     repeats = runs[contender, factor]
     return {key: statistics.median(repeat[key] for repeat in repeats) for key in repeats[0]}
 
@@ -162,29 +156,23 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.one:
         contender, factor = arguments.one
-        measured = (
-            needed_when_spread(factor, arguments.threads)
-            if contender == "needed"
-            else measure(contender, factor, arguments.threads)
-        )
-        print(json.dumps(measured))
+        if contender == "needed":
+            print(json.dumps(needed_when_spread(factor, arguments.threads)))
+        else:
+            print(json.dumps(measure(contender, factor, arguments.threads)))
         sys.exit()
 
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
 
     def in_its_own_process(*job: str) -> dict:
         command = [sys.executable, __file__, "--threads", str(arguments.threads), "--one", *job]
-        printed = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=environment
-        ).stdout
-        return json.loads(printed.splitlines()[-1])
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return json.loads(done.stdout.splitlines()[-1])
 
     spread = {factor: in_its_own_process("needed", factor) for factor in FACTORS}
     ours = {factor: ("vaedis", f"spread{spread[factor]['traversals']}") for factor in FACTORS}
-    jobs = [(c, f) for f in FACTORS for c in (*OTHERS, *ours[f])] + [
-        ("exact", "all"),
-        ("peak", "all"),
-    ]
+    jobs = [(contender, f) for f in FACTORS for contender in (*OTHERS, *ours[f])]
+    jobs += [("exact", "all"), ("peak", "all")]
     runs: dict = {job: [] for job in jobs}
     for _ in range(arguments.repeats):
         for job in jobs:
@@ -194,44 +182,30 @@ if __name__ == "__main__":
     import scipy
 
     print(
-        f"dSprites, rendered, {space.size:,} images of 64×64. {platform.machine()}, {arguments.threads} threads, median of ",
-        end="",
-    )
-    print(
+        f"dSprites, rendered, {space.size:,} images of 64×64. {platform.machine()}, {arguments.threads} threads, median of "
         f"{arguments.repeats}. torch {torch.__version__}, numpy {np.__version__}, scipy {scipy.__version__}.\n"
     )
-    theirs = {
-        factor: {name: median(name, factor, arguments.threads) for name in OTHERS}
-        for factor in FACTORS
-    }
+    theirs = {factor: {name: median(name, factor) for name in OTHERS} for factor in FACTORS}
     needed = dict.fromkeys(OTHERS, 0.0)
-    heads = (
-        "".join(f" {name} |" for name in OTHERS)
-        + " vaedis |"
-        + "".join(f" vs {name} |" for name in OTHERS)
-    )
+    heads = "".join(f" {name} |" for name in (*OTHERS, "vaedis", *(f"vs {n}" for n in OTHERS)))
     for factor in FACTORS:
-        mean = median("vaedis", factor, arguments.threads)["mean"]
+        mean = median("vaedis", factor)["mean"]
+        size = space.sizes[space.position(factor)]
         for name, measured in theirs[factor].items():
             assert abs(measured["mean"] / mean - 1) < 1e-4, (factor, name, measured, mean)
-            needed[name] += (
-                measured["seconds"] * space.size / space.sizes[space.position(factor)] / SAMPLE
-            )
+            needed[name] += measured["seconds"] * space.size / size / SAMPLE
 
     def row(contender_of: dict[str, str]) -> str:
         """Seconds of some factors together, each with the contender that is ours, and the ratios."""
-        own_seconds = sum(
-            median(contender, factor, arguments.threads)["seconds"]
-            for factor, contender in contender_of.items()
-        )
+        medians = [median(contender, factor) for factor, contender in contender_of.items()]
+        own_seconds = sum(one["seconds"] for one in medians)
         peer_seconds = [
             sum(theirs[factor][name]["seconds"] for factor in contender_of) for name in OTHERS
         ]
-        return " | ".join(
-            [f"{seconds:.2f}" for seconds in peer_seconds]
-            + [f"{own_seconds:.4f}"]
-            + [f"{seconds / own_seconds:.1f}×" for seconds in peer_seconds]
-        )
+        cells = [f"{seconds:.2f}" for seconds in peer_seconds]
+        cells.append(f"{own_seconds:.4f}")
+        cells += [f"{seconds / own_seconds:.1f}×" for seconds in peer_seconds]
+        return " | ".join(cells)
 
     print(
         f"Seconds for the standard error of {SAMPLE} independent traversals, and how many times vaedis is as fast; it spreads its own "
@@ -250,10 +224,8 @@ if __name__ == "__main__":
     for factor in FACTORS:
         print(f"| {factor} | {row({factor: 'vaedis'})} |")
     print(f"| all five | {row(dict.fromkeys(FACTORS, 'vaedis'))} |")
-    exact, peak = (
-        median("exact", "all", arguments.threads),
-        median("peak", "all", arguments.threads),
-    )
+    exact = median("exact", "all")
+    peak = median("peak", "all")
     print(
         "\nAll traversals of all five factors (no sampling error; the others extrapolated from the table above):\n"
     )
@@ -262,12 +234,13 @@ if __name__ == "__main__":
         f"| vaedis, measured | {exact['seconds']:.1f} | | {exact['grown']:.0f} MB (peak of the process {exact['peak']:.0f} MB) |"
     )
     for name, seconds in needed.items():
-        grown = max(median(name, factor, arguments.threads)["grown"] for factor in FACTORS)
+        grown = max(theirs[factor][name]["grown"] for factor in FACTORS)
         print(
             f"| {name}, extrapolated | {seconds:.0f} | {seconds / exact['seconds']:.1f}× | {grown:.0f} MB |"
         )
     flops = 2 * space.size * sum(space.sizes) * 4096
-    rate, fastest_rate = flops / exact["seconds"] / 1e9, 5 * 2 * 2048**3 / peak["seconds"] / 1e9
+    rate = flops / exact["seconds"] / 1e9
+    fastest_rate = 5 * 2 * 2048**3 / peak["seconds"] / 1e9
     print(
         f"\nThe Gram products are {flops / 1e9:.0f} GFLOP if no pixel is left out: {rate:.0f} GFLOP/s, images and all else included, "
     )

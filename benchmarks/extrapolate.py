@@ -13,23 +13,20 @@ longest first to the free places of n GPUs; the last to end gives the hours.
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from machine import parser
+
 from vaedis import spec as experiments
 from vaedis.spec import RunSpec
 from vaedis_companion import grids, store as results
+from vaedis_companion.sweep.missing import n_images as images
 
 GPUS = (1, 8, 64)
-
-
-def images(spec: RunSpec) -> int:
-    """Images that a run trains on."""
-    return spec.steps * spec.batch * (2 if spec.framework == "ada-gvae" else 1)
 
 
 def published() -> dict[str, list[RunSpec]]:
@@ -80,19 +77,15 @@ class Measured:
     def __str__(self) -> str:
         parts = []
         for framework in experiments.FRAMEWORKS:
-            measurement = [row["images_per_second"] for row in self.of(framework)]
+            rates = [row["images_per_second"] for row in self.of(framework)]
             parts.append(
-                f"{framework} {self.rate(framework):,.0f} images/s ({min(measurement):,.0f}–{max(measurement):,.0f}, {len(measurement)} runs)"
+                f"{framework} {self.rate(framework):,.0f} images/s ({min(rates):,.0f}–{max(rates):,.0f}, {len(rates)} runs)"
             )
-        values_of = {
-            name: sorted({str(row[name]) for row in self.rows})
-            for name in ("batch", "threads", "data", "torch", "commit", "date")
-        }
-        return (
-            ", ".join(parts)
-            + "; "
-            + ", ".join(f"{name} {' and '.join(values)}" for name, values in values_of.items())
-        )
+        facts = []
+        for name in ("batch", "threads", "data", "torch", "commit", "date"):
+            values = sorted({str(row[name]) for row in self.rows})
+            facts.append(f"{name} {' and '.join(values)}")
+        return f"{', '.join(parts)}; {', '.join(facts)}"
 
 
 def measured(device: str, store: results.Store | None = None) -> Measured | None:
@@ -101,21 +94,15 @@ def measured(device: str, store: results.Store | None = None) -> Measured | None
     """
     store = store or results.Store()
     rows = [row for table in store.tables() for row in store.rows(*table)]
+    wanted = {"model": "conv", "status": "finished", "protocol": "full"}
     # an equal run may be stored for more than one experiment
     fits = {
-        r["key"]: r
-        for r in rows
-        if device in r["device"]
-        and r["model"] == "conv"
-        and r["status"] == "finished"
-        and r["protocol"] == "full"
+        row["key"]: row
+        for row in rows
+        if device in row["device"] and all(row[name] == value for name, value in wanted.items())
     }
-    measurement = Measured(sorted(fits.values(), key=lambda row: row["key"]))
-    return (
-        measurement
-        if all(measurement.of(framework) for framework in experiments.FRAMEWORKS)
-        else None
-    )
+    measurement = Measured([fits[key] for key in sorted(fits)])
+    return measurement if all(map(measurement.of, experiments.FRAMEWORKS)) else None
 
 
 def hours(specs: Sequence[RunSpec], places: int, seconds: Callable[[RunSpec], float]) -> float:
@@ -147,75 +134,45 @@ def report(
 ) -> str:
     """Both tables and what they rest on, in Markdown."""
     specs = whole()
-    lines = [
-        work(),
-        "",
-        f"| hours for all | {' | '.join(f'{n} GPU{chr(115) * (n > 1)}' for n in GPUS)} |",
-        f"|---|{'---|' * len(GPUS)}",
-    ]
-    card, cpu = measured(gpu, store), measured("cpu", store)
+    heads = [f"{n} GPU" if n == 1 else f"{n} GPUs" for n in GPUS]
+    lines = [work(), "", f"| hours for all | {' | '.join(heads)} |", f"|---|{'---|' * len(GPUS)}"]
+    card = measured(gpu, store)
+    cpu = measured("cpu", store)
     if card:
-        lines.append(
-            _line(
-                f"one run at a time on each {gpu}, at the speed that runs had while several shared one",
-                specs,
-                card.seconds,
-                1,
-            )
+        name = (
+            f"one run at a time on each {gpu}, at the speed that runs had while several shared one"
         )
-        lines.append(
-            _line(
-                f"{shared} runs at a time on each {gpu}, each at that speed",
-                specs,
-                card.seconds,
-                shared,
-            )
-        )
+        lines.append(_line(name, specs, card.seconds, 1))
+        name = f"{shared} runs at a time on each {gpu}, each at that speed"
+        lines.append(_line(name, specs, card.seconds, shared))
     for rate in rates:
-        lines.append(
-            _line(
-                f"at {rate:,.0f} images/s a GPU: **not measured**, a goal",
-                specs,
-                lambda spec, r=rate: images(spec) / r,
-                1,
-            )
-        )
+        name = f"at {rate:,.0f} images/s a GPU: **not measured**, a goal"
+        lines.append(_line(name, specs, lambda spec, r=rate: images(spec) / r, 1))
     lines += ["", "Measured:", ""]
     for name, measurement in ((gpu, card), ("CPU", cpu)):
-        lines.append(
-            f"- {name}: {measurement}; beside its steps a run took {measurement.beside():.0f} s."
-            if measurement
-            else f"- {name}: no stored run."
-        )
+        said = "no stored run."
+        if measurement:
+            said = f"{measurement}; beside its steps a run took {measurement.beside():.0f} s."
+        lines.append(f"- {name}: {said}")
     if cpu:
+        years = hours(specs, 1, cpu.seconds) / 24 / 365.25
         lines.append(
-            f"- On one such CPU, one run at a time, the whole would take {hours(specs, 1, cpu.seconds) / 24 / 365.25:.2f} years."
+            f"- On one such CPU, one run at a time, the whole would take {years:.2f} years."
         )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--gpu", default="H100", help="a word in the name of the device of the stored runs to go by"
-    )
-    parser.add_argument(
-        "--shared",
-        type=int,
-        default=6,
-        help="processes that shared one GPU (rows do not say; benchmarks/gpu_runs.py has 6)",
-    )
-    parser.add_argument(
-        "--rate",
-        type=float,
-        nargs="*",
-        default=[150_000],
-        help="images/s of one GPU to show beside, though not measured",
-    )
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    help_gpu = "a word in the name of the device of the stored runs to go by"
+    help_shared = "processes that shared one GPU (rows do not say; benchmarks/gpu_runs.py has 6)"
+    help_rate = "images/s of one GPU to show beside, though not measured"
+    add("--gpu", default="H100", help=help_gpu)
+    add("--shared", type=int, default=6, help=help_shared)
+    add("--rate", type=float, nargs="*", default=[150_000], help=help_rate)
+    options = arguments.parse_args()
     print(report(options.gpu, options.shared, options.rate))
 
 

@@ -18,8 +18,6 @@ from vaedis import spec as experiments
 from vaedis_companion import grids, project, store, sweep
 from vaedis_companion.sweep import runs
 
-EXPERIMENTS = ("fig9", "fig11")
-
 
 def run(job: tuple[str, experiments.RunSpec, str, str]) -> str:
     """Train, score and store one run; return a line about it."""
@@ -33,15 +31,15 @@ def run(job: tuple[str, experiments.RunSpec, str, str]) -> str:
 
 def main() -> None:
     """Run all, and print a line as each ends."""
-    out, commit = Path(sys.argv[1]), sys.argv[2]
+    out = Path(sys.argv[1])
+    commit = sys.argv[2]
     processes = int(sys.argv[3]) if len(sys.argv) > 3 else 6
-    stored = store.Store()
-    scale = grids.PROFILES["laptop"]
-    jobs = [("fig9", grids.grid("fig9", scale)[0], str(out / "check"), commit)]
+    profile = grids.PROFILES["laptop"]
+    jobs = [("fig9", grids.grid("fig9", profile)[0], str(out / "check"), commit)]
     jobs += [
         (name, spec, str(out), commit)
-        for name in EXPERIMENTS
-        for spec in sweep.missing(name, scale, stored)
+        for name in ("fig9", "fig11")
+        for spec in sweep.missing(name, profile, store.Store())
     ]
     started = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=4) as pool:

@@ -26,10 +26,11 @@ class Grouped:
     def __init__(
         self, networks: Sequence[model.VAE], layout: torch.memory_format = torch.contiguous_format
     ):
-        self.members, self.layout, self.weights = len(networks), layout, []
-        self.encoder, self.decoder = (
-            [self._layer(ms) for ms in _aligned(networks, half)] for half in ("encoder", "decoder")
-        )
+        self.members = len(networks)
+        self.layout = layout
+        self.weights: list[Tensor] = []
+        self.encoder = self._stacked([network.encoder for network in networks])
+        self.decoder = self._stacked([network.decoder for network in networks])
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances, each (K, B, z), of images (K, B, C, H, W)."""
@@ -45,6 +46,10 @@ class Grouped:
             z = layer(z)
         return self._by_member(z)
 
+    def _stacked(self, halves: Sequence[nn.Sequential]) -> list[Layer]:
+        """One layer for each layer of all members."""
+        return [self._layer(side_by_side) for side_by_side in zip(*halves, strict=True)]
+
     def _by_member(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self.members, -1)).transpose(0, 1)
 
@@ -55,7 +60,7 @@ class Grouped:
 
     def _layer(self, layers: Sequence[nn.Module]) -> Layer:
         """One layer for the same layer of all members."""
-        first, k = layers[0], self.members
+        first = layers[0]
         if isinstance(first, nn.ReLU):
             return F.relu_
         if isinstance(first, nn.Flatten):
@@ -67,21 +72,10 @@ class Grouped:
                 .flatten(1, 2)
                 .contiguous(memory_format=self.layout)
             )
-        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]  # type: ignore[misc]
+        join = torch.stack if isinstance(first, nn.Linear) else torch.cat
+        weight = self._parameter([layer.weight for layer in layers], join)  # type: ignore[misc]
+        bias = self._parameter([layer.bias for layer in layers], join)  # type: ignore[misc]
         if isinstance(first, nn.Linear):
-            weight, bias = (
-                self._parameter(weights, torch.stack),
-                self._parameter(biases, torch.stack),
-            )  # type: ignore[arg-type]
             return lambda x: torch.baddbmm(bias[:, None], x, weight.mT)
-        weight, bias = self._parameter(weights, torch.cat), self._parameter(biases, torch.cat)  # type: ignore[arg-type]
-        if isinstance(first, nn.ConvTranspose2d):
-            return lambda x: F.conv_transpose2d(
-                x, weight, bias, first.stride, first.padding, groups=k
-            )  # type: ignore[arg-type]
-        return lambda x: F.conv2d(x, weight, bias, first.stride, first.padding, groups=k)  # type: ignore[attr-defined]
-
-
-def _aligned(networks: Sequence[model.VAE], half: str) -> list[tuple[nn.Module, ...]]:
-    """The members' layers side by side."""
-    return list(zip(*(getattr(network, half) for network in networks), strict=True))
+        convolve = F.conv_transpose2d if isinstance(first, nn.ConvTranspose2d) else F.conv2d
+        return lambda x: convolve(x, weight, bias, first.stride, first.padding, groups=self.members)  # type: ignore[arg-type]

@@ -10,67 +10,62 @@ first call that does not. Standard output is two tables in Markdown; ratios are 
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
+from typing import Any
 
 import torch
-from machine import about, cell, in_turn, load, ratio
+from machine import about, cell, ending, in_turn, parser, ratio
 from population import population, spec_for
 
 import vaedis as vd
 from vaedis.training import step
+from vaedis_companion.sweep.missing import n_images
 
 
 def rates_of(
     cases: dict[str, list[vd.RunSpec]], data: vd.FactorData, options: argparse.Namespace
 ) -> dict[str, list[float]]:
     """Images a second of all runs of each case together."""
-    counted, ways = {}, {}
+    ways = {}
     for name, specs in cases.items():
-        population([s.replace(steps=4) for s in specs], data)
-        seconds = statistics.median(
-            population([s.replace(steps=4) for s in specs], data).seconds for _ in range(2)
-        )
+        short = [spec.replace(steps=4) for spec in specs]
+        population(short, data)
+        seconds = statistics.median(population(short, data).seconds for _ in range(2))
         steps = max(4, int(4 * options.seconds / seconds))
-        counted[name] = [spec.replace(steps=steps) for spec in specs]
-    for name, specs in counted.items():
-        images = sum(s.steps * s.batch * (2 if s.framework == "ada-gvae" else 1) for s in specs)
-        ways[name] = lambda specs=specs, images=images: images / population(specs, data).seconds
+        ways[name] = functools.partial(rate, [spec.replace(steps=steps) for spec in specs], data)
     return in_turn(ways, options.rounds)
+
+
+def rate(specs: list[vd.RunSpec], data: vd.FactorData) -> float:
+    return sum(map(n_images, specs)) / population(specs, data).seconds
 
 
 def main() -> None:
     """Measure and print two tables in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--framework", default="beta-vae", choices=vd.spec.FRAMEWORKS)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, about")
-    parser.add_argument(
-        "--batches",
-        type=int,
-        nargs="+",
-        default=[16, 32, 64, 128, 256, 512],
-        help="of the convolutional VAE",
-    )
-    parser.add_argument("--members", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--population-batches", type=int, nargs="+", default=[32, 256])
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    many: dict[str, Any] = {"type": int, "nargs": "+"}
+    batches = [16, 32, 64, 128, 256, 512]
+    add("--device", default="cpu")
+    add("--framework", default="beta-vae", choices=vd.spec.FRAMEWORKS)
+    add("--rounds", type=int, default=3)
+    add("--seconds", type=float, default=2.0, help="of each measurement, about")
+    add("--batches", default=batches, help="of the convolutional VAE", **many)
+    add("--members", default=[1, 2, 4, 8, 16, 32], **many)
+    add("--population-batches", default=[32, 256], **many)
+    options = arguments.parse_args()
     precision = step.resolve_precision("auto", torch.device(options.device))
     print(f"{about(options.device)}; {options.framework}; convolutions in {precision}\n")
 
     data = vd.load("xysquares", device=options.device)
     first = vd.RunSpec(framework=options.framework)
-    rates_by_case = rates_of(
-        {str(b): [first.replace(batch=b)] for b in options.batches}, data, options
-    )
+    cases = {str(batch): [first.replace(batch=batch)] for batch in options.batches}
+    rates_by_case = rates_of(cases, data, options)
     print("| batch of one convolutional VAE | images/s | ratio to the first |\n|---|---|---|")
+    first_rates = rates_by_case[str(options.batches[0])]
     for name, rates in rates_by_case.items():
-        print(
-            f"| {name} | {cell(rates)} | {ratio(rates, rates_by_case[str(options.batches[0])])} |",
-            flush=True,
-        )
+        print(f"| {name} | {cell(rates)} | {ratio(rates, first_rates)} |", flush=True)
 
     data = vd.load("coordinates", grid_spacing=3, rotation=0, device=options.device)
     cases = {}
@@ -85,9 +80,7 @@ def main() -> None:
     for name, rates in rates_by_case.items():
         fewest = f"{options.members[0]} | {name.split(' | ')[1]}"
         print(f"| {name} | {cell(rates)} | {ratio(rates, rates_by_case[fewest])} |", flush=True)
-    print(
-        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}."
-    )
+    print(ending(options.rounds))
 
 
 if __name__ == "__main__":

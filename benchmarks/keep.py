@@ -25,23 +25,18 @@ from vaedis_companion import project
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 
+_PEER = "--peer-python PEER"
 # each benchmark, what it compares with, and how it is run; PEER is an interpreter that has the peer,
 # disent 0.8.0 where it is not named
 SCRIPTS = {
-    "train.py": (
-        "disent 0.8.0's own loop; matrix product and convolution of the machine",
-        "--peer-python PEER",
-    ),
-    "speed.py": ("disent 0.8.0, data and training", "--peer-python PEER"),
-    "data.py": ("disent 0.8.0's data classes, h5py", "--peer-python PEER"),
+    "train.py": ("disent 0.8.0's own loop; matrix product and convolution of the machine", _PEER),
+    "speed.py": ("disent 0.8.0, data and training", _PEER),
+    "data.py": ("disent 0.8.0's data classes, h5py", _PEER),
     "reading.py": ("an HDF5 file as disent stores it", ""),
     "own_files.py": ("h5py, batch by batch", ""),
     "distances.py": ("numpy, scipy and torch", ""),
-    "metrics.py": ("disent 0.8.0 and scikit-learn", "--peer-python PEER"),
-    "disent_versions.py": (
-        "disent 0.8.0 and 0.9.3",
-        "--python 0.8.0=PEER --python 0.9.3=PEER",
-    ),
+    "metrics.py": ("disent 0.8.0 and scikit-learn", _PEER),
+    "disent_versions.py": ("disent 0.8.0 and 0.9.3", "--python 0.8.0=PEER --python 0.9.3=PEER"),
     "extend.py": (
         "disent 0.8.0, disent 0.9.3, pythae and disentanglement_lib",
         "--python NAME=PEER",
@@ -80,18 +75,16 @@ def key_ratios(page: str) -> str:
             if not re.search(r"\bratio\b|^vs |/HDF5|as fast|^of the ", name):
                 continue
             cells = [row[column] for row in rows if row[column] != "1.00 (1.00–1.00)"]
-            values = [
-                value for value in (re.match(r"([\d.,]+)(%?)", cell) for cell in cells) if value
-            ]
+            values = list(filter(None, (re.match(r"([\d.,]+)(%?)", cell) for cell in cells)))
             if values:
                 numbers = [float(value[1].replace(",", "")) for value in values]
                 column_before = f" ({header[column - 1]})" if name == "ratio" and column else ""
-                ends_text = dict.fromkeys(
-                    f"{end:g}{values[0][2]}" for end in (min(numbers), max(numbers))
-                )
-                ratios.append(f"{name}{column_before} {'–'.join(ends_text)}")
+                ends = [f"{end:g}{values[0][2]}" for end in (min(numbers), max(numbers))]
+                ratios.append(f"{name}{column_before} {'–'.join(dict.fromkeys(ends))}")
     load = re.search(r"[Ll]oad(?: averages?)?[^|\n;]*?\d+\.\d[\d., ]*", page)
-    return "; ".join([*ratios, *([load[0].strip(" .,")] if load else [])]) or "no ratio"
+    if load:
+        ratios.append(load[0].strip(" .,"))
+    return "; ".join(ratios) or "no ratio"
 
 
 def scripts() -> str:
@@ -101,15 +94,12 @@ def scripts() -> str:
         "|---|---|---|---|",
     ]
     for name, (peers, words) in SCRIPTS.items():
-        script, page = HERE / name, HERE / name.replace(".py", ".md")
-        table_text = (
-            f"[{page.name}]({page.name}): {key_ratios(page.read_text(encoding='utf-8'))}"
-            if page.exists()
-            else "none kept"
-        )
-        lines.append(
-            f"| `{' '.join([name, words]).strip()}` | {first_sentence(script)} | {peers} | {table_text} |"
-        )
+        page = HERE / name.replace(".py", ".md")
+        kept = "none kept"
+        if page.exists():
+            kept = f"[{page.name}]({page.name}): {key_ratios(page.read_text(encoding='utf-8'))}"
+        command = f"{name} {words}".strip()
+        lines.append(f"| `{command}` | {first_sentence(HERE / name)} | {peers} | {kept} |")
     return "\n".join(lines)
 
 
@@ -132,18 +122,20 @@ def ways() -> str:
 
 def with_part(text: str, name: str, content: str) -> str:
     """A page with what lies between the markers of a part replaced."""
-    begin, end = f"<!-- {name}: made by benchmarks/keep.py -->", f"<!-- end of {name} -->"
-    head, tail = text.split(begin)[0], text.split(end)[1]
+    begin = f"<!-- {name}: made by benchmarks/keep.py -->"
+    end = f"<!-- end of {name} -->"
+    head = text.split(begin)[0]
+    tail = text.split(end)[1]
     return f"{head}{begin}\n\n{content}\n\n{end}{tail}"
 
 
 def refresh() -> None:
     """Make the parts of README.md anew."""
-    text = with_part(README.read_text(encoding="utf-8"), "scripts", scripts())
+    text = README.read_text(encoding="utf-8")
+    text = with_part(text, "scripts", scripts())
     text = with_part(text, "ways", ways())
-    _files.write_text(
-        README, with_part(text, "extrapolation", extrapolate.report("H100", 6, [150_000]))
-    )
+    text = with_part(text, "extrapolation", extrapolate.report("H100", 6, [150_000]))
+    _files.write_text(README, text)
 
 
 def without_path(before: str, word: str) -> str:
@@ -158,7 +150,8 @@ def keep(words: list[str]) -> int:
     table.
     """
     script = HERE / words[0]
-    command, lines = [sys.executable, str(script), *words[1:]], []
+    command = [sys.executable, str(script), *words[1:]]
+    lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
@@ -166,10 +159,11 @@ def keep(words: list[str]) -> int:
     # some scripts write their pages themselves
     if process.returncode or not any(line.startswith("|") for line in lines):
         return process.returncode
-    words_shown = [
-        without_path(before, word) for before, word in zip(["", *words], words, strict=False)
-    ]
-    provenance = f"Made by `python benchmarks/{' '.join(words_shown)}` at commit {project.commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}."
+    shown = [without_path(before, word) for before, word in zip(["", *words], words, strict=False)]
+    day = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    provenance = (
+        f"Made by `python benchmarks/{' '.join(shown)}` at commit {project.commit()}, {day}."
+    )
     title = first_sentence(script).rstrip(".").split(": ")[0].split(", ")[0]
     _files.write_text(script.with_suffix(".md"), f"# {title}\n\n{provenance}\n\n{''.join(lines)}")
     return 0

@@ -38,9 +38,8 @@ def forward_backward(layer: nn.Module, x: torch.Tensor) -> tuple[float, float]:
     y = layer(x)
     gradient = torch.randn(y.shape).contiguous(memory_format=torch.channels_last)
     inputs = [t for t in (x, *layer.parameters()) if t.requires_grad]
-    return seconds(lambda: layer(x)), seconds(
-        lambda: torch.autograd.grad(y, inputs, gradient, retain_graph=True)
-    )
+    forward = seconds(lambda: layer(x))
+    return forward, seconds(lambda: torch.autograd.grad(y, inputs, gradient, retain_graph=True))
 
 
 def peak(n: int = 2048) -> float:
@@ -62,11 +61,9 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     network = model.build("conv", (64, 64, 3), 9).to(memory_format=torch.channels_last)
-    x, total, seconds_of = (
-        torch.randn(images, 3, 64, 64).contiguous(memory_format=torch.channels_last),
-        0.0,
-        [0.0, 0.0],
-    )
+    x = torch.randn(images, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    total = 0.0
+    seconds_of = [0.0, 0.0]
     for name, layer in network.named_modules():
         if type(layer) not in TWINS:
             continue
@@ -83,10 +80,9 @@ def main() -> None:
         for k, kind in enumerate((TWINS[own_class], own_class)):
             layer.__class__ = kind
             forward, backward = forward_backward(layer, x)
-            seconds_of[k] += forward + backward
-            cells.append(
-                f"{forward * 1e3:.1f} | {backward * 1e3:.1f} | {work / (forward + backward) / 1e9:.0f}"
-            )
+            both = forward + backward
+            seconds_of[k] += both
+            cells.append(f"{forward * 1e3:.1f} | {backward * 1e3:.1f} | {work / both / 1e9:.0f}")
         total += work
         print(f"| {name} | {work / 1e9:.2f} | {' | '.join(cells)} |")
         x = after

@@ -1,15 +1,23 @@
-"""What the benchmarks of cost share: a line about the machine, measurements that take turns, and
-how medians are written.
+"""What the benchmarks share: their command line, a line about the machine, measurements that take
+turns, and how medians are written.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """A command line whose help is a script's docstring."""
+    return argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def device_name(device: str = "cpu") -> str:
@@ -40,6 +48,11 @@ def in_turn(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, l
         for name, way in ways.items():
             values_of[name].append(way())
     return values_of
+
+
+def ending(rounds: int) -> str:
+    """The line below a table of `cell` and `ratio`."""
+    return f"\nMedians of {rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}."
 
 
 def cell(rates: Sequence[float]) -> str:

@@ -25,6 +25,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from machine import load
 from speed import set_up
 
 HERE = Path(__file__).resolve().parent
@@ -59,27 +60,21 @@ def ours(path: str, metric: str, repeats: int) -> None:
         return float(metrics.mig(codes[:n], factors[:n], floor_repeats=0 if metric == "mig" else 4))
 
     started = time.perf_counter()
-    metrics.dci(codes[:60], factors[:60] % 2, n_test=20) if metric == "dci" else metrics.mig(
-        codes[:60], factors[:60] % 2
-    )
-    first, seconds, cpu = time.perf_counter() - started, [], []
+    if metric == "dci":
+        metrics.dci(codes[:60], factors[:60] % 2, n_test=20)
+    else:
+        metrics.mig(codes[:60], factors[:60] % 2)
+    first = time.perf_counter() - started
+    seconds = []
+    cpu = []
     for _ in range(repeats):
-        started, cpu_started = time.perf_counter(), time.process_time()
+        started = time.perf_counter()
+        cpu_started = time.process_time()
         result = call()
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - cpu_started)
-    print(
-        json.dumps(
-            {
-                "found": result,
-                "seconds": seconds,
-                "cpu": cpu,
-                "first": first,
-                "imported_mb": imported,
-                "peak_mb": peak_mb(),
-            }
-        )
-    )
+    facts = {"found": result, "seconds": seconds, "cpu": cpu, "first": first}
+    print(json.dumps({**facts, "imported_mb": imported, "peak_mb": peak_mb()}))
 
 
 def peak_mb() -> float:
@@ -114,20 +109,11 @@ def take_turns(
     runs: dict[str, list[dict]] = {name: [] for name in (*names, "disent")}
     for number in range(rounds + 1):
         for name in names:
-            runs[name].append(
-                child([sys.executable, __file__, "--ours", str(path), name, str(repeats)])
-            )
+            words = [sys.executable, __file__, "--ours", str(path), name, str(repeats)]
+            runs[name].append(child(words))
         if number < rounds:
-            words = [
-                peer_python,
-                str(HERE / "peer_metrics.py"),
-                "score",
-                str(path),
-                theirs,
-                str(repeats),
-                str(number),
-            ]
-            runs["disent"].append(child(words))
+            words = [peer_python, str(HERE / "peer_metrics.py"), "score", str(path), theirs]
+            runs["disent"].append(child([*words, str(repeats), str(number)]))
     return runs
 
 
@@ -141,21 +127,19 @@ def measure(
         folder / "codes.npz", n_train, *mixed_codes(n_train + n_test, sizes, latents, 0.1, 0.1)
     )
     label = f"{len(sizes)} × {sizes[0]}, z = {latents} | {n_train:,} / {n_test:,}"
-    migs = take_turns(path, peer_python, ("mig", "mig with floor"), "mig", 3, 5)
-    runs_of = [
-        migs,
-        migs,
-        *([] if mig_only else [take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)]),
-    ]
+    turns = {"mig": take_turns(path, peer_python, ("mig", "mig with floor"), "mig", 3, 5)}
+    if not mig_only:
+        turns["dci"] = take_turns(path, peer_python, ("dci",), "dci", rounds or usual, 1)
     return [
         {
             "label": label,
             "title": title,
-            "ours": runs[name],
-            "disent": runs["disent"],
+            "ours": turns[theirs][name],
+            "disent": turns[theirs]["disent"],
             "digits": 2 if name == "dci" else 4,
         }
-        for runs, (name, title, _) in zip(runs_of, MEASURED[: len(runs_of)], strict=True)
+        for name, title, theirs in MEASURED
+        if theirs in turns
     ]
 
 
@@ -207,20 +191,13 @@ def scores_table(rows: list[dict]) -> list[str]:
         "what ours held before the call, packages and codes, is in the last column. With a single factor, disent's disentanglement divides "
         "by log 1 and is NaN; ours is 1, since there is nothing to mix."
     )
-    return [
-        *lines,
-        "\nLoad averages over 1, 5 and 15 minutes at the end: "
-        + ", ".join(f"{load:.1f}" for load in os.getloadavg())
-        + ".",
-    ]
+    return [*lines, f"\nLoad averages over 1, 5 and 15 minutes at the end: {load()}."]
 
 
 def shown(result: float | dict[str, float]) -> str:
-    return (
-        " / ".join(f"{result[part]:.4f}" for part in PARTS)
-        if isinstance(result, dict)
-        else f"{result:.6f}"
-    )
+    if isinstance(result, dict):
+        return " / ".join(f"{result[part]:.4f}" for part in PARTS)
+    return f"{result:.6f}"
 
 
 def head(versions: dict[str, str]) -> list[str]:
@@ -228,18 +205,11 @@ def head(versions: dict[str, str]) -> list[str]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions_here = {
-        "Python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "torch": torch.__version__,
-    }
     return [
         "# Metrics beside disent 0.8.0\n",
         f"Made by `python benchmarks/metrics.py {' '.join(shown_options())}`; both sides scored the same codes in one run.\n",
-        f"{platform.machine()}, {platform.system()}, CPU, {cores} cores. Ours: "
-        + ", ".join(f"{k} {v}" for k, v in versions_here.items())
-        + ". "
+        f"{platform.machine()}, {platform.system()}, CPU, {cores} cores. "
+        f"Ours: Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}. "
         f"disent {versions['disent']}: Python {versions['python']}, scikit-learn {versions['scikit-learn']}, numpy {versions['numpy']}.\n",
     ]
 
@@ -273,67 +243,44 @@ def seconds_head(folder: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python", help="interpreter of an environment that has disent 0.8.0")
-    parser.add_argument(
-        "--set-up", metavar="DIR", type=Path, help="install disent 0.8.0 into DIR first, and use it"
-    )
-    parser.add_argument(
-        "--scale",
-        type=float,
-        default=1.0,
-        help="share of the 10,000 and 5,000 samples; below 1, no file by default",
-    )
-    parser.add_argument(
-        "--quick", action="store_const", const=0.1, dest="scale", help="--scale 0.1"
-    )
-    parser.add_argument(
-        "--cases", default="1234", help="which of the four sets of codes, such as 12"
-    )
-    parser.add_argument(
-        "--mig-only",
-        action="store_true",
-        help="leave DCI out, which takes hours in full; name a file with --out",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        help="how often disent's DCI runs; by default 3 times, and once for 183 classes",
-    )
-    parser.add_argument("--out", type=Path, help="file to write; benchmarks/metrics.md by default")
-    parser.add_argument("--ours", nargs=3, help=argparse.SUPPRESS)
+    add = parser.add_argument
+    help_set_up = "install disent 0.8.0 into DIR first, and use it"
+    help_scale = "share of the 10,000 and 5,000 samples; below 1, no file by default"
+    help_mig = "leave DCI out, which takes hours in full; name a file with --out"
+    help_rounds = "how often disent's DCI runs; by default 3 times, and once for 183 classes"
+    add("--peer-python", help="interpreter of an environment that has disent 0.8.0")
+    add("--set-up", metavar="DIR", type=Path, help=help_set_up)
+    add("--scale", type=float, default=1.0, help=help_scale)
+    add("--quick", action="store_const", const=0.1, dest="scale", help="--scale 0.1")
+    add("--cases", default="1234", help="which of the four sets of codes, such as 12")
+    add("--mig-only", action="store_true", help=help_mig)
+    add("--rounds", type=int, help=help_rounds)
+    add("--out", type=Path, help="file to write; benchmarks/metrics.md by default")
+    add("--ours", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
-        return ours(options.ours[0], options.ours[1], int(options.ours[2]))
+        path, metric, repeats = options.ours
+        return ours(path, metric, int(repeats))
     peer_python = str(set_up(options.set_up)) if options.set_up else options.peer_python
     if not peer_python:
         parser.error("nothing to compare with: give --peer-python PATH or --set-up DIR")
-    out = options.out or (
-        HERE / "metrics.md" if options.scale == 1 and not options.mig_only else None
-    )
+    out = options.out
+    if out is None and options.scale == 1 and not options.mig_only:
+        out = HERE / "metrics.md"
     warnings.simplefilter("ignore")
     from metrics_agreement import agreement
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run(
-            [
-                peer_python,
-                str(HERE / "peer_metrics.py"),
-                "references",
-                str(folder / "reference.json"),
-            ]
-        )
-        reference = json.loads((folder / "reference.json").read_text())
+        path = folder / "reference.json"
+        run([peer_python, str(HERE / "peer_metrics.py"), "references", str(path)])
+        reference = json.loads(path.read_text())
         opening = [*head(reference["versions"]), *agreement(reference), *seconds_head(folder)]
         rows: list[dict] = []
         for number in options.cases:
+            case = CASES[int(number) - 1]
             rows += measure(
-                CASES[int(number) - 1],
-                peer_python,
-                options.scale,
-                options.rounds,
-                folder,
-                options.mig_only,
+                case, peer_python, options.scale, options.rounds, folder, options.mig_only
             )
             text = document(opening, rows)
             if out:

@@ -9,7 +9,6 @@ The file holds 3D Shapes' size of images in chunks of (15000, 4, 4, 1), compress
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from machine import parser
 
 import vaedis as vd
 
@@ -42,12 +42,10 @@ def write(path: Path, n: int) -> None:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=30_000)
-    parser.add_argument("--batches", type=int, default=2, help="of h5py")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--images", type=int, default=30_000)
+    arguments.add_argument("--batches", type=int, default=2, help="of h5py")
+    options = arguments.parse_args()
     n = options.images
     index = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
@@ -65,10 +63,9 @@ def main() -> None:
             data.images(part)
         total = time.perf_counter() - started
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, h5py {h5py.__version__}, ",
-        end="",
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, h5py {h5py.__version__}, "
+        f"numpy {np.__version__}; {n:,} images of 64×64×3, random batches of {BATCH}\n"
     )
-    print(f"numpy {np.__version__}; {n:,} images of 64×64×3, random batches of {BATCH}\n")
     print("| | images/s | opened, s |\n|---|---|---|")
     print(f"| h5py, {options.batches} batches | {h5py_rate:,.0f} | |")
     print(f"| `read_images`, all images once | {n / total:,.0f} | {opened:.2f} |")

@@ -36,7 +36,8 @@ def batches_per_second(framework: str, workers: int, seconds: float) -> float:
     source = iter(loader(framework, workers))
     for _ in range(3):
         next(source)
-    started, batches = time.perf_counter(), 0
+    started = time.perf_counter()
+    batches = 0
     while time.perf_counter() - started < seconds:
         next(source)
         batches += 1
@@ -47,13 +48,11 @@ class Clock(L.Callback):
     """Times the steps after the first few, and ends the training when the time is up."""
 
     def __init__(self, seconds: float, warm_up: int = 3):
-        self.seconds, self.warm_up, self.steps, self.started, self.ended = (
-            seconds,
-            warm_up,
-            0,
-            0.0,
-            0.0,
-        )
+        self.seconds = seconds
+        self.warm_up = warm_up
+        self.steps = 0
+        self.started = 0.0
+        self.ended = 0.0
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.steps += 1
@@ -70,13 +69,9 @@ def training(framework: str, workers: int, seconds: float) -> float:
     cfg = cls.cfg(
         optimizer="adam", optimizer_kwargs={"lr": 1e-3}, loss_reduction="mean", beta=0.001
     )
-    model = cls(
-        AutoEncoder(
-            EncoderConv64(x_shape=(3, 64, 64), z_size=9, z_multiplier=2),
-            DecoderConv64(x_shape=(3, 64, 64), z_size=9),
-        ),
-        cfg=cfg,
-    )
+    encoder = EncoderConv64(x_shape=(3, 64, 64), z_size=9, z_multiplier=2)
+    decoder = DecoderConv64(x_shape=(3, 64, 64), z_size=9)
+    model = cls(AutoEncoder(encoder, decoder), cfg=cfg)
     clock = Clock(seconds)
     trainer = L.Trainer(
         max_epochs=1,
@@ -94,20 +89,12 @@ def training(framework: str, workers: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    what, framework, workers, seconds = (
-        sys.argv[1],
-        sys.argv[2],
-        int(sys.argv[3]),
-        float(sys.argv[4]),
-    )
-    rate = {"data": batches_per_second, "train": training}[what](framework, workers, seconds)
-    print(
-        json.dumps(
-            {
-                "images_per_second": rate,
-                "disent": version("disent"),
-                "torch": torch.__version__,
-                "threads": torch.get_num_threads(),
-            }
-        )
-    )
+    what, framework, workers, seconds = sys.argv[1:5]
+    measure = {"data": batches_per_second, "train": training}[what]
+    facts = {
+        "images_per_second": measure(framework, int(workers), float(seconds)),
+        "disent": version("disent"),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(facts))

@@ -46,23 +46,18 @@ def same(x):
 def peer_mig(codes: np.ndarray, factors: np.ndarray) -> float:
     from disent.metrics import metric_mig
 
-    return float(
-        metric_mig(Rows(codes, factors), same, num_train=len(codes), batch_size=len(codes))[
-            "mig.discrete_score"
-        ]
-    )
+    n = len(codes)
+    found = metric_mig(Rows(codes, factors), same, num_train=n, batch_size=n)
+    return float(found["mig.discrete_score"])
 
 
 def peer_dci(codes: np.ndarray, factors: np.ndarray, n_train: int, seed: int) -> dict[str, float]:
     from disent.metrics import metric_dci
 
     np.random.seed(seed)  # noqa: NPY002  what disent draws from
+    n = len(codes)
     found = metric_dci(
-        Rows(codes, factors),
-        same,
-        num_train=n_train,
-        num_test=len(codes) - n_train,
-        batch_size=len(codes),
+        Rows(codes, factors), same, num_train=n_train, num_test=n - n_train, batch_size=n
     )
     return {
         "disentanglement": float(found["dci.disentanglement"]),
@@ -79,14 +74,15 @@ def score(path: str, metric: str, repeats: int, seed: int) -> None:
     codes, factors, n_train = stored["codes"], stored["factors"], int(stored["n_train"])
     # Imports, and whatever else comes once, apart.
     peer_mig(codes[:50], factors[:50])
-    seconds, cpu = [], []
+    seconds = []
+    cpu = []
     for _ in range(repeats):
-        started, cpu_started = time.perf_counter(), time.process_time()
-        found = (
-            peer_mig(codes[:n_train], factors[:n_train])
-            if metric == "mig"
-            else peer_dci(codes, factors, n_train, seed)
-        )
+        started = time.perf_counter()
+        cpu_started = time.process_time()
+        if metric == "mig":
+            found = peer_mig(codes[:n_train], factors[:n_train])
+        else:
+            found = peer_dci(codes, factors, n_train, seed)
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - cpu_started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -139,12 +135,8 @@ def references(path: Path) -> None:
     for mix, noise in metric_codes.DCI_SETS:
         codes, factors = metric_codes.dci_set(mix, noise)
         n_train, n = metric_codes.DCI_TRAIN, len(codes)
-        found["dci"].append(
-            {
-                "set": [mix, noise],
-                "seeds": [peer_dci(codes, factors, n_train, seed) for seed in range(5)],
-            }
-        )
+        seeds = [peer_dci(codes, factors, n_train, seed) for seed in range(5)]
+        found["dci"].append({"set": [mix, noise], "seeds": seeds})
         scored = peer.metric_sap(
             Rows(codes, factors), same, num_train=n_train, num_test=n - n_train, batch_size=n
         )
@@ -156,15 +148,16 @@ def references(path: Path) -> None:
         ("flatness", metric_codes.curved_code),
         ("factored_components", metric_codes.curved_code),
     ):
+
+        def encode(x, code=code):
+            return torch.from_numpy(code(x.double().numpy()))
+
+        metric = getattr(peer, f"metric_{name}")
         runs = []
         for seed in range(5):
             np.random.seed(seed)  # noqa: NPY002
             torch.manual_seed(seed)
-            runs.append(
-                getattr(peer, f"metric_{name}").compute_fast(
-                    dataset, lambda x, code=code: torch.from_numpy(code(x.double().numpy()))
-                )
-            )
+            runs.append(metric.compute_fast(dataset, encode))
         found[name] = {key: [float(run[key]) for run in runs] for key in runs[0]}
     path.write_text(json.dumps(found, indent=1) + "\n")
 

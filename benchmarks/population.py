@@ -9,7 +9,7 @@ Markdown. ``benchmarks/conv_population.py`` asks the same of convolutional netwo
 
 from __future__ import annotations
 
-import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import torch
 from layers import TWINS
-from machine import about, cell, in_turn, load, ratio
+from machine import about, cell, ending, in_turn, parser, ratio
 from torch.func import functional_call, stack_module_state, vmap
 
 import vaedis as vd
 from vaedis.training import batches, model, objectives
+from vaedis_companion.sweep.missing import n_images
 
 
 class Trained(NamedTuple):
@@ -36,15 +37,8 @@ Way = Callable[[list[vd.RunSpec], vd.FactorData], Trained]
 
 def spec_for(width: int, batch: int, steps: int, framework: str) -> vd.RunSpec:
     """The specification of the first member."""
-    options = {"hidden": [width, width]}
-    return vd.RunSpec(
-        data="coordinates",
-        framework=framework,
-        model="mlp",
-        model_options=options,
-        batch=batch,
-        steps=steps,
-    )
+    network = {"model": "mlp", "model_options": {"hidden": [width, width]}}
+    return vd.RunSpec(data="coordinates", framework=framework, batch=batch, steps=steps, **network)
 
 
 def precision_on(device: str) -> str:
@@ -56,12 +50,9 @@ def precision_on(device: str) -> str:
 
 def alone(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """One after the other."""
-    return _trained(
-        [
-            vd.fit(spec, device=data.device, data=data, precision=precision_on(data.device.type))
-            for spec in specs
-        ]
-    )
+    fit = functools.partial(vd.fit, device=data.device, data=data)
+    precision = precision_on(data.device.type)
+    return _trained([fit(spec, precision=precision) for spec in specs])
 
 
 def population(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
@@ -70,16 +61,16 @@ def population(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
 
 
 def _trained(runs: list[vd.Run]) -> Trained:
-    return Trained(
-        sum(run.seconds for run in runs), [float(run.history["loss"][-1]) for run in runs]
-    )
+    losses = [float(run.history["loss"][-1]) for run in runs]
+    return Trained(sum(run.seconds for run in runs), losses)
 
 
 def mapped(specs: list[vd.RunSpec], data: vd.FactorData) -> Trained:
     """The same steps with one network mapped over stacked weights by torch.func.vmap, each member
     with its own batches and noise.
     """
-    loss, spec = vd.losses.get("mse"), specs[0]
+    loss = vd.losses.get("mse")
+    spec = specs[0]
     networks = [
         model.build(s.model, data.shape, s.latents, seed=s.seed, **s.model_options).to(data.device)
         for s in specs
@@ -157,9 +148,9 @@ def measure(
     takes about the seconds given.
     """
     first = next(iter(ways.values()))
-    found = statistics.median(first(specs, data).seconds for _ in range(3))
-    specs = [spec.replace(steps=max(10, int(spec.steps * seconds / found))) for spec in specs]
-    images = sum(s.steps * s.batch * (2 if s.framework == "ada-gvae" else 1) for s in specs)
+    usual = statistics.median(first(specs, data).seconds for _ in range(3))
+    specs = [spec.replace(steps=max(10, int(spec.steps * seconds / usual))) for spec in specs]
+    images = sum(map(n_images, specs))
     return in_turn(
         {name: lambda way=way: images / way(specs, data).seconds for name, way in ways.items()},
         rounds,
@@ -168,18 +159,15 @@ def measure(
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--members", type=int, default=8)
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="of each measurement of the population, about"
-    )
-    parser.add_argument("--framework", default="ada-gvae", choices=vd.spec.FRAMEWORKS)
-    parser.add_argument("--widths", type=int, nargs="+", default=[32, 128, 256, 512, 1024])
-    parser.add_argument("--batches", type=int, nargs="+", default=[32, 128, 256])
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--rounds", type=int, default=3)
+    add("--members", type=int, default=8)
+    add("--seconds", type=float, default=1.0, help="of each measurement of the population, about")
+    add("--framework", default="ada-gvae", choices=vd.spec.FRAMEWORKS)
+    add("--widths", type=int, nargs="+", default=[32, 128, 256, 512, 1024])
+    add("--batches", type=int, nargs="+", default=[32, 128, 256])
+    options = arguments.parse_args()
 
     data = vd.load("coordinates", grid_spacing=3, rotation=0)
     print(
@@ -197,13 +185,9 @@ def main() -> None:
             check(ways, specs, data)
             rates = measure(ways, specs, data, options.seconds, options.rounds)
             ratios = [ratio(rates["population"], rates[name]) for name in ("alone", "vmap")]
-            print(
-                f"| {width} | {batch} | {' | '.join([*map(cell, rates.values()), *ratios])} |",
-                flush=True,
-            )
-    print(
-        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest round. Load at the end {load()}."
-    )
+            cells = " | ".join([*map(cell, rates.values()), *ratios])
+            print(f"| {width} | {batch} | {cells} |", flush=True)
+    print(ending(options.rounds))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ row tells, means that the runs were too short to tell anything.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 
 import numpy as np
-from machine import about, load
+from machine import about, load, parser
 
 import vaedis as vd
 from vaedis_companion.analysis import intervals
@@ -46,24 +45,21 @@ def spread(values: Sequence[float]) -> str:
 
 def main() -> None:
     """Train, score, and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precisions", nargs="+", help="default: float32 bf16, and tf32 on a GPU")
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=16, help="pairs a step")
-    parser.add_argument("--spacing", type=int, default=1)
-    parser.add_argument("--framework", default="ada-gvae", choices=vd.spec.FRAMEWORKS)
-    options = parser.parse_args()
-    precisions = options.precisions or [
-        "float32",
-        "bf16",
-        *(["tf32"] if options.device.startswith("cuda") else []),
-    ]
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--device", default="cpu")
+    add("--precisions", nargs="+", help="default: float32 bf16, and tf32 on a GPU")
+    add("--seeds", type=int, default=8)
+    add("--steps", type=int, default=20)
+    add("--batch", type=int, default=16, help="pairs a step")
+    add("--spacing", type=int, default=1)
+    add("--framework", default="ada-gvae", choices=vd.spec.FRAMEWORKS)
+    options = arguments.parse_args()
+    precisions = options.precisions or ["float32", "bf16"]
+    if not options.precisions and options.device.startswith("cuda"):
+        precisions.append("tf32")
     if "float32" not in precisions:
-        parser.error("float32 is what the others are compared with; name it among --precisions")
+        arguments.error("float32 is what the others are compared with; name it among --precisions")
 
     data = vd.load("xysquares", grid_spacing=options.spacing, device=options.device)
     first = vd.RunSpec(
@@ -80,18 +76,16 @@ def main() -> None:
         scored(first.replace(seed=seed, steps=1, lr=1e-12), "float32", options.device, data)
         for seed in range(options.seeds)
     ]
-    result: dict[str, list[list[float]]] = {precision: [] for precision in precisions}
+    runs_of: dict[str, list[list[float]]] = {precision: [] for precision in precisions}
     for seed in range(options.seeds):
         for precision in precisions:
-            result[precision].append(
-                scored(first.replace(seed=seed), precision, options.device, data)
-            )
+            scores = scored(first.replace(seed=seed), precision, options.device, data)
+            runs_of[precision].append(scores)
 
     print(f"| precision | {' | '.join(SCORES)} |\n|---|{'---|' * len(SCORES)}")
-    print(
-        f"| untrained | {' | '.join(spread(column) for column in list(zip(*untrained, strict=True))[:2])} | | |"
-    )
-    table = {precision: np.array(runs).T for precision, runs in result.items()}
+    mig, dci, *_ = zip(*untrained, strict=True)
+    print(f"| untrained | {spread(mig)} | {spread(dci)} | | |")
+    table = {precision: np.array(runs).T for precision, runs in runs_of.items()}
     for precision, columns in table.items():
         print(f"| {precision} | {' | '.join(map(spread, columns))} |")
     for precision in (p for p in precisions if p != "float32"):

@@ -10,19 +10,21 @@ sets, which is to its advantage. All sides in turn, several rounds of each; medi
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
+from data import rate, write_hdf5
+from machine import cell, in_turn, parser
 
 import vaedis as vd
 from vaedis.data.originals import converted
@@ -34,13 +36,7 @@ BATCH = 256
 def images_a_second(read: Callable[[torch.Tensor], object], size: int, seconds: float) -> float:
     """How many images come in random batches."""
     generator = torch.Generator().manual_seed(0)
-    for _ in range(3):
-        read(torch.randint(size, (BATCH,), generator=generator))
-    started, batches = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        read(torch.randint(size, (BATCH,), generator=generator))
-        batches += 1
-    return batches * BATCH / (time.perf_counter() - started)
+    return BATCH * rate(lambda: read(torch.randint(size, (BATCH,), generator=generator)), seconds)
 
 
 def from_hdf5(images: h5py.Dataset) -> Callable[[torch.Tensor], object]:
@@ -68,11 +64,8 @@ def load_seconds(name: str) -> float:
         "import time, warnings, torch, vaedis as vd; warnings.simplefilter('ignore'); start = time.perf_counter(); "
         f"vd.load({name!r}).images(torch.arange(256)); print(time.perf_counter() - start)"
     )
-    return float(
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-    )
+    words = [sys.executable, "-c", code]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
 def drop_from_memory(data: vd.FactorData) -> None:
@@ -87,58 +80,41 @@ def row(name: str, options: argparse.Namespace, folder: Path) -> str:
     data = vd.load(name)
     n = min(len(data), options.images)
     file = stored(data, n, folder)
-    with h5py.File(folder / f"{name}.h5", "w") as output:
-        images = output.create_dataset(
-            "images",
-            (n, *data.shape),
-            "u1",
-            chunks=(1, *data.shape),
-            compression="gzip",
-            compression_opts=4,
-        )
-        for index in torch.arange(n).split(1024):
-            images[int(index[0]) : int(index[-1]) + 1] = data.images(index).numpy()
-    with h5py.File(folder / f"{name}.h5", "r") as output:
-        sides = {"loaded": data.images, "stored": file.images, "hdf5": from_hdf5(output["images"])}
-        assert all(
-            torch.equal(sides["hdf5"](i), read(i))
-            for i in [torch.tensor([n - 1, 0, 0, 5])]
-            for read in sides.values()
-        )
-        rates: dict[str, list[float]] = {side: [] for side in sides}
-        for _ in range(options.rounds):
-            for side, read in sides.items():
-                rates[side].append(
-                    images_a_second(read, len(data) if side == "loaded" else n, options.seconds)
-                )
+    path = folder / f"{name}.h5"
+    write_hdf5(path, data, n)
+    with h5py.File(path) as output:
+        reads = {"loaded": data.images, "stored": file.images, "hdf5": from_hdf5(output["data"])}
+        some = torch.tensor([n - 1, 0, 0, 5])
+        assert all(torch.equal(reads["hdf5"](some), read(some)) for read in reads.values())
+        sizes = {"loaded": len(data), "stored": n, "hdf5": n}
+        ways = {
+            side: functools.partial(images_a_second, read, sizes[side], options.seconds)
+            for side, read in reads.items()
+        }
+        rates = in_turn(ways, options.rounds)
     median = {side: statistics.median(values) for side, values in rates.items()}
-    cells = [
-        f"{median[side]:,.0f} ({min(values):,.0f}–{max(values):,.0f})"
-        for side, values in rates.items()
-    ]
+    cells = " | ".join(map(cell, rates.values()))
     drop_from_memory(data)
-    cold, warm = load_seconds(name), statistics.median(load_seconds(name) for _ in range(3))
+    cold = load_seconds(name)
+    warm = statistics.median(load_seconds(name) for _ in range(3))
     ratios = f"{median['loaded'] / median['hdf5']:.1f} | {median['stored'] / median['hdf5']:.1f}"
-    return f"| {name} | {data.origin} | {' | '.join(cells)} | {ratios} | {cold:.3f} | {warm:.3f} |"
+    return f"| {name} | {data.origin} | {cells} | {ratios} | {cold:.3f} | {warm:.3f} |"
 
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", default=list(BENCHMARKS), metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    parser.add_argument(
-        "--images", type=int, default=20_000, help="in the stored and the HDF5 file, at most"
-    )
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("names", nargs="*", default=list(BENCHMARKS), metavar="NAME")
+    add("--rounds", type=int, default=3)
+    add("--seconds", type=float, default=4, help="of each measurement")
+    help_images = "in the stored and the HDF5 file, at most"
+    add("--images", type=int, default=20_000, help=help_images)
+    options = arguments.parse_args()
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}, ",
-        end="",
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numpy {np.__version__}, h5py {h5py.__version__}"
     )
-    print(f"torch {torch.__version__}, numpy {np.__version__}, h5py {h5py.__version__}")
     print(
         f"Random batches of {BATCH}, images/s: medians of {options.rounds} rounds of {options.seconds:g} s\n"
     )

@@ -10,13 +10,13 @@ and last column and the last two rows are left out. Their factors are searched f
 
 from __future__ import annotations
 
-import argparse
 import csv
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import parser
 from torch import Tensor
 
 import vaedis as vd
@@ -58,19 +58,19 @@ def distances(data: FactorData, traversals: int | None) -> None:
         "| factor | mean distance | Table A1 | ratio | sd | Table A1 | correlation with Figure 3 |\n|---|---|---|---|---|---|---|"
     )
     table = {
-        row["factor"]: row for row in published("table_a1_factor_importance", dataset="shapes3d")
+        row["factor"]: (float(row["mean_distance"]), float(row["distance_std"]))
+        for row in published("table_a1_factor_importance", dataset="shapes3d")
     }
     found = factor_distances(data, traversals=traversals)
-    for name in sorted(found, key=lambda n: -found[n].mean):
-        theirs, ours = table[name], found[name]
+    for name, ours in sorted(found.items(), key=lambda item: -item[1].mean):
+        mean, sd = table[name]
         upper = np.triu_indices(len(ours.matrix), 1)
         correlation = np.corrcoef(ours.matrix[upper], figure_3(name, len(ours.matrix))[upper])[0, 1]
-        mean, sd = float(theirs["mean_distance"]), float(theirs["distance_std"])
         print(
             f"| {name} | {ours.mean:.4f} | {mean:.4f} | {ours.mean / mean:.3f} | {ours.sd:.4f} | {sd:.4f} | {correlation:.4f} |"
         )
-    pairs, theirs = random_pairs(data, pairs=20_000, exact_mean=traversals is None), table["random"]
-    mean, sd = float(theirs["mean_distance"]), float(theirs["distance_std"])
+    pairs = random_pairs(data, pairs=20_000, exact_mean=traversals is None)
+    mean, sd = table["random"]
     print(
         f"| random pairs | {pairs.mean:.4f} | {mean:.4f} | {pairs.mean / mean:.3f} | {pairs.sd:.4f} | {sd:.4f} | |"
     )
@@ -82,11 +82,11 @@ def find(data: FactorData, panel: Tensor) -> tuple[int, float, float]:
     """
 
     def errors(index: Tensor) -> Tensor:
-        return (data.images(index)[:, 1:63, 1:63].float() - panel).square().mean(
-            (1, 2, 3)
-        ).sqrt() / 255
+        squares = (data.images(index)[:, 1:63, 1:63].float() - panel).square()
+        return squares.mean((1, 2, 3)).sqrt() / 255
 
-    geometry, seen = 0, -1
+    geometry = 0
+    seen = -1
     colouring = int(errors(torch.arange(COLOURINGS) * GEOMETRIES + 247).argmin())
     while geometry != seen:
         seen = geometry
@@ -100,15 +100,15 @@ def find(data: FactorData, panel: Tensor) -> tuple[int, float, float]:
 def originals(data: FactorData, panels: np.ndarray, picture: Path | None) -> None:
     """Print how close the best image comes to each panel, and draw both and twice their difference."""
     print("| panel | factors | RMSE | RMSE of the next geometry |\n|---|---|---|---|")
-    shown, total = [], 0.0
+    shown = []
+    total = 0.0
     for k, panel in enumerate(torch.from_numpy(panels)[:, :62, 1:63].float()):
         index, best, second = find(data, panel)
         total += best**2
         image = data.images(torch.tensor([index]))[0, 1:63, 1:63].float()
         shown.append(torch.stack([panel, image, (128 + 2 * (image - panel)).clamp(0, 255)]))
-        print(
-            f"| {k} | {' '.join(map(str, data.factors.to_factors(torch.tensor([index]))[0].tolist()))} | {best:.4f} | {second:.4f} |"
-        )
+        values = data.factors.to_factors(torch.tensor([index]))[0].tolist()
+        print(f"| {k} | {' '.join(map(str, values))} | {best:.4f} | {second:.4f} |")
     print(f"\nRoot mean square over all panels: {(total / len(panels)) ** 0.5:.4f}.")
     if picture is not None:
         import matplotlib.image
@@ -124,13 +124,11 @@ def originals(data: FactorData, panels: np.ndarray, picture: Path | None) -> Non
 
 def main() -> None:
     """Print everything."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--traversals", type=int)
-    parser.add_argument("--panels", type=Path)
-    parser.add_argument("--picture", type=Path)
-    args = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--traversals", type=int)
+    arguments.add_argument("--panels", type=Path)
+    arguments.add_argument("--picture", type=Path)
+    args = arguments.parse_args()
     started = time.perf_counter()
     data = vd.load("shapes3d")
     data.images(torch.tensor([0]))
@@ -142,12 +140,10 @@ def main() -> None:
         with np.load(args.panels, allow_pickle=False) as file:
             originals(data, file["imgs"], args.picture)
         return
-    generator = torch.Generator().manual_seed(0)
-    index = (
-        torch.arange(len(data))
-        if args.traversals is None
-        else data.factors.sample_index(8_000, generator=generator)
-    )
+    index = torch.arange(len(data))
+    if args.traversals is not None:
+        generator = torch.Generator().manual_seed(0)
+        index = data.factors.sample_index(8_000, generator=generator)
     print("| channel | mean | Table A2 | std | Table A2 |\n|---|---|---|---|---|")
     for c, mean, std, a, b in zip(
         "RGB", *normalisation(data, index), data.mean, data.std, strict=True

@@ -21,11 +21,12 @@ import time
 from pathlib import Path
 
 import torch
+from machine import cell, in_turn, parser
 
 import vaedis as vd
 from vaedis.training import batches, step
 
-PEER = Path(__file__).with_name("peer_disent.py")
+HERE = Path(__file__).parent
 
 
 def set_up(folder: Path) -> Path:
@@ -36,15 +37,41 @@ def set_up(folder: Path) -> Path:
     return python
 
 
-def peer(python: str, task: str, framework: str, workers: int, seconds: float) -> dict:
+def parse_with_peer(arguments: argparse.ArgumentParser) -> tuple[argparse.Namespace, str]:
+    """Parse a command line that names disent's interpreter, or has it made; return both."""
+    arguments.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
+    arguments.add_argument(
+        "--set-up", type=Path, metavar="DIR", help="make that environment here first"
+    )
+    options = arguments.parse_args()
+    python = str(set_up(options.set_up)) if options.set_up else options.peer_python
+    if not python:
+        arguments.error("name the peer's interpreter with --peer-python, or let --set-up make it")
+    return options, python
+
+
+def peer(python: str, script: str, *words: object) -> dict:
     """Run one measurement in the peer's environment."""
-    words = [python, str(PEER), task, framework, str(workers), str(seconds)]
     done = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+        [python, str(HERE / script), *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     if done.returncode:
         raise SystemExit(f"The peer failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def peer_ways(python: str, task: str, framework: str, seconds: float, versions: set[str]) -> dict:
+    """disent's images a second with 0 and with 2 workers; its versions of torch are noted."""
+
+    def rate(workers: int) -> float:
+        result = peer(python, "peer_disent.py", task, framework, workers, seconds)
+        versions.add(result["torch"])
+        return result["images_per_second"]
+
+    return {"0": lambda: rate(0), "2": lambda: rate(2)}
 
 
 def our_data(framework: str, seconds: float) -> float:
@@ -54,7 +81,8 @@ def our_data(framework: str, seconds: float) -> float:
     draws = batches.BatchSampler(spec, data)
     for _ in range(5):
         data.observations(draws.index())
-    started, images = time.perf_counter(), 0
+    started = time.perf_counter()
+    images = 0
     while time.perf_counter() - started < seconds:
         images += len(data.observations(draws.index()))
     return images / (time.perf_counter() - started)
@@ -83,19 +111,10 @@ def gemm_peak(n: int = 2048, kind: torch.dtype = torch.float32) -> float:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
-    parser.add_argument(
-        "--set-up", type=Path, metavar="DIR", help="make that environment here first"
-    )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
-    options = parser.parse_args()
-    python = str(set_up(options.set_up)) if options.set_up else options.peer_python
-    if not python:
-        parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    options, python = parse_with_peer(arguments)
 
     threads = torch.get_num_threads()
     print(
@@ -107,28 +126,20 @@ def main() -> None:
     print(
         "| what | vaedis | disent, 0 workers | disent, 2 workers | ratio to the better |\n|---|---|---|---|---|"
     )
-    versions = set()
-    for task, ours in (("data", our_data), ("train", our_training)):
-        for framework in ("beta-vae", "ada-gvae"):
-            rates: dict[str, list[float]] = {"ours": [], "0": [], "2": []}
-            for _ in range(options.rounds):
-                rates["ours"].append(ours(framework, options.seconds))
-                for workers in (0, 2):
-                    peer_rates = peer(python, task, framework, workers, options.seconds)
-                    rates[str(workers)].append(peer_rates["images_per_second"])
-                    versions.add(peer_rates["torch"])
+    precision = step.resolve_precision("auto", torch.device("cpu"))
+    versions: set[str] = set()
+    for task, ours, label in (
+        ("data", our_data, "batches ready"),
+        ("train", our_training, f"training in {precision}"),
+    ):
+        for framework, kind in (("beta-vae", "single images"), ("ada-gvae", "pairs")):
+            ways = {"ours": functools.partial(ours, framework, options.seconds)}
+            ways |= peer_ways(python, task, framework, options.seconds, versions)
+            rates = in_turn(ways, options.rounds)
             median = {name: statistics.median(values) for name, values in rates.items()}
-            spread = {name: f"{min(v):,.0f}–{max(v):,.0f}" for name, v in rates.items()}
-            label = {
-                "data": "batches ready",
-                "train": f"training in {step.resolve_precision('auto', torch.device('cpu'))}",
-            }[task]
-            kind = "pairs" if framework == "ada-gvae" else "single images"
-            cells = [f"{median[n]:,.0f} ({spread[n]})" for n in ("ours", "0", "2")]
-            print(
-                f"| {label}, {kind} | {' | '.join(cells)} | {median['ours'] / max(median['0'], median['2']):.1f} |",
-                flush=True,
-            )
+            ratio = median["ours"] / max(median["0"], median["2"])
+            cells = " | ".join(map(cell, rates.values()))
+            print(f"| {label}, {kind} | {cells} | {ratio:.1f} |", flush=True)
     print(
         f"\nAll in images/s, a pair counting as two. disent ran with torch {', '.join(sorted(versions))}."
     )

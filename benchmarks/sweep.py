@@ -20,14 +20,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from machine import about, cell, in_turn, load, ratio
+from machine import about, cell, in_turn, load, parser, ratio
 
 from vaedis_companion import grids, store as results, sweep
 from vaedis_companion.sweep import cluster, runs
 from vaedis_companion.sweep.missing import n_images
 
 
-def scale(steps: int, spacings: Sequence[int]) -> grids.Profile:
+def short_profile(steps: int, spacings: Sequence[int]) -> grids.Profile:
     """Two runs a spacing, one of each framework."""
     return grids.Profile("smoke", steps, steps, 64, 1, tuple(spacings), steps, "fast", "benchmark")
 
@@ -46,14 +46,15 @@ def swept(workers: int, options: argparse.Namespace) -> dict[str, float]:
     """Images a second of one sweep, counted in three ways, and the seconds of a cluster's start and
     end.
     """
-    grid = scale(options.steps, options.spacings)
-    specs = grids.grid("fig9", grid)
+    profile = short_profile(options.steps, options.spacings)
+    specs = grids.grid("fig9", profile)
     images = sum(map(n_images, specs))
     start = start_seconds(workers)
     with tempfile.TemporaryDirectory() as folder:
         store = results.Store(Path(folder) / "results")
         started = time.perf_counter()
-        sweep.Sweep("fig9", grid, store, device=options.device, workers=workers, quiet=True).run()
+        one = sweep.Sweep("fig9", profile, store, options.device, workers=workers, quiet=True)
+        one.run()
         seconds = time.perf_counter() - started
         rows = store.rows("fig9", "smoke")
     if sorted(row["status"] for row in rows) != ["finished"] * len(specs):
@@ -70,22 +71,21 @@ def swept(workers: int, options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--steps", type=int, default=40, help="of each run")
-    parser.add_argument("--spacings", type=int, nargs="+", default=[1, 8], help="two runs each")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--workers", type=int, nargs="+", default=[1, 2])
+    add("--steps", type=int, default=40, help="of each run")
+    add("--spacings", type=int, nargs="+", default=[1, 8], help="two runs each")
+    add("--rounds", type=int, default=2)
+    add("--device", default="cpu")
+    options = arguments.parse_args()
 
     import distributed
 
     print(f"{about(options.device)}, distributed {distributed.__version__}; ", end="")
     print(f"{2 * len(options.spacings)} runs of {options.steps} steps, batch 64\n", flush=True)
     # numba compiles what the scores need once an installation, which must not count
-    first = scale(2, options.spacings)
+    first = short_profile(2, options.spacings)
     runs.run_one(grids.grid("fig9", first)[0], "fig9", first, device=options.device)
     every = [0, *(n for n in options.workers if n)]
     rounds_of = in_turn({str(n): lambda n=n: swept(n, options) for n in every}, options.rounds)  # type: ignore[dict-item, return-value]
@@ -94,28 +94,20 @@ def main() -> None:
         name: {count: [one[count] for one in rounds] for count in (*counts, "start")}
         for name, rounds in rounds_of.items()
     }  # type: ignore[index]
-    print(
-        f"| sweep | {' | '.join(f'{count}, images/s | ratio' for count in counts)} |\n|---|{'---|' * 6}"
-    )
+    heads = " | ".join(f"{count}, images/s | ratio" for count in counts)
+    print(f"| sweep | {heads} |\n|---|{'---|' * 6}")
     for name, counted in rates.items():
         label = "in this process" if name == "0" else f"`--workers {name}`"
-        cells = [
-            text
-            for count in counts
-            for text in (cell(counted[count]), ratio(counted[count], rates["0"][count]))
-        ]
+        cells = [f"{cell(counted[c])} | {ratio(counted[c], rates['0'][c])}" for c in counts]
         print(f"| {label} | {' | '.join(cells)} |", flush=True)
-    starts = {
-        name: statistics.median(counted["start"]) for name, counted in rates.items() if name != "0"
-    }
+    starts = [
+        f"{statistics.median(counted['start']):.1f} s for {name}"
+        for name, counted in rates.items()
+        if name != "0"
+    ]
     print(
-        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest; ratios are to this process. ",
-        end="",
-    )
-    print(
-        "To start, import and end: "
-        + ", ".join(f"{s:.1f} s for {n}" for n, s in starts.items())
-        + f". Load at the end {load()}."
+        f"\nMedians of {options.rounds} rounds in turn, in brackets the lowest and the highest; ratios are to this process. "
+        f"To start, import and end: {', '.join(starts)}. Load at the end {load()}."
     )
 
 

@@ -7,18 +7,18 @@ XYSquares, 64×64×3, batch 256 (for Ada-GVAE 256 pairs, so 512 images), the net
 steps are apart. What disent gets is the better of its DataLoader with 0 and with 2 workers.
 """
 
-import argparse
+import functools
 import os
 import platform
 import statistics
 import time
 
 import torch
-from speed import gemm_peak, our_training, peer, set_up
+from machine import in_turn, parser
+from speed import gemm_peak, our_training, parse_with_peer, peer_ways
 
 from vaedis.training import model, step
 
-FRAMEWORKS = ("beta-vae", "ada-gvae")
 KINDS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -31,11 +31,9 @@ def flops_per_image() -> float:
 
     def note(layer, inputs, output):
         places = inputs[0] if isinstance(layer, torch.nn.ConvTranspose2d) else output
-        work = (
-            2 * layer.weight.numel() * places[0, 0].numel()
-            if places.dim() == 4
-            else 2 * layer.weight.numel()
-        )
+        work = 2 * layer.weight.numel()
+        if places.dim() == 4:
+            work *= places[0, 0].numel()
         result.append(work * (3 if result else 2))
 
     for layer in network.modules():
@@ -52,7 +50,8 @@ def convolution_peak(kind: torch.dtype, seconds: float = 3.0) -> float:
     """
     x = torch.randn(64, 32, 33, 33).to(kind).contiguous(memory_format=torch.channels_last)
     layer = torch.nn.Conv2d(32, 32, 4, 2, 2).to(kind).to(memory_format=torch.channels_last)
-    best, end = float("inf"), time.perf_counter() + seconds
+    best = float("inf")
+    end = time.perf_counter() + seconds
     with torch.no_grad():
         while time.perf_counter() < end:
             started = time.perf_counter()
@@ -69,22 +68,14 @@ def summary(rates: list[float]) -> str:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peer-python", help="an interpreter that has disent 0.8.0")
-    parser.add_argument("--set-up", metavar="DIR", help="make that environment here first")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
-    options = parser.parse_args()
-    python = str(set_up(options.set_up)) if options.set_up else options.peer_python
-    if not python:
-        parser.error("name the peer's interpreter with --peer-python, or let --set-up make it")
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--seconds", type=float, default=15, help="of each measurement")
+    options, python = parse_with_peer(arguments)
 
     work = flops_per_image()
-    precisions = list(
-        dict.fromkeys(["float32", step.resolve_precision("auto", torch.device("cpu"))])
-    )
+    default = step.resolve_precision("auto", torch.device("cpu"))
+    precisions = list(dict.fromkeys(["float32", default]))
     product = {p: gemm_peak(kind=KINDS[p]) for p in precisions}
     convolution = {p: convolution_peak(KINDS[p]) / 1e9 for p in precisions}
     load = os.getloadavg()[0]
@@ -107,26 +98,20 @@ def main() -> None:
         "| framework | precision | images/s | steps/s | of the product | of the convolution | disent, 0 workers | 2 workers | ratio |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    versions = set()
-    for framework in FRAMEWORKS:
-        rates: dict[str, list[float]] = {name: [] for name in (*precisions, "0", "2")}
-        for _ in range(options.rounds):
-            for p in precisions:
-                rates[p].append(our_training(framework, options.seconds, p))
-            for workers in (0, 2):
-                result = peer(python, "train", framework, workers, options.seconds)
-                rates[str(workers)].append(result["images_per_second"])
-                versions.add(result["torch"])
+    versions: set[str] = set()
+    for framework, images_a_step in (("beta-vae", 256), ("ada-gvae", 512)):
+        ways = {
+            p: functools.partial(our_training, framework, options.seconds, p) for p in precisions
+        }
+        ways |= peer_ways(python, "train", framework, options.seconds, versions)
+        rates = in_turn(ways, options.rounds)
         peer_rate = max(statistics.mean(rates[w]) for w in ("0", "2"))
         for p in precisions:
             own_rate = statistics.mean(rates[p])
-            steps, speed = (
-                own_rate / (512 if framework == "ada-gvae" else 256),
-                own_rate * work / 1e9,
-            )
+            speed = own_rate * work / 1e9
             cells = [
                 summary(rates[p]),
-                f"{steps:.2f}",
+                f"{own_rate / images_a_step:.2f}",
                 f"{speed / product[p]:.0%}",
                 f"{speed / convolution[p]:.0%}",
             ]

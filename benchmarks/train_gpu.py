@@ -27,34 +27,22 @@ def check() -> None:
     """Compare one step's loss and gradients on both devices."""
     for framework in ("beta-vae", "ada-gvae"):
         spec = vd.RunSpec(framework=framework)
-        index, noise = (
-            torch.arange(0, 64000, 1000),
-            torch.randn(64, spec.latents, generator=torch.Generator().manual_seed(0)),
-        )
+        index = torch.arange(0, 64000, 1000)
+        noise = torch.randn(64, spec.latents, generator=torch.Generator().manual_seed(0))
         found = []
         for device in ("cpu", "cuda"):
             data = vd.load("xysquares", device=device)
-            network = (
-                model.build("conv", data.shape, spec.latents)
-                .to(device)
-                .to(memory_format=torch.channels_last)
-            )
+            network = model.build("conv", data.shape, spec.latents).to(device)
+            network = network.to(memory_format=torch.channels_last)
             with step.arithmetic("float32"):
-                terms = step.objective(
-                    spec,
-                    network,
-                    data.observations(index.to(device)),
-                    noise.to(device),
-                    losses.get("mse"),
-                    spec.beta,
-                )
+                x = data.observations(index.to(device))
+                loss = losses.get("mse")
+                terms = step.objective(spec, network, x, noise.to(device), loss, spec.beta)
                 gradients = torch.autograd.grad(terms.loss, list(network.parameters()))
             found.append((terms.loss.item(), [g.cpu() for g in gradients]))
-        (a, own_gradients), (b, reference_gradients) = found
-        worst = max(
-            ((g - h).norm() / g.norm()).item()
-            for g, h in zip(own_gradients, reference_gradients, strict=True)
-        )
+        (a, cpu_gradients), (b, gpu_gradients) = found
+        pairs = zip(cpu_gradients, gpu_gradients, strict=True)
+        worst = max(((g - h).norm() / g.norm()).item() for g, h in pairs)
         print(f"{framework}: losses {a:.7f} and {b:.7f}; gradients differ by {worst:.1e} at most")
         if abs(a - b) > 1e-4 * abs(a) or worst > 1e-4:
             raise SystemExit("The two devices do not agree.")
@@ -75,11 +63,11 @@ def limits() -> dict[str, float]:
     """What the machine can do: matrix products in FLOP/s by precision, and copies in bytes/s, read
     and written.
     """
-    n, found = 8192, {}
+    n = 8192
+    found = {}
     for precision in ("float32", "tf32", "bf16"):
-        a = torch.randn(
-            n, n, device="cuda", dtype=torch.bfloat16 if precision == "bf16" else torch.float32
-        )
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        a = torch.randn(n, n, device="cuda", dtype=kind)
         with step.arithmetic(precision):
             found[precision] = 2 * n**3 / timed(lambda a=a: a @ a, 10)
     a = torch.empty(2**28, device="cuda")
@@ -108,13 +96,8 @@ def main() -> None:
     print(
         f"\n{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}; {steps} steps, {ROUNDS} rounds"
     )
-    print(
-        ", ".join(
-            f"{name} {value / 1e12:.2f} T{'B' if name == 'copy' else 'FLOP'}/s"
-            for name, value in limit.items()
-        )
-        + "\n"
-    )
+    units = {name: "TB/s" if name == "copy" else "TFLOP/s" for name in limit}
+    print(", ".join(f"{name} {v / 1e12:.2f} {units[name]}" for name, v in limit.items()) + "\n")
     print(
         "| framework | precision | step | images/s, mean ± sd | steps/s | of the product | of the copy | first 5 steps, s |"
     )
@@ -123,17 +106,14 @@ def main() -> None:
         spec = vd.RunSpec(framework=framework, steps=steps)
         for precision in ("float32", "tf32", "bf16"):
             for captured in (True, False):
-                rates, firsts = zip(
-                    *(rate(spec, precision, captured) for _ in range(ROUNDS)), strict=True
-                )
+                measured = [rate(spec, precision, captured) for _ in range(ROUNDS)]
+                rates, firsts = zip(*measured, strict=True)
                 mean = statistics.mean(rates)
                 shares = f"{mean * FLOP_PER_IMAGE / limit[precision]:.1%} | {mean * BYTES_PER_IMAGE / limit['copy']:.1%}"
                 per_step = 512 if framework == "ada-gvae" else 256
                 cells = f"{mean:,.0f} ± {statistics.stdev(rates):,.0f} | {mean / per_step:,.0f} | {shares} | {max(firsts):.1f}"
-                print(
-                    f"| {framework} | {precision} | {'captured' if captured else 'launched'} | {cells} |",
-                    flush=True,
-                )
+                kind = "captured" if captured else "launched"
+                print(f"| {framework} | {precision} | {kind} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

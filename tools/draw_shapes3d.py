@@ -81,21 +81,10 @@ def draw_table(device: str | torch.device = "cpu") -> Tensor:
 def geometry(
     shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4, device: str | torch.device = "cpu"
 ) -> raycast.Maps:
-    """Cast rooms with an object.
+    """Cast rooms with an object, one of `SHAPES`; return maps of floor, walls and object.
 
-    Parameters
-    ----------
-    shape : {"cube", "cylinder", "sphere", "capsule"}
-    scale, yaw : Tensor of float32, shape (B,)
-        The object's size, and from where the camera looks, in radians.
-    samples : int
-        Along each side of a pixel, for antialiasing.
-    device : str or torch.device
-
-    Returns
-    -------
-    raycast.Maps
-        Of floor, walls and object, in tones of 0, 1/5, ..., 1.
+    `scale`, the object's size, and `yaw`, from where the camera looks, in radians, are float32,
+    (B,). There are `samples` along each side of a pixel, for antialiasing; tones are 0, ..., 1.
     """
     scale, yaw = scale.to(device), yaw.to(device)
     nothing, here = torch.zeros_like(yaw), torch.eye(4)
@@ -126,34 +115,32 @@ def geometry(
     )
 
 
-def _capsule(
-    surface: int,
-    centre: Tensor,
-    radius: Tensor,
-    half_length: Tensor,
-) -> list[solids.Solid]:
+def _above_middle(height: Tensor) -> Tensor:
+    """Return points above the middle of the room, (B, 3)."""
+    return torch.stack([torch.zeros_like(height), torch.zeros_like(height), height], -1)
+
+
+def _capsule(centre: Tensor, radius: Tensor, half_length: Tensor) -> list[solids.Solid]:
     """Return an upright cylinder between two balls: radius and half the balls' distance, (B,)."""
-    lift = torch.stack([torch.zeros_like(radius), torch.zeros_like(radius), half_length], -1)
+    lift = _above_middle(half_length)
     middle = solids.place(centre, torch.stack([radius, radius, half_length], -1))
     ball = radius[..., None].expand(*radius.shape, 3)
     return [
-        solids.cylinder(surface, middle),
-        solids.ellipsoid(surface, solids.place(centre + lift, ball)),
-        solids.ellipsoid(surface, solids.place(centre - lift, ball)),
+        solids.cylinder(2, middle),
+        solids.ellipsoid(2, solids.place(centre + lift, ball)),
+        solids.ellipsoid(2, solids.place(centre - lift, ball)),
     ]
 
 
 def _object(shape: str, scale: Tensor) -> list[solids.Solid]:
-    """The object on the floor, in the middle of the room."""
+    """Return the object on the floor, in the middle of the room, as surface 2."""
 
     def standing(half_height: Tensor) -> Tensor:
-        return torch.stack(
-            [torch.zeros_like(scale), torch.zeros_like(scale), _FLOOR - _SINK + half_height], -1
-        )
+        return _above_middle(_FLOOR - _SINK + half_height)
 
     if shape == "capsule":
         radius, half_length = (scale * size for size in _CAPSULE)
-        return _capsule(2, standing(radius + half_length), radius, half_length)
+        return _capsule(standing(radius + half_length), radius, half_length)
     half = {
         "cube": (_HALF_SIDE,) * 3,
         "sphere": (_BALL,) * 3,

@@ -33,13 +33,14 @@ HEADER = """\
 Hashes = dict[str, set[str]]
 
 
+def entries(text: str) -> list[str]:
+    """Return the lines of a file of requirements that are no comments."""
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
 def read_pins() -> list[str]:
     """Return the lines of constraints.txt that are pins."""
-    return [
-        line
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
+    return entries((ROOT / "constraints.txt").read_text())
 
 
 def read_lock() -> tuple[list[str], Hashes]:
@@ -48,11 +49,7 @@ def read_lock() -> tuple[list[str], Hashes]:
         return [], {}
     text = LOCK.read_text()
     machines = re.search(r"was made for: (.*)\.\n", text)[1].split("; ")
-    lines = [
-        line.split()
-        for line in text.replace("\\\n", " ").splitlines()
-        if line and not line.startswith("#")
-    ]
+    lines = [line.split() for line in entries(text.replace("\\\n", " "))]
     return machines, {
         pin: {word.removeprefix("--hash=sha256:") for word in hashes} for pin, *hashes in lines
     }
@@ -61,26 +58,17 @@ def read_lock() -> tuple[list[str], Hashes]:
 def ask_pip(pins: list[str]) -> Hashes:
     """Return the hash of the file that pip would install for each pin."""
     with tempfile.TemporaryDirectory() as folder:
-        report, requirements = Path(folder, "report.json"), Path(folder, "requirements.txt")
+        report = Path(folder, "report.json")
+        requirements = Path(folder, "requirements.txt")
         requirements.write_text("\n".join(pins))
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--dry-run",
-            "--no-deps",
-            "--ignore-installed",
-        ]
-        subprocess.run([*command, "--report", str(report), "-r", str(requirements)], check=True)
-        entries = json.loads(report.read_text())["install"]
-    by_name = {
-        canonical(entry["metadata"]["name"]): entry["download_info"]["archive_info"]["hashes"][
-            "sha256"
-        ]
-        for entry in entries
-    }
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps"]
+        command += ["--ignore-installed", "--report", str(report), "-r", str(requirements)]
+        subprocess.run(command, check=True)
+        files = json.loads(report.read_text())["install"]
+    by_name = {}
+    for file in files:
+        hashes = file["download_info"]["archive_info"]["hashes"]
+        by_name[canonical(file["metadata"]["name"])] = hashes["sha256"]
     return {pin: {by_name[canonical(pin.split("==")[0])]} for pin in pins}
 
 

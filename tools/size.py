@@ -30,9 +30,9 @@ def docstring_lines(tree: ast.AST) -> int:
 
 def measure(package: Path) -> dict[str, object]:
     """Return what can be counted in a package's files."""
-    facts: dict[str, object] = {}
-    lengths, functions = {}, {}
-    total = docs = blank = comments = names = 0
+    lengths = {}
+    functions = {}
+    docs = blank = comments = wide = names = 0
     listed: set[str] = set()
     for path in sorted(package.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -40,10 +40,10 @@ def measure(package: Path) -> dict[str, object]:
         name = str(path.relative_to(package.parent))
         lines = text.splitlines()
         lengths[name] = len(lines)
-        total += len(lines)
         docs += docstring_lines(tree)
         blank += sum(not line.strip() for line in lines)
         comments += sum(line.lstrip().startswith("#") for line in lines)
+        wide += sum(len(line) > 100 for line in lines)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 functions[f"{name}:{node.name}"] = node.end_lineno - node.lineno + 1
@@ -53,23 +53,21 @@ def measure(package: Path) -> dict[str, object]:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
                 listed |= {element.value for element in node.value.elts}
     longest = max(lengths, key=lengths.__getitem__)
-    slowest = max(functions, key=functions.__getitem__)
-    facts["files"] = len(lengths)
-    facts["files flat at its top"] = len(list(package.glob("*.py")))
-    facts["lines"] = total
-    facts["of these code"] = total - docs - blank - comments
-    facts["of these docstrings"] = docs
-    facts["files over 350 lines"] = sum(length > 350 for length in lengths.values())
-    facts["longest file"] = f"{longest}, {lengths[longest]}"
-    facts["longest function"] = f"{slowest}, {functions[slowest]}"
-    facts["lines over 100 columns"] = sum(
-        len(line) > 100
-        for path in package.rglob("*.py")
-        for line in path.read_text(encoding="utf-8").splitlines()
-    )
-    facts["public classes and functions"] = names
-    facts["names in __all__"] = len(listed)
-    return facts
+    longest_function = max(functions, key=functions.__getitem__)
+    total = sum(lengths.values())
+    return {
+        "files": len(lengths),
+        "files flat at its top": len(list(package.glob("*.py"))),
+        "lines": total,
+        "of these code": total - docs - blank - comments,
+        "of these docstrings": docs,
+        "files over 350 lines": sum(length > 350 for length in lengths.values()),
+        "longest file": f"{longest}, {lengths[longest]}",
+        "longest function": f"{longest_function}, {functions[longest_function]}",
+        "lines over 100 columns": wide,
+        "public classes and functions": names,
+        "names in __all__": len(listed),
+    }
 
 
 def imports(root: Path, packages: list[str]) -> dict[str, object]:

@@ -49,22 +49,15 @@ __all__ = [
 ]
 
 _MODULES = ("data", "diagnosis", "distances", "factors", "losses", "metrics", "plots", "training")
-_HOMES = {
-    "Diagnosis": "vaedis.diagnosis.report",
-    "FactorData": "vaedis.data",
-    "FactorSpace": "vaedis.factors",
-    "LabelledImages": "vaedis.data",
-    "Relabelled": "vaedis.data",
-    "Run": "vaedis.training",
-    "RunSpec": "vaedis.spec",
-    "TrainingFailed": "vaedis.training",
-    "TrainingStopped": "vaedis.training",
-    "diagnose": "vaedis.diagnosis.diagnose",
-    "fit": "vaedis.training",
-    "load": "vaedis.data",
-    "load_run": "vaedis.training",
-    "read_images": "vaedis.data",
+_NAMES = {
+    "vaedis.data": ("FactorData", "LabelledImages", "Relabelled", "load", "read_images"),
+    "vaedis.diagnosis.diagnose": ("diagnose",),
+    "vaedis.diagnosis.report": ("Diagnosis",),
+    "vaedis.factors": ("FactorSpace",),
+    "vaedis.spec": ("RunSpec",),
+    "vaedis.training": ("Run", "TrainingFailed", "TrainingStopped", "fit", "load_run"),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 # names that changed; the old ones work for now
 _RENAMED = {"Table": "LabelledImages", "read_table": "read_images"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -74,9 +75,13 @@ def seed(value: Any) -> int:
 def non_negative(name: str, value: Any) -> float:
     """Return a finite number of at least 0 as a float; raise a ValueError for anything else."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= float(value) < float("inf"):
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a float can hold.") from None
+    if not 0 <= number < math.inf:
         raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}.")
-    return float(value)
+    return number
 
 
 def positive(name: str, value: Any) -> float:
@@ -87,7 +92,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def plain_field(name: str, value: Any) -> None:
-    """Raise a ValueError if a field of a RunSpec is something of one's own, which `fit` takes."""
+    """Raise a ValueError if a field of a RunSpec holds an object, which only `fit` takes."""
     is_own = callable(value) and not hasattr(value, "distance")
     if is_own or (name == "data" and not isinstance(value, str)):
         wanted = "the name of a data set" if name == "data" else "a name or a number"

@@ -92,14 +92,13 @@ def make_folder(path: Path) -> None:
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return the bytes of an .npz file: the same for the same arrays at any time."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, whenever it is written
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, member.getvalue(), compresslevel=9)
+            archive.writestr(entry, member.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
     return buffer.getvalue()
 
 
@@ -116,14 +115,13 @@ def open_array(
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("its compression is none that numpy writes")
     with archive.open(member) as file:
-        readers: dict[tuple[int, int], Any] = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
         version = np.lib.format.read_magic(file)
-        if version not in readers:
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
             raise ValueError(f"its header is of version {version}, which is not read")
-        shape, fortran, dtype = readers[version](file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not loaded")
         if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:

@@ -222,12 +222,13 @@ def _loss(text: str) -> Any:
         raise ValueError(
             f"the module of --loss {text} has no {name!r}{_check.nearest(name, dir(module))}"
         )
+    own = getattr(module, name)
     try:
-        loss = losses.get(getattr(module, name))
+        loss = losses.get(own)
     except TypeError as problem:
         raise ValueError(f"--loss {text}: {problem}") from problem
-    if not isinstance(getattr(module, name), losses.Loss):
-        _check_signature(text, getattr(module, name))
+    if not isinstance(own, losses.Loss):
+        _check_signature(text, own)
     return loss
 
 
@@ -272,7 +273,7 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
         args.data,
         images=args.images,
         labels=args.labels,
-        names=args.names.split(",") if args.names else None,
+        names=[name.strip() for name in args.names.split(",")] if args.names else None,
         sizes=args.sizes,
         resize=args.resize,
     )

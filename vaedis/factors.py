@@ -25,8 +25,7 @@ Index = Tensor | Sequence[int] | int
 class FactorSpace:
     """The grid of all combinations of ground-truth factors.
 
-    A factor is given by its name or its position, and drawn at random with `generator`, on its
-    device.
+    Methods take a factor by its name or its position, and draw with `generator`, on its device.
 
     Parameters
     ----------
@@ -74,10 +73,8 @@ class FactorSpace:
             raise ValueError(f"factor names must differ from each other, not {tuple(names)}.")
         if not all(str(name).strip() for name in names):
             raise ValueError(f"each factor needs a name, but one is empty: {tuple(names)}.")
-        checked = [
-            _check.count(f"the size of factor {name!r}", size)
-            for name, size in zip(names, sizes, strict=True)
-        ]
+        pairs = zip(names, sizes, strict=True)
+        checked = [_check.count(f"the size of factor {name!r}", size) for name, size in pairs]
         object.__setattr__(self, "names", tuple(names))
         object.__setattr__(self, "sizes", tuple(checked))
 
@@ -114,8 +111,7 @@ class FactorSpace:
     def to_index(self, factors: Tensor) -> Tensor:
         """Return the index of each row of factor values, (..., F) to int64 (...).
 
-        Raises a ValueError if a value is out of its factor's range or no integer, or the last axis
-        is not F long.
+        A ValueError says that a value is out of range or no integer, or there are not F columns.
         """
         factors = integers("factors", factors)
         if factors.ndim == 0 or factors.shape[-1] != len(self):
@@ -124,11 +120,9 @@ class FactorSpace:
         outside = (factors < 0) | (factors >= torch.tensor(self.sizes, device=factors.device))
         if outside.any():
             first = tuple(outside.nonzero()[0].tolist())
-            size = self.sizes[first[-1]]
-            raise ValueError(
-                f"factor {self.names[first[-1]]!r} is {int(factors[first])}; "
-                f"it runs from 0 to {size - 1}."
-            )
+            name = self.names[first[-1]]
+            last = self.sizes[first[-1]] - 1
+            raise ValueError(f"factor {name!r} is {int(factors[first])}; it runs from 0 to {last}.")
         return (factors * torch.tensor(self.strides, device=factors.device)).sum(-1)
 
     def to_factors(self, index: Index) -> Tensor:
@@ -137,10 +131,8 @@ class FactorSpace:
 
     def _to_factors(self, index: Tensor) -> Tensor:
         """Do it without a check, which would wait for the GPU."""
-        columns = [
-            (index // stride) % size for stride, size in zip(self.strides, self.sizes, strict=True)
-        ]
-        return torch.stack(columns, -1)
+        pairs = zip(self.strides, self.sizes, strict=True)
+        return torch.stack([(index // stride) % size for stride, size in pairs], -1)
 
     def check_index(self, index: Index) -> Tensor:
         """Return an index as an int64 tensor; raise a ValueError outside of 0 … size - 1."""
@@ -174,16 +166,8 @@ class FactorSpace:
     ) -> Tensor:
         """Return, for each traversal of a factor, the index at which the factor is 0.
 
-        Parameters
-        ----------
-        factor : str or int
-        vary : str, int or sequence of these, optional
-            The other factors to run over; the rest stay at 0. By default all of them.
-        device : torch.device or str
-
-        Returns
-        -------
-        Tensor of int64, shape (number of traversals,)
+        The indices are int64, (number of traversals,). They run over the other factors that `vary`
+        names, by default all; the rest stay at 0.
 
         Examples
         --------
@@ -205,9 +189,9 @@ class FactorSpace:
     ) -> Tensor:
         """Draw bases of traversals, int64 of shape (n,), spread evenly over all other factors.
 
-        Each base is uniformly distributed, and bases keep away from each other. So averages are
-        unbiased, and their variance is smaller. Owen (1997), *Scrambled net variance for integrals
-        of smooth functions*.
+        Each base is uniformly distributed, so averages are unbiased; bases keep away from each
+        other, so their variance is smaller. Owen (1997), *Scrambled net variance for integrals of
+        smooth functions*.
         """
         f = self.position(factor)
         device = _device_of(generator)

@@ -132,17 +132,13 @@ class RunSpec:
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)
-        own_network = ("custom",) if "model" in self.custom else ()
-        _check.one_of("model", self.model, (*_MODELS, *own_network))
+        models = (*_MODELS, "custom") if "model" in self.custom else _MODELS
+        _check.one_of("model", self.model, models)
         _check.one_of("schedule of beta", self.beta_schedule, _BETA_SCHEDULES)
         _check.one_of("schedule of lr", self.lr_schedule, _LR_SCHEDULES)
         # Python's own numbers, so that equal specifications have one key: 1 and 1.0, 0.0 and -0.0
         for name, checked in (("beta", _check.non_negative), ("lr", _check.positive)):
-            try:
-                number = checked(name, getattr(self, name))
-            except OverflowError:
-                raise ValueError(f"{name} must be a number that a float can hold.") from None
-            object.__setattr__(self, name, abs(number))
+            object.__setattr__(self, name, abs(checked(name, getattr(self, name))))
         for name, smallest in _SMALLEST.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), smallest))
         _check.seed(self.seed)
@@ -159,10 +155,11 @@ class RunSpec:
 
     def __repr__(self) -> str:
         # what is not said is as by default
+        defaults = RunSpec()
         arguments = [
             f"{f.name}={getattr(self, f.name)!r}"
             for f in dataclasses.fields(self)
-            if getattr(self, f.name) != (f.default if f.default is not dataclasses.MISSING else {})
+            if getattr(self, f.name) != getattr(defaults, f.name)
         ]
         return screenful(f"RunSpec({', '.join(arguments)})")
 
@@ -210,11 +207,10 @@ class RunSpec:
         if not self.warmup or not self.beta:
             del fields["warmup"], fields["beta_schedule"]
         # nor fields that came later
-        for name, default in (("beta_schedule", "linear"), ("lr_schedule", "constant")):
+        later: dict[str, Any] = {"beta_schedule": "linear", "lr_schedule": "constant", "custom": {}}
+        for name, default in later.items():
             if fields.get(name) == default:
                 del fields[name]
-        if not self.custom:
-            del fields["custom"]
         # fields that have no effect get their default
         if self.framework == "beta-vae":
             fields |= {"average": "mean", "pairs": "paper-code"}

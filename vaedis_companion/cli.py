@@ -8,15 +8,16 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from vaedis import cli as library
+from vaedis import _check, cli as library
 from vaedis._support.text import plain
 from vaedis_companion.profiles import COORDINATES, PROFILES, profile
 
@@ -34,41 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
-    _add_book(commands, common)
-    _add_sweep(commands, common)
-    _add_results(commands, common)
+    add_command = functools.partial(commands.add_parser, parents=[common])
+    _add_book(add_command)
+    _add_sweep(add_command)
+    _add_results(add_command, common)
 
-    measure = commands.add_parser(
-        "measure", parents=[common], help="measure and store the distances of whole data sets"
-    )
+    measure = add_command("measure", help="measure and store the distances of whole data sets")
     measure.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
     measure.add_argument("--force", action="store_true", help="measure again what is stored")
     measure.set_defaults(run=_measure)
 
-    check = commands.add_parser(
-        "check",
-        parents=[common],
-        help="compare what the figures of the built book draw with codecheck.yml",
-    )
+    help_check = "compare what the figures of the built book draw with codecheck.yml"
+    check = add_command("check", help=help_check)
     check.add_argument("names", nargs="*", metavar="CHAPTER", help="chapters (default: all)")
     check.add_argument("--profile", help=_PROFILES)
     check.add_argument("--write", action="store_true", help="write the manifest anew")
     check.set_defaults(run=_check_figures)
 
-    convert = commands.add_parser(
-        "notebooks", parents=[common], help="write the chapters as .ipynb files"
-    )
+    convert = add_command("notebooks", help="write the chapters as .ipynb files")
+    help_outputs = "with the outputs of the current runs in this profile"
     convert.add_argument("folder", help="where to write them")
-    convert.add_argument(
-        "--outputs", metavar="PROFILE", help="with the outputs of the current runs in this profile"
-    )
+    convert.add_argument("--outputs", metavar="PROFILE", help=help_outputs)
     convert.set_defaults(run=_notebooks)
 
 
-def _add_book(commands: Any, common: argparse.ArgumentParser) -> None:
-    book = commands.add_parser(
-        "book", parents=[common], help="run the notebooks and build the book"
-    )
+def _add_book(add_command: Callable[..., argparse.ArgumentParser]) -> None:
+    book = add_command("book", help="run the notebooks and build the book")
     add = book.add_argument
     repeated: dict[str, Any] = {"action": "append", "default": []}
     add("--profile", help=_PROFILES)
@@ -81,10 +73,9 @@ def _add_book(commands: Any, common: argparse.ArgumentParser) -> None:
     book.set_defaults(run=_book)
 
 
-def _add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
-    sweep = commands.add_parser(
+def _add_sweep(add_command: Callable[..., argparse.ArgumentParser]) -> None:
+    sweep = add_command(
         "sweep",
-        parents=[common],
         help="run what an experiment lacks",
         description="Run what an experiment lacks, and store each run.",
     )
@@ -107,12 +98,11 @@ def _add_sweep(commands: Any, common: argparse.ArgumentParser) -> None:
     sweep.set_defaults(run=_sweep)
 
 
-def _add_results(commands: Any, common: argparse.ArgumentParser) -> None:
-    results = commands.add_parser(
-        "results",
-        parents=[common],
-        help="print what is stored and what is missing, or merge a folder",
-    )
+def _add_results(
+    add_command: Callable[..., argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    help_results = "print what is stored and what is missing, or merge a folder"
+    results = add_command("results", help=help_results)
     add = results.add_argument
     only = "only this one; may be repeated"
     add("--experiment", action="append", default=[], metavar="NAME", help=only)
@@ -120,9 +110,8 @@ def _add_results(commands: Any, common: argparse.ArgumentParser) -> None:
     add("--out", metavar="DIR", help="the store (default: results/)")
     results.set_defaults(run=_results)
     actions = results.add_subparsers(metavar="merge DIR")
-    merge = actions.add_parser(
-        "merge", parents=[common], help="take in what a sweep wrote elsewhere with --out"
-    )
+    help_merge = "take in what a sweep wrote elsewhere with --out"
+    merge = actions.add_parser("merge", parents=[common], help=help_merge)
     merge.add_argument("folder")
     merge.set_defaults(run=_merge)
 
@@ -249,7 +238,6 @@ def _sweep(args: argparse.Namespace) -> int:
 
 def _sweep_of(args: argparse.Namespace) -> Sweep:
     """Return the sweep that was asked for; a ValueError if its options do not go together."""
-    from vaedis import _check
     from vaedis.training.step import PRECISIONS
     from vaedis_companion.grids import COORDINATE_GRIDS, GRIDS
     from vaedis_companion.store import Store
@@ -308,7 +296,6 @@ def _signals_ask(sweep: Sweep) -> Iterator[list[int]]:
 
 
 def _results(args: argparse.Namespace) -> int:
-    from vaedis import _check
     from vaedis_companion.grids import GRIDS
     from vaedis_companion.sweep import describe_missing
     from vaedis_companion.sweep.runs import print_table
@@ -324,9 +311,8 @@ def _results(args: argparse.Namespace) -> int:
         known = sorted({*GRIDS, *(name for name, _ in tables)})
         _check.one_of("experiment", experiment, known)
     for experiment, profile_name in tables:
-        if args.experiment and experiment not in args.experiment:
-            continue
-        if args.profile in (None, profile_name):
+        is_chosen = not args.experiment or experiment in args.experiment
+        if is_chosen and args.profile in (None, profile_name):
             print_table(store.runs(experiment, profile_name))
     print("missing:")
     for experiment in args.experiment or GRIDS:

@@ -286,11 +286,8 @@ def grid(experiment: str, size: Profile | str | None = None) -> list[RunSpec]:
     """Return the runs of an experiment, the most informative first.
 
     The experiment is one of `GRIDS`, or ``"plan"``; with a profile of coordinates, one of
-    `COORDINATE_GRIDS`. The profile is one, or its name as for `profile`.
-
-    References
-    ----------
-    Michlo, Klein and James (2023), Table A4.
+    `COORDINATE_GRIDS`. The profile is one, or its name as for `profile`. Source: Michlo, Klein and
+    James (2023), Table A4.
 
     Examples
     --------

@@ -38,8 +38,9 @@ READABLE = 9
 # a vector picture says how wide it is, in points, and of each line of text how large, in hundreds
 SVG_WIDTH = re.compile(r'<svg [^>]*width="([\d.]+)pt"')
 SVG_TEXT = re.compile(r"scale\((0\.\d+) -\1\)")
-# of figures whose vector picture is not kept: points in a pixel, and the smallest letters drawn
-POINT, SMALLEST = 72 / 110, 7
+# of figures whose vector picture is not kept: points in a pixel, and in the smallest letters drawn
+POINT = 72 / 110
+SMALLEST = 7
 # what a cell of numbers, or of a word or two, has fewer characters than
 WORDS = 12
 # the text of a page on a small phone
@@ -165,7 +166,7 @@ def plain_head(table):
     head = soup.thead
     rows = head.find_all("tr") if head else []
     if len(rows) == 2 and not head.find(colspan=True):
-        first, second = ([cell for cell in row.find_all("th")] for row in rows)
+        first, second = (row.find_all("th") for row in rows)
         named = [k for k, cell in enumerate(second) if cell.get_text(strip=True)]
         if named and not any(first[k].get_text(strip=True) for k in named):
             for k in named:
@@ -185,7 +186,7 @@ def cards(table):
     soup = BeautifulSoup(table, "html.parser")
     heads = [cell.get_text() for cell in soup.thead.find_all("th")] if soup.thead else []
     texts = [cell.get_text(strip=True) for cell in soup.select("tbody td + td")]
-    if len(heads) < 4 or sum(map(len, texts)) < WORDS * len(texts):
+    if len(heads) < 4 or not texts or sum(map(len, texts)) < WORDS * len(texts):
         return table
     soup.table["class"].append("cards")
     for row in soup.tbody.find_all("tr"):

@@ -71,9 +71,11 @@ def add_lines(app, doctree):
         cell = cells.get(code[number - 1])
         if cell is None:
             continue
+        # a browser unfolds what holds the place that a link leads to
         anchor = f"cell-{number}"
-        add_anchor(cell, anchor)
-        outputs = [node for node in cell.findall(nodes.container) if is_output(node)]
+        target = next(parts(cell, "cell_code_source"), cell)
+        target.insert(0, nodes.raw("", f'<span id="{anchor}"></span>', format="html"))
+        outputs = list(parts(cell, "cell_code_output"))
         shown = [node for output in outputs for node in output if list(node.findall(nodes.image))]
         for receipt, node in zip(of_cell, shown, strict=False):
             label = next(iter(node.get("names", ()) or node.get("ids", ())), "")
@@ -81,15 +83,9 @@ def add_lines(app, doctree):
             node.parent.insert(node.parent.index(node) + 1, nodes.raw("", html, format="html"))
 
 
-def is_output(node):
-    return node.get("nb_element") == "cell_code_output"
-
-
-def add_anchor(cell, anchor):
-    """Name the code of a cell; a browser unfolds what holds the place that a link leads to."""
-    inputs = [n for n in cell.findall(nodes.container) if n.get("nb_element") == "cell_code_source"]
-    target = inputs[0] if inputs else cell
-    target.insert(0, nodes.raw("", f'<span id="{anchor}"></span>', format="html"))
+def parts(cell, element):
+    """Yield the containers of one kind in a cell."""
+    return (n for n in cell.findall(nodes.container) if n.get("nb_element") == element)
 
 
 def first_lines(app, name):
@@ -103,29 +99,30 @@ def line(app, receipt, anchor, source_line, label):
     """Return the line under a figure as HTML."""
     stem = receipt.file.removesuffix(".csv")
     which = f"figure {receipt.number} of this page"
-    parts = [f'<a href="#{anchor}" aria-label="code of {which}">code</a>']
-    commit = app.vaedis_facts.get(receipt.chapter, {}).get("commit", "unknown").rstrip("+")
-    at = "main" if commit == "unknown" else commit
-    address = f"{repository(app)}/blob/{at}/book/{receipt.chapter}.md?plain=1#L{source_line}"
-    parts.append(f'<a href="{address}" aria-label="source of {which}">source at {at}</a>')
+    words = [f'<a href="#{anchor}" aria-label="code of {which}">code</a>']
+    commit = commit_of(app, receipt.chapter)
+    address = f"{repository(app)}/blob/{commit}/book/{receipt.chapter}.md?plain=1#L{source_line}"
+    words.append(f'<a href="{address}" aria-label="source of {which}">source at {commit}</a>')
     if receipt.csv is None:
         digest = f"SHA-256 {receipt.sha256[:12]}…"
-        parts.append(f"data: {receipt.rows:,} numbers, too many for a file; {digest}")
+        words.append(f"data: {receipt.rows:,} numbers, too many for a file; {digest}")
     else:
-        parts.append(
+        words.append(
             f'<a href="{FOLDER}/{receipt.file}" download aria-label="data of {which}, CSV">'
             f"data, {receipt.rows:,} rows</a>"
         )
     if receipt.svg is not None:
-        parts.append(f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {which}">SVG</a>')
+        words.append(f'<a href="{FOLDER}/{stem}.svg" download aria-label="SVG of {which}">SVG</a>')
     if label in LIVE:
-        parts.append(
+        words.append(
             f'<a href="{escape(LIVE[label])}" aria-label="open {which} live">open live</a>'
         )
-    if not receipt.runs:
-        parts.append("stored runs: none")
-    folded = runs(receipt, f"{FOLDER}/{stem}-runs.csv", which) if receipt.runs else ""
-    return f'<div class="receipt"><p>{" · ".join(parts)}</p>{folded}</div>'
+    folded = ""
+    if receipt.runs:
+        folded = runs(receipt, f"{FOLDER}/{stem}-runs.csv", which)
+    else:
+        words.append("stored runs: none")
+    return f'<div class="receipt"><p>{" · ".join(words)}</p>{folded}</div>'
 
 
 def runs(receipt, address, which):
@@ -133,26 +130,31 @@ def runs(receipt, address, which):
     stored_runs = list(csv.DictReader(io.StringIO(receipt.runs_csv)))
     names = [name for name in RUN_KIND if any(row.get(name) for row in stored_runs)]
     kinds = Counter(tuple(row.get(name, "") for name in names) for row in stored_runs)
-    words = [f"<p>{escape('; '.join(receipt.runs))}</p>"]
     heads = "".join(f'<th scope="col">{name}</th>' for name in (*names, "runs"))
-    rows = (
-        "".join(f"<td>{escape(str(cell))}</td>" for cell in (*kind, count))
-        for kind, count in sorted(kinds.items())
-    )
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    words.append(
+    body = ""
+    for kind, count in sorted(kinds.items()):
+        cells = "".join(f"<td>{escape(str(cell))}</td>" for cell in (*kind, count))
+        body += f"<tr>{cells}</tr>"
+    total = len(stored_runs)
+    title = "1 stored run" if total == 1 else f"{total:,} stored runs"
+    return (
+        f"<details><summary>{title}</summary><p>{escape('; '.join(receipt.runs))}</p>"
         f'<div class="receipt-scroll" tabindex="0" role="group" aria-label="runs behind {which}">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         f'<p><a href="{address}" download aria-label="runs of {which}, CSV">each run, CSV</a></p>'
+        "</details>"
     )
-    total = sum(kinds.values())
-    title = "1 stored run" if total == 1 else f"{total:,} stored runs"
-    return f"<details><summary>{title}</summary>{''.join(words)}</details>"
 
 
 def repository(app):
     """Return the address of the repository."""
     return app.config.html_theme_options["repository_url"].rstrip("/")
+
+
+def commit_of(app, name):
+    """Return the commit that a page was run at, or the branch if it is not known."""
+    commit = app.vaedis_facts.get(name, {}).get("commit", "unknown").rstrip("+")
+    return "main" if commit == "unknown" else commit
 
 
 def write_files(app, exception):
@@ -168,18 +170,14 @@ def write_files(app, exception):
             continue
         for receipt in receipts_of(name, notebook):
             stem = receipt.file.removesuffix(".csv")
-            for suffix, text in (
-                (".csv", receipt.csv),
-                (".svg", receipt.svg),
-                ("-runs.csv", receipt.runs_csv),
-            ):
+            texts = {".csv": receipt.csv, ".svg": receipt.svg, "-runs.csv": receipt.runs_csv}
+            for suffix, text in texts.items():
                 if text is not None:
                     (out / FOLDER / f"{stem}{suffix}").write_text(text, encoding="utf-8")
-        commit = app.vaedis_facts.get(name, {}).get("commit", "unknown").rstrip("+")
-        at = "main" if commit == "unknown" else commit
-        taken[f"{name}.ipynb"] = nbformat.writes(
-            downloads.as_download(notebook, app.config.html_baseurl, repository(app), at)
-        )
+        source = repository(app)
+        commit = commit_of(app, name)
+        download = downloads.as_download(notebook, app.config.html_baseurl, source, commit)
+        taken[f"{name}.ipynb"] = nbformat.writes(download)
     (out / "_sources").mkdir(exist_ok=True)
     for name, text in taken.items():
         (out / "_sources" / name).write_text(text, encoding="utf-8")

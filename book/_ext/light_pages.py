@@ -18,6 +18,7 @@ WORD = re.compile(r"[A-Za-z_][\w-]*")
 TOKEN = re.compile(
     r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|url\([^)"']*\)|\\.|[{};,()\[\]]""", re.DOTALL
 )
+# those that begin with ! are licences
 COMMENT = re.compile(r"/\*(?!!).*?\*/", re.DOTALL)
 ANY_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 # what stands in these may be absent where the selector holds
@@ -81,12 +82,8 @@ def names_in(texts):
 def used_style(style, names):
     """Return a style sheet without the rules for classes and elements that no page has.
 
-    Parameters
-    ----------
-    style : str
-        If its braces do not match it is returned as it is.
-    names : set of str
-        All names in use; one that ends with ``-`` stands for all that begin with it.
+    Of the names in use, one that ends with ``-`` stands for all that begin with it. A style sheet
+    whose braces do not match is returned as it is.
     """
     beginnings = tuple(name for name in names if name.endswith("-") and len(name) > 2)
 

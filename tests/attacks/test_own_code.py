@@ -137,6 +137,8 @@ def test_losses_that_compute_something_else_are_not_equal(name):
         (torch.eye(3).to_sparse(), 2 * torch.eye(3).to_sparse()),
         (log, logging.getLogger("another")),
         (np.float32(0.5), 0.25),
+        ({torch.tensor([0.12341])}, {torch.tensor([0.12342])}),
+        ({difference, 1}, {difference, 2}),
     ],
 )
 def test_what_a_loss_may_hold_is_told(one, other):

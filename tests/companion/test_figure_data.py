@@ -46,6 +46,13 @@ def test_bars_are_shapes_in_data_coordinates(axes):
     assert {row["y"] for row in rows(axes, "shape")} == {"0", "3"}
 
 
+def test_bands_are_shapes_in_data_coordinates(axes):
+    axes.fill_between([0, 1], [2, 3], [4, 5], label="range")
+    corners = {(float(row["x"]), float(row["y"])) for row in rows(axes, "shape")}
+    assert corners == {(0, 2), (0, 4), (1, 3), (1, 5)}
+    assert {row["series"] for row in rows(axes, "shape")} == {"range"}
+
+
 def test_texts_are_there(axes):
     axes.text(0.25, 0.75, "rank, .9")
     assert [(r["x"], r["y"], r["value"]) for r in rows(axes, "text")] == [

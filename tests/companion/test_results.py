@@ -87,6 +87,21 @@ def test_an_experiment_takes_equal_runs_of_another_one_of_its_profile(tmp_path):
     assert [r["mig"] for r in store.best("fig6").rows] == [0.25]
 
 
+@pytest.mark.parametrize("order", [("fig6", "fig9"), ("fig9", "fig6")])
+def test_a_run_that_failed_in_one_experiment_and_ended_in_another_has_ended(tmp_path, order):
+    store = results.Store(tmp_path)
+    keys = {spec.key for spec in grids.grid("fig9", "laptop")}
+    shared = next(spec for spec in grids.grid("fig6", "laptop") if spec.key in keys)
+    failed, ended = order
+    store.add(results.make_row(shared, failed, "laptop", status="failed: x"))
+    assert store.keys(failed, "laptop", failed=False) == set()
+    store.add(results.make_row(shared, ended, "laptop", scores=SCORES))
+    for experiment in order:
+        assert store.keys(experiment, "laptop", failed=False) == {shared.key}
+        (row,) = store.answering(experiment, "laptop")
+        assert row["mig"] == 0.5
+
+
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
 def test_every_column_comes_back_as_it_went_in(tmp_path, ending):
     spec = RunSpec(

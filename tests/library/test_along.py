@@ -235,6 +235,9 @@ def test_without_a_grid_distances_are_those_of_images_that_differ_in_one_factor(
     )
     with pytest.raises(ValueError, match="no two observations differ in factor 'shadow' alone"):
         distances.factor_distances(shadow)
+    many = np.stack([np.arange(300)] * 2, 1)
+    with pytest.raises(ValueError, match="no two observations differ in factor 'angle' alone"):
+        distances.factor_distances(LabelledImages(np.zeros((300, 2, 2)), many, ["angle", "shadow"]))
 
 
 def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
@@ -410,6 +413,20 @@ def test_pairs_drawn_as_for_table_a1_have_the_standard_error_that_is_predicted()
     predicted = exact.standard_errors(distances.published_traversals(9, 240), 240)
     assert np.std([d.mean() for d in drawn]) == pytest.approx(predicted[0], rel=0.24)
     assert np.std([d.std() for d in drawn]) == pytest.approx(predicted[1], rel=0.24)
+
+
+def test_pairs_drawn_from_all_traversals_have_the_standard_error_that_is_predicted():
+    data = Noise((40, 9), (3, 3, 1), seed=2)
+    exact = distances.factor_distances(data, factors=["b"])["b"]
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(9, size=(2, 60_000))
+    a, b = first[first != second], second[first != second]
+    other = rng.integers(40, size=len(a))
+    index = (torch.from_numpy(other * 9 + value) for value in (a, b))
+    drawn = distances.perceived(data, *index).numpy()[:50_000].reshape(500, 100)
+    predicted = exact.standard_errors(pairs=100)
+    assert drawn.mean(1).std() == pytest.approx(predicted[0], rel=0.15)
+    assert drawn.std(1).std() == pytest.approx(predicted[1], rel=0.15)
 
 
 def test_cars_types_rest_on_about_41_traversals():

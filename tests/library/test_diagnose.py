@@ -118,6 +118,14 @@ def test_a_loss_of_the_readers_that_orders_more_is_advised_with_its_beta(monkeyp
     exec(advice.code, {"data": squares(4), "loss": loss})
     assert runs[0].loss is loss
     assert runs[0].spec.beta == advice.beta
+    # a value that stands alone has no distances
+    data = squares(4)
+    images = np.concatenate(
+        [data.images(torch.arange(25)).numpy(), np.zeros((1, 24, 24, 3), np.uint8)]
+    )
+    labels = np.concatenate([data.factors.to_factors(torch.arange(25)).numpy(), [[5, 5]]])
+    beta = diagnose((images, labels), ["mse", vd.losses.BoxBlur(radius=8)], radii=()).advice.beta
+    assert beta > 0
     # options that are not those by default are in the lines, and no others
     blur = vd.losses.BoxBlur(radius=8, pixel_weight=0)
     code = diagnose(squares(4), ["mse", blur], radii=()).advice.code

@@ -160,7 +160,7 @@ def test_text_for_each_image_names_no_factors(tmp_path, name):
 def test_arrays_of_one_name_in_two_groups_are_two_factors(tmp_path):
     columns = {"a/k": SHAPE, "b/k": X, "c": np.stack([SHAPE, X], 1)[:12]}
     path = write(tmp_path, "mine.h5", images=MANY, **columns)
-    data = read_images(path, labels="a/k,b/k", names=["shape", "x"])
+    data = read_images(path, labels="a/k, b/k", names=["shape", "x"])
     assert data.codes.tolist() == np.stack([SHAPE, X], 1).tolist()
     with pytest.raises(ValueError, match="factor names must differ"):
         read_images(path, labels="a/k,b/k")

@@ -172,6 +172,7 @@ def test_a_number_that_a_csv_file_spells_in_two_ways_is_one_value(folder):
         (",x\n" + "0,1\n" * 12, "its first row must have a name for each column"),
         ("x,x\n" + "0,1\n" * 12, "its first row must have a name for each column"),
         ("x,y\n" + "0\n" * 12, "row 2 has 1 values for 2 columns"),
+        ("x,y\n\n1,2\n0\n" + "0,0\n" * 11, "row 4 has 1 values for 2 columns"),
         ("x\n" + "0\n" * 11, "one row for each of 12 pictures of different names, not 11"),
     ],
 )

@@ -98,6 +98,7 @@ def test_an_order_that_is_given_is_kept():
             r"row 1, column 0 \(level\) is 'high'; order must have all values",
         ),
         ({"level": [["low", "mid"], ["high", "top"]]}, "order must list the values of column 0"),
+        ({"level": [{}, "low"]}, "order must list the values of column 0"),
         ({"level": [*IN_ORDER, "low"]}, "order names a value of .* twice"),
         ({"size": IN_ORDER}, "Unknown factor in order 'size'; choose one of: level"),
         (IN_ORDER, "order must be a mapping of factors' names"),

@@ -141,6 +141,14 @@ def test_divergences_agree_with_torch():
             "radius must be a whole number of at least 0, not -1",
         ),
         (
+            lambda: losses.get("box-blur", radius=10**160),
+            "radius must be at most 1,000,000 pixels",
+        ),
+        (
+            lambda: losses.get("box-blur", weight=10**400),
+            "weight must be a number that a float can hold",
+        ),
+        (
             lambda: losses.get("box-blur", weight=-1),
             "weight must be a finite number of at least 0, not -1",
         ),

@@ -274,6 +274,8 @@ def test_images_are_different_ones_of_any_size_and_number_of_channels(channels):
     assert len(shown(plots.images(data, 99))) == 30
     with pytest.raises(ValueError, match="n must be a whole number of at least 1, not 0"):
         plots.images(data, 0)
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        plots.images(data, seed=1.5)
 
 
 def test_traversals_of_a_data_set_move_one_factor_through_some_of_its_values():

@@ -469,6 +469,22 @@ def test_a_rehearsal_leaves_a_loss_of_ones_own_as_it_was(tmp_path):
     assert fresh.calls == calls
 
 
+class Halved(vd.losses.Loss):
+    def distance(self, a, b):
+        return (a - b).square().mean((-1, -2, -3)) / 2
+
+
+def test_a_checkpoint_whose_words_on_its_rehearsal_are_damaged_is_not_used(tmp_path):
+    trained(6, loss=Halved(), checkpoint=tmp_path)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    assert content.count(b'"{\\"moves') == 1
+    path.write_bytes(content.replace(b'"{\\"moves', b'"z\\"moves'))
+    with pytest.warns(UserWarning, match="not used"):
+        resumed = trained(loss=Halved(), checkpoint=tmp_path)
+    assert same(resumed, trained(loss=Halved()))
+
+
 def with_a_grid(network):
     network.register_buffer("grid", torch.arange(3.0)[:, None].expand(3, 4))
 

@@ -106,3 +106,18 @@ def test_images_and_labels_may_be_relabelled():
         (images, [(a, b) for a in range(2) for b in range(3)]), {"all": [5, 4, 3, 2, 1, 0]}
     )
     assert data.images(torch.arange(6)).flatten().tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_images_that_do_not_stay_the_same_are_refused_as_in_their_own_data_set():
+    class Restless(vd.FactorData):
+        name, origin = "restless", "generated"
+        factors = vd.FactorSpace(("x",), (8,))
+        shape, mean, std = (2, 2, 1), (0.5,), (0.3,)
+
+        def _images(self, index):
+            return torch.randint(256, (len(index), 2, 2, 1), dtype=torch.uint8)
+
+    for read in ("images", "observations"):
+        view = vd.Relabelled(Restless(), {"b": range(8)})
+        with pytest.raises(ValueError, match="_images changes its images"):
+            getattr(view, read)(torch.arange(8))

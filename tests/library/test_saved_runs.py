@@ -474,6 +474,10 @@ def test_a_network_that_computes_something_else_with_the_same_weights_is_refused
     trained.save(tmp_path)
     with pytest.raises(ValueError, match=r"but computes other numbers with them than .*Mlp did"):
         load(tmp_path, model=Mlp(nn.SiLU()))
+    narrow = Mlp(nn.GELU())
+    narrow.decode = lambda z: narrow.tail(z).view(-1, 3, 8, 8)[..., :4]
+    with pytest.raises(ValueError, match=r"but computes other numbers with them than .*Mlp did"):
+        load(tmp_path, model=narrow)
     loaded = load(tmp_path, model=Mlp(nn.GELU()))
     index = torch.arange(9)
     mean = trained.posterior(index)[0]

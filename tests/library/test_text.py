@@ -1,6 +1,6 @@
 import pytest
 
-from vaedis._support.text import plain
+from vaedis._support.text import plain, size_text
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,11 @@ def test_what_a_terminal_would_obey_is_escaped(text, shown):
 def test_long_text_is_cut():
     assert plain("a" * 1_000_000, longest=10) == "a" * 9 + "…"
     assert plain("a" * 10, longest=10) == "a" * 10
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(999, "999 bytes"), (1_000, "1.00 kB"), (999_499, "999 kB"), (999_999, "1.00 MB")],
+)
+def test_sizes_have_three_digits(n_bytes, text):
+    assert size_text(n_bytes) == text

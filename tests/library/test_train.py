@@ -1,8 +1,10 @@
 """fit: which images it sees, which bits it gives, how it stops, and what a run can tell."""
 
+import copy
 import ctypes
 import math
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -197,6 +199,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(monkeypatch, ste
         " ".join(repr(spec).split()),
     ):
         assert words in str(failure)
+    for other in (pickle.loads(pickle.dumps(failure)), copy.deepcopy(failure)):
+        assert (str(other), other.spec, other.step) == (str(failure), spec, step)
 
 
 def test_a_rate_that_is_far_too_high_ends_in_that_error_too():

@@ -370,3 +370,8 @@ def test_a_gpu_renders_what_the_cpu_renders(spacing, num_squares, rgb):
     for channels_last in (False, True):
         found = gpu.observations(index, channels_last=channels_last).cpu()
         torch.testing.assert_close(found, cpu.observations(index), rtol=0, atol=1e-6)
+
+
+def test_an_image_of_one_pixel_has_constants():
+    data = XYSquares(1, 1, 1, 1, 1, False)
+    assert (data.mean, data.std) == ((1.0,), (1.0,))

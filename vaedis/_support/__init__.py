@@ -1,1 +1,1 @@
-"""What every room uses: text, output files, processors, interrupts, arithmetic."""
+"""What the whole library uses: text, output files, processors, interrupts, arithmetic."""

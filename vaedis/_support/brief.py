@@ -79,8 +79,8 @@ def matrix_table(title: str, matrix: Any) -> str:
         size = "×".join(map(str, matrix.shape))
         return f"<p>{html.escape(plain(title))}: {size} numbers</p>"
     rows = matrix.tolist()
-    finite = [value for row in rows for value in row if value == value]
-    largest = max(map(abs, finite), default=0.0) or 1.0
+    entries = [value for row in rows for value in row if value == value]  # without NaN
+    largest = max(map(abs, entries), default=0.0) or 1.0
     body = "".join(
         f"<tr>{''.join(_shaded(value, abs(value) / largest) for value in row)}</tr>" for row in rows
     )

@@ -11,10 +11,7 @@ from vaedis._support.text import plain
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Sequence[Path] = ()) -> None:
-    """Raise a ValueError if a path cannot take a report, is an input, or is named twice.
-
-    An input is a file or a folder that is read.
-    """
+    """Raise a ValueError if a path cannot take a report, is read as input, or is named twice."""
     targets: list[Path] = []
     for output in outputs:
         target = _target(output)

@@ -42,7 +42,7 @@ def size_text(n_bytes: int) -> str:
     ('37.7 MB', '192 bytes')
     """
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= bytes_:
+        if n_bytes >= 0.9995 * bytes_:  # which is rounded to one of this unit
             digits = max(0, 2 - int(math.log10(n_bytes / bytes_)))
             return f"{n_bytes / bytes_:.{digits}f} {unit}"
     return f"{n_bytes} bytes"
@@ -50,7 +50,7 @@ def size_text(n_bytes: int) -> str:
 
 def shown_name(name: str) -> str:
     """Return a name as it is shown: plain, on one line, and at most 60 letters long."""
-    return plain(name[:61], 60).replace("\n", "\\n").replace("\t", "\\t")
+    return plain(name, 60).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shown_names(names: Iterable[str]) -> dict[str, str]:

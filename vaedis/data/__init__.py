@@ -96,8 +96,7 @@ def load(
     all_options = {"origin": origin, **options} if origin != "auto" else options
     classes: dict[str, Any] = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
     _check.one_of(f"origin of data set {name!r}", origin, ("auto", *classes))
-    # with "auto", options of all origins are accepted, so that a call means the same whatever is on
-    # disk
+    # "auto" takes the options of all origins, so that a call means the same whatever is on disk
     accepted = classes.values() if origin == "auto" else [classes[origin]]
     known = dict.fromkeys(option for cls in accepted for option in cls.OPTIONS)
     _check.options("data set", name, options, known)
@@ -105,12 +104,12 @@ def load(
     if origin == "auto":
         origin = prepare.best_origin(name, classes) if name in BENCHMARKS else next(iter(classes))
     cls = classes[origin]
-    options = {key: value for key, value in options.items() if key in cls.OPTIONS}
-    if cls is Stored:
+    if cls is Stored:  # it has no options
         prepare.prepare(name, origin)
-        data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin), **options).to(device)
+        data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin))
     else:
-        data = cls(**options).to(device)
+        data = cls(**{key: value for key, value in options.items() if key in cls.OPTIONS})
+    data = data.to(device)
     data.made_by = call_of("load", name, all_options)
     return data
 

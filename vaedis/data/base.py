@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import numbers
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -14,8 +14,6 @@ from vaedis._support.brief import screenful
 from vaedis.data import constants
 from vaedis.data.device import resolve_device
 from vaedis.factors import FactorSpace, Index, check_index, flat, sample_index
-
-Self = TypeVar("Self", bound="FactorData")
 
 
 def as_floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -104,7 +102,7 @@ class FactorData:
     pixel_range: tuple[float, float] = (0.0, 1.0)
     device: torch.device = torch.device("cpu")
     made_by: str | None = None
-    # whether a class of the package reads all that it says of its images of `_images`
+    # whether a class of the package learns all that it says of its images from `_images`
     _reads_images: ClassVar[bool] = True
     # whether images that are made again are known to be the same
     _are_same: bool = False
@@ -119,10 +117,8 @@ class FactorData:
 
     def __getitem__(self, index: Any) -> Tensor:
         """Return one image, or those of a slice, a list or a tensor; see `images`."""
-        if isinstance(index, slice):
-            return self.images(range(len(self))[index])
-        if isinstance(index, numbers.Integral):
-            return self.images(range(len(self))[int(index)])
+        if isinstance(index, slice | numbers.Integral):
+            index = range(len(self))[index]
         return self.images(index)
 
     def __repr__(self) -> str:
@@ -195,17 +191,8 @@ class FactorData:
     ) -> Tensor:
         """Return the indices of traversals, which vary one factor and keep the others.
 
-        Parameters
-        ----------
-        factor : str or int
-        n : int, optional
-            Draw this number of traversals with replacement; by default return all.
-        generator : torch.Generator, optional
-            Source of the random draw; it also sets the device.
-
-        Returns
-        -------
-        Tensor of int64, shape (T, f)
+        They are int64, (T, f): all traversals, or `n` of them, drawn with replacement by
+        `generator` on its device.
         """
         if n is None:
             bases = self.factors.traversal_bases(factor, device=self.device)
@@ -216,23 +203,15 @@ class FactorData:
     def exact_bases(self, factor: str | int, *, channelwise: bool = True) -> Tensor:
         """Return bases of traversals whose average equals that over all traversals of a factor.
 
-        Parameters
-        ----------
-        factor : str or int
-        channelwise : bool
-            Whether what is averaged is a mean over channels. Then factors that no channel shares
-            with `factor` stay at 0.
-
-        Returns
-        -------
-        Tensor of int64, shape (number of traversals,)
+        They are int64, (number of traversals,). `channelwise` says that what is averaged is a mean
+        over channels; then factors that no channel shares with `factor` stay at 0. Raises a
+        ValueError without a full grid.
         """
         self.require_full_grid("every traversal of a factor")
         f = self.factors.position(factor)
         vary = None
         if channelwise and self.channel_factors is not None:
-            sharing = [group for group in self.channel_factors if f in group]
-            vary = sorted({other for group in sharing for other in group})
+            vary = [other for group in self.channel_factors if f in group for other in group]
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
 
     def require_full_grid(self, purpose: str) -> None:
@@ -281,7 +260,7 @@ class FactorData:
         shares = (images - low) / (high - low or 1.0)
         return (shares.clamp(0, 1) * 255).round().to(torch.uint8)
 
-    def to(self: Self, device: str | torch.device) -> Self:
+    def to(self, device: str | torch.device) -> Self:
         """Return this data set on another device; "auto" as in `resolve_device`."""
         moved = copy.copy(self)
         moved.device = resolve_device(device)
@@ -305,9 +284,8 @@ class FactorData:
     @functools.cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         parts = self._sample().to(self.device).split(256)
-        return constants.moments(
-            torch.cat([self._checked_images(part).flatten(1, 2) for part in parts])
-        )
+        images = torch.cat([self._checked_images(part).flatten(1, 2) for part in parts])
+        return constants.moments(images)
 
     def _sample(self) -> Tensor:
         """Return the images that stand for all of them where not all are read."""

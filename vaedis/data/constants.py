@@ -1,4 +1,4 @@
-"""What a data set says of its images: constants, what subclasses take over, and that they stay."""
+"""Check what a data set says of its images, and measure their mean and std."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OF_IMAGES = (
 
 
 def complete(cls: type[FactorData], base: type[FactorData]) -> None:
-    """Let a new subclass of `base` know of its own images only; raise a TypeError if it cannot."""
+    """Drop what a new subclass inherits about images that it replaces, or raise a TypeError."""
     for name in ("images", "observations"):
         if getattr(cls, name) is not getattr(base, name):
             raise TypeError(
@@ -43,7 +43,7 @@ def complete(cls: type[FactorData], base: type[FactorData]) -> None:
 
 
 def not_inherited(cls: type) -> list[str]:
-    """Return what a class of the package knows of its own images, if `cls` has others."""
+    """Return the attributes that `cls` inherits although they describe images that it replaces."""
     order = cls.__mro__
 
     def definer(name: str) -> int:

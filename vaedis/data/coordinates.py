@@ -34,7 +34,7 @@ class _Tables(NamedTuple):
     mean_image: Tensor
 
     def to(self, device: torch.device) -> _Tables:
-        """Return the same numbers on another device, which would compute others."""
+        """Return the same numbers on another device; computed there, they would differ."""
         groups = [table.to(device) for table in self.groups]
         single = [table.to(device) for table in self.single]
         return _Tables(groups, single, self.to_images.to(device), self.mean_image.to(device))
@@ -247,8 +247,7 @@ def _group(source: FactorData, factors: tuple[int, ...], loss: Loss, normalize: 
 
 def _refuse_too_many(source: FactorData, factors: tuple[int, ...]) -> None:
     n = math.prod(source.factors.sizes[f] for f in factors)
-    # images, their embedding (twice as long for a sum of two terms), and the Gram matrix, in double
-    # precision
+    # float64: images, their embedding (twice as long for a sum of two terms), and the Gram matrix
     n_bytes = 8 * n * (4 * math.prod(source.shape) + 2 * n)
     if n_bytes > _MAX_BYTES:
         names = ", ".join(source.factors.names[f] for f in factors)

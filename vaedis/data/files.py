@@ -14,23 +14,12 @@ from vaedis import _check
 from vaedis._support.text import call_of
 from vaedis.data.images import LabelledImages
 from vaedis.data.own import folders
-from vaedis.data.own.arrays import (
-    Hdf5,
-    Npz,
-    Refused,
-    check_images,
-    read_npy,
-    reading,
-    refused,
-)
+from vaedis.data.own.arrays import Hdf5, Npz, Refused, check_images, read_npy, refused
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "latents/classes", "y")
 NAME_KEYS = ("factor_names", "names")
 _LISTED_KEYS = 20
-
-# images, labels, and names of factors if the file has any
-_Arrays = tuple[Any, Any, Sequence[str] | None]
 
 
 def read_images(
@@ -95,20 +84,20 @@ def read_images(
     if sizes is not None and labels is not None:
         raise ValueError("Give labels or sizes, not both.")
     label_keys = [] if labels is None else _check.listed(labels)
+    own_names: Sequence[str] | None = None
     if path.is_dir():
         if len(label_keys) > 1 or images is not None:
             advice = "labels must name one file in it, and images need no name"
             raise refused(path, f"is a folder; {advice}.")
         label_file = label_keys[0] if label_keys else None
-        arrays: _Arrays = folders.read(path, label_file, needs_labels=sizes is None)
+        pixels, label_values = folders.read(path, label_file, needs_labels=sizes is None)
     elif path.exists() and not path.is_file():
         raise refused(path, "is neither a plain file nor a folder.")
     else:
-        arrays = _read_file(path, images, label_keys, sizes, names)
-    values, labels_of_all, own_names = arrays
+        pixels, label_values, own_names = _read_file(path, images, label_keys, sizes, names)
     names = own_names if names is None else names
     name = path.absolute().stem
-    data = LabelledImages(values, labels_of_all, names, sizes=sizes, name=name, resize=resize)
+    data = LabelledImages(pixels, label_values, names, sizes=sizes, name=name, resize=resize)
     set_options = {option: value for option, value in options.items() if value is not None}
     data.made_by = call_of("read_images", str(path), set_options)
     return data
@@ -120,17 +109,15 @@ def _read_file(
     label_keys: list[str],
     sizes: Sequence[int] | None,
     names: Sequence[str] | None,
-) -> _Arrays:
+) -> tuple[Any, Any, Sequence[str] | None]:
+    """Return images, labels, and the names of the factors if the file has any."""
     with path.open("rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY":
         if sizes is None:
             advice = "save both in one file, or give sizes= (--sizes) for images in order"
             raise refused(path, f"holds images and no labels; {advice}.")
-        images = read_npy(path)
-        with reading(path):
-            check_images(images.shape, images.dtype)
-        return images, None, None
+        return read_npy(path, check_images), None, None
     source = Npz(path) if start.startswith(b"PK") else Hdf5(path)
     image_key = _image_key(source, image_key)
     if sizes is not None:
@@ -152,11 +139,11 @@ def _read_file(
     return source.images(image_key, len(labels) if labels.ndim else 0), labels, own_names
 
 
-def _no_array(source: Npz | Hdf5, what: str, advice: str = "") -> Refused:
+def _no_array(source: Npz | Hdf5, what: str, advice: str) -> Refused:
     keys = ", ".join(source.keys[:_LISTED_KEYS])
     if len(source.keys) > _LISTED_KEYS:
         keys += f" and {len(source.keys) - _LISTED_KEYS} more"
-    return refused(source.path, f"has no array {what}; it has: {keys or 'none'}{advice}.")
+    return refused(source.path, f"has no array {what}; it has: {keys or 'none'}; {advice}.")
 
 
 def _image_key(source: Npz | Hdf5, key: str | None) -> str:
@@ -169,7 +156,7 @@ def _image_key(source: Npz | Hdf5, key: str | None) -> str:
         if math.prod(shape) > max(shape, default=1):
             return key
     what = f"for images (one of {', '.join(IMAGE_KEYS)})"
-    raise _no_array(source, what, "; name it with images= (--images)")
+    raise _no_array(source, what, "name it with images= (--images)")
 
 
 def _folder(key: str) -> str:
@@ -184,7 +171,7 @@ def _last_part(key: str) -> str:
 def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str]:
     """Return the array of labels, or one array for each factor."""
     if len(keys) == 1:
-        keys = keys[0].split(",")
+        keys = [key.strip() for key in keys[0].split(",")]
     if keys:
         return [key.strip("/") for key in keys]
     folder = _folder(image_key)
@@ -192,9 +179,7 @@ def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str
     known = [f"{folder}{name}" for name in LABEL_KEYS if f"{folder}{name}" in source.keys]
     if not known or (known == [f"{folder}y"] and f"{folder}x" in columns):
         if not columns:
-            advice = (
-                "; name it with labels= (--labels), or give sizes= (--sizes) for images in order"
-            )
+            advice = "name it with labels= (--labels), or give sizes= (--sizes) for images in order"
             raise _no_array(source, f"for labels (one of {', '.join(LABEL_KEYS)})", advice)
         return columns
     others = [key for key in columns if key != known[0]]

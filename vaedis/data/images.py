@@ -213,16 +213,7 @@ class LabelledImages(FactorData):
     def groups(self, factor: str | int, most: int | None = None, *, seed: int = 0) -> Groups:
         """Return all images that differ from another one in one factor only, by groups.
 
-        Parameters
-        ----------
-        factor : str or int
-        most : int, optional
-            Draw at most this number of groups at random; by default return all.
-        seed : int
-
-        Returns
-        -------
-        Groups
+        With `most`, return at most this number of groups, drawn at random with `seed`.
         """
         f = self.factors.position(factor)
         size = self.factors.sizes[f]

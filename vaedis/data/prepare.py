@@ -82,10 +82,10 @@ def prepare(
 ) -> dict[str, Any]:
     """Convert a data set's original files, which are fetched if need be, or draw its stand-in.
 
-    `source` is a folder, or the URL of one, and nothing else is then asked for the files. With
-    `force` that is done again. What is known of the images is returned: ``origin``, ``source`` (the
-    files), ``shape``, ``sha256``, … A DataError says that the files cannot be had, read or stored.
-    Nothing half-written is left then.
+    `source` is a folder, or the URL of one, and then the only place to get the files from. `force`
+    does it again. Return what is known of the images: ``origin``, ``source`` (the files),
+    ``shape``, ``sha256``, … A DataError says that the files cannot be had, read or stored; it
+    leaves nothing half-written.
     """
     check_request(name, origin)
     facts = stored_facts(name, origin)
@@ -117,7 +117,7 @@ def _convert(name: str, source: str | os.PathLike[str] | None) -> dict[str, Any]
 
 
 def _read(name: str, paths: list[Path]) -> Iterator[np.ndarray]:
-    """Yield the images of original files; whatever a library raises on them is one sentence."""
+    """Yield the images of original files; turn what a library raises on them into one sentence."""
     from vaedis.data.originals.readers import READERS
 
     try:
@@ -134,9 +134,8 @@ def _draw(name: str) -> dict[str, Any]:
     with progress(f"drawing {name}", None, unit="object") as advance:
         images = scenes.draw(name, advance)
     facts = _facts(name, "stand-in") | {"drawing": scenes.VERSION}
-    return converted.write(
-        stored_path(name, "stand-in"), [images], BENCHMARKS[name].stored_shape, facts
-    )
+    path = stored_path(name, "stand-in")
+    return converted.write(path, [images], BENCHMARKS[name].stored_shape, facts)
 
 
 def _facts(name: str, origin: str) -> dict[str, Any]:

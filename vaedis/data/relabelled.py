@@ -79,7 +79,7 @@ class Relabelled(FactorData):
         return self.source.std
 
     def _images(self, index: Tensor) -> Tensor:
-        return self.source._images(self._order[index])
+        return self.source._checked_images(self._order[index])
 
     def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
         return self.source._observations(self._order[index], normalize, channels_last)

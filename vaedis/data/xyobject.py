@@ -110,7 +110,7 @@ class XYObject(FactorData):
         25 · 3, 64). They are uint8, or float32 if `normalize` is not None.
         """
         # mean and std are attributes that may be set
-        constants = (*map(float, (*self.mean, *self.std)),) if normalize else ()
+        constants = tuple(map(float, (*self.mean, *self.std))) if normalize else ()
         key = (normalize, alternate, constants)
         if key not in self._tables:
             # size and position, colour, channel, pixel

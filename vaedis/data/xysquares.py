@@ -141,8 +141,9 @@ class XYSquares(FactorData):
         for counts in areas:
             total = sum(counts.values())
             means.append(math.fsum(n * area / pixels for area, n in counts.items()) / total)
+            others = max(pixels - 1, 1)  # of a single pixel the spread is 0
             std_sum = math.fsum(
-                n * math.sqrt(area / pixels * (1 - area / pixels) * pixels / (pixels - 1))
+                n * math.sqrt(area / pixels * (1 - area / pixels) * pixels / others)
                 for area, n in counts.items()
             )
             # an empty channel has no spread; 1 leaves it as it is

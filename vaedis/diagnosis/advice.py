@@ -148,8 +148,10 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
         traversals=_TRAVERSALS,
         normalize=not loss.unit_range,
     )
-    # Cross-entropy is no 0 between an image and itself.
-    differences = [one.mean - float(one.matrix.diagonal().mean()) for one in distances_of.values()]
+    # Cross-entropy is no 0 between an image and itself. A value that stands alone has no distance.
+    differences = [
+        one.mean - float(np.nanmean(one.matrix.diagonal())) for one in distances_of.values()
+    ]
     return float(f"{_SHARE * latents * max(min(differences), 0.0):.2g}")
 
 

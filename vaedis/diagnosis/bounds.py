@@ -84,9 +84,9 @@ def largest_beta(
         index = flat(data.check_index(index))
         if not len(index):
             raise ValueError("index is empty; give at least one image, or no index for all.")
-    if index is None and len(data) <= samples:
+    elif len(data) <= samples:
         index = torch.arange(len(data))
-    elif index is None:
+    else:
         index = data.draw(samples, generator=torch.Generator().manual_seed(_check.seed(seed)))
     largest = torch.linalg.eigvalsh(_gram(form, data, index, normalize))[-1]
     return 2 * latents * float(largest) / len(index)
@@ -176,7 +176,7 @@ def rate_distortion_beta(
     is_embedding = isinstance(data, Coordinates) and losses.get(loss) == losses.MSE()
     source = data.source if is_embedding else data
     form = _quadratic_form(data.distance if is_embedding else loss, source, normalize)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(_check.seed(seed))
     proxies = []
     # The logarithm is a sum over groups, so its ratio to |v|² is largest within one of them.
     for group in factor_groups(source, form):

@@ -29,17 +29,14 @@ _IMAGES = 4_000
 class _Codes(FactorData):
     """A network's codes in place of the images, so that distances are measured in the same way."""
 
-    origin = "generated"
+    name = "codes"
     dtype = torch.float32
 
     def __init__(self, run: Run):
         self.run = run
-        self.name = "codes"
         self.factors = run.data.factors
         self.device = run.data.device
         self.shape = (1, run.spec.latents, 1)
-        self.mean = (0.0,)
-        self.std = (1.0,)
 
     def _images(self, index: Tensor) -> Tensor:
         return self.run.posterior(index)[0][:, None, :, None]

@@ -34,14 +34,13 @@ RADII = (1, 2, 4, 8, 16, 31)
 _EXACT_IMAGES = 200_000
 # fewer leave the mean distance of random pairs too uncertain
 _LEAST_PAIRS = 100
-# the bound on beta is that of some of so many images
-_IMAGES_OF_BOUND = 10_000
+# the bound on beta is that of some of so many images: of at most so many that fit into memory
+_BOUND_DRAWN = 10_000
+_BOUND_IMAGES = 2_000
+_BOUND_NUMBERS = 2**25
 # of the losses that are tried as remedies
 _TRIED_TRAVERSALS = 24
 _TRIED_PAIRS = 300
-# of these, as many as fit into memory at once
-_SPREAD_IMAGES = 2_000
-_SPREAD_NUMBERS = 2**25
 
 
 def diagnose(
@@ -152,7 +151,7 @@ def diagnose(
         checks = [check_loss(data, loss, report) for loss, report in to_check]
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
     return Diagnosis(
-        name=getattr(data, "name", type(data).__name__),
+        name=data.name,
         images=len(data),
         shape=data.shape,
         grid=data.grid,
@@ -175,7 +174,7 @@ def _report_loss(
 ) -> LossReport:
     """Measure distances along each factor and between random pairs, and judge each factor."""
     distances_of, unpaired = _measure(data, loss, traversals, exact, seed)
-    n_images = pairs if is_trial else max(pairs, _IMAGES_OF_BOUND)
+    n_images = pairs if is_trial else max(pairs, _BOUND_DRAWN)
     generator = torch.Generator(data.device).manual_seed(seed)
     images, others = data.draw(2 * n_images, generator=generator).split(n_images)
     # an image and itself are no pair
@@ -245,7 +244,7 @@ def _largest_beta(data: FactorData, loss: Loss, latents: int, index: Tensor) -> 
     if not properties.is_form(loss, data, normalize):
         return None
     index = torch.unique(index)
-    max_images = min(_SPREAD_IMAGES, max(2, _SPREAD_NUMBERS // math.prod(data.shape)))
+    max_images = min(_BOUND_IMAGES, max(2, _BOUND_NUMBERS // math.prod(data.shape)))
     index = index[:: -(-len(index) // max_images)]
     return largest_beta(data, latents, loss=loss, index=index, normalize=normalize)
 
@@ -254,8 +253,8 @@ def _measure(
     data: FactorData, loss: Loss, traversals: int, exact: bool | None, seed: int
 ) -> tuple[dict[str, FactorDistances], dict[str, str]]:
     """Return distances along each factor, and for factors without any, the reason."""
-    sizes = zip(data.factors.names, data.factors.sizes, strict=True)
-    names = [name for name, size in sizes if size > 1]
+    sizes = dict(zip(data.factors.names, data.factors.sizes, strict=True))
+    names = [name for name, size in sizes.items() if size > 1]
     unpaired: dict[str, str] = {}
     if not data.grid:
         assert isinstance(data, LabelledImages)
@@ -265,9 +264,7 @@ def _measure(
     elif exact is None:
         channelwise = kernel_for(data, loss).channelwise
         n_images = sum(
-            len(data.exact_bases(name, channelwise=channelwise))
-            * data.factors.sizes[data.factors.position(name)]
-            for name in names
+            len(data.exact_bases(name, channelwise=channelwise)) * sizes[name] for name in names
         )
         exact = n_images <= _EXACT_IMAGES
     if not names:

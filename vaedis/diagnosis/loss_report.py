@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -189,12 +190,12 @@ class LossReport:
     def unmeasured(self) -> dict[str, list[str]]:
         """Return the factors whose order was not measured: {reason: factors}."""
         unmeasured = [(f.factor, f.reason) for f in self.factors if f.verdict == UNMEASURED]
-        return _by_reason([*self.why_unpaired.items(), *unmeasured])
+        return _grouped([*self.why_unpaired.items(), *unmeasured])
 
     def reasons(self) -> dict[str, list[str]]:
         """Return the reasons why factors are not ordered: {reason: factors}."""
         unlike = [f for f in self.factors if not f.visible or f.share < FAINT]
-        return _by_reason([*((f.factor, f.reason) for f in unlike), *self.why_unpaired.items()])
+        return _grouped([*((f.factor, f.reason) for f in unlike), *self.why_unpaired.items()])
 
     def kinds(self) -> dict[str, list[str]]:
         """Return the factors of each verdict: {verdict: factors}."""
@@ -231,10 +232,8 @@ class LossReport:
 
     def _learning_order(self) -> str:
         """Return the end of the sentence, the order of learning; empty if factors are alike."""
-        positions: dict[int, list[str]] = {}
-        for f in sorted(self.factors, key=lambda f: f.learning_order):
-            if f.verdict != "invisible":
-                positions.setdefault(f.learning_order, []).append(f.factor)
+        learned = [(f.factor, f.learning_order) for f in self.factors if f.verdict != "invisible"]
+        positions = _grouped(sorted(learned, key=lambda pair: pair[1]))
         if len(positions) < 2:
             return ""
         return f"; learned in the order {', '.join(map(' = '.join, positions.values()))}"
@@ -260,8 +259,9 @@ def both_betas(beta: float, latents: int, pixels: int) -> str:
     )
 
 
-def _by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name, reason in pairs:
-        groups.setdefault(reason, []).append(name)
+def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[Any, list[str]]:
+    """Return the names that share a key, from pairs of both: {key: names}."""
+    groups: dict[Any, list[str]] = {}
+    for name, key in pairs:
+        groups.setdefault(key, []).append(name)
     return groups

@@ -26,7 +26,7 @@ class Accumulator:
         self.symmetric = symmetric
         self.device = device
         self.i, self.j = self._pairs_of(size)
-        # which of these pairs two values are
+        # which of these pairs two different values are
         self.pair_of = torch.zeros(size, size, dtype=torch.int64, device=device)
         numbers = torch.arange(len(self.i), device=device)
         self.pair_of[self.j, self.i] = numbers
@@ -57,28 +57,26 @@ class Accumulator:
         present: Tensor | None = None,
         sets: Tensor | None = None,
         values: Tensor | None = None,
-        unbinned: Tensor | None = None,
+        bins: Tensor | None = None,
     ) -> None:
         """Add the distances within traversals, float64 of shape (T, k, k).
 
         `present`, shape (T, k), tells which images each traversal has; all by default. `sets`,
-        shape (T,), is the set of each traversal. `values`, shape (T, k), has the factor's value in
-        each image, or the bin of its value, which is `unbinned`; by default there is one image of
+        shape (T,), is the set of each traversal. `values` and `bins`, shape (T, k), are the
+        factor's value in each image and the bin of that value; by default there is one image of
         each value, in order. Different values of one bin are left out.
         """
-        i, j = (self.i, self.j) if values is None else self._pairs_of(distances.shape[1])
+        i, j = (self.i, self.j) if bins is None else self._pairs_of(distances.shape[1])
         d = distances[:, i, j]
         of_self = distances.diagonal(dim1=1, dim2=2)
         mask = None if present is None else present[:, i] & present[:, j]
         steps = (i - j).abs()
         pair = None
-        if values is not None:
-            steps = (values[:, i] - values[:, j]).abs()
-            pair = self.pair_of[values[:, i], values[:, j]]
+        if values is not None and bins is not None:
+            steps = (bins[:, i] - bins[:, j]).abs()
+            pair = self.pair_of[bins[:, i], bins[:, j]]
             is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
-            if unbinned is None:
-                unbinned = values
-            same = d[is_present & (unbinned[:, i] == unbinned[:, j])]
+            same = d[is_present & (values[:, i] == values[:, j])]
             self.of_same += torch.stack([d.new_tensor(len(same)), same.sum(), same.square().sum()])
             mask = is_present & (steps > 0)
         self.traversals += len(d)
@@ -92,8 +90,8 @@ class Accumulator:
                 sums = [n, shortfall.sum(), shortfall.square().sum(), flat.sum().double()]
                 self.ranks[k] += torch.stack(sums)
         self._add_moments(d, mask, pair, sets)
-        self._add_self(of_self, present, values)
-        self.histogram.add(d, steps.expand_as(d), self.largest, mask)
+        self._add_self(of_self, present, bins)
+        self.histogram.add(d, steps, self.largest, mask)
         if not self.symmetric:
             no_steps = torch.zeros_like(of_self, dtype=torch.int64)
             largest = float((of_self if present is None else of_self[present]).max())
@@ -114,10 +112,8 @@ class Accumulator:
         change = self._change(m1, variance, n)
         square = second + 2 * self.shift * first + self.shift**2 * pairs
         own_pairs, own_first, own_second = self.of_self.unbind()
-        n_same, same_mean, same_square = self.of_same.tolist()
-        if n_same:
-            same_mean /= n_same
-            same_square /= n_same
+        n_same, *same_sums = self.of_same.tolist()
+        same_mean, same_square = (total / max(n_same, 1) for total in same_sums)
         return FactorDistances(
             factor=factor,
             matrix=self._matrix(first / pairs + self.shift, own_first / own_pairs),
@@ -177,14 +173,14 @@ class Accumulator:
             self.sets.index_add_(0, sets, by_traversal.T.contiguous())
         self.powers += torch.stack([(shifted * square).sum(), square.square().sum()])
 
-    def _add_self(self, d: Tensor, present: Tensor | None, values: Tensor | None) -> None:
+    def _add_self(self, d: Tensor, present: Tensor | None, bins: Tensor | None) -> None:
         known = torch.ones_like(d) if present is None else present.double()
         d = d * known
         sums = torch.stack([known, d, d.square()])
-        if values is None:
+        if bins is None:
             self.of_self += sums.sum(1)
         else:
-            self.of_self.index_add_(1, values.flatten(), sums.flatten(1))
+            self.of_self.index_add_(1, bins.flatten(), sums.flatten(1))
 
     def _change(self, mean: float, variance: float, n: float) -> np.ndarray:
         """Return what maps a traversal's sums to its share of the errors of mean and variance.
@@ -212,10 +208,8 @@ class Accumulator:
         return counts
 
     def _matrix(self, values: Tensor, diagonal: Tensor) -> np.ndarray:
-        matrix = torch.diag(diagonal)
-        if self.symmetric:
-            matrix[self.j, self.i] = values
-        matrix[self.i, self.j] = values
+        matrix = values[self.pair_of]
+        matrix.diagonal().copy_(diagonal)
         return matrix.cpu().numpy()
 
 
@@ -235,7 +229,7 @@ class _Histogram:
         self.width = 0.0
 
     def add(self, distances: Tensor, steps: Tensor, largest: float, mask: Tensor | None) -> None:
-        """Count distances, none of which is negative or above `largest`."""
+        """Count distances, (T, P), that are `steps` apart; none is negative or above `largest`."""
         if not self.width and largest > 0:
             self.width = 1.25 * largest / _BINS
         while self.width and largest > self.width * _BINS:

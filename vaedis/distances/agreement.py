@@ -49,18 +49,8 @@ class Agreement:
 def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     """Compute the ground-truth distance of observations: the L1 distance of their factor values.
 
-    Parameters
-    ----------
-    a, b : Tensor of int, shape (..., F)
-
-    Returns
-    -------
-    Tensor of int64, shape (...)
-
-    Raises
-    ------
-    ValueError
-        If a value is not a whole number, or not finite.
+    Factor values are int of shape (..., F), distances int64 of shape (...). Raises a ValueError if
+    a value is not a whole number, or not finite.
 
     Examples
     --------
@@ -221,8 +211,6 @@ def rank_within(
     results = []
     for truth in truths:
         steps = torch.atleast_2d(truth.double())
-        if mask is not None:
-            steps = steps.expand_as(distances)
         step_ranks = _centred_ranks(steps, mask)
         step_variance = step_ranks.square().sum(1)
         has_order = step_variance > 0

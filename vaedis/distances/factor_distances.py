@@ -130,8 +130,8 @@ def spread_sets(
 ) -> tuple[Tensor, Tensor]:
     """Draw traversals in independent sets, each spread by itself; return bases and sets.
 
-    How much an average varies from set to set tells its standard error. Sets are of eight
-    traversals each, if there are enough.
+    How much an average varies from set to set tells its standard error. There are two to eight
+    sets, of eight traversals or more if there are enough.
     """
     n_sets = min(traversals, max(2, min(8, traversals // 8)))
     bases = []
@@ -181,7 +181,7 @@ def _measure_groups(
     for index, values in reader.batches(blocks):
         values = values.clamp(min=0)
         bins = values * MOST_VALUES // size if size > MOST_VALUES else values
-        total.add(reader.distances(index), index >= 0, values=bins, unbinned=values)
+        total.add(reader.distances(index), index >= 0, values=values, bins=bins)
     return total.result(factor, blocks.complete)
 
 
@@ -199,13 +199,11 @@ def _table(groups: Groups, size: int) -> Tensor | None:
 
 def _as_groups(traversals: Tensor, complete: bool) -> Groups:
     """Return traversals, shape (T, f), as groups."""
-    group, values = torch.meshgrid(
-        *(torch.arange(n, device=traversals.device) for n in traversals.shape), indexing="ij"
-    )
+    n, size = traversals.shape
     return Groups(
         index=traversals.flatten(),
-        values=values.flatten(),
-        group=group.flatten(),
+        values=torch.arange(size, device=traversals.device).repeat(n),
+        group=torch.arange(n, device=traversals.device).repeat_interleave(size),
         complete=complete,
     )
 

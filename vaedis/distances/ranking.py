@@ -55,19 +55,9 @@ class RankedLoss:
 
 
 def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
-    """Make a loss of each combination of options.
+    """Make a loss of each combination of options, with a name such as ``"box-blur radius=31"``.
 
-    Parameters
-    ----------
-    loss : str
-        As for `losses.get`.
-    **options
-        For each option, its values.
-
-    Returns
-    -------
-    dict of str to Loss
-        Names such as ``"box-blur radius=31"``.
+    `loss` is a name, as for `losses.get`, and each option a list of its values.
 
     Examples
     --------
@@ -75,11 +65,11 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
     >>> list(vd.distances.family("box-blur", radius=[15, 31]))
     ['box-blur radius=15', 'box-blur radius=31']
     """
-    family_losses = {}
     for option, listed in options.items():
         if isinstance(listed, str) or not isinstance(listed, Iterable):
             example = f"{option}=[{listed!r}]"
             raise ValueError(f"give a list of values for each option, such as {example}.")
+    family_losses = {}
     for values in itertools.product(*options.values()):
         options_of_loss = dict(zip(options, values, strict=True))
         name = " ".join([loss, *(f"{option}={value}" for option, value in options_of_loss.items())])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from vaedis.data.base import FactorData
 from vaedis.data.images import Groups
@@ -55,7 +56,8 @@ def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> B
     stops = np.cumsum(np.bincount(groups.group.cpu().numpy()))
     rng = np.random.default_rng(seed)
     blocks: list[np.ndarray] = []
-    for start, end in zip(np.r_[0, stops[:-1]], stops, strict=True):
+    starts = np.concatenate([[0], stops])[:-1]
+    for start, end in zip(starts, stops, strict=True):
         rows = np.arange(start, end)
         if len(rows) <= MOST_IMAGES:
             blocks.append(rows)
@@ -116,14 +118,12 @@ class Reader:
             batch = order[start : start + n_blocks]
             # At most half of a row may be padding.
             batch = batch[2 * sizes[batch] >= size]
-            index = np.full((len(batch), size), -1, np.int64)
-            values = index.copy()
-            for row, block in enumerate(batch):
-                index[row, : sizes[block]] = blocks.index[block]
-                values[row, : sizes[block]] = blocks.values[block]
-            device = self.data.device
-            yield torch.from_numpy(index).to(device), torch.from_numpy(values).to(device)
+            yield self._padded(blocks.index, batch), self._padded(blocks.values, batch)
             start += len(batch)
+
+    def _padded(self, blocks: Sequence[np.ndarray], batch: np.ndarray) -> Tensor:
+        rows = [torch.from_numpy(blocks[k]) for k in batch]
+        return pad_sequence(rows, batch_first=True, padding_value=-1).to(self.data.device)
 
     def all_traversals(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         """Yield all images within traversals of each factor: name, uint8 of shape (T, f, H, W, C).

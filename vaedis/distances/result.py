@@ -171,17 +171,20 @@ class FactorDistances:
             Number of independent random traversals in a sample; by default this measurement's own,
             which has no error if it is exact.
         pairs : int, optional
-            Number of pairs drawn from all of them together; all pairs by default.
+            Number of pairs drawn from all of them together; all pairs by default. Without
+            `traversals` and of an exact measurement: drawn from all traversals.
         """
+        between = self.between.diagonal()
         if traversals is None and self.exact:
-            return 0.0, 0.0
-        if traversals is None and self.errors is not None:
+            between = np.zeros(2)
+            variances = np.zeros(2)
+        elif traversals is None and self.errors is not None:
             variances = self.errors.diagonal()
         else:
             n = self.traversals if traversals is None else _check.count("traversals", traversals)
-            variances = self.between.diagonal().clip(min=0) / n
+            variances = between.clip(min=0) / n
         if pairs is not None:
-            within = np.array([self.sd**2, self.fourth - self.sd**4]) - self.between.diagonal()
+            within = np.array([self.sd**2, self.fourth - self.sd**4]) - between
             variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
         mean_error = math.sqrt(variances[0])
         sd_error = math.sqrt(variances[1]) / (2 * self.sd) if self.sd > 0 else 0.0
@@ -265,14 +268,6 @@ def published_traversals(size: int, pairs: int = 50_000) -> int:
     The authors drew ``int(size * sqrt(size) / 2)`` pairs of each traversal with replacement and
     left out those of an observation with itself, until they had `pairs` of them
     (``run_plot_traversal_dists.py``).
-
-    Parameters
-    ----------
-    size, pairs : int
-
-    Returns
-    -------
-    int
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -76,11 +77,8 @@ class Loss:
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of each observation, float (...).
 
-        Parameters
-        ----------
-        prediction : Tensor of float, shape (..., C, H, W)
-            What the decoder returns, before `output`.
-        target : Tensor of float, same shape
+        `prediction`, which is what the decoder returns, before `output`, and `target` are float of
+        shape (..., C, H, W).
         """
         return self.distance(self.output(prediction), target)
 
@@ -108,8 +106,14 @@ class Loss:
         )
 
 
-# What `vaedis.losses.get` takes.
+# what `get` takes
 LossLike: TypeAlias = str | Loss | Callable[[Tensor, Tensor], Tensor]
+
+
+def mse_vectors(x: Tensor) -> Tensor:
+    """Return vectors, (..., D), whose squared distances are the mean squared error."""
+    flat = x.flatten(-3)
+    return flat / math.sqrt(flat.shape[-1])
 
 
 def misfit(loss: Loss, images: Tensor) -> str:

@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 
 from vaedis import _check
-from vaedis.losses.base import Loss
+from vaedis.losses.base import Loss, mse_vectors
 
 # pixels; the window of a larger one would not fit into memory
 _LARGEST_SIGMA = 10_000
-
-
-def _vectors(x: Tensor) -> Tensor:
-    """Return vectors whose squared distances are the mean squared error."""
-    flat = x.flatten(-3)
-    return flat / math.sqrt(flat.shape[-1])
+# pixels: a window that covers all of any image
+_LARGEST_RADIUS = 1_000_000
 
 
 class _Blur(Loss):
@@ -55,8 +51,8 @@ class _Blur(Loss):
 
     def embed(self, x: Tensor) -> Tensor:
         """See `Loss.embed`: plain and blurred images side by side."""
-        pixel_term = _vectors(x) * math.sqrt(self.pixel_weight)
-        blurred = _vectors(self.blur(x)) * math.sqrt(self.weight)  # type: ignore[arg-type]
+        pixel_term = mse_vectors(x) * math.sqrt(self.pixel_weight)
+        blurred = mse_vectors(self.blur(x)) * math.sqrt(self.weight)  # type: ignore[arg-type]
         return torch.cat([pixel_term, blurred], -1)
 
 
@@ -79,7 +75,7 @@ class BoxBlur(_Blur):
     Raises
     ------
     ValueError
-        If one of them is negative or not finite.
+        If one of them is negative or not finite, or the radius more than 1,000,000.
 
     References
     ----------
@@ -102,6 +98,8 @@ class BoxBlur(_Blur):
     def __post_init__(self) -> None:
         # Python's numbers: small integers of numpy overflow
         radius = _check.count("radius", self.radius, 0)
+        if radius > _LARGEST_RADIUS:
+            raise ValueError(f"radius must be at most {_LARGEST_RADIUS:,} pixels.")
         object.__setattr__(self, "radius", radius)
         self._check_weights((2 * radius + 1) ** 2)
 

@@ -82,6 +82,12 @@ class _Walk:
         finally:
             self.open.discard(id(value))
 
+    def _alone(self, value: Any, where: str) -> bytes:
+        """Return the bytes of a value, whatever was numbered before."""
+        walk = _Walk(self.homes)
+        walk.open = self.open
+        return b"".join(walk.parts(value, where))
+
     def parts_if_told(self, value: Any, where: str) -> list[bytes]:
         """Return bytes of a value, none if it cannot be told."""
         before = dict(self.numbered)
@@ -99,33 +105,21 @@ class _Walk:
             yield f"list {len(value)}".encode()
             for k, item in enumerate(value):
                 yield from self.parts(item, f"{where}[{k}]")
+        elif isinstance(value, set | frozenset):
+            yield f"set {len(value)}".encode()
+            # in an order that does not depend on the process: each as if it were alone
+            yield from sorted(self._alone(item, f"a member of {where}") for item in value)
         elif isinstance(value, Mapping):
             yield f"mapping {len(value)}".encode()
             for key, item in value.items():
                 yield from self.parts(key, f"a key of {where}")
                 yield from self.parts(item, f"{where}[{key!r}]")
-        elif isinstance(value, type | types.FunctionType):
-            if id(value) in self.numbered:
-                yield f"again {self.numbered[id(value)][0]}".encode()
-                return
-            self.numbered[id(value)] = (len(self.numbered), value)
-            if isinstance(value, type):
-                yield from self._class(value)
-            else:
-                yield from self._function(value, where)
         elif isinstance(value, types.MethodType):
             yield from self.parts((value.__func__, value.__self__), where)
         elif isinstance(value, functools.partial | functools.partialmethod):
             yield from self.parts((value.func, value.args, value.keywords), where)
-        elif _is_its_attributes(value, self.homes):
-            if id(value) in self.numbered:
-                yield f"again {self.numbered[id(value)][0]}".encode()
-                return
-            self.numbered[id(value)] = (len(self.numbered), value)
-            yield from self.parts(type(value), where)
-            for name, item in sorted(_attributes(value).items()):
-                yield name.encode()
-                yield from self.parts(item, f"{where}.{name}")
+        elif isinstance(value, type | types.FunctionType) or _is_its_attributes(value, self.homes):
+            yield from self._once(value, where)
         elif hasattr(value, "__wrapped__"):  # a function with a cache
             yield from self.parts(value.__wrapped__, where)
         else:
@@ -134,6 +128,22 @@ class _Walk:
                 "losses are the same; let a loss hold numbers, text, tensors and modules only, "
                 "and have no __slots__."
             )
+
+    def _once(self, value: Any, where: str) -> Iterator[bytes]:
+        """Yield bytes of a class, function or object, or the number that it was given before."""
+        if id(value) in self.numbered:
+            yield f"again {self.numbered[id(value)][0]}".encode()
+            return
+        self.numbered[id(value)] = (len(self.numbered), value)
+        if isinstance(value, type):
+            yield from self._class(value)
+        elif isinstance(value, types.FunctionType):
+            yield from self._function(value, where)
+        else:
+            yield from self.parts(type(value), where)
+            for name, item in sorted(_attributes(value).items()):
+                yield name.encode()
+                yield from self.parts(item, f"{where}.{name}")
 
     def _class(self, cls: type) -> Iterator[bytes]:
         """Yield bytes of a class's name and, at home, of its bases and its body."""
@@ -173,7 +183,7 @@ class _Walk:
             if not name.startswith("_"):  # what decorators note
                 yield name.encode()
                 yield from self.parts_if_told(item, f"{where}.{name}")
-        writer = _top(_as_imported(function.__globals__.get("__name__", "")))
+        writer = _as_imported(function.__globals__.get("__name__", "")).partition(".")[0]
         # a function of ours in a decorator of another package has that one's code and our name
         if hasattr(function, "__wrapped__") and writer not in self.homes:
             yield f"decorated by {writer}.{function.__code__.co_qualname}".encode()
@@ -248,11 +258,7 @@ def _as_imported(name: str) -> str:
 
 
 def _package(thing: Any) -> str:
-    return _top(_module(thing))
-
-
-def _top(module: str) -> str:
-    return module.partition(".")[0]
+    return _module(thing).partition(".")[0]
 
 
 def _leaf(value: Any) -> list[bytes]:
@@ -273,8 +279,6 @@ def _leaf(value: Any) -> list[bytes]:
         text = f"number {int(number) if number.is_integer() else number!r}"
     elif isinstance(value, _PLAIN):
         text = f"{type(value).__qualname__} {value!r}"
-    elif isinstance(value, set | frozenset):
-        text = f"set {sorted(map(repr, value))}"
     elif isinstance(value, types.ModuleType):
         text = f"module {value.__name__}"
     elif isinstance(value, _BUILT_IN):

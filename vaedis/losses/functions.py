@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaedis import _check
-from vaedis.losses.base import Loss, LossLike
+from vaedis.losses.base import Loss, LossLike, mse_vectors
 from vaedis.losses.blur import BoxBlur, GaussianBlur
 from vaedis.losses.custom import Function
 
@@ -41,8 +41,7 @@ class MSE(Loss):
 
     def embed(self, x: Tensor) -> Tensor:
         """See `Loss.embed`."""
-        flat = x.flatten(-3)
-        return flat / math.sqrt(flat.shape[-1])
+        return mse_vectors(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,14 +223,7 @@ def get(loss: LossLike = "mse", **options: Any) -> Loss:
 def kl_to_prior(mean: Tensor, logvar: Tensor) -> Tensor:
     """Compute the KL divergence of diagonal Gaussians from the standard normal.
 
-    Parameters
-    ----------
-    mean, logvar : Tensor of float, shape (...)
-
-    Returns
-    -------
-    Tensor of float, shape (...)
-        In nats, of each element.
+    It is that of each element, in nats: all tensors are float of shape (...).
 
     Examples
     --------
@@ -246,14 +238,7 @@ def kl_to_prior(mean: Tensor, logvar: Tensor) -> Tensor:
 def symmetric_kl(mean0: Tensor, logvar0: Tensor, mean1: Tensor, logvar1: Tensor) -> Tensor:
     """Compute ``½ KL(q0||q1) + ½ KL(q1||q0)`` of univariate Gaussians.
 
-    Parameters
-    ----------
-    mean0, logvar0, mean1, logvar1 : Tensor of float, shape (...)
-
-    Returns
-    -------
-    Tensor of float, shape (...)
-        In nats, of each element.
+    It is that of each element, in nats: all tensors are float of shape (...).
 
     Examples
     --------

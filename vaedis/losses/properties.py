@@ -1,7 +1,6 @@
 """Measure what a loss declares of itself on images of a data set, before a faster way relies on it.
 
-The package's own losses are tested and trusted. What another loss declares may be inherited or
-wrong.
+What the package's own losses declare is tested; what others declare may be inherited or wrong.
 """
 
 from __future__ import annotations
@@ -174,7 +173,7 @@ def need_distances(loss: Loss, distances: Tensor) -> Tensor:
     One that is negative by rounding becomes 0.
     """
     need_finite(loss, distances)
-    smallest = float(distances.min()) if distances.numel() else 0.0
+    smallest = float(distances.min())
     if smallest < -_ABSOLUTE * float(distances.abs().max()):
         raise ValueError(
             f"the loss {loss.name!r} gives {smallest:.4g} between two images of this data set, and "

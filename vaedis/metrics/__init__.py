@@ -33,14 +33,7 @@ from vaedis.metrics._paths import (
     flatness,
     rank_correlations,
 )
-from vaedis.metrics._regression import (
-    ExplicitnessScore,
-    R2Score,
-    SAPScore,
-    explicitness,
-    r2,
-    sap,
-)
+from vaedis.metrics._regression import ExplicitnessScore, R2Score, SAPScore, explicitness, r2, sap
 from vaedis.metrics._scores import Score, Scores
 
 __all__ = [

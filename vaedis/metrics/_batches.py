@@ -205,8 +205,7 @@ class _Observations:
     """Random observations of a FactorSpace, encoded when they are drawn."""
 
     def __init__(self, encode: Callable[[Tensor], Any], space: Any):
-        varying, self.constant = varying_factors_of(space, least=2)
-        self.columns = tuple(varying)
+        self.columns, self.constant = varying_factors_of(space, least=2)
         self._encode = encode
         self._space = space
 
@@ -271,13 +270,9 @@ _Source = _Observations | _Rows
 
 
 def _sources(encode: Any, space: Any, seed: int) -> tuple[_Source, _Source]:
-    """Return where to draw batches to train and to test on.
-
-    The two are one for an encoder. Rows of arrays are divided, so that a batch to test on has no
-    row in common with one to train on.
-    """
+    """Return sources of batches to train and to test on: one encoder, or disjoint rows."""
+    _check.seed(seed)
     if callable(encode):
-        _check.count("seed", seed, 0)
         source = _Observations(encode, space)
         return source, source
     given = split_samples(encode, space, None, None, seed)

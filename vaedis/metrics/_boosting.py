@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -36,25 +35,17 @@ _PURE = 2.220446049250313e-16
 _FLAT = 1e-150
 
 
-@dataclass(frozen=True)
-class Boosted:
-    """Importances (z, f), and the accuracy of each factor's classifier, both (f,)."""
-
-    importance: np.ndarray
-    train_accuracy: np.ndarray
-    test_accuracy: np.ndarray
-
-
 def boost(
     codes: np.ndarray,
     labels: np.ndarray,
     test_codes: np.ndarray,
     test_labels: np.ndarray,
     seed: int,
-) -> Boosted:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit one classifier per factor to float32 codes (n, z) and labels (n, f).
 
-    Labels are 0 ... K - 1, each present in `labels`; -1 in `test_labels` is never right.
+    Labels are 0 ... K - 1, each present in `labels`; -1 in `test_labels` is never right. Returns
+    importances (z, f), and each classifier's accuracy on the training and the test samples, (f,).
     """
     n, n_factors = labels.shape
     n_classes = labels.max(axis=0) + 1
@@ -95,7 +86,7 @@ def boost(
     for factor, own in enumerate(trees):
         summed = gains[own].sum(axis=0)
         importance[features, factor] = summed / summed.sum() if summed.sum() > 0 else 0.0
-    return Boosted(
+    return (
         importance,
         np.array([_accuracy(raw[own], y) for own, y in zip(trees, labels.T, strict=True)]),
         np.array(

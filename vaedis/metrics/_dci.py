@@ -91,8 +91,9 @@ def dci(
     from vaedis.metrics import _boosting
 
     features, test_features = _features(given.codes, given.test_codes, _boosting.SAME_VALUE)
-    boosted = _boosting.boost(features, given.factors, test_features, given.test_factors, seed)
-    importance = boosted.importance
+    importance, train_accuracy, test_accuracy = _boosting.boost(
+        features, given.factors, test_features, given.test_factors, seed
+    )
     per_latent = _one_minus_entropy(importance)
     per_factor = _one_minus_entropy(importance.T)
     disentanglement = float(np.sum(per_latent * _shares(importance.sum(axis=1))))
@@ -102,8 +103,8 @@ def dci(
         constant=given.constant,
         disentanglement=disentanglement,
         completeness=float(np.sum(per_factor * _shares(importance.sum(axis=0)))),
-        informativeness=float(boosted.test_accuracy.mean()),
-        informativeness_train=float(boosted.train_accuracy.mean()),
+        informativeness=float(test_accuracy.mean()),
+        informativeness_train=float(train_accuracy.mean()),
         importance=importance,
         per_latent=per_latent,
         per_factor=per_factor,

@@ -72,9 +72,8 @@ def _is_known(model: Any) -> bool:
 
     Evaluated, it neither samples nor compares images, unless it has layers of someone else.
     """
-    if type(model).__module__ != "vaedis.training.model":
-        return False
-    return all(
+    is_ours = type(model).__module__ == "vaedis.training.model"
+    return is_ours and all(
         type(part).__module__.startswith(("torch.nn.", "vaedis.")) for part in model.modules()
     )
 

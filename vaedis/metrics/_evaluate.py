@@ -118,18 +118,18 @@ def score(
 def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:
     """Return the functions of named scores and of the caller's own, each by its name."""
     functions: dict[str, Callable[..., Any]] = {}
-    listed = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+    listed: Any = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     if not isinstance(listed, Iterable):
         raise TypeError(
             f"metrics must be names of scores and functions of codes and factors, not {metrics!r}."
         )
     for metric in listed:
-        custom: Any = None if metric in SCORES.values() else metric
-        if callable(custom):
-            name = getattr(custom, "__name__", type(custom).__name__)
-            if name in SCORES or functions.get(name, custom) is not custom:
+        is_ours = metric in SCORES.values()
+        if callable(metric) and not is_ours:
+            name = getattr(metric, "__name__", type(metric).__name__)
+            if name in SCORES or functions.get(name, metric) is not metric:
                 raise ValueError(f"two scores are called {name!r}: give yours another name.")
-            functions[name] = custom
+            functions[name] = metric
         else:
             name = _check.one_of("metric", getattr(metric, "__name__", metric), SCORES)
             functions[name] = SCORES[name]
@@ -203,7 +203,7 @@ def evaluate(
     for name in names:
         _check.one_of("metric", name, PROTOCOLS)
     _check.one_of("protocol", protocol, ("full", "fast"))
-    _check.count("seed", seed, 0)
+    _check.seed(seed)
     if not hasattr(data, "factors"):
         raise TypeError(
             f"data must be a data set, not a {type(data).__name__}: pass (images, labels)."

@@ -90,16 +90,17 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     active = np.flatnonzero(moving & (spans > spans.max() / _PRUNED))
     information = np.zeros((len(moving), len(given.columns)))
     explicitness = np.zeros(len(given.columns))
+    state = seed % 2**32  # scikit-learn takes no larger seed
     for i, labels in enumerate(given.factors.T if moving.any() else ()):
         largest = entropy(labels)
         nats = information_with(
-            x, labels, discrete_features=False, n_neighbors=_NEIGHBOURS, random_state=seed
+            x, labels, discrete_features=False, n_neighbors=_NEIGHBOURS, random_state=state
         )
         information[moving, i] = nats / largest
         explicitness[i] = 1 - _linear_loss(x, labels) / largest
     per_latent = np.full(len(information), np.nan)
-    per_latent[active] = _concentration(information[active])
-    per_factor = _concentration(information[active].T)
+    per_latent[active] = concentration(information[active])
+    per_factor = concentration(information[active].T)
     modularity = float(per_latent[active].mean()) if len(active) else 0.0
     return InfoMECScore(
         score=modularity,
@@ -115,13 +116,13 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     )
 
 
-def _concentration(information: np.ndarray) -> np.ndarray:
+def concentration(values: np.ndarray) -> np.ndarray:
     """Return the share of each row's largest entry: 1 if it is the only one, 0 if all are equal."""
-    if not information.size:
-        return np.zeros(len(information))
-    total = information.sum(axis=1)
-    least = 1 / information.shape[1]
-    share = np.divide(information.max(axis=1), total, out=np.zeros_like(total), where=total > 0)
+    if not values.size:
+        return np.zeros(len(values))
+    total = values.sum(axis=1)
+    least = 1 / values.shape[1]
+    share = np.divide(values.max(axis=1), total, out=np.zeros_like(total), where=total > 0)
     return np.clip((share - least) / (1 - least), 0, 1) if least < 1 else share
 
 

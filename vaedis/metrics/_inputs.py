@@ -97,7 +97,7 @@ def _samples(
             factors[:, i] = np.searchsorted(known, factors[:, i])
             position = np.minimum(np.searchsorted(known, test_factors[:, i]), len(known) - 1)
             test_factors[:, i] = np.where(known[position] == test_factors[:, i], position, -1)
-    return Samples(codes, factors, tuple(columns), constant, test_codes, test_factors)
+    return Samples(codes, factors, columns, constant, test_codes, test_factors)
 
 
 def as_pair(
@@ -153,8 +153,8 @@ def _converted(array: np.ndarray, dtype: type[np.generic], name: str) -> np.ndar
     """Return numbers in a type that tells whole ones apart, or raise a ValueError."""
     if array.dtype.kind in "iu":
         bits = 53 if dtype is np.float64 else 63
-        # 2**63 itself is beyond int64
-        beyond = (array < -(2**bits)) | (array > 2**bits - (bits == 63))
+        largest = min(2**bits, np.iinfo(np.int64).max)
+        beyond = (array < -(2**bits)) | (array > largest)
         if beyond.any():
             row, column = np.argwhere(beyond)[0]
             raise ValueError(
@@ -206,7 +206,7 @@ def _matrix(values: Any, name: str, columns: str) -> np.ndarray:
     return array
 
 
-def varying_columns(n_values: Any) -> tuple[list[int], tuple[int, ...]]:
+def varying_columns(n_values: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the columns with several values and those with one, and warn of the latter."""
     varying = [column for column, count in enumerate(n_values) if count > 1]
     constant = [column for column, count in enumerate(n_values) if count == 1]
@@ -219,11 +219,11 @@ def varying_columns(n_values: Any) -> tuple[list[int], tuple[int, ...]]:
             UserWarning,
             stacklevel=4,
         )
-    return varying, tuple(constant)
+    return tuple(varying), tuple(constant)
 
 
-def varying_factors_of(space: Any, least: int = 1) -> tuple[list[int], tuple[int, ...]]:
-    """Do the same for a FactorSpace; fewer than `least` varying factors raise a ValueError."""
+def varying_factors_of(space: Any, least: int = 1) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Do as `varying_columns` for a FactorSpace, of which at least `least` factors must vary."""
     if not hasattr(space, "sizes"):
         raise TypeError(
             "space must be the factors of a data set (data.factors), not a "

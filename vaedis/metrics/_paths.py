@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaedis import _check
 from vaedis.factors import FactorSpace
+from vaedis.metrics._infomec import concentration
 from vaedis.metrics._inputs import as_pair, encoded, require, varying_factors_of
 from vaedis.metrics._scores import Score
 
@@ -152,14 +153,14 @@ def factored_components(
             centred = paths - paths.mean(axis=1, keepdims=True)
             covariance = np.einsum("rfz,rfy->rzy", centred, centred) / (paths.shape[1] - 1)
             variances = np.diagonal(covariance, axis1=1, axis2=2)
-            axis = _excess(variances)
+            axis = concentration(variances)
             # A covariance has no negative eigenvalue except by rounding.
-            linear = _excess(np.abs(np.linalg.eigvalsh(covariance)))
+            linear = concentration(np.abs(np.linalg.eigvalsh(covariance)))
             per_factor["axis_ratio"][i] += axis.sum() / repeats
             per_factor["linear_ratio"][i] += linear.sum() / repeats
             per_factor["axis_alignment"][i] += (axis / (linear + 1e-20)).sum() / repeats
             mean_variances = mean_variances + variances.sum(axis=0) / repeats
-        per_factor["axis_ratio_average"][i] = _excess(np.atleast_2d(mean_variances))[0]
+        per_factor["axis_ratio_average"][i] = concentration(np.atleast_2d(mean_variances))[0]
     with np.errstate(divide="ignore"):
         means = {name: float(np.exp(np.log(values).mean())) for name, values in per_factor.items()}
     return FactoredComponents(
@@ -237,20 +238,16 @@ def rank_correlations(
 
 
 class _Grid:
-    """An encoder and its space, or arrays with every combination of factor values.
-
-    Of rows with the same factors, the first counts.
-    """
+    """An encoder and its space, or arrays with every combination of factor values."""
 
     def __init__(self, encode: Any, space: Any, repeats: int, seed: int):
         self.repeats = _check.count("repeats", repeats)
-        self.generator = torch.Generator().manual_seed(_check.count("seed", seed, 0))
+        self.generator = torch.Generator().manual_seed(_check.seed(seed))
         self.encode: Callable[[Tensor], Any] = encode
         self.space = space
         if not callable(encode):
             self._take_rows(*as_pair(encode, space))
-        varying, self.constant = varying_factors_of(self.space)
-        self.columns = tuple(varying)
+        self.columns, self.constant = varying_factors_of(self.space)
 
     def _take_rows(self, codes: np.ndarray, factors: np.ndarray) -> None:
         labels = [np.unique(column, return_inverse=True)[1] for column in factors.T]
@@ -287,15 +284,6 @@ class _Grid:
 def _quotient(widths: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return widths over lengths, 0 where a path does not move."""
     return np.divide(widths, lengths, out=np.zeros_like(widths), where=lengths > 0)
-
-
-def _excess(values: np.ndarray) -> np.ndarray:
-    """Return how much each row's largest entry dominates: 1 if alone, 0 if all are equal."""
-    total = values.sum(axis=1)
-    z = values.shape[1]
-    share_of_zeros = np.full(len(values), 1 / z if z > 1 else 0.0)
-    share = np.divide(values.max(axis=1), total, out=share_of_zeros, where=total > 0)
-    return share if z == 1 else np.clip((share - 1 / z) / (1 - 1 / z), 0.0, 1.0)
 
 
 def _agreement(grid: _Grid, index: Tensor) -> dict[str, float]:

@@ -46,13 +46,13 @@ class Score:
         return fields_repr(self)
 
     def _repr_html_(self) -> str:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {field.name.replace("_", " "): getattr(self, field.name) for field in fields(self)}
         matrices = [
-            matrix_table(name.replace("_", " "), value)
+            matrix_table(name, value)
             for name, value in values.items()
             if isinstance(value, np.ndarray) and value.ndim == 2
         ]
-        rows = {name.replace("_", " "): brief(value) for name, value in values.items()}
+        rows = {name: brief(value) for name, value in values.items()}
         return table(type(self).__name__, rows, "".join(matrices))
 
     def __post_init__(self) -> None:

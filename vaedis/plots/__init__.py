@@ -4,13 +4,7 @@ Each function takes arrays, a data set or a run, and returns a matplotlib Figure
 """
 
 from vaedis.plots.curves import bars, codes, cumulative, lines, panels, training
-from vaedis.plots.drawings import (
-    distance_matrices,
-    images,
-    latent_traversals,
-    matrices,
-    traversals,
-)
+from vaedis.plots.drawings import distance_matrices, images, latent_traversals, matrices, traversals
 
 __all__ = [
     "bars",

@@ -33,6 +33,7 @@ from vaedis.plots.style import (
 )
 
 _SIDE = 0.9
+_TITLE_WIDTH = 4.2
 _FACTORS = 10
 _VALUES = 8
 _LATENTS = 10
@@ -60,13 +61,13 @@ def images(data: Any, n: int = 24, *, seed: int = 0) -> Figure:
     """
     data = as_data(data)
     n = min(_check.count("n", n), len(data))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(_check.seed(seed))
     pool = data.draw(4 * n, generator=generator).unique()
     if len(pool) < n:
         pool = torch.arange(len(data))
     index = pool[torch.randperm(len(pool), generator=generator)[:n]]
     figure, axes = panel_grid(n, min(8, n), _SIDE, _SIDE)
-    _fit_title(figure)
+    figure.set_figwidth(max(figure.get_figwidth(), _TITLE_WIDTH))
     for ax, image in zip(axes.flat, _pixels(data, index), strict=False):
         draw_image(ax, image)
     figure.suptitle(f"{_name(data)}: {n:,} of {len(data):,} images")
@@ -136,9 +137,8 @@ def _data_traversals(data: Any) -> Figure:
             "there to draw; plots.images shows some of them."
         )
     frames = max(len(index) for index, _ in columns.values())
-    size = (1.1 * len(columns), (_SIDE + 0.2) * frames + 0.7)
+    size = (max(1.1 * len(columns), _TITLE_WIDTH), (_SIDE + 0.2) * frames + 0.7)
     figure, axes = plt.subplots(frames, len(columns), figsize=size, squeeze=False)
-    _fit_title(figure)
     for column, (name, (index, values)) in zip(axes.T, columns.items(), strict=True):
         column[0].set_title(shown_name(name)[:16], fontsize=9)
         for ax in column[len(index) :]:
@@ -179,11 +179,6 @@ def _pixels(data: Any, index: torch.Tensor) -> np.ndarray:
 
 def _name(data: Any) -> str:
     return shown_name(getattr(data, "name", type(data).__name__))
-
-
-def _fit_title(figure: Figure) -> None:
-    """Make a figure wide enough for its title."""
-    figure.set_figwidth(max(figure.get_figwidth(), 4.2))
 
 
 @styled

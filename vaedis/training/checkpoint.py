@@ -6,6 +6,7 @@ whole or not at all, and the last two of a run are kept, so that one of them is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -13,7 +14,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from vaedis.data import FactorData
 from vaedis.spec import RunSpec
 from vaedis.training.digest import checksum_of, digest_of, sample
 from vaedis.training.optimizers import OWN_STATE
+
+if TYPE_CHECKING:
+    from vaedis.training.rehearsal import Rehearsal
 
 _N_KEPT = 2
 _FORMAT = "vaedis-checkpoint-1"
@@ -70,19 +74,15 @@ def runs_of(path: Path) -> list[str]:
     """Return the keys of the runs in a checkpoint; none if it cannot be read."""
     try:
         return [RunSpec.from_dict(fields).key for fields in json.loads(_metadata(path)["specs"])]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
 
 
 def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
     """Remove the checkpoints of a run or a population, once its result is stored.
 
-    Parameters
-    ----------
-    spec : RunSpec or sequence of RunSpec
-        As `fit` was given it. Runs that were trained one after the other are forgotten one by one.
-    checkpoint : path
-        The folder that `fit` was given.
+    Give specification and folder as `fit` was given them; runs that were trained one after the
+    other are forgotten one by one.
 
     Examples
     --------
@@ -92,19 +92,6 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
     for pattern in (f"{key_of(spec)}-*.safetensors", f".{key_of(spec)}-*.tmp"):
         for path in as_folder("checkpoint", checkpoint).glob(pattern):
             path.unlink(missing_ok=True)
-
-
-class Rehearsal(Protocol):
-    """What tells a run apart where something of it is a person's own; see `rehearsal`."""
-
-    def text(self, step: int) -> str:
-        """Return what a checkpoint after a step says of its run."""
-
-    def agrees(self, step: int, text: str | None) -> bool:
-        """Return whether what a checkpoint says may be said of this run."""
-
-    def need_of_run(self, step: int, state: Mapping[str, Tensor], text: str | None) -> None:
-        """Raise a ValueError unless a checkpoint is of this run."""
 
 
 class Checkpoints:
@@ -142,8 +129,8 @@ class Checkpoints:
             "images": checksum_of(data, data._observations(sample(data, 16), False)),
             "device": data.device.type,
             "precision": precision,
+            "all_images": digest_of(data) if data_in_person else "by name",
         }
-        self._identity["all_images"] = digest_of(data) if data_in_person else "by name"
         # tells whether a checkpoint is of this run, where something of it is a person's own
         self.rehearsal: Rehearsal | None = None
         self._refused: set[Path] = set()
@@ -218,9 +205,9 @@ class Checkpoints:
 
     def _paths(self, key: str) -> list[Path]:
         """Return checkpoints whose names begin with a key, in the order of their steps."""
-        paths = self.folder.glob(f"{key}*.safetensors")
-        checkpoints = [path for path in paths if step_of(path) is not None]
-        return sorted(checkpoints, key=lambda path: (step_of(path) or 0, path))
+        steps = {path: step_of(path) for path in self.folder.glob(f"{key}*.safetensors")}
+        checkpoints = [(step, path) for path, step in steps.items() if step is not None]
+        return [path for _, path in sorted(checkpoints)]
 
     def _is_of_run(self, path: Path) -> bool:
         """Return whether a checkpoint is of this run, as far as it says without its tensors."""
@@ -241,12 +228,10 @@ class Checkpoints:
         yield from ((path, self.key) for path in reversed(self._paths(self.key)))
         other_lengths: list[tuple[Path, str]] = []
         for path in reversed(self._paths("")):
-            try:
+            with contextlib.suppress(OSError, ValueError, KeyError):
                 metadata = _metadata(path)
                 if metadata["any_length"] == self._any_length and metadata["key"] != self.key:
                     other_lengths.append((path, metadata["key"]))
-            except (OSError, ValueError, KeyError):
-                continue
         if other_lengths and any(spec.lr_schedule != "constant" for spec in self._specs):
             warnings.warn(
                 f"{self.folder} holds this run with another number of steps: it begins at step 0, "

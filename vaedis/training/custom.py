@@ -100,9 +100,9 @@ class Custom:
             if getattr(self, schedule) is not None:
                 self._check_schedule(schedule, spec)
         custom = {name: _name(getattr(self, name)) for name in self.names}
-        if self.model is not None:
-            spec = spec.replace(custom=custom, model="custom", model_options={})
-        return spec.replace(custom=custom)
+        if self.model is None:
+            return spec.replace(custom=custom)
+        return spec.replace(custom=custom, model="custom", model_options={})
 
     def _check_schedule(self, name: str, spec: RunSpec) -> None:
         """Raise a ValueError if a value at a step is none, or is another one the second time."""
@@ -150,8 +150,8 @@ def untrained(
     if data is not None:
         need_data_set(data)
         data = data.to(device)
-        images = fingerprint_of(data)
-        options = {"data": f"{GIVEN}{data.name}", "data_options": {"images": images}}
+        options["data"] = f"{GIVEN}{data.name}"
+        options["data_options"] = {"images": fingerprint_of(data)}
     runs: list[Run] = []
     for spec in specs:
         loss = losses.get(spec.loss, **spec.loss_options)

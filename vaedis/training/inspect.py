@@ -139,20 +139,10 @@ def confusion(
     The paper's argument starts from it: a decoder sees a sample only, and cannot tell apart images
     whose posteriors overlap.
 
-    Parameters
-    ----------
-    mean, std : Tensor or ndarray of float, shape (n, z)
-        Of the posteriors, diagonal Gaussians.
-    samples : int
-        Drawn from each posterior.
-    seed : int
-        Of the samples.
-
-    Returns
-    -------
-    Tensor of float32, shape (n, n)
-        Row i, column j: the share of samples of i that are most probable under j; equal posteriors
-        share them. Rows sum to 1.
+    The posteriors are diagonal Gaussians with `mean` and `std`, float of shape (n, z); so many
+    `samples` are drawn from each. Row i, column j of the result, float32 of shape (n, n), is the
+    share of samples of i that are most probable under j; equal posteriors share them. Rows sum
+    to 1. Raises a ValueError if shapes or numbers do not fit.
 
     Examples
     --------
@@ -224,17 +214,9 @@ def posterior_map(run: Run, focus: int) -> dict[str, np.ndarray]:
 def latent_agreement(run: Run, a: Tensor, b: Tensor) -> Agreement:
     """Compare distances between latent means with perceived distances, for pairs of images.
 
-    Parameters
-    ----------
-    run : Run
-    a, b : Tensor of int, shape (n,)
-        Indices of the pairs, of different images.
-
-    Returns
-    -------
-    Agreement
-        ``linear`` and ``rank`` correlate the L2 distances of posterior means with the run's loss
-        between its inputs; ``adversarial`` and ``mean`` describe the latter.
+    `a` and `b`, int of shape (n,), are indices of different images; a ValueError says if they are
+    not. ``linear`` and ``rank`` of the result correlate the L2 distances of posterior means with
+    the run's loss between its inputs; ``adversarial`` and ``mean`` describe the latter.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -125,8 +126,10 @@ def load_run(
         )
     # a record of an earlier version has no outputs
     current = probe(network, missing, spec.latents) if probed else None
-    for part, part_now in zip(probed, current or probed, strict=True):
-        if np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
+    pairs: Any = itertools.zip_longest(probed, current or probed, fillvalue=())
+    for part, part_now in pairs:
+        has_same_shape = np.shape(part) == np.shape(part_now)
+        if not has_same_shape or np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
             raise ValueError(
                 f"The network has the weights of the run in {shown(folder)}, but computes other "
                 f"numbers with them than {plain(network_name, 300)} did; give the network that was "
@@ -207,21 +210,21 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any, data: F
     current = loss_facts(loss, data)
     before = saved["probe"]
     now = np.array(current["probe"] or (), dtype=float)
-    has_same_code = is_same = current["fingerprint"] == saved["fingerprint"]
+    has_same_code = current["fingerprint"] == saved["fingerprint"]
+    is_same = has_same_code
     # a record of an earlier version has no distances
     if len(before) and len(now):
         is_same = bool(np.abs(before - now).max() <= _ROUNDING * np.abs(before).max())
-    if current["name"] == saved["name"] and is_same and not has_same_code:
-        # such as a cache that it fills
+    if current["name"] != saved["name"] or not is_same:
+        raise ValueError(
+            f"The run in {shown(folder)} was trained with another loss than the one given, "
+            f"{saved['name']!r}, or its code has changed; give that."
+        )
+    if not has_same_code:  # such as a cache that it fills
         warnings.warn(
             f"The loss {saved['name']!r} gives the distances that it gave when the run in "
             f"{shown(folder)} was saved, but its code, or something that it holds, is another.",
             stacklevel=3,
-        )
-    elif current["name"] != saved["name"] or not is_same:
-        raise ValueError(
-            f"The run in {shown(folder)} was trained with another loss than the one given, "
-            f"{saved['name']!r}, or its code has changed; give that."
         )
     return loss
 

@@ -1,7 +1,7 @@
 """`fit`, and the one training loop behind it, for a single run and for a population.
 
-Images are made on the device that trains, pairs are drawn there, and losses stay there until they
-are checked: there is no data loader.
+There is no data loader: images are made, and pairs drawn, on the device that trains. Losses stay
+there until they are checked.
 """
 
 from __future__ import annotations
@@ -22,18 +22,10 @@ from vaedis.spec import RunSpec
 from vaedis.training import population, rehearsal
 from vaedis.training.checkpoint import Checkpoints
 from vaedis.training.custom import Custom, check_function, untrained
-from vaedis.training.population import PopulationStep
 from vaedis.training.progress import Progress, ctrl_c_waits, progress_line
 from vaedis.training.run import Run, TrainingStopped
 from vaedis.training.stateless import need_stateless
-from vaedis.training.step import (
-    PRECISIONS,
-    NetworkStep,
-    arithmetic,
-    on_device,
-    resolve_precision,
-    undisturbed,
-)
+from vaedis.training.step import PRECISIONS, arithmetic, on_device, resolve_precision, undisturbed
 
 Callback = Callable[[int, Run], None]
 
@@ -93,7 +85,7 @@ def fit(
     optimizer : callable, optional
         From the list of parameters to a torch.optim.Optimizer with its own learning rate.
     beta, lr : callable, optional
-        Functions of the step, counted from 0, that return beta and the learning rate.
+        Functions of the step alone, counted from 0, that return beta and the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
         CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
@@ -138,8 +130,6 @@ def fit(
     visits every image once, in a new random order. The same specification, device, precision,
     thread count and version of torch give the same bits. What a network or an objective of your own
     draws from torch's generators follows from the seed too, unless fits run in several threads.
-
-    Functions for beta and the learning rate must depend on the step alone.
 
     A checkpoint holds the weights and buffers of a network, and of an optimizer its state, its
     numbers and its schedulers. Nothing that decides a step may be kept outside of these: not in a
@@ -254,17 +244,13 @@ def _train(
         files = Checkpoints(
             checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None
         )
-
-    def make_step(runs: Sequence[Run], custom: Custom) -> NetworkStep | PopulationStep:
-        return PopulationStep(runs) if stacked else NetworkStep(runs[0], custom)
-
     with on_device(device), arithmetic(precision):
         if files is not None:
             names = [*custom.names, *{"loss" for run in runs if properties.is_own(run.loss)}]
             names += ["data"] if data is not None else []
             if names:
-                files.rehearsal = rehearsal.rehearse(runs, custom, make_step, names)
-        progress = Progress(runs, make_step(runs, custom), files)
+                files.rehearsal = rehearsal.rehearse(runs, custom, names, stacked=stacked)
+        progress = Progress(runs, custom, files, stacked=stacked)
         with (
             ctrl_c_waits(files is not None) as interrupted,
             progress_line(progress, show_progress) as show_step,

@@ -37,18 +37,9 @@ class VAE(nn.Module):
     Mean and log-variance come from one linear layer of ``2 * latents`` outputs, as in the authors'
     code; under Xavier's rule its weights are smaller than those of two layers.
 
-    Parameters
-    ----------
-    encoder, decoder : nn.Module
-        From images, shape (B, C, H, W), to (B, 2 * latents), and from (B, latents) back to images.
-    latents : int
-    seed : int
-        Of the initial weights: Xavier-normal with gain 1; biases are zero.
-
-    Attributes
-    ----------
-    normalize : bool
-        Whether it takes normalized images; `fit` sets it.
+    `encoder` goes from images, shape (B, C, H, W), to (B, 2 * latents), and `decoder` from
+    (B, latents) back to images. Initial weights follow from `seed`: Xavier-normal with gain 1;
+    biases are zero. `normalize` says whether the network takes normalized images; `fit` sets it.
     """
 
     normalize: bool = True

@@ -40,18 +40,11 @@ def reparameterise(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
 def beta_vae(model: VAE, x: Tensor, noise: Tensor, *, loss: Loss, beta: float | Tensor) -> Terms:
     """Return the loss of beta-VAE on a batch.
 
-    Source: Higgins et al. (2017); paper, appendix B.1.
+    `x`, float of shape (B, C, H, W), is the input, and also the target of the reconstruction;
+    `noise`, float of shape (B, z), is standard normal. `beta`, a float or a Tensor of one number,
+    is normalized; see `RunSpec.beta_sum`.
 
-    Parameters
-    ----------
-    model : VAE
-    x : Tensor of float, shape (B, C, H, W)
-        Input, and also the target of the reconstruction.
-    noise : Tensor of float, shape (B, z)
-        Standard normal.
-    loss : Loss
-    beta : float or Tensor of one number
-        Normalized; see `RunSpec.beta_sum`.
+    Source: Higgins et al. (2017); paper, appendix B.1.
 
     Examples
     --------
@@ -71,9 +64,7 @@ def shared_latents(mean0: Tensor, logvar0: Tensor, mean1: Tensor, logvar1: Tenso
 
     A latent is shared if the symmetric KL divergence between its two posteriors lies *strictly*
     below the middle between the pair's smallest and largest. So the largest is never shared, and if
-    all are equal none is.
-
-    All tensors have the shape (B, z).
+    all are equal none is. All tensors have the shape (B, z).
 
     Source: Locatello et al. (2020), section 4; paper, appendix B.3. The authors'
     ``_weaklysupervised__adavae.py``.
@@ -94,14 +85,10 @@ def average_shared(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return both posteriors of each pair with their shared latents replaced by an average.
 
-    Parameters
-    ----------
-    mean0, logvar0, mean1, logvar1 : Tensor of float, shape (B, z)
-    average : {"mean", "published"}
-        ``"mean"``: of the means and of the *variances*, as Locatello et al. define the GVAE.
-        ``"published"``: the same variances, but both images take the second one's mean, as the
-        released code did from October 2021 to June 2022; the paper's runs were almost certainly
-        made in that time (disent issue 32).
+    All tensors are float of shape (B, z). ``average="mean"`` averages the means and the
+    *variances*, as Locatello et al. define the GVAE. ``"published"`` gives the same variances, but
+    both images take the second one's mean, as in the released code from October 2021 to June 2022;
+    the paper's runs were almost certainly made in that time (disent issue 32).
 
     Examples
     --------

@@ -154,8 +154,6 @@ class _Objective:
 class PopulationStep:
     """Takes the optimiser steps of a population; see `step.NetworkStep`."""
 
-    stacked = True
-
     def __init__(self, runs: Sequence[Run]):
         first = runs[0].data
         for k, run in enumerate(runs):

@@ -10,53 +10,52 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from vaedis.training import optimizers
+from vaedis.training.custom import Custom
 from vaedis.training.population import PopulationStep
 from vaedis.training.run import Run, TrainingFailed
 from vaedis.training.step import NetworkStep
 
-# the authors' runs ended when the loss passed this (pytorch-lightning's terminate_on_nan, and their
-# own limit)
+if TYPE_CHECKING:
+    from vaedis.training.checkpoint import Checkpoints
+    from vaedis.training.rehearsal import InMemory
+
+# the authors' runs ended when the loss passed this
 _LARGEST_LOSS = 1e20
 # steps whose losses there is room for at first
 _ROOM = 2**20
 
 
-class Files(Protocol):
-    """Where a state is kept; see `checkpoint.Checkpoints`."""
-
-    made_with: list[str]
-
-    def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
-        """Keep the state after a step, and return its path, if it has one."""
-
-    def load(
-        self, expected: Callable[[int], Mapping[str, Tensor]]
-    ) -> tuple[int, dict[str, Tensor]] | None:
-        """Return the newest state and its step, or None."""
-
-
 class Progress:
-    """One run, or the members of a population, on their way.
+    """One run, or the members of a population if `stacked`, on their way.
 
     `runs` are without a history. If there is a checkpoint, training continues from it.
     """
 
     def __init__(
-        self, runs: Sequence[Run], step: NetworkStep | PopulationStep, files: Files | None
+        self,
+        runs: Sequence[Run],
+        custom: Custom,
+        files: Checkpoints | InMemory | None,
+        *,
+        stacked: bool,
     ):
+        self._step: NetworkStep | PopulationStep = (
+            PopulationStep(runs) if stacked else NetworkStep(runs[0], custom)
+        )
+        self._stacked = stacked
+        self._custom = custom
         self.runs = runs
         self.last_step = runs[0].spec.steps
         self.steps_taken = 0
         self.seconds = 0.0
         # of members that train on
         self.training = list(range(len(runs)))
-        self._step = step
         self._files = files
         self._failures: dict[int, TrainingFailed] = {}
         # of the first steps; `_make_room` gives it more
@@ -68,10 +67,10 @@ class Progress:
         # of the members that train on, when it was last checked
         self.last_loss: float | None = None
         self._own_state: optimizers.OwnState | None = None
-        if files is not None and isinstance(step, NetworkStep) and step.custom.optimizer:
+        if files is not None and custom.optimizer is not None:
             weights = runs[0].model.parameters()
-            self._own_state = optimizers.OwnState(step.optimizer, weights)
-        stored = None if files is None else files.load(self._state)
+            self._own_state = optimizers.OwnState(self._step.optimizer, weights)
+        stored = None if files is None else files.load(self.state)
         if stored is not None:
             self._resume(*stored)
 
@@ -152,44 +151,36 @@ class Progress:
         """Write a checkpoint if they were asked for, and return its path."""
         if self._files is None:
             return None
-        if isinstance(self._step, NetworkStep):
-            self._step.custom.check_unchanged(self._step.spec)
-        return self._files.save(self.steps_taken, self.state())
+        self._custom.check_unchanged(self.runs[0].spec)
+        return self._files.save(self.steps_taken, self.state(self.steps_taken))
 
-    def state(self) -> dict[str, Tensor]:
-        """Return all that the next step depends on, by names in a checkpoint."""
-        return self._state(self.steps_taken)
-
-    def _state(self, steps: int) -> dict[str, Tensor]:
-        """Return all that the next step depends on, by names in a checkpoint."""
+    def state(self, steps: int) -> dict[str, Tensor]:
+        """Return all that the next step depends on, after so many, by names in a checkpoint."""
         self._make_room(steps)
         losses = self._losses[:, :steps]
         tensors = self._step.weights()
-        has_own = self._own_state is not None
         if self._own_state is not None:
             tensors |= self._own_state.tensors()
         for prefix, weights, sampler in self._step.members():
-            for name, weight in weights.items() if not has_own else ():
-                for moment, tensor in self._step.optimizer.state[weight].items():
-                    tensors[f"{prefix}adam.{name}.{moment}"] = tensor
+            if self._own_state is None:
+                for name, weight in weights.items():
+                    for moment, tensor in self._step.optimizer.state[weight].items():
+                        tensors[f"{prefix}adam.{name}.{moment}"] = tensor
             for stream, tensor in sampler.state().items():
                 tensors[f"{prefix}draws.{stream}"] = tensor
-        return {
-            **tensors,
-            "recorded": losses if self._step.stacked else losses[0],
-            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
-        }
+        tensors["recorded"] = losses if self._stacked else losses[0]
+        tensors["seconds"] = torch.tensor(self.seconds, dtype=torch.float64)
+        return tensors
 
     @torch.no_grad()
     def _resume(self, steps: int, state: Mapping[str, Tensor]) -> None:
-        for name, tensor in self._state(steps).items():
+        for name, tensor in self.state(steps).items():
+            if name.startswith(optimizers.OWN_STATE):
+                continue
             # an expanded tensor, whose numbers share memory, cannot be written to
             is_expanded = 0 in tensor.stride() and tensor.numel() > 1
-            if name.startswith(optimizers.OWN_STATE) or (
-                is_expanded and torch.equal(tensor.cpu(), state[name])
-            ):
-                continue
-            tensor.copy_(state[name])
+            if not (is_expanded and torch.equal(tensor.cpu(), state[name])):
+                tensor.copy_(state[name])
         if self._own_state is not None:
             self._own_state.restore(state)
         for prefix, _, sampler in self._step.members():
@@ -233,11 +224,10 @@ def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[]
     Yields what to call after each step. None shows it on a terminal and in a notebook, if tqdm is
     installed.
     """
+    # TQDM_DISABLE=1 keeps it away, unless it was asked for
+    forced = {"disable": False} if show is not None else {}
     if show is None:
         show = is_watched() and importlib.util.find_spec("tqdm") is not None
-        forced = {}
-    else:
-        forced = {"disable": False}  # TQDM_DISABLE=1 keeps it away, unless it was asked for
     if not show:
         yield lambda: None
         return

@@ -24,10 +24,8 @@ from vaedis._support.text import plain
 from vaedis.spec import RunSpec
 from vaedis.training.checkpoint import as_stored, need_alike
 from vaedis.training.custom import Custom, copied
-from vaedis.training.population import PopulationStep
 from vaedis.training.progress import Progress
 from vaedis.training.run import Run
-from vaedis.training.step import NetworkStep
 
 _STEPS = 8
 # what happens every second, third or fourth step shows at one of them
@@ -38,24 +36,23 @@ _MOVES_DIFFER = 2e-2
 # objects of a person's own that hold others are looked into so deep
 _DEPTH = 3
 
-Step = NetworkStep | PopulationStep
-MakeStep = Callable[[Sequence[Run], Custom], Step]
 
-
-class _InMemory:
-    """A checkpoint that no file holds."""
+class InMemory:
+    """A checkpoint that no file holds, with the methods of `Checkpoints`."""
 
     def __init__(self) -> None:
         self.made_with: list[str] = []
         self._stored: tuple[int, dict[str, Tensor]] | None = None
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
+        """Keep a copy of a state; there is no path."""
         self._stored = step, as_stored(state)
         return None
 
     def load(
         self, expected: Callable[[int], Mapping[str, Tensor]]
     ) -> tuple[int, dict[str, Tensor]] | None:
+        """Return step and state of what was saved last, or None."""
         if self._stored is not None:
             need_alike(self._stored[1], expected(self._stored[0]))
         return self._stored
@@ -85,12 +82,15 @@ class Rehearsal:
         """Return whether what a checkpoint says may be said of this run."""
         if text is None:  # its first losses were not finite
             return True
-        facts = json.loads(text)
-        return (
-            facts["schedules"] == self._schedules(step)
-            and _agree(facts["settings"], self.settings, 1e-9)
-            and all(map(_moved_alike, facts["moves"], self.moves))
-        )
+        try:
+            facts = json.loads(text)
+            return (
+                facts["schedules"] == self._schedules(step)
+                and _agree(facts["settings"], self.settings)
+                and all(map(_moved_alike, facts["moves"], self.moves))
+            )
+        except (ValueError, TypeError, KeyError):  # it is damaged
+            return False
 
     def need_of_run(self, step: int, state: Mapping[str, Tensor], text: str | None) -> None:
         """Raise a ValueError unless a checkpoint is of this run."""
@@ -122,7 +122,7 @@ class Rehearsal:
 
 
 def rehearse(
-    runs: Sequence[Run], custom: Custom, make_step: MakeStep, names: Sequence[str]
+    runs: Sequence[Run], custom: Custom, names: Sequence[str], *, stacked: bool
 ) -> Rehearsal | None:
     """Return what copies of runs do in their first steps; None if a loss is not finite.
 
@@ -132,7 +132,7 @@ def rehearse(
     n_steps = min(_STEPS, runs[0].spec.steps)
     stops = [stop for stop in _STOPS if stop < n_steps] or [n_steps // 2]
     devices = [torch.cuda.current_device()] if runs[0].data.device.type == "cuda" else []
-    memory = _InMemory()
+    memory = InMemory()
     moves: list[list[float]] = []
     values: list[dict[str, float]] = []
     settings: list[Any] = []
@@ -144,18 +144,18 @@ def rehearse(
             for run in runs
         ]
         objective = _copied_if_possible(custom.objective)
-        step = make_step(copies, dataclasses.replace(custom, objective=objective))
-        progress = Progress(copies, step, memory)
-        first = as_stored(progress.state())
+        own = dataclasses.replace(custom, objective=objective)
+        progress = Progress(copies, own, memory, stacked=stacked)
+        first = as_stored(progress.state(progress.steps_taken))
         while progress.steps_taken < n_steps:
             if progress.steps_taken == stop:
                 progress.save()
             progress.take_step()
             if len(moves) < n_steps:  # the first time
-                moves.append(_moves(first, progress.state()))
+                moves.append(_moves(first, progress.state(progress.steps_taken)))
                 values.append(_numbers_in(copies[0]))
         settings.append(progress.first_settings())
-        return as_stored(progress.state())
+        return as_stored(progress.state(n_steps))
 
     with torch.random.fork_rng(devices):
         unbroken = end(stops[0] or None)
@@ -165,22 +165,21 @@ def rehearse(
         _need_steady(values)
         rehearsal = Rehearsal(runs[0].spec, custom, losses, moves, settings[0])
         for stop, later in zip(stops, [*stops[1:], None], strict=True):
-            cause = None
+            cause: Exception | None = None
+            problem = "it ended with other weights"
             try:
-                is_same = _ends_alike(unbroken, end(later), moves[-1] if devices else None)
-                problem = "it ended with other weights"
+                if _ends_alike(unbroken, end(later), moves[-1] if devices else None):
+                    continue
             except Exception as error:  # whatever is wrong in code that is not ours
-                is_same = False
+                cause = error
                 problem = (
                     f"it ended with an error, {type(error).__name__}: {plain(str(error), 200)}"
                 )
-                cause = error
-            if not is_same:
-                raise ValueError(
-                    f"your {' or '.join(names)} must not change anything that a checkpoint does "
-                    f"not hold: when training stopped after {stop} of {n_steps} steps and went on, "
-                    f"{problem}; train without checkpoint."
-                ) from cause
+            raise ValueError(
+                f"your {' or '.join(names)} must not change anything that a checkpoint does "
+                f"not hold: when training stopped after {stop} of {n_steps} steps and went on, "
+                f"{problem}; train without checkpoint."
+            ) from cause
     return rehearsal
 
 
@@ -206,15 +205,14 @@ def _moved_alike(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(math.isclose(*pair, rel_tol=_MOVES_DIFFER) for pair in zip(one, other, strict=True))
 
 
-def _agree(one: Any, other: Any, tolerance: float) -> bool:
+def _agree(one: Any, other: Any) -> bool:
     """Return whether settings are the same, as far as both have them."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return all(_agree(one[name], other[name], tolerance) for name in one.keys() & other.keys())
+        return all(_agree(one[name], other[name]) for name in one.keys() & other.keys())
     if isinstance(one, list) and isinstance(other, list):
-        pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_agree(*pair, tolerance) for pair in pairs)
+        return len(one) == len(other) and all(map(_agree, one, other))
     if isinstance(one, float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=tolerance) or (one != one and other != other)
+        return math.isclose(one, other) or (one != one and other != other)
     return bool(one == other)
 
 
@@ -231,7 +229,7 @@ def _ends_alike(
     names = [name for name in one if name.startswith(("model.", "weights.", "recorded"))]
     pairs = [(one[name], other[name]) for name in names]
     return all(
-        torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs
+        torch.equal(a, b) or torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs
     )
 
 
@@ -265,7 +263,8 @@ def _need_steady(values: Sequence[Mapping[str, float]]) -> None:
     """
     for path in values[-1]:
         if len({after.get(path) for after in values}) > 2:
-            remedy = "let it be a buffer, by register_buffer, or " if path[:5] == "model" else ""
+            is_model = path.startswith("model")
+            remedy = "let it be a buffer, by register_buffer, or " if is_model else ""
             raise ValueError(
                 f"{path} changes as it trains, and a checkpoint does not hold it; {remedy}train "
                 "without checkpoint."

@@ -41,31 +41,29 @@ class TrainingFailed(RuntimeError):
     """
 
     def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
+        # from which a copy, or another process, makes it anew
+        super().__init__(spec, step, value, last_finite)
         self.spec = spec
         self.step = step
         self.last_finite = last_finite
         history = "there was no finite loss before it"
         if last_finite is not None:
             history = f"the last finite loss was {last_finite:.6g}"
-        super().__init__(
+        self._message = (
             f"The loss became {value} at step {step} of {spec.steps} ({history}); "
             f"lower beta or lr. The run: {' '.join(repr(spec).split())}."
         )
+
+    def __str__(self) -> str:
+        return self._message
 
 
 class TrainingStopped(Exception):
     """Training ended between two steps because `deadline` returned true.
 
-    Attributes
-    ----------
-    spec : RunSpec
-        Of a population, that of its first member.
-    step : int
-        How many steps were taken.
-    checkpoint : Path or None
-        Where training can continue, if it can.
-    runs : list of Run
-        In a sequence that is trained one after the other, the runs that ended before.
+    Its `step` is how many steps were taken, `checkpoint` the path from which training can continue,
+    or None, and `spec` the run's, or that of a population's first member. In a sequence that is
+    trained one after the other, `runs` are those that ended before.
 
     Examples
     --------
@@ -81,16 +79,20 @@ class TrainingStopped(Exception):
         members: int = 1,
         reason: str = "since the time was up",
     ):
+        super().__init__(spec, step, checkpoint, members, reason)
         self.spec = spec
         self.step = step
         self.checkpoint = checkpoint
         self.runs: list[Run] = []
         written = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
         subject = "The run" if members == 1 else f"The first of {members} runs"
-        super().__init__(
+        self._message = (
             f"Stopped at step {step} of {spec.steps}, {reason}; {written}. {subject}: "
             f"{' '.join(repr(spec).split())}."
         )
+
+    def __str__(self) -> str:
+        return self._message
 
 
 @dataclass
@@ -198,8 +200,7 @@ class Run:
             raise ValueError(f"index must have the shape (n,), not {tuple(index.shape)}.")
         batches = index.split(_ENCODE_BATCH)
         posteriors = [self.model.encode(self.observations(batch)) for batch in batches]
-        mean = torch.cat([mean for mean, _ in posteriors])
-        logvar = torch.cat([logvar for _, logvar in posteriors])
+        mean, logvar = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
         if self._is_bad(mean, logvar):
             raise ValueError(
                 "the posteriors are NaN or infinite, so the network is of no use; train it with a "
@@ -238,19 +239,15 @@ class Run:
     def save(self, folder: str | Path, *, scores: Mapping[str, Any] | None = None) -> None:
         """Save the run; `vaedis.load_run` loads it.
 
-        Two files: ``run.json`` with specification, precision, versions, device, scores and what is
-        known of the data set, and a safetensors file with weights and history. Images and code of
-        your own are not saved. A run that is there already is replaced, whole or not at all. A
-        ValueError says if the run is of no use, cannot be written as names and numbers, or would
-        replace another program's ``run.json``.
+        The folder, made if need be, gets two files: ``run.json`` with specification, precision,
+        versions, device, scores and what is known of the data set, and a safetensors file with
+        weights and history. Images and code of your own are not saved. A run that is there already
+        is replaced, whole or not at all.
 
-        Parameters
-        ----------
-        folder : path
-            Made if need be.
-        scores : mapping of str to Score or float, optional
-            What `scores` returned. Their headline numbers are saved, and `record` of the loaded run
-            has them. By default the scores in `record` are saved.
+        Of `scores`, numbers or what `Run.scores` returned, the headline numbers are saved, and
+        `record` of the loaded run has them; by default those in `record` are saved. A ValueError
+        says if the run is of no use, cannot be written as names and numbers, or would replace
+        another program's ``run.json``.
         """
         save_run(self, folder, scores)
 

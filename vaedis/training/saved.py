@@ -151,11 +151,6 @@ def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float
     return [part.flatten()[:: -(-part.numel() // _PROBED)].tolist() for part in parts]
 
 
-def name_of(network: nn.Module) -> str:
-    """Return the name by which a record knows a network's class."""
-    return f"{type(network).__module__}.{type(network).__qualname__}"
-
-
 def shown(path: Path) -> str:
     """Return a path as a message shows it."""
     return plain(str(path), 300)
@@ -217,6 +212,7 @@ def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
 def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
     from vaedis import __version__
 
+    network = type(run.model)
     fields = run.spec.to_dict()
     if loss_in_spec := not isinstance(fields["loss"], str):
         fields["loss"] = f"{GIVEN}{run.loss.name}"
@@ -234,7 +230,7 @@ def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:
         "meaning": MEANING,
         "spec": fields,
         "data": describe(run.data),
-        "network": name_of(run.model),
+        "network": f"{network.__module__}.{network.__qualname__}",
         "probe": probe(run.model, run.data, run.spec.latents),
         "loss": {"in_spec": loss_in_spec, "unit_range": run.loss.unit_range}
         | loss_facts(run.loss, run.data),

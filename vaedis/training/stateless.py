@@ -60,11 +60,11 @@ def _attributes(network: nn.Module) -> dict[str, str]:
     fingerprints = {}
     for path, module in network.named_modules():
         for name, value in vars(module).items():
+            if name in of_torch:
+                continue
             # in place of weights, which an attribute may refer to, and which are in a checkpoint
             placeholders = {id(tensor): torch.zeros(0) for tensor in tensors}
-            # what cannot be told is left out
-            with contextlib.suppress(Exception):
-                if name not in of_torch:
-                    value = copy.deepcopy(value, placeholders)
-                    fingerprints[f"{path}.{name}".lstrip(".")] = fingerprint(value)
+            with contextlib.suppress(Exception):  # what cannot be told is left out
+                value = copy.deepcopy(value, placeholders)
+                fingerprints[f"{path}.{name}".lstrip(".")] = fingerprint(value)
     return fingerprints

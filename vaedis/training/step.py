@@ -97,8 +97,6 @@ def arithmetic(precision: str) -> contextlib.AbstractContextManager[None]:
 class NetworkStep:
     """Takes the optimiser steps of one run; nothing in them waits for the device."""
 
-    stacked = False
-
     def __init__(self, run: Run, custom: Custom | None = None):
         self.run = run
         self.spec = run.spec
@@ -217,8 +215,8 @@ class NetworkStep:
         terms.loss.backward()
         if first:
             need_untouched(self.custom.model, untouched)
-        if first and self.custom.objective is not None:
-            check_first(terms, self._parameters)
+            if self.custom.objective is not None:
+                check_first(terms, self._parameters)
         self.optimizer.step()
         return torch.stack(terms).detach()
 

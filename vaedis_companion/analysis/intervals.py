@@ -54,11 +54,7 @@ def interval(values: Any, *, statistic: Statistic = np.median) -> Interval:
     There is one entry for each run, all finite and none masked, or a ValueError. Entries with
     further axes (factors of one run, say) stay together when runs are resampled. `statistic` is
     ``np.median``, ``np.mean`` or the like; it is applied along the runs, and a mean over further
-    axes follows.
-
-    References
-    ----------
-    Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    axes follows. Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
 
     Examples
     --------

@@ -87,8 +87,7 @@ def distances(data: FactorData, *, traversals: int | None = None, pairs: int = _
     ('0.0104', 'exact', 'closed form')
     """
     result = stored(data.name, data.origin) if is_benchmark(data) else None
-    n_traversals = None if traversals is None else dict.fromkeys(data.factors.names, traversals)
-    return result or _measure(data, n_traversals, pairs)
+    return result or _measure(data, traversals, pairs)
 
 
 @functools.cache
@@ -112,8 +111,7 @@ def is_benchmark(data: FactorData) -> bool:
     """Whether these are the images and factors of the paper's data set of that name and origin."""
     if data.name not in BENCHMARKS:
         return False
-    made_by = DATA_SETS[data.name].get(data.origin)
-    return made_by is not None and type(data) is made_by
+    return type(data) is DATA_SETS[data.name].get(data.origin)
 
 
 def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None:
@@ -121,7 +119,7 @@ def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None
 
     By default all benchmark data sets that are not stored already; with `force` these, too.
     """
-    for name in names or BENCHMARKS:
+    for name in names:
         _check.one_of("data set", name, BENCHMARKS)
     for name in names or BENCHMARKS:
         for origin in DATA_SETS[name]:
@@ -146,14 +144,16 @@ def _is_here(name: str, origin: str) -> bool:
     return origin == "rendered" or prepare.stored_facts(name, origin) is not None
 
 
-def _measure(data: FactorData, traversals: dict[str, int] | None, pairs: int) -> Distances:
-    """Measure a data set, with all traversals or as many as are said for each factor."""
+def _measure(data: FactorData, traversals: int | None, pairs: int) -> Distances:
+    """Measure a data set, with all traversals or so many of each factor."""
     names = data.factors.names
-    sampled = {f: n for f, n in (traversals or {}).items() if len(data.exact_bases(f)) > n}
-    exact = [f for f in names if f not in sampled]
+    sampled = []
+    if traversals is not None:
+        sampled = [factor for factor in names if len(data.exact_bases(factor)) > traversals]
+    exact = [factor for factor in names if factor not in sampled]
     factors = factor_distances(data, factors=exact) if exact else {}
-    for factor, n in sampled.items():
-        factors |= factor_distances(data, factors=[factor], traversals=n)
+    for factor in sampled:
+        factors |= factor_distances(data, factors=[factor], traversals=traversals)
     return Distances(
         data.name,
         data.origin,
@@ -284,8 +284,8 @@ def _fields(record: type, arrays: Mapping[str, np.ndarray], group: str) -> dict[
             continue
         if field.name in _SYMMETRIC:
             array = array + array.T
-        if not array.ndim:
-            values[field.name] = array.item()
-        else:
+        if array.ndim:
             values[field.name] = array.astype(np.int64 if array.dtype.kind in "iu" else np.float64)
+        else:
+            values[field.name] = array.item()
     return values

@@ -28,12 +28,8 @@ class Learning:
     `steps`, int (n,), are those at which it was evaluated. For each factor, `separation` is the
     symmetric KL divergence between the posteriors of its values, in nats
     (`training.inspect.factor_learning`), and `reconstructed` the share of the distance between
-    images that reconstructions have: float (n,). It is empty if not recorded.
-
-    Raises
-    ------
-    ValueError
-        If the steps do not increase, or a curve has another length or NaN.
+    images that reconstructions have: float (n,). It is empty if not recorded. A ValueError says
+    that the steps do not increase, or that a curve has another length or NaN.
 
     Examples
     --------
@@ -169,6 +165,7 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
         betas = learned_of[seed]
         # a single beta, as other experiments have it, does not show where learning ends
         if len(betas) > 1:
-            last = max((beta for beta, has in betas.items() if has), default=0.0)
-            ends.append((last, min((b for b in betas if b > last), default=float("inf"))))
+            last = max((beta for beta, has_learned in betas.items() if has_learned), default=0.0)
+            first_dead = min((beta for beta in betas if beta > last), default=float("inf"))
+            ends.append((last, first_dead))
     return ends

@@ -37,16 +37,9 @@ _LABEL = re.compile(r"(fig|table)-(\w+)")
 def as_download(notebook: Any, book: str, source: str, commit: str) -> Any:
     """Change an executed notebook to one that a reader can take away, and return it.
 
-    A first cell installs what is missing, references become links to the book, and outputs lose the
-    numbers, vector and dark pictures that the book shows beside its figures.
-
-    Parameters
-    ----------
-    notebook : NotebookNode
-    book, source : str
-        Addresses of the published book and of the repository.
-    commit : str
-        Of the repository, or the name of a branch.
+    A first cell installs what is missing from a commit or branch of `source`, the repository's
+    address; references become links to the address `book`; and outputs lose the numbers, vector and
+    dark pictures that the book shows beside its figures.
     """
     import nbformat
 

@@ -184,7 +184,8 @@ def read_facts(build: Path) -> dict[str, dict[str, Any]]:
         facts = json.loads((build / "runs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    is_whole = isinstance(facts, dict) and all(isinstance(one, dict) for one in facts.values())
+    return facts if is_whole else {}
 
 
 def write_facts(build: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:

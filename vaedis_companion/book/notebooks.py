@@ -33,9 +33,7 @@ class NotebookError(RuntimeError):
     """A notebook stopped; the message names the cell."""
 
 
-def from_markdown(root: Path, name: str) -> Any:
-    """Return a chapter as a notebook without outputs, as Jupytext reads it."""
-    return executions.read_chapter(root, name)
+from_markdown = executions.read_chapter
 
 
 def as_the_book_reads_it(root: Path, name: str) -> Any:

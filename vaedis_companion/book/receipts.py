@@ -19,34 +19,17 @@ from vaedis_companion.book import executions, notebooks, stored
 from vaedis_companion.book.display import MIME
 
 MANIFEST = "codecheck.yml"
+_AUTHORS = ("Nathan Michlo", "Richard Klein", "Steven James")
 
 
 @dataclass(frozen=True)
 class Receipt:
     """The numbers of one figure.
 
-    Attributes
-    ----------
-    chapter : str
-        Name of the page.
-    number : int
-        The figure's number within the page, from 1.
-    cell : int
-        The number of its cell among the page's own code cells, from 1.
-    sha256 : str
-        Of the CSV of what it draws (`vaedis_companion.figures.data.figure_data`).
-    csv : str or None
-        That CSV; None if it is too long to keep.
-    caption : str
-        The first sentence of the figure's caption.
-    rows : int
-        How many rows the CSV has.
-    svg : str or None
-        The figure as a vector picture; None if it is too large.
-    runs : tuple of str
-        A phrase on each table of stored runs that the figure is drawn from.
-    runs_csv : str or None
-        The rows of these runs.
+    `number` counts the figures of a page, and `cell` the page's own code cells, from 1. `csv` is
+    what the figure draws (`figures.data.figure_data`), in so many `rows`, `sha256` its digest, and
+    `svg` a vector picture; None if too long to keep. `caption` is the caption's first sentence.
+    `runs` has a phrase on each table of stored runs behind the figure, `runs_csv` their rows.
     """
 
     chapter: str
@@ -97,10 +80,7 @@ def _caption(cell: Any) -> str:
 def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Receipt]:
     """Return the receipts of all chapters that were run in a profile, by file name.
 
-    Raises
-    ------
-    ValueError
-        If a chapter was not run, or not since the code or the results changed.
+    A ValueError names a chapter that was not run since the code or the results changed.
     """
     receipts: dict[str, Receipt] = {}
     digest = executions.project_digest(root)
@@ -111,28 +91,15 @@ def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Re
                 f"{chapter} has no current run in the {profile} profile; "
                 f"run it by: vaedis book --profile {profile} --no-html."
             )
-        receipts.update((receipt.file, receipt) for receipt in receipts_of(chapter, run))
+        receipts |= {receipt.file: receipt for receipt in receipts_of(chapter, run)}
     return receipts
 
 
 def check(root: Path, profile: str, only: Iterable[str] = (), *, write: bool = False) -> int:
-    """Compare the figures of a build with the manifest, print what differs, return an exit status.
+    """Compare the figures of chapters, by default all, with the manifest; print what differs.
 
-    Parameters
-    ----------
-    root : Path
-        Of the project.
-    profile : str
-        The profile that the chapters were run in.
-    only : iterable of str
-        Names of chapters; all by default.
-    write : bool
-        Write the manifest anew instead.
-
-    Returns
-    -------
-    int
-        0 if every exact figure draws what the manifest says, else 1.
+    Returned is 0 if every exact figure draws what the manifest says, else 1. With `write` the
+    manifest is written anew instead.
     """
     receipts = of_build(root, profile, only)
     if write:
@@ -149,13 +116,7 @@ def check(root: Path, profile: str, only: Iterable[str] = (), *, write: bool = F
 
 
 def read_manifest(root: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of the manifest by file name.
-
-    Raises
-    ------
-    ValueError
-        If the manifest is absent or is no list of files with their SHA-256.
-    """
+    """Return the entries of the manifest by file name; a ValueError if it is absent or damaged."""
     import yaml
 
     path = root / MANIFEST
@@ -172,16 +133,9 @@ def read_manifest(root: Path) -> dict[str, dict[str, Any]]:
 def compare(
     receipts: Mapping[str, Receipt], manifest: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[str], list[str]]:
-    """Return what differs from the manifest: sentences on errors, and on what may differ.
-
-    Parameters
-    ----------
-    receipts : mapping of str to Receipt
-        The figures of the chapters that were built, by file name.
-    manifest : mapping of str to mapping
-        As `read_manifest` returns it.
-    """
-    errors, notes = [], []
+    """Return what differs from the manifest: sentences on errors, and on what may differ."""
+    errors = []
+    notes = []
     chapters = {receipt.chapter for receipt in receipts.values()}
     for name, receipt in receipts.items():
         entry = manifest.get(name)
@@ -203,6 +157,7 @@ def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[st
     """Return the text of a manifest with these receipts; comments and marks of ``before`` stay."""
     import yaml
 
+    # an entry is exact unless it says otherwise
     entries = {
         name: {key: value for key, value in entry.items() if key != "exact" or not value}
         for name, entry in before.items()
@@ -214,11 +169,7 @@ def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[st
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {
             "title": "Overlooked Implications of the Reconstruction Loss for VAE Disentanglement",
-            "authors": [
-                {"name": "Nathan Michlo"},
-                {"name": "Richard Klein"},
-                {"name": "Steven James"},
-            ],
+            "authors": [{"name": name} for name in _AUTHORS],
             "reference": "https://arxiv.org/abs/2202.13341",
         },
         "manifest": [entries[name] for name in sorted(entries)],

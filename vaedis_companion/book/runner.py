@@ -176,17 +176,11 @@ class _Runner:
         source = self.folder / f"{name}.ipynb"
         target = self.folder / f"{name}.run.ipynb"
         failed_copy = stored.path(self.root, "failed", name)
+        book = self.root / "book"
+        params = self.values[name]
         error = None
         try:
-            notebooks.execute(
-                source,
-                target,
-                self.root / "book",
-                self.profile,
-                self.values[name],
-                self.workers,
-                build_pipe,
-            )
+            notebooks.execute(source, target, book, self.profile, params, self.workers, build_pipe)
             failed_copy.unlink(missing_ok=True)
         except notebooks.NotebookError as problem:
             error = str(problem)

@@ -13,8 +13,8 @@ VERDICTS = ("reproduced", "in direction", "not reproduced", "not tested", "needs
 NO_VALUE = "–"
 """Stands for a number that the paper does not print, or that was not measured."""
 
-# In the paper's words latents are "ordered" or not. This rank correlation divides the two here; it
-# was fixed before any was computed.
+# the rank correlation above which latents are called "ordered", as in the paper's words; fixed
+# before any was computed
 ORDERED = 0.5
 WHY_ORDERED = (
     "the paper says it in words; 0.5, half of a perfect order, is our line between the words"
@@ -122,30 +122,14 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A statement of the paper beside what was measured here.
+    """A statement of the paper, in our words, beside what was measured here.
 
-    Attributes
-    ----------
-    where : str
-        Figure, table or section of the paper: one of `PLACES`.
-    statement : str
-        In our words.
-    published, here : Value or str
-        A str where there are words and no number.
-    provenance : Provenance
-        How `here` was obtained.
-    tolerance : Value or str
-        What counts as reproduced: numbers of this claim, or a rule in words.
-    why : str
-        Why the tolerance is what it is.
-    within : bool or None
-        Whether our number is within the tolerance; None if there is nothing to judge by.
-    direction : bool or None
-        Whether the comparison that the paper makes comes out the same way.
-    anchor : str
-        The page and the heading under which the numbers are computed, as ``"page#heading"``.
-    beyond : bool
-        Whether this book adds the claim to those of the paper: other data, inputs or variants.
+    `where` is one of `PLACES`. `published` and `here` are a str where there are words and no
+    number; `provenance` says how `here` was obtained. `tolerance` is what counts as reproduced,
+    numbers of this claim or a rule in words, and `why` its reason. `within` says whether our number
+    is within it, None if there is nothing to judge by; `direction` whether the comparison that the
+    paper makes comes out the same way. The numbers are computed under `anchor`, as in
+    ``"page#heading"``. `beyond` marks what this book adds: other data, inputs or variants.
     """
 
     where: str
@@ -198,11 +182,10 @@ def claim(*places: str, step: str = "") -> Callable[..., Callable[[Store], Itera
     The places are those of its claims, the first of which decides where the claims are listed; the
     step is one of `ARGUMENT`, if the claims support one.
     """
-    order = list(PLACES)
 
     def register(make: Callable[[Store], Iterator[Claim]]) -> Callable[[Store], Iterator[Claim]]:
         MAKERS.append(Maker(make, places, step))
-        MAKERS.sort(key=lambda maker: order.index(maker.places[0]))
+        MAKERS.sort(key=lambda maker: list(PLACES).index(maker.places[0]))
         return make
 
     return register

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -12,17 +11,8 @@ from vaedis_companion import published
 from vaedis_companion.analysis import importances, measured
 from vaedis_companion.analysis.importances import ROUNDING, Importance
 from vaedis_companion.analysis.measured import Distances
-from vaedis_companion.claims import stored
-from vaedis_companion.claims.base import (
-    FOLLOW,
-    NO_VALUE,
-    ORDERED,
-    WHY_ORDERED,
-    Claim,
-    Provenance,
-    Value,
-    claim,
-)
+from vaedis_companion.claims import base, stored
+from vaedis_companion.claims.base import NO_VALUE, ORDERED, Claim, Provenance, Value, claim
 from vaedis_companion.store import Store
 
 _NOT_MEASURED = Provenance("no stored distances; vaedis measure makes them")
@@ -42,10 +32,10 @@ _WHY_A1 = (
     f"{_ERRORS} standard errors of the paper's sample and of ours, and rounding to four digits; "
     f"in direction: a mean within {_MEAN_MARGIN:.0%}, which is what was asked of renderings"
 )
-# of Table A2: what the renderings were asked to keep; XYSquares is computed; originals are counted
-# as the authors counted them
-_CONSTANTS = {"xysquares": 1e-12, "dsprites": 1e-7, "shapes3d": 0.03}
-_COUNTED = 1e-7
+# of Table A2, tolerance and digits: what the renderings were asked to keep; XYSquares is computed;
+# originals are counted as the authors counted them
+_CONSTANTS = {"xysquares": (1e-12, 12), "dsprites": (1e-7, 9), "shapes3d": (0.03, 4)}
+_COUNTED = (1e-7, 9)
 
 
 def _is_the_data_set(data: Distances | None) -> bool:
@@ -71,7 +61,7 @@ def _method_of(data: Distances | None, row: str) -> Provenance:
     return Provenance(f"{stored.NOT_THE_DATA_SET}; {methods[row]}", needs=command)
 
 
-@claim("Figure 3", step=FOLLOW)
+@claim("Figure 3", step=base.FOLLOW)
 def figure3(store: Store) -> Iterator[Claim]:
     """Each panel of Figure 3 that could be read back, and the sentence it stands for."""
     panels = published.matrices()
@@ -133,48 +123,45 @@ def _majority(
         tolerance=f"more than half of the factors have a rank correlation above {ORDERED}",
         within=ordered > len(ranks) / 2 if ranks else None,
         anchor=_PAGE,
-        why=WHY_ORDERED,
+        why=base.WHY_ORDERED,
     )
 
 
-@claim("Figure A1", step=FOLLOW)
+@claim("Figure A1", step=base.FOLLOW)
 def figure_a1(store: Store) -> Iterator[Claim]:
     """Whether distances along factors are spread out, and on XYSquares not at all."""
     for name in ("dsprites", "shapes3d", "cars3d", "smallnorb", "xysquares"):
         data = measured.benchmark(name)
-        constant = name == "xysquares"
         spreads = [f.sd / f.mean for f in data.factors.values()] if data else []
         numbers = {"low": min(spreads, default=0.0), "high": max(spreads, default=0.0)}
-        rule = numbers["high"] < _EQUAL if constant else numbers["low"] > _SPREAD
-        words: dict[str, Any] = {
-            "statement": "are spread out",
-            "published": "curves with a slope",
-            "tolerance": f"sd above {_SPREAD} of the mean along every factor",
-            "why": f"the paper shows curves; {_SPREAD} of the mean is our line between a slope and "
-            "a step",
-        }
-        if constant:
-            words = {
-                "statement": "have one value",
-                "published": "one vertical step",
-                "tolerance": "no spread at all",
-                "why": "equal but for rounding",
-            }
-        words["statement"] = (
-            f"{_title_of(name, data)}: distances along each factor {words['statement']}"
-        )
+        if name == "xysquares":
+            holds = numbers["high"] < _EQUAL
+            says = "have one value"
+            published_words = "one vertical step"
+            tolerance = "no spread at all"
+            why = "equal but for rounding"
+        else:
+            holds = numbers["low"] > _SPREAD
+            says = "are spread out"
+            published_words = "curves with a slope"
+            tolerance = f"sd above {_SPREAD} of the mean along every factor"
+            line = f"{_SPREAD} of the mean is our line between a slope and a step"
+            why = f"the paper shows curves; {line}"
         here = Value("sd between {low:.2f} and {high:.2f} of the mean", numbers)
         yield Claim(
             where="Figure A1",
+            statement=f"{_title_of(name, data)}: distances along each factor {says}",
+            published=published_words,
             here=here if data else NO_VALUE,
             provenance=_method_of(data, next(iter(data.factors)) if data else ""),
-            within=rule if _is_the_data_set(data) else None,
+            tolerance=tolerance,
+            within=holds if _is_the_data_set(data) else None,
             anchor="A_dataset_distances#figure-a1-the-whole-distribution",
-            **words,
+            why=why,
         )
 
 
-@claim("Table A1", step=FOLLOW)
+@claim("Table A1", step=base.FOLLOW)
 def table_a1(store: Store) -> Iterator[Claim]:
     """Each row of Table A1, and the order of importance for each data set."""
     lines = published.table("table_a1_factor_importance")
@@ -250,10 +237,9 @@ def table_a2(store: Store) -> Iterator[Claim]:
     lines = published.table("table_a2_normalisation")
     for name in dict.fromkeys(line["dataset"] for line in lines):
         data = measured.benchmark(name)
-        limit = _CONSTANTS.get(name, _COUNTED)
+        limit, digits = _CONSTANTS.get(name, _COUNTED)
         if data and data.origin == "original":
-            limit = _COUNTED
-        digits = 12 if limit < 1e-9 else 9 if limit < 1e-3 else 4
+            limit, digits = _COUNTED
         template = f"{{mean:.{digits}f}}, {{std:.{digits}f}}"
         for channel, line in enumerate(line for line in lines if line["dataset"] == name):
             within = None

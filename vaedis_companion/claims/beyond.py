@@ -27,8 +27,8 @@ Bound = Callable[[int, int], float]
 @claim("Figure 9, no pixels", step=NO_PIXELS)
 def figure9_no_pixels(store: Store) -> Iterator[Claim]:
     """Figure 9's ranges, judged by networks that see coordinates."""
-    fields = {"where": "Figure 9, no pixels", "anchor": f"{_NO_PIXELS}#spacing-without-pixels"}
     runs = store.runs("fig9", "coordinates")
+    fields = {"where": "Figure 9, no pixels", "anchor": f"{_NO_PIXELS}#spacing-without-pixels"}
     yield from spacing_claims(lambda *_: runs, beyond=True, **fields)
 
 
@@ -106,10 +106,8 @@ def _warm_up(title: str, runs: RunTable, framework: str, anchor: str) -> Iterato
 @claim("Section 5.3, limit")
 def limits(store: Store) -> Iterator[Claim]:
     """Whether learning ends where no code pays, if beta grows, and no network learns beyond."""
-    fields: dict[str, Any] = {
-        "where": "Section 5.3, limit",
-        "anchor": f"{_PAGE}#where-no-code-pays",
-    }
+    anchor = f"{_PAGE}#where-no-code-pays"
+    fields: dict[str, Any] = {"where": "Section 5.3, limit", "anchor": anchor}
     for spacing in (2, 4, 6):
         runs = store.runs("limits", "coordinates").where(grid_spacing=spacing)
         constant = runs.where(lambda row: not row["warmup"])
@@ -152,7 +150,7 @@ class _Range(tuple[float, ...]):
     """The smallest and largest of some betas; 0 reads "none"."""
 
     def __new__(cls, values: list[float]) -> _Range:
-        return super().__new__(cls, (min(values), max(values)) if values else ())
+        return super().__new__(cls, (min(values), max(values)))
 
     def __format__(self, spec: str) -> str:
         low, high = (f"{value:g}" if value else "none" for value in self)
@@ -244,41 +242,36 @@ def averaging(store: Store) -> Iterator[Claim]:
 
 
 def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterator[Claim]:
-    at_spacing_1, at_spacing_8, published_at_1, published_at_8 = (
+    all_runs = [
         runs.where(framework="ada-gvae", grid_spacing=spacing)
         for runs in (mean_runs, published_runs)
         for spacing in (1, 8)
-    )
-    all_runs = (at_spacing_1, at_spacing_8, published_at_1, published_at_8)
+    ]
+    at_spacing_1, _, published_at_1, _ = all_runs
     counts = [len(runs.rows) for runs in all_runs]
-    note = "; mean of both: {} at spacing 1, {} at 8; second image's mean: {} and {}".format(
-        *counts
+    note = (
+        f"; mean of both: {counts[0]} at spacing 1, {counts[1]} at 8; "
+        f"second image's mean: {counts[2]} and {counts[3]}"
     )
-    together = RunTable(
-        mean_runs.experiment,
-        mean_runs.profile,
-        [row for runs in all_runs for row in runs.rows],
-        [row for runs in all_runs for row in runs.failed],
-    )
+    rows = [row for runs in all_runs for row in (*runs.rows, *runs.failed)]
+    together = RunTable.of(mean_runs.experiment, mean_runs.profile, rows)
     tested = all(counts)
     untested = Provenance("no runs of both averages stored")
     for score in stored.SCORES:
         template = "mean of both: falls by {fall}; second image's mean: falls by {second_fall}"
         numbers: dict[str, intervals.Interval] = {}
+        falls = []
         if tested:
-            numbers = {
-                "fall": intervals.difference(
-                    at_spacing_1.values(score), at_spacing_8.values(score)
-                ),
-                "second_fall": intervals.difference(
-                    published_at_1.values(score), published_at_8.values(score)
-                ),
-            }
-        falls = [*numbers.values()]
-        gap = difference_by_seed(published_at_1, at_spacing_1, score) if tested else None
-        if gap is not None:
-            template += "; second image's minus both, at spacing 1: {gap:+z.2f}"
-            numbers["gap"] = gap
+            near, far, published_near, published_far = (runs.values(score) for runs in all_runs)
+            falls = [
+                intervals.difference(near, far),
+                intervals.difference(published_near, published_far),
+            ]
+            numbers = {"fall": falls[0], "second_fall": falls[1]}
+            gap = difference_by_seed(published_at_1, at_spacing_1, score)
+            if gap:
+                template += "; second image's minus both, at spacing 1: {gap:+z.2f}"
+                numbers["gap"] = gap
         yield Claim(
             where="Averaging",
             statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from "
@@ -299,22 +292,21 @@ def _published_average_scores_higher(
     mean_runs: RunTable, published_runs: RunTable, spacing: int
 ) -> Claim:
     """Return the claim that images confirm what networks without pixels show."""
-    setting = {"framework": "ada-gvae", "grid_spacing": spacing}
-    runs, other_runs = (table.where(None, **setting) for table in (published_runs, mean_runs))
+    runs = published_runs.where(framework="ada-gvae", grid_spacing=spacing)
+    other_runs = mean_runs.where(framework="ada-gvae", grid_spacing=spacing)
     tested = bool(runs.rows and other_runs.rows)
     gap = difference_by_seed(runs, other_runs, "mig") if tested else None
+    template = "second image's minus both: {gap:+z.2f}"
     note = f" with the second image's mean, {len(other_runs.rows)} with the mean of both"
     return Claim(
         where="Averaging",
         statement=f"Images, spacing {spacing}: the second image's mean gives Ada-GVAE a higher "
         "MIG.",
-        here=NO_VALUE
-        if gap is None
-        else Value("second image's minus both: {gap:+z.2f}", {"gap": gap}),
-        provenance=stored.NO_RUNS if gap is None else stored.provenance(runs, note),
+        here=Value(template, {"gap": gap}) if gap else NO_VALUE,
+        provenance=stored.provenance(runs, note) if gap else stored.NO_RUNS,
         tolerance="95 % interval of the difference above 0; in direction: the median above 0",
-        within=None if gap is None else gap.low > 0,
-        direction=None if gap is None else gap.value > 0,
+        within=gap.low > 0 if gap else None,
+        direction=gap.value > 0 if gap else None,
         anchor="06c_averaging#and-with-images",
         why="it is higher at small spacings without pixels",
         beyond=True,

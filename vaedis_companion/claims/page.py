@@ -38,20 +38,19 @@ def html_table(claims: Iterable[Claim]) -> str:
     if not claims:
         return _NONE
     tested = Counter(str(claim.provenance) for claim in claims if claim.tested)
-    ((usual_provenance, n),) = tested.most_common(1) or [("", 0)]
-    usual_provenance = usual_provenance if n > 1 else ""
+    usual = next((text for text, n in tested.most_common(1) if n > 1), "")
     texts = list(dict.fromkeys(_note(claim) for claim in claims))
     letters = [chr(ord("a") + k) if len(texts) > 1 else "" for k in range(len(texts))]
     notes = dict(zip(texts, letters, strict=True))
     rows = []
     for claim in claims:
         basis = str(claim.provenance)
+        if basis == usual:
+            basis = ""
         tolerance = claim.tolerance if isinstance(claim.tolerance, Value) else ""
-        rows.append(
-            (claim, "" if basis == usual_provenance else basis, tolerance, notes[_note(claim)])
-        )
+        rows.append((claim, basis, tolerance, notes[_note(claim)]))
     summary = f"{len(claims)} claims: {_sum(claims)}" if len(claims) > _LONGEST else ""
-    return _render("claims", rows=rows, usual=usual_provenance, notes=notes, summary=summary)
+    return _render("claims", rows=rows, usual=usual, notes=notes, summary=summary)
 
 
 def scoreboard(groups: Mapping[str, Iterable[Claim]]) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vaedis.spec import RunSpec
 from vaedis_companion import grids
-from vaedis_companion.analysis.onsets import ALIVE
+from vaedis_companion.analysis.onsets import ALIVE, learned
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.claims.scores import figure6_ranges
@@ -24,23 +25,27 @@ DATA = ("shapes3d", "dsprites", "xysquares")
 """The data sets whose images are made here, by the paper's best scores on them."""
 
 
-def pools(store: Store, framework: str) -> dict[str, RunTable]:
-    """Return the runs of all sixteen settings by data set; empty unless they are complete.
+def _stored_and_missing(store: Store, framework: str) -> tuple[RunTable, list[RunSpec]]:
+    """Return the runs of the sixteen settings that are stored, and those that were not run.
 
     A run that failed was run: the paper drops such runs from its pools too.
     """
     runs = store.runs("fig6", "settings").where(framework=framework)
-    stored_keys = {row["key"] for row in (*runs.rows, *runs.failed)}
-    planned = {s.key for s in grids.grid("fig6", "settings") if s.framework == framework}
-    return {data: runs.where(data=data) for data in DATA} if planned <= stored_keys else {}
+    keys = {row["key"] for row in (*runs.rows, *runs.failed)}
+    planned = [spec for spec in grids.grid("fig6", "settings") if spec.framework == framework]
+    return runs, [spec for spec in planned if spec.key not in keys]
+
+
+def pools(store: Store, framework: str) -> dict[str, RunTable]:
+    """Return the runs of all sixteen settings by data set; empty unless they are complete."""
+    runs, missing = _stored_and_missing(store, framework)
+    return {} if missing else {data: runs.where(data=data) for data in DATA}
 
 
 def all_betas(store: Store) -> RunTable:
     """Return the runs of beta-VAE of each number of latents with all betas on all data sets."""
-    runs = store.runs("fig6", "settings").where(framework="beta-vae")
-    stored_keys = {row["key"] for row in (*runs.rows, *runs.failed)}
-    planned = [s for s in grids.grid("fig6", "settings") if s.framework == "beta-vae"]
-    incomplete = {spec.latents for spec in planned if spec.key not in stored_keys}
+    runs, missing = _stored_and_missing(store, "beta-vae")
+    incomplete = {spec.latents for spec in missing}
     return runs.where(lambda row: row["latents"] not in incomplete)
 
 
@@ -131,8 +136,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
         betas_tried = {row["beta"] for row in rows}
         betas |= betas_tried
         if len(betas_tried) > 1:
-            alive = [row["beta"] for row in rows if (row["final_kl"] or 0.0) > ALIVE]
-            largest[data] = max(alive, default=0.0)
+            largest[data] = max((row["beta"] for row in rows if learned(row)), default=0.0)
     other_betas = [beta for data, beta in largest.items() if data != "xysquares"]
     tested = "xysquares" in largest and bool(other_betas)
     untested = f"no runs stored; needs {_COMMAND}"

@@ -9,16 +9,8 @@ import torch
 
 from vaedis import distances
 from vaedis.data import Relabelled, load
-from vaedis_companion.claims.base import (
-    BLUR,
-    CONSTANT,
-    ORDERED,
-    WHY_ORDERED,
-    Claim,
-    Provenance,
-    Value,
-    claim,
-)
+from vaedis_companion.claims import base
+from vaedis_companion.claims.base import ORDERED, Claim, Provenance, Value, claim
 from vaedis_companion.store import Store
 
 _EXACT = Provenance("exact")
@@ -32,7 +24,7 @@ def _agreements(loss: str) -> list[distances.Agreement]:
     return [distances.agreement(matrix) for matrix in matrices.values()]
 
 
-@claim("Section 5.1", step=CONSTANT)
+@claim("Section 5.1", step=base.CONSTANT)
 def section_5_1(store: Store) -> Iterator[Claim]:
     """That all distances along a factor are equal."""
     agreements = _agreements("mse")
@@ -51,7 +43,7 @@ def section_5_1(store: Store) -> Iterator[Claim]:
     )
 
 
-@claim("Figure 8", step=CONSTANT)
+@claim("Figure 8", step=base.CONSTANT)
 def figure8(store: Store) -> Iterator[Claim]:
     """That distances agree with the ground truth the better, the closer the squares."""
     linear = []
@@ -74,7 +66,7 @@ def figure8(store: Store) -> Iterator[Claim]:
     )
 
 
-@claim("Section 6.1", step=BLUR)
+@claim("Section 6.1", step=base.BLUR)
 def section_6_1(store: Store) -> Iterator[Claim]:
     """That box blur brings distances into order."""
     ranks = [agreement.rank or 0.0 for agreement in _agreements("box-blur")]
@@ -88,7 +80,7 @@ def section_6_1(store: Store) -> Iterator[Claim]:
         tolerance=f"above {ORDERED} along every factor",
         within=min(ranks) > ORDERED,
         anchor="06_changing_the_loss#distances-come-back-into-order",
-        why=WHY_ORDERED,
+        why=base.WHY_ORDERED,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import Collection, LineCollection
+from matplotlib.collections import Collection, LineCollection, PolyCollection
 from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -21,19 +21,17 @@ from matplotlib.patches import Patch
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 
+_NO_POINTS = np.empty((0, 2))
 COLUMNS = ("panel", "title", "kind", "series", "x", "y", "value")
 
 
 def figure_data(figure: Figure) -> str:
     """Return what a figure draws as CSV: one row for each point, pixel, corner and text.
 
-    Returns
-    -------
-    str
-        With the columns ``panel`` (number of the axes, from 0), ``title``, ``kind`` (line, points,
-        shape, image or text), ``series`` (its label, or its number within the panel), ``x`` and
-        ``y`` in data coordinates (of an image: column and row), and ``value`` (of a pixel; the
-        words of a text). Numbers have nine digits, so that rounding in the last bits does not show.
+    The columns are ``panel`` (number of the axes, from 0), ``title``, ``kind`` (line, points,
+    shape, image or text), ``series`` (its label, or its number within the panel), ``x`` and ``y``
+    in data coordinates (of an image: column and row), and ``value`` (of a pixel; the words of a
+    text). Numbers have nine digits, so that rounding in the last bits does not show.
 
     Examples
     --------
@@ -66,7 +64,10 @@ def _columns(artist: Artist, axes: Axes) -> tuple[str, Iterable[Any]]:
     if isinstance(artist, Line2D):
         return "line", np.asarray(artist.get_data())
     if isinstance(artist, LineCollection):
-        return "line", np.concatenate([*artist.get_segments(), np.empty((0, 2))]).T
+        return "line", np.concatenate([_NO_POINTS, *artist.get_segments()]).T
+    if isinstance(artist, PolyCollection):
+        corners = [path.vertices for path in artist.get_paths()]
+        return "shape", np.concatenate([_NO_POINTS, *corners]).T
     if isinstance(artist, Collection):
         return "points", np.asarray(artist.get_offsets()).T
     if isinstance(artist, AxesImage):

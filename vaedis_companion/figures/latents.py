@@ -23,23 +23,15 @@ _WORDS = {"x_R": "column", "y_R": "row"}
 
 @torch.no_grad()
 def latent_grid(run: Run, steps: int = STEPS) -> dict[str, Any]:
-    """Decode a grid over the two latents that a network uses most.
+    """Decode a grid over the two latents that a network uses most, by KL divergence from the prior.
 
-    Parameters
-    ----------
-    run : Run
-        Of one square, so that its factors are a column and a row; else a ValueError.
-    steps : int
-        Of the grid along each latent, from the smallest posterior mean to the largest.
+    The grid goes in `steps` along each latent, from the smallest posterior mean to the largest. A
+    ValueError says that the run is not one of one square, whose factors are a column and a row.
 
-    Returns
-    -------
-    dict
-        ``images``: uint8, (steps, steps, H, W), the first latent first. ``latents``: which two,
-        by KL divergence from the prior. ``values``: float64, (2, steps). ``ranks``: of each latent
-        and factor, the rank correlation of posterior means with the factor's values. ``nearest``:
-        int, (steps, steps, 2), column and row, from 1, of the observation that the loss finds
-        closest to what is decoded.
+    Returned are ``images``: uint8, (steps, steps, H, W), the first latent first; ``latents``: which
+    two; ``values``: float64, (2, steps); ``ranks``: of each latent and factor, the rank correlation
+    of posterior means with the factor's values; and ``nearest``: int, (steps, steps, 2), column and
+    row, from 1, of the observation that the loss finds closest to what is decoded.
     """
     names = run.data.factors.names
     if set(names) != set(_WORDS):

@@ -15,6 +15,9 @@ from vaedis.plots.drawings import draw_distances, draw_traversals
 from vaedis.plots.style import Axes, Figure, draw_image, panel_grid, plt, styled, write_note
 from vaedis_companion.figures.style import LEVEL_NAMES, NAMES, SEED, draw_median, draw_runs
 
+# of the mark around what is followed
+_OUTLINE: Any = {"markerfacecolor": "none", "markeredgecolor": "black"}
+
 
 def _strips(groups: Mapping[str, Any], width: float, height: float) -> tuple[Figure, list[Any]]:
     """Return a figure of one titled strip for each group."""
@@ -96,18 +99,12 @@ def posteriors(
 ) -> Figure:
     """Draw the posteriors of VAEs with two latents, and what samples are taken for: Figure 1.
 
-    Parameters
-    ----------
-    panels : mapping of str to mapping
-        One row for each network, titled by its key, as from `training.inspect.posterior_map`:
-        ``"mean"`` and ``"std"``, shape (n, 2); ``"factors"``, shape (n, 2), of which the colours
-        come, and the lines between neighbours; ``"confusion"``, shape (n, n): how often a sample of
-        row i's posterior looks most like column j's; ``"image"``, shape (H, W, C), the focused
-        observation; and ``"decoded"``, shape (k, H, W, C), what samples of its posterior decode to.
-    focus : int
-        Which observation is followed.
-    note : str
-        Which runs these are, to be written below.
+    `panels` has a row for each network, titled by its key, as from
+    `training.inspect.posterior_map`: ``"mean"`` and ``"std"``, shape (n, 2); ``"factors"``, shape
+    (n, 2), of which the colours come, and the lines between neighbours; ``"confusion"``, shape
+    (n, n): how often a sample of row i's posterior looks most like column j's; ``"image"``, shape
+    (H, W, C), observation number `focus`; and ``"decoded"``, shape (k, H, W, C), what samples of
+    its posterior decode to. The note says which runs these are.
     """
     figure = plt.figure(figsize=(9.2, 3.5 * len(panels)))
     parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
@@ -150,13 +147,7 @@ def _draw_latents(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> None
     reach = float(np.abs(mean).max() + 2 * std.max())
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="latent 1", ylabel="latent 2")
     ax.set_aspect("equal")
-    ring: Any = {
-        "markersize": 9,
-        "markerfacecolor": "none",
-        "markeredgecolor": "black",
-        "zorder": 4,
-    }
-    ax.plot(*mean[focus], "o", **ring)
+    ax.plot(*mean[focus], "o", markersize=9, zorder=4, **_OUTLINE)
 
 
 def _draw_confusion(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> Any:
@@ -167,8 +158,7 @@ def _draw_confusion(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> An
     image = ax.imshow(share.T, cmap="Purples", vmin=0, interpolation="nearest")
     ax.set(title="what its samples are taken for", xticks=[], yticks=[])
     ax.set(xlabel="column of the square", ylabel="row of the square")
-    square: Any = {"markersize": 15, "markerfacecolor": "none", "markeredgecolor": "black"}
-    ax.plot(*factors[focus], marker="s", **square)
+    ax.plot(*factors[focus], marker="s", markersize=15, **_OUTLINE)
     return image
 
 
@@ -176,15 +166,10 @@ def _draw_confusion(ax: Axes, panel: Mapping[str, np.ndarray], focus: int) -> An
 def argument(cases: Mapping[str, Mapping[str, Any]], *, note: str = "") -> Figure:
     """Draw the paper's argument: what the loss compares, the distances that follow, and scores.
 
-    Parameters
-    ----------
-    cases : mapping of str to mapping
-        One column each, titled by its key, with ``"images"``, two ndarrays of float in 0 … 1, shape
-        (H, W), the first drawn in red and the second in blue; ``"distances"``, ndarray of float,
-        shape (f,), from one value of a factor to each; and ``"scores"``, from framework to ndarray
-        of float, one for each run, which may be empty.
-    note : str
-        Which runs these are, to be written below.
+    `cases` has a column each, titled by its key: ``"images"``, two of float in 0 … 1, shape (H, W),
+    the first drawn in red and the second in blue; ``"distances"``, float, shape (f,), from one
+    value of a factor to each; and ``"scores"``, by framework, float, one for each run, which may be
+    empty. The note says which runs these are.
     """
     size = (2.3 * len(cases), 5.9)
     heights = [1.25, 1, 1]

@@ -123,7 +123,7 @@ def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
                 face = {} if style == "-" else {"markerfacecolor": "white", "markeredgecolor": None}
                 _draw_betas(
                     ax,
-                    _rows_of(runs, (framework, spacing)),
+                    runs.where(framework=framework, grid_spacing=spacing).rows,
                     column,
                     f"{NAMES[framework]}, spacing {spacing}",
                     (COLOURS[framework], MARKERS[framework], style),
@@ -162,14 +162,6 @@ def _beta_panels(runs: RunTable) -> tuple[Figure, Any]:
     for ax in axes[1:]:
         ax.set_ylim(-0.05, 1.05)
     return figure, axes
-
-
-def _rows_of(runs: RunTable, setting: tuple[str, int]) -> list[Mapping[str, Any]]:
-    return [
-        row
-        for row in runs.rows
-        if (row["framework"], row["data_options"]["grid_spacing"]) == setting
-    ]
 
 
 def _draw_betas(

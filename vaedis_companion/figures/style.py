@@ -10,30 +10,18 @@ import numpy as np
 from vaedis.plots.style import Axes, plt
 from vaedis.spec import RunSpec
 
-COLOURS = {
-    "ada-gvae": "#d97706",
-    "beta-vae": "#be185d",
-    "box-blur": "#0f9d8f",
-    "mse": "#6a8f00",
-    "mean": "#d97706",
-    "published": "#3b5bdb",
+# names, colours and markers of frameworks, losses and averages
+_KINDS = {
+    "ada-gvae": ("Ada-GVAE", "#d97706", "o"),
+    "beta-vae": ("β-VAE", "#be185d", "X"),
+    "box-blur": ("MSE + box blur", "#0f9d8f", "s"),
+    "mse": ("MSE", "#6a8f00", "D"),
+    "mean": ("mean of both", "#d97706", "o"),
+    "published": ("second image's mean", "#3b5bdb", "^"),
 }
-MARKERS = {
-    "ada-gvae": "o",
-    "beta-vae": "X",
-    "box-blur": "s",
-    "mse": "D",
-    "mean": "o",
-    "published": "^",
-}
-NAMES = {
-    "ada-gvae": "Ada-GVAE",
-    "beta-vae": "β-VAE",
-    "box-blur": "MSE + box blur",
-    "mse": "MSE",
-    "mean": "mean of both",
-    "published": "second image's mean",
-}
+NAMES = {kind: name for kind, (name, _, _) in _KINDS.items()}
+COLOURS = {kind: colour for kind, (_, colour, _) in _KINDS.items()}
+MARKERS = {kind: marker for kind, (_, _, marker) in _KINDS.items()}
 SEED = 777
 """Of the jitter of points and of bootstraps."""
 SCORES = {"mig": "MIG", "dci": "DCI disentanglement"}
@@ -65,15 +53,9 @@ def setting_title(spec: RunSpec) -> str:
 
 def draw_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str, **options: object) -> list[Any]:
     """Draw a point for each run, in the marker and colour of its kind."""
-    style: dict[str, Any] = {
-        "color": COLOURS[kind],
-        "linestyle": "none",
-        "marker": MARKERS[kind],
-        "markersize": 6,
-        "markeredgecolor": "white",
-        "zorder": 3,
-    }
-    return ax.plot(x, y, **{**style, **options})
+    style: dict[str, Any] = {"color": COLOURS[kind], "linestyle": "none", "marker": MARKERS[kind]}
+    style |= {"markersize": 6, "markeredgecolor": "white", "zorder": 3, **options}
+    return ax.plot(x, y, **style)
 
 
 def draw_long_runs(ax: Axes, x: np.ndarray, y: np.ndarray, kind: str) -> None:
@@ -89,15 +71,8 @@ def draw_median(ax: Axes, x: float, y: np.ndarray, kind: str, half_width: float)
 
 def draw_range(ax: Axes, x: float, ends: Sequence[float], kind: str, linewidth: float) -> None:
     """Draw a published range as a pale vertical bar."""
-    ax.plot(
-        [x, x],
-        ends,
-        color=COLOURS[kind],
-        alpha=0.22,
-        linewidth=linewidth,
-        solid_capstyle="butt",
-        zorder=1,
-    )
+    pale: Any = {"alpha": 0.22, "solid_capstyle": "butt", "zorder": 1}
+    ax.plot([x, x], ends, color=COLOURS[kind], linewidth=linewidth, **pale)
 
 
 def add_legend(

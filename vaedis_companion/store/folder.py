@@ -95,12 +95,18 @@ class Store:
         rows = self.rows(experiment, profile)
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
             return rows
-        missing_keys = {spec.key for spec in grid(experiment, profile)}
-        missing_keys -= {row["key"] for row in rows}
-        for other, other_profile in self.tables() if missing_keys else ():
-            if other_profile == profile and other != experiment:
-                rows += [row for row in self.rows(other, profile) if row["key"] in missing_keys]
-        return rows
+        status = {row["key"]: row["status"] for row in rows}
+        wanted = {spec.key for spec in grid(experiment, profile)}
+        wanted -= {key for key in wanted if status.get(key) == "finished"}
+        answers: dict[str, Row] = {}
+        for other, other_profile in self.tables() if wanted else ():
+            if other_profile != profile or other == experiment:
+                continue
+            for row in self.rows(other, profile):
+                is_first = row["key"] not in status and row["key"] not in answers
+                if row["key"] in wanted and (is_first or row["status"] == "finished"):
+                    answers[row["key"]] = row
+        return [row for row in rows if row["key"] not in answers] + list(answers.values())
 
     def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
         """Return the keys of an experiment's stored runs; without those that failed on request."""

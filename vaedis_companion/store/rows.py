@@ -31,10 +31,11 @@ Row = dict[str, Any]
 # a run that was given something in person has no row
 SPEC_COLUMNS = tuple(name for name in RunSpec.__dataclass_fields__ if name != "custom")
 OPTION_COLUMNS = ("data_options", "loss_options", "model_options")
-SCORE_COLUMNS = (
-    *("mig", "dci", "dci_completeness", "dci_informativeness", "mig_max", "dci_max"),
-    *("final_loss", "final_recon", "final_kl", "beta_sum"),
-)
+# scores that lie from 0 to 1, up to rounding, and those of them that every finished run has
+_SHARES = ("mig", "dci", "dci_completeness", "dci_informativeness", "mig_max", "dci_max")
+_NEEDED = ("mig", "dci")
+_ROUNDING = 1e-6
+SCORE_COLUMNS = (*_SHARES, "final_loss", "final_recon", "final_kl", "beta_sum")
 _GIVEN_COLUMNS = (
     *("origin", "protocol", "images_per_second", "seconds", "device", "precision", "threads"),
     *("torch", "python", "vaedis", "commit", "date"),
@@ -48,10 +49,6 @@ _LATER_COLUMNS: dict[str, Any] = {
 }
 _INTEGERS = ("latents", "steps", "batch", "seed", "threads", "warmup")
 _FLOATS = ("beta", "lr", *SCORE_COLUMNS, "images_per_second", "seconds")
-# scores that lie from 0 to 1, up to rounding, and those of them that every finished run has
-_SHARES = ("mig", "dci", "dci_completeness", "dci_informativeness", "mig_max", "dci_max")
-_NEEDED = ("mig", "dci")
-_ROUNDING = 1e-6
 # Python reads more than repr writes: underscores, spaces and the digits of other scripts
 _NUMBER = re.compile(r"[-+.0-9a-zA-Z]+")
 # keys and names become parts of paths
@@ -302,9 +299,9 @@ class RunTable:
     def frame(self) -> pd.DataFrame:
         """The finished runs as a DataFrame; options of data and loss are columns of their own."""
         pandas = project.require_pandas()
-        names = [name for name in COLUMNS if name not in OPTION_COLUMNS]
-        options = [name for row in self.rows for name in flat(row) if name not in COLUMNS]
         records = [flat(row) for row in self.rows]
+        names = [name for name in COLUMNS if name not in OPTION_COLUMNS]
+        options = [name for record in records for name in record if name not in COLUMNS]
         return pandas.DataFrame(records, columns=[*names, *dict.fromkeys(options)])
 
     def where(self, keep: Callable[[Row], bool] | None = None, **columns: Any) -> RunTable:

@@ -36,34 +36,13 @@ _Outcomes = Generator[tuple[list[RunSpec], list[Outcome]], None, None]
 class Sweep:
     """A sweep that can be stopped at any moment and started again from the last checkpoints.
 
-    With a profile of coordinates, runs are trained as populations, in this process.
-
-    Parameters
-    ----------
-    experiment : str
-    profile : Profile
-    store : Store
-        Rows go here, checkpoints into its folder ``checkpoints``.
-    device, precision : str
-        As for `fit`.
-    workers : int
-        Of a local Dask cluster; 0 runs in this process.
-    scheduler : str, optional
-        Address of a running Dask cluster, used instead.
-    seconds : float, optional
-        Stop cleanly before so many seconds have passed.
-    also : Store, optional
-        A store whose finished runs need not be run again.
-    retry_failed, shard
-        As for `missing`.
-    quiet : bool
-
-    Attributes
-    ----------
-    ended, failed : int
-        How many runs are stored, and how many of these failed.
-    asked_to_stop : bool
-        Set it, from a signal handler for instance, to stop cleanly.
+    Rows go into `store`, checkpoints into its folder ``checkpoints``. `device` and `precision` are
+    as for `fit`, `retry_failed` and `shard` as for `missing`. Runs are spread over a local Dask
+    cluster of so many `workers`, or over the one whose scheduler has the address `scheduler`;
+    without either they are trained in this process, as are those of a profile of coordinates, in
+    populations. Finished runs of the store `also` are not run again. The sweep stops cleanly before
+    so many `seconds` have passed, or once `asked_to_stop` is set, by a signal handler for instance.
+    `ended` and `failed` count the runs that were stored, and those of them that failed.
     """
 
     experiment: str
@@ -99,9 +78,9 @@ class Sweep:
             retry_failed=self.retry_failed,
             shard=self.shard,
         )
-        keys_elsewhere: set[str] = set()
-        if self.also is not None:
-            keys_elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
+        if self.also is None:
+            return specs
+        keys_elsewhere = self.also.keys(self.experiment, self.profile.name, failed=False)
         return [spec for spec in specs if spec.key not in keys_elsewhere]
 
     def run(self) -> int:

@@ -95,11 +95,7 @@ def run_one(
 
 
 def row_of(
-    run: Run,
-    experiment: str,
-    profile: Profile,
-    *,
-    evaluations: Evaluations | None = None,
+    run: Run, experiment: str, profile: Profile, *, evaluations: Evaluations | None = None
 ) -> Outcome:
     """Score a run.
 

@@ -138,6 +138,4 @@ _SMALLNORB = Benchmark(
     ),
 )
 
-BENCHMARKS = {
-    benchmark.name: benchmark for benchmark in (_DSPRITES, _SHAPES3D, _CARS3D, _SMALLNORB)
-}
+BENCHMARKS = {one.name: one for one in (_DSPRITES, _SHAPES3D, _CARS3D, _SMALLNORB)}

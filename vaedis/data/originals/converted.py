@@ -37,8 +37,8 @@ def write(
     """Write blocks of images, uint8 and (n, H, W, C), to a file of a given shape.
 
     `facts` are stored beside it and returned with ``shape``, ``bytes``, ``sha256``, and ``mean``
-    and ``std`` of each channel. A DataError says that the images are others than `shape` says, or
-    that they cannot be written.
+    and ``std`` of each channel. A DataError says that the images do not fit `shape`, or cannot be
+    written.
     """
     digest = hashlib.sha256()
     n_images = 0
@@ -62,9 +62,9 @@ def write(
                 file.write(content.data)
                 digest.update(content.data)
                 for start in range(0, len(block), 64):
-                    block_total, block_stds = _moments(content[start : start + 64])
-                    total += block_total
-                    stds += block_stds
+                    part_total, part_stds = _moments(content[start : start + 64])
+                    total += part_total
+                    stds += part_stds
                 advance(len(block))
             if n_images != shape[0]:
                 raise DataError(f"{path.name}: expected {shape[0]:,} images, not {n_images:,}.")
@@ -105,7 +105,7 @@ def read_facts(path: Path) -> dict[str, Any] | None:
             and all(map(math.isfinite, facts["mean"] + facts["std"]))
             and len(facts["sha256"]) == 64
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         return None
     return facts if is_current else None
 
@@ -183,24 +183,21 @@ class Stored(FactorData):
         self.origin = facts["origin"]
         self.shape = benchmark.shape
         self.factors = FactorSpace(tuple(benchmark.factors), benchmark.sizes)
-        # the published constants are not those of a stand-in's images
-        published = (benchmark.mean, benchmark.std)
-        is_published = self.origin == "original"
-        self._stored = published if is_published else (tuple(facts["mean"]), tuple(facts["std"]))
         self.path = path
         self.facts = facts
+        self._benchmark = benchmark
         self._mapped: np.ndarray | None = None
         self._cache: Tensor | None = None
 
     @functools.cached_property
     def mean(self) -> tuple[float, ...]:
         """Of each channel: as published, or of a stand-in, as measured when it was made."""
-        return self._stored[0]
+        return self._benchmark.mean if self.origin == "original" else tuple(self.facts["mean"])
 
     @functools.cached_property
     def std(self) -> tuple[float, ...]:
         """Of each channel, as `mean`."""
-        return self._stored[1]
+        return self._benchmark.std if self.origin == "original" else tuple(self.facts["std"])
 
     def _images(self, index: Tensor) -> Tensor:
         if self._mapped is None:
@@ -217,4 +214,4 @@ class Stored(FactorData):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the images: a copy, or another process, maps the file itself."""
-        return self.__dict__ | {"_mapped": None, "_cache": None}
+        return vars(self) | {"_mapped": None, "_cache": None}

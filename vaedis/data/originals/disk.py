@@ -50,9 +50,8 @@ def progress(label: str, total: int | None, unit: str = "B") -> Iterator[Any]:
     """Show a bar on a terminal; yield the function to call with each further amount."""
     from tqdm import tqdm
 
-    with tqdm(
-        desc=label, total=total, unit=unit, unit_scale=True, disable=None, leave=False
-    ) as bar:
+    bar = tqdm(desc=label, total=total, unit=unit, unit_scale=True, disable=None, leave=False)
+    with bar:
         yield bar.update
 
 

@@ -143,9 +143,8 @@ def _chunks(url: str) -> Iterator[bytes]:
     """Yield the content of a file or of a server's answer."""
     try:
         # as it is: urllib asks for no encoding and undoes none
-        with urlopen(
-            Request(url, headers={"User-Agent": "vaedis"}), timeout=WINDOW_SECONDS
-        ) as response:
+        request = Request(url, headers={"User-Agent": "vaedis"})
+        with urlopen(request, timeout=WINDOW_SECONDS) as response:
             while chunk := response.read1(_CHUNK):
                 yield chunk
     except Exception as problem:

@@ -28,6 +28,7 @@ MAX_INFLATED = 500
 MAX_LABELS = 20_000_000
 MAX_LABEL_BYTES = 2**28
 MAX_TEXT = 1_000
+_TOO_LONG = f"it has text of more than {MAX_TEXT:,} characters; use codes or short names"
 MAX_IMAGE_BYTES = 2**26
 MAX_KEYS = 10_000
 _MAX_GROUPS = 1_000
@@ -38,6 +39,9 @@ _BLOCK = 2**20
 _DEFLATE = 1
 _FLETCHER32 = 3
 _KNOWN_FILTERS = {_DEFLATE, 2, _FLETCHER32}
+
+# refuses an array by its shape and type
+_Check = Callable[[tuple[int, ...], np.dtype], None]
 
 
 class Refused(ValueError):
@@ -71,11 +75,7 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype) -> None:
         limit = f"at most {MAX_LABELS:,} and {size_text(MAX_LABEL_BYTES)} are read"
         raise ValueError(f"it has {n_values:,} labels of {size_text(n_bytes)}, and {limit}")
     if dtype.itemsize > 4 * MAX_TEXT * n_fields:
-        raise _too_long()
-
-
-def _too_long() -> ValueError:
-    return ValueError(f"it has text of more than {MAX_TEXT:,} characters; use codes or short names")
+        raise ValueError(_TOO_LONG)
 
 
 def check_images(shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -139,7 +139,7 @@ class Npz:
         """Return images; many of them lie in a temporary file."""
         return self._read(key, check_images)
 
-    def _read(self, key: str, check: Callable[[tuple[int, ...], np.dtype], None]) -> np.ndarray:
+    def _read(self, key: str, check: _Check) -> np.ndarray:
         with reading(self.path, key), zipfile.ZipFile(self.path) as archive:
             member = archive.getinfo(f"{key}.npy")
             with open_array(archive, member) as (file, shape, fortran, dtype):
@@ -269,7 +269,7 @@ class Hdf5:
         for start in range(0, len(dataset), step):
             part = dataset[start : start + step]
             if max(map(len, part.ravel()), default=0) > MAX_TEXT:
-                raise _too_long()
+                raise ValueError(_TOO_LONG)
             parts.append(part)
         return np.concatenate(parts) if parts else np.empty(0, object)
 
@@ -330,8 +330,8 @@ def _matlab_axes(shape: tuple[int, ...], n: int) -> tuple[int, ...]:
     return reverse if shape[-1] == n else (0, *reverse[:-1])
 
 
-def read_npy(path: Path) -> np.ndarray:
-    """Return the array of an .npy file, as a memory map."""
+def read_npy(path: Path, check: _Check) -> np.ndarray:
+    """Return the array of an .npy file, as a memory map, unless `check` refuses it."""
     with reading(path):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         n_more = path.stat().st_size - array.offset - array.nbytes
@@ -339,4 +339,5 @@ def read_npy(path: Path) -> np.ndarray:
             raise ValueError(
                 f"{size_text(n_more)} follow its array, which may be another one; save one array"
             )
+        check(array.shape, array.dtype)
         return array

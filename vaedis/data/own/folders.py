@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,8 @@ _MODES = ("1", "L", "RGB", "RGBA", "LA")
 _TIFF_BITS = 258  # the tag of TIFF that gives the bits of each channel
 
 
-def read(
-    folder: Path, label_file: str | None, *, needs_labels: bool
-) -> tuple[np.ndarray, Any, list[str] | None]:
-    """Return images, labels if they are needed, and the names of the factors if they have any."""
+def read(folder: Path, label_file: str | None, *, needs_labels: bool) -> tuple[np.ndarray, Any]:
+    """Return images, and labels if they are needed."""
     with os.scandir(folder) as entries:
         # no links, which may lead anywhere
         plain_files = sorted(e.name for e in entries if e.is_file(follow_symlinks=False))
@@ -52,7 +51,7 @@ def read(
         raise refused(folder, f"has no pictures ({', '.join(_FORMATS)}), links apart.")
     if not needs_labels:
         _check_order(folder, pictures)
-        return _images(folder, pictures), None, None
+        return _images(folder, pictures), None
     label_files = [name for name in files if Path(name).suffix.lower() in (".csv", ".npy")]
     if label_file not in label_files and (label_file is not None or len(label_files) != 1):
         wanted = "one .csv or .npy file of labels, or labels= (--labels) that names one of them"
@@ -60,13 +59,11 @@ def read(
     path = folder / (label_file or label_files[0])
     if path.suffix.lower() == ".npy":
         _check_order(folder, pictures)
-        labels = read_npy(path)
-        with reading(path):
-            check_labels(labels.shape, labels.dtype)
-        return _images(folder, pictures), np.array(labels), None
+        labels = read_npy(path, check_labels)
+        return _images(folder, pictures), np.array(labels)
     columns = _read_csv(path)
     pictures = _in_order(path, pictures, columns)
-    return _images(folder, pictures), {key: _values(columns[key]) for key in columns}, None
+    return _images(folder, pictures), {key: _values(cells) for key, cells in columns.items()}
 
 
 def _check_order(folder: Path, pictures: list[str]) -> None:
@@ -88,15 +85,17 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
         if path.stat().st_size > _MAX_CSV_BYTES:
             raise ValueError(f"it is larger than {_MAX_CSV_BYTES >> 20} MiB")
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True) if row]
+            reader = csv.reader(file, strict=True)
+            numbered = [(reader.line_num, row) for row in reader if row]
+        rows = [[cell.strip() for cell in row] for _, row in numbered]
         names = rows.pop(0) if rows else []
         if not rows or any(";" in name or "\t" in name for name in names):
             raise ValueError("it must have a row for each picture, of values with commas between")
         if not all(names) or len({*names}) < len(names) or all(map(is_number, names)):
             raise ValueError("its first row must have a name for each column, none of them twice")
-        for k, row in enumerate(rows, 2):
+        for number, row in numbered:
             if len(row) != len(names):
-                raise ValueError(f"row {k} has {len(row)} values for {len(names)} columns")
+                raise ValueError(f"row {number} has {len(row)} values for {len(names)} columns")
         if len(rows) * len(names) > MAX_LABELS:
             raise ValueError(f"it has more than {MAX_LABELS:,} values")
     columns = map(list, zip(*rows, strict=True))
@@ -139,7 +138,7 @@ def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) ->
     end = [*columns].index(by_text[0]) if by_text else None
     for column in (key for key in [*columns][:end] if key not in naming):
         cells = columns[column]
-        if _are_names(cells, [*by_name]) or (not naming and _are_ids(cells, [*by_name])):
+        if _are_names(cells, by_name) or (not naming and _are_ids(cells, by_name)):
             rule = f"must name each picture once in column {column!r}, or have no such column"
             raise refused(path, f"{rule} and its rows in the order of the pictures.")
     if naming:
@@ -149,16 +148,16 @@ def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) ->
     return pictures
 
 
-def _are_names(cells: list[str], pictures: list[str]) -> bool:
+def _are_names(cells: list[str], pictures: Iterable[str]) -> bool:
     """Whether most cells name a picture, there or not."""
     known = {name for name in pictures if not is_number(name)}
     are_names = [_bare(cell) in known or Path(cell.casefold()).suffix in _FORMATS for cell in cells]
     return 2 * sum(are_names) > len(cells)
 
 
-def _are_ids(cells: list[str], pictures: list[str]) -> bool:
+def _are_ids(cells: list[str], pictures: Iterable[str]) -> bool:
     """Whether cells are the pictures' numbers in another order, counted from anywhere."""
-    numbers = [int(part[-1]) for part in (re.findall(r"\d+", name) for name in pictures) if part]
+    numbers = [int(parts[-1]) for name in pictures if (parts := re.findall(r"\d+", name))]
     sizes = as_numbers(cells)
     ids = [] if sizes is None else sizes.tolist()
     is_whole = all(size >= 0 and size % 1 == 0 for size in ids)

@@ -19,24 +19,8 @@ from vaedis.data.own.pixels import array_of_tensor
 _MISSING_WORDS = ("", "nan", "NaN", "None", "<NA>", "NaT")
 # what tables write for a missing value among numbers, in any capitals
 _MISSING_AMONG_NUMBERS = {
-    *(
-        "",
-        "-",
-        "--",
-        "–",
-        "—",
-        "?",
-        ".",
-        "*",
-        "na",
-        "n/a",
-        "n.a.",
-        "<na>",
-        "#na",
-        "#n/a",
-        "#n/a n/a",
-    ),
-    *("nan", "-nan", "nat", "null", "none", "nil", "missing", "unknown"),
+    *("", "-", "--", "–", "—", "?", ".", "*", "na", "n/a", "n.a.", "<na>", "#na", "#n/a"),
+    *("#n/a n/a", "nan", "-nan", "nat", "null", "none", "nil", "missing", "unknown"),
     *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "#null!", "#num!", "#div/0!", "#value!", "#ref!"),
 }
 _DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -172,17 +156,19 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
     shortest: dict[Any, str] = {}
     for text, size in sorted(zip(texts, sizes, strict=True), key=lambda pair: len(pair[0])):
         shortest.setdefault(size, text)
-    by_size = sorted(shortest)
-    ranks = {size: rank for rank, size in enumerate(by_size)}
+    by_size, ranks = np.unique(sizes, return_inverse=True)
     values = np.array([shortest[size] for size in by_size], object)
-    return Factor(name, values, np.array([ranks[size] for size in sizes])[codes], False)
+    return Factor(name, values, ranks[codes], False)
 
 
 def _positions(column: list[Any], order: Any, label: str) -> list[int]:
     """Return the position of each value in an order, which may hold values that do not occur."""
-    if not isinstance(order, list) or any(isinstance(value, list) for value in order):
+    try:
+        ranks = {_plain_value(value): k for k, value in enumerate(order)}
+    except TypeError:  # of values that are none, such as lists
+        ranks = {}
+    if not isinstance(order, list) or not ranks:
         raise ValueError(f"order must list the values of {label}.")
-    ranks = {_plain_value(value): k for k, value in enumerate(order)}
     if len(ranks) < len(order):
         raise ValueError(f"order names a value of {label} twice; name each once.")
     positions = []

@@ -31,9 +31,8 @@ class Pixels:
 
     def __init__(self, images: Any):
         self.source = _as_array(images)
-        self.shape, self._channels_first = _layout(
-            tuple(self.source.shape), isinstance(images, Tensor)
-        )
+        is_tensor = isinstance(images, Tensor)
+        self.shape, self._channels_first = _layout(tuple(self.source.shape), is_tensor)
         dtype = self.source.dtype
         if dtype.kind not in "biuf":
             expected = "bytes, truth values or floats"

@@ -114,16 +114,13 @@ def _animal(about: Callable[..., float]) -> list[Solid]:
     neck = about(0.55, 0.6)
     back = 2 * leg
     neck_size = (0.2, 0.2 + neck / 2, 0.22)
+    head_size = (0.24, about(0.4, 0.3), 0.24)
+    tail_size = (0.08, about(0.4, 0.4), 0.08)
     return [
         ellipsoid(TOY, place((0, 0, back + 0.2), (half_width, half_length, half_width))),
         ellipsoid(TOY, place((0, half_length, back + 0.2 + neck / 2), neck_size, pitch=0.9)),
-        ellipsoid(
-            TOY, place((0, half_length + 0.4, back + 0.3 + neck), (0.24, about(0.4, 0.3), 0.24))
-        ),
-        ellipsoid(
-            TOY,
-            place((0, -half_length - 0.15, back + 0.1), (0.08, about(0.4, 0.4), 0.08), pitch=1.0),
-        ),
+        ellipsoid(TOY, place((0, half_length + 0.4, back + 0.3 + neck), head_size)),
+        ellipsoid(TOY, place((0, -half_length - 0.15, back + 0.1), tail_size, pitch=1.0)),
         *_mirrored(cylinder, 0.6 * half_width, 0.6 * half_length, leg, (0.13, 0.15, leg)),
         *_mirrored(cylinder, 0.6 * half_width, -0.6 * half_length, leg, (0.13, 0.15, leg)),
     ]
@@ -137,9 +134,8 @@ def _human(about: Callable[..., float]) -> list[Solid]:
     legs = _mirrored(cylinder, 0.22, about(0.1, 1.0), 0.45 * height, (0.16, 0.2, 0.45 * height))
     forward = about(0.2)
     size = (0.13, about(0.5, 0.4), 0.13)
-    arms = _mirrored(
-        ellipsoid, half_width + 0.1, forward, 1.4 * height, size, pitch=about(-0.4, 1.5)
-    )
+    pitch = about(-0.4, 1.5)
+    arms = _mirrored(ellipsoid, half_width + 0.1, forward, 1.4 * height, size, pitch=pitch)
     return [body, head, *legs, *arms]
 
 
@@ -165,10 +161,9 @@ def _truck(about: Callable[..., float]) -> list[Solid]:
     return [
         box(TOY, place((0, -0.55, 0.6 + high), (half_width, half_length, high))),
         frustum(TOY, place((0, half_length + 0.1, 0.95), cabin_size), (0.95, 0.7)),
-        *(
-            _axle(y, 0.35, half_width, TOY)
-            for y in (half_length, -0.3 - 0.3 * half_length, 0.2 - half_length)
-        ),
+        _axle(half_length, 0.35, half_width, TOY),
+        _axle(-0.3 - 0.3 * half_length, 0.35, half_width, TOY),
+        _axle(0.2 - half_length, 0.35, half_width, TOY),
     ]
 
 

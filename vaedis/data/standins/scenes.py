@@ -30,6 +30,8 @@ CAR_ELEVATIONS = (2, 14, 26, 38)
 NORB_ELEVATIONS = tuple(range(30, 75, 5))
 # the instances of each category in SmallNORB's training split
 INSTANCES = (4, 6, 7, 8, 9)
+# of the camera from the point that it looks at
+_DISTANCE = 13.0
 # for each lighting of SmallNORB: the background, and how bright a toy is by the light around it,
 # and by a lamp on the left and the right
 _LIGHTINGS = torch.tensor(
@@ -103,9 +105,7 @@ def car_images(number: int) -> np.ndarray:
         elif azimuth > 6:
             hidden = FRONT
         visible = [solid for solid in solids if solid.surface != hidden]
-        maps = _cast_object(
-            visible, eye, lights, side=128, focal=300, distance=13.0, target=0.7, surfaces=5
-        )
+        maps = _cast_object(visible, eye, lights, side=128, focal=300, target=0.7, surfaces=5)
         painted = paint(maps, colours, torch.ones(3))[0]
         view = (painted * 255).round().byte().permute(1, 2, 0).numpy()
         # the mirrored one first: azimuths 0 and 12 are their own mirror images
@@ -133,17 +133,9 @@ def _toy_view(solids: Sequence[Solid], elevation: float, azimuth: float) -> tupl
     The first lamp is on the left, the second on the right.
     """
     lamps = torch.stack([_direction(45, azimuth + side) for side in (60, -60)])
-    maps = _cast_object(
-        solids,
-        _direction(elevation, azimuth),
-        [Light(lamps, far=True, shadow=False)],
-        side=96,
-        focal=215,
-        distance=13.0,
-        target=0.6,
-        surfaces=2,
-        ambient=0,
-    )
+    eye = _direction(elevation, azimuth)
+    lights = [Light(lamps, far=True, shadow=False)]
+    maps = _cast_object(solids, eye, lights, side=96, focal=215, target=0.6, surfaces=2, ambient=0)
     return maps.coverage[0], maps.tones[:, TOY, 1]
 
 
@@ -171,20 +163,19 @@ def _cast_object(
     *,
     side: int,
     focal: float,
-    distance: float,
     target: float,
     surfaces: int,
     ambient: float = 0.15,
 ) -> Maps:
     """Cast only the rectangle of the image that holds the object; the rest is background."""
     aim = torch.tensor([0.0, 0.0, target])
-    row, column = _corners_in_image(solids, eye, aim, side, focal, distance)
+    row, column = _corners_in_image(solids, eye, aim, side, focal)
     top = max(0, int(row.min()) - 1)
     bottom = min(side, int(row.max()) + 2)
     left = max(0, int(column.min()) - 1)
     right = min(side, int(column.max()) + 2)
     camera = Camera(
-        aim + distance * eye,
+        aim + _DISTANCE * eye,
         aim,
         focal,
         height=bottom - top,
@@ -200,13 +191,13 @@ def _cast_object(
 
 
 def _corners_in_image(
-    solids: Sequence[Solid], eye: Tensor, aim: Tensor, side: int, focal: float, distance: float
+    solids: Sequence[Solid], eye: Tensor, aim: Tensor, side: int, focal: float
 ) -> tuple[Tensor, Tensor]:
     """Return rows and columns at which the corners of all solids' bounding boxes appear."""
     cube = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)))
     corners = torch.cat([cube @ s.pose[:3, :3].T + s.pose[:3, 3] for s in solids]) - aim
     to_the_right = torch.tensor([-eye[1], eye[0], 0.0]) / eye[:2].norm()
-    scale = focal / (distance - corners @ eye)
+    scale = focal / (_DISTANCE - corners @ eye)
     row = side / 2 - scale * (corners @ torch.linalg.cross(eye, to_the_right))
     column = side / 2 + scale * (corners @ to_the_right)
     return row, column
