@@ -118,11 +118,12 @@ def score(
 def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:
     """Return the functions of named scores and of the caller's own, each by its name."""
     functions: dict[str, Callable[..., Any]] = {}
-    listed: Any = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+    listed = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     if not isinstance(listed, Iterable):
         raise TypeError(
             f"metrics must be names of scores and functions of codes and factors, not {metrics!r}."
         )
+    metric: Any
     for metric in listed:
         is_ours = metric in SCORES.values()
         if callable(metric) and not is_ours:
