@@ -469,6 +469,28 @@ def test_a_rehearsal_leaves_a_loss_of_ones_own_as_it_was(tmp_path):
     assert fresh.calls == calls
 
 
+def test_a_refusal_leaves_what_an_objective_refers_to_as_it_was(tmp_path):
+    critic = nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=0.1)
+
+    def objective(model, x, noise, *, loss, beta):
+        mean, logvar = model.encode(x)
+        z = mean + noise * (logvar / 2).exp()
+        optimizer.zero_grad()
+        critic(z.detach()).square().mean().backward()
+        optimizer.step()
+        recon = loss(model.decode(z), x).mean()
+        kl = critic(z).square().mean() + vd.losses.kl_to_prior(mean, logvar).mean()
+        return recon + beta * kl, recon, kl
+
+    before = [weight.detach().clone() for weight in critic.parameters()]
+    with pytest.raises(ValueError, match="train without checkpoint"):
+        trained(objective=objective, checkpoint=tmp_path)
+    assert all(map(torch.equal, critic.parameters(), before))
+    assert not optimizer.state
+    assert all(weight.grad is None for weight in critic.parameters())
+
+
 class Halved(vd.losses.Loss):
     def distance(self, a, b):
         return (a - b).square().mean((-1, -2, -3)) / 2

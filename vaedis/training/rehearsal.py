@@ -7,12 +7,14 @@ that these steps depend on. What they do also tells a run apart from one whose c
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import json
 import math
 import numbers
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vaedis._support.text import plain
+from vaedis.losses.fingerprint import around
 from vaedis.spec import RunSpec
 from vaedis.training.checkpoint import as_stored, need_alike
 from vaedis.training.custom import Custom, copied
@@ -157,7 +160,8 @@ def rehearse(
         settings.append(progress.first_settings())
         return as_stored(progress.state(n_steps))
 
-    with torch.random.fork_rng(devices):
+    own = [custom.objective, custom.optimizer, *(getattr(run.loss, "function", 0) for run in runs)]
+    with torch.random.fork_rng(devices), _restored(own):
         unbroken = end(stops[0] or None)
         losses = unbroken["recorded"].reshape(len(runs), n_steps, 3)
         if not bool(losses[..., 0].isfinite().all()):  # training will say so
@@ -189,6 +193,34 @@ def _copied_if_possible(thing: Any) -> Any:
         return copy.deepcopy(thing)
     except Exception:  # such as a lock, or an open file
         return thing
+
+
+@contextlib.contextmanager
+def _restored(functions: Sequence[Any]) -> Iterator[None]:
+    """Give back its state to what functions refer to outside of them, which a copy shares."""
+    used = [
+        value
+        for function in functions
+        if isinstance(function, types.FunctionType)
+        for value in around(function).values()
+    ]
+    tensors = [value for value in used if isinstance(value, Tensor) and value.is_leaf]
+    for module in used:
+        if isinstance(module, nn.Module):
+            tensors += [*module.parameters(), *module.buffers()]
+    optimizers = [one for one in used if isinstance(one, torch.optim.Optimizer)]
+    values = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in tensors]
+    states = [copy.deepcopy(one.state_dict()) for one in optimizers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, before, gradient in values:
+                if not torch.equal(tensor, before):
+                    tensor.copy_(before)
+                tensor.grad = gradient
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
 
 
 def _moves(first: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[float]:
