@@ -141,7 +141,7 @@ class RunSpec:
             object.__setattr__(self, name, abs(checked(name, getattr(self, name))))
         for name, smallest in _SMALLEST.items():
             object.__setattr__(self, name, _check.count(name, getattr(self, name), smallest))
-        _check.seed(self.seed)
+        object.__setattr__(self, "seed", _check.seed(self.seed))
         if self.warmup > self.steps:
             raise ValueError(
                 f"warmup must be at most steps = {self.steps}, not {self.warmup}, "

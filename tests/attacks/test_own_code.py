@@ -3,6 +3,7 @@ compute, and by nothing else.
 """
 
 import copy
+import datetime
 import functools
 import logging
 import os
@@ -139,6 +140,7 @@ def test_losses_that_compute_something_else_are_not_equal(name):
         (np.float32(0.5), 0.25),
         ({torch.tensor([0.12341])}, {torch.tensor([0.12342])}),
         ({difference, 1}, {difference, 2}),
+        ({datetime.date(2026, 1, 1)}, {datetime.date(2026, 1, 2)}),
     ],
 )
 def test_what_a_loss_may_hold_is_told(one, other):

@@ -26,7 +26,15 @@ def test_long_text_is_cut():
 
 @pytest.mark.parametrize(
     ("n_bytes", "text"),
-    [(999, "999 bytes"), (1_000, "1.00 kB"), (999_499, "999 kB"), (999_999, "1.00 MB")],
+    [
+        (999, "999 bytes"),
+        (1_000, "1.00 kB"),
+        (9_996, "10.0 kB"),
+        (99_960, "100 kB"),
+        (999_499, "999 kB"),
+        (999_999, "1.00 MB"),
+        (1_234_000_000_000, "1234 GB"),
+    ],
 )
 def test_sizes_have_three_digits(n_bytes, text):
     assert size_text(n_bytes) == text

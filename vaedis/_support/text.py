@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -43,8 +42,9 @@ def size_text(n_bytes: int) -> str:
     """
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= 0.9995 * bytes_:  # which is rounded to one of this unit
-            digits = max(0, 2 - int(math.log10(n_bytes / bytes_)))
-            return f"{n_bytes / bytes_:.{digits}f} {unit}"
+            number = n_bytes / bytes_
+            text = f"{number:#.3g}".rstrip(".") if number < 999.5 else f"{number:.0f}"
+            return f"{text} {unit}"
     return f"{n_bytes} bytes"
 
 

@@ -95,7 +95,7 @@ def factor_distances(
         return results
     if traversals is None:
         return _measure_all(reader, sizes, seed)
-    generator = torch.Generator(data.device).manual_seed(seed)
+    generator = torch.Generator(data.device).manual_seed(int(seed))
     return {
         name: _measure_sample(reader, name, traversals, sampling, generator, seed) for name in sizes
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
 import functools
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaedis.losses.reads import code_parts, globals_read, names_read
+from vaedis.losses.reads import around, closed_over, code_parts, names_read
 
 # types whose text is their value
 _TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
@@ -53,13 +52,6 @@ def fingerprint(thing: Any, name: str | None = None) -> str:
     for part in _Walk(_homes(thing)).parts(thing, name or type(thing).__name__):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:16]
-
-
-def around(function: types.FunctionType) -> dict[str, Any]:
-    """Return the globals and closed-over variables that a function, and those in it, use."""
-    names = globals_read(function.__code__)
-    globals_used = {name: value for name, value in function.__globals__.items() if name in names}
-    return globals_used | _closed_over(function)
 
 
 class _Walk:
@@ -105,7 +97,7 @@ class _Walk:
             yield f"list {len(value)}".encode()
             for k, item in enumerate(value):
                 yield from self.parts(item, f"{where}[{k}]")
-        elif isinstance(value, set | frozenset):
+        elif isinstance(value, set | frozenset):  # of what its text does not tell
             yield f"set {len(value)}".encode()
             # in an order that does not depend on the process: each as if it were alone
             yield from sorted(self._alone(item, f"a member of {where}") for item in value)
@@ -187,7 +179,7 @@ class _Walk:
         # a function of ours in a decorator of another package has that one's code and our name
         if hasattr(function, "__wrapped__") and writer not in self.homes:
             yield f"decorated by {writer}.{function.__code__.co_qualname}".encode()
-            yield from self.parts(_closed_over(function), where)
+            yield from self.parts(closed_over(function), where)
             return
         yield from code_parts(function.__code__)
         names = names_read(function.__code__)
@@ -279,6 +271,8 @@ def _leaf(value: Any) -> list[bytes]:
         text = f"number {int(number) if number.is_integer() else number!r}"
     elif isinstance(value, _PLAIN):
         text = f"{type(value).__qualname__} {value!r}"
+    elif isinstance(value, set | frozenset) and all(map(_is_its_text, value)):
+        text = f"set {sorted(map(repr, value))}"
     elif isinstance(value, types.ModuleType):
         text = f"module {value.__name__}"
     elif isinstance(value, _BUILT_IN):
@@ -288,6 +282,13 @@ def _leaf(value: Any) -> list[bytes]:
     elif isinstance(value, logging.Logger):
         text = f"logger {value.name}"
     return [text.encode()] if text else []
+
+
+def _is_its_text(value: Any) -> bool:
+    """Whether the text of a member of a set, which is no tensor or object, is all its state."""
+    holds_others = (Tensor, tuple, frozenset, type, types.FunctionType, nn.Module)
+    cls: Any = type(value)
+    return not isinstance(value, holds_others) and cls.__repr__ is not object.__repr__
 
 
 def _is_its_attributes(value: Any, homes: frozenset[str]) -> bool:
@@ -331,15 +332,6 @@ def _body(cls: type) -> dict[str, Any]:
         if inherited is not None and inspect.unwrap(step) is inspect.unwrap(inherited):
             del body["step"]
     return body
-
-
-def _closed_over(function: types.FunctionType) -> dict[str, Any]:
-    """Return the closed-over variables of a function that have a value."""
-    values = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):
-            values[name] = cell.cell_contents
-    return values
 
 
 def _of_environment(value: Any, names: list[str]) -> Any:

@@ -1,13 +1,30 @@
-"""What the code of a function does, and the names that it reads."""
+"""What the code of a function does, and the names and values that it reads."""
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import types
 from collections.abc import Iterator
 from typing import Any
 
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+
+def around(function: types.FunctionType) -> dict[str, Any]:
+    """Return the globals and closed-over variables that a function, and those in it, use."""
+    names = globals_read(function.__code__)
+    globals_used = {name: value for name, value in function.__globals__.items() if name in names}
+    return globals_used | closed_over(function)
+
+
+def closed_over(function: types.FunctionType) -> dict[str, Any]:
+    """Return the closed-over variables of a function that have a value."""
+    values = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values
 
 
 def globals_read(code: types.CodeType) -> set[str]:

@@ -96,7 +96,7 @@ def factor_vae(
     _check.count("n_eval", n_eval)
     _check.count("n_variance", n_variance, 2)
     train, test = _sources(encode, space, seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     codes = train.sample(n_variance, generator)
     variances = np.var(codes, axis=0, ddof=1, dtype=np.float64)
     # Rounding leaves the variance of a constant float32 latent slightly above 0.
@@ -174,7 +174,7 @@ def beta_vae(
     _check.count("n_train", n_train, 2)
     _check.count("n_eval", n_eval)
     train, test = _sources(encode, space, seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     fixed, differences = _differences(train, n_train, generator)
     test_fixed, test_differences = _differences(test, n_eval, generator)
     x, x_test = unit_variance(differences, test_differences)

@@ -228,7 +228,7 @@ def _draw(
 ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
     """Return the indices to encode, and how many of them each score trains and tests on."""
     counts = {name: PROTOCOLS[name][protocol] for name in names}
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     is_grid = getattr(data, "grid", True)
     n_images = data.factors.size if is_grid else len(data)
     if not is_grid or n_images < _EACH_ONCE or isinstance(data, LabelledImages):

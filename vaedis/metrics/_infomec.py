@@ -90,7 +90,7 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     active = np.flatnonzero(moving & (spans > spans.max() / _PRUNED))
     information = np.zeros((len(moving), len(given.columns)))
     explicitness = np.zeros(len(given.columns))
-    state = seed % 2**32  # scikit-learn takes no larger seed
+    state = int(seed) % 2**32  # scikit-learn takes no larger seed
     for i, labels in enumerate(given.factors.T if moving.any() else ()):
         largest = entropy(labels)
         nats = information_with(

@@ -151,7 +151,7 @@ def confusion(
             [0., 1.]])
     """
     mean, std = to_tensor("mean", "numbers", mean), to_tensor("std", "numbers", std)
-    generator = torch.Generator(mean.device).manual_seed(seed)
+    generator = torch.Generator(mean.device).manual_seed(_check.seed(seed))
     _check.count("samples", samples)
     if mean.ndim != 2 or mean.shape != std.shape:
         raise ValueError(

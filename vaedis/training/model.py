@@ -49,7 +49,7 @@ class VAE(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.latents = latents
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(_check.seed(seed))
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.xavier_normal_(module.weight, generator=generator)

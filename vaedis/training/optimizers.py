@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaedis.losses.fingerprint import around, fingerprint
+from vaedis.losses.fingerprint import fingerprint
+from vaedis.losses.reads import around
 
 # how the state of an optimizer of one's own is called in a checkpoint
 OWN_STATE = "optimizer."

@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vaedis._support.text import plain
-from vaedis.losses.fingerprint import around
+from vaedis.losses.reads import around
 from vaedis.spec import RunSpec
 from vaedis.training.checkpoint import as_stored, need_alike
 from vaedis.training.custom import Custom, copied
@@ -92,7 +93,7 @@ class Rehearsal:
                 and _agree(facts["settings"], self.settings)
                 and all(map(_moved_alike, facts["moves"], self.moves))
             )
-        except (ValueError, TypeError, KeyError):  # it is damaged
+        except (ValueError, TypeError, KeyError, RecursionError):  # it is damaged
             return False
 
     def need_of_run(self, step: int, state: Mapping[str, Tensor], text: str | None) -> None:
@@ -161,7 +162,7 @@ def rehearse(
         return as_stored(progress.state(n_steps))
 
     own = [custom.objective, custom.optimizer, *(getattr(run.loss, "function", 0) for run in runs)]
-    with torch.random.fork_rng(devices), _restored(own):
+    with torch.random.fork_rng(devices), _restored_if_refused(own):
         unbroken = end(stops[0] or None)
         losses = unbroken["recorded"].reshape(len(runs), n_steps, 3)
         if not bool(losses[..., 0].isfinite().all()):  # training will say so
@@ -196,31 +197,40 @@ def _copied_if_possible(thing: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _restored(functions: Sequence[Any]) -> Iterator[None]:
-    """Give back its state to what functions refer to outside of them, which a copy shares."""
+def _restored_if_refused(functions: Sequence[Any]) -> Iterator[None]:
+    """Give the networks and optimizers that functions name outside of them their numbers back."""
     used = [
         value
         for function in functions
         if isinstance(function, types.FunctionType)
         for value in around(function).values()
     ]
-    tensors = [value for value in used if isinstance(value, Tensor) and value.is_leaf]
-    for module in used:
-        if isinstance(module, nn.Module):
-            tensors += [*module.parameters(), *module.buffers()]
-    optimizers = [one for one in used if isinstance(one, torch.optim.Optimizer)]
-    values = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in tensors]
+    modules = [value for value in used if isinstance(value, nn.Module)]
+    optimizers = [value for value in used if isinstance(value, torch.optim.Optimizer)]
+    tensors: list[Tensor] = [value for value in used if isinstance(value, nn.Parameter)]
+    tensors += [part for one in modules for part in (*one.parameters(), *one.buffers())]
+    # others cannot be written to: sparse ones, those without a shape yet, and expanded ones
+    plain_tensors = [
+        tensor
+        for tensor in tensors
+        if tensor.layout == torch.strided and not is_lazy(tensor) and 0 not in tensor.stride()
+    ]
+    before = [(tensor, tensor.detach().clone(), _gradient(tensor)) for tensor in plain_tensors]
     states = [copy.deepcopy(one.state_dict()) for one in optimizers]
     try:
         yield
-    finally:
+    except Exception:
         with torch.no_grad():
-            for tensor, before, gradient in values:
-                if not torch.equal(tensor, before):
-                    tensor.copy_(before)
+            for tensor, numbers_before, gradient in before:
+                tensor.copy_(numbers_before)
                 tensor.grad = gradient
         for optimizer, state in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(state)
+        raise
+
+
+def _gradient(tensor: Tensor) -> Tensor | None:
+    return None if tensor.grad is None else tensor.grad.clone()
 
 
 def _moves(first: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[float]:

@@ -41,21 +41,20 @@ class TrainingFailed(RuntimeError):
     """
 
     def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
-        # from which a copy, or another process, makes it anew
-        super().__init__(spec, step, value, last_finite)
+        self._made_of = (spec, step, value, last_finite)
         self.spec = spec
         self.step = step
         self.last_finite = last_finite
         history = "there was no finite loss before it"
         if last_finite is not None:
             history = f"the last finite loss was {last_finite:.6g}"
-        self._message = (
+        super().__init__(
             f"The loss became {value} at step {step} of {spec.steps} ({history}); "
             f"lower beta or lr. The run: {' '.join(repr(spec).split())}."
         )
 
-    def __str__(self) -> str:
-        return self._message
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
 
 class TrainingStopped(Exception):
@@ -79,20 +78,20 @@ class TrainingStopped(Exception):
         members: int = 1,
         reason: str = "since the time was up",
     ):
-        super().__init__(spec, step, checkpoint, members, reason)
+        self._made_of = (spec, step, checkpoint, members, reason)
         self.spec = spec
         self.step = step
         self.checkpoint = checkpoint
         self.runs: list[Run] = []
         written = f"its checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written"
         subject = "The run" if members == 1 else f"The first of {members} runs"
-        self._message = (
+        super().__init__(
             f"Stopped at step {step} of {spec.steps}, {reason}; {written}. {subject}: "
             f"{' '.join(repr(spec).split())}."
         )
 
-    def __str__(self) -> str:
-        return self._message
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of, {"runs": self.runs}
 
 
 @dataclass

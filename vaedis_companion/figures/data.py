@@ -54,7 +54,7 @@ def figure_data(figure: Figure) -> str:
             for point in zip(*map(_texts, columns), strict=True):
                 rows.writerow([panel, title, kind, series, *point, *[""][len(point) - 2 :]])
         for words in filter(Text.get_text, axes.texts):
-            x, y = _texts(words.get_position())
+            x, y = map(_text, words.get_position())
             rows.writerow([panel, title, "text", "", x, y, words.get_text()])
     return text.getvalue()
 
@@ -90,7 +90,8 @@ def _texts(column: Any) -> list[str]:
 
 def _text(value: Any) -> str:
     # beside names or dates along an axis there may be numbers
-    return f"{value:.9g}" if isinstance(value, (int, float, np.number)) else str(value)
+    is_number = isinstance(value, (int, float, np.number, np.bool_))
+    return f"{float(value):.9g}" if is_number else str(value)
 
 
 GROUND = "#14181e"

@@ -90,7 +90,7 @@ class Store:
         """Return the rows of an experiment, and other experiments' rows of the same specifications.
 
         Figures 6 and 9, for instance, share XYSquares at spacing 8 where both train for the same
-        number of steps.
+        number of steps. Of a run that failed in one and ended in another, the end is returned.
         """
         rows = self.rows(experiment, profile)
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:

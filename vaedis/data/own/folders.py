@@ -86,9 +86,9 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
             raise ValueError(f"it is larger than {_MAX_CSV_BYTES >> 20} MiB")
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            numbered = [(reader.line_num, row) for row in reader if row]
-        rows = [[cell.strip() for cell in row] for _, row in numbered]
-        names = rows.pop(0) if rows else []
+            numbered = [(reader.line_num, [*map(str.strip, row)]) for row in reader if row]
+        names = numbered[0][1] if numbered else []
+        rows = [row for _, row in numbered[1:]]
         if not rows or any(";" in name or "\t" in name for name in names):
             raise ValueError("it must have a row for each picture, of values with commas between")
         if not all(names) or len({*names}) < len(names) or all(map(is_number, names)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,17 +163,15 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
 
 def _positions(column: list[Any], order: Any, label: str) -> list[int]:
     """Return the position of each value in an order, which may hold values that do not occur."""
-    try:
-        ranks = {_plain_value(value): k for k, value in enumerate(order)}
-    except TypeError:  # of values that are none, such as lists
-        ranks = {}
-    if not isinstance(order, list) or not ranks:
+    is_list = isinstance(order, list)
+    if not is_list or not all(isinstance(_plain_value(value), Hashable) for value in order):
         raise ValueError(f"order must list the values of {label}.")
+    ranks = {_plain_value(value): k for k, value in enumerate(order)}
     if len(ranks) < len(order):
         raise ValueError(f"order names a value of {label} twice; name each once.")
     positions = []
     for row, value in enumerate(map(_plain_value, column)):
-        if value not in ranks:
+        if not isinstance(value, Hashable) or value not in ranks:
             where = f"row {row}, {label} is {plain(repr(value), 60)}"
             raise ValueError(f"{where}; order must have all values, and none may be missing.")
         positions.append(ranks[value])
