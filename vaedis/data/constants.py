@@ -115,8 +115,8 @@ def need_declared(data: FactorData, images: Tensor, n: int) -> None:
 def need_same_again(data: FactorData, images: Tensor, index: Tensor) -> None:
     """Raise a ValueError if images are others when they are made again, beside others."""
     before = images[:1].clone()
-    n_images = min(_MADE_AGAIN, len(data))
-    spread = torch.linspace(0, len(data) - 1, n_images, dtype=torch.float64, device=index.device)
+    # of a small set some several times, since what changes by chance may be alike once
+    spread = torch.linspace(0, len(data) - 1, _MADE_AGAIN, dtype=torch.float64, device=index.device)
     indices = torch.cat([index[:1], spread.round().to(index.dtype)])
     once = data._images(indices).clone()
     others = [data._images(part).clone() for part in indices.flip(0).tensor_split([1])]
