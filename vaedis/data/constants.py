@@ -18,6 +18,8 @@ N_SAMPLE = 4096
 _NO_SPREAD = 1e-12
 # how many images are made twice before others are
 _MADE_AGAIN = 32
+# and how often, of a data set that has fewer
+_MOST_TIMES = 4
 # images that are made again may differ by this share of the largest pixel
 _ROUNDING = 0.01
 # what a class may know of its own images
@@ -115,15 +117,17 @@ def need_declared(data: FactorData, images: Tensor, n: int) -> None:
 def need_same_again(data: FactorData, images: Tensor, index: Tensor) -> None:
     """Raise a ValueError if images are others when they are made again, beside others."""
     before = images[:1].clone()
-    # of a small set some several times, since what changes by chance may be alike once
-    spread = torch.linspace(0, len(data) - 1, _MADE_AGAIN, dtype=torch.float64, device=index.device)
+    n_images = min(_MADE_AGAIN, len(data))
+    spread = torch.linspace(0, len(data) - 1, n_images, dtype=torch.float64, device=index.device)
     indices = torch.cat([index[:1], spread.round().to(index.dtype)])
     once = data._images(indices).clone()
-    others = [data._images(part).clone() for part in indices.flip(0).tensor_split([1])]
-    again = torch.cat(others).flip(0)
     largest = once.abs().max() if once.is_floating_point() else 255
-    difference = float((again.double() - once.double()).abs().max())
-    difference = max(difference, float((once[:1].double() - before.double()).abs().max()))
+    difference = float((once[:1].double() - before.double()).abs().max())
+    # few images that change by chance may be alike once
+    for _ in range(min(_MOST_TIMES, -(-_MADE_AGAIN // n_images))):
+        others = [data._images(part).clone() for part in indices.flip(0).tensor_split([1])]
+        again = torch.cat(others).flip(0)
+        difference = max(difference, float((again.double() - once.double()).abs().max()))
     # the first has changed where each call fills the same memory
     if not torch.equal(images[:1], before) or difference > _ROUNDING * largest:
         raise ValueError(
