@@ -34,33 +34,38 @@ LARGEST = 4e6
 LARGEST_FIRST = 6e5
 # what follows a change of the page's size has happened then
 TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-# What axe looks at, and by which rules. Comparing the colours of every text with its ground takes
-# most of its time, so it looks at one text of each kind: of the same colours, size, weight and tags.
+# What axe looks at, and by which rules. Comparing colours takes most of its time, so it looks at one text
+# of each kind: of the same colours, size, weight, underline and tags. Kinds that a tab has shown before, on
+# whatever page, are left out.
 FAULTS_ONLY = "preload: false, resultTypes: ['violations']"
-CONTRAST = f"{{{FAULTS_ONLY}, runOnly: ['color-contrast']}}"
-ALL_BUT_CONTRAST = f"{{{FAULTS_ONLY}, rules: {{'color-contrast': {{enabled: false}}}}}}"
-ONE_OF_EACH = """(() => {
-  const kinds = new Map();
+OF_COLOURS = ["color-contrast", "link-in-text-block"]
+COLOURS = f"{{{FAULTS_ONLY}, runOnly: {OF_COLOURS}}}"
+NOT_OF_COLOURS = ", ".join(f"'{rule}': {{enabled: false}}" for rule in OF_COLOURS)
+STRUCTURE = f"{{{FAULTS_ONLY}, rules: {{{NOT_OF_COLOURS}}}}}"
+NEW_KINDS = """(known) => {
+  const kinds = new Map(known.map((kind) => [kind, null]));
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const element = texts.currentNode.parentElement;
     if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
     const text = getComputedStyle(element);
-    const kind = [text.color, text.fontSize, text.fontWeight, text.textShadow];
+    const kind = [text.color, text.fontSize, text.fontWeight, text.textShadow, text.textDecorationLine];
     let level = 0;
     let covered = false;
     for (let outer = element; outer && !covered; outer = outer.parentElement) {
       const { backgroundColor, backgroundImage, opacity, position } = getComputedStyle(outer);
       if (level < 3) kind.push(outer.tagName);
+      if (level === 1) kind.push(getComputedStyle(outer).color);
       kind.push(backgroundColor, backgroundImage, opacity, position);
       covered = backgroundColor.startsWith('rgb(');
       level += 1;
     }
     if (!kinds.has(kind.join())) kinds.set(kind.join(), element);
   }
-  return {include: [...kinds.values()]};
-})()"""
-RULES = [("document", ALL_BUT_CONTRAST), (ONE_OF_EACH, CONTRAST)]
+  const shown = [...kinds].filter(([, element]) => element);
+  window.ofNewKinds = {include: shown.map(([, element]) => element)};
+  return shown.map(([kind]) => kind);
+}"""
 # What stands around the text is the same on all pages: axe looks at one of them on each screen.
 ON_EACH_SCREEN = "intro"
 FORMULAS = """async () => {
@@ -87,6 +92,7 @@ class Tab:
         self.page = context.new_page()
         self.page.set_default_timeout(90_000)
         self.said, self.outside, self.loaded = [], [], set()
+        self.kinds = set()
         self.page.on("console", self.hear)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("requestfailed", lambda request: self.said.append(f"no {request.url}"))
@@ -144,15 +150,26 @@ def violations(page, part, options):
     ]
 
 
-def rules(name, theme, size):
-    """What axe looks at, and by which rules, on a screen of a page.
+def faults_of_colours(tab):
+    """What axe finds in the colours of texts and links of kinds that the tab did not show before."""
+    new = tab.page.evaluate(NEW_KINDS, sorted(tab.kinds))
+    tab.kinds.update(new)
+    return violations(tab.page, "ofNewKinds", COLOURS) if new else []
+
+
+def faults(tab, name, theme, size):
+    """What axe finds on a screen of a page.
 
     Colours of a text do not depend on the width, and its structure hardly on either: colours are
     looked at once light and once dark, structure on the phone.
     """
-    if name == ON_EACH_SCREEN or (theme, size) == ("dark", PHONE):
-        return RULES
-    return RULES[1:] if (theme, size) == ("light", WIDE) else []
+    every = name == ON_EACH_SCREEN
+    found = []
+    if every or (theme, size) == ("dark", PHONE):
+        found += violations(tab.page, "document", STRUCTURE)
+    if every or (theme, size) in [("light", WIDE), ("dark", PHONE)]:
+        found += faults_of_colours(tab)
+    return found
 
 
 def problems_of(tab, name):
@@ -170,8 +187,7 @@ def problems_of(tab, name):
             screen = f"{theme}, {size['width']} px"
             over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
             problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
-            for part, options in rules(name, theme, size):
-                problems += [f"{line}, {screen}" for line in violations(page, part, options)]
+            problems += [f"{line}, {screen}" for line in faults(tab, name, theme, size)]
         if theme == "light":
             weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
     # from disk the browser first looks for the parts of 404.html where the site has them

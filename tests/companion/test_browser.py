@@ -7,20 +7,18 @@ import zipfile
 
 import pytest
 from in_browser import (
-    CONTRAST,
     FORMULAS,
     HTML,
     MARKS,
     OFFLINE,
-    ONE_OF_EACH,
     PHONE,
     SITE,
     WIDE,
     Tab,
+    faults_of_colours,
     load_axe,
     on_a_site,
     turn,
-    violations,
 )
 
 pytestmark = MARKS
@@ -47,13 +45,26 @@ def test_one_text_that_can_hardly_be_read_is_noticed(tab, theme, style):
     page = tab.open("intro")
     load_axe(page)
     turn(page, theme)
-    assert violations(page, ONE_OF_EACH, CONTRAST) == []
+    assert faults_of_colours(tab) == []
     if theme == "dark":
         style = style.replace("#999", "#666")
     page.evaluate(
         f"document.querySelector('#the-paper-in-four-lines p').innerHTML += ' <i id=faint style=\"{style}\">text</i>'"
     )
-    assert violations(page, ONE_OF_EACH, CONTRAST) == ["color-contrast: #faint"]
+    assert faults_of_colours(tab) == ["color-contrast: #faint"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_one_link_that_looks_like_the_text_around_it_is_noticed(tab, theme):
+    page = tab.open("intro")
+    load_axe(page)
+    turn(page, theme)
+    assert faults_of_colours(tab) == []
+    page.evaluate(
+        "document.querySelector('#the-paper-in-four-lines p').innerHTML += "
+        '\' <a id=link href="intro.html" style="color: color-mix(in srgb, currentColor 90%, gray); text-decoration: none">text</a>\''
+    )
+    assert faults_of_colours(tab) == ["link-in-text-block: #link"]
 
 
 @pytest.mark.parametrize("word", WORDS)
