@@ -304,7 +304,7 @@ def _results(args: argparse.Namespace) -> int:
     if args.out and not store.root.is_dir():
         raise ValueError(f"There is no folder {plain(args.out)}; name one that a sweep wrote to.")
     tables = store.tables()
-    if args.profile:
+    if args.profile is not None:
         known = sorted({*PROFILES, *(name for _, name in tables)})
         _check.one_of("profile", args.profile, known)
     for experiment in args.experiment:

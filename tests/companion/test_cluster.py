@@ -26,8 +26,8 @@ from vaedis_companion.sweep import cluster as _cluster, runner, runs
 # several processes start, which takes long on busy cores
 pytestmark = pytest.mark.timeout(900)
 
-# long enough to be caught in the middle: about a second a run on one core
-SCALE = Profile("smoke", 600, 600, 8, 1, (1, 8), 2, "fast", "tests")
+# long enough to be caught in the middle
+SCALE = Profile("smoke", 240, 240, 8, 1, (1, 8), 2, "fast", "tests")
 OPTIONS = {"image_size": 16, "square_size": 4, "grid_size": 4, "num_squares": 2}
 ROOT = Path(__file__).parents[2]
 
@@ -200,7 +200,9 @@ import dataclasses, sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import test_cluster as t
 from vaedis_companion import cli, grids, profiles
+from vaedis_companion.sweep import runs
 import torch
+runs._CHECKPOINT_EVERY = 60
 if __name__ == "__main__":
     torch.set_num_threads(1)
     endless = dataclasses.replace(t.SCALE, steps=1_000_000)
@@ -335,7 +337,7 @@ def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(
         _cluster,
         "run",
         lambda client, todo, job, threads, stop: iter(
-            asked.extend(stop() for _ in range(4)) or [(todo[0], None)]
+            asked.extend(stop() for _ in range(4)) or [(todo[0], None, 0.0)]
         ),
     )
     run = sweep.Sweep(
@@ -343,6 +345,37 @@ def test_a_budget_ends_workers_by_the_clock_of_the_process_that_waits_for_them(
     )
     assert run.run() == 0
     assert asked == [False, False, True, True]
+
+
+def test_a_budget_leaves_workers_the_time_in_which_the_longest_run_so_far_was_scored(
+    tmp_path, specs, monkeypatch
+):
+    asked = []
+
+    def outcomes(client, todo, job, threads, stop):
+        asked.append(stop())
+        # training took 1 s of the 91
+        row = results.make_row(
+            todo[0],
+            "fig9",
+            "smoke",
+            scores={"mig": 0.5, "dci": 0.5},
+            images_per_second=runner.n_images(todo[0]),
+        )
+        yield todo[0], (row, {}), 91.0
+        asked.append(stop())
+
+    monkeypatch.setattr(
+        runner, "time", types.SimpleNamespace(monotonic=lambda: 0.0, perf_counter=lambda: 0.0)
+    )
+    monkeypatch.setattr(_cluster, "connect", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(_cluster, "run", outcomes)
+    for budget, over in [(90.0, True), (90.5, False)]:
+        store = results.Store(tmp_path / str(budget))
+        run = sweep.Sweep("fig9", SCALE, store, device="cpu", workers=1, seconds=budget, quiet=True)
+        assert run.run() == 1
+        assert asked == [False, over]
+        asked.clear()
 
 
 def test_checkpoints_of_runs_that_are_stored_are_swept_up_and_strange_files_do_not_matter(
@@ -443,7 +476,7 @@ def test_what_a_worker_lacks_is_raised_and_what_a_run_did_is_a_row(specs):
     # a full disk is no failure of the run: a row would keep it from being run again
     with pytest.raises(OSError, match="No space left"):
         _cluster._outcome(Future(OSError(errno.ENOSPC, "No space left on device")), specs[0], job)
-    row, _ = _cluster._outcome(Future(MemoryError("too large\nby far")), specs[0], job)
+    (row, _), _ = _cluster._outcome(Future(MemoryError("too large\nby far")), specs[0], job)
     assert row["status"] == "failed: MemoryError: too large"
 
 
@@ -464,9 +497,10 @@ def test_a_sweep_with_a_failed_run_says_so_by_its_exit_code(tmp_path, specs, mon
     assert cli.main(command(tmp_path)) == 1
 
 
-def test_results_of_a_profile_that_does_not_exist_are_refused(tmp_path, capsys):
-    assert cli.main(["results", "--out", str(tmp_path), "--profile", "garbage"]) == 2
-    assert "Unknown profile 'garbage'" in capsys.readouterr().err
+@pytest.mark.parametrize("profile", ["garbage", ""])
+def test_results_of_a_profile_that_does_not_exist_are_refused(tmp_path, capsys, profile):
+    assert cli.main(["results", "--out", str(tmp_path), "--profile", profile]) == 2
+    assert f"Unknown profile {profile!r}" in capsys.readouterr().err
 
 
 def test_results_tell_what_is_stored_and_missing_and_merge(tmp_path, specs, capsys):

@@ -78,9 +78,10 @@ def _local_cluster(distributed: Any, workers: int) -> Any:
 
 def run(
     client: Any, specs: Sequence[RunSpec], job: Job, threads: int | None, stop: Callable[[], bool]
-) -> Iterator[tuple[RunSpec, Outcome | None]]:
-    """Run specifications, started in their order, and yield each as it ends, or None if stopped.
+) -> Iterator[tuple[RunSpec, Outcome | None, float]]:
+    """Run specifications, started in their order, and yield each as it ends.
 
+    It comes with its outcome, None if it was stopped, and the seconds that a worker spent on it.
     `stop` is asked by this process alone, whose clock counts; once it is true, all runs stop with
     a checkpoint. Workers use `threads` threads of torch; None leaves what they have.
     """
@@ -99,7 +100,7 @@ def run(
         while not finished.is_empty():
             if finished.has_ready():
                 future = next(finished)
-                yield futures[future], _outcome(future, futures[future], job)
+                yield futures[future], *_outcome(future, futures[future], job)
                 continue
             if stop() and not flag.exists():
                 flag.touch()
@@ -109,16 +110,18 @@ def run(
         flag.unlink(missing_ok=True)
 
 
-def _task(spec: RunSpec, job: Job, threads: int | None, flag: Path) -> Outcome | None:
-    """Run one specification in a worker."""
+def _task(spec: RunSpec, job: Job, threads: int | None, flag: Path) -> tuple[Outcome | None, float]:
+    """Run one specification in a worker; return its outcome and the seconds that it took."""
     keep_memory()  # the process is the sweep's own
     if threads is not None:
         torch.set_num_threads(threads)
-    return None if flag.exists() else job.run(spec, flag.exists)
+    started = time.perf_counter()
+    outcome = None if flag.exists() else job.run(spec, flag.exists)
+    return outcome, time.perf_counter() - started
 
 
-def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome | None:
-    """Return what a run gave; if it raised an error or killed its workers, a row that says so."""
+def _outcome(future: Any, spec: RunSpec, job: Job) -> tuple[Outcome | None, float]:
+    """Return what a run gave, and its seconds; of one that raised an error, a row that says so."""
     problem = future.exception()
     if problem is None:
         return future.result()
@@ -126,4 +129,4 @@ def _outcome(future: Any, spec: RunSpec, job: Job) -> Outcome | None:
         raise problem  # no run could have succeeded: a full disk is none of its own
     status = f"failed: {type(problem).__name__}: {problem}".splitlines()[0]
     experiment = grids.home(job.experiment, spec, job.profile)
-    return make_row(spec, experiment, job.profile.name, status=status), {}
+    return (make_row(spec, experiment, job.profile.name, status=status), {}), 0.0

@@ -138,11 +138,15 @@ class Sweep:
             outcome = None if self._is_over() else job.run(spec, self._is_over)
             if outcome is None:
                 return
-            rate = outcome[0].get("images_per_second")
-            if rate:
-                scoring = time.perf_counter() - started - n_images(spec) / rate
-                self._scoring_seconds = max(self._scoring_seconds, scoring)
+            self._note_scoring(spec, outcome, time.perf_counter() - started)
             yield [spec], [outcome]
+
+    def _note_scoring(self, spec: RunSpec, outcome: Outcome, seconds: float) -> None:
+        """Keep how long scoring took, of all the seconds of a run, if it is the longest so far."""
+        rate = outcome[0].get("images_per_second")
+        if rate:
+            scoring = seconds - n_images(spec) / rate
+            self._scoring_seconds = max(self._scoring_seconds, scoring)
 
     def _populations(self, todo: list[RunSpec]) -> _Outcomes:
         folder = self.checkpoints if checkpoint.available() else None
@@ -172,8 +176,10 @@ class Sweep:
             # torch's own number heeds OMP_NUM_THREADS
             threads = max(1, min(usable_cpus() // workers, torch.get_num_threads()))
         with cluster.connect(workers, self.scheduler) as client:
-            for spec, outcome in cluster.run(client, todo, self._job(), threads, self._is_over):
+            job = self._job()
+            for spec, outcome, seconds in cluster.run(client, todo, job, threads, self._is_over):
                 if outcome is not None:
+                    self._note_scoring(spec, outcome, seconds)
                     yield [spec], [outcome]
 
     def _report(self, outcomes: list[Outcome], total: int) -> None:
