@@ -127,6 +127,18 @@ def test_order_by_steps_has_a_line_for_each_level_of_each_long_run():
     assert [axes.get_title() for axes in panels[:2]] == ["one", "two"]
 
 
+def test_no_two_settings_have_one_title():
+    spec = RunSpec(data_options={"grid_spacing": 1}, framework="ada-gvae")
+    settings = [spec.replace(beta=0.5), spec.replace(loss="box-blur"), spec]
+    assert figures.setting_titles(settings) == {
+        spec.replace(loss="box-blur"): "Ada-GVAE, z = 9\nspacing 1, MSE + box blur",
+        spec: f"Ada-GVAE, z = 9\nspacing 1, β = {spec.beta:g}",
+        settings[0]: "Ada-GVAE, z = 9\nspacing 1, β = 0.5",
+    }
+    with pytest.raises(ValueError, match="differ in more than their β"):
+        figures.setting_titles([spec, spec.replace(batch=3)])
+
+
 def test_figures_by_steps_say_that_no_runs_are_stored():
     for draw in (figures.order_by_steps, figures.scores_by_steps):
         panels = draw({}).axes

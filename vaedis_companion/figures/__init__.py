@@ -28,7 +28,7 @@ from vaedis_companion.figures.style import (
     MARKERS,
     NAMES,
     SCORES,
-    setting_title,
+    setting_titles,
 )
 
 __all__ = [
@@ -51,7 +51,7 @@ __all__ = [
     "scores_by_group",
     "scores_by_spacing",
     "scores_by_steps",
-    "setting_title",
+    "setting_titles",
     "traversals",
     "turn_latents",
     "where_learning_ends",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,37 @@ LEVEL_NAMES = {
 }
 
 
-def setting_title(spec: RunSpec) -> str:
-    """Name the setting of a run on XYSquares in two lines: the network, then data and loss.
+def setting_titles(settings: Iterable[RunSpec]) -> dict[RunSpec, str]:
+    r"""Name settings of runs on XYSquares in two lines: the network, then data and loss.
+
+    They come in the order of their names. Settings that would have one name are told apart by their
+    β; a ValueError says that this was not enough.
 
     Examples
     --------
-    >>> print(setting_title(RunSpec(data_options={"grid_spacing": 2}, loss="box-blur")))
+    >>> spec = RunSpec(data_options={"grid_spacing": 2}, beta=0.001)
+    >>> for title in setting_titles([spec, spec.replace(loss="box-blur")]).values():
+    ...     print(title)
+    β-VAE, z = 9
+    spacing 2
     β-VAE, z = 9
     spacing 2, MSE + box blur
+    >>> for title in setting_titles([spec, spec.replace(beta=0.00316)]).values():
+    ...     print(title.split("\n")[1])
+    spacing 2, β = 0.001
+    spacing 2, β = 0.00316
     """
+    titles = {spec: _title(spec) for spec in settings}
+    counts = Counter(titles.values())
+    for spec, title in titles.items():
+        if counts[title] > 1:
+            titles[spec] = f"{title}, β = {spec.beta:g}"
+    if len(set(titles.values())) < len(titles):
+        raise ValueError("two settings of runs have one name; they differ in more than their β.")
+    return dict(sorted(titles.items(), key=lambda item: item[1]))
+
+
+def _title(spec: RunSpec) -> str:
     words = [f"spacing {spec.data_options['grid_spacing']}"]
     if spec.loss != "mse":
         words.append(NAMES[spec.loss])
