@@ -135,8 +135,14 @@ def test_no_two_settings_have_one_title():
         spec: f"Ada-GVAE, z = 9\nspacing 1, β = {spec.beta:g}",
         settings[0]: "Ada-GVAE, z = 9\nspacing 1, β = 0.5",
     }
-    with pytest.raises(ValueError, match="differ in more than their β"):
-        figures.setting_titles([spec, spec.replace(batch=3)])
+    batches = [spec, spec.replace(batch=3), spec.replace(beta=0.5)]
+    assert [title.split("\n")[1] for title in figures.setting_titles(batches).values()] == [
+        "spacing 1, β = 0.001, batch 256",
+        "spacing 1, β = 0.001, batch 3",
+        "spacing 1, β = 0.5",
+    ]
+    with pytest.raises(ValueError, match="differ in other than β and batch"):
+        figures.setting_titles([spec, spec.replace(lr=0.5)])
 
 
 def test_figures_by_steps_say_that_no_runs_are_stored():
@@ -250,11 +256,15 @@ def test_where_learning_ends_is_drawn_from_the_last_beta_that_learns_to_the_next
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines["no code pays above"].get_ydata()) == [0.8, 0.8, 0.7]
     assert list(lines["a first step pays below"].get_ydata()) == [0.8, 0.5, 0.1]
-    lowest, highest = axes.get_ylim()
-    assert list(lines["learning ends, constant"].get_ydata()) == [0.1, 0.3, lowest]
-    assert list(lines["learning ends, growing"].get_ydata()) == [0.3]
+    # no point for a beta that was not tried, and a bar to the edge
+    np.testing.assert_equal(lines["learning ends, constant"].get_ydata(), [0.1, 0.3, np.nan])
+    np.testing.assert_equal(lines["learning ends, growing"].get_ydata(), [0.3])
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
-    assert [list(line.get_ydata()) for line in hollow] == [[0.3, 1.0, 0.01], [highest]]
+    np.testing.assert_equal(hollow[0].get_ydata(), [0.3, 1.0, 0.01])
+    np.testing.assert_equal(hollow[1].get_ydata(), [np.nan])
+    lowest, highest = axes.get_ylim()
+    bars = [bar[:, 1].tolist() for lines in axes.collections[1:] for bar in lines.get_segments()]
+    assert bars == [[0.1, 0.3], [0.3, 1.0], [lowest, 0.01], [0.3, highest]]
     assert [round(x) for x in lines["learning ends, constant"].get_xdata()] == [1, 1, 8]
     assert "learning ends, none" not in lines
 

@@ -26,10 +26,11 @@ def where_learning_ends(
     """Draw between which betas learning ends, at each spacing, beside where theory puts it.
 
     A full point is the last beta at which anything is learned, a hollow one the next that was
-    tried. For each panel, `panels` has up to three kinds of runs, and for each of their spacings
-    the result of `onsets.where_learning_ends`. For each spacing, `onset` is the beta below which a
-    first step away from nothing pays (`diagnosis.bounds.largest_beta`), and `limit` that above
-    which no code does (`diagnosis.bounds.rate_distortion_beta`).
+    tried; a bar goes to the edge where nothing is learned at any beta, or something at each. For
+    each panel, `panels` has up to three kinds of runs, and for each of their spacings the result of
+    `onsets.where_learning_ends`. For each spacing, `onset` is the beta below which a first step away
+    from nothing pays (`diagnosis.bounds.largest_beta`), and `limit` that above which no code does
+    (`diagnosis.bounds.rate_distortion_beta`).
     """
     size = (4.6 * len(panels), 3.9)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
@@ -65,9 +66,9 @@ def _draw_ends(
     if not points:
         return
     x, last, first = np.array(points, float).T
-    last = last.clip(min=_LOWEST)
-    first = first.clip(max=_HIGHEST)
-    ax.vlines(x, last, first, color=colour, linewidth=1.5, zorder=3)
+    # a bar without an end that was tried goes to the edge
+    ax.vlines(x, last.clip(_LOWEST), first.clip(max=_HIGHEST), color=colour, lw=1.5, zorder=3)
+    last[last == 0] = first[np.isinf(first)] = np.nan
     label = f"learning ends, {name}"
     ax.plot(x, last, "o", color=colour, markersize=5.5, zorder=4, label=label)
     ax.plot(x, first, "o", color=colour, markerfacecolor="white", markersize=5.5, zorder=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -39,7 +39,7 @@ def setting_titles(settings: Iterable[RunSpec]) -> dict[RunSpec, str]:
     r"""Name settings of runs on XYSquares in two lines: the network, then data and loss.
 
     They come in the order of their names. Settings that would have one name are told apart by their
-    β; a ValueError says that this was not enough.
+    β or their batch; a ValueError says that this was not enough.
 
     Examples
     --------
@@ -56,12 +56,17 @@ def setting_titles(settings: Iterable[RunSpec]) -> dict[RunSpec, str]:
     spacing 2, β = 0.00316
     """
     titles = {spec: _title(spec) for spec in settings}
-    counts = Counter(titles.values())
-    for spec, title in titles.items():
-        if counts[title] > 1:
-            titles[spec] = f"{title}, β = {spec.beta:g}"
+    for word, name in (("β =", "beta"), ("batch", "batch")):
+        values = defaultdict(set)
+        for spec, title in titles.items():
+            values[title].add(getattr(spec, name))
+        for spec, title in titles.items():
+            if len(values[title]) > 1:
+                titles[spec] = f"{title}, {word} {getattr(spec, name):g}"
     if len(set(titles.values())) < len(titles):
-        raise ValueError("two settings of runs have one name; they differ in more than their β.")
+        raise ValueError(
+            "two settings of runs have one name; they differ in other than β and batch."
+        )
     return dict(sorted(titles.items(), key=lambda item: item[1]))
 
 
