@@ -644,7 +644,7 @@ def test_where_learning_ends_without_pixels_is_judged_in_every_run(near, far, sm
     assert [c.verdict for c in _found(store, "Section 5.3, no pixels", "smaller β")] == [
         smaller
     ] * 2
-    found = _found(store, "Section 5.3, no pixels", "foretell")
+    found = _found(store, "Section 5.3, no pixels", "predict")
     assert [c.verdict for c in found] == bounds * 2
     assert all(c.beyond for c in found)
     assert _verdicts(MadeUp(), "Section 5.3, no pixels", "smaller β") == {"not tested"}
@@ -674,18 +674,18 @@ def test_limits_are_judged_by_the_bound_of_codes_where_beta_grows_and_by_that_of
     where = "Section 5.3, limit"
     assert _verdicts(MadeUp(), where) == {"not tested"}
     store = _coordinates("limits", kl)
-    assert _verdicts(store, where, "foretell", "No pixels") == {"reproduced"}
-    assert _verdicts(store, where, "foretell", "Images") == {"not tested"}
+    assert _verdicts(store, where, "predict", "No pixels") == {"reproduced"}
+    assert _verdicts(store, where, "predict", "Images") == {"not tested"}
     (none,) = _found(store, where, "No pixels", "no network")
     assert (none.verdict, str(none.here)) == ("reproduced", "0 of 12 learnt")
     _store("limits", lambda spec: 0.5, store=store)
     assert [c.verdict for c in _found(store, where, "Images")] == ["not tested", "not reproduced"]
     early = _coordinates("limits", lambda spec: 0.5 if spec.beta <= 0.178 else 0.001)
-    found = {c.statement: c.verdict for c in _found(early, where, "foretell", "No pixels")}
+    found = {c.statement: c.verdict for c in _found(early, where, "predict", "No pixels")}
     assert set(found.values()) == {"in direction", "not reproduced", "reproduced"}
     assert (
         found[
-            "No pixels, constant β, spacing 6: learning ends at the first bound, which perceived distances foretell."
+            "No pixels, constant β, spacing 6: learning ends at the first bound, which perceived distances predict."
         ]
         == "reproduced"
     )
@@ -728,7 +728,7 @@ def test_a_seed_of_one_beta_says_nothing_of_where_learning_ends():
         str(claim.here) == "largest β at which it learns: 0.00316 at spacing 8, 0.316 at spacing 1"
     )
     open_end = _store("beta", lambda spec: 0.5, grid=[spec for spec in grid if spec.beta <= 0.0316])
-    assert _verdicts(open_end, "Section 5.3, bound", "foretell") == {"not tested"}
+    assert _verdicts(open_end, "Section 5.3, bound", "predict") == {"not tested"}
     assert "no larger β was tried" in str(
         _found(open_end, "Section 5.3, bound", "spacing 1")[0].here
     )

@@ -1,4 +1,4 @@
-"""Check what distances foretell: small Ada-GVAEs on coordinates with the same distances."""
+"""Check what distances predict: small Ada-GVAEs on coordinates with the same distances."""
 
 from __future__ import annotations
 

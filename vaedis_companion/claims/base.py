@@ -28,7 +28,7 @@ PLACES = {
     "Figure 6": "scores on five data sets",
     "Figure 6, sixteen settings": "the best of all settings, beside the paper's best",
     "Figure 6, stand-ins": "scores on stand-ins, beside XYSquares",
-    "Section 5.3": "what constant distances leave",
+    "Section 5.3": "what networks learn where all distances are equal",
     "Figure 8": "distances as squares come closer",
     "Figure 9": "scores as squares come closer",
     "Section 6.1": "blur puts distances in order",

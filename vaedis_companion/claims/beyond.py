@@ -132,7 +132,7 @@ def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
     ]
     alive = sum(map(learned, beyond_limit))
     n = len(beyond_limit)
-    basis = Provenance(f"{n} runs, of every study of β on this page")
+    basis = Provenance(f"all {n} stored runs with a β above the second bound")
     return Claim(
         statement=f"{title}: no network learns at a β at which no code pays.",
         here=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond_limit else NO_VALUE,
@@ -197,7 +197,7 @@ def _bound(
     which = "second" if predicted is _no_code_pays else "first"
     return Claim(
         statement=f"{name}, spacing {spacing}: learning ends at the {which} bound, which perceived "
-        "distances foretell.",
+        "distances predict.",
         here=here,
         provenance=provenance,
         tolerance=f"the {which} bound is where learning ends; in direction: to a factor of 2",

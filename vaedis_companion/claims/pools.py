@@ -145,8 +145,8 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)
     yield Claim(
         where="Section 5.3",
-        statement="XYSquares needs a smaller β: β-VAE learns nothing there at values that other "
-        "data sets bear.",
+        statement="XYSquares needs a smaller β: β-VAE learns nothing there at values at which "
+        "it learns on other data sets.",
         published="smaller",
         here=Value(template, largest) if tested else NO_VALUE,
         provenance=stored.provenance(runs) if tested else Provenance(untested),

@@ -28,7 +28,7 @@ def where_learning_ends(
     A full point is the last beta at which anything is learned, a hollow one the next that was
     tried; a bar goes to the edge where nothing is learned at any beta, or something at each. For
     each panel, `panels` has up to three kinds of runs, and for each of their spacings the result of
-    `onsets.where_learning_ends`. For each spacing, `onset` is the beta below which a first step away
+    `onsets.where_learning_ends`. For each spacing, `onset` is the beta below which a first step
     from nothing pays (`diagnosis.bounds.largest_beta`), and `limit` that above which no code does
     (`diagnosis.bounds.rate_distortion_beta`).
     """
