@@ -476,6 +476,22 @@ def test_order_at_spacing_8_needs_an_interval_near_zero(share, expected):
     assert _verdicts(store, "Section 5.3", "latent distances") == {expected}
 
 
+def test_claims_about_distances_say_how_many_of_the_runs_have_some():
+    def arrays(spec):
+        levels = ("x", "z", "kl", "reconstruction")
+        return {f"{level}/x_R": STEP for level in levels} if spec.seed else {}
+
+    store = _store("fig9", lambda spec: 0.5, arrays)
+    _store("fig11", lambda spec: 0.5, arrays, store=store)
+    for where, words in (
+        ("Section 5.3", "β-VAE: on XYSquares latent distances"),
+        ("Figure 10", "box-blur"),
+        ("Figure 4, other data", "XYSquares, spacing 1: a β-VAE"),
+    ):
+        (found,) = _found(store, where, words)
+        assert str(found.provenance).endswith("steps, 4 of which have distances stored")
+
+
 def _by_framework(framework, seeds=3):
     """Return a framework's runs in the long grid of Figure 9, of so many seeds."""
     specs = grids.grid("fig9", "long")

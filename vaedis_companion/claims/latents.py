@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def _same_at_every_level(
         statement=f"{title}: {article} {network} takes over the order of perceived distances at "
         "every level",
         here=Value(template, means) if means else NO_VALUE,
-        provenance=stored.provenance(runs) if means else untested,
+        provenance=stored.provenance(runs, _counted(ranks["z"], runs)) if means else untested,
         tolerance=f"mean rank correlation above {ORDERED} at each level; in direction: above 0",
         within=smallest > ORDERED if means else None,
         direction=smallest > 0,
@@ -103,6 +103,11 @@ def _mean_rank(arrays: Mapping[str, np.ndarray], level: str, factors: list[str])
         for factor in factors
     ]
     return float(np.mean([agreement.rank or 0.0 for agreement in agreements]))
+
+
+def _counted(found: Sized, runs: RunTable, what: str = "have distances stored") -> str:
+    """Return of how many runs something was found, as the end of a phrase; empty if of all."""
+    return "" if len(found) == len(runs.rows) else f", {len(found)} of which {what}"
 
 
 def _orders(store: Store, rows: list[Row]) -> np.ndarray:
@@ -151,11 +156,12 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
                 gap = intervals.difference(near_ranks.mean(1), far_ranks.mean(1), statistic=np.mean)
                 direction = gap.low > 0
         untested = NO_DISTANCES if at_spacing_8.rows else stored.NO_RUNS
+        note = _counted(far_ranks, at_spacing_8)
         yield Claim(
             statement=f"{title}: on XYSquares latent distances do not follow the factors.",
             published="no order",
             here=Value(template, numbers) if numbers else NO_VALUE,
-            provenance=stored.provenance(at_spacing_8) if numbers else untested,
+            provenance=stored.provenance(at_spacing_8, note) if numbers else untested,
             tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
             within=within,
             direction=direction,
@@ -228,7 +234,9 @@ def figure10(store: Store) -> Iterator[Claim]:
             statement=f"Latent distances along a factor of a β-VAE with {loss} are {expected}.",
             published=expected,
             here=NO_VALUE if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
-            provenance=stored.provenance(runs) if len(ranks) else stored.NO_RUNS,
+            provenance=stored.provenance(runs, _counted(ranks, runs))
+            if len(ranks)
+            else stored.NO_RUNS,
             tolerance=f"above {ORDERED} if ordered, below if not",
             within=within,
             anchor="06_changing_the_loss#what-the-networks-take-over",
@@ -274,7 +282,7 @@ def _learnt_in_order(
         orders = [order_of_learning(store.arrays(row)) for row in selected.rows]
         known = [order for order in orders if order is not None]
         mean = float(np.mean(known)) if known else 0.0
-        note = "" if len(known) == len(orders) else f", {len(known)} of which recorded the order"
+        note = _counted(known, selected, "recorded the order")
         untested_why = _NO_ORDER_RECORDED if selected.rows else untested
         template = "rank correlation {mean:.2f} with earliness"
         yield Claim(
