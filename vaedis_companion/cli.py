@@ -325,5 +325,6 @@ def _results(args: argparse.Namespace) -> int:
 
 def _merge(args: argparse.Namespace) -> int:
     counts = _store(args).merge(_folder(args.folder))
-    print(f"{counts['taken']} runs taken in, {counts['known']} known already")
+    added = f", {counts['added']} of them without arrays until now" if counts["added"] else ""
+    print(f"{counts['taken']} runs taken in, {counts['known']} known already{added}")
     return 0

@@ -233,11 +233,8 @@ def test_runs_are_kept_and_shown(small, capsys):
     assert "0 run, 2 current" in capsys.readouterr().err
     assert list(stored.show(small)) == ["one", "two"]
 
-    # What a plain build must not show any more, and no manifest is compared with.
-    assert receipts.of_build(small, "smoke") == {}
+    # What a plain build must not show any more.
     (small / "results" / "runs.csv").write_text("a\n1\n")
-    with pytest.raises(ValueError, match="one has no current run in the smoke profile"):
-        receipts.of_build(small, "smoke")
     assert stored.show(small) == {}
     assert cached(small, "one") is None
     assert book.provenance(small) == []
@@ -305,8 +302,28 @@ def test_key_depends_on_all_that_decides_a_run(small, monkeypatch):
     with monkeypatch.context() as other:
         other.setattr(executions, "originals", lambda: {"cars3d": "0"})
         assert key() != first
+    (small / "elsewhere").mkdir()
+    with monkeypatch.context() as other:
+        other.setenv("VAEDIS_RESULTS", str(small / "elsewhere"))
+        assert key() == first
+        (small / "elsewhere" / "runs.csv").write_text("a\n1\n")
+        assert key() != first
     monkeypatch.setattr(executions, "versions", lambda: {"torch": "0"})
     assert key() != first
+
+
+def test_runs_with_parameters_from_outside_are_nobodys_outputs(small):
+    assert runner.run_notebooks(small, "smoke", params={"seed": 3}) == []
+    with pytest.raises(ValueError, match="one has no current run in the smoke profile"):
+        receipts.of_build(small, "smoke")
+    with pytest.raises(RuntimeError, match="'one' has no current run"):
+        book.write_notebooks(small, small / "out", "smoke")
+    assert list(stored.show(small)) == ["one", "two"]
+    assert runner.run_notebooks(small, "smoke") == []
+    assert receipts.of_build(small, "smoke") == {}
+    (small / "results" / "runs.csv").write_text("a\n1\n")
+    with pytest.raises(ValueError, match="one has no current run in the smoke profile"):
+        receipts.of_build(small, "smoke")
 
 
 @pytest.mark.parametrize(

@@ -497,6 +497,43 @@ def test_a_sweep_with_a_failed_run_says_so_by_its_exit_code(tmp_path, specs, mon
     assert cli.main(command(tmp_path)) == 1
 
 
+def test_settings_are_told_apart_by_all_but_the_seed():
+    def settings(specs):
+        scores = {"mig": 0.5, "dci": 0.5}
+        return runs.settings_of([results.make_row(s, "own", "mine", scores=scores) for s in specs])
+
+    unturned, *_ = grids.grid("rotation", grids.COORDINATES)
+    turned = [
+        spec
+        for spec in grids.grid("fig9", grids.COORDINATES)
+        if spec.data_options["grid_spacing"] == 1
+    ]
+    found = settings([unturned, unturned.replace(batch=8), *turned])
+    assert sorted(len(rows) for rows in found.values()) == [1, 1, 5, 5]
+    assert sum(name.endswith("batch 8") for name in found) == 1
+    found = settings([unturned, unturned.replace(steps=3), unturned.replace(steps=3, lr=0.5)])
+    assert [name.partition(f"batch {unturned.batch} ")[2] for name in found] == [
+        "lr=0.001 steps=3",
+        "lr=0.001 steps=4000",
+        "lr=0.5 steps=3",
+    ]
+
+
+def test_two_sweeps_on_one_scheduler_run_their_own_tasks(specs, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    asked = []
+    client = types.SimpleNamespace(
+        submit=lambda *args, key, **options: asked.append(key) or key, cancel=lambda futures: None
+    )
+    monkeypatch.setattr(
+        "distributed.as_completed", lambda futures: types.SimpleNamespace(is_empty=lambda: True)
+    )
+    job = runs.Job("fig9", SCALE, "cpu", "auto", tmp_path)
+    for _ in range(2):
+        assert list(_cluster.run(client, specs, job, None, lambda: False)) == []
+    assert len(set(asked)) == 2 * len(specs)
+
+
 @pytest.mark.parametrize("profile", ["garbage", ""])
 def test_results_of_a_profile_that_does_not_exist_are_refused(tmp_path, capsys, profile):
     assert cli.main(["results", "--out", str(tmp_path), "--profile", profile]) == 2

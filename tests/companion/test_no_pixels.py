@@ -183,7 +183,7 @@ def test_the_command_runs_what_is_missing_and_says_what_is_left(tmp_path, monkey
     command = ["sweep", "rotation", "--no-pixels", "--device", "cpu", "--out", str(tmp_path)]
     assert cli.main([*command, "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{RUN.replace(seed=seed).key}  beta-vae coordinates num_squares=1 mse beta 0.001 warm-up 2 z 2 seed {seed}"
+        f"{RUN.replace(seed=seed).key}  beta-vae coordinates num_squares=1 mse beta 0.001 warm-up 2 z 2 batch 8 seed {seed}"
         for seed in range(3)
     ]
     assert cli.main(command) == 0

@@ -30,6 +30,13 @@ def _row(seed=0, **more):
     )
 
 
+@pytest.fixture
+def own_grid(monkeypatch):
+    """Figure 9 with the runs that these tests merge."""
+    specs = [RunSpec(seed=seed) for seed in range(10)]
+    monkeypatch.setitem(grids.GRIDS, "fig9", lambda profile: specs)
+
+
 def test_rows_and_arrays_come_back(tmp_path):
     store = results.Store(tmp_path / "new")
     row = _row(seconds=1.5, device="cpu", threads=2, protocol="full", images_per_second=100.0)
@@ -202,7 +209,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damaged_arrays_are_named_and_count_as_missing_and_are_not_merged(
-    tmp_path, monkeypatch, kind
+    tmp_path, monkeypatch, own_grid, kind
 ):
     monkeypatch.setattr(_files, "_LARGEST_NPZ", 1024**2)
     damage, says = DAMAGE[kind]
@@ -352,7 +359,7 @@ def test_what_cannot_be_stored_is_refused_before_a_run(tmp_path):
         results.Store(tmp_path / "file").check_writable("fig9", "laptop")
 
 
-def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path):
+def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path, own_grid):
     here, there = results.Store(tmp_path / "here"), results.Store(tmp_path / "there")
     here.add(_row(0), {"a": np.zeros(1)})
     here.add(_row(1, status="failed: loss not finite"))
@@ -361,14 +368,45 @@ def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path):
     there.add(_row(1), {"a": np.ones(1)})
     there.add(_row(2, status="failed: loss not finite"))
     there.add(results.make_row(RunSpec(seed=3), "fig-x", "a_profile", scores=SCORES))
-    assert here.merge(there.root) == {"taken": 2, "known": 2}
+    assert here.merge(there.root) == {"taken": 2, "known": 2, "added": 0}
     assert [r["status"] for r in here.rows("fig9", "laptop")] == ["finished"] * 3
     assert here.arrays(_row(0))["a"].tolist() == [0]
     assert here.arrays(_row(1))["a"].tolist() == [1]
     assert here.tables() == [("fig-x", "a_profile"), ("fig9", "laptop")]
-    assert here.merge(there.root) == {"taken": 0, "known": 4}
+    assert here.merge(there.root) == {"taken": 0, "known": 4, "added": 0}
     with pytest.raises(ValueError, match="holds no table of results"):
         here.merge(tmp_path / "nothing")
+
+
+def test_merging_adds_arrays_that_a_run_lacks_here(tmp_path, own_grid):
+    here, there = results.Store(tmp_path / "here"), results.Store(tmp_path / "there")
+    for seed in range(3):
+        there.add(_row(seed), {"a": np.full(2, seed)})
+    shutil.copytree(there.root, here.root)
+    here.add(_row(2, device="another"))
+    path = here.root / "fig9-laptop" / f"{_row(0)['key']}.npz"
+    path.unlink()
+    (here.root / "fig9-laptop" / f"{_row(1)['key']}.npz").write_bytes(b"damaged")
+    # what is not the same run keeps what it has: nothing
+    assert here.merge(there.root) == {"taken": 0, "known": 3, "added": 2}
+    assert [here.arrays(_row(seed)).get("a", [-1])[0] for seed in range(3)] == [0, 1, -1]
+    assert here.merge(there.root) == {"taken": 0, "known": 3, "added": 0}
+
+
+def test_merging_refuses_runs_that_an_experiment_does_not_have(tmp_path):
+    other = results.Store(tmp_path / "other")
+    for spec in grids.grid("fig9", "laptop")[:2]:
+        other.add(results.make_row(spec, "fig9", "laptop", scores=SCORES))
+    assert results.Store(tmp_path / "mine").merge(other.root)["taken"] == 2
+    other.add(_row(0))
+    says = f"fig9 has no run {_row(0)['key']} in the laptop profile, perhaps since another version"
+    with pytest.raises(ValueError, match=says):
+        results.Store(tmp_path / "mine").merge(other.root)
+    (spec,) = grids.grid("rotation", grids.COORDINATES)[:1]
+    pixels = results.Store(tmp_path / "pixels")
+    pixels.add(results.make_row(spec.replace(seed=99), "rotation", "coordinates", scores=SCORES))
+    with pytest.raises(ValueError, match="rotation has no run"):
+        results.Store(tmp_path / "mine").merge(pixels.root)
 
 
 def _edited(tmp_path, change):
@@ -405,7 +443,9 @@ def _edited(tmp_path, change):
         (lambda line: f"{line}\n{line}", "line 3 is no row of results"),
     ],
 )
-def test_merging_a_folder_from_anyone_takes_nothing_if_anything_is_wrong(tmp_path, change, says):
+def test_merging_a_folder_from_anyone_takes_nothing_if_anything_is_wrong(
+    tmp_path, own_grid, change, says
+):
     (tmp_path / "home" / "store" / "fig9-laptop").mkdir(parents=True)
     (tmp_path / "home" / "thesis.npz").write_text("precious")
     before = sorted((tmp_path / "home").rglob("*"))
@@ -427,7 +467,7 @@ def test_merging_a_folder_from_anyone_takes_nothing_if_anything_is_wrong(tmp_pat
         (f"fig9-laptop/{_row(0)['key']}.npz", "pipe"),
     ],
 )
-def test_merging_follows_no_link_and_reads_no_pipe(tmp_path, link, target):
+def test_merging_follows_no_link_and_reads_no_pipe(tmp_path, own_grid, link, target):
     other = _edited(tmp_path, lambda line: line)
     path = other.root / link
     path.rename(tmp_path / "elsewhere")
@@ -490,7 +530,7 @@ def test_a_score_that_rounding_puts_above_1_is_one(tmp_path):
 
 
 def test_columns_of_a_newer_version_stay_with_their_rows_and_those_of_an_older_one_are_filled(
-    tmp_path,
+    tmp_path, own_grid
 ):
     store, table = results.Store(tmp_path / "a"), tmp_path / "a" / "fig9-laptop.csv"
     for seed in range(3):

@@ -135,7 +135,7 @@ def test_a_line_for_each_run_says_what_it_gave(tmp_path, ran, capsys):
     total = len(grids.grid("fig9", "laptop"))
     assert len(lines) == total
     assert lines[0] == (
-        f"fig9 1/{total} ada-gvae xysquares grid_spacing=1 mse beta 0.001 z 9 seed 0: "
+        f"fig9 1/{total} ada-gvae xysquares grid_spacing=1 mse beta 0.001 z 9 batch 64 seed 0: "
         "MIG 0.250 DCI 0.500, 1 s, 2 images/s"
     )
     failed = [

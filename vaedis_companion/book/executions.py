@@ -23,6 +23,7 @@ from typing import Any
 from vaedis import _files
 from vaedis._support import cpus
 from vaedis_companion import project
+from vaedis_companion.store import default_root
 
 # the notebook that lists how the others were run, and therefore runs after them
 LAST = "provenance"
@@ -113,13 +114,15 @@ def project_digest(root: Path) -> str:
     """Return a hash of what a notebook reads besides itself: both packages and stored results."""
     code = Path(__file__).resolve().parents[2]
     files = [*(root / "results").rglob("*")]
+    if os.environ.get("VAEDIS_RESULTS"):  # which notebooks read in their place
+        files += default_root().resolve().rglob("*")
     for package in ("vaedis", "vaedis_companion"):
         for kind in ("*.py", "*.html"):
             files += (code / package).rglob(kind)
     digest = hashlib.sha256()
     for path in sorted(files):
         if path.is_file() and not path.name.startswith(".") and path.suffix != ".tmp":
-            base = root if path.is_relative_to(root) else code
+            base = next((base for base in (root, code) if path.is_relative_to(base)), path.anchor)
             digest.update(f"{path.relative_to(base).as_posix()}\n{path.stat().st_size}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -49,13 +49,16 @@ def read_file(file: Path) -> Any:
 
 
 def current(root: Path, profile: str, name: str, digest: str) -> Any:
-    """Return the stored run of a notebook that would be the same today, or None."""
+    """Return the stored run of a notebook that would be the same today, or None.
+
+    A run with parameters from outside (``--param``) is not the notebook's own.
+    """
     run = read(root, profile, name)
-    if run is None:
+    is_own = run is not None and not run.metadata["vaedis"]["params"]
+    if not is_own:
         return None
-    facts = run.metadata["vaedis"]
-    is_current = facts["key"] == executions.run_key(root, name, profile, facts["params"], digest)
-    return run if is_current else None
+    key = executions.run_key(root, name, profile, {}, digest)
+    return run if run.metadata["vaedis"]["key"] == key else None
 
 
 def show(

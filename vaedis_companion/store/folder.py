@@ -12,8 +12,8 @@ import numpy as np
 
 from vaedis import _files
 from vaedis_companion import project
-from vaedis_companion.grids import GRIDS, PROFILES, grid
-from vaedis_companion.profiles import command_options
+from vaedis_companion.grids import COORDINATE_GRIDS, GRIDS, PROFILES, grid
+from vaedis_companion.profiles import COORDINATES, command_options
 from vaedis_companion.store.rows import (
     Row,
     RunTable,
@@ -248,9 +248,11 @@ class Store:
     def merge(self, folder: str | os.PathLike[str]) -> dict[str, int]:
         """Add the rows and arrays of another store, which may come from anyone.
 
-        A stored run stays as it is, unless it failed here and finished there. All of the folder is
-        checked before anything is added, and no link in it is followed; a ValueError says what is
-        wrong. Returned is how many runs were ``"taken"``, and how many were ``"known"``.
+        A stored run stays as it is, unless it failed here and finished there; arrays that it lacks
+        are added. All of the folder is checked before anything is added, and no link in it is
+        followed; a ValueError says what is wrong, a run that the experiment does not have, for
+        instance. Returned is how many runs were ``"taken"``, how many were ``"known"``, and to how
+        many of these arrays were ``"added"``.
         """
         other = Store(folder)
         if not other.tables():
@@ -259,31 +261,46 @@ class Store:
                 "give the folder that a sweep wrote to."
             )
         new = []
-        n_rows = 0
+        n_known = n_added = 0
         try:
             for experiment, profile in other.tables():
                 stored = self._read(experiment, profile)
-                statuses = {row["key"]: row["status"] for row in stored}
+                rows_here = {row["key"]: row for row in stored}
                 for row in other._checked_rows(experiment, profile):
-                    n_rows += 1
-                    failed_here = statuses.get(row["key"], "finished") != "finished"
-                    if row["key"] not in statuses or (failed_here and row["status"] == "finished"):
-                        other._checked_arrays(row)
-                        new.append(row)
+                    known = rows_here.get(row["key"])
+                    failed_here = known is not None and known["status"] != "finished"
+                    is_new = known is None or (failed_here and row["status"] == "finished")
+                    n_known += not is_new
+                    if is_new or (row == known and not self._has_arrays(row)):
+                        arrays = other._checked_arrays(row)
+                        n_added += bool(arrays) and not is_new
+                        if arrays or is_new:
+                            new.append(row)
         except (ValueError, OSError) as problem:
             raise ValueError(f"Nothing was taken in, because {problem}; mend it.") from None
         for row in new:
             self.add(row, other._checked_arrays(row))
-        return {"taken": len(new), "known": n_rows - len(new)}
+        return {"taken": len(new) - n_added, "known": n_known, "added": n_added}
+
+    def _has_arrays(self, row: Row) -> bool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", _files.DamagedFile)
+            return bool(self.arrays(row))
 
     def _checked_rows(self, experiment: str, profile: str) -> list[Row]:
         """Return the rows of someone else's table; a ValueError if anything in it is wrong."""
         path = self._table_path(experiment, profile)
         _check_plain(path)
         rows = read_rows(path, experiment, profile)
+        expected = _keys_of_grid(experiment, profile)
         for row in rows:
             if spec_of(row).key != row["key"]:
                 raise ValueError(f"{path}: run {row['key']} is not the one that its line describes")
+            if expected is not None and row["key"] not in expected:
+                raise ValueError(
+                    f"{path}: {experiment} has no run {row['key']} in the {profile} profile, "
+                    "perhaps since another version of vaedis made it"
+                )
         return rows
 
     def _checked_arrays(self, row: Row) -> dict[str, np.ndarray]:
@@ -293,6 +310,14 @@ class Store:
             return {}
         _check_plain(path)
         return _files.load_npz(path)
+
+
+def _keys_of_grid(experiment: str, profile: str) -> set[str] | None:
+    """Return the keys of an experiment's runs in a profile; None if either is unknown."""
+    size = {**PROFILES, COORDINATES.name: COORDINATES}.get(profile)
+    if size is None or experiment not in (COORDINATE_GRIDS if size.coordinates else GRIDS):
+        return None
+    return {spec.key for spec in grid(experiment, size)}
 
 
 def _check_plain(path: Path) -> None:

@@ -92,7 +92,8 @@ def run(
         return
     futures = {}
     for rank, spec in enumerate(specs):
-        key = f"{job.experiment}-{spec.key}"
+        # two sweeps may share a scheduler, which runs a key once
+        key = f"{spec.key}-{flag.name}"
         future = client.submit(_task, spec, job, threads, flag, key=key, priority=-rank)
         futures[future] = spec
     try:

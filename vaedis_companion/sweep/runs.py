@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from vaedis.spec import RunSpec
 from vaedis.training import Run, TrainingFailed, TrainingStopped, checkpoint, fit
 from vaedis.training.step import resolve_precision
 from vaedis_companion.grids import Profile, home
-from vaedis_companion.store import Row, RunTable, make_row
+from vaedis_companion.store import Row, RunTable, make_row, spec_of
 from vaedis_companion.sweep.evaluations import Evaluations, level_distances
 
 _CYCLE_FRAMES = 9
@@ -205,7 +206,7 @@ def describe(row: Row) -> str:
     words += [row["loss"], f"beta {row['beta']:g}"]
     if row["warmup"]:
         words.append(f"warm-up {row['warmup']}")
-    words.append(f"z {row['latents']}")
+    words += [f"z {row['latents']}", f"batch {row['batch']}"]
     if row["average"] == "published":
         words.append("average=published")
     return plain(" ".join(words))  # a row may come from someone else
@@ -224,9 +225,7 @@ def print_table(runs: RunTable) -> None:
     """Print each setting's median, smallest and largest scores, and why runs failed."""
     counts = f"{len(runs.rows)} finished, {len(runs.failed)} failed"
     print(f"{plain(runs.experiment)}, {plain(runs.profile)} profile: {counts}")
-    settings: dict[str, list[Row]] = {}
-    for row in sorted(runs.rows, key=describe):
-        settings.setdefault(describe(row), []).append(row)
+    settings = settings_of(runs.rows)
     width = max(map(len, settings), default=0)
     for setting, rows in settings.items():
         mig = _spread([row["mig"] for row in rows])
@@ -234,6 +233,32 @@ def print_table(runs: RunTable) -> None:
         print(f"  {setting:{width}s}  n {len(rows):2d}  MIG {mig}  DCI {dci}")
     for row in runs.failed:
         print(f"  {describe(row)} seed {row['seed']}: {plain(row['status'])}")
+
+
+def settings_of(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return rows by all but their seed, sorted; a phrase names each setting.
+
+    Settings that `describe` cannot tell apart are told by the fields in which they differ.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        spec = spec_of(row)
+        options = dict(spec.data_options)
+        if options.get("rotation") == spec.seed:
+            options["rotation"] = "that of the seed"
+        fields = {**spec.to_dict(), "seed": 0, "data_options": options}
+        groups.setdefault(json.dumps(fields, sort_keys=True), []).append(row)
+    alike: dict[str, list[str]] = {}
+    for setting, members in groups.items():
+        alike.setdefault(describe(members[0]), []).append(setting)
+    named = {}
+    for name, settings in alike.items():
+        fields_of = [json.loads(setting) for setting in settings]
+        told_by = [key for key in fields_of[0] if len({str(f[key]) for f in fields_of}) > 1]
+        for setting, fields in zip(settings, fields_of, strict=True):
+            words = [name, *(f"{key}={fields[key]}" for key in told_by)]
+            named[plain(" ".join(words))] = groups[setting]
+    return dict(sorted(named.items()))
 
 
 def _spread(values: list[float | None]) -> str:
