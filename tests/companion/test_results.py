@@ -663,6 +663,11 @@ def test_values_are_finite_and_runs_are_described():
     runs = results.RunTable.of("fig9", "laptop", rows)
     assert runs.values("mig").tolist() == [0.5]
     assert runs.by_seed("mig") == {0: 0.5}
+    other = results.make_row(RunSpec(beta=0.5), "fig9", "laptop", scores={"mig": 0.25})
+    runs = results.RunTable.of("fig9", "laptop", [*rows, other])
+    with pytest.raises(ValueError, match="2 runs of fig9 have 1 seeds"):
+        runs.by_seed("mig")
+    assert runs.by_seed("mig", beta=0.5) == {0: 0.25}
     assert runs.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
 
 
@@ -804,6 +809,13 @@ def test_a_run_that_recorded_other_scores_than_steps_has_no_course(tmp_path, nam
     assert course.curves[0]["mig"].tolist() == [1, 1, 1]
     store.add(_row(0), {**arrays, name: np.ones((2, 4, 4)) if "z" in name else np.ones(2)})
     with pytest.raises(ValueError, match="recorded 3 steps and not as many scores"):
+        courses.courses(store, [store.runs("fig9", "laptop")])
+
+
+def test_a_run_whose_beta_changes_is_in_no_course_of_constant_ones(tmp_path):
+    store = results.Store(tmp_path)
+    store.add(results.make_row(RunSpec(warmup=7), "fig9", "laptop", scores=SCORES))
+    with pytest.raises(ValueError, match=r"the β of run .* changes"):
         courses.courses(store, [store.runs("fig9", "laptop")])
 
 

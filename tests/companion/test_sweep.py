@@ -260,6 +260,28 @@ def stopped_and_resumed(spec, scale, folder):
     return runs.run_one(spec, "fig9", scale, device="cpu", checkpoint=folder)[1]
 
 
+def test_a_run_that_lost_its_looks_stores_none_of_them(tmp_path, toy):
+    scale = Profile("laptop", 160, 160, 8, 1, (1,), 2, "full", "tests")
+    noted = tmp_path / "looks.json"
+    with pytest.raises(TrainingStopped):
+        runs.run_one(
+            toy_grid(scale)[0],
+            "fig9",
+            scale,
+            device="cpu",
+            checkpoint=tmp_path,
+            stop=lambda: noted.exists() and '"60"' in noted.read_text(),
+        )
+    noted.write_text("damaged")
+    with pytest.warns(RuntimeWarning, match="looks.json .* of 8 looks at the network 5 are known"):
+        row, arrays = runs.run_one(
+            toy_grid(scale)[0], "fig9", scale, device="cpu", checkpoint=tmp_path
+        )
+    assert "mig_max" not in row
+    assert "learnt_steps" not in arrays
+    assert row["status"] == "finished"
+
+
 def test_a_long_run_keeps_its_course_also_when_it_is_stopped(tmp_path, toy, monkeypatch):
     monkeypatch.setattr(
         metrics,

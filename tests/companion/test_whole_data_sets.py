@@ -118,6 +118,12 @@ def elsewhere(monkeypatch, tmp_path):
     return original, tmp_path / "new" / original.name
 
 
+@pytest.mark.parametrize("name", ["shapes3D", "xyobject", "nope"])
+def test_distances_of_a_data_set_that_is_not_the_papers_are_refused(name):
+    with pytest.raises(ValueError, match=f"Unknown data set '{name}'; choose one of: xysquares"):
+        measured.benchmark(name)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "another's", "none", "of other factors"])
 def test_results_that_are_damaged_are_named_and_measured(elsewhere, damage):
     original, path = elsewhere

@@ -116,6 +116,9 @@ def test_learning_ends_for_each_seed_between_the_last_beta_that_learns_and_the_n
     ]
     assert where_learning_ends(rows) == [(0.3, 1.0), (0.0, 0.1), (0.3, np.inf), (0.3, np.inf)]
     assert where_learning_ends([]) == []
+    assert where_learning_ends(rows + rows) == where_learning_ends(rows)
+    with pytest.raises(ValueError, match=r"seed 0 and the beta 0\.3, and only one learned"):
+        where_learning_ends([*rows, {"seed": 0, "beta": 0.3, "final_kl": 0.0}])
 
 
 # The largest beta

@@ -223,6 +223,10 @@ def test_every_run_of_every_beta_is_a_point_and_lines_join_medians_beside_the_bo
         for seed, value in enumerate(values)
     ]
     found = RunTable("beta", "laptop", rows, [])
+    of_one_spacing = figures.scores_by_beta(found, {1: 0.8}).get_supxlabel()
+    assert of_one_spacing == found.where(grid_spacing=1).describe()
+    with pytest.raises(ValueError, match="at most 4 spacings, not of 5"):
+        figures.scores_by_beta(found, dict.fromkeys(range(5), 0.1))
     figure = figures.scores_by_beta(found, {1: 0.8, 8: 0.09})
     for axes, share in zip(figure.axes, (1, 0.1, 0.05), strict=True):
         points = [line for line in axes.lines if line.get_marker() == figures.MARKERS["beta-vae"]]

@@ -52,13 +52,17 @@ def courses(store: Store, tables: Sequence[RunTable]) -> dict[RunSpec, Course]:
 
     Settings are specifications with one step and seed 0. Those with one length only are left out,
     unless a run recorded its scores on the way; arrays of long runs are the store's. A ValueError
-    names a run that did not record as many numbers as steps.
+    names a run that did not record as many numbers as steps, or whose β changes as it trains.
     """
     settings: dict[RunSpec, Course] = {}
     for table in tables:
         for row in table.rows:
             spec = spec_of(row)
-            course = settings.setdefault(spec.replace(steps=1, seed=0, warmup=0), Course())
+            if spec.warmup:
+                raise ValueError(
+                    f"the β of run {row['key']} changes; take runs with a constant one."
+                )
+            course = settings.setdefault(spec.replace(steps=1, seed=0), Course())
             empty = RunTable(table.experiment, table.profile, [], [])
             course.points.setdefault(spec.steps, empty).rows.append(row)
             arrays = store.arrays(row)

@@ -101,7 +101,8 @@ def benchmark(name: str) -> Distances | None:
     The original comes first; None if nothing is stored (``vaedis measure``). XYSquares' are
     computed. Nothing is downloaded or drawn.
     """
-    if name not in BENCHMARKS:
+    _check.one_of("data set", name, ("xysquares", *BENCHMARKS))
+    if name == "xysquares":
         return _xysquares()
     results = (stored(name, origin) for origin in DATA_SETS[name])
     return next((result for result in results if result is not None), None)

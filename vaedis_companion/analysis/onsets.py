@@ -150,7 +150,8 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
 
     The rows are runs of a store that differ in seed and beta only; a KL divergence of more than
     0.01 nats per latent says that something was learned. There is a pair for each seed with several
-    betas, in order: 0 if nothing was learned at any, infinity if no larger beta was tried.
+    betas, in order: 0 if nothing was learned at any, infinity if no larger beta was tried. A
+    ValueError says that two runs of one seed and beta contradict each other.
 
     Examples
     --------
@@ -159,7 +160,12 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
     """
     learned_of: dict[int, dict[float, bool]] = {}
     for row in rows:
-        learned_of.setdefault(row["seed"], {})[row["beta"]] = learned(row)
+        betas = learned_of.setdefault(row["seed"], {})
+        if betas.setdefault(row["beta"], learned(row)) != learned(row):
+            raise ValueError(
+                f"two runs have the seed {row['seed']} and the beta {row['beta']:g}, and only one "
+                "learned; take runs that differ in seed and beta alone."
+            )
     ends = []
     for seed in sorted(learned_of):
         betas = learned_of[seed]

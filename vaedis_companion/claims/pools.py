@@ -129,18 +129,27 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     runs = stored.best(store, "fig6").where(framework="beta-vae")
     if len({row["beta"] for row in runs.rows}) < 2 and (of_all_betas := all_betas(store)).rows:
         runs = of_all_betas
-    largest: dict[str, float] = {}
-    betas: set[float] = set()
-    for data in ("xysquares", *stored.BENCHMARKS):
-        rows = stored.on_data(runs, data)[0].rows
-        betas_tried = {row["beta"] for row in rows}
-        betas |= betas_tried
-        if len(betas_tried) > 1:
-            largest[data] = max((row["beta"] for row in rows if learned(row)), default=0.0)
+    rows_of = {
+        data: stored.on_data(runs, data)[0].rows for data in ("xysquares", *stored.BENCHMARKS)
+    }
+    betas = {row["beta"] for rows in rows_of.values() for row in rows}
+    rows_of = {data: rows for data, rows in rows_of.items() if len({r["beta"] for r in rows}) > 1}
+    # a β that was not tried on one of them says nothing about the others
+    tried = [{(row["beta"], row["latents"]) for row in rows} for rows in rows_of.values()]
+    common = set.intersection(*tried) if tried else set()
+    largest = {
+        data: max(
+            (r["beta"] for r in rows if learned(r) and (r["beta"], r["latents"]) in common),
+            default=0.0,
+        )
+        for data, rows in rows_of.items()
+    }
     other_betas = [beta for data, beta in largest.items() if data != "xysquares"]
-    tested = "xysquares" in largest and bool(other_betas)
+    tested = "xysquares" in largest and bool(other_betas) and len({b for b, _ in common}) > 1
     untested = f"no runs stored; needs {_COMMAND}"
-    if betas:
+    if len(betas) > 1:
+        untested = f"fewer than two β were tried on each data set; needs {_COMMAND}"
+    elif betas:
         untested = f"runs of one β only ({min(betas):g}); needs {_COMMAND}"
     template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)
     yield Claim(

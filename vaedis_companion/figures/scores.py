@@ -113,8 +113,12 @@ def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     Every run is a point; lines join the medians. `bounds` has for each spacing the beta above which
     nothing should be learned (`diagnosis.bounds.largest_beta`): a vertical line.
     """
+    lines = ("-", "--", ":", "-.")
+    if len(bounds) > len(lines):
+        raise ValueError(f"bounds must be of at most {len(lines)} spacings, not of {len(bounds)}.")
+    runs = runs.where(lambda row: row["data_options"].get("grid_spacing") in bounds)
     figure, axes = _beta_panels(runs)
-    styles: dict[int, Any] = dict(zip(sorted(bounds), ("-", "--", ":", "-."), strict=False))
+    styles: dict[int, Any] = dict(zip(sorted(bounds), lines, strict=False))
     for ax, column in zip(axes, _BETA_PANELS, strict=True):
         for spacing, style in styles.items():
             ax.axvline(bounds[spacing], color="0.55", linestyle=style, linewidth=1.2, zorder=1)
@@ -141,6 +145,7 @@ def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
 @styled
 def scores_by_beta_and_data(runs: RunTable) -> Figure:
     """Draw KL divergence, MIG and DCI against beta, a line for each data set of the pools."""
+    runs = runs.where(lambda row: row["data"] in _DATA_STYLES)
     figure, axes = _beta_panels(runs)
     for ax, column in zip(axes, _BETA_PANELS, strict=True):
         for data, (name, *look) in _DATA_STYLES.items():

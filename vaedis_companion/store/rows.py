@@ -329,9 +329,18 @@ class RunTable:
         return float(np.median(values)) if len(values) else None
 
     def by_seed(self, column: str, **columns: Any) -> dict[int, float]:
-        """Return the finite numbers of a column by seed, of the runs that match, as for `where`."""
-        rows = self.where(**columns).rows
-        return {row["seed"]: row[column] for row in rows if is_number(row[column])}
+        """Return the finite numbers of a column by seed, of the runs that match, as for `where`.
+
+        A ValueError says that two runs have one seed, since they differ in something else.
+        """
+        rows = [row for row in self.where(**columns).rows if is_number(row[column])]
+        numbers = {row["seed"]: row[column] for row in rows}
+        if len(numbers) < len(rows):
+            raise ValueError(
+                f"{len(rows)} runs of {self.experiment} have {len(numbers)} seeds, so they differ "
+                "in more than the seed; name the columns of one setting."
+            )
+        return numbers
 
     def describe(self) -> str:
         """Return one phrase for a caption: profile, number of runs, steps and batch."""

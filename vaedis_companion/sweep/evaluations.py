@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ class Evaluations:
         self.score_every = self.learning_every * _LEARNING_STEPS[-1] // _N_SCORES
         is_long = spec.steps >= _LONG
         self.course_steps = {s for s in _COURSE_STEPS if s <= spec.steps} if is_long else set()
+        self.score_steps = set(range(self.score_every, spec.steps + 1, self.score_every))
+        learning_steps = {self.learning_every * mark for mark in _LEARNING_STEPS}
+        self.learning_steps = {step for step in learning_steps if step <= spec.steps}
         # the callback is called at all of these
         self.every = math.gcd(spec.steps // _LEARNING_STEPS[-1], *self.course_steps)
         self.path = None if folder is None else folder / "looks.json"
@@ -58,12 +62,9 @@ class Evaluations:
 
     def __call__(self, step: int, run: Run) -> None:
         """Evaluate a network after a step, if it is one of those at which that is due."""
-        scored = step % self.score_every == 0
-        marks, remainder = divmod(step, self.learning_every)
-        recorded = remainder == 0 and marks in _LEARNING_STEPS
-        if scored:
+        if step in self.score_steps:
             self.scores[str(step)] = _mig_and_dci(run, "fast")
-        if recorded:
+        if step in self.learning_steps:
             self.learnt[str(step)] = inspect.factor_learning(run)
         if step in self.course_steps:
             matrices = {
@@ -72,13 +73,14 @@ class Evaluations:
                 if level in _COURSE_LEVELS
             }
             self.course[str(step)] = {**_mig_and_dci(run, "full"), **matrices}
-        if self.path is not None and (scored or recorded or step in self.course_steps):
+        is_noted = step in self.score_steps | self.learning_steps | self.course_steps
+        if self.path is not None and is_noted:
             saved = {"scores": self.scores, "learnt": self.learnt, "course": self.course}
             _files.write_text(self.path, json.dumps(saved))
 
     def best(self) -> dict[str, float]:
         """Return the largest scores, ``"mig_max"`` and ``"dci_max"``; empty without scores."""
-        names = ("mig", "dci") if self.scores else ()
+        names = ("mig", "dci") if _are_whole(self.scores, self.score_steps) else ()
         return {f"{name}_max": max(s[name] for s in self.scores.values()) for name in names}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -89,18 +91,34 @@ class Evaluations:
         ``"course/<level>/<factor>"`` at ``"course_steps"``.
         """
         arrays: dict[str, np.ndarray] = {}
-        if self.learnt:
+        if _are_whole(self.learnt, self.learning_steps):
             arrays["learnt_steps"], entries = _in_order(self.learnt)
             for measure, factors in entries[0].items():
                 for factor in factors:
                     values = [entry[measure][factor] for entry in entries]
                     arrays[f"{measure}/{factor}"] = np.array(values, np.float32)
-        if self.course:
+        if _are_whole(self.course, self.course_steps):
             arrays["course_steps"], entries = _in_order(self.course)
             for name in entries[0]:
                 values = [entry[name] for entry in entries]
                 arrays[f"course/{name}"] = np.array(values, np.float32)
         return arrays
+
+
+def _are_whole(by_step: dict[str, Any], steps: set[int]) -> bool:
+    """Return whether something was noted, at all steps; warn if only at some.
+
+    A run that went on from a checkpoint without these notes lacks the first ones.
+    """
+    if by_step and set(by_step) != set(map(str, steps)):
+        warnings.warn(
+            "looks.json beside the run's checkpoints was lost or damaged, so of "
+            f"{len(steps)} looks at the network {len(by_step)} are known, and none are stored.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return False
+    return bool(by_step)
 
 
 def _in_order(by_step: dict[str, Any]) -> tuple[np.ndarray, list[Any]]:
