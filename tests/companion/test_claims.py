@@ -404,13 +404,13 @@ def test_smaller_beta_is_judged_by_values_that_were_tried_on_each_data_set():
     grid = [
         spec
         for spec in grids.grid("fig6", "settings")
-        if spec.data != "xysquares" or spec.beta < 0.001
+        if spec.data != "xysquares" or spec.beta < 0.003
     ]
-    store = _store("fig6", lambda spec: 0.5, scale="settings", grid=grid)
+    store = _store("fig6", lambda spec: 0.5, grid=grid)
     (beta,) = _found(store, "Section 5.3", "smaller β")
     assert beta.verdict == "not reproduced"
     grid = [spec for spec in grid if spec.data != "xysquares" or spec.beta == grid[0].beta]
-    store = _store("fig6", lambda spec: 0.5, scale="settings", grid=grid)
+    store = _store("fig6", lambda spec: 0.5, grid=grid)
     (beta,) = _found(store, "Section 5.3", "smaller β")
     assert beta.verdict == "not tested"
 

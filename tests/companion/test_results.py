@@ -663,12 +663,12 @@ def test_values_are_finite_and_runs_are_described():
     runs = results.RunTable.of("fig9", "laptop", rows)
     assert runs.values("mig").tolist() == [0.5]
     assert runs.by_seed("mig") == {0: 0.5}
+    assert runs.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
     other = results.make_row(RunSpec(beta=0.5), "fig9", "laptop", scores={"mig": 0.25})
     runs = results.RunTable.of("fig9", "laptop", [*rows, other])
     with pytest.raises(ValueError, match="2 runs of fig9 have 1 seeds"):
         runs.by_seed("mig")
     assert runs.by_seed("mig", beta=0.5) == {0: 0.25}
-    assert runs.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
 
 
 def test_runs_that_are_stored_at_once_are_of_one_table(tmp_path):

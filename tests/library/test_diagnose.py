@@ -686,6 +686,31 @@ def test_a_check_of_nothing_says_so(shades, says):
     assert checked.ranks == {}
 
 
+def test_a_remedy_of_another_weight_is_told_from_the_loss_that_was_given():
+    weak = vd.losses.BoxBlur(radius=8, weight=0.01)
+    report = diagnose(squares(4), ["mse", weak], radii=8)
+    ranks = report.advice.ranks
+    first, second = "box blur of radius 8", "box blur of radius 8 (2)"
+    assert [name for name in ranks if name.startswith("box")] == [first, second]
+    assert len(ranks) == 4
+    assert ranks[first] == {f.factor: f.within.mean for f in report.losses[1].factors}
+    strong = diagnose(squares(4), vd.losses.BoxBlur(radius=8), radii=(), traversals=24).losses[0]
+    assert ranks[second] == {f.factor: f.within.mean for f in strong.factors}
+    assert ranks[first] != ranks[second]
+
+
+def test_a_loss_that_was_given_is_not_tried_again():
+    blur = vd.losses.BoxBlur(radius=2)
+    data = squares(4)
+    alone = diagnose(data, blur, radii=(2, 2)).advice
+    assert alone.factors
+    assert list(alone.ranks) == ["Gaussian blur of sigma 1", "pyramid of 3 levels"]
+    beside = diagnose(data, ["mse", blur], radii=2)
+    assert list(beside.advice.ranks) == ["box blur of radius 2", *alone.ranks]
+    ranks = {f.factor: f.within.mean for f in beside.losses[1].factors}
+    assert beside.advice.ranks["box blur of radius 2"] == ranks
+
+
 def test_losses_of_one_name_are_told_apart():
     worse, better = (
         lambda a, b: (a - b).square().mean((1, 2, 3)),

@@ -38,6 +38,21 @@ def test_a_lone_loss_and_a_lone_factor_are_names(small):
     assert (found.name, list(found.factors)) == ("mse", ["x_R"])
 
 
+def test_keys_of_one_text_are_two_losses(small):
+    class Scaled(losses.Loss):
+        def __init__(self, scale):
+            self.scale = scale
+
+        def distance(self, a, b):
+            return self.scale * (a - b).abs().mean((-3, -2, -1))
+
+    one, two = Scaled(1), Scaled(2)
+    for first, second, text in ((1, "1", "1"), (one, two, str(one))):
+        found = distances.rank_losses(small, {first: one, second: two}, factors="x_R")
+        by_name = {ranked.name: ranked.loss for ranked in found}
+        assert by_name == {text: one, f"{text} (2)": two}
+
+
 def test_a_family_is_every_combination_of_its_options():
     found = distances.family("pyramid", levels=[1, 3], growth=[2.0, 4.0])
     assert list(found) == [f"pyramid levels={n} growth={g}" for n in (1, 3) for g in (2.0, 4.0)]

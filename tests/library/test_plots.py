@@ -431,6 +431,22 @@ def test_panels_grow_for_curves_beyond_0_and_1():
     assert limits[2][1] > 3
 
 
+def test_a_curve_has_its_colour_in_every_panel_and_the_legend_has_all_names():
+    curves = {"MIG": {"a": [0, 1], "b": [1, 0]}, "DCI": {"c": [0, 0], "b": [1, 1], "a": [0, 0]}}
+    figure = plots.panels([0, 1], curves, xlabel="x")
+    first, second = (
+        {line.get_label(): (line.get_color(), line.get_marker()) for line in ax.lines}
+        for ax in figure.axes[:2]
+    )
+    assert {name: second[name] for name in first} == first
+    assert len(set(second.values())) == 3
+    (legend,) = figure.legends
+    drawn = [(line.get_color(), line.get_marker()) for line in legend.get_lines()]
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["a", "b", "c"]
+    assert drawn == [second[name] for name in names]
+
+
 def test_sixteen_curves_can_be_told_apart_and_negative_factors_are_colours():
     figure = plots.lines([1, 2], {str(k): [k, k] for k in range(16)}, **NAMED)
     styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}

@@ -402,6 +402,21 @@ def test_an_earlier_run_is_replaced_and_other_files_are_left_alone(folder):
     assert files == ["notes.txt", arrays_of(folder).name, "run.json"]
 
 
+def test_weights_of_another_program_are_left_alone(folder):
+    theirs = ["run-best.safetensors", "run-0123.safetensors", ".run-mine.tmp"]
+    ours = ["run-0123456789abcdef.safetensors", ".run.json.0123abcd.tmp"]
+    for name in [*theirs, *ours]:
+        (folder / name).touch()
+    earlier = record_of(folder)["arrays"][:16]
+    other = fit(TINY.replace(seed=1))
+    other.save(folder)
+    assert_same(load(folder), other)
+    now = record_of(folder)["arrays"][:16]
+    assert now != earlier
+    files = {path.name for path in folder.iterdir()}
+    assert files == {*theirs, "run.json", f"run-{now}.safetensors"}
+
+
 def test_a_record_of_another_program_is_not_replaced(run, tmp_path):
     (tmp_path / "run.json").write_text('{"runs": 3}')
     with pytest.raises(ValueError, match=r"There is no saved run in .* not written by vaedis"):

@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis._support.text import call_of
+from vaedis._support.text import call_of, plain
 from vaedis.data.images import LabelledImages
 from vaedis.data.own import folders
-from vaedis.data.own.arrays import Hdf5, Npz, Refused, check_images, read_npy, refused
+from vaedis.data.own.arrays import (
+    LONGEST_SENTENCE,
+    Hdf5,
+    Npz,
+    Refused,
+    check_images,
+    read_npy,
+    refused,
+)
 
 IMAGE_KEYS = ("images", "imgs", "image", "x")
 LABEL_KEYS = ("factors", "labels", "latents_classes", "latents/classes", "y")
@@ -47,7 +55,7 @@ def read_images(
         The array of labels, or one array for each factor, also as ``"colour,size"``; in a folder,
         the file of labels. By default, beside the images, the first of ``factors``, ``labels``,
         ``latents_classes``, ``latents/classes``, ``y`` that is there, or else all arrays of one
-        value an image.
+        value an image, none of which may be one that cannot be read.
     names : sequence of str, optional
         Of the factors; by default those of the arrays, fields or columns, or the file's array of
         text ``factor_names`` or ``names``.
@@ -181,30 +189,53 @@ def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str
         if not columns:
             advice = "name it with labels= (--labels), or give sizes= (--sizes) for images in order"
             raise _no_array(source, f"for labels (one of {', '.join(LABEL_KEYS)})", advice)
-        return columns
+        _need_readable(columns)
+        return [*columns]
     others = [key for key in columns if key != known[0]]
-    if known[0] in columns and others:
+    if known[0] in columns and others and columns[known[0]] is None:
+        _need_readable(columns)
         problem = f"has one value for each image in {', '.join([known[0], *others][:_LISTED_KEYS])}"
         example = f"labels={f'{known[0]},{others[0]}'!r}"
         raise refused(source.path, f"{problem}; say which are factors, as in {example}.")
     return known[:1]
 
 
-def _columns(source: Npz | Hdf5, image_key: str) -> list[str]:
-    """Return the arrays in the images' group that have one value for each image."""
+def _columns(source: Npz | Hdf5, image_key: str) -> dict[str, Refused | None]:
+    """Return the arrays in the images' group that have one value for each image: {name: None}.
+
+    One that cannot be read is among them with the reason, unless its shape is known to be another.
+    """
     lengths = source.lengths(image_key)
-    columns = []
+    columns: dict[str, Refused | None] = {}
     for key in source.keys:
         is_beside = _folder(key) == _folder(image_key) and key != image_key
         if not is_beside or _last_part(key) in NAME_KEYS:
             continue
+        problem = None
+        shape: tuple[int, ...] | None
         try:
             shape, _ = source.header(key)
-        except Refused:
-            continue  # what is wrong with it matters only where it is asked for
-        if max(shape, default=0) in lengths and math.prod(shape) in lengths:
-            columns.append(key)
+        except Refused as error:
+            problem = error
+            shape = source.refused_shape(key)
+        if shape is None or (max(shape, default=0) in lengths and math.prod(shape) in lengths):
+            columns[key] = problem
     return columns
+
+
+def _need_readable(columns: dict[str, Refused | None]) -> None:
+    """Refuse a file if one of its columns cannot be read, as that one may be a factor."""
+    readable = [key for key, problem in columns.items() if problem is None]
+    for problem in columns.values():
+        if problem is not None:
+            start = str(problem).removesuffix(".")
+            advice = "it may be a factor, so save it in this file as numbers or text, or name the"
+            advice += " labels with labels= (--labels)"
+            if readable:
+                advice += f", as in labels={','.join(readable)!r}"
+            else:
+                advice += ", or give sizes= (--sizes) for images in order"
+            raise Refused(plain(f"{start}; {advice}.", LONGEST_SENTENCE)) from problem
 
 
 def _names(source: Npz | Hdf5, labels: np.ndarray) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import losses
-from vaedis._support.text import shown_name
+from vaedis._support.text import distinct, shown_name
 from vaedis.data.base import FactorData
 from vaedis.diagnosis.loss_report import UNMEASURED, FactorReport, LossReport, both_betas
 from vaedis.diagnosis.report import Advice
@@ -52,9 +53,14 @@ def advise(
     candidates = list(reports)
     for family in families:
         for loss in family:
-            candidates.append((loss, measure(loss)))
-            if _merit(candidates[-1][1], hidden_factors)[1] == len(hidden_factors):
+            # one that was given is not tried again, on fewer traversals
+            report = next((report for other, report in candidates if other == loss), None)
+            if report is None:
+                report = measure(loss)
+                candidates.append((loss, report))
+            if _merit(report, hidden_factors)[1] == len(hidden_factors):
                 break
+    candidates = _named_apart(candidates)
     best_of_given = max(reports, key=lambda pair: _merit(pair[1], hidden_factors))
     loss, best = max(candidates, key=lambda pair: _merit(pair[1], hidden_factors))
     if _merit(best_of_given[1], hidden_factors)[:2] == _merit(best, hidden_factors)[:2]:
@@ -78,6 +84,15 @@ def advise(
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
     code = _code(data, loss, best.loss, beta, latents)
     return Advice(tuple(hidden_factors), best.loss, ranks, beta, code, text), (loss, best)
+
+
+def _named_apart(candidates: list[tuple[Loss, LossReport]]) -> list[tuple[Loss, LossReport]]:
+    """Return losses with reports of different names: two of one radius may differ in weight."""
+    names = distinct(report.loss for _, report in candidates)
+    return [
+        (loss, dataclasses.replace(report, loss=name))
+        for (loss, report), name in zip(candidates, names, strict=True)
+    ]
 
 
 def _sentence(

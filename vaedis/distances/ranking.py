@@ -92,7 +92,7 @@ def rank_losses(
     ----------
     data : whatever `data.as_data` takes
     candidates : mapping of str to losses, or iterable of losses
-        Each as for `losses.get`, named by you, or by its own name and a number where two have the
+        Each as for `losses.get`, named by you or by its own name, with a number where two have the
         same; see `family`.
     factors : iterable of str, optional
         All by default.
@@ -117,10 +117,12 @@ def rank_losses(
     if isinstance(candidates, str) or callable(candidates):
         candidates = [candidates]
     if isinstance(candidates, Mapping):
-        named = {str(name): losses.get(loss) for name, loss in candidates.items()}
+        made = [losses.get(loss) for loss in candidates.values()]
+        texts = [str(name) for name in candidates]
     else:
         made = [losses.get(loss) for loss in candidates]
-        named = dict(zip(distinct(loss.name for loss in made), made, strict=True))
+        texts = [loss.name for loss in made]
+    named = dict(zip(distinct(texts), made, strict=True))
     if not named:
         raise ValueError("there must be at least one loss to rank.")
     names = None if factors is None else listed_factors(factors)

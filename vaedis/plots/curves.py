@@ -178,7 +178,8 @@ def panels(
 ) -> Figure:
     """Draw small panels, each with the same few curves over a common axis.
 
-    They span 0 to 1, and more only if a curve does.
+    They span 0 to 1, and more only if a curve does. A curve's name has one colour in all panels,
+    whatever their order, and the legend has the names of all panels.
 
     Parameters
     ----------
@@ -196,16 +197,19 @@ def panels(
     'MIG'
     >>> plt.close(figure)
     """
-    need_some("curves", curves)
+    names = list(dict.fromkeys(name for of_panel in curves.values() for name in of_panel))
+    need_some("curves", names)
     low, high = finite_range([y for of_panel in curves.values() for y in of_panel.values()])
     low = -0.05 if low >= -0.05 else low - 0.05 * (max(high, 1) - low)
     high = 1.05 if high <= 1.05 else high + 0.05 * (high - min(low, 0))
     figure, axes = panel_grid(len(curves), 3, 2.9, 2.2, sharex=True, sharey=True)
+    handles = {}
     for ax, (title, of_panel) in zip(axes.flat, curves.items(), strict=False):
-        for k, (name, y) in enumerate(of_panel.items()):
+        for name, y in of_panel.items():
             need_as_many(f"{name!r} of {title!r}", y, len(x), "places of x")
-            dashes, colour = _style(of_panel, k)
-            ax.plot(
+            k = names.index(name)
+            dashes, colour = _style(names, k)
+            (handles[name],) = ax.plot(
                 x, as_array(y), _MARKERS[k % 4] + dashes, label=name, markersize=3, color=colour
             )
         ax.set_title(title, fontsize=9)
@@ -215,8 +219,8 @@ def panels(
             ax.set_xticks(list(ticks))
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    lines_of_names = [handles[name] for name in names]
+    figure.legend(lines_of_names, names, loc="outside upper center", ncols=len(names))
     return figure
 
 

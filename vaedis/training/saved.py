@@ -37,6 +37,9 @@ FORMAT = "vaedis run"
 # of the files; a version reads its own and earlier ones
 LAYOUT = 1
 _LARGEST_RECORD = 16 * 1024**2
+_WEIGHTS = r"run-[0-9a-f]{16}\.safetensors"
+# weights of a run, and what `replacing` leaves where a process is killed
+_OWN_FILE = re.compile(rf"{_WEIGHTS}|\.({_WEIGHTS}|{re.escape(RECORD)})\.[0-9a-f]{{8}}\.tmp")
 # numbers of each output of a network by which its code is told apart
 _PROBED = 16
 
@@ -72,10 +75,9 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / RECORD, text.encode())
         # the earlier run, and what a process that was killed left
-        for pattern in ("run-*.safetensors", ".run*.tmp"):
-            for path in folder.glob(pattern):
-                if path != arrays:
-                    path.unlink(missing_ok=True)
+        for path in list(folder.iterdir()):
+            if _OWN_FILE.fullmatch(path.name) and path != arrays:
+                path.unlink(missing_ok=True)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -9,9 +9,8 @@ import math
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from vaedis import _check
 from vaedis._files import open_array
 from vaedis._support.text import plain, size_text
+from vaedis.data.own.chunks import check_chunk
 
 # Larger arrays are copied to a temporary file, which the system reads page by page.
 IN_MEMORY = 2**28
@@ -33,12 +33,13 @@ MAX_IMAGE_BYTES = 2**26
 MAX_KEYS = 10_000
 _MAX_GROUPS = 1_000
 _MAX_CHUNK_BYTES = 2**27
-_LONGEST_SENTENCE = 600
+LONGEST_SENTENCE = 600
 _BLOCK = 2**20
-# the numbers of HDF5's filters
-_DEFLATE = 1
-_FLETCHER32 = 3
-_KNOWN_FILTERS = {_DEFLATE, 2, _FLETCHER32}
+# what reads a header, by its version
+_NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 # refuses an array by its shape and type
 _Check = Callable[[tuple[int, ...], np.dtype], None]
@@ -50,7 +51,7 @@ class Refused(ValueError):
 
 def refused(path: object, problem: str) -> Refused:
     """Return the error for a path, of which `problem` is said."""
-    return Refused(plain(f"{path} {problem}", _LONGEST_SENTENCE))
+    return Refused(plain(f"{path} {problem}", LONGEST_SENTENCE))
 
 
 @contextmanager
@@ -127,6 +128,19 @@ class Npz:
             with open_array(archive, member) as (_, shape, _, dtype):
                 return shape, dtype
 
+    def refused_shape(self, key: str) -> tuple[int, ...] | None:
+        """Return the shape of an array that `header` refuses; None if that cannot be told."""
+        with suppress(Exception), zipfile.ZipFile(self.path) as archive:
+            member = archive.getinfo(f"{key}.npy")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return None
+            with archive.open(member) as file:
+                read_header = _NPY_HEADERS[np.lib.format.read_magic(file)]
+                shape, _, dtype = read_header(file)
+                # the header of an array that is damaged may be wrong as well
+                return shape if dtype.hasobject else None
+        return None
+
     def lengths(self, key: str) -> set[int]:
         """Return how many rows an array of images may have."""
         return set(self.header(key)[0][:1])
@@ -174,21 +188,25 @@ class Hdf5:
             raise refused(path, f"has more than {MAX_KEYS:,} arrays; make a file of fewer.")
 
     def _keys(self) -> list[str]:
-        """Return the paths of arrays; groups may hold each other, so their number is limited."""
+        """Return the paths of arrays, and of links, which are refused where they are asked for.
+
+        Groups may hold each other, so their number is limited.
+        """
         keys = []
         groups = [("", self._file)]
         for prefix, group in groups:
             # not `visititems`, which ends the process on some damaged files
             for name in group:
-                if not isinstance(name, str):
-                    continue  # no UTF-8
+                is_text = isinstance(name, str)  # and else bytes that are no UTF-8
+                key = prefix + (name if is_text else name.decode(errors="backslashreplace"))
                 if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
+                    keys.append(key)
                     continue
                 member = group[name]
                 if isinstance(member, self.h5py.Dataset):
-                    keys.append(prefix + name)
-                elif isinstance(member, self.h5py.Group) and len(groups) < _MAX_GROUPS:
-                    groups.append((f"{prefix}{name}/", member))
+                    keys.append(key)
+                elif isinstance(member, self.h5py.Group) and is_text and len(groups) < _MAX_GROUPS:
+                    groups.append((f"{key}/", member))
         return keys
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -197,6 +215,12 @@ class Hdf5:
             dataset = self._dataset(key)
             shape = dataset.shape[::-1] if _is_matlab(dataset) else dataset.shape
             return shape, dataset.dtype
+
+    def refused_shape(self, key: str) -> tuple[int, ...] | None:
+        """Return the shape of an array that `header` refuses; None if that cannot be told."""
+        with suppress(Exception):
+            return self._node(key).shape or ()
+        return None
 
     def lengths(self, key: str) -> set[int]:
         """Return how many rows an array of images may have: MATLAB's images come first or last."""
@@ -225,18 +249,24 @@ class Hdf5:
             check_images(tuple(dataset.shape[axis] for axis in axes), dataset.dtype)
             return self._array(dataset, axes)
 
-    def _dataset(self, key: str) -> Any:
-        """Return an array that holds its own data, in this file."""
+    def _node(self, key: str) -> Any:
+        """Return what is in this file by a name, if its numbers are in it too."""
         node: Any = self._file
         for part in key.strip("/").split("/"):
             is_group = isinstance(node, self.h5py.Group)
             link = node.get(part, getlink=True) if is_group else None
             if not isinstance(link, self.h5py.HardLink):
-                raise ValueError("it is not there, or behind a link, which is never followed")
+                problem = "it is not there, or behind a link, which is never followed"
+                raise ValueError(f"{problem}, or its name is no UTF-8")
             node = node[part]
         # before its shape, which the HDF5 library may look up in the other file
         if isinstance(node, self.h5py.Dataset) and (node.external or node.is_virtual):
             raise ValueError("its numbers are in another file, which is never read")
+        return node
+
+    def _dataset(self, key: str) -> Any:
+        """Return an array that holds its own data, in this file."""
+        node = self._node(key)
         if not isinstance(node, self.h5py.Dataset) or node.shape is None:
             raise ValueError("it is no array")
         if node.dtype.hasobject and self.h5py.check_string_dtype(node.dtype) is None:
@@ -288,37 +318,13 @@ class Hdf5:
         copy = scratch(shape, dataset.dtype.newbyteorder("="))
         in_file_order = copy.transpose(np.argsort(axes))
         for block in dataset.iter_chunks():
-            _check_chunk(dataset, tuple(part.start for part in block))
+            check_chunk(dataset, tuple(part.start for part in block))
             in_file_order[block] = dataset[block]
         return copy
 
 
 def _is_matlab(dataset: Any) -> bool:
     return "MATLAB_class" in dataset.attrs
-
-
-def _check_chunk(dataset: Any, start: tuple[int, ...]) -> None:
-    """Refuse a chunk of another length than it says, which the HDF5 library would believe."""
-    import h5py
-
-    settings = dataset.id.get_create_plist()
-    mask, content = dataset.id.read_direct_chunk(start)
-    # the length that the file states, which `content` has only where a filter was used
-    stored = dataset.id.get_chunk_info_by_coord(start).size
-    # a bit of the mask says that this chunk was written without a filter
-    numbers = [settings.get_filter(k)[0] for k in range(settings.get_nfilters())]
-    used = {number for k, number in enumerate(numbers) if not mask >> k & 1}
-    for number in used - _KNOWN_FILTERS:
-        if not h5py.h5z.filter_avail(number):
-            raise ValueError(f"HDF5's filter {number} is not installed; import hdf5plugin first")
-    if not used <= _KNOWN_FILTERS:
-        return
-    n_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    checksum = 4 if _FLETCHER32 in used else 0
-    if _DEFLATE in used:
-        stored = len(zlib.decompressobj().decompress(content, n_bytes + checksum + 1))
-    if stored not in (n_bytes, n_bytes + checksum):
-        raise ValueError("a chunk has another length than it says")
 
 
 def _matlab_axes(shape: tuple[int, ...], n: int) -> tuple[int, ...]:
