@@ -188,7 +188,7 @@ class Hdf5:
             raise refused(path, f"has more than {MAX_KEYS:,} arrays; make a file of fewer.")
 
     def _keys(self) -> list[str]:
-        """Return the paths of arrays, and of links, which are refused where they are asked for.
+        """Return the paths of arrays, and of what is refused where it is asked for, such as links.
 
         Groups may hold each other, so their number is limited.
         """
@@ -197,16 +197,17 @@ class Hdf5:
         for prefix, group in groups:
             # not `visititems`, which ends the process on some damaged files
             for name in group:
-                is_text = isinstance(name, str)  # and else bytes that are no UTF-8
-                key = prefix + (name if is_text else name.decode(errors="backslashreplace"))
+                if isinstance(name, bytes):  # no UTF-8
+                    keys.append(prefix + name.decode(errors="backslashreplace"))
+                    continue
                 if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
-                    keys.append(key)
+                    keys.append(prefix + name)
                     continue
                 member = group[name]
                 if isinstance(member, self.h5py.Dataset):
-                    keys.append(key)
-                elif isinstance(member, self.h5py.Group) and is_text and len(groups) < _MAX_GROUPS:
-                    groups.append((f"{key}/", member))
+                    keys.append(prefix + name)
+                elif isinstance(member, self.h5py.Group) and len(groups) < _MAX_GROUPS:
+                    groups.append((f"{prefix}{name}/", member))
         return keys
 
     def header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
