@@ -59,7 +59,7 @@ _SMOKE = "continuous integration and Binder: every code path, at toy length"
 _LAPTOP = "two CPU cores: the claims, with fewer steps and one setting of Figure 6"
 _SETTINGS = "two CPU cores: every beta and latent size of Figure 6, on data made here"
 _LONG = "two CPU cores, for days: the steps of the paper, with a quarter of its batch"
-_PAPER = "a GPU or a cluster: Table A4 as published"
+_PAPER = "a GPU or a cluster: the settings of Table A4 that the figures show"
 # smallest and largest spacing first: the paper's conclusion rests on these
 _ORDER = (1, 8, 2, 4, 3, 6, 5, 7)
 _LONG_ORDER = (1, 4, 8, 2, 3, 5, 6, 7)

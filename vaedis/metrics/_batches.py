@@ -63,7 +63,8 @@ def factor_vae(
     """Compute the FactorVAE score: predict which factor was fixed in a batch of 64 observations.
 
     The prediction is a majority vote, given the latent of smallest variance in the batch relative
-    to its variance over random observations.
+    to its variance over random observations. As in disent, only constant latents are left out;
+    disentanglement_lib leaves out all of small variance, so there a collapsed latent cannot win.
 
     Source: Kim and Mnih, "Disentangling by Factorising", 2018.
 

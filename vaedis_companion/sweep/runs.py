@@ -169,8 +169,8 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
     """Return what the book's figures need of a trained network, small enough to store.
 
     ``"cycles"``: uint8, (z, 9, H, W, C): images as one latent moves from its smallest to its
-    largest posterior mean over 64 random observations while the others stay at the first one's, as
-    in the authors' latent-cycle callback (``minmax_interval_cycle``, seed 7777). ``"spread"``:
+    largest posterior mean over 64 random observations while the others stay at the first one's,
+    after the authors' ``minmax_interval_cycle`` (17 frames there, and back). ``"spread"``:
     float32, (z,): each latent's mean KL divergence from the prior, in nats. ``"<level>/<factor>"``:
     float32, (f, f): distances at each level (`inspect.level_matrices`). ``"steps"``, ``"loss"``,
     ``"recon"``, ``"kl"``: the training history, averaged in up to 200 windows.
