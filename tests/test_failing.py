@@ -15,7 +15,7 @@ from failing import fail_each
 from vaedis.data import DataError, XYSquares, prepare
 from vaedis.spec import RunSpec
 from vaedis.training import checkpoint
-from vaedis_companion import project, store as results
+from vaedis_companion import grids, project, store as results
 from vaedis_companion.book import executions
 
 
@@ -79,7 +79,9 @@ def test_runs_that_are_stored_at_once_are_all_there_or_none(folder):
     assert "mkdir" in fail_each(folder, lambda: _fresh(folder), lambda: store.add_all(runs), check)
 
 
-def test_a_merge_that_fails_on_its_way_goes_on_where_it_was(folder, tmp_path):
+def test_a_merge_that_fails_on_its_way_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+    specs = [RunSpec(seed=seed) for seed in range(3)]
+    monkeypatch.setitem(grids.GRIDS, "fig9", lambda profile: specs)
     store, other = results.Store(folder), results.Store(tmp_path / "other")
     for seed in (1, 2):
         other.add(_row(seed), {"a": np.full(2, seed)})

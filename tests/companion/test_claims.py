@@ -509,7 +509,7 @@ def test_claims_about_distances_say_how_many_of_the_runs_have_some():
         ("Figure 4, other data", "XYSquares, spacing 1: a β-VAE"),
     ):
         (found,) = _found(store, where, words)
-        assert str(found.provenance).endswith("steps, 4 of which have distances stored")
+        assert str(found.provenance).endswith("steps, 4 of them with stored distances")
 
 
 def _by_framework(framework, seeds=3):

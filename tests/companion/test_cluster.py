@@ -532,6 +532,8 @@ def test_two_sweeps_on_one_scheduler_run_their_own_tasks(specs, tmp_path, monkey
     for _ in range(2):
         assert list(_cluster.run(client, specs, job, None, lambda: False)) == []
     assert len(set(asked)) == 2 * len(specs)
+    dask_utils = pytest.importorskip("dask.utils")
+    assert {dask_utils.key_split(key) for key in asked} == {"fig9"}
 
 
 @pytest.mark.parametrize("profile", ["garbage", ""])

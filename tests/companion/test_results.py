@@ -666,7 +666,7 @@ def test_values_are_finite_and_runs_are_described():
     assert runs.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
     other = results.make_row(RunSpec(beta=0.5), "fig9", "laptop", scores={"mig": 0.25})
     runs = results.RunTable.of("fig9", "laptop", [*rows, other])
-    with pytest.raises(ValueError, match="2 runs of fig9 have 1 seeds"):
+    with pytest.raises(ValueError, match="2 runs of fig9 share 1 seeds"):
         runs.by_seed("mig")
     assert runs.by_seed("mig", beta=0.5) == {0: 0.25}
 

@@ -273,7 +273,9 @@ def test_a_run_that_lost_its_looks_stores_none_of_them(tmp_path, toy):
             stop=lambda: noted.exists() and '"60"' in noted.read_text(),
         )
     noted.write_text("damaged")
-    with pytest.warns(RuntimeWarning, match="looks.json .* of 8 looks at the network 5 are known"):
+    with pytest.warns(
+        RuntimeWarning, match=r"looks\.json .* of 22 looks at the network 10 are known"
+    ):
         row, arrays = runs.run_one(
             toy_grid(scale)[0], "fig9", scale, device="cpu", checkpoint=tmp_path
         )

@@ -55,7 +55,7 @@ def read_images(
         The array of labels, or one array for each factor, also as ``"colour,size"``; in a folder,
         the file of labels. By default, beside the images, the first of ``factors``, ``labels``,
         ``latents_classes``, ``latents/classes``, ``y`` that is there, or else all arrays of one
-        value an image, none of which may be one that cannot be read.
+        value an image; one of these that cannot be read is refused.
     names : sequence of str, optional
         Of the factors; by default those of the arrays, fields or columns, or the file's array of
         text ``factor_names`` or ``names``.

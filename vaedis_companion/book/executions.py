@@ -1,8 +1,8 @@
 """Which notebooks the book has, whether the run of each is current, and what made it.
 
 A run is current while its key is the same: a hash of the notebook's code, both packages, the stored
-results, profile and parameters, the originals on disk, and the versions of the main libraries.
-Words, captions and tags may change without a new run.
+results (also those of ``VAEDIS_RESULTS``), profile and parameters, the originals on disk, and the
+versions of the main libraries. Words, captions and tags may change without a new run.
 """
 
 from __future__ import annotations
@@ -114,12 +114,14 @@ def project_digest(root: Path) -> str:
     """Return a hash of what a notebook reads besides itself: both packages and stored results."""
     code = Path(__file__).resolve().parents[2]
     files = [*(root / "results").rglob("*")]
-    if os.environ.get("VAEDIS_RESULTS"):  # which notebooks read in their place
-        files += default_root().resolve().rglob("*")
+    stored = default_root().resolve()
+    is_elsewhere = bool(os.environ.get("VAEDIS_RESULTS")) and stored != (root / "results").resolve()
+    if is_elsewhere:  # notebooks read these in their place
+        files += stored.rglob("*")
     for package in ("vaedis", "vaedis_companion"):
         for kind in ("*.py", "*.html"):
             files += (code / package).rglob(kind)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(stored).encode() if is_elsewhere else b"")
     for path in sorted(files):
         if path.is_file() and not path.name.startswith(".") and path.suffix != ".tmp":
             base = next((base for base in (root, code) if path.is_relative_to(base)), path.anchor)

@@ -126,6 +126,8 @@ def _environment(profile: str, workers: int) -> dict[str, str]:
         environment["VAEDIS_OFFLINE"] = "1"
     environment |= os.environ
     environment["VAEDIS_PROFILE"] = profile
+    if environment.get("VAEDIS_RESULTS"):  # notebooks run in another folder
+        environment["VAEDIS_RESULTS"] = str(Path(environment["VAEDIS_RESULTS"]).resolve())
     # the kernel of this environment, not one of the same name elsewhere
     environment["JUPYTER_PREFER_ENV_PATH"] = "1"
     # set for scripts without a display, it would keep every figure out of the notebooks

@@ -132,7 +132,7 @@ def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
     ]
     alive = sum(map(learned, beyond_limit))
     n = len(beyond_limit)
-    basis = Provenance(f"all {n} stored runs with a β above the second bound")
+    basis = Provenance(f"the {n} runs of beta, warmup and limits with a β above the second bound")
     return Claim(
         statement=f"{title}: no network learns at a β at which no code pays.",
         here=Value("{alive} of {n} learnt", {"alive": alive, "n": n}) if beyond_limit else NO_VALUE,

@@ -105,9 +105,9 @@ def _mean_rank(arrays: Mapping[str, np.ndarray], level: str, factors: list[str])
     return float(np.mean([agreement.rank or 0.0 for agreement in agreements]))
 
 
-def _counted(found: Sized, runs: RunTable, what: str = "have distances stored") -> str:
+def _counted(found: Sized, runs: RunTable, what: str = "with stored distances") -> str:
     """Return of how many runs something was found, as the end of a phrase; empty if of all."""
-    return "" if len(found) == len(runs.rows) else f", {len(found)} of which {what}"
+    return "" if len(found) == len(runs.rows) else f", {len(found)} of them {what}"
 
 
 def _orders(store: Store, rows: list[Row]) -> np.ndarray:
@@ -282,7 +282,7 @@ def _learnt_in_order(
         orders = [order_of_learning(store.arrays(row)) for row in selected.rows]
         known = [order for order in orders if order is not None]
         mean = float(np.mean(known)) if known else 0.0
-        note = _counted(known, selected, "recorded the order")
+        note = _counted(known, selected, "with a recorded order")
         untested_why = _NO_ORDER_RECORDED if selected.rows else untested
         template = "rank correlation {mean:.2f} with earliness"
         yield Claim(

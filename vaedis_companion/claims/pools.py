@@ -148,7 +148,7 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
     tested = "xysquares" in largest and bool(other_betas) and len({b for b, _ in common}) > 1
     untested = f"no runs stored; needs {_COMMAND}"
     if len(betas) > 1:
-        untested = f"fewer than two β were tried on each data set; needs {_COMMAND}"
+        untested = f"XYSquares and the other data sets have no two β in common; needs {_COMMAND}"
     elif betas:
         untested = f"runs of one β only ({min(betas):g}); needs {_COMMAND}"
     template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)

@@ -337,7 +337,7 @@ class RunTable:
         numbers = {row["seed"]: row[column] for row in rows}
         if len(numbers) < len(rows):
             raise ValueError(
-                f"{len(rows)} runs of {self.experiment} have {len(numbers)} seeds, so they differ "
+                f"{len(rows)} runs of {self.experiment} share {len(numbers)} seeds, so they differ "
                 "in more than the seed; name the columns of one setting."
             )
         return numbers

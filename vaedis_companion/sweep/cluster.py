@@ -92,8 +92,9 @@ def run(
         return
     futures = {}
     for rank, spec in enumerate(specs):
-        # two sweeps may share a scheduler, which runs a key once
-        key = f"{spec.key}-{flag.name}"
+        # two sweeps may share a scheduler, which runs a key once; what stands before the first
+        # hyphen makes tasks a group, whose members wait for a worker
+        key = f"{job.experiment}-{spec.key}-{flag.name}"
         future = client.submit(_task, spec, job, threads, flag, key=key, priority=-rank)
         futures[future] = spec
     try:

@@ -53,6 +53,7 @@ class Evaluations:
         self.scores: dict[str, dict[str, float]] = {}
         self.learnt: dict[str, dict[str, dict[str, float]]] = {}
         self.course: dict[str, dict[str, Any]] = {}
+        self._has_warned = False
         if self.path is not None and self.path.exists():
             # a damaged file costs what was noted before
             with contextlib.suppress(ValueError, KeyError):
@@ -78,9 +79,28 @@ class Evaluations:
             saved = {"scores": self.scores, "learnt": self.learnt, "course": self.course}
             _files.write_text(self.path, json.dumps(saved))
 
+    def _is_whole(self) -> bool:
+        """Return whether nothing, or everything, was noted; warn once if only a part was.
+
+        A run that went on from a checkpoint without these notes lacks the first ones.
+        """
+        noted = set().union(self.scores, self.learnt, self.course)
+        due = {str(step) for step in self.score_steps | self.learning_steps | self.course_steps}
+        if noted in (set(), due):
+            return True
+        if not self._has_warned:
+            warnings.warn(
+                "looks.json beside the run's checkpoints was lost or damaged, so of "
+                f"{len(due)} looks at the network {len(noted)} are known, and none are stored.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self._has_warned = True
+        return False
+
     def best(self) -> dict[str, float]:
         """Return the largest scores, ``"mig_max"`` and ``"dci_max"``; empty without scores."""
-        names = ("mig", "dci") if _are_whole(self.scores, self.score_steps) else ()
+        names = ("mig", "dci") if self.scores and self._is_whole() else ()
         return {f"{name}_max": max(s[name] for s in self.scores.values()) for name in names}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -91,34 +111,20 @@ class Evaluations:
         ``"course/<level>/<factor>"`` at ``"course_steps"``.
         """
         arrays: dict[str, np.ndarray] = {}
-        if _are_whole(self.learnt, self.learning_steps):
+        if not self._is_whole():
+            return arrays
+        if self.learnt:
             arrays["learnt_steps"], entries = _in_order(self.learnt)
             for measure, factors in entries[0].items():
                 for factor in factors:
                     values = [entry[measure][factor] for entry in entries]
                     arrays[f"{measure}/{factor}"] = np.array(values, np.float32)
-        if _are_whole(self.course, self.course_steps):
+        if self.course:
             arrays["course_steps"], entries = _in_order(self.course)
             for name in entries[0]:
                 values = [entry[name] for entry in entries]
                 arrays[f"course/{name}"] = np.array(values, np.float32)
         return arrays
-
-
-def _are_whole(by_step: dict[str, Any], steps: set[int]) -> bool:
-    """Return whether something was noted, at all steps; warn if only at some.
-
-    A run that went on from a checkpoint without these notes lacks the first ones.
-    """
-    if by_step and set(by_step) != set(map(str, steps)):
-        warnings.warn(
-            "looks.json beside the run's checkpoints was lost or damaged, so of "
-            f"{len(steps)} looks at the network {len(by_step)} are known, and none are stored.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return False
-    return bool(by_step)
 
 
 def _in_order(by_step: dict[str, Any]) -> tuple[np.ndarray, list[Any]]:

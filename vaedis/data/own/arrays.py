@@ -188,7 +188,7 @@ class Hdf5:
             raise refused(path, f"has more than {MAX_KEYS:,} arrays; make a file of fewer.")
 
     def _keys(self) -> list[str]:
-        """Return the paths of arrays, and of what is refused where it is asked for, such as links.
+        """Return the paths of arrays, and of links and names that are no UTF-8, refused when read.
 
         Groups may hold each other, so their number is limited.
         """
