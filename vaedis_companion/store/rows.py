@@ -86,8 +86,7 @@ def make_row(
         raise ValueError(
             f"a run with its own {own} cannot be stored, as a row must name what a run is made of."
         )
-    scores = scores or {}
-    _check.options("row", spec.key, scores, SCORE_COLUMNS)
+    _check.options("row", spec.key, scores or {}, SCORE_COLUMNS)
     _check.options("row", spec.key, made_by, _GIVEN_COLUMNS)
     return {
         "key": spec.key,
@@ -95,7 +94,7 @@ def make_row(
         "profile": profile,
         "status": status,
         **{name: value for name, value in spec.to_dict().items() if name in SPEC_COLUMNS},
-        **scores,
+        **(scores or {}),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "vaedis": __version__,
@@ -336,10 +335,8 @@ class RunTable:
         rows = [row for row in self.where(**columns).rows if is_number(row[column])]
         numbers = {row["seed"]: row[column] for row in rows}
         if len(numbers) < len(rows):
-            raise ValueError(
-                f"{len(rows)} runs of {self.experiment} share {len(numbers)} seeds, so they differ "
-                "in more than the seed; name the columns of one setting."
-            )
+            counts = f"{len(rows)} runs of {self.experiment} share {len(numbers)} seeds"
+            raise ValueError(f"{counts}; name the columns of one setting.")
         return numbers
 
     def describe(self) -> str:
