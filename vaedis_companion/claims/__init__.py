@@ -20,7 +20,14 @@ from collections.abc import Iterable
 from vaedis import _check
 
 # these modules register their claims
-from vaedis_companion.claims import benchmarks, beyond, latents, pools, scores, xysquares  # noqa: F401
+from vaedis_companion.claims import (  # noqa: F401
+    benchmarks,
+    beyond,
+    latents,
+    pools,
+    scores,
+    xysquares,
+)
 from vaedis_companion.claims.base import (
     ARGUMENT,
     MAKERS,
