@@ -69,7 +69,8 @@ check-figures: $(STAMP)
 clean:
 	rm -rf _build
 
-# The search prefers the version that constraints.txt was made with.
+# The search prefers the version that constraints.txt was made with. Modules are compiled on all cores, which
+# pip would do on one; those that cannot be, as they need a newer Python, do not matter.
 $(STAMP): pyproject.toml constraints.txt
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then \
@@ -87,7 +88,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "make: $(VENV) has a Python older than 3.11 or a broken one; remove it and try again: rm -rf $(VENV)" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || { \
 	  echo "make: $(VENV) has no pip, as those that uv makes, and cannot get one; remove it and try again: rm -rf $(VENV)" >&2; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 	@touch $@
 
 constraints.txt:

@@ -158,6 +158,26 @@ def test_the_largest_beta_follows_from_perceived_distances_alone():
         assert largest_beta(data, 9, loss=loss) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["mse", "box-blur"])
+def test_a_group_of_factors_at_a_time_gives_the_bound_of_all_images(loss):
+    data = vd.load("xysquares", num_squares=2, **{**SMALL, "grid_spacing": 2})
+    all_of_it = largest_beta(data, 9, loss=loss, index=torch.arange(len(data)))
+    # each square has 16 positions, so these samples leave none out
+    assert largest_beta(data, 9, loss=loss, samples=16) == pytest.approx(all_of_it, rel=1e-5)
+    assert largest_beta(data, 9, loss=loss, samples=4) != pytest.approx(all_of_it, rel=1e-2)
+    # of one colour, squares hide each other: nothing adds up
+    grey = vd.load("xysquares", num_squares=2, rgb=False, **{**SMALL, "grid_spacing": 2})
+    all_of_it = largest_beta(grey, 9, loss=loss, index=torch.arange(len(grey)))
+    assert largest_beta(grey, 9, loss=loss) == pytest.approx(all_of_it, rel=1e-9)
+
+
+def test_the_bound_and_the_report_on_xysquares_are_exact():
+    exact = largest_beta(vd.load("coordinates"), 9)
+    assert largest_beta(vd.load("xysquares"), 9) == pytest.approx(exact, rel=1e-5)
+    report = vd.diagnose("xysquares", pairs=100, traversals=1, radii=()).losses[0]
+    assert report.largest_beta * 9 / report.latents == pytest.approx(exact, rel=1e-5)
+
+
 def test_linear_networks_learn_up_to_the_largest_beta_and_below_it_what_theory_says():
     options = {"num_squares": 1, **SMALL}
     bound = largest_beta(vd.load("coordinates", **options), 4)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check, losses
-from vaedis.data import as_data
+from vaedis.data import FactorData, as_data
 from vaedis.data.coordinates import Coordinates, factor_groups
 from vaedis.factors import flat
 from vaedis.losses import properties
@@ -45,12 +45,12 @@ def largest_beta(
     loss : str or losses.Loss
         A quadratic form.
     samples : int
-        How many images to use; all if there are no more. A sample gives too high a bound: for the
-        189 directions of XYSquares by a half. All of its `data.Coordinates` fit into memory.
+        How many images to use of each group of factors whose distances add up, such as those of one
+        square of XYSquares; all if there are no more. A sample gives too high a bound.
     seed : int
         Seed of the sample.
     index : Tensor of int64, shape (n,), optional
-        Use these images instead.
+        Use these images instead, whatever the groups.
     normalize : bool
         Compare normalized images, as training does.
 
@@ -79,17 +79,50 @@ def largest_beta(
     data = as_data(data)
     latents = _check.count("latents", latents)
     samples = _check.count("samples", samples, 2)
-    form = _quadratic_form(loss, data, normalize)
+    generator = torch.Generator().manual_seed(_check.seed(seed))
     if index is not None:
+        form = _quadratic_form(loss, data, normalize)
         index = flat(data.check_index(index))
         if not len(index):
             raise ValueError("index is empty; give at least one image, or no index for all.")
-    elif len(data) <= samples:
-        index = torch.arange(len(data))
+        parts = [index]
     else:
-        index = data.draw(samples, generator=torch.Generator().manual_seed(_check.seed(seed)))
-    largest = torch.linalg.eigvalsh(_gram(form, data, index, normalize))[-1]
-    return 2 * latents * float(largest) / len(index)
+        data, form = _source_and_form(data, loss, normalize)
+        # Groups vary independently, so each direction of large variance lies within one of them.
+        parts = _of_each_group(data, form, samples, generator)
+    variances = [_largest_variance(_gram(form, data, part, normalize), len(part)) for part in parts]
+    return 2 * latents * max(variances)
+
+
+def _source_and_form(
+    data: FactorData, loss: str | losses.Loss, normalize: bool
+) -> tuple[FactorData, losses.Loss]:
+    """Return data and a checked quadratic loss; for coordinates, of the images they stand for."""
+    if isinstance(data, Coordinates) and losses.get(loss) == losses.MSE():
+        return data.source, _quadratic_form(data.distance, data.source, normalize)
+    return data, _quadratic_form(loss, data, normalize)
+
+
+def _of_each_group(
+    data: FactorData, form: losses.Loss, samples: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Return the images of each group of factors whose distances add up, or samples of them."""
+    groups = factor_groups(data, form) if data.grid else []
+    if len(groups) < 2:
+        all_fit = len(data) <= samples
+        return [torch.arange(len(data)) if all_fit else data.draw(samples, generator=generator)]
+    parts = []
+    for group in groups:
+        bases = data.factors.traversal_bases(group[0], vary=group)
+        index = data.factors.traversal(group[0], bases).flatten()
+        if len(index) > samples:
+            index = index[torch.randint(len(index), (samples,), generator=generator)]
+        parts.append(index)
+    return parts
+
+
+def _largest_variance(gram: Tensor, n: int) -> float:
+    return float(torch.linalg.eigvalsh(gram)[-1]) / n
 
 
 def _quadratic_form(loss: str | losses.Loss, data: Any, normalize: bool) -> losses.Loss:
@@ -143,11 +176,8 @@ def rate_distortion_beta(
 
     Parameters
     ----------
-    data, latents, loss, seed, normalize
+    data, latents, loss, samples, seed, normalize
         See `largest_beta`. For `data.Coordinates`, "mse" stands for the loss they were made with.
-    samples : int
-        How many images to use of each group of factors whose distances add up, such as those of one
-        square of XYSquares; all if there are no more. A sample gives too high a result.
 
     Returns
     -------
@@ -173,20 +203,12 @@ def rate_distortion_beta(
     data = as_data(data)
     latents = _check.count("latents", latents)
     samples = _check.count("samples", samples, 2)
-    is_embedding = isinstance(data, Coordinates) and losses.get(loss) == losses.MSE()
-    source = data.source if is_embedding else data
-    form = _quadratic_form(data.distance if is_embedding else loss, source, normalize)
+    data, form = _source_and_form(data, loss, normalize)
     generator = torch.Generator().manual_seed(_check.seed(seed))
     proxies = []
     # The logarithm is a sum over groups, so its ratio to |v|² is largest within one of them.
-    for group in factor_groups(source, form):
-        index = torch.arange(len(source))
-        if source.grid:
-            bases = source.factors.traversal_bases(group[0], vary=group)
-            index = source.factors.traversal(group[0], bases).flatten()
-        if len(index) > samples:
-            index = index[torch.randint(len(index), (samples,), generator=generator)]
-        parts = [_embedded(form, source, part, normalize) for part in index.split(256)]
+    for index in _of_each_group(data, form, samples, generator):
+        parts = [_embedded(form, data, part, normalize) for part in index.split(256)]
         proxies.append(_variance_proxy(torch.cat(parts)))
     return 2 * latents * max(proxies)
 

@@ -18,6 +18,7 @@ from vaedis import _check, losses as loss_functions
 from vaedis._support.text import distinct, plain
 from vaedis.data import as_data
 from vaedis.data.base import FactorData, need_data_set
+from vaedis.data.coordinates import factor_groups
 from vaedis.data.images import LabelledImages
 from vaedis.diagnosis.advice import advise, latents_for, remedies
 from vaedis.diagnosis.bounds import largest_beta
@@ -243,8 +244,10 @@ def _largest_beta(data: FactorData, loss: Loss, latents: int, index: Tensor) -> 
     normalize = not loss.unit_range
     if not properties.is_form(loss, data, normalize):
         return None
-    index = torch.unique(index)
     max_images = min(_BOUND_IMAGES, max(2, _BOUND_NUMBERS // math.prod(data.shape)))
+    if data.grid and len(factor_groups(data, loss)) > 1:
+        return largest_beta(data, latents, loss=loss, samples=max_images, normalize=normalize)
+    index = torch.unique(index)
     index = index[:: -(-len(index) // max_images)]
     return largest_beta(data, latents, loss=loss, index=index, normalize=normalize)
 

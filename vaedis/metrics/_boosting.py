@@ -77,10 +77,21 @@ def boost(
 
     # Without a latent that varies, there is nothing to grow.
     n_rounds = ROUNDS if len(features) else 0
-    with ThreadPoolExecutor(min(usable_cpus(), torch.get_num_threads())) as pool:
+    n_threads = min(usable_cpus(), torch.get_num_threads())
+    with ThreadPoolExecutor(n_threads) as pool:
+
+        def in_threads(function: Callable[..., None], n: int, *also: Any) -> None:
+            """Call a function for each number below n, every thread for a share of them."""
+
+            def for_share(first: int) -> None:
+                for i in range(first, n, n_threads):
+                    function(i, *also)
+
+            list(pool.map(for_share, range(n_threads)))
+
         for round_seed in np.random.SeedSequence(seed).generate_state(n_rounds, np.uint64):
-            list(pool.map(set_residuals, range(n_factors)))
-            list(pool.map(grow, range(len(start)), [round_seed] * len(start)))
+            in_threads(set_residuals, n_factors)
+            in_threads(grow, len(start), round_seed)
 
     importance = np.zeros((codes.shape[1], n_factors))
     for factor, own in enumerate(trees):

@@ -27,8 +27,8 @@ _COURSE_STEPS = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 57_600, 115_20
 _COURSE_LEVELS = ("z", "kl", "reconstruction")
 _LONG = 20_000
 # images along each factor that distances are averaged over: the authors' 100 traversals, fewer of
-# factors with more than 20 values
-_TRAVERSED = 2_000
+# factors with more than 20 values, and a tenth by the fast protocol
+_TRAVERSED = {"full": 2_000, "fast": 200}
 
 
 class Evaluations:
@@ -138,9 +138,9 @@ def _mig_and_dci(run: Run, protocol: str) -> dict[str, float]:
     return {name: float(scores[name]) for name in ("mig", "dci")}
 
 
-def level_distances(run: Run) -> Iterator[tuple[str, str, np.ndarray]]:
+def level_distances(run: Run, protocol: str = "full") -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield level, factor and distance matrix, for every level of a network and every factor."""
     for factor, size in zip(run.data.factors.names, run.data.factors.sizes, strict=True):
-        traversals = min(100, _TRAVERSED // size)
+        traversals = min(100, max(1, _TRAVERSED[protocol] // size))
         for level, matrix in inspect.level_matrices(run, factor, traversals=traversals).items():
             yield level, factor, matrix

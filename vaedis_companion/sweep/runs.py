@@ -110,7 +110,7 @@ def row_of(
     started = time.perf_counter()
     scores = final_scores(run, profile.protocol)
     facts["seconds"] += time.perf_counter() - started
-    arrays = summarise(run)
+    arrays = summarise(run, profile.protocol)
     if profile.coordinates and run.spec.seed != 0:
         del arrays["cycles"]
     if evaluations is not None:
@@ -165,7 +165,7 @@ def final_scores(run: Run, protocol: str) -> dict[str, float]:
     }
 
 
-def summarise(run: Run) -> dict[str, np.ndarray]:
+def summarise(run: Run, protocol: str) -> dict[str, np.ndarray]:
     """Return what the book's figures need of a trained network, small enough to store.
 
     ``"cycles"``: uint8, (z, 9, H, W, C): images as one latent moves from its smallest to its
@@ -187,7 +187,7 @@ def summarise(run: Run) -> dict[str, np.ndarray]:
         "cycles": cycles.cpu().numpy(),
         "spread": losses.kl_to_prior(mean, logvar).mean(0).cpu().numpy(),
     }
-    for level, factor, matrix in level_distances(run):
+    for level, factor, matrix in level_distances(run, protocol):
         arrays[f"{level}/{factor}"] = matrix.astype(np.float32)
     windows = np.array_split(np.arange(run.spec.steps), min(_HISTORY_POINTS, run.spec.steps))
     arrays["steps"] = np.array([w[-1] + 1 for w in windows], np.int32)
