@@ -127,7 +127,7 @@ def both_pictures(app, match):
 def linked(image, path, kind, app, readable=0):
     """Return an image as a link to its file, with its size, so that no text moves as it loads.
 
-    Where a page is narrower than what is readable, the image scrolls.
+    On a phone narrower than what is readable, the image scrolls.
     """
     source = path if path.exists() else Path(app.doctreedir).parent / "jupyter_execute" / path.name
     size = ""
@@ -136,7 +136,7 @@ def linked(image, path, kind, app, readable=0):
         size = f' width="{width}" height="{height}"'
     if readable > NARROWEST:
         kind += " figure-wide"
-        size += f' style="min-width: {readable}px"'
+        size += f' style="--readable: {readable}px"'
     image = image.replace("<img ", f'<img loading="lazy"{size} ', 1)
     return f'<a class="figure-large {kind}" href="_images/{path.name}">{image}</a>'
 

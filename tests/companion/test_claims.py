@@ -238,8 +238,8 @@ FAR = (0.3, 0.3, 0.4, 0.4, 0.4)
         ("fig11", _by_loss(0.95, 0.3), "Figure 11", ["MIG"], "in direction"),
         ("fig11", _by_loss(0.0, 0.95), "Figure 11", ["DCI", "mse"], "not reproduced"),
         # within its range box blur must be better than MSE, too
-        ("fig11", lambda spec: 0.014, "Figure 11", ["β-VAE with mse: MIG"], "reproduced"),
-        ("fig11", lambda spec: 0.014, "Figure 11", ["β-VAE with box-blur: MIG"], "not reproduced"),
+        ("fig11", lambda spec: 0.014, "Figure 11", ["β-VAE with MSE: MIG"], "reproduced"),
+        ("fig11", lambda spec: 0.014, "Figure 11", ["β-VAE with box blur: MIG"], "not reproduced"),
         # the conclusion needs an interval above zero
         *(
             ("fig9", _by_spacing({1: near, 8: FAR}), "Section 8", ["The data decide"], expected)
@@ -1045,6 +1045,20 @@ def test_a_scoreboard_counts_verdicts_and_names_what_was_not_reproduced():
     assert "no runs stored" not in page
     assert "nothing yet" in page
     assert "No claims" in claims.scoreboard({"nothing": []})
+
+
+def test_a_scoreboard_counts_claims_that_runs_of_one_length_judge_together():
+    bases = [
+        claims.Provenance("; 2 to compare with", "laptop", 3, (10,)),
+        claims.Provenance("", "laptop", 2, (10,)),
+        claims.Provenance("", "laptop", 2, (20,), failed=1),
+    ]
+    page = claims.scoreboard({"one": [_claim(provenance=basis) for basis in bases]})
+    assert "laptop: 2 to 3 runs of 10 steps (2 claims)" in page
+    # what is the same is said in full
+    assert "laptop: 2 runs of 20 steps, 1 failed (1 claim)" in page
+    page = claims.scoreboard({"one": [_claim(provenance=bases[0])] * 2})
+    assert "laptop: 3 runs of 10 steps; 2 to compare with<" in page
 
 
 def test_names_on_a_page_are_text():

@@ -70,6 +70,20 @@ def test_a_wide_figure_is_swiped_and_fades_until_its_end(page):
     assert page.url.endswith("03_perceived_distance.html")
 
 
+@pytest.mark.parametrize("width", [1200, 1440])
+def test_every_figure_fits_a_laptop(tab, width):
+    widest = {}
+    for name in executions.notebooks(ROOT):
+        text = (HTML / f"{name}.html").read_text(encoding="utf-8")
+        widest[name] = max(map(int, re.findall(r"--readable: (\d+)px", text)), default=0)
+    name = max(widest, key=widest.get)
+    page = tab.open(name, size={"width": width, "height": 800})
+    figures = page.locator("a.figure-wide:visible").all()
+    assert figures
+    for figure in figures:
+        assert figure.evaluate("link => link.scrollWidth <= link.clientWidth")
+
+
 def test_a_tap_on_a_figure_opens_all_of_it(page):
     show(page, "03_perceived_distance")
     link = page.locator("a.figure-wide:visible").first

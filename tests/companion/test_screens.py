@@ -188,11 +188,11 @@ def test_only_a_figure_wider_than_a_phone_scrolls(screens, tmp_path):
     image = '<img src="_images/a.png">'
     wide = screens.linked(image, path, "figure-light", app, 700)
     assert 'class="figure-large figure-light figure-wide"' in wide
-    assert "min-width: 700px" in wide
+    assert "--readable: 700px" in wide
     assert 'width="110" height="110"' in wide
     narrow = screens.linked(image, path, "figure-light", app, 300)
     assert "figure-wide" not in narrow
-    assert "min-width" not in narrow
+    assert "--readable" not in narrow
 
 
 def test_cells_of_wide_tables_of_words_say_what_they_hold(screens):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,11 +113,24 @@ class Provenance:
     def __str__(self) -> str:
         if not self.n:
             return self.method
-        lengths = "/".join(f"{n:,}" for n in self.steps)
-        text = f"{self.profile}: {self.n} run{'s' if self.n > 1 else ''} of {lengths} steps"
+        text = runs_in_words([self])
         if self.failed:
             text += f", {self.failed} failed"
         return text + self.method
+
+
+def runs_in_words(bases: Sequence[Provenance]) -> str:
+    """Return the profile and steps of runs, the same in all, and the least and the largest number.
+
+    Examples
+    --------
+    >>> runs_in_words([Provenance("", "laptop", n, (2_000,)) for n in (5, 2)])
+    'laptop: 2 to 5 runs of 2,000 steps'
+    """
+    least, most = (end(basis.n for basis in bases) for end in (min, max))
+    n = str(most) if least == most else f"{least} to {most}"
+    lengths = "/".join(f"{n:,}" for n in bases[0].steps)
+    return f"{bases[0].profile}: {n} run{'s' if most > 1 else ''} of {lengths} steps"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,7 +231,8 @@ def figure10(store: Store) -> Iterator[Claim]:
             within = mean > ORDERED if loss == "box-blur" else mean < ORDERED
         yield Claim(
             where="Figure 10",
-            statement=f"Latent distances along a factor of a β-VAE with {loss} are {expected}.",
+            statement=f"Latent distances along a factor of a β-VAE with {stored.LOSSES[loss]} are "
+            f"{expected}.",
             published=expected,
             here=NO_VALUE if mean is None else Value("rank correlation {mean:.2f}", {"mean": mean}),
             provenance=stored.provenance(runs, _counted(ranks, runs))

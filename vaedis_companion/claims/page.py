@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from vaedis_companion.claims.base import NO_VALUE, VERDICTS, Claim, Value
+from vaedis_companion.claims.base import NO_VALUE, VERDICTS, Claim, Provenance, Value, runs_in_words
 
 # the colours are in book/assets/tables.css
 _CLASSES = dict(zip(VERDICTS, ("good", "fair", "bad", "open", "open"), strict=True))
@@ -94,13 +95,22 @@ def _sum(claims: list[Claim]) -> str:
 
 
 def _judged_by(claims: list[Claim]) -> str:
-    """Return what judges the claims, and how many of them where that differs."""
-    counts = Counter(str(claim.provenance) for claim in claims if claim.tested)
-    if len(counts) < 2:
-        return next(iter(counts), "nothing yet")
-    return "; ".join(
-        f"{provenance} ({n} claim{'s' * (n > 1)})" for provenance, n in counts.most_common()
-    )
+    """Return what judges the claims: runs of one length together, and how many claims of each."""
+    judges: dict[Any, list[Provenance]] = {}
+    for basis in (claim.provenance for claim in claims if claim.tested):
+        judges.setdefault((basis.profile, basis.steps) if basis.n else basis.method, []).append(
+            basis
+        )
+    texts = {_basis(bases): len(bases) for bases in judges.values()}
+    if len(texts) < 2:
+        return next(iter(texts), "nothing yet")
+    in_order = sorted(texts.items(), key=lambda text: -text[1])
+    return "; ".join(f"{text} ({n} claim{'s' * (n > 1)})" for text, n in in_order)
+
+
+def _basis(bases: list[Provenance]) -> str:
+    """Return what judges some claims: all of it where it is the same, or else how many runs."""
+    return str(bases[0]) if len(set(bases)) == 1 else runs_in_words(bases)
 
 
 def _note(claim: Claim) -> str:

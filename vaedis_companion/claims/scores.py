@@ -232,7 +232,7 @@ def loss_claims(runs_of: stored.RunsOf, *, column: str = "loss", **fields: Any) 
     for line in published.table("fig11_scores"):
         loss = {"boxblur": "box-blur", "mse": "mse"}[line["reconstruction_loss"]]
         framework, score = line["framework"], line["metric"]
-        settings = {name: {"framework": framework, column: name} for name in ("box-blur", "mse")}
+        settings = {name: {"framework": framework, column: name} for name in stored.LOSSES}
         runs = runs_of(*settings.values())
         of_loss = {name: runs.where(None, **setting) for name, setting in settings.items()}
         raised = stored.above(of_loss["box-blur"].median(score), of_loss["mse"].median(score))
@@ -244,7 +244,7 @@ def loss_claims(runs_of: stored.RunsOf, *, column: str = "loss", **fields: Any) 
             direction=raised,
             # some ranges of box blur start near chance
             also=loss == "mse" or raised is not False,
-            statement=f"{stored.FRAMEWORKS[framework]} with {loss}: {score.upper()}",
+            statement=f"{stored.FRAMEWORKS[framework]} with {stored.LOSSES[loss]}: {score.upper()}",
             **fields,
         )
 

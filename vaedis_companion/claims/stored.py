@@ -33,6 +33,7 @@ TITLES = {
     "xysquares": "XYSquares",
 }
 FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
+LOSSES = {"mse": "MSE", "box-blur": "box blur"}
 SCORES = ("mig", "dci")
 
 
