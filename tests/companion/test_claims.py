@@ -25,10 +25,10 @@ DISTANCES = ("Figure 3", "Figure A1", "Table A1", "Table A2")
 
 
 class MadeUp(results.Store):
-    """A store in memory."""
+    """A store in memory, with the measured distances of the project."""
 
     def __init__(self):
-        super().__init__("nowhere")
+        super().__init__()
         self.made, self.kept = {}, {}
 
     def add(self, row, arrays=None):
@@ -135,6 +135,12 @@ def test_without_runs_nothing_about_them_is_tested_and_all_exact_distances_of_xy
     )
 
 
+def test_distances_of_benchmarks_are_those_of_the_store_that_is_given(tmp_path):
+    found = claims.all_claims(results.Store(tmp_path), where=DISTANCES)
+    assert {c.verdict for c in found if "XYSquares" in c.statement} == {"reproduced"}
+    assert not any(c.tested for c in found if "XYSquares" not in c.statement)
+
+
 def test_only_the_places_asked_for_are_made():
     store = MadeUp()
     assert {c.where for c in claims.all_claims(store, where=["Figure 8", "Figure 10"])} == {
@@ -236,7 +242,7 @@ FAR = (0.3, 0.3, 0.4, 0.4, 0.4)
             ]
         ),
         ("fig11", _by_loss(0.95, 0.3), "Figure 11", ["MIG"], "in direction"),
-        ("fig11", _by_loss(0.0, 0.95), "Figure 11", ["DCI", "mse"], "not reproduced"),
+        ("fig11", _by_loss(0.0, 0.95), "Figure 11", ["DCI", "MSE"], "not reproduced"),
         # within its range box blur must be better than MSE, too
         ("fig11", lambda spec: 0.014, "Figure 11", ["β-VAE with MSE: MIG"], "reproduced"),
         ("fig11", lambda spec: 0.014, "Figure 11", ["β-VAE with box blur: MIG"], "not reproduced"),
@@ -505,7 +511,7 @@ def test_claims_about_distances_say_how_many_of_the_runs_have_some():
     _store("fig11", lambda spec: 0.5, arrays, store=store)
     for where, words in (
         ("Section 5.3", "β-VAE: on XYSquares latent distances"),
-        ("Figure 10", "box-blur"),
+        ("Figure 10", "box blur"),
         ("Figure 4, other data", "XYSquares, spacing 1: a β-VAE"),
     ):
         (found,) = _found(store, where, words)
@@ -874,7 +880,9 @@ class MadeUpDistances(measured.Distances):
 
 
 def _judged(monkeypatch, here, where, *contains):
-    monkeypatch.setattr(measured, "benchmark", lambda name: here if name == "dsprites" else None)
+    monkeypatch.setattr(
+        measured, "benchmark", lambda name, root: here if name == "dsprites" else None
+    )
     return _verdicts(MadeUp(), where, "dSprites", *contains)
 
 
@@ -1097,7 +1105,14 @@ def test_equal_seeds_on_different_devices_are_no_pairs(devices, paired):
             "x",
             "laptop",
             [
-                {"seed": s, "mig": value, "device": device, "data_options": {}, "loss_options": {}}
+                {
+                    "seed": s,
+                    "mig": value,
+                    "device": device,
+                    "data_options": {},
+                    "loss_options": {},
+                    "model_options": {},
+                }
                 for s, value in enumerate(values)
             ],
             [],

@@ -631,7 +631,13 @@ def test_folders_in_a_store_are_open_to_whom_the_store_is(tmp_path):
 def test_runs_are_filtered_and_are_a_table_of_pandas_with_options_as_columns():
     rows = [
         results.make_row(
-            RunSpec(seed=seed, data_options={"grid_spacing": spacing}, loss_options={"radius": 3}),
+            RunSpec(
+                seed=seed,
+                data_options={"grid_spacing": spacing},
+                loss_options={"radius": 3},
+                model="mlp",
+                model_options={"hidden": [spacing]},
+            ),
             "fig9",
             "laptop",
             **(
@@ -651,7 +657,13 @@ def test_runs_are_filtered_and_are_a_table_of_pandas_with_options_as_columns():
     assert set(frame["radius"]) == {3}
     assert set(frame["origin"]) == {"generated"}
     assert list(runs.where(grid_spacing=3).frame.columns[:2]) == ["key", "experiment"]
-    assert not {"data_options", "loss_options"} & set(frame)
+    assert not {"data_options", "loss_options", "model_options"} & set(frame)
+    # settings that differ in the model alone are told apart
+    assert [tuple(hidden) for hidden in frame["hidden"]] == [(1,), (1,), (8,), (8,)]
+    assert [row["seed"] for row in runs.where(hidden=rows[0]["model_options"]["hidden"]).rows] == [
+        1,
+        2,
+    ]
 
 
 def test_values_are_finite_and_runs_are_described():

@@ -112,9 +112,11 @@ def test_stored_distances_are_taken_without_reading_an_image(monkeypatch):
 def elsewhere(monkeypatch, tmp_path):
     """Stored results are looked for in an empty folder."""
     original = measured.stored_path("dsprites", "rendered")
-    monkeypatch.setattr(
-        measured, "stored_path", lambda name, origin: tmp_path / "new" / f"{name}-{origin}.npz"
-    )
+
+    def path(name, origin, root=None):
+        return tmp_path / "new" / f"{name}-{origin}.npz"
+
+    monkeypatch.setattr(measured, "stored_path", path)
     return original, tmp_path / "new" / original.name
 
 

@@ -95,16 +95,17 @@ def _xysquares() -> Distances:
     return _measure(load("xysquares"), None, _PAIRS)
 
 
-def benchmark(name: str) -> Distances | None:
+def benchmark(name: str, root: Path | None = None) -> Distances | None:
     """Return the stored distances of one of the paper's data sets, by its name for `vaedis.load`.
 
-    The original comes first; None if nothing is stored (``vaedis measure``). XYSquares' are
-    computed. Nothing is downloaded or drawn.
+    They are read from the store's folder `root`, by default `store.default_root`. The original
+    comes first; None if nothing is stored (``vaedis measure``). XYSquares' are computed. Nothing is
+    downloaded or drawn.
     """
     _check.one_of("data set", name, ("xysquares", *BENCHMARKS))
     if name == "xysquares":
         return _xysquares()
-    results = (stored(name, origin) for origin in DATA_SETS[name])
+    results = (stored(name, origin, root) for origin in DATA_SETS[name])
     return next((result for result in results if result is not None), None)
 
 
@@ -188,14 +189,14 @@ def _constants(
     return tuple((mean / len(index)).tolist()), tuple((std / len(index)).tolist()), method
 
 
-def stored_path(name: str, origin: str) -> Path:
+def stored_path(name: str, origin: str, root: Path | None = None) -> Path:
     """Return the path at which the result for a data set is stored."""
-    return default_root() / "distances" / f"{name}-{origin}.npz"
+    return (root or default_root()) / "distances" / f"{name}-{origin}.npz"
 
 
-def stored(name: str, origin: str) -> Distances | None:
+def stored(name: str, origin: str, root: Path | None = None) -> Distances | None:
     """Return the stored result for a data set, or None; None and a warning if it is damaged."""
-    path = stored_path(name, origin)
+    path = stored_path(name, origin, root)
     if not path.is_file():
         return None
     try:

@@ -65,7 +65,7 @@ def _method_of(data: Distances | None, row: str) -> Provenance:
 def figure3(store: Store) -> Iterator[Claim]:
     """Each panel of Figure 3 that could be read back, and the sentence it stands for."""
     panels = published.matrices()
-    data_sets = {name: measured.benchmark(name) for name, _ in panels}
+    data_sets = {name: measured.benchmark(name, store.root) for name, _ in panels}
     yield _majority(data_sets, panels)
     for (name, factor), panel in panels.items():
         data = data_sets[name]
@@ -131,7 +131,7 @@ def _majority(
 def figure_a1(store: Store) -> Iterator[Claim]:
     """Whether distances along factors are spread out, and on XYSquares not at all."""
     for name in ("dsprites", "shapes3d", "cars3d", "smallnorb", "xysquares"):
-        data = measured.benchmark(name)
+        data = measured.benchmark(name, store.root)
         spreads = [f.sd / f.mean for f in data.factors.values()] if data else []
         numbers = {"low": min(spreads, default=0.0), "high": max(spreads, default=0.0)}
         if name == "xysquares":
@@ -166,7 +166,7 @@ def table_a1(store: Store) -> Iterator[Claim]:
     """Each row of Table A1, and the order of importance for each data set."""
     lines = published.table("table_a1_factor_importance")
     for name in dict.fromkeys(line["dataset"] for line in lines):
-        data = measured.benchmark(name)
+        data = measured.benchmark(name, store.root)
         rows = {row.factor: row for row in importances.importances(data)} if data else {}
         for factor, (mean, sd) in importances.printed_rows(name).items():
             # XYSquares' squares are alike, and the paper prints one row for all
@@ -236,7 +236,7 @@ def table_a2(store: Store) -> Iterator[Claim]:
     """Each row of Table A2."""
     lines = published.table("table_a2_normalisation")
     for name in dict.fromkeys(line["dataset"] for line in lines):
-        data = measured.benchmark(name)
+        data = measured.benchmark(name, store.root)
         limit, digits = _CONSTANTS.get(name, _COUNTED)
         if data and data.origin == "original":
             limit, digits = _COUNTED

@@ -253,8 +253,8 @@ def _to_text(column: str, value: Any) -> str:
 
 
 def flat(row: Row) -> Row:
-    """Return a row with the options of its data and loss as columns; a column hides an option."""
-    return {**row["data_options"], **row["loss_options"], **row}
+    """Return a row with its options as columns; a column hides an option of its name."""
+    return {**row["data_options"], **row["loss_options"], **row["model_options"], **row}
 
 
 def is_number(value: Any) -> bool:
@@ -296,7 +296,7 @@ class RunTable:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The finished runs as a DataFrame; options of data and loss are columns of their own."""
+        """The finished runs as a DataFrame; options of data, loss and model are columns too."""
         pandas = project.require_pandas()
         records = [flat(row) for row in self.rows]
         names = [name for name in COLUMNS if name not in OPTION_COLUMNS]
@@ -306,7 +306,7 @@ class RunTable:
     def where(self, keep: Callable[[Row], bool] | None = None, **columns: Any) -> RunTable:
         """Return the runs whose columns have these values and which `keep` takes, if given.
 
-        Options of data and loss count as columns.
+        Options of data, loss and model count as columns.
         """
 
         def is_chosen(row: Row) -> bool:
