@@ -80,6 +80,16 @@ IMAGES = """async () => {
   await Promise.all(shown.map((image) => image.decode().catch(() => 0)));
   return shown.filter((image) => !image.naturalWidth).map((image) => image.src);
 }"""
+# Letters of figures are no smaller than this on a phone, in pixels of the page.
+READABLE = 9
+# Of each figure with a receipt: its link to the SVG, and the widths of picture and place.
+FIGURES = """() => [...document.querySelectorAll('.receipt')].map((receipt) => {
+  const svg = receipt.querySelector('a[href$=".svg"]')?.getAttribute('href');
+  const links = [...document.querySelectorAll('a.figure-light')];
+  const before = (link) => link.compareDocumentPosition(receipt) & Node.DOCUMENT_POSITION_FOLLOWING;
+  const link = links.filter(before).pop();
+  return { svg, picture: link?.querySelector('img').clientWidth, place: link?.clientWidth };
+}).filter((figure) => figure.svg && figure.picture)"""
 ANCHORS = """() => [...document.querySelectorAll('.bd-article a[href^="#"]')]
   .map((link) => decodeURIComponent(link.hash.slice(1)))
   .filter((id) => id && !id.includes('=') && !document.getElementById(id))"""
@@ -172,6 +182,22 @@ def faults(tab, name, theme, size):
     return found
 
 
+def letters_that_are_small(page):
+    """The figures of a page whose letters are too small to read, or that reach beyond the screen."""
+    problems = []
+    for figure in page.evaluate(FIGURES):
+        svg = (HTML / figure["svg"]).read_text(encoding="utf-8")
+        points = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', svg)[1])
+        # a glyph is drawn a hundred times as large and scaled down
+        letters = [100 * float(size) for size in re.findall(r"scale\((0\.\d+) -0\.\d+\)", svg)]
+        shown = min(letters, default=READABLE) * figure["picture"] / points
+        if letters and shown < READABLE - 0.05:
+            problems.append(f"{figure['svg']} has letters of {shown:.1f} px")
+        if figure["place"] > page.viewport_size["width"]:
+            problems.append(f"{figure['svg']} is wider than the screen")
+    return problems
+
+
 def problems_of(tab, name):
     """What is wrong with a page, light and dark, wide and narrow: a line for each fault."""
     page = tab.open(name)
@@ -188,6 +214,8 @@ def problems_of(tab, name):
             over = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
             problems += [f"{over} px wider than the screen, {screen}"] if over > 0 else []
             problems += [f"{line}, {screen}" for line in faults(tab, name, theme, size)]
+            if (theme, size) == ("light", PHONE):
+                problems += letters_that_are_small(page)
         if theme == "light":
             weight = sum(Path(path).stat().st_size for path in tab.loaded if Path(path).is_file())
     # from disk the browser first looks for the parts of 404.html where the site has them

@@ -3,21 +3,11 @@
 import re
 
 import pytest
-from in_browser import HTML, MARKS, PHONE, ROOT
+from in_browser import HTML, MARKS, PHONE, ROOT, letters_that_are_small
 
 from vaedis_companion.book import executions
 
 pytestmark = MARKS
-# letters no smaller than this, in pixels of the page
-READABLE = 9
-# of each figure with a receipt: its link to the SVG, and the widths of picture and place
-FIGURES = """() => [...document.querySelectorAll('.receipt')].map((receipt) => {
-  const svg = receipt.querySelector('a[href$=".svg"]')?.getAttribute('href');
-  const links = [...document.querySelectorAll('a.figure-light')];
-  const before = (link) => link.compareDocumentPosition(receipt) & Node.DOCUMENT_POSITION_FOLLOWING;
-  const link = links.filter(before).pop();
-  return { svg, picture: link?.querySelector('img').clientWidth, place: link?.clientWidth };
-}).filter((figure) => figure.svg && figure.picture)"""
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +32,11 @@ def swipe(page, part, distance):
     touch.detach()
 
 
-@pytest.mark.parametrize("name", executions.notebooks(ROOT))
-def test_letters_of_figures_are_large_enough_on_a_phone(page, name):
-    show(page, name)
-    small = []
-    for figure in page.evaluate(FIGURES):
-        svg = (HTML / figure["svg"]).read_text(encoding="utf-8")
-        points = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', svg)[1])
-        # a glyph is drawn a hundred times as large and scaled down
-        letters = [100 * float(size) for size in re.findall(r"scale\((0\.\d+) -0\.\d+\)", svg)]
-        shown = min(letters, default=READABLE) * figure["picture"] / points
-        if letters and shown < READABLE - 0.05:
-            small.append(f"{figure['svg']}: {shown:.1f} px")
-        assert figure["place"] <= page.viewport_size["width"]
-    assert small == []
+def test_letters_that_are_too_small_are_noticed(page):
+    show(page, "03_perceived_distance")
+    assert letters_that_are_small(page) == []
+    page.add_style_tag(content="a.figure-wide img { min-width: 0 !important; width: 200px; }")
+    assert letters_that_are_small(page)
 
 
 def test_a_wide_figure_is_swiped_and_fades_until_its_end(page):
