@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,8 @@ def table(name: str) -> list[dict[str, Any]]:
     """
     _check.one_of("table of published numbers", name, _COLUMNS)
     path = (project.checkout() or Path.cwd()) / "results" / "published" / f"{name}.csv"
-    pandas = project.require_pandas()
-    words, numbers = _COLUMNS[name]
     try:
-        frame = pandas.read_csv(path, dtype=str, index_col=False)
-        # by Python, whose numbers have the same bits in every version of pandas
-        frame[numbers] = frame[numbers].map(float, na_action="ignore").astype(float)
-        required = frame.drop(columns=_MAY_BE_EMPTY, errors="ignore")
-        finite = not np.isinf(frame[numbers].to_numpy()).any()
-        complete = not frame.empty and list(frame.columns) == words + numbers
-        if not finite or not complete or required.isna().to_numpy().any():
-            raise ValueError("a column or a number is missing")
+        return [dict(line) for line in _lines(path, path.stat().st_mtime_ns, name)]
     except FileNotFoundError:
         raise FileNotFoundError(
             f"The paper's numbers lie in a copy of the project, and {path} does not exist; "
@@ -59,6 +51,21 @@ def table(name: str) -> list[dict[str, Any]]:
         raise ValueError(
             f"{path} cannot be read ({problem}); bring it back with git checkout."
         ) from None
+
+
+@functools.lru_cache(maxsize=16)
+def _lines(path: Path, modified: int, name: str) -> list[dict[str, Any]]:
+    """Return the lines of a file; a ValueError or KeyError if it is damaged."""
+    pandas = project.require_pandas()
+    words, numbers = _COLUMNS[name]
+    frame = pandas.read_csv(path, dtype=str, index_col=False)
+    # by Python, whose numbers have the same bits in every version of pandas
+    frame[numbers] = frame[numbers].map(float, na_action="ignore").astype(float)
+    required = frame.drop(columns=_MAY_BE_EMPTY, errors="ignore")
+    finite = not np.isinf(frame[numbers].to_numpy()).any()
+    complete = not frame.empty and list(frame.columns) == words + numbers
+    if not finite or not complete or required.isna().to_numpy().any():
+        raise ValueError("a column or a number is missing")
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
