@@ -285,8 +285,9 @@ def test_make_gets_pip_for_an_environment_that_uv_made(checkout):
     calls = environment_without_pip(checkout, can_get_pip=True)
     make(checkout, ".venv/.installed", f"PYTHON={sys.executable}")
     words = calls.read_text().splitlines()
-    assert words[-2] == "-m ensurepip"
-    assert words[-1].startswith("-m pip install")
+    assert words[-3] == "-m ensurepip"
+    assert words[-2].startswith("-m pip install")
+    assert words[-1].startswith("-m compileall")
 
 
 @needs_make
