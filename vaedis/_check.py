@@ -102,10 +102,11 @@ def plain_field(name: str, value: Any) -> None:
         )
 
 
-def package(module: str, what: str, extra: str) -> Any:
-    """Return a module of an optional package; an ImportError says which extra brings it."""
+def package(module: str, task: str, extra: str) -> Any:
+    """Return a module of an optional package; an ImportError says what installs it."""
     try:
         return importlib.import_module(module)
-    except ImportError:
-        command = f"pip install 'vaedis[{extra}]'"
-        raise ImportError(f"{what} need {module.partition('.')[0]}: {command}.") from None
+    except ImportError as error:
+        name = module.partition(".")[0]
+        name = {"sklearn": "scikit-learn", "PIL": "pillow", "distributed": "dask"}.get(name, name)
+        raise ImportError(f"To {task}, install {name}: pip install 'vaedis[{extra}]'.") from error

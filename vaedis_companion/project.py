@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from types import ModuleType
 
+from vaedis import _check
+
 
 def checkout() -> Path | None:
     """Return the project's folder; None if the package is installed outside of it."""
@@ -50,12 +52,5 @@ def _git(top: Path, *words: str) -> str:
 
 
 def require_pandas() -> ModuleType:
-    """Return pandas, or raise an ImportError that says how to install it."""
-    try:
-        import pandas
-    except ImportError:
-        raise ImportError(
-            "Tables of runs and published numbers need pandas; install it with: "
-            "pip install 'vaedis[plots]'."
-        ) from None
-    return pandas
+    """Return pandas, or raise an ImportError that says what installs it."""
+    return _check.package("pandas", "make tables", "plots")

@@ -138,7 +138,7 @@ def test_workers_without_dask_are_one_sentence(tmp_path, specs, monkeypatch, cap
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert cli.main(command(tmp_path, "--workers", "2")) == 1
     assert capsys.readouterr().err == (
-        "vaedis: Workers need Dask; run: pip install 'vaedis[sweep]'.\n"
+        "vaedis: To run workers, install dask: pip install 'vaedis[sweep]'.\n"
     )
 
 

@@ -520,7 +520,7 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(
         ImportError,
-        match=r"safetensors is not installed; pip install 'vaedis\[checkpoints\]', or train without",
+        match=r"To write checkpoints, install safetensors: pip install 'vaedis\[checkpoints\]'\.$",
     ):
         fit(checkpoint=tmp_path)
     assert len(fit().history["loss"]) == 40

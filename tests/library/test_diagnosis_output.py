@@ -240,7 +240,7 @@ def test_a_page_is_closed_to_the_outside_and_long_names_stay_apart(tmp_path, mon
     assert f"<td>{first}</td>" in page
     assert f"<td>{first} (2)</td>" in page
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    says = r"needs jinja2, which is not installed: pip install vaedis\[plots\]"
+    says = r"To write a page, install jinja2: pip install 'vaedis\[plots\]'\."
     with pytest.raises(ImportError, match=says):
         save(found, html=tmp_path / "other.html")
     assert not (tmp_path / "other.html").exists()

@@ -164,7 +164,7 @@ def test_an_absent_package_names_the_extra(score, module, package, monkeypatch):
     codes, factors = mixed_codes(90, (2, 2), 2, 0.1, 0.1)
     with pytest.raises(
         ImportError,
-        match=rf"needs {package}, which is not installed: pip install vaedis\[metrics\]",
+        match=rf"To compute .*, install {package}: pip install 'vaedis\[metrics\]'\.",
     ):
         score(codes, factors)
 

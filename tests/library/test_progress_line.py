@@ -82,7 +82,7 @@ def test_without_tqdm_there_is_none_unless_it_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     vd.fit(TINY, device="cpu")
     assert screen.getvalue() == ""
-    with pytest.raises(ImportError, match="a line with tqdm, which is not installed; pip install"):
+    with pytest.raises(ImportError, match="To show progress, install tqdm: pip install"):
         vd.fit(TINY, device="cpu", progress=True)
 
 

@@ -92,7 +92,7 @@ def prepare(
     if facts is not None and not force:
         return facts
     for module in ("tqdm", "filelock", "h5py", "scipy", "PIL"):
-        _check.package(module, "data sets with files", "data")
+        _check.package(module, "prepare a data set", "data")
     with writing(f"to {folder(name)}"):
         folder(name).mkdir(parents=True, exist_ok=True)
         with locked(folder(name), silent=not sys.stderr.isatty()):

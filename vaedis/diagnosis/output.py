@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from vaedis import _check
 from vaedis._support.output import check_outputs, write_output
 from vaedis.diagnosis.loss_report import COLUMNS, FactorReport
 from vaedis.diagnosis.report import Diagnosis
@@ -91,12 +92,7 @@ def _json_values(value: Any) -> Any:
 
 def _page(diagnosis: Diagnosis) -> str:
     """Return the text of a diagnosis's page, with names as in `Diagnosis.displayed`."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError(
-            "a page needs jinja2, which is not installed: pip install vaedis[plots]"
-        ) from error
+    jinja2 = _check.package("jinja2", "write a page", "plots")
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,

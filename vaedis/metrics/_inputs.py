@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -269,12 +268,6 @@ def unit_variance(codes: np.ndarray, *more_codes: np.ndarray) -> list[np.ndarray
     return [(array - center) / unit for array in near]
 
 
-def require(module: str, purpose: str) -> ModuleType:
-    """Import an optional dependency, or say which extra installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0].replace("sklearn", "scikit-learn")
-        raise ImportError(
-            f"{purpose} needs {package}, which is not installed: pip install vaedis[metrics]"
-        ) from error
+def require(module: str, score: str) -> ModuleType:
+    """Import a module that a score needs, or say what installs it."""
+    return _check.package(module, f"compute {score}", "metrics")

@@ -17,7 +17,9 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError as absent:
-    raise ImportError("Figures need matplotlib: pip install 'vaedis[plots]'.") from absent
+    raise ImportError(
+        "To draw figures, install matplotlib: pip install 'vaedis[plots]'."
+    ) from absent
 
 __all__ = ["CURVES", "STYLE", "Axes", "Figure", "plt"]
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vaedis import _check
 from vaedis._files import write_atomically
 from vaedis.data import FactorData
 from vaedis.spec import RunSpec
@@ -109,11 +110,7 @@ class Checkpoints:
         precision: str,
         data_in_person: bool = False,
     ):
-        if not available():
-            raise ImportError(
-                "Checkpoints are safetensors files, and safetensors is not installed; "
-                "pip install 'vaedis[checkpoints]', or train without."
-            )
+        _check.package("safetensors", "write checkpoints", "checkpoints")
         self.folder = as_folder("checkpoint", folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key_of(spec)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import warnings
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from vaedis import _check
 from vaedis._files import write_atomically
 from vaedis.training.checkpoint import as_folder
 
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 def export_onnx(run: Run, folder: str | Path) -> None:
     """Write the encoder and the decoder of a run; see `Run.export_onnx`."""
     for name in ("onnx", "onnxscript"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            raise ImportError(
-                f"export_onnx needs {name}, which is not installed; pip install 'vaedis[onnx]'."
-            ) from None
+        _check.package(name, "write ONNX files", "onnx")
     folder = as_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     height, width, channels = run.data.shape

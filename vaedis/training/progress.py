@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vaedis import _check
 from vaedis.training import optimizers
 from vaedis.training.custom import Custom
 from vaedis.training.population import PopulationStep
@@ -231,12 +232,8 @@ def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[]
     if not show:
         yield lambda: None
         return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        raise ImportError(
-            "progress=True shows a line with tqdm, which is not installed; pip install tqdm."
-        ) from None
+    _check.package("tqdm", "show progress", "sweep")
+    from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # no thread of its own

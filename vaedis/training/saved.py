@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-import importlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from vaedis import _check
 from vaedis._files import read_plain, write_atomically
 from vaedis._support.text import plain
 from vaedis.data import FactorData, Relabelled
@@ -283,10 +283,4 @@ def _arrays_path(folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def _safetensors() -> Any:
-    try:
-        return importlib.import_module("safetensors.torch")
-    except ImportError:
-        raise ImportError(
-            "Saved runs are safetensors files, and safetensors is not installed; "
-            "pip install 'vaedis[checkpoints]'."
-        ) from None
+    return _check.package("safetensors.torch", "save or load runs", "checkpoints")

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from vaedis import _check
 from vaedis._support.memory import keep_memory
 from vaedis._support.text import plain
 from vaedis.data import NoDevice
@@ -33,11 +34,7 @@ _POLL_SECONDS = 0.2
 @contextlib.contextmanager
 def connect(workers: int, scheduler: str | None) -> Iterator[Any]:
     """Connect to a scheduler, or to a cluster that is started here; yield a Dask client."""
-    try:
-        import distributed
-    except ImportError:
-        raise ImportError("Workers need Dask; run: pip install 'vaedis[sweep]'.") from None
-
+    distributed = _check.package("distributed", "run workers", "sweep")
     with contextlib.ExitStack() as stack:
         cluster = scheduler or stack.enter_context(_local_cluster(distributed, workers))
         if scheduler and not scheduler.startswith("tls://"):

@@ -214,11 +214,7 @@ class Sweep:
 
     def _progress_bar(self, todo: list[RunSpec]) -> Any:
         """Return a progress bar in images; it is drawn on a terminal only."""
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            raise ImportError("A sweep needs tqdm; run: pip install 'vaedis[sweep]'.") from None
-        return tqdm(
+        return _check.package("tqdm", "run a sweep", "sweep").tqdm(
             desc=self.experiment,
             total=sum(map(n_images, todo)),
             unit=" images",

@@ -177,7 +177,7 @@ class Hdf5:
     """
 
     def __init__(self, path: Path):
-        self.h5py = _check.package("h5py", "HDF5 files", "data")
+        self.h5py = _check.package("h5py", "read HDF5 files", "data")
         self.path = path
         with reading(path):
             if not self.h5py.is_hdf5(path):

@@ -191,7 +191,7 @@ def _images(folder: Path, pictures: list[str]) -> np.ndarray:
 
 def _picture(path: Path) -> np.ndarray:
     """Return one picture, (H, W) or (H, W, C); its size is checked before it is decoded."""
-    _check.package("PIL", "pictures", "data")
+    _check.package("PIL", "read pictures", "data")
     from PIL import Image, ImageOps
 
     formats = [_FORMATS[path.suffix.lower()]]

@@ -76,7 +76,7 @@ class Pixels:
 
     def resize(self, size: int) -> None:
         """Replace the images by means over boxes of pixels, a copy that is made in one pass."""
-        image_module = _check.package("PIL.Image", "resized images", "data")
+        image_module = _check.package("PIL.Image", "resize images", "data")
         height, width, channels = self.shape
         if height != width or _check.count("resize", size) > height:
             problem = f"of at most their size, but {size} was asked for and they have"
