@@ -275,7 +275,7 @@ def test_results_that_one_notebook_adds_reach_the_others(small, capsys):
 
 def test_bad_requests_change_nothing(small):
     for error, options in {
-        "Unknown notebook 'three'; choose from: one, two": {"only": ["three"]},
+        "Unknown notebook 'three'; choose one of: one, two": {"only": ["three"]},
         "No notebook that was asked for has a parameter 'sed'; they have: profile, seed": {
             "params": {"sed": 1}
         },

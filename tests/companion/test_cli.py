@@ -88,6 +88,23 @@ def test_book_gets_the_options(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("words", "command", "says"),
+    [
+        (["diagnose", "mine.npz", "--losses", "mse"], "diagnose", "did you mean '--loss'?"),
+        (["sweep", "fig9", "--dryrun"], "sweep", "did you mean '--dry-run'?"),
+        (["data", "prepare", "--fromm=x"], "data prepare", "did you mean '--from'?"),
+        (["check", "--profile", "smoke", "--zzz"], "check", "unrecognized arguments: --zzz."),
+    ],
+)
+def test_an_unknown_option_is_refused_by_its_command(capsys, words, command, says):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: vaedis {command} ")
+    assert says in said
+
+
+@pytest.mark.parametrize(
     ("error", "code", "says"),
     [
         (ValueError("wrong"), 2, "wrong"),

@@ -70,6 +70,11 @@ def test_the_build_that_wrote_the_manifest_passes(project, capsys):
     assert "3 of 3 figures draw the numbers of codecheck.yml." in capsys.readouterr().out
 
 
+def test_a_chapter_that_is_not_known_is_refused(project):
+    with pytest.raises(ValueError, match="Unknown notebook 'on'; .* did you mean 'one'"):
+        receipts.check(project[0], "smoke", ["on"])
+
+
 def test_a_figure_that_draws_other_numbers_is_named(project, capsys):
     root, runs = project
     runs["one"] = executed(0.5, 3.5)

@@ -14,13 +14,13 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vaedis import _files
+from vaedis import _check, _files
 from vaedis._support import cpus
 from vaedis_companion import project
 from vaedis_companion.store import default_root
@@ -84,6 +84,13 @@ def notebooks(root: Path) -> list[str]:
         if header and re.search(r"^kernelspec:", header[1], re.MULTILINE):
             names.append(name)
     return names
+
+
+def select(root: Path, only: Iterable[str]) -> list[str]:
+    """Return the notebooks asked for, by default all, in the book's order."""
+    known = notebooks(root)
+    names = [_check.one_of("notebook", name.removesuffix(".md"), known) for name in only]
+    return [name for name in known if name in names or not names]
 
 
 def read_page(root: Path, name: str) -> str:

@@ -84,7 +84,7 @@ def of_build(root: Path, profile: str, only: Iterable[str] = ()) -> dict[str, Re
     """
     receipts: dict[str, Receipt] = {}
     digest = executions.project_digest(root)
-    for chapter in only or executions.notebooks(root):
+    for chapter in executions.select(root, only):
         run = stored.current(root, profile, chapter, digest)
         if run is None:
             raise ValueError(

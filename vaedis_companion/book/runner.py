@@ -33,7 +33,7 @@ def run_notebooks(
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
-    sources = {name: notebooks.from_markdown(root, name) for name in _select(root, only)}
+    sources = {name: notebooks.from_markdown(root, name) for name in executions.select(root, only)}
     values = _parameters_of_each(sources, params or {})
     build = executions.build_folder(root)
     with executions.locked(build), contextlib.ExitStack() as last_of_all:
@@ -56,16 +56,6 @@ def run_notebooks(
             stored.show(root, build, profile="")
     runner.print_summary()
     return runner.failed
-
-
-def _select(root: Path, only: Iterable[str]) -> list[str]:
-    """Return the notebooks asked for, in the book's order."""
-    known = executions.notebooks(root)
-    names = [name.removesuffix(".md") for name in only]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"Unknown notebook {name!r}; choose from: {', '.join(known)}.")
-    return [name for name in known if name in names or not names]
 
 
 def _parameters_of_each(
