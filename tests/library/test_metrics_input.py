@@ -202,3 +202,15 @@ def test_dci_uses_the_threads_of_torch_and_they_do_not_matter(monkeypatch):
         results.append(summary(metrics.dci(codes, factors)))
     assert hired == [1, 3, 4]
     assert results[1:] == results[:1] * 2
+
+
+@pytest.mark.parametrize("n_values", [1000, 1001, 1500])
+@pytest.mark.parametrize("name", ["mig", "mig_quantile", "modularity"])
+def test_factors_of_many_values_are_counted_like_others(name, n_values):
+    generator = np.random.default_rng(0)
+    factors = generator.permuted(np.tile(np.arange(n_values), (2, 2)), axis=1).T
+    codes = factors // -(-n_values // 10) * 1.0
+    got = compute(name, codes, factors)
+    share = np.bincount(codes[:, 0].astype(int)) / len(codes)
+    nats = -(share * np.log(share)).sum()
+    assert got.mutual_information.diagonal() == pytest.approx([nats, nats])

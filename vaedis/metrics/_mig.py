@@ -235,7 +235,8 @@ def _information(binned: np.ndarray, labels: np.ndarray) -> np.ndarray:
     cells = _BINS * n_labels
     parts = []
     # few enough latents at a time that their counts stay in the cache
-    for latents in np.array_split(binned, -(-len(binned) * cells // _CELLS)):
+    n_parts = min(-(-len(binned) * cells // _CELLS), len(binned))
+    for latents in np.array_split(binned, n_parts):
         counts = [np.bincount(latent * n_labels + labels, minlength=cells) for latent in latents]
         parts.append(_information_of_counts(np.reshape(counts, (-1, _BINS, n_labels))))
     return np.concatenate(parts)
