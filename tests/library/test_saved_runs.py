@@ -193,6 +193,15 @@ class TestDataInPerson:
         ):
             load(folder, data=other)
 
+    @pytest.mark.parametrize("name", ["mean", "std", "pixel_range"])
+    def test_the_same_images_normalized_otherwise_are_refused(self, folder, mine, name):
+        other = mine.to("cpu")  # a copy
+        load(folder, data=other)
+        setattr(other, name, (0.1, 0.9) if name == "pixel_range" else (0.1,))
+        sentence = rf"made ready for the network otherwise than those of 'mine': their {name} was "
+        with pytest.raises(ValueError, match=sentence):
+            load(folder, data=other)
+
     def test_a_way_of_its_own_to_show_images_needs_the_data(self, tmp_path):
         data = vd.load("coordinates", num_squares=1)
         run = fit(TINY, data=data)
@@ -493,6 +502,10 @@ def test_a_network_that_computes_something_else_with_the_same_weights_is_refused
     narrow.decode = lambda z: narrow.tail(z).view(-1, 3, 8, 8)[..., :4]
     with pytest.raises(ValueError, match=r"but computes other numbers with them than .*Mlp did"):
         load(tmp_path, model=narrow)
+    without_decode = Mlp(nn.GELU())
+    without_decode.decode = None
+    with pytest.raises(ValueError, match=r"but computes other numbers with them than .*Mlp did"):
+        load(tmp_path, model=without_decode)
     loaded = load(tmp_path, model=Mlp(nn.GELU()))
     index = torch.arange(9)
     mean = trained.posterior(index)[0]
@@ -506,6 +519,19 @@ def test_a_network_that_computes_something_else_with_the_same_weights_is_refused
     rewrite(tmp_path, probe=None)
     earlier = load(tmp_path, model=Mlp(nn.GELU()))
     assert torch.equal(earlier.posterior(index)[0], mean)
+
+
+def test_a_program_whose_numbers_are_float64_saves_the_same_record(run, folder):
+    before = record_of(folder)
+    torch.set_default_dtype(torch.float64)
+    try:
+        run.save(folder)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    after = record_of(folder)
+    assert after["probe"] == before["probe"]
+    assert after["probe"]
+    assert after["loss"] == before["loss"]
 
 
 def test_a_loaded_run_that_is_saved_again_keeps_its_scores(run, tmp_path):

@@ -125,8 +125,8 @@ def load_run(
             stacklevel=2,
         )
     # a record of an earlier version has no outputs
-    current = probe(network, missing, spec.latents) if probed else None
-    pairs: Any = itertools.zip_longest(probed, current or probed, fillvalue=())
+    current = (probe(network, missing, spec.latents) or ()) if probed else ()
+    pairs: Any = itertools.zip_longest(probed, current, fillvalue=())
     for part, part_now in pairs:
         has_same_shape = np.shape(part) == np.shape(part_now)
         if not has_same_shape or np.abs(part - part_now).max() > _ROUNDING * np.abs(part).max():
@@ -194,6 +194,15 @@ def _data(
             f"{source.name!r} ({source.origin}): on {saved['name']!r} ({saved['origin']}), "
             f"{saved['n']:,} of shape {tuple(saved['shape'])}; give these as data=."
         )
+    for name in ("mean", "std", "pixel_range", "floats", "own_display"):
+        now, before = current[name], saved[name]
+        # means of images are sums, which other machines round otherwise
+        if np.shape(now) != np.shape(before) or not np.allclose(now, before, rtol=1e-5, atol=1e-7):
+            raise ValueError(
+                f"The run in {shown(folder)} was trained on images that are made ready for the "
+                f"network otherwise than those of {source.name!r}: their {name} was {before} and "
+                f"is {now}; give the data set as it was."
+            )
     return source.to(missing.device)
 
 

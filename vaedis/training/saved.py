@@ -139,8 +139,8 @@ def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float
     Computed on the CPU with numbers of one seed, so that it is the same wherever it is asked.
     """
     height, width, channels = data.shape
-    x = torch.linspace(-1, 1, 2 * channels * height * width).view(2, channels, height, width)
-    z = torch.linspace(-1, 1, 2 * latents).view(2, latents)
+    x = _ramp(-1, 1, (2, channels, height, width))
+    z = _ramp(-1, 1, (2, latents))
     with torch.no_grad(), torch.random.fork_rng([]):
         torch.manual_seed(0)
         try:
@@ -170,12 +170,17 @@ def loss_facts(loss: Any, data: FactorData) -> dict[str, Any]:
     height, width, channels = data.shape
     # normalized images leave [0, 1] by some standard deviations
     low, high = (0, 1) if loss.unit_range else (-4, 4)
-    x = torch.linspace(low, high, 4 * channels * height * width).view(4, channels, height, width)
+    x = _ramp(low, high, (4, channels, height, width))
     with torch.no_grad(), torch.random.fork_rng([]), contextlib.suppress(Exception):
         torch.manual_seed(0)
         numbers = [float(one) for one in loss.distance(x, x.flip((0, -1)))]
         facts["probe"] = numbers if all(map(math.isfinite, numbers)) else None
     return facts
+
+
+def _ramp(low: float, high: float, shape: tuple[int, ...]) -> Tensor:
+    """Return numbers that rise evenly, in float32 whatever a program's default type is."""
+    return torch.linspace(low, high, math.prod(shape), dtype=torch.float32).view(shape)
 
 
 def digest(record: Mapping[str, Any]) -> str:
