@@ -396,3 +396,34 @@ def test_a_run_and_its_network_have_one_score(loss, normalize):
     assert float(ours["mig"]) == pytest.approx(
         float(metrics.mig(run.model.encode(seen)[0], LABELS)), abs=0.02
     )
+
+
+def test_a_sampling_latent_is_found_beside_a_large_one():
+    def sampling(x):
+        mean = x.flatten(1) @ WEIGHTS
+        mean[:, 0] += torch.randn(len(x))
+        return torch.cat([mean, 1e4 + mean[:, 1:2]], 1)
+
+    with pytest.raises(ValueError, match="must follow from that image alone"):
+        score(sampling)
+    # rounding of large numbers is no sampling
+    large = 1e4 * torch.ones(3)
+    score(
+        lambda x: torch.cat([(x.flatten(1) @ WEIGHTS + large) - large, large.expand(len(x), 3)], 1)
+    )
+
+
+def test_a_networks_own_attribute_does_not_decide_how_it_sees_images():
+    data = table()
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    index = torch.arange(60)
+    before = _encoder.encoder(linear, data)(index)
+    linear.normalize = False
+    assert torch.equal(_encoder.encoder(linear, data)(index), before)
+    linear._vaedis_normalize = False
+    assert not torch.equal(_encoder.encoder(linear, data)(index), before)
+
+
+def test_a_run_is_no_model():
+    with pytest.raises(TypeError, match=r"not a Run: use run\.scores\(\), or pass run\.model\."):
+        metrics.evaluate(vd.training.Run(vd.RunSpec(), table(), nn.Linear(1, 1), None), table())

@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vaedis.training.model import VAE
+from vaedis.training.run import Run
+
 _CPU_BATCH = 256
 _CUDA_BATCH = 4096
-# By how much the code of an image may depend on the images beside it, as a share of the largest
-# code: rounding in half precision.
+# By how much the code of an image may depend on the images beside it, as a share of the latent's
+# largest code: rounding in half precision.
 _ROUNDING = 1e-2
+# And in float32, as a share of the largest of all: a latent may be what is left of larger numbers.
+_ROUNDING_OF_ALL = 2e-6
 
 
 def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
@@ -25,6 +30,11 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     Repeated indices are encoded once. A network is in evaluation mode meanwhile; the code of an
     image must depend on that image alone.
     """
+    if isinstance(model, Run):
+        raise TypeError(
+            "model must be a network or a function of observations, not a Run: use run.scores(), "
+            "or pass run.model."
+        )
     # Text has a method `encode`, and a path is easily mistaken for a model.
     encode = model if isinstance(model, str) else getattr(model, "encode", model)
     if not callable(encode):
@@ -39,12 +49,16 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     example = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     devices = [example.device] if example is not None and example.is_cuda else []
     batch = _CUDA_BATCH if devices else _CPU_BATCH
+    is_half = example is not None and example.dtype.itemsize < 4
     # How `fit` says of a network of its own, or of yours, that it was trained on images in [0, 1].
-    marks = [getattr(trained, name, True) for name in ("normalize", "_vaedis_normalize")]
-    options = {"normalize": False} if any(mark is False for mark in marks) else {}
+    mark = "normalize" if isinstance(trained, VAE) else "_vaedis_normalize"
+    options = {"normalize": False} if getattr(trained, mark, True) is False else {}
 
     def means_of(x: Any, n: int) -> Tensor:
-        return _means(encode(x if example is None else x.to(example)), n)
+        means = _means(encode(x if example is None else x.to(example)), n)
+        nonlocal is_half
+        is_half = is_half or means.dtype.itemsize < 4
+        return means.float() if means.dtype.itemsize < 4 else means
 
     def encode_all(index: Tensor) -> Tensor:
         distinct, position = torch.unique(torch.as_tensor(index), return_inverse=True)
@@ -60,7 +74,8 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
             if half:
                 with torch.random.fork_rng(devices):
                     again = means_of(last, half)
-                _need_alike(means[0][-half:], again, is_network=network is trained)
+                of_all = _ROUNDING if is_half else _ROUNDING_OF_ALL
+                _need_alike(means[0][-half:], again, of_all, is_network=network is trained)
             means += [means_of(data.observations(part, **options), len(part)) for part in rest]
         return torch.cat(means)[position]
 
@@ -78,9 +93,11 @@ def _is_known(model: Any) -> bool:
     )
 
 
-def _need_alike(means: Tensor, again: Tensor, *, is_network: bool) -> None:
+def _need_alike(means: Tensor, again: Tensor, of_all: float, *, is_network: bool) -> None:
     """Raise a ValueError unless images have the same codes beside other images."""
-    if ((means - again).abs() > _ROUNDING * means.abs().max()).any():
+    sizes = means.abs()
+    allowed = torch.maximum(_ROUNDING * sizes.amax(0), of_all * sizes.max())
+    if ((means - again).abs() > allowed).any():
         remedy = (
             "return means, not samples, and use no statistics of the batch in evaluation mode."
             if is_network
@@ -105,7 +122,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _means(output: Any, n: int) -> Tensor:
-    """Return the means (n, z) in a model's output for n observations, in float32 or more."""
+    """Return the means (n, z) in a model's output for n observations, on the CPU."""
     means = output
     if isinstance(means, tuple | list) and len(means):
         means = means[0]
@@ -123,5 +140,4 @@ def _means(output: Any, n: int) -> Tensor:
             f"({n}, latents), by itself, as the first of a tuple, as `embedding`, or as a torch "
             f"Distribution, but it returned a {type(output).__name__}{shape}."
         )
-    means = means.detach().cpu()
-    return means.float() if means.dtype.itemsize < 4 else means
+    return means.detach().cpu()
