@@ -302,6 +302,34 @@ def test_a_run_of_no_use_is_not_saved(run, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_failed_run_has_no_method_that_uses_its_network(run, tmp_path):
+    failed = dataclasses.replace(run, failure=vd.TrainingFailed(TINY, 1, float("nan"), None))
+    arguments = {
+        "scores": [],
+        "posterior": [[0]],
+        "decode": [torch.zeros(1, 2)],
+        "decode_images": [torch.zeros(1, 2)],
+        "save": [tmp_path],
+        "export_onnx": [tmp_path],
+    }
+    methods = {name for name, one in vars(vd.training.Run).items() if callable(one)}
+    public = {name for name in methods if not name.startswith("_")}
+    assert public - arguments.keys() == {"images_in", "observations"}
+    for name, given in arguments.items():
+        with pytest.raises(ValueError, match=r"network is of no use"):
+            getattr(failed, name)(*given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_scores_follow_the_run_and_not_its_network(run):
+    network = vd.training.model.build("mlp", run.data.shape, 2, hidden=[8])
+    network.normalize = False
+    by_hand = dataclasses.replace(run, model=network.eval())
+    codes = by_hand.posterior(range(9))[0]
+    labels = run.data.to_factors(torch.arange(9))
+    assert float(by_hand.scores(["mig"])["mig"]) == float(vd.metrics.mig(codes, labels))
+
+
 def cut(path, share=0.5):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])

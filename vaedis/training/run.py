@@ -187,7 +187,11 @@ class Run:
     ) -> dict[str, Score]:
         """Score the representation; see `metrics.evaluate` for arguments and result."""
         from vaedis.metrics import evaluate
+        from vaedis.training.custom import mark_normalize
 
+        self._need_use()
+        # the network may be one that was put into this run by hand
+        mark_normalize(self)
         return evaluate(self.model, self.data, metrics=metrics, protocol=protocol, seed=seed)
 
     @torch.no_grad()
@@ -259,6 +263,7 @@ class Run:
 
         The folder is made if need be, and files of these names are replaced.
         """
+        self._need_use()
         export_onnx(self, folder)
 
     def _need_use(self) -> None:
