@@ -214,3 +214,14 @@ def test_factors_of_many_values_are_counted_like_others(name, n_values):
     share = np.bincount(codes[:, 0].astype(int)) / len(codes)
     nats = -(share * np.log(share)).sum()
     assert got.mutual_information.diagonal() == pytest.approx([nats, nats])
+
+
+@pytest.mark.parametrize("unit", [1e-158, 1e-170, 1e-300])
+def test_tiny_codes_and_factors_score_as_ordinary_ones(unit):
+    generator = np.random.default_rng(0)
+    factors = generator.integers(0, 5, (600, 2))
+    codes = factors @ [[1.0, 0.2], [0.1, 1.0]] + generator.normal(size=(600, 2)) / 5
+    for name in ("mcc", "r2"):
+        expected = float(compute(name, codes, factors))
+        assert float(compute(name, codes * unit, factors)) == pytest.approx(expected, abs=1e-9)
+        assert float(compute(name, codes, factors * unit)) == pytest.approx(expected, abs=1e-9)

@@ -15,6 +15,8 @@ from vaedis import _check
 
 # Trees work in float32, and squares of larger numbers soon exceed float64.
 _LARGEST = np.finfo(np.float32).max
+# Squares of smaller ranges soon lose digits in float64.
+_NARROWEST = 1e-100
 # With fewer samples of each value, a score of codes that memorise samples looks like a good one.
 SAMPLES_PER_VALUE = 2
 
@@ -259,11 +261,15 @@ def near_zero(codes: np.ndarray, *more_codes: np.ndarray) -> list[np.ndarray]:
 def unit_variance(codes: np.ndarray, *more_codes: np.ndarray) -> list[np.ndarray]:
     """Return sets of codes in float64, normalized by the mean and the deviation of the first."""
     near = near_zero(codes, *more_codes)
+    # The square of a range below 1e-154 loses digits; a power of two keeps the numbers exact.
+    spans = np.ptp(near[0].astype(np.float64), axis=0)
+    tiny = (spans > 0) & (spans < _NARROWEST)
+    if tiny.any():
+        exponents = np.where(tiny, -np.frexp(spans)[1], 0)
+        near = [np.ldexp(array.astype(np.float64), exponents) for array in near]
     codes = near[0]
     center = codes.mean(axis=0, dtype=np.float64)
     unit = codes.std(axis=0, dtype=np.float64)
-    # The square of a range below 1e-160 is 0, the range itself is not.
-    unit = np.where(unit > 0, unit, np.ptp(codes.astype(np.float64), axis=0))
     unit = np.where(varies(codes), unit, 1.0)
     return [(array - center) / unit for array in near]
 
