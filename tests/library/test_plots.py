@@ -472,3 +472,74 @@ def test_tensors_with_gradients_are_drawn_everywhere(kind):
         plots.traversals({"a": list(values(3, 8, 8, 3))}),
     ]
     assert all(figure.axes for figure in figures)
+
+
+@pytest.mark.parametrize("name", ["_hidden", "$\\frac{$", "a_b"])
+def test_any_name_stands_in_the_legend_as_it_is(name):
+    values = np.array([1.0, 2.0])
+    options = {"xlabel": name, "ylabel": name}
+    for figure in (
+        plots.lines([1, 2], {name: values}, marks={"_mark": 1}, **options),
+        plots.cumulative({name: values}, xlabel=name),
+        plots.bars(["a", name], {name: values}, **options),
+    ):
+        legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert legend[0] == name
+        figure.canvas.draw()
+    assert len(plots.lines([1, 2], {"a": [1, 2]}, marks={"_m": 1}, **options).axes[0].lines) == 2
+    for figure in (
+        plots.panels([1, 2], {name: {name: values}}, xlabel=name),
+        plots.matrices({name: {name: np.eye(2)}}, note=name),
+        plots.latent_traversals(np.zeros((1, 1, 3, 3, 1)), names=[name]),
+    ):
+        figure.canvas.draw()
+
+
+def test_powers_of_ten_beside_a_logarithmic_axis_stay_formulas():
+    run = vd.training.Run(RunSpec(), vd.load("xysquares"), None, vd.losses.get("mse"))
+    run.history = {"recon": np.array([1.0, 0.01]), "kl": np.array([1.0, 100.0])}
+    figure = plots.training(run)
+    figure.canvas.draw()
+    labels = figure.axes[0].yaxis.get_ticklabels()
+    assert any("10^{-1}" in label.get_text() for label in labels)
+    assert all(label.get_parse_math() for label in labels)
+
+
+EYE = np.eye(3)
+SHAPE = {"xlabel": "x", "ylabel": "y"}
+
+
+@pytest.mark.parametrize("bad", [3, "text", ["a", "b"], [1j, 2], np.ones((2, 2, 2)), [[1], [1, 2]]])
+def test_what_is_no_curve_or_matrix_is_refused_in_one_sentence(bad):
+    for draw in (
+        lambda: plots.lines([1, 2], {"it": bad}, **SHAPE),
+        lambda: plots.cumulative({"it": bad}),
+        lambda: plots.bars(["a", "b"], {"it": bad}, **SHAPE),
+        lambda: plots.panels([1, 2], {"panel": {"it": bad}}, xlabel="x"),
+        lambda: plots.matrices({"row": {"it": bad}}),
+        lambda: plots.distance_matrices({"it": EYE}, {"it": bad}, shared_range=True),
+        lambda: plots.distance_matrices({"it": bad}, {"it": EYE}),
+    ):
+        with pytest.raises(ValueError, match=r"^'it'.* must hold numbers of the shape .*\.$"):
+            draw()
+
+
+def test_what_has_no_names_or_is_no_run_is_refused_in_one_sentence():
+    for draw in (
+        lambda: plots.distance_matrices(EYE, EYE),
+        lambda: plots.distance_matrices(EYE, {"it": EYE}),
+        lambda: plots.matrices({"row": EYE}),
+        lambda: plots.lines([1, 2], [1, 2], **SHAPE),
+    ):
+        with pytest.raises(TypeError, match=r"must be a dictionary of names .*not a \w+\.$"):
+            draw()
+    with pytest.raises(TypeError, match=r"run must be a Run, as fit returns it, not a RunSpec\."):
+        plots.training(RunSpec())
+
+
+def test_names_of_latents_may_be_an_array_and_one_latent_is_one():
+    figure = plots.latent_traversals(np.zeros((2, 1, 3, 3, 1)), names=np.array(["a", "b"]))
+    assert [ax.get_ylabel() for ax in figure.axes] == ["a", "b"]
+    options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
+    spec = RunSpec(data_options=options, model="mlp", latents=1, steps=2, batch=9)
+    assert plots.latent_traversals(vd.fit(spec, device="cpu")).get_suptitle().endswith(": 1 latent")

@@ -9,7 +9,14 @@ import numpy as np
 
 from vaedis import _check
 from vaedis._support.text import names_of_own
-from vaedis.plots.inputs import as_array, finite_range, need_as_many, need_some
+from vaedis.plots.inputs import (
+    as_array,
+    finite_range,
+    need_as_many,
+    need_named,
+    need_some,
+    numbers_of,
+)
 from vaedis.plots.style import CURVES, Axes, Figure, name_of, panel_grid, plt, styled
 
 _MARKERS = "osD^"
@@ -37,9 +44,8 @@ def draw_cumulative(ax: Axes, curves: Mapping[str, np.ndarray]) -> None:
 
 def _distances(name: str, values: Any) -> np.ndarray:
     """Return the distances of a curve, or raise a ValueError."""
-    distances = as_array(values).astype(float)
-    if distances.ndim != 1 or not len(distances):
-        raise ValueError(f"{name!r} must have the shape (n,), not {distances.shape}.")
+    distances = numbers_of(repr(name), values)
+    need_some(repr(name), distances)
     if not np.isfinite(distances).all() or distances.min() < 0:
         raise ValueError(
             f"{name!r} must hold distances, finite numbers of at least 0; leave out pairs that "
@@ -75,12 +81,12 @@ def cumulative(curves: Mapping[str, np.ndarray], *, xlabel: str = "perceived dis
     ['x_R', 'random']
     >>> plt.close(figure)
     """
-    need_some("curves", curves)
+    need_named("curves", curves)
     figure, ax = plt.subplots(figsize=(6.4, 3.6))
     draw_cumulative(ax, curves)
     ax.set(xlabel=xlabel, ylabel="share of pairs at most so far apart")
     # curves of equal distances reach into every corner
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    ax.legend(ax.lines, list(curves), loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
@@ -111,12 +117,12 @@ def lines(
     1
     >>> plt.close(figure)
     """
-    need_some("curves", curves)
+    need_named("curves", curves)
     figure, ax = plt.subplots(figsize=(6.4, 3.4))
     for k, (name, y) in enumerate(curves.items()):
-        need_as_many(repr(name), y, len(x), "places of x")
+        values = numbers_of(repr(name), y)
+        need_as_many(repr(name), values, len(x), "places of x")
         dashes, colour = _style(curves, k)
-        values = as_array([np.nan if value is None else value for value in y])
         # more markers than these could not be told apart
         marker = _MARKERS[k % 4] if len(values) <= 20 else ""
         ax.plot(x, values, marker + dashes, label=name, markersize=4, color=colour)
@@ -124,7 +130,8 @@ def lines(
         ax.axvline(position, color="0.5", linestyle=":", label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(True)
-    ax.legend()
+    # all names, also those that begin with "_"
+    ax.legend(ax.lines, [*curves, *(marks or {})])
     return figure
 
 
@@ -150,21 +157,24 @@ def bars(
     >>> plt.close(figure)
     """
     need_some("labels", labels)
-    need_some("groups", groups)
+    need_named("groups", groups)
     figure, ax = plt.subplots(figsize=(6.8, 3.2))
     width = 0.8 / len(groups)
-    for k, (name, heights) in enumerate(groups.items()):
+    containers = []
+    for k, (name, values) in enumerate(groups.items()):
+        heights = numbers_of(repr(name), values)
         need_as_many(repr(name), heights, len(labels), "labels")
         _, colour = _style(groups, k)
         x = np.arange(len(labels)) + width * (k - (len(groups) - 1) / 2)
         container = ax.bar(
-            x, as_array(heights), width * 0.94, label=name, color=colour, hatch=_HATCHES[k // 4]
+            x, heights, width * 0.94, label=name, color=colour, hatch=_HATCHES[k // 4]
         )
         ax.bar_label(container, fmt="%.2f", fontsize=7.5, padding=1)
+        containers.append(container)
     ax.set(xticks=range(len(labels)), xticklabels=labels, xlabel=xlabel, ylabel=ylabel)
     ax.grid(True, axis="y")
     ax.set_axisbelow(True)
-    ax.legend()
+    ax.legend(containers, list(groups))
     return figure
 
 
@@ -197,20 +207,21 @@ def panels(
     'MIG'
     >>> plt.close(figure)
     """
-    names = list(dict.fromkeys(name for of_panel in curves.values() for name in of_panel))
+    need_named("curves", curves)
+    panels = {title: _panel(title, of_panel, len(x)) for title, of_panel in curves.items()}
+    names = list(dict.fromkeys(name for of_panel in panels.values() for name in of_panel))
     need_some("curves", names)
-    low, high = finite_range([y for of_panel in curves.values() for y in of_panel.values()])
+    low, high = finite_range([y for of_panel in panels.values() for y in of_panel.values()])
     low = -0.05 if low >= -0.05 else low - 0.05 * (max(high, 1) - low)
     high = 1.05 if high <= 1.05 else high + 0.05 * (high - min(low, 0))
     figure, axes = panel_grid(len(curves), 3, 2.9, 2.2, sharex=True, sharey=True)
     handles = {}
-    for ax, (title, of_panel) in zip(axes.flat, curves.items(), strict=False):
+    for ax, (title, of_panel) in zip(axes.flat, panels.items(), strict=False):
         for name, y in of_panel.items():
-            need_as_many(f"{name!r} of {title!r}", y, len(x), "places of x")
             k = names.index(name)
             dashes, colour = _style(names, k)
             (handles[name],) = ax.plot(
-                x, as_array(y), _MARKERS[k % 4] + dashes, label=name, markersize=3, color=colour
+                x, y, _MARKERS[k % 4] + dashes, label=name, markersize=3, color=colour
             )
         ax.set_title(title, fontsize=9)
         ax.set_ylim(low, high)
@@ -222,6 +233,15 @@ def panels(
     lines_of_names = [handles[name] for name in names]
     figure.legend(lines_of_names, names, loc="outside upper center", ncols=len(names))
     return figure
+
+
+def _panel(title: str, curves: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
+    """Return the curves of a panel, each of n numbers, or raise a ValueError."""
+    numbers = {}
+    for name, y in curves.items():
+        numbers[name] = numbers_of(f"{name!r} of {title!r}", y)
+        need_as_many(f"{name!r} of {title!r}", numbers[name], n, "places of x")
+    return numbers
 
 
 @styled
@@ -248,6 +268,8 @@ def training(run: Any) -> Figure:
     ['reconstruction loss (mse)', 'KL divergence per latent (nats)']
     >>> plt.close(figure)
     """
+    if not hasattr(run, "history"):
+        raise TypeError(f"run must be a Run, as fit returns it, not a {type(run).__name__}.")
     n = len(run.history.get("recon", ()))
     if not n:
         raise ValueError("the run has no history to draw; it took no steps.")
@@ -299,7 +321,7 @@ def codes(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int =
     4
     >>> plt.close(figure)
     """
-    need_some("panels", panels)
+    need_named("panels", panels)
     _check.count("columns", columns)
     figure, axes = panel_grid(len(panels), columns, 2.3, 2.4, sharex=True, sharey=True)
     for ax, (title, pair) in zip(axes.flat, panels.items(), strict=False):

@@ -18,7 +18,8 @@ from vaedis.plots.inputs import (
     finite_range,
     need_as_many,
     need_keys,
-    need_some,
+    need_named,
+    numbers_of,
     rows_of,
 )
 from vaedis.plots.style import (
@@ -214,14 +215,14 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
     else:
         pictures = rows_of(run)
     rows, frames = pictures.shape[:2]
-    need_as_many("names", names or None, rows, "rows")
+    names = list(names) if names is not None and len(names) else [f"z{r}" for r in range(rows)]
+    need_as_many("names", names, rows, "rows")
     size = (0.95 * frames + 0.6, 1.0 * rows)
     figure, axes = plt.subplots(rows, frames, figsize=size, squeeze=False)
     for r in range(rows):
         for ax, image in zip(axes[r], pictures[r], strict=True):
             draw_image(ax, image)
-        name = names[r] if names else f"z{r}"
-        axes[r, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+        axes[r, 0].set_ylabel(names[r], rotation=0, ha="right", va="center")
     figure.suptitle(title)
     write_note(figure, note)
     return figure
@@ -240,8 +241,9 @@ def _latents_of(run: Any, names: Sequence[str] | None) -> tuple[np.ndarray, Sequ
         low, high = mean[:, latent].aminmax()
         z[:, latent] = low + share * (high - low)
         rows.append(run.decode_images(z))
-    names = names or [f"z{k} ({kl[k]:.1f} nats)" for k in order.tolist()]
-    latents_text = f"{len(order)} latents"
+    if names is None or not len(names):
+        names = [f"z{k} ({kl[k]:.1f} nats)" for k in order.tolist()]
+    latents_text = f"{len(order)} latent{'s' * (len(order) > 1)}"
     if len(kl) > len(order):
         latents_text = f"{len(order)} of {len(kl)} latents"
     return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {latents_text}"
@@ -257,8 +259,8 @@ def draw_distances(
     """Draw ground-truth above perceived distances, in axes of shape (2, columns or more)."""
     for column, name in zip(axes.T, perceived, strict=False):
         column[0].set_title(name)
-        draw_matrix(column[0], truth[name], "Blues")
-        draw_matrix(column[1], perceived[name], "Purples", span)
+        draw_matrix(column[0], name, truth[name], "Blues")
+        draw_matrix(column[1], name, perceived[name], "Purples", span)
         column[1].set_xlabel(labels.get(name, ""), fontsize=8.5)
     for ax in axes[:, len(perceived) :].flat:
         ax.set_visible(False)
@@ -294,11 +296,13 @@ def distance_matrices(
     2
     >>> plt.close(figure)
     """
-    need_some("perceived", perceived)
+    need_named("perceived", perceived)
+    need_named("truth", truth)
     need_keys("truth", truth, perceived)
     size = (1.1 * len(perceived) + 0.5, 2.8)
     figure, axes = plt.subplots(2, len(perceived), figsize=size, squeeze=False)
-    span = (0.0, finite_range(perceived.values())[1]) if shared_range else None
+    numbers = [numbers_of(repr(name), matrix, axes=2) for name, matrix in perceived.items()]
+    span = (0.0, finite_range(numbers)[1]) if shared_range else None
     draw_distances(axes, truth, perceived, labels or {}, span)
     return figure
 
@@ -328,16 +332,17 @@ def matrices(
     ['8 px', '1 px']
     >>> plt.close(figure)
     """
-    need_some("rows", rows)
+    need_named("rows", rows)
     columns = list(next(iter(rows.values())))
-    need_some("a row", columns)
     for row, panels in rows.items():
+        need_named(f"row {row!r}", panels)
         need_keys(f"row {row!r}", panels, columns)
     size = (1.45 * len(columns) + 0.4, 1.4 * len(rows) + 0.5)
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
     for r, (row, panels) in enumerate(rows.items()):
         for c, column in enumerate(columns):
-            draw_matrix(axes[r, c], panels[column], (cmaps or {}).get(column, "Purples"))
+            cmap = (cmaps or {}).get(column, "Purples")
+            draw_matrix(axes[r, c], column, panels[column], cmap)
         axes[r, 0].set_ylabel(row)
     for ax, column in zip(axes[0], columns, strict=True):
         ax.set_title(column, fontsize=9)

@@ -57,6 +57,30 @@ def as_bytes(columns: Mapping[str, np.ndarray], *, spread: bool = True) -> dict[
     }
 
 
+def numbers_of(name: str, values: Any, axes: int = 1) -> np.ndarray:
+    """Return floats with one or two axes, NaN for None, or raise a ValueError."""
+    try:
+        array = as_array(values)
+        numbers = array.astype(float) if array.dtype.kind in "biufO" else None
+    except (TypeError, ValueError):  # a ragged list, or text among the numbers
+        numbers = None
+    if numbers is None or numbers.ndim != axes or (axes == 2 and not numbers.size):
+        expected = "(n,)" if axes == 1 else "(f, f)"
+        got = "other things" if numbers is None else str(numbers.shape)
+        raise ValueError(f"{name} must hold numbers of the shape {expected}, not {got}.")
+    return numbers
+
+
+def need_named(name: str, things: Any) -> None:
+    """Raise a TypeError or ValueError unless there are things to draw, by their names."""
+    if not isinstance(things, Mapping):
+        raise TypeError(
+            f"{name} must be a dictionary of names and what to draw of each, as in "
+            f"{{'x': ...}}, not a {type(things).__name__}."
+        )
+    need_some(name, things)
+
+
 def need_some(name: str, things: Any) -> None:
     """Raise a ValueError if there is nothing to draw."""
     if not len(things):

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from vaedis._support.text import names_of_own, shown_name
-from vaedis.plots.inputs import as_array, finite_range
+from vaedis.plots.inputs import finite_range, numbers_of
 
 try:
     import matplotlib
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 except ImportError as absent:
     raise ImportError(
         "To draw figures, install matplotlib: pip install 'vaedis[plots]'."
@@ -55,6 +56,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
                 for number in set(plt.get_fignums()).difference(before):
                     plt.close(number)
                 raise
+            _draw_names_as_text(figure)
             interactive = plt.isinteractive()
         # A notebook's first figure loads its backend and with it switches interactive mode on;
         # leaving the context switches it off again, and no later figure would appear.
@@ -62,6 +64,16 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         return figure
 
     return draw_styled
+
+
+def _draw_names_as_text(figure: Figure) -> None:
+    """Take no name for a formula; powers of ten beside a logarithmic axis are some."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if axis.get_scale() != "linear":
+            for label in axis.get_ticklabels(which="both"):
+                label.set_parse_math(True)
 
 
 def panel_grid(
@@ -89,12 +101,13 @@ def draw_image(ax: Axes, image: np.ndarray) -> None:
 
 
 def draw_matrix(
-    ax: Axes, matrix: np.ndarray, cmap: str, span: tuple[float, float] | None = None
+    ax: Axes, name: str, matrix: Any, cmap: str, span: tuple[float, float] | None = None
 ) -> None:
     """Draw a matrix in colours from its smallest to its largest entry, or over `span`."""
-    low, high = span or finite_range([matrix])
+    numbers = numbers_of(repr(name), matrix, axes=2)
+    low, high = span or finite_range([numbers])
     top = high if high > low else low + 1
-    ax.imshow(as_array(matrix), cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
+    ax.imshow(numbers, cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
 
 
