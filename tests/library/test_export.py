@@ -71,3 +71,22 @@ def test_a_file_is_no_folder_and_what_is_missing_is_named(tmp_path, monkeypatch)
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ImportError, match=rf"needs {name}, .* pip install 'vaedis\[onnx\]'"):
             run.export_onnx(tmp_path)
+
+
+def test_where_one_half_cannot_be_written_neither_is_and_a_sentence_names_it(tmp_path):
+    run = vd.fit(MLP, device="cpu")
+    run.export_onnx(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = vd.fit(MLP.replace(seed=1), device="cpu")
+    for name in ("decode", "encode"):
+        method = getattr(other.model, name)
+
+        def branching(x, method=method):
+            return method(x if float(x.sum()) > 0 else x * 0.5)
+
+        setattr(other.model, name, branching)
+        with pytest.raises(ValueError, match=rf"^the {name}r cannot be written .*") as error:
+            other.export_onnx(tmp_path)
+        assert "\n" not in str(error.value)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        delattr(other.model, name)

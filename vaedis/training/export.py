@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vaedis import _check
 from vaedis._files import write_atomically
+from vaedis._support.text import plain
 from vaedis.training.checkpoint import as_folder
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def export_onnx(run: Run, folder: str | Path) -> None:
     network = run.model
     encoder = _Part(network, network.encode)
     decoder = _Part(network, lambda z: run.loss.output(network.decode(z)))
-    encoded = _onnx(encoder, x, "x", ["mean", "logvar"])
+    # both before either is written, so that no new encoder lies beside an old decoder
+    encoded = _onnx("encoder", encoder, x, "x", ["mean", "logvar"])
+    decoded = _onnx("decoder", decoder, z, "z", ["x"])
     write_atomically(folder / "encoder.onnx", encoded)
-    write_atomically(folder / "decoder.onnx", _onnx(decoder, z, "z", ["x"]))
+    write_atomically(folder / "decoder.onnx", decoded)
 
 
 class _Part(nn.Module):
@@ -52,20 +55,29 @@ class _Part(nn.Module):
         return self.function(x)
 
 
-def _onnx(part: nn.Module, example: Tensor, input_name: str, output_names: list[str]) -> bytes:
+def _onnx(
+    name: str, part: nn.Module, example: Tensor, input_name: str, output_names: list[str]
+) -> bytes:
     """Return the bytes of an ONNX model whose number of images is free."""
-    with _warnings_off():
-        program = torch.onnx.export(
-            part.eval(),
-            (example,),
-            dynamo=True,
-            input_names=[input_name],
-            output_names=output_names,
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto.SerializeToString()
+    try:
+        with _warnings_off():
+            program = torch.onnx.export(
+                part.eval(),
+                (example,),
+                dynamo=True,
+                input_names=[input_name],
+                output_names=output_names,
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                verbose=False,
+            )
+        assert program is not None
+        return program.model_proto.SerializeToString()
+    except Exception as error:  # whatever torch cannot translate in code that is not ours
+        cause = error.__cause__ or error
+        raise ValueError(
+            f"the {name} cannot be written as an ONNX model, since torch does not translate its "
+            f"code: {plain(' '.join(str(cause).split()), 200)}"
+        ) from error
 
 
 @contextlib.contextmanager
