@@ -302,6 +302,15 @@ def test_a_run_of_no_use_is_not_saved(run, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mask_of_minus_infinity_is_no_broken_weight(run, tmp_path):
+    network = Net()
+    network.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+    dataclasses.replace(run, model=network.eval()).save(tmp_path)
+    other = Net()
+    other.register_buffer("mask", torch.zeros(2, 2))
+    assert torch.equal(load(tmp_path, model=other).model.mask, network.mask)
+
+
 def test_a_failed_run_has_no_method_that_uses_its_network(run, tmp_path):
     failed = dataclasses.replace(run, failure=vd.TrainingFailed(TINY, 1, float("nan"), None))
     arguments = {

@@ -78,6 +78,18 @@ def twice_the_kl(model, x, noise, *, loss, beta):
     return objectives.beta_vae(model, x, noise, loss=loss, beta=2 * beta)
 
 
+class Halving(torch.optim.Optimizer):
+    """An optimizer without a learning rate."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {})
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.data *= 0.5
+
+
 def test_a_network_of_ones_own_is_trained_as_a_copy_and_again_to_the_same_bits():
     network = Net()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -354,6 +366,10 @@ def wrong_objective(change):
         ({"optimizer": "sgd"}, "optimizer must be a function of the parameters that returns"),
         ({"optimizer": lambda p: None}, "but it returned a NoneType"),
         (
+            {"optimizer": Halving, "lr": lambda step: 0.1},
+            r"the optimizer has no learning rate 'lr' to set; leave lr out",
+        ),
+        (
             {"optimizer": lambda p: sgd(Net().parameters())},
             "must train the parameters that it is called with",
         ),
@@ -415,3 +431,18 @@ def test_what_does_not_go_together_is_refused(spec, own, says):
 def test_a_specification_refuses_schedules_that_do_not_exist(changes, says):
     with pytest.raises(ValueError, match=says):
         SPEC.replace(**changes)
+
+
+def test_what_a_checkpoint_cannot_hold_is_refused_before_training(tmp_path):
+    network = Net()
+    network.register_buffer("turns", torch.ones(3, dtype=torch.complex128))
+    sentence = r"cannot have a checkpoint, since turns is of the type torch\.complex128, which"
+    with pytest.raises(ValueError, match=sentence):
+        fit(model=network, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="cannot be saved, since turns is of the type"):
+        fit(model=network).save(tmp_path)
+    network.turns = network.turns.to(torch.complex64)
+    run = fit(model=network, checkpoint=tmp_path / "checkpoints")
+    run.save(tmp_path / "run")
+    loaded = vd.load_run(tmp_path / "run", model=network, device="cpu")
+    assert torch.equal(loaded.model.turns, run.model.turns)

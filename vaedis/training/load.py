@@ -22,7 +22,7 @@ from vaedis.training import model as networks
 from vaedis.training.checkpoint import as_folder
 from vaedis.training.custom import copied, mark_normalize
 from vaedis.training.run import Run
-from vaedis.training.saved import describe, loss_facts, probe, read_run, shown
+from vaedis.training.saved import check_finite, describe, loss_facts, probe, read_run, shown
 
 # Of a network's outputs, as a share of the largest, since other machines round otherwise.
 _ROUNDING = 1e-3
@@ -117,6 +117,7 @@ def load_run(
             f"{plain(' '.join(str(problem).split()), 500)} "
             "Give the network that was saved as load_run(folder, model=...)."
         ) from None
+    check_finite(network, f"the run in {shown(folder)}")
     if meaning != MEANING:
         warnings.warn(
             f"The run in {shown(folder)} is as it was saved, but its specification means something "

@@ -24,6 +24,7 @@ from vaedis.training.checkpoint import Checkpoints
 from vaedis.training.custom import Custom, check_function, untrained
 from vaedis.training.progress import Progress, ctrl_c_waits, progress_line
 from vaedis.training.run import Run, TrainingStopped
+from vaedis.training.saved import need_storable
 from vaedis.training.stateless import need_stateless
 from vaedis.training.step import PRECISIONS, arithmetic, on_device, resolve_precision, undisturbed
 
@@ -240,6 +241,9 @@ def _train(
     files = None
     if checkpoint is not None:
         if custom.model is not None:
+            network = runs[0].model
+            state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+            need_storable(state, "have a checkpoint")
             need_stateless(runs[0])
         files = Checkpoints(
             checkpoint, specs if stacked else specs[0], runs[0].data, precision, data is not None

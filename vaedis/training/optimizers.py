@@ -39,7 +39,9 @@ def adam(parameters: Iterable[Any], **options: Any) -> torch.optim.Adam:
     return optimizer
 
 
-def checked(make: Callable[..., Any], parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def checked(
+    make: Callable[..., Any], parameters: list[nn.Parameter], *, scheduled: bool = False
+) -> torch.optim.Optimizer:
     """Return the optimizer that `make` makes, or raise a TypeError or ValueError."""
     optimizer = make(list(parameters))
     unfit = (torch.optim.LBFGS, torch.optim.SparseAdam)
@@ -54,6 +56,11 @@ def checked(make: Callable[..., Any], parameters: list[nn.Parameter]) -> torch.o
         raise ValueError(
             "optimizer must train the parameters that it is called with, since fit trains a copy "
             "of the network."
+        )
+    if scheduled and not all("lr" in group for group in optimizer.param_groups):
+        raise ValueError(
+            "lr is a function of the step, but the optimizer has no learning rate 'lr' to set; "
+            "leave lr out, or give another optimizer."
         )
     return optimizer
 

@@ -62,7 +62,8 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
             )
     tensors |= {f"history.{name}": torch.tensor(x) for name, x in run.history.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _check_finite(tensors, "the run")
+    check_finite(run.model, "the run")
+    need_storable(run.model.state_dict(), "be saved")
     content = _safetensors().save(tensors)
     record = {**_record(run, scores), "arrays": hashlib.sha256(content).hexdigest()}
     record["digest"] = digest(record)
@@ -97,7 +98,6 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"file {path.name}; take the folder from where it was saved."
         )
     tensors = _safetensors().load(content)
-    _check_finite(tensors, f"the run in {shown(folder)}")
     return record, tensors
 
 
@@ -206,14 +206,26 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
-    """Raise a ValueError if a weight is NaN or infinite."""
-    for weight, tensor in tensors.items():
-        if weight.startswith("model.") and not bool(tensor.isfinite().all()):
+def check_finite(network: nn.Module, name: str) -> None:
+    """Raise a ValueError if a weight is NaN or infinite; a buffer may be, as a mask is."""
+    for weight, tensor in network.named_parameters():
+        if not bool(tensor.isfinite().all()):
             raise ValueError(
-                f"{name} has weights that are not finite, in {plain(weight[6:], 80)}, so its "
+                f"{name} has weights that are not finite, in {plain(weight, 80)}, so its "
                 "network is of no use; train it with a lower beta or lr."
             )
+
+
+def need_storable(state: Mapping[str, Tensor], use: str) -> None:
+    """Raise a ValueError if a network's state has a type that its files do not hold."""
+    for name, tensor in state.items():
+        try:
+            _safetensors().save({"one": torch.empty(0, dtype=tensor.dtype)})
+        except KeyError:
+            raise ValueError(
+                f"the network cannot {use}, since {plain(name, 80)} is of the type {tensor.dtype}, "
+                "which safetensors files do not hold; use another type."
+            ) from None
 
 
 def _record(run: Run, scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,7 +113,9 @@ class NetworkStep:
                 lr = torch.tensor(lr, dtype=torch.float32, device=run.data.device)
             self.optimizer = adam(run.model.parameters(), lr=lr, capturable=on_gpu)
         else:
-            self.optimizer = checked(self.custom.optimizer, list(run.model.parameters()))
+            self.optimizer = checked(
+                self.custom.optimizer, list(run.model.parameters()), scheduled=self._scheduled
+            )
         self.sampler = BatchSampler(run.spec, run.data)
         in_bfloat16 = run.precision == "bf16"
         self._network = _Bfloat16(run.model) if in_bfloat16 else run.model
