@@ -268,3 +268,20 @@ def test_an_encoder_needs_a_space(score):
         score(encoder(), labels)
     with pytest.raises(ValueError, match=r"factors has shape \(\), not \(samples, factors\)"):
         score(labels * 1.0, SPACE)
+
+
+@pytest.mark.parametrize("unit", [0.1, 0.3, 1 / 3, 1e-5, 1e6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rank_correlations_do_not_depend_on_the_unit_of_the_codes(unit, dtype):
+    space = FactorSpace(("a", "b"), (8, 6))
+
+    def encode(index):
+        return space.to_factors(index).to(dtype) * unit
+
+    result = metrics.rank_correlations(encode, space, repeats=64)
+    whole = metrics.rank_correlations(space.to_factors, space, repeats=64)
+    for name in ("rsame_ground_latent_l1", "rsame_ground_latent_l2", "rcorr_ground_latent_l1"):
+        assert result.along_factors[name] == whole.along_factors[name] == pytest.approx(1)
+        # in float32 a few distances lie where a step ends
+        near = 2e-3 if dtype is torch.float32 else 1e-12
+        assert result.overall[name] == pytest.approx(whole.overall[name], abs=near)

@@ -21,6 +21,8 @@ from vaedis.metrics._scores import Score
 _CHUNK = 1024
 _TRIPLETS = 64
 _BATCH = 32
+# Distances are ties if they are equal in steps of the largest one's part: rounding is no order.
+_STEPS = 2.0**20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -291,9 +293,11 @@ def _agreement(grid: _Grid, index: Tensor) -> dict[str, float]:
     stats = require("scipy.stats", "rank_correlations")
     parts = index.split(max(_CHUNK // index.shape[1], 1))
     distances = np.concatenate([_distances(grid, part) for part in parts], axis=2)
-    order = np.sign(distances[:, 0] - distances[:, 1])
     flat = distances.reshape(3, -1)
-    ranks = stats.rankdata(flat, axis=1)
+    largest = flat.max(axis=1)[:, None, None]
+    rounded = np.rint(distances / np.where(largest > 0, largest, 1) * _STEPS)
+    order = np.sign(rounded[:, 0] - rounded[:, 1])
+    ranks = stats.rankdata(rounded.reshape(3, -1), axis=1)
     scores = {}
     for row, name in ((1, "latent_l1"), (2, "latent_l2")):
         scores[f"rsame_ground_{name}"] = float(np.mean(order[0] == order[row]))
