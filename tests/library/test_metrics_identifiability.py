@@ -98,6 +98,10 @@ def test_explicitness_is_the_best_linear_classifiers():
     share = np.bincount(labels) / 200
     right = 1 + least / (share * np.log(share)).sum()
     assert metrics.infomec(codes, factors).explicitness == pytest.approx(right, abs=1e-4)
+    # whatever line the latents are mixed along
+    for share in (1, 1e-2, 1e-4):
+        mixed = np.stack([codes[:, 0], codes[:, 0] + share * codes[:, 1]], axis=1)
+        assert metrics.infomec(mixed, factors).explicitness == pytest.approx(right, abs=1e-6)
 
 
 # MCC

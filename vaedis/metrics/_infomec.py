@@ -88,6 +88,7 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     x = unit_variance(given.codes)[0][:, moving]
     spans = np.ptp(given.codes.astype(np.float64), axis=0)
     active = np.flatnonzero(moving & (spans > spans.max() / _PRUNED))
+    whitened = _whitened(x)
     information = np.zeros((len(moving), len(given.columns)))
     explicitness = np.zeros(len(given.columns))
     state = int(seed) % 2**32  # scikit-learn takes no larger seed
@@ -97,7 +98,7 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
             x, labels, discrete_features=False, n_neighbors=_NEIGHBOURS, random_state=state
         )
         information[moving, i] = nats / largest
-        explicitness[i] = 1 - _linear_loss(x, labels) / largest
+        explicitness[i] = 1 - _linear_loss(whitened, labels) / largest
     per_latent = np.full(len(information), np.nan)
     per_latent[active] = concentration(information[active])
     per_factor = concentration(information[active].T)
@@ -126,9 +127,19 @@ def concentration(values: np.ndarray) -> np.ndarray:
     return np.clip((share - least) / (1 - least), 0, 1) if least < 1 else share
 
 
+def _whitened(x: np.ndarray) -> np.ndarray:
+    """Return uncorrelated latents of unit variance, in which a regression ends wherever it may."""
+    if not x.size:
+        return x
+    directions, sizes, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    moving = sizes > sizes[0] * max(x.shape) * np.finfo(np.float64).eps
+    return np.asarray(directions[:, moving] * np.sqrt(len(x)))
+
+
 def _linear_loss(x: np.ndarray, labels: np.ndarray) -> float:
     """Return the cross-entropy in nats of an unpenalized logistic regression."""
-    model = require("sklearn.linear_model", "infomec").LogisticRegression(C=np.inf)
+    logistic = require("sklearn.linear_model", "infomec").LogisticRegression
+    model = logistic(C=np.inf, tol=1e-8, max_iter=10_000)
     with warnings.catch_warnings():
         # Of samples that can be told apart without error, no slope is the best.
         warnings.simplefilter("ignore", require("sklearn.exceptions", "infomec").ConvergenceWarning)
