@@ -204,8 +204,8 @@ class FactorData:
         """Return bases of traversals whose average equals that over all traversals of a factor.
 
         They are int64, (number of traversals,). `channelwise` says that what is averaged is a mean
-        over channels; then factors that no channel shares with `factor` stay at 0. Raises a
-        ValueError without a full grid.
+        over channels, and 0 for a channel that stays as it is; then factors that no channel shares
+        with `factor` stay at 0. Raises a ValueError without a full grid.
         """
         self.require_full_grid("every traversal of a factor")
         f = self.factors.position(factor)

@@ -265,7 +265,7 @@ def _measure(
         unpaired = dict.fromkeys(empty, "no two images differ in it alone")
         names = [name for name in names if name not in unpaired]
     elif exact is None:
-        channelwise = kernel_for(data, loss).channelwise
+        channelwise = kernel_for(data, loss).separable
         n_images = sum(
             len(data.exact_bases(name, channelwise=channelwise)) * sizes[name] for name in names
         )

@@ -222,7 +222,7 @@ def _measure_sample(
     size = space.sizes[space.position(factor)]
     if size > MOST_VALUES:
         # different traversals, so that there are never more images than the data set has
-        bases = data.exact_bases(factor, channelwise=reader.kernel.channelwise)
+        bases = data.exact_bases(factor, channelwise=reader.kernel.separable)
         order = torch.randperm(len(bases), generator=generator, device=data.device)
         sample = space.traversal(factor, bases[order[:traversals]])
         groups = _as_groups(sample, complete=len(bases) <= traversals)
@@ -245,7 +245,7 @@ def _measure_all(reader: Reader, sizes: dict[str, int], seed: int) -> dict[str, 
     results: dict[str, FactorDistances] = {}
     totals: dict[str, Accumulator] = {}
     for name, size in sizes.items():
-        bases = data.exact_bases(name, channelwise=reader.kernel.channelwise)
+        bases = data.exact_bases(name, channelwise=reader.kernel.separable)
         if size > MOST_VALUES:
             groups = _as_groups(data.factors.traversal(name, bases), complete=True)
             results[name] = _measure_groups(reader, name, groups, None, seed)

@@ -107,6 +107,19 @@ class Kernel:
         """Whether the loss is a sum over the channels of images of this data set."""
         return properties.is_channelwise(self.loss, self.data, self.normalize)
 
+    @functools.cached_property
+    def separable(self) -> bool:
+        """Whether channels that stay as they are add nothing to a distance.
+
+        So it is of a mean over channels that is 0 between equal images.
+        """
+        if self.data.channel_factors is None:
+            return True
+        is_zero = self.symmetric or properties.is_zero_of_equal(
+            self.loss, self.data, self.normalize
+        )
+        return is_zero and self.channelwise
+
     def pixels(self, x: Tensor) -> Tensor:
         """Map images, shape (..., H, W, C), to what the loss compares, (..., C, H, W)."""
         numbers = as_floats(x.movedim(-1, -3), torch.float64)

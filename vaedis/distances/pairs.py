@@ -287,7 +287,7 @@ def _independent_parts(data: FactorData, kernel: Kernel) -> list[Tensor] | None:
         return [torch.arange(len(data), device=data.device)] if len(data) <= _ALL_PAIRS else None
     space = data.factors
     groups = [tuple(range(len(space)))]
-    if kernel.channelwise and kernel.symmetric:
+    if kernel.separable:
         groups = factor_groups(data, kernel.loss)
     if any(math.prod(space.sizes[f] for f in group) > _ALL_PAIRS for group in groups):
         return None

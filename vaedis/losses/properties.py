@@ -24,6 +24,8 @@ _RELATIVE = 1e-4
 _ABSOLUTE = 1e-6
 # logits and the logarithms of their probabilities lose digits in other ways
 _SAME = 1e-3
+# of the largest distance: what rounding may leave of 0
+_ZERO = 1e-9
 
 
 def is_own(loss: Loss) -> bool:
@@ -267,6 +269,15 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
         if not _close(first + second, sum_of_both):
             return False
     return True
+
+
+@torch.no_grad()
+def is_zero_of_equal(loss: Loss, data: FactorData, normalize: bool) -> bool:
+    """Return whether a loss is 0 between equal images of a data set, measured on some of them."""
+    index = data.draw(6 * _PAIRS, generator=torch.Generator().manual_seed(0))
+    x = data.observations(index, normalize=normalize).to(precision_of(loss, data))
+    largest = loss.distance(x.roll(1, 0), x).abs().max()
+    return bool((loss.distance(x, x).abs() <= _ZERO * largest).all())
 
 
 def _need_channel_factors(data: FactorData, declared: tuple[tuple[int, ...], ...]) -> None:
