@@ -50,3 +50,46 @@ def test_channels_are_left_out_only_where_they_add_nothing(loss):
     for one, other in zip(*(report.factors for report in reports), strict=True):
         assert one.importance == pytest.approx(other.importance)
         assert one.share == pytest.approx(other.share)
+
+
+class Clipped(vd.losses.MSE):
+    """Inherits `quadratic` and `embed`, which do not hold between images that are far apart."""
+
+    def distance(self, a, b):
+        return super().distance(a, b).clamp(max=0.05)
+
+
+def few_far_images(n=2_000):
+    rng = np.random.default_rng(0)
+    level = rng.random(n) * 0.1
+    level[rng.choice(np.arange(4, n), 100, replace=False)] = 3.0
+    images = (level[:, None, None] * np.ones((4, 4))).astype(np.float32)
+    return vd.LabelledImages(images, np.stack([np.arange(n) % 50, np.arange(n) // 50], 1))
+
+
+def test_vectors_that_are_not_those_of_a_loss_give_no_mean_of_random_pairs():
+    says = "its distance is 0.05 and that of their embed, squared, .*: declare quadratic = False"
+    with pytest.raises(ValueError, match=says):
+        distances.random_pairs(few_far_images(), Clipped(), pairs=2_000)
+    with pytest.raises(ValueError, match=says):
+        vd.diagnose(few_far_images(), Clipped(), radii=[], pairs=2_000)
+    honest = distances.random_pairs(few_far_images(), "mse", pairs=2_000)
+    level = few_far_images().images(range(2_000))[:, 0, 0, 0].double()
+    assert honest.mean == pytest.approx(2 * float(level.var(correction=0)))
+
+
+class Robust(vd.losses.MSE):
+    """Says that it is no quadratic form, and inherits the vectors of one."""
+
+    quadratic = False
+
+    def distance(self, a, b):
+        return (a - b).abs().mean((-3, -2, -1))
+
+
+@pytest.mark.parametrize("loss", [Robust(), "mae"])
+@pytest.mark.parametrize("bound", [vd.diagnosis.largest_beta, vd.diagnosis.rate_distortion_beta])
+def test_a_loss_that_is_no_quadratic_form_gets_no_bound(tiny, bound, loss):
+    with pytest.raises(ValueError, match="bounds on beta need a loss that is a quadratic form"):
+        bound(tiny, 9, loss=loss)
+    assert bound(tiny, 9, loss="mse") > 0

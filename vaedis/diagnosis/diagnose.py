@@ -28,6 +28,7 @@ from vaedis.diagnosis.report import Check, Diagnosis
 from vaedis.distances import FactorDistances, factor_distances, perceived
 from vaedis.distances.agreement import compare, ground_truth
 from vaedis.distances.kernels import kernel_for
+from vaedis.distances.pairs import need_vectors_of
 from vaedis.losses import BoxBlur, GaussianBlur, Loss, Pyramid, properties
 from vaedis.losses.base import LossLike
 
@@ -183,11 +184,14 @@ def _report_loss(
     images = images[different]
     a = images[:pairs]
     b = others[different][:pairs]
-    distances = perceived(data, a, b, loss=loss).cpu().numpy()
+    kernel = kernel_for(data, loss)
+    sample = perceived(data, a, b, loss=loss)
+    need_vectors_of(kernel, a, b, sample)
+    distances = sample.cpu().numpy()
     truth = ground_truth(data.to_factors(a), data.to_factors(b)).cpu().numpy().astype(float)
     random_mean = float(distances.mean())
     of_self = 0.0
-    if not kernel_for(data, loss).symmetric:
+    if not kernel.symmetric:
         of_self = float(perceived(data, b, b, loss=loss).mean())
     latents = latents_for(data)
     return LossReport(

@@ -16,8 +16,9 @@ from vaedis.data import as_data
 from vaedis.data.base import FactorData
 from vaedis.data.coordinates import factor_groups
 from vaedis.distances.agreement import Agreement, compare, ground_truth
-from vaedis.distances.kernels import Gram, Kernel, kernel_for
+from vaedis.distances.kernels import Gram, Kernel, Vectors, kernel_for
 from vaedis.losses.base import LossLike
+from vaedis.losses.properties import need_same
 
 # bytes of images that are worked on at a time: pairs are faster in a processor's cache
 _PAIR_WORK = 4 * 2**20
@@ -249,18 +250,37 @@ def random_pairs(
     """
     data = as_data(data)
     pairs = _check.count("pairs", pairs, 2)
-    _check.seed(seed)
+    seed = _check.seed(seed)
     kernel = kernel_for(data, loss, normalize)
     parts = _independent_parts(data, kernel)
     if parts is not None:
         return _measure_parts(data, kernel, parts, pairs, seed)
-    sample = np.sort(pair_distances(data, None, loss, n=pairs, seed=seed, normalize=normalize))
+    generator = torch.Generator(data.device).manual_seed(seed)
+    a = data.draw(pairs, generator=generator)
+    b = data.draw(pairs, generator=generator)
+    distances = perceived(data, a, b, loss=loss, normalize=normalize)
     is_exact = exact_mean and isinstance(kernel, Gram)
+    if is_exact:
+        need_vectors_of(kernel, a, b, distances)
+    sample = np.sort(distances.cpu().numpy())
     mean = _mean_of_all_pairs(data, kernel) if is_exact else float(sample.mean())
     sd = math.sqrt(((sample - mean) ** 2).mean())
     fourth = float(((sample - mean) ** 4).mean())
     mean_error, sd_error = RandomPairs(mean, sd, 0.0, 0.0, fourth, sample).standard_errors(pairs)
     return RandomPairs(mean, sd, 0.0 if is_exact else mean_error, sd_error, fourth, sample)
+
+
+def need_vectors_of(kernel: Kernel, a: Tensor, b: Tensor, distances: Tensor) -> None:
+    """Raise a ValueError unless a sample's nearest and farthest pairs are as far as their vectors.
+
+    What follows from a loss's vectors holds only where they are those of the loss.
+    """
+    if not isinstance(kernel, Vectors):
+        return
+    smallest = distances.where(distances > 0, distances.max()).argmin()
+    ends = torch.stack([smallest, distances.argmax()])
+    images = torch.stack([kernel.data.images(index[ends]) for index in (a, b)], 1)
+    need_same(kernel.loss, distances[ends], kernel.distances(images)[:, 0, 1])
 
 
 def _mean_of_all_pairs(data: FactorData, kernel: Kernel) -> float:
