@@ -62,7 +62,7 @@ def largest_beta(
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         If the loss is not a quadratic form, a count is too small, or `index` is empty.
 
     References
@@ -128,8 +128,7 @@ def _largest_variance(gram: Tensor, n: int) -> float:
 def _quadratic_form(loss: str | losses.Loss, data: Any, normalize: bool) -> losses.Loss:
     """Return the loss, after a check that it is what it says to be."""
     form = losses.get(loss)
-    if form.quadratic:
-        properties.need_form(form, data, normalize, "bounds on beta")
+    properties.need_form(form, data, normalize, "bounds on beta")
     return form
 
 
@@ -186,7 +185,7 @@ def rate_distortion_beta(
 
     Raises
     ------
-    TypeError, ValueError
+    ValueError
         As by `largest_beta`.
 
     References
