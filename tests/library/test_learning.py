@@ -205,7 +205,7 @@ def test_linear_networks_learn_up_to_the_largest_beta_and_below_it_what_theory_s
 @pytest.mark.parametrize("bound", [largest_beta, rate_distortion_beta])
 def test_what_is_no_quadratic_form_or_no_number_of_latents_has_no_bound(bound):
     data = vd.load("xysquares", num_squares=1, **SMALL)
-    with pytest.raises(ValueError, match="a quadratic form, such as .* not 'mae'"):
+    with pytest.raises(ValueError, match=r"a quadratic form, such as .* not 'mae'"):
         bound(data, 9, loss="mae")
     with pytest.raises(ValueError, match="latents must be a whole number of at least 1, not 0"):
         bound(data, 0)
