@@ -120,7 +120,8 @@ def _is_no_farther(distances: FactorDistances) -> bool:
     if distances.same is None:
         return False
     pairs = (distances.pairs.sum() - distances.pairs.trace()) / 2
-    error = math.hypot(distances.same_error, distances.sd / math.sqrt(pairs))
+    same_error = 0.0 if math.isnan(distances.same_error) else distances.same_error
+    error = math.hypot(same_error, distances.sd / math.sqrt(pairs))
     return distances.mean - distances.same <= max(FLAT * beyond_self(distances), 4 * error)
 
 

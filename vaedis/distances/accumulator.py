@@ -113,7 +113,10 @@ class Accumulator:
         square = second + 2 * self.shift * first + self.shift**2 * pairs
         own_pairs, own_first, own_second = self.of_self.unbind()
         n_same, *same_sums = self.of_same.tolist()
+        # each pair counts both ways where they differ
+        n_same_pairs = n_same if self.symmetric else n_same / 2
         same_mean, same_square = (total / max(n_same, 1) for total in same_sums)
+        same_variance = max(same_square - same_mean**2, 0.0)
         return FactorDistances(
             factor=factor,
             matrix=self._matrix(first / pairs + self.shift, own_first / own_pairs),
@@ -134,7 +137,7 @@ class Accumulator:
             within_circle=_within_rank(*self.ranks[1].tolist()),
             beyond=self.beyond,
             same=same_mean if n_same else None,
-            same_error=math.sqrt(max(same_square - same_mean**2, 0.0) / max(n_same, 1)),
+            same_error=_error(same_variance, n_same_pairs),
         )
 
     def _zeros(self, *shape: int) -> Tensor:
@@ -211,6 +214,13 @@ class Accumulator:
         matrix = values[self.pair_of]
         matrix.diagonal().copy_(diagonal)
         return matrix.cpu().numpy()
+
+
+def _error(variance: float, n: float) -> float:
+    """Return the standard error of a mean of n numbers from their variance; NaN of one number."""
+    if not n:
+        return 0.0
+    return math.sqrt(variance / (n - 1)) if n > 1 else math.nan
 
 
 def _within_rank(n: float, first: float, second: float, flat: float) -> WithinRank:

@@ -97,7 +97,7 @@ class FactorDistances:
     same : float, optional
         The mean distance of different images that share all factors; None if there are none.
     same_error : float
-        Standard error of `same`, as if pairs were independent.
+        Standard error of `same`, as if pairs were independent; NaN of one pair.
 
     Examples
     --------
@@ -169,25 +169,30 @@ class FactorDistances:
         ----------
         traversals : int, optional
             Number of independent random traversals in a sample; by default this measurement's own,
-            which has no error if it is exact.
+            which has no error if it is exact. One traversal or one set of them tells no error: NaN.
         pairs : int, optional
             Number of pairs drawn from all of them together; all pairs by default. Without
             `traversals` and of an exact measurement: drawn from all traversals.
         """
         between = self.between.diagonal()
+        own = self.traversals
         if traversals is None and self.exact:
             between = np.zeros(2)
             variances = np.zeros(2)
         elif traversals is None and self.errors is not None:
             variances = self.errors.diagonal()
         else:
-            n = self.traversals if traversals is None else _check.count("traversals", traversals)
+            n = own if traversals is None else _check.count("traversals", traversals)
             variances = between.clip(min=0) / n
+            if not self.exact:
+                variances = variances * (own / (own - 1) if own > 1 else math.nan)
         if pairs is not None:
             within = np.array([self.sd**2, self.fourth - self.sd**4]) - between
             variances = variances + within.clip(min=0) / _check.count("pairs", pairs)
         mean_error = math.sqrt(variances[0])
-        sd_error = math.sqrt(variances[1]) / (2 * self.sd) if self.sd > 0 else 0.0
+        sd_error = math.sqrt(variances[1])
+        if not math.isnan(sd_error):
+            sd_error = sd_error / (2 * self.sd) if self.sd > 0 else 0.0
         return mean_error, sd_error
 
     def agreement(self, shape: str = "line", *, self_pairs: bool = False) -> Agreement:
