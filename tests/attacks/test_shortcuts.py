@@ -93,3 +93,22 @@ def test_a_loss_that_is_no_quadratic_form_gets_no_bound(tiny, bound, loss):
     with pytest.raises(ValueError, match="bounds on beta need a loss that is a quadratic form"):
         bound(tiny, 9, loss=loss)
     assert bound(tiny, 9, loss="mse") > 0
+
+
+@pytest.mark.parametrize("c", [1.0, 1e3, 1e5, 1e6])
+def test_a_constant_in_a_loss_changes_no_correlation(c):
+    data = vd.load("xysquares", grid_spacing=1, num_squares=1, image_size=16, square_size=8)
+
+    def shifted(a, b):
+        return squares(a, b) + c
+
+    right = distances.factor_distances(data)["x_R"]
+    found = distances.factor_distances(data, shifted)["x_R"]
+    assert found.sd == pytest.approx(right.sd, rel=1e-6)
+    for self_pairs in (False, True):
+        one, other = (x.agreement(self_pairs=self_pairs) for x in (found, right))
+        assert one.linear == pytest.approx(other.linear, rel=1e-5)
+        # many distances that differ lie in one bin: known, or not said
+        assert one.rank is None or one.rank == pytest.approx(other.rank, abs=1e-3)
+    assert (found.agreement().rank is None) == (c > 1)
+    assert found.within.mean == pytest.approx(right.within.mean, abs=1e-9)

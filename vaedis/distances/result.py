@@ -19,6 +19,8 @@ from vaedis.distances.agreement import (
 
 # Distances follow an order if the rank correlation is at least this.
 _FOLLOWS = 0.3
+# Distances within fewer bins have no rank correlation: too many of them tie.
+_LEAST_BINS = 16
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,9 @@ class FactorDistances:
         Returns
         -------
         Agreement
-            For the rank correlation, distances in one bin of `counts` tie. An adversarial factor
-            has no correlation without self-pairs.
+            For the rank correlation, distances in one bin of `counts` tie; it is None if all lie
+            within a few bins, as where a loss adds a large constant. An adversarial factor has no
+            correlation without self-pairs.
         """
         size = len(self.matrix)
         truth = ground_truth_matrix(size, shape)
@@ -223,14 +226,31 @@ class FactorDistances:
         y = self.matrix[known]
         mean_x = weight @ x
         mean_y = weight @ y
-        variance_y = weight @ self.square_matrix[known] - mean_y**2
+        variance_y = self.sd**2
+        if self_pairs:
+            share = float(weight[x == 0].sum())
+            variance_y = (1 - share) * (variance_y + (self.mean - mean_y) ** 2)
+            variance_y += weight[x == 0] @ ((y[x == 0] - mean_y) ** 2 + self._self_variances())
         variance = (weight @ (x - mean_x) ** 2) * variance_y
         if variance <= 0 or not np.ptp(x) or (self.adversarial and not self_pairs):
             return Agreement(None, None, self.adversarial, self.mean)
         linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
         rows = slice(0 if self_pairs else 1, None)
-        rank = compare_counts(truth[0, rows], self.counts[rows])
+        counts = self.counts[rows]
+        bins = counts.any(0).nonzero()[0]
+        rank = None
+        if bins[-1] - bins[0] >= _LEAST_BINS:
+            rank = compare_counts(truth[0, rows], counts)
         return Agreement(linear, rank, self.adversarial, self.mean)
+
+    def _self_variances(self) -> np.ndarray:
+        """Return the variances of images' distances from themselves, by values that occur."""
+        known = self.pairs.diagonal() > 0
+        mean = self.matrix.diagonal()[known]
+        square = self.square_matrix.diagonal()[known]
+        variances = square - mean**2
+        # what is left of equal numbers is rounding
+        return np.where(variances > 1e-14 * square, variances, 0.0)
 
     def _repr_html_(self) -> str:
         facts = {
