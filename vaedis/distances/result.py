@@ -237,7 +237,7 @@ class FactorDistances:
         linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
         rows = slice(0 if self_pairs else 1, None)
         counts = self.counts[rows]
-        bins = counts.any(0).nonzero()[0]
+        bins = np.flatnonzero(counts.any(0))
         rank = None
         if bins[-1] - bins[0] >= _LEAST_BINS:
             rank = compare_counts(truth[0, rows], counts)
