@@ -43,6 +43,10 @@ _BOUND_NUMBERS = 2**25
 # of the losses that are tried as remedies
 _TRIED_TRAVERSALS = 24
 _TRIED_PAIRS = 300
+# factors are learned together if their distances differ by less than this share, which rounding
+# may be, or by fewer standard errors
+_SAME_SHARE = 1e-6
+_ERRORS = 3
 
 
 def diagnose(
@@ -99,7 +103,9 @@ def diagnose(
     Order is judged by the mean over traversals of the rank correlation within each: another factor,
     such as the contrast, may scale all distances. That a factor is ordered is necessary, not
     sufficient, for a VAE to disentangle it. The expected order of learning is that of mean
-    distances, the largest first. Both are the paper's findings on its five data sets, not laws.
+    distances beyond those of images from themselves, the largest first; factors of a sample whose
+    means differ by less than three standard errors share a position. Both are the paper's findings
+    on its five data sets, not laws.
 
     References
     ----------
@@ -218,8 +224,7 @@ def _report_factor(
     n_values = len(distances.matrix)
     line = distances.agreement()
     verdict, reason = judge(distances, random_beyond)
-    # factors of equal importance come at the same time
-    n_earlier = sum(other.mean > distances.mean * (1 + 1e-6) for other in distances_of.values())
+    n_earlier = sum(_is_earlier(other, distances) for other in distances_of.values())
     return FactorReport(
         factor=name,
         values=n_values,
@@ -241,6 +246,13 @@ def _report_factor(
         reason=reason,
         matrix=distances.matrix,
     )
+
+
+def _is_earlier(one: FactorDistances, other: FactorDistances) -> bool:
+    """Whether a factor's distances are larger than another's by more than chance and rounding."""
+    gap = beyond_self(one) - beyond_self(other)
+    error = math.hypot(one.standard_errors()[0], other.standard_errors()[0])
+    return gap > _SAME_SHARE * beyond_self(other) and gap > _ERRORS * error
 
 
 def _largest_beta(data: FactorData, loss: Loss, latents: int, index: Tensor) -> float | None:

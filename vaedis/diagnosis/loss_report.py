@@ -68,7 +68,8 @@ class FactorReport:
         Whether all distances are exactly equal. The verdict ``"adversarial"`` needs less: that they
         are equal within each traversal, or on average.
     learning_order : int
-        Position, from 1, in the order in which a VAE is expected to learn the factors.
+        Position, from 1, in the order in which a VAE is expected to learn the factors. Those that
+        a sample does not tell apart share one.
     verdict, reason : str
         "ordered", "circular", "partly ordered", "unordered", "adversarial", "invisible" or "not
         measured", and why, in a sentence.
