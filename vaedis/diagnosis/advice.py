@@ -70,12 +70,7 @@ def advise(
         for _, report in candidates[1:]
     }
     if len(_ordered(best)) <= len(_ordered(first)):
-        finding = "no other loss was tried."
-        if ranks:
-            finding = (
-                f"none of {len(ranks)} other losses that were tried brings order; the values may "
-                "have no order in pixels at all, as with names of objects."
-            )
+        finding = _finding(first, [report for _, report in candidates[1:]], hidden_factors)
         text = f"{', '.join(map(shown_name, hidden_factors))}: {finding}"
         return Advice(tuple(hidden_factors), None, ranks, None, "", text), None
     latents = latents_for(data)
@@ -84,6 +79,26 @@ def advise(
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
     code = _code(data, loss, best.loss, beta, latents)
     return Advice(tuple(hidden_factors), best.loss, ranks, beta, code, text), (loss, best)
+
+
+def _finding(first: LossReport, others: list[LossReport], hidden_factors: Sequence[str]) -> str:
+    """Say what the other losses do for hidden factors where none of them orders more factors."""
+    if not others:
+        return "no other loss was tried."
+    hidden = set(hidden_factors)
+    best = max(others, key=lambda report: (len(_ordered(report) & hidden), len(_ordered(report))))
+    if _ordered(best) & hidden:
+        gained, lost = (
+            ", ".join(map(shown_name, sorted(names)))
+            for names in (_ordered(best) & hidden, _ordered(first) - _ordered(best))
+        )
+        finding = f"{best.loss} orders {gained}, but no longer {lost}"
+        return f"{finding}; no loss that was tried orders more factors than {first.loss}."
+    finding = f"none of {len(others)} other losses that were tried brings order"
+    verdicts = {f.verdict for report in others for f in report.factors if f.factor in hidden}
+    if "partly ordered" in verdicts:
+        return f"{finding} to all distances, though some bring it in part."
+    return f"{finding}; the values may have no order in pixels at all, as with names of objects."
 
 
 def _named_apart(candidates: list[tuple[Loss, LossReport]]) -> list[tuple[Loss, LossReport]]:
