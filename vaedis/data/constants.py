@@ -102,6 +102,11 @@ def need_constants(data: FactorData) -> None:
 
 def need_declared(data: FactorData, images: Tensor, n: int) -> None:
     """Raise a TypeError unless `n` images have the declared type and shape, or a ValueError."""
+    if data.dtype != torch.uint8 and not data.dtype.is_floating_point:
+        raise TypeError(
+            f"the images of {data.name!r} are declared as {data.dtype}, and images are bytes of 0 "
+            "to 255 or floats; let dtype be torch.uint8 or torch.float32."
+        )
     shape = (n, *data.shape)
     if not isinstance(images, Tensor) or (images.dtype, images.shape) != (data.dtype, shape):
         dtype, made = getattr(images, "dtype", None), tuple(getattr(images, "shape", ()))
