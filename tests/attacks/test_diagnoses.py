@@ -1,6 +1,7 @@
 """What a diagnosis says follows from the numbers that it is about."""
 
 import numpy as np
+import pytest
 
 import vaedis as vd
 
@@ -60,3 +61,32 @@ def test_advice_names_what_a_loss_would_order_and_what_it_would_lose():
         "position: box blur of radius 8 orders position, but no longer pattern; no loss that was "
         "tried orders more factors than MSE."
     )
+
+
+def brightness(a, b):
+    return (a.mean((1, 2, 3)) - b.mean((1, 2, 3))).square()
+
+
+def brightness_apart(a, b):
+    return (a.mean((1, 2, 3)) - b.mean((1, 2, 3))).abs()
+
+
+@pytest.mark.parametrize("n_positions", [2, 8])
+@pytest.mark.parametrize("loss", [brightness, brightness_apart])
+def test_rounding_is_not_taken_for_distances(loss, n_positions):
+    rng = np.random.default_rng(0)
+    images, labels = [], []
+    for level in range(5):
+        patch = rng.integers(0, 200, (3, 3))
+        for position in range(n_positions):
+            image = np.full((16, 16), 7 + 8 * level, np.uint8)
+            image[2:5, 1 + position : 4 + position] = patch + level * 10
+            images.append(image)
+            labels.append((level, position))
+    data = vd.LabelledImages(np.array(images), labels, ["level", "position"])
+    level, position = vd.diagnose(data, loss, radii=[]).losses[0].factors
+    assert level.verdict == "ordered"
+    assert position.verdict == "invisible"
+    # what is small and no rounding counts
+    level, position = vd.diagnose(data, "mse", radii=[]).losses[0].factors
+    assert "invisible" not in (level.verdict, position.verdict)

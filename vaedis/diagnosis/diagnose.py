@@ -47,6 +47,8 @@ _TRIED_PAIRS = 300
 # may be, or by fewer standard errors
 _SAME_SHARE = 1e-6
 _ERRORS = 3
+# of a loss's precision, times the mean distance of random pairs: smaller distances are rounding
+_ROUNDING = 64
 
 
 def diagnose(
@@ -199,13 +201,15 @@ def _report_loss(
     of_self = 0.0
     if not kernel.symmetric:
         of_self = float(perceived(data, b, b, loss=loss).mean())
+    rounding = _ROUNDING * torch.finfo(kernel.dtype).eps * random_mean
     latents = latents_for(data)
     return LossReport(
         loss=_name(loss),
         random_mean=random_mean,
         random_rank=compare(truth, distances, distances).rank,
         factors=tuple(
-            _report_factor(data, distances_of, name, random_mean - of_self) for name in distances_of
+            _report_factor(data, distances_of, name, random_mean - of_self, rounding)
+            for name in distances_of
         ),
         why_unpaired=unpaired,
         largest_beta=None if is_trial else _largest_beta(data, loss, latents, images),
@@ -215,7 +219,11 @@ def _report_loss(
 
 
 def _report_factor(
-    data: FactorData, distances_of: dict[str, FactorDistances], name: str, random_beyond: float
+    data: FactorData,
+    distances_of: dict[str, FactorDistances],
+    name: str,
+    random_beyond: float,
+    rounding: float,
 ) -> FactorReport:
     """Return the report on one of the factors that distances were measured along."""
     distances = distances_of[name]
@@ -223,7 +231,7 @@ def _report_factor(
     assert distances.within_circle is not None
     n_values = len(distances.matrix)
     line = distances.agreement()
-    verdict, reason = judge(distances, random_beyond)
+    verdict, reason = judge(distances, random_beyond, rounding)
     n_earlier = sum(_is_earlier(other, distances) for other in distances_of.values())
     return FactorReport(
         factor=name,

@@ -32,14 +32,17 @@ def beyond_self(distances: FactorDistances) -> float:
     return float(distances.mean - np.nanmean(distances.matrix.diagonal()))
 
 
-def judge(distances: FactorDistances, random_beyond: float) -> tuple[str, str]:
+def judge(
+    distances: FactorDistances, random_beyond: float, rounding: float = 0.0
+) -> tuple[str, str]:
     """Return the verdict on a factor and the reason for it, in a sentence.
 
-    `random_beyond` is as `beyond_self`, of random pairs.
+    `random_beyond` is as `beyond_self`, of random pairs; `rounding` is what may be left of 0.
     """
     line = distances.within
     assert line is not None
-    if distances.beyond <= EQUAL * max(distances.largest, abs(distances.smallest)):
+    equal = EQUAL * max(distances.largest, abs(distances.smallest))
+    if distances.beyond <= max(equal, rounding):
         return (
             "invisible",
             "Images that differ in it alone look the same to the loss: no VAE can find it.",
