@@ -446,3 +446,32 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_training(tmp_path):
     run.save(tmp_path / "run")
     loaded = vd.load_run(tmp_path / "run", model=network, device="cpu")
     assert torch.equal(loaded.model.turns, run.model.turns)
+
+
+class Shrinking(Net):
+    """Returns one number in place of many in training, which torch would spread over all."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def encode(self, x):
+        mean, logvar = super().encode(x)
+        is_small = self.training and self.part == "encode"
+        return mean, logvar[:, :1] if is_small else logvar
+
+    def decode(self, z):
+        x = super().decode(z)
+        is_small = self.training and self.part == "decode"
+        return x.mean((2, 3), keepdim=True) if is_small else x
+
+
+@pytest.mark.parametrize(
+    ("part", "shapes"),
+    [("encode", r"\(6, 1\) .* \(6, 2\)"), ("decode", r"\(6, 3, 1, 1\) .* \(6, 3")],
+)
+def test_other_shapes_in_training_are_refused(part, shapes):
+    sentence = rf"model\.{part} must return the same shapes in training .* returned {shapes}"
+    with pytest.raises(ValueError, match=sentence):
+        fit(model=Shrinking(part))
+    assert fit(model=Shrinking(None)).steps_taken == 8

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaedis.losses import Loss
 from vaedis.losses.fingerprint import fingerprint
 from vaedis.training.custom import copied, seeded
 from vaedis.training.run import Run
@@ -36,6 +37,39 @@ def need_stateless(run: Run) -> None:
                 f"model.{name} changes with each call in training, and a checkpoint does not hold "
                 "it; let it be a tensor, by register_buffer, or train without checkpoint."
             )
+
+
+class CheckedShapes:
+    """A network in training that must return the shapes that it returns in evaluation mode."""
+
+    def __init__(self, network: Any, x: Tensor, noise: Tensor, loss: Loss):
+        self.network = network
+        self.x = x
+        self.noise = noise
+        self.loss = loss
+
+    def encode(self, x: Tensor) -> Any:
+        """Return what the network returns, if mean and log-variance have the noise's shape."""
+        mean, logvar = self.network.encode(x)
+        for part in (mean, logvar):
+            _need_shape("encode", part, self.noise)
+        return mean, logvar
+
+    def decode(self, z: Tensor) -> Any:
+        """Return what the network returns, if it has the images' shape."""
+        output = self.network.decode(z)
+        with torch.no_grad():
+            _need_shape("decode", self.loss.output(output), self.x)
+        return output
+
+
+def _need_shape(name: str, part: Tensor, like: Tensor) -> None:
+    """Raise a ValueError if a network in training returned another shape."""
+    if part.shape != like.shape:
+        raise ValueError(
+            f"model.{name} must return the same shapes in training as in evaluation mode, but "
+            f"returned {tuple(part.shape)} and not {tuple(like.shape)}."
+        )
 
 
 def gradients_of(network: nn.Module | None) -> list[tuple[int, int] | None]:

@@ -32,7 +32,7 @@ from vaedis.training.custom import (
 from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, checked, set_rate
 from vaedis.training.run import Run
-from vaedis.training.stateless import gradients_of, need_untouched
+from vaedis.training.stateless import CheckedShapes, gradients_of, need_untouched
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
@@ -205,7 +205,8 @@ class NetworkStep:
         untouched = gradients_of(self.custom.model) if first else []
         if self.custom.objective is None:
             before = x.clone() if first else x
-            terms = objective(self.spec, self._network, x, noise, self.run.loss, beta)
+            network = CheckedShapes(self._network, x, noise, self.run.loss) if first else None
+            terms = objective(self.spec, network or self._network, x, noise, self.run.loss, beta)
             if first:
                 check_input_unchanged(x, before)
         else:
