@@ -102,6 +102,18 @@ def plain_field(name: str, value: Any) -> None:
         )
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return a value that is True or False, or raise a ValueError.
+
+    >>> flag("normalize", "no")
+    Traceback (most recent call last):
+    ValueError: normalize must be True or False, not 'no'.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise ValueError(f"{name} must be True or False, not {value!r}.")
+    return bool(value)
+
+
 def package(module: str, task: str, extra: str) -> Any:
     """Return a module of an optional package; an ImportError says what installs it."""
     try:

@@ -52,3 +52,39 @@ def test_a_small_network_of_floats_is_repeatable(tiny):
     layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
     loss = vd.losses.features(layers)
     assert np.isfinite(vd.distances.factor_distances(tiny, loss)["x_R"].matrix).all()
+
+
+def part(n=59):
+    images = np.random.default_rng(0).integers(0, 255, (n, 2, 2), dtype=np.uint8)
+    return vd.LabelledImages(images, [(k % 4, k // 4) for k in range(n)])
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda d: d.traversals(1, -1), "n must be a whole number of at least 0, not -1"),
+        (lambda d: d.traversals(1, 1.5), "n must be a whole number of at least 0, not 1.5"),
+        (lambda d: d.groups(0, -1), "most must be a whole number of at least 0, not -1"),
+        (lambda d: d.sample_index(-1), "n must be a whole number of at least 0, not -1"),
+        (
+            lambda d: vd.distances.factor_distances(d, normalize="no"),
+            "normalize must be True or False, not 'no'",
+        ),
+        (
+            lambda d: vd.diagnosis.largest_beta(d, 2, normalize="no"),
+            "normalize must be True or False, not 'no'",
+        ),
+        (
+            lambda _: vd.distances.ground_truth([[1, 2, 3]], [[1]]),
+            r"of the same factors, not of shapes \(1, 3\) and \(1, 1\)",
+        ),
+        (
+            lambda _: vd.distances.published_traversals(2, 0),
+            "pairs must be a whole number of at least 1, not 0",
+        ),
+    ],
+)
+def test_arguments_are_checked_with_and_without_a_grid(call, says):
+    for data in (part(59), part(60)):
+        with pytest.raises(ValueError, match=says):
+            call(data)

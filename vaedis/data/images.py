@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis import _check
 from vaedis._support.brief import fields_repr
 from vaedis._support.text import plain
 from vaedis.data.base import FactorData, laid_out
@@ -207,6 +208,7 @@ class LabelledImages(FactorData):
         device = generator.device if generator is not None else "cpu"
         chosen = torch.arange(len(table), device=device)
         if n is not None:
+            n = _check.count("n", n, 0)
             chosen = torch.randperm(len(table), generator=generator, device=device)[:n]
         return torch.from_numpy(table).to(device)[chosen]
 
@@ -216,6 +218,8 @@ class LabelledImages(FactorData):
         With `most`, return at most this number of groups, drawn at random with `seed`.
         """
         f = self.factors.position(factor)
+        most = None if most is None else _check.count("most", most, 0)
+        seed = _check.seed(seed)
         size = self.factors.sizes[f]
         # the number of each combination of the others; one by one, no number leaves 64 bits
         group = np.zeros(len(self), np.int64)
@@ -242,7 +246,8 @@ class LabelledImages(FactorData):
 
     def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw indices of images, (n,), with replacement."""
-        return torch.from_numpy(np.random.default_rng(seed).integers(len(self), size=n))
+        rng = np.random.default_rng(_check.seed(seed))
+        return torch.from_numpy(rng.integers(len(self), size=_check.count("n", n, 0)))
 
     def need_unit_range(self, loss: str) -> None:
         """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""

@@ -128,6 +128,7 @@ def _largest_variance(gram: Tensor, n: int) -> float:
 def _quadratic_form(loss: str | losses.Loss, data: Any, normalize: bool) -> losses.Loss:
     """Return the loss, after a check that it is what it says to be."""
     form = losses.get(loss)
+    normalize = _check.flag("normalize", normalize)
     properties.need_form(form, data, normalize, "bounds on beta")
     return form
 

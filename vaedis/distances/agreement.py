@@ -50,7 +50,7 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     """Compute the ground-truth distance of observations: the L1 distance of their factor values.
 
     Factor values are int of shape (..., F), distances int64 of shape (...). Raises a ValueError if
-    a value is not a whole number, or not finite.
+    a value is not a whole number, or not finite, or the numbers of factors differ.
 
     Examples
     --------
@@ -64,6 +64,9 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
         if values.is_floating_point() and not torch.equal(values - values.round(), 0 * values):
             raise ValueError("factor values must be whole numbers, as `to_factors` returns them.")
     first, second = (values.long() for values in codes)
+    if not first.ndim or first.shape[-1:] != second.shape[-1:]:
+        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise ValueError(f"factor values must be of the same factors, not of shapes {shapes}.")
     return (first - second).abs().sum(-1)
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaedis import losses
+from vaedis import _check, losses
 from vaedis._support import arithmetic
 from vaedis.data.base import FactorData, as_floats, need_data_set
 from vaedis.data.constants import need_constants
@@ -44,6 +44,7 @@ def kernel_for(data: FactorData, loss: LossLike = "mse", normalize: bool = False
     """Return the kernel of a loss for images of a data set; raise a ValueError if it has none."""
     need_data_set(data)
     loss = losses.get(loss)
+    normalize = _check.flag("normalize", normalize)
     if loss.unit_range and normalize:
         raise ValueError(
             f"the loss {loss.name!r} compares images in [0, 1]; use normalize=False with it."

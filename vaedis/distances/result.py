@@ -301,5 +301,6 @@ def published_traversals(size: int, pairs: int = 50_000) -> int:
     41
     """
     size = _check.count("size", size, 2)
+    pairs = _check.count("pairs", pairs)
     pairs_of_traversal = int(size * size**0.5 / 2) * (1 - 1 / size)
     return max(1, round(pairs / pairs_of_traversal))
