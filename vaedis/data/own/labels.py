@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
@@ -215,6 +216,8 @@ def _plain_value(value: Any) -> Any:
 def _is_valid(value: Any) -> bool:
     if isinstance(value, str):
         return value not in _MISSING_WORDS
+    if isinstance(value, decimal.Decimal):
+        return value.is_finite()
     if isinstance(value, numbers.Real):
         return bool(value - value == 0)
     return isinstance(value, _DATES) and bool(value == value)
