@@ -64,7 +64,10 @@ class FactorSpace:
     def __init__(self, names: Sequence[str], sizes: Sequence[int]):
         if isinstance(names, str):
             raise ValueError(f"names must be a list of names, such as [{names!r}], not one text.")
-        if len(names) != len(sizes) or not names:
+        for what, values in (("names", names), ("sizes", sizes)):
+            if not hasattr(values, "__len__"):
+                raise ValueError(f"{what} must be a list, one for each factor, not {values!r}.")
+        if len(names) != len(sizes) or not len(names):
             raise ValueError(
                 "names and sizes must have the same length of at least 1, "
                 f"not {len(names)} and {len(sizes)}."

@@ -1,5 +1,7 @@
 """What cannot be right is refused in one sentence."""
 
+import decimal
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,59 @@ def test_arguments_are_checked_with_and_without_a_grid(call, says):
     for data in (part(59), part(60)):
         with pytest.raises(ValueError, match=says):
             call(data)
+
+
+def raises_key_error(a, b):
+    return {}["a"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        *(
+            (lambda d, index=index: d[index], TypeError, "an index must be a whole number, or a")
+            for index in ("a", None, ...)
+        ),
+        (lambda d: d[99], IndexError, "index 99 is out of range; there are 59 observations"),
+        (lambda d: d[-60], IndexError, "index -60 is out of range"),
+        (lambda _: vd.FactorSpace(["a"], 3), ValueError, "sizes must be a list, .* not 3"),
+        (lambda _: vd.FactorSpace(3, [3]), ValueError, "names must be a list, .* not 3"),
+        (
+            lambda d: vd.distances.factor_distances(d, lambda a, b: (a != b).any(3).any(2).any(1)),
+            ValueError,
+            "it gives True or False for each pair, where numbers were expected",
+        ),
+        (
+            lambda d: vd.distances.factor_distances(d, raises_key_error),
+            ValueError,
+            "and 1 channel: KeyError: 'a'",
+        ),
+        (
+            lambda d: vd.distances.agreement(vd.distances.factor_distances(d)["factor_0"]),
+            TypeError,
+            "a FactorDistances is no matrix: pass its .matrix, or call its .agreement",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(call, error, says):
+    with pytest.raises(error, match=says):
+        call(part())
+
+
+def test_an_array_that_a_file_lacks_is_answered_with_those_that_it_has(tmp_path):
+    np.savez(tmp_path / "a.npz", foo=np.zeros((4, 2, 2), np.uint8), side=np.arange(4))
+    for options in ({"images": "fo"}, {"images": "foo", "labels": "sid"}):
+        says = f"has no array '{list(options.values())[-1]}'; it has: foo, side; name one"
+        with pytest.raises(ValueError, match=says):
+            vd.data.read_images(tmp_path / "a.npz", **options)
+    assert len(vd.data.read_images(tmp_path / "a.npz", images="foo", labels="side")) == 4
+
+
+def test_decimal_numbers_are_labels():
+    images = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((2, 2), np.uint8)
+    labels = [decimal.Decimal(text) for text in ("10", "0.5", "2", "0.5")]
+    data = vd.LabelledImages(images, labels)
+    assert data.to_factors(range(4)).flatten().tolist() == [2, 0, 1, 0]
+    for missing in ("NaN", "Infinity", "sNaN"):
+        with pytest.raises(ValueError, match="none missing or infinite"):
+            vd.LabelledImages(images, [*labels[:3], decimal.Decimal(missing)])

@@ -117,6 +117,12 @@ class FactorData:
 
     def __getitem__(self, index: Any) -> Tensor:
         """Return one image, or those of a slice, a list or a tensor; see `images`."""
+        if index is None or index is ... or isinstance(index, str):
+            kinds = "a whole number, or a slice, list or tensor of them"
+            raise TypeError(f"an index must be {kinds}, not {index!r}.")
+        if isinstance(index, numbers.Integral) and not -len(self) <= int(index) < len(self):
+            known = f"there are {len(self)} observations, numbered from 0"
+            raise IndexError(f"index {index} is out of range; {known}.")
         if isinstance(index, slice | numbers.Integral):
             index = range(len(self))[index]
         return self.images(index)

@@ -154,10 +154,17 @@ def _no_array(source: Npz | Hdf5, what: str, advice: str) -> Refused:
     return refused(source.path, f"has no array {what}; it has: {keys or 'none'}; {advice}.")
 
 
+def _known(source: Npz | Hdf5, key: str, option: str) -> str:
+    """Return the name of an array; refuse one that an .npz file does not have."""
+    if isinstance(source, Npz) and key not in source.keys:
+        raise _no_array(source, repr(key), f"name one of them with {option}")
+    return key
+
+
 def _image_key(source: Npz | Hdf5, key: str | None) -> str:
     """Return the name of the array of images."""
     if key is not None:
-        return key.strip("/")
+        return _known(source, key.strip("/"), "images= (--images)")
     for key in IMAGE_KEYS:
         # an array of one value an image may be a position that is called x
         shape = source.header(key)[0] if key in source.keys else ()
@@ -181,7 +188,7 @@ def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str
     if len(keys) == 1:
         keys = [key.strip() for key in keys[0].split(",")]
     if keys:
-        return [key.strip("/") for key in keys]
+        return [_known(source, key.strip("/"), "labels= (--labels)") for key in keys]
     folder = _folder(image_key)
     columns = _columns(source, image_key)
     known = [f"{folder}{name}" for name in LABEL_KEYS if f"{folder}{name}" in source.keys]

@@ -119,6 +119,8 @@ def agreement(
 
     Raises
     ------
+    TypeError
+        If `matrix` is a `FactorDistances`, which has an `agreement` of its own.
     ValueError
         If a matrix is not square, the shapes differ, a distance is infinite, or no pair of
         different observations is known.
@@ -131,6 +133,9 @@ def agreement(
     >>> round(vd.distances.agreement(matrix).rank, 2)
     1.0
     """
+    if hasattr(matrix, "matrix"):
+        kind = type(matrix).__name__
+        raise TypeError(f"a {kind} is no matrix: pass its .matrix, or call its .agreement().")
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(

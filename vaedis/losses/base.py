@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from vaedis.losses.fingerprint import fingerprint
@@ -136,6 +137,11 @@ def one_each(loss: Loss, numbers: Any, images: Tensor) -> Tensor:
         raise ValueError(
             f"{misfit(loss, images)}: for {len(images)} of them it gives {tuple(numbers.shape)} "
             "numbers, where one each was expected."
+        )
+    if numbers.dtype == torch.bool:
+        raise ValueError(
+            f"{misfit(loss, images)}: it gives True or False for each pair, where numbers were "
+            "expected, which grow as the two images differ."
         )
     if numbers.device != images.device or numbers.is_complex():
         raise ValueError(

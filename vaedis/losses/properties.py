@@ -115,8 +115,8 @@ def _unchanging(loss: Loss, call: Callable[[], Tensor], *images: Tensor, what: s
         line = (str(problem).splitlines() or [""])[0].rstrip(".")
         if line.startswith(start):
             raise
-        line = f"{what}{kind}: {line}" if what else line
-        raise ValueError(f"{start}: {line or kind}.") from problem
+        line = f"{kind}: {line}" if line else kind
+        raise ValueError(f"{start}: {what}{line}.") from problem
     if not all(map(torch.equal, before, images)):
         raise ValueError(
             f"the loss {loss.name!r} changes the images that it is given; compute with copies, as "
