@@ -71,7 +71,7 @@ def test_the_build_that_wrote_the_manifest_passes(project, capsys):
 
 
 def test_a_chapter_that_is_not_known_is_refused(project):
-    with pytest.raises(ValueError, match="Unknown notebook 'on'; .* did you mean 'one'"):
+    with pytest.raises(ValueError, match=r"Unknown notebook 'on'; .* did you mean 'one'"):
         receipts.check(project[0], "smoke", ["on"])
 
 

@@ -69,7 +69,9 @@ def test_a_file_is_no_folder_and_what_is_missing_is_named(tmp_path, monkeypatch)
         run.export_onnx(tmp_path / "file")
     for name in ("onnxscript", "onnx"):
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(ImportError, match=rf"To write ONNX files, install {name}: pip install 'vaedis\[onnx\]'"):
+        with pytest.raises(
+            ImportError, match=rf"To write ONNX files, install {name}: pip install 'vaedis\[onnx\]'"
+        ):
             run.export_onnx(tmp_path)
 
 

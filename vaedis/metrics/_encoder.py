@@ -12,9 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaedis.training.model import VAE
-from vaedis.training.run import Run
-
 _CPU_BATCH = 256
 _CUDA_BATCH = 4096
 # By how much the code of an image may depend on the images beside it, as a share of the latent's
@@ -30,7 +27,7 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     Repeated indices are encoded once. A network is in evaluation mode meanwhile; the code of an
     image must depend on that image alone.
     """
-    if isinstance(model, Run):
+    if hasattr(model, "scores") and hasattr(model, "posterior"):
         raise TypeError(
             "model must be a network or a function of observations, not a Run: use run.scores(), "
             "or pass run.model."
@@ -51,8 +48,8 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     batch = _CUDA_BATCH if devices else _CPU_BATCH
     is_half = example is not None and example.dtype.itemsize < 4
     # How `fit` says of a network of its own, or of yours, that it was trained on images in [0, 1].
-    mark = "normalize" if isinstance(trained, VAE) else "_vaedis_normalize"
-    options = {"normalize": False} if getattr(trained, mark, True) is False else {}
+    is_plain = getattr(trained, "_vaedis_normalize", True) is False
+    options = {"normalize": False} if is_plain else {}
 
     def means_of(x: Any, n: int) -> Tensor:
         means = _means(encode(x if example is None else x.to(example)), n)

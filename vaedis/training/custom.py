@@ -174,7 +174,7 @@ def untrained(
             for part in frozen:
                 part.training = False
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
-        mark_normalize(run)
+        model.mark_normalize(run.model, run.normalize)
         if properties.is_own(loss):
             index = properties.sample_index(source).to(device)
             properties.need_repeatable(loss, run.observations(index))
@@ -192,15 +192,6 @@ def copied(network: Any) -> Any:
             "that uses nn.utils.parametrizations and not nn.utils.weight_norm: "
             f"{plain(str(error), 100)}"
         ) from error
-
-
-def mark_normalize(run: Run) -> None:
-    """Let the network say whether it takes normalized images, for `metrics.evaluate`."""
-    if isinstance(run.model, model.VAE):
-        run.model.normalize = run.normalize
-    else:
-        # a network of one's own may have a method or a layer called `normalize`
-        run.model._vaedis_normalize = run.normalize
 
 
 def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData:

@@ -20,7 +20,7 @@ from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
 from vaedis.training.checkpoint import as_folder
-from vaedis.training.custom import copied, mark_normalize
+from vaedis.training.custom import copied
 from vaedis.training.run import Run
 from vaedis.training.saved import check_finite, describe, loss_facts, probe, read_run, shown
 
@@ -141,7 +141,7 @@ def load_run(
     if "model" not in spec.custom:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(spec, source, network, loss, record=record, **other_fields)  # type: ignore[arg-type]
-    mark_normalize(run)
+    networks.mark_normalize(run.model, run.normalize)
     network.eval()
     return run
 

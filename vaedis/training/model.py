@@ -60,6 +60,11 @@ class VAE(nn.Module):
         mean, logvar = self.encoder(x).chunk(2, -1)
         return mean, logvar
 
+    @property
+    def _vaedis_normalize(self) -> bool:
+        """What `metrics.evaluate` reads of any network; see `mark_normalize`."""
+        return self.normalize
+
     def decode(self, z: Tensor) -> Tensor:
         """Return the decoder's output, shape (B, C, H, W), for latents of shape (B, latents).
 
@@ -191,3 +196,12 @@ def count_parameters(model: nn.Module) -> int:
     912981
     """
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def mark_normalize(network: Any, normalize: bool) -> None:
+    """Let a network say whether it takes normalized images, for `metrics.evaluate`."""
+    if isinstance(network, VAE):
+        network.normalize = normalize
+    else:
+        # a network of one's own may have a method or a layer called `normalize`
+        network._vaedis_normalize = normalize

@@ -18,7 +18,7 @@ from vaedis.data import FactorData
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
 from vaedis.training.export import export_onnx
-from vaedis.training.model import VAE
+from vaedis.training.model import VAE, mark_normalize
 from vaedis.training.saved import save_run
 
 if TYPE_CHECKING:
@@ -187,11 +187,10 @@ class Run:
     ) -> dict[str, Score]:
         """Score the representation; see `metrics.evaluate` for arguments and result."""
         from vaedis.metrics import evaluate
-        from vaedis.training.custom import mark_normalize
 
         self._need_use()
         # the network may be one that was put into this run by hand
-        mark_normalize(self)
+        mark_normalize(self.model, self.normalize)
         return evaluate(self.model, self.data, metrics=metrics, protocol=protocol, seed=seed)
 
     @torch.no_grad()
