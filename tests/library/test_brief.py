@@ -131,6 +131,9 @@ def test_numbers_are_short_and_long_things_are_counted():
     assert brief.brief(np.eye(2)) == "array of shape (2, 2)"
     assert brief.brief(torch.zeros(3, 4)) == "array of shape (3, 4)"
     assert brief.brief(torch.tensor([0.5, 1])) == "[0.5 1]"
+    names = {"rank": 1 / 3, "names": ("a", "b")}
+    assert brief.brief(names) == "{'rank': 0.3333, 'names': ('a', 'b')}"
+    assert brief.screenful("short") == "short"
     assert brief.screenful("word " * 9999).splitlines()[-1] == "    …"
 
 

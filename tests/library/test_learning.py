@@ -11,7 +11,11 @@ import vaedis as vd
 from vaedis.data import FactorData
 from vaedis.diagnosis.bounds import largest_beta, rate_distortion_beta
 from vaedis.factors import FactorSpace
-from vaedis_companion.analysis.onsets import Learning, where_learning_ends
+from vaedis_companion.analysis.onsets import (
+    Learning,
+    count_without_learning,
+    where_learning_ends,
+)
 
 STEPS = np.array([10, 20, 40])
 CURVES = {"fast": [2.0, 5.0, 6.0], "slow": [0.0, 0.5, 1.5], "never": [0.0, 0.1, 0.2]}
@@ -99,6 +103,11 @@ def test_runs_that_recorded_nothing_have_no_learning_and_what_does_not_fit_is_re
 def test_curves_that_give_no_onsets_are_refused(steps, curve, says):
     with pytest.raises(ValueError, match=says):
         Learning(np.array(steps), {"a": np.array(curve)}, {})
+
+
+def test_runs_that_learnt_nothing_are_counted_in_words():
+    runs = [{"final_kl": 0.0}, {"final_kl": 0.5}]
+    assert count_without_learning(runs) == "1 of 2 runs learnt nothing"
 
 
 def test_learning_ends_for_each_seed_between_the_last_beta_that_learns_and_the_next():

@@ -1,6 +1,6 @@
 import pytest
 
-from vaedis._support.text import plain, size_text
+from vaedis._support.text import call_of, distinct, names_of_own, plain, shown_names, size_text
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,19 @@ def test_long_text_is_cut():
 )
 def test_sizes_have_three_digits(n_bytes, text):
     assert size_text(n_bytes) == text
+
+
+def test_names_that_look_alike_are_numbered():
+    assert distinct(["<lambda>", "mse", "<lambda>"]) == ["<lambda>", "mse", "<lambda> (2)"]
+    shown = shown_names(["short", "long" * 30, "long" * 31])
+    assert [name[-6:] for name in shown.values()] == ["short", "nglon…", "n… (2)"]
+
+
+def test_what_is_ones_own_is_named_without_its_fingerprint():
+    assert names_of_own({"model": "Net d375d38c8db5e025"}) == {"model": "Net"}
+
+
+def test_calls_have_their_options():
+    options = {"grid_spacing": 4, "grid_size": None}
+    call = "vd.load('xysquares', grid_spacing=4, grid_size=None)"
+    assert call_of("load", "xysquares", options) == call
