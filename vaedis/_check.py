@@ -11,14 +11,7 @@ from typing import Any
 
 
 def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
-    """Return `name` if it is one of `known`; otherwise raise a ValueError that lists them.
-
-    >>> one_of("loss", "mse", ["mse", "bce"])
-    'mse'
-    >>> one_of("loss", "mes", ["mse", "bce"])
-    Traceback (most recent call last):
-    ValueError: Unknown loss 'mes'; choose one of: mse, bce; did you mean 'mse'?
-    """
+    """Return `name` if it is one of `known`; otherwise raise a ValueError that lists them."""
     known = list(known)
     if name not in known:
         choices = f"choose one of: {', '.join(known)}"
@@ -27,11 +20,7 @@ def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:
-    """Return the end of a sentence: the known name that a wrong one is most like, if any is.
-
-    >>> nearest("boxblur", ["mse", "box-blur"])
-    "; did you mean 'box-blur'?"
-    """
+    """Return the end of a message: a question that names the closest known name, or a full stop."""
     by_spelling = {_spelling(one): one for one in known}
     close = difflib.get_close_matches(_spelling(name), by_spelling, n=1)
     return f"; did you mean {by_spelling[close[0]]!r}?" if close else "."

@@ -108,8 +108,7 @@ def open_array(
 ) -> Iterator[tuple[IO[bytes], tuple[int, ...], bool, np.dtype]]:
     """Open an array of an .npz file behind its header.
 
-    Yield the file, the array's shape, whether it is in Fortran's order, and its type. The header
-    must agree with the zip directory, by which zipfile bounds what is unpacked.
+    Yields the file, the array's shape, whether it is in Fortran's order, and its type.
     """
     # zipfile unpacks other methods, none of which numpy writes, without a bound
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -124,6 +123,7 @@ def open_array(
             raise ValueError(f"its header is of version {version}, which is not read")
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not loaded")
+        # zipfile bounds what it unpacks by the zip directory, which the header must agree with
         if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
             raise ValueError("an array is shorter or longer than its header says")
         yield file, shape, fortran, dtype
@@ -132,8 +132,7 @@ def open_array(
 def load_npz(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file, which others may have changed.
 
-    A ValueError names a file that is damaged, holds Python objects, or would unpack to more than
-    256 MB; an OSError one that cannot be opened.
+    A ValueError names a file that is damaged, holds Python objects or unpacks to over 256 MB.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -157,10 +156,9 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, silent: bool = False) -> Iterator[None]:
-    """Hold the exclusive lock of a folder, which ends with the process.
+    """Hold the exclusive lock of a folder; print one line if that takes long, unless `silent`.
 
-    It says so once if that takes long, unless `silent`. A ValueError says that the lock file is a
-    link or a folder.
+    The lock ends with the process. A ValueError says that its file is a link or a folder.
     """
     from filelock import FileLock, Timeout  # torch depends on it
 

@@ -25,27 +25,9 @@ def main(
     argv: Sequence[str] | None = None,
     add_commands: Callable[[Any, argparse.ArgumentParser], None] | None = None,
 ) -> int:
-    """Run the command line.
+    """Run the command line, and print errors as one line on standard error.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; by default those of the process.
-    add_commands : callable, optional
-        Adds commands to what `ArgumentParser.add_subparsers` returned; its second argument is a
-        parser of the options that all commands have.
-
-    Returns
-    -------
-    int
-        The exit code: 0 for success, 1 for a failure, 2 for a request that makes no sense, 3 for a
-        report of `diagnose` that lacks some factor, 130 after an interrupt. Errors are one line on
-        standard error.
-
-    Examples
-    --------
-    >>> main(["diagnose", "xysquares", "--images", "mine"])
-    2
+    Returns 0, 1 for a failure, 2 for a wrong request, 3 if factors are missing, 130 for Ctrl-C.
     """
     for descriptor in range(3):
         try:
@@ -116,6 +98,7 @@ def _parser(
     _add_diagnose(commands, shared_options)
     _add_data(commands, shared_options)
     if add_commands is not None:
+        # the second argument is a parser of the options that all commands have
         add_commands(commands, shared_options)
     return parser
 

@@ -21,10 +21,7 @@ _with_threads: int | None = None
 def override(**request: Any) -> Iterator[None]:
     """Change settings while the block runs: of blocks that overlap, the latest decides.
 
-    What was set before returns when the last block of all threads has ended. Settings are the
-    precision of float32 in cuDNN's convolutions (``conv``), in products on a GPU (``matmul``) and
-    on a CPU (``cpu_matmul``), and ``deterministic``, of cuDNN. Raises a RuntimeError in a process
-    that would wait for ever, since it was forked from one that used several threads of torch.
+    What was set before returns when the last block of all threads has ended.
     """
     _check_threads()
     with _lock:
@@ -55,6 +52,7 @@ def _check_threads() -> None:
 
 
 def _backends() -> dict[str, Any]:
+    # where the precision of float32 is set: in convolutions, and in products on a GPU and on a CPU
     return {
         "conv": torch.backends.cudnn.conv,  # type: ignore[attr-defined]
         "matmul": torch.backends.cuda.matmul,

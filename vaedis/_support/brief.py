@@ -18,11 +18,7 @@ _LARGEST_TABLE = 16
 
 
 def screenful(text: str) -> str:
-    """Wrap text at 100 columns, and end it with an ellipsis after 24 lines.
-
-    >>> screenful("short")
-    'short'
-    """
+    """Wrap text at 100 columns, and end it with an ellipsis after 24 lines."""
     lines = textwrap.wrap(plain(text), WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], "    …"]
@@ -37,11 +33,7 @@ def fields_repr(thing: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """Return a value in a few words.
-
-    >>> brief({"rank": 1 / 3, "names": ("a", "b")})
-    "{'rank': 0.3333, 'names': ('a', 'b')}"
-    """
+    """Return a value in a few words."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if hasattr(value, "shape") and hasattr(value, "tolist"):

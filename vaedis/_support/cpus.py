@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 def usable_cpus() -> int:
-    """Return how many processors affinity and the container's quota allow, at least 1.
-
-    >>> usable_cpus() >= 1
-    True
-    """
+    """Return how many processors affinity and the container's quota allow, at least 1."""
     import joblib  # comes with scikit-learn
 
     return int(joblib.cpu_count())

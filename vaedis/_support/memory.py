@@ -11,10 +11,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's ma
 def keep_memory() -> None:
     """Let glibc keep up to 256 MiB that a training step frees, for the next step.
 
-    Otherwise each step zeroes its pages anew, for up to a third of the time. The settings are the
-    whole process's: only commands call this. Other allocators are left alone.
+    The settings are the whole process's, so only commands call this.
     """
     if platform.libc_ver()[0] == "glibc":
+        # otherwise each step zeroes its pages anew, for up to a third of the time
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest value that it takes
         libc.mallopt(_M_TRIM_THRESHOLD, 256 << 20)

@@ -14,14 +14,9 @@ _LONGEST_CALL = 1_000
 
 
 def plain(text: str, longest: int | None = None) -> str:
-    r"""Replace what a terminal, a log or a page could obey by escapes; newlines and tabs stay.
+    """Replace what a terminal, a log or a page could obey by escapes; newlines and tabs stay.
 
     Text of more than `longest` letters is cut and ends with an ellipsis.
-
-    >>> plain("a\x1b[31mred")
-    'a\\x1b[31mred'
-    >>> plain("long name", longest=5)
-    'long…'
     """
     if longest is not None and len(text) > longest:
         text = text[: longest - 1] + "…"
@@ -35,11 +30,7 @@ def _escaped(letter: str) -> str:
 
 
 def size_text(n_bytes: int) -> str:
-    """Return a number of bytes with three digits and a unit.
-
-    >>> size_text(37_700_000), size_text(192)
-    ('37.7 MB', '192 bytes')
-    """
+    """Return a number of bytes with three digits and a unit."""
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if n_bytes >= 0.9995 * bytes_:  # which is rounded to one of this unit
             number = n_bytes / bytes_
@@ -54,11 +45,7 @@ def shown_name(name: str) -> str:
 
 
 def shown_names(names: Iterable[str]) -> dict[str, str]:
-    """Return names as they are shown, unlike each other: {name: shown}.
-
-    >>> [name[-6:] for name in shown_names(["short", "long" * 30, "long" * 31]).values()]
-    ['short', 'nglon…', 'n… (2)']
-    """
+    """Return names as they are shown, no two of them alike: {name: shown}."""
     names = dict.fromkeys(names)
     # those that are shown as they are go first, so that no other takes their form
     by_form = sorted(names, key=lambda name: shown_name(name) != name)
@@ -67,11 +54,7 @@ def shown_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Return names in their order, with a number behind one that has been there.
-
-    >>> distinct(["<lambda>", "mse", "<lambda>"])
-    ['<lambda>', 'mse', '<lambda> (2)']
-    """
+    """Return names in order; one that was there before gets a number, as in "mse (2)"."""
     taken: list[str] = []
     for name in names:
         candidate = name
@@ -84,19 +67,14 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of what was given to `fit` in person, without their fingerprints.
-
-    >>> names_of_own({"model": "Net d375d38c8db5e025"})
-    {'model': 'Net'}
-    """
+    """Return the names of what was given to `fit` in person, without their fingerprints."""
     return {kind: plain(said.partition(" ")[0], 40) for kind, said in custom.items()}
 
 
 def call_of(function: str, first: str, options: Mapping[str, Any]) -> str | None:
-    """Return a call of one of `vd`'s functions; None if it is long, or an option no plain value.
+    """Return the text of a call of one of `vd`'s functions.
 
-    >>> call_of("load", "xysquares", {"grid_spacing": 4, "grid_size": None})
-    "vd.load('xysquares', grid_spacing=4, grid_size=None)"
+    It is None if that is long, or if an option is not a plain value.
     """
     try:
         ast.literal_eval(repr(list(options.values())))

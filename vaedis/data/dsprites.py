@@ -128,16 +128,14 @@ class DSprites(FactorData):
 
 
 class _Edges(NamedTuple):
-    """Which edges of each outline cross which rows.
+    """Which edges of each outline cross which rows."""
 
-    `x`, (outlines · x positions, vertices), are the columns of the vertices, the first one repeated
-    at the end; `top`, (outlines · y positions,), is the first of the 32 rows of `crossings`, which
-    has, (outlines · y positions, 3, 32 · 4), the first vertex of an edge, how far the row lies
-    below it, and how far the edge's other vertex does.
-    """
-
+    # (outlines · x positions, vertices): columns of the vertices, the first one again at the end
     x: Tensor
+    # (outlines · y positions,): the first of the 32 rows of `crossings`
     top: Tensor
+    # (outlines · y positions, 3, 32 · 4): the first vertex of an edge, how far the row lies below
+    # it, and how far the edge's other vertex does
     crossings: Tensor
 
 

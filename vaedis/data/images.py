@@ -25,17 +25,15 @@ from vaedis.factors import FactorSpace, Index
 class Groups:
     """Images in groups that differ in one factor only; a group has two values at least.
 
-    `index`, `values` and `group` are int64, (n,): of each image its index, the factor's value and
-    the number of its group, sorted by group and then by value. `complete` says that these are all
-    groups that there are.
+    The tensors are int64, (n,), sorted by group and then by value.
     """
 
     __repr__ = fields_repr
 
     index: Tensor
-    values: Tensor
-    group: Tensor
-    complete: bool
+    values: Tensor  # of the factor
+    group: Tensor  # the number of each image's group
+    complete: bool  # whether these are all groups that there are
 
     def __len__(self) -> int:
         """How many groups there are."""

@@ -80,12 +80,9 @@ def prepare(
     source: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Convert a data set's original files, which are fetched if need be, or draw its stand-in.
+    """Convert a data set's original files, or draw its stand-in; return what is known of it.
 
-    `source` is a folder, or the URL of one, and then the only place to get the files from. `force`
-    does it again. Return what is known of the images: ``origin``, ``source`` (the files),
-    ``shape``, ``sha256``, … A DataError says that the files cannot be had, read or stored; it
-    leaves nothing half-written.
+    `source`, a folder or its URL, replaces the usual ones. A DataError leaves nothing half-written.
     """
     check_request(name, origin)
     facts = stored_facts(name, origin)
@@ -147,8 +144,7 @@ def _facts(name: str, origin: str) -> dict[str, Any]:
 def best_origin(name: str, origins: Iterable[str]) -> str:
     """Return the origin that ``"auto"`` means here and now, prepared if it is one on disk.
 
-    That is the original if it is on disk; else what can be rendered; else the original, fetched
-    unless ``VAEDIS_OFFLINE`` is set; and where that fails the stand-in, with one warning a process.
+    The order is: the original on disk, what is rendered, the original fetched, the stand-in.
     """
     if stored_facts(name, "original") is not None:
         return "original"

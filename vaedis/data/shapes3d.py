@@ -103,8 +103,7 @@ class Shapes3D(FactorData):
 def _table(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return every geometry, uint8 of shape (21 * 480, H * W), and each hue's tones, (10, 3).
 
-    Of the 21 blocks of 480 rows, block 6 s + k is surface s in tone k, and the last three are the
-    sky in red, green and blue: an image's channel is the sum of four rows.
+    Block 6 s + k has surface s in tone k, and the last three the sky in red, green and blue.
     """
     packed = resources.files("vaedis.data").joinpath("assets/shapes3d.xz").read_bytes()
     rows = np.frombuffer(bytearray(lzma.decompress(packed)), np.uint8).reshape(-1, SIZE * SIZE)

@@ -105,15 +105,13 @@ class XYObject(FactorData):
     def _table(self, normalize: bool | None, alternate: bool) -> Tensor:
         """Return every row of pixels that an image may have, made once for each device.
 
-        Rows are numbered by size, position and colour, where colour 0 is a row without the square.
-        Channels alternate within a row, shape (125 · 25, 192), or follow each other, shape (125 ·
-        25 · 3, 64). They are uint8, or float32 if `normalize` is not None.
+        Shape (125 · 25, 192) if channels alternate in a row, else (125 · 25 · 3, 64).
         """
         # mean and std are attributes that may be set
         constants = tuple(map(float, (*self.mean, *self.std))) if normalize else ()
         key = (normalize, alternate, constants)
         if key not in self._tables:
-            # size and position, colour, channel, pixel
+            # size and position, colour (0 is a row without the square), channel, pixel
             rows = self._lines()[:, None, None] * self._palette()[None, :, :, None]
             if normalize is not None:
                 rows = rows.float() / 255

@@ -153,8 +153,7 @@ class XYSquares(FactorData):
     def _table(self, kind: str, normalize: bool = False) -> Tensor:
         """Return every image of one square, made once for each device.
 
-        As "uint8" or "float32", shape (positions², H, W), or as the "pixels" of the square in an
-        image whose three channels alternate, shape (positions², pixels).
+        Shape (positions², H, W); the `kind` "pixels" lists the square's pixels, (positions², n).
         """
         # mean and std are attributes that may be set
         low, high = self._levels(normalize) if kind == "float32" else (0.0, 0.0)
@@ -168,6 +167,7 @@ class XYSquares(FactorData):
             if kind == "uint8":
                 table = square.to(torch.uint8) * 255
             elif kind == "pixels":
+                # in an image whose three channels alternate
                 table = square.flatten(1).nonzero()[:, 1].view(len(square), -1) * 3
             else:
                 table = torch.where(square, high, low).float()

@@ -143,10 +143,10 @@ def _ordered(report: LossReport) -> set[str]:
 def _merit(report: LossReport, hidden_factors: Sequence[str]) -> tuple[int, int, float]:
     """Return what a remedy is chosen by, the more the better.
 
-    How many factors it orders; for how many of those asked for neighbours are clearly closer than
-    others, as ranks alone may rest on differences that no network sees; and the smallest share.
+    That is how many factors it orders, how many hidden ones it makes clear, and the least share.
     """
     helped = [f for f in report.factors if f.visible and f.factor in hidden_factors]
+    # ranks alone may rest on differences that no network sees
     clear = sum(
         f.verdict == "ordered" and (f.values == 2 or _are_neighbours_clear(f)) for f in helped
     )
@@ -165,11 +165,7 @@ def latents_for(data: FactorData) -> int:
 
 
 def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int) -> float:
-    """Return a `RunSpec.beta` at which each factor that a loss orders is worth a latent.
-
-    A factor whose values are d apart on average has a variance of about d / 2, which pays to first
-    order below a beta of ``latents * d`` (`largest_beta`). A thirtieth of the smallest leaves room.
-    """
+    """Return a `RunSpec.beta` at which each factor that a loss orders is worth a latent."""
     names = sorted(_ordered(report)) or [f.factor for f in report.factors]
     distances_of = factor_distances(
         data,
@@ -182,6 +178,8 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
     differences = [
         one.mean - float(np.nanmean(one.matrix.diagonal())) for one in distances_of.values()
     ]
+    # Values d apart on average have a variance of about d / 2, which pays to first order below a
+    # beta of latents * d (`largest_beta`). A thirtieth of the smallest leaves room.
     return float(f"{_SHARE * latents * max(min(differences), 0.0):.2g}")
 
 

@@ -26,8 +26,7 @@ _SATURATED = 0.95
 def beyond_self(distances: FactorDistances) -> float:
     """Return the mean distance less that of images from themselves, which some losses add to all.
 
-    Only this part has a gradient that a VAE can follow. It is the mean itself of a loss that is 0
-    between equal images.
+    Only this part has a gradient that a VAE can follow.
     """
     return float(distances.mean - np.nanmean(distances.matrix.diagonal()))
 

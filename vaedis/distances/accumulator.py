@@ -17,14 +17,14 @@ _BINS = 4096
 class Accumulator:
     """Sums over traversals of a factor of `size` values.
 
-    If `symmetric`, distances are symmetric and 0 on the diagonal, and half of them are used. `sets`
-    is the number of independent sets that traversals come in, if they are not independent.
+    `sets` is the number of independent sets that traversals come in; 0 if each is independent.
     """
 
     def __init__(self, size: int, symmetric: bool, device: torch.device, sets: int = 0):
         self.size = size
         self.symmetric = symmetric
         self.device = device
+        # if symmetric, and thus 0 on the diagonal, half of the distances are used
         self.i, self.j = self._pairs_of(size)
         # which of these pairs two different values are
         self.pair_of = torch.zeros(size, size, dtype=torch.int64, device=device)
@@ -61,10 +61,7 @@ class Accumulator:
     ) -> None:
         """Add the distances within traversals, float64 of shape (T, k, k).
 
-        `present`, shape (T, k), tells which images each traversal has; all by default. `sets`,
-        shape (T,), is the set of each traversal. `values` and `bins`, shape (T, k), are the
-        factor's value in each image and the bin of that value; by default there is one image of
-        each value, in order. Different values of one bin are left out.
+        `sets` is (T,); the others are (T, k), by default one image of each value, in order.
         """
         i, j = (self.i, self.j) if bins is None else self._pairs_of(distances.shape[1])
         d = distances[:, i, j]
@@ -78,6 +75,7 @@ class Accumulator:
             is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
             same = d[is_present & (values[:, i] == values[:, j])]
             self.of_same += torch.stack([d.new_tensor(len(same)), same.sum(), same.square().sum()])
+            # different values of one bin are left out
             mask = is_present & (steps > 0)
         self.traversals += len(d)
         beyond = d if self.symmetric else d - of_self[:, j]
@@ -188,8 +186,7 @@ class Accumulator:
     def _change(self, mean: float, variance: float, n: float) -> np.ndarray:
         """Return what maps a traversal's sums to its share of the errors of mean and variance.
 
-        The sums are its number of pairs, sum and sum of squares; the unit is a traversal's mean
-        number of pairs.
+        The sums are those of its pairs: number, sum, sum of squares. The unit is the mean number.
         """
         of_mean = [-mean, 1, 0]
         of_variance = [mean**2 - variance, -2 * mean, 1]

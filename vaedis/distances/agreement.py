@@ -182,8 +182,7 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
     """Compute Spearman's correlation of distances from a histogram; None if one does not vary.
 
-    `truth` has the ground-truth distance of each row of `counts`, of shape (n, bins). Perceived
-    distances grow with the column, and tie within it.
+    `truth` is (n,), `counts` (n, bins): perceived distances grow with the column, and tie in it.
     """
     levels, inverse = np.unique(truth, return_inverse=True)
     table = np.zeros((len(levels), counts.shape[1]))
@@ -202,11 +201,9 @@ def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
 def rank_within(
     distances: Tensor, truths: Iterable[Tensor], mask: Tensor | None = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Compute Spearman's correlation within each traversal, with each kind of ground truth.
+    """Compute Spearman's correlation within each traversal, (T, P) to (T,), for each ground truth.
 
-    `distances` and `mask`, the pairs that a traversal has, are of shape (T, P); `truths` of shape
-    (T, P) or (P,). For each kind, returns the correlations, shape (T,), NaN where one of the two
-    distances does not vary, and whether that is because perceived distances are all equal.
+    A second tensor says where it is NaN since all perceived distances are equal.
     """
     top = (distances if mask is None else distances * mask).abs().amax(1, keepdim=True)
     # sums in another order differ in the last digits; equal distances must tie

@@ -130,8 +130,7 @@ def spread_sets(
 ) -> tuple[Tensor, Tensor]:
     """Draw traversals in independent sets, each spread by itself; return bases and sets.
 
-    How much an average varies from set to set tells its standard error. There are two to eight
-    sets, of eight traversals or more if there are enough.
+    How much an average varies from set to set tells its standard error.
     """
     n_sets = min(traversals, max(2, min(8, traversals // 8)))
     bases = []

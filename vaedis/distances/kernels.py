@@ -88,13 +88,11 @@ def within_groups(loss: Loss, x: Tensor) -> Tensor:
 
 
 class Kernel:
-    """Distances pair by pair, for any loss.
+    """Distances pair by pair, for any loss."""
 
-    `symmetric` says whether distances are symmetric and 0 of equal images, and `number_bytes` what
-    a number of an image takes in memory while a batch is worked on.
-    """
-
+    # whether distances are symmetric, and 0 between equal images
     symmetric = False
+    # bytes of memory for a number of an image while a batch is worked on
     number_bytes = 32
 
     def __init__(self, data: FactorData, loss: Loss, normalize: bool):
@@ -173,15 +171,13 @@ class Vectors(Gram):
 
     @torch.no_grad()
     def distances(self, x: Tensor) -> Tensor:
-        """See `Kernel.distances`.
-
-        The nearest and the farthest pair of a large batch are compared with the loss itself: what
-        was measured on a few images may not hold between others.
-        """
+        """Compute what `Kernel.distances` does."""
         v = self.loss.embed(self.pixels(x.flatten(0, 1))).double().unflatten(0, x.shape[:2])
         v = v - v[:, :1]
         distances = properties.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
         if x.shape[:2].numel() >= _LARGE_BATCH:
+            # What was measured on a few images may not hold for others, so the nearest and the
+            # farthest pair are compared with the loss itself.
             flat = distances.flatten()
             smallest = flat.where(flat > 0, flat.max()).argmin()
             pairs = torch.stack([smallest, flat.argmax()])
@@ -244,10 +240,9 @@ class ByteGram(Gram):
         return (x.movedim(-1, -3) if n > 1 else x).flatten(-3).unflatten(-1, (n, -1))
 
     def _whole_numbers(self, words: Tensor) -> tuple[Tensor, int]:
-        """Return words of bytes, (T, f, channels, words), as whole numbers in float32.
+        """Return words of bytes, (T, f, channels, words), as float32, (T, chunks, f, k).
 
-        They are of shape (T, chunks, f, k), each chunk of one channel. Also return what a byte of
-        255 became, less what 0 became.
+        Each chunk is of one channel. Also returns what a byte of 255 became, less what 0 became.
         """
         T, f, channels, _ = words.shape
         low_bits = words & _LOW_BITS

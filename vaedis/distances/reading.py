@@ -48,8 +48,7 @@ class Blocks:
 def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> Blocks:
     """Divide the images of groups, along a factor of `size` values, into blocks.
 
-    At most `max_blocks` are made, but one of each group at least; if None, each image is in one.
-    A standard error from blocks is right for a sample of them, and an upper bound for all.
+    Makes `max_blocks` at most, but one for each group; None puts every image into a block.
     """
     index = groups.index.cpu().numpy()
     values = groups.values.cpu().numpy()
@@ -62,6 +61,7 @@ def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> B
         if len(rows) <= MOST_IMAGES:
             blocks.append(rows)
             continue
+        # a standard error from blocks is right for a sample of them, and an upper bound for all
         parts = np.array_split(rng.permutation(rows), len(rows) // _BLOCK)
         blocks += parts if max_blocks is None else parts[: max(1, max_blocks // len(stops))]
     n_images = sum(len(rows) for rows in blocks)

@@ -76,10 +76,9 @@ class Loss:
         return f"<loss {self.name!r} of class {type(self).__name__}>"
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of each observation, float (...).
+        """Compute the loss of each observation, float (...), from float (..., C, H, W).
 
-        `prediction`, which is what the decoder returns, before `output`, and `target` are float of
-        shape (..., C, H, W).
+        `prediction` is what the decoder returns, before `output`.
         """
         return self.distance(self.output(prediction), target)
 

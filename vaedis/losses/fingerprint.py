@@ -41,12 +41,7 @@ _DESCRIPTORS = (
 def fingerprint(thing: Any, name: str | None = None) -> str:
     """Return 16 hexadecimal digits that follow from an object's class and all that it holds.
 
-    Numbers, text, arrays, tensors and networks count with their values, also where a function reads
-    them of a module (`settings.weight`), but not of one that it imports itself. Classes and
-    functions count with their code if they come from the package of the object's class, of the
-    function that it is, or of a layer of the module that it is, and else by their name. Messages
-    call it `name`, or by its class. Raises a ValueError if the object holds something whose value
-    cannot be told.
+    Classes and functions count with their code in the packages of `_homes`, else by their name.
     """
     digest = hashlib.sha256()
     for part in _Walk(_homes(thing)).parts(thing, name or type(thing).__name__):

@@ -252,8 +252,7 @@ def need_form(loss: Loss, data: FactorData, normalize: bool, what: str) -> None:
 def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     """Return whether a loss is a sum over the channels of images of a data set.
 
-    Exactly then two pairs of images have the same sum of losses after they exchange one channel.
-    Measured only where it matters: if channels depend on different factors.
+    It is measured only where it matters: if channels depend on different factors.
     """
     if data.channel_factors is None:
         return True
@@ -269,6 +268,7 @@ def is_channelwise(loss: Loss, data: FactorData, normalize: bool) -> bool:
     a, b, c, d = (
         data.observations(torch.cat(index), normalize=normalize).to(dtype) for index in ends
     )
+    # only then do two pairs of images keep their sum of losses when they exchange one channel
     sum_of_both = loss.distance(a, b) + loss.distance(c, d)
     for channel in range(data.shape[2]):
         mask = torch.zeros(data.shape[2], 1, 1, dtype=torch.bool, device=a.device)

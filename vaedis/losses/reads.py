@@ -36,8 +36,7 @@ def globals_read(code: types.CodeType) -> set[str]:
 def names_read(code: types.CodeType) -> list[str]:
     """Return all names that may be attributes in code and the functions in it, in order.
 
-    These are more than it reads: names of globals, and text that ``getattr`` may be given, are
-    among them. What Python itself writes (``__init__``) is left out.
+    These are more than it reads: names of globals, and text that ``getattr`` may be given.
     """
     names: set[str] = set()
     for one in _all_codes(code):

@@ -42,10 +42,9 @@ def boost(
     test_labels: np.ndarray,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit one classifier per factor to float32 codes (n, z) and labels (n, f).
+    """Fit one classifier per factor to float32 codes (n, z) and labels (n, f) of 0 ... K - 1.
 
-    Labels are 0 ... K - 1, each present in `labels`; -1 in `test_labels` is never right. Returns
-    importances (z, f), and each classifier's accuracy on the training and the test samples, (f,).
+    Returns importances (z, f), and accuracies (f,) on both samples; a test label -1 is wrong.
     """
     n, n_factors = labels.shape
     n_classes = labels.max(axis=0) + 1
@@ -109,8 +108,7 @@ def boost(
 def _canonical_features(codes: np.ndarray) -> np.ndarray:
     """Return the columns that vary, in an order that depends on their ranks only.
 
-    So neither permuting latents, nor stretching one, nor adding a constant one changes the random
-    order at ties of the others.
+    So permuting or stretching latents does not change the random order at ties of the others.
     """
     keys: dict[int, Any] = {}
     for j in range(codes.shape[1]):
@@ -190,9 +188,7 @@ def _residuals(labels, raw, residual):  # type: ignore[no-untyped-def]
 def _best_split(order, values, start, stop, residual, total, inverse, rank, split):  # type: ignore[no-untyped-def]
     """Find the split of samples `start` to `stop` that lowers the squared error most.
 
-    Returns the sum over both children of (sum of residuals)² / count, -inf if no feature varies.
-    `split` gets the feature and the size of the left child. Ties go to the feature of lower `rank`,
-    and within a feature to the first split.
+    Returns the sum over both children of (sum of residuals)² / count; -inf if no feature varies.
     """
     best = -np.inf
     n = stop - start
@@ -236,8 +232,7 @@ def _grow_tree(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Grow one regression tree on `residual`, level by level, and move `raw` by its leaves.
 
-    Node i has children 2 i + 1 and 2 i + 2. `feature`, `threshold` and `leaf` get the tree at full
-    depth: a leaf higher up is a chain of nodes whose samples all go left.
+    The tree has full depth: a leaf higher up is a chain of nodes whose samples all go left.
     """
     n_features, n = order.shape
     start = np.zeros(2 * _N_INNER + 1, np.int64)
@@ -298,8 +293,7 @@ def _boost_tree(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Grow one tree of a round, and move the raw predictions (n,) and (m,) by it.
 
-    `order` and `values` (z, n) are the samples in ascending order of each latent and its values,
-    `test_columns` (z, m) the codes to test on, `inverse` (n + 1,) 1 / i, as divisions are slow.
+    `order` and `values` are (z, n), `test_columns` (z, m); `inverse` is 1 / i, of (n + 1,).
     """
     feature = np.zeros(_N_INNER, np.int64)
     threshold = np.full(_N_INNER, np.inf)

@@ -24,8 +24,7 @@ _ROUNDING_OF_ALL = 2e-6
 def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     """Return a function from observation indices (n,) to posterior means (n, z) on the CPU.
 
-    Repeated indices are encoded once. A network is in evaluation mode meanwhile; the code of an
-    image must depend on that image alone.
+    Repeated indices are encoded once: the code of an image must depend on it alone.
     """
     if hasattr(model, "scores") and hasattr(model, "posterior"):
         raise TypeError(

@@ -98,8 +98,7 @@ def forget(spec: RunSpec | Sequence[RunSpec], checkpoint: str | Path) -> None:
 class Checkpoints:
     """The checkpoints of one run, or of one population, in a folder that may hold others too.
 
-    `data` is that of a population's first member. `made_with` tells what took the steps so far, the
-    last one at the end.
+    `data` is that of a population's first member.
     """
 
     def __init__(
@@ -133,15 +132,15 @@ class Checkpoints:
         self._refused: set[Path] = set()
         # whether files are of this run, as far as they say without their tensors
         self._known: dict[Path, bool] = {}
+        # what took the steps so far, the last one at the end
         self.made_with = [_made_with(data.device)]
         for path in self.folder.glob(f".{self.key}-*.tmp"):  # of a writer that was killed
             path.unlink(missing_ok=True)
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:
-        """Write a checkpoint, and remove all but the last two.
+        """Write a checkpoint and remove all but the last two; return its path, None if that fails.
 
-        Returns its path, or None, with a warning, if it cannot be written. Checkpoints that `load`
-        refuses are left alone: another device may have made them, and be further on.
+        Those that `load` refuses stay: another device may have made them, and be further on.
         """
         path = self.folder / f"{self.key}-{step:09d}.safetensors"
         if path in self._refused:
@@ -178,11 +177,9 @@ class Checkpoints:
     def load(
         self, expected: Callable[[int], Mapping[str, Tensor]]
     ) -> tuple[int, dict[str, Tensor]] | None:
-        """Return step and state of the newest good checkpoint, or None.
+        """Return step and state of the newest good checkpoint, or None; warn of those not good.
 
-        `expected` gives tensors of the names, types and shapes of a state after a step. Without one
-        of this run, it is one of the same run with another number of steps. Warns of each
-        checkpoint that is not good, and leaves it alone.
+        If none is of this run, it is one of the same run with another number of steps.
         """
         for path, key in self._candidates():
             try:

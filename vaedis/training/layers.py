@@ -44,14 +44,11 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 
 def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return ``conv_transpose2d(x, weight, bias, stride=2, padding=1)`` for kernels of 4×4.
-
-    Row ``2i - 1 + s`` of the result, for s of 0 and 1, takes row ``i - 1`` of `x` through row
-    ``2 + s`` of the kernel, and row ``i`` through row ``s``. So one window of 2×2 pixels serves a
-    2×2 cell of the result; the outermost cells reach one pixel beyond it.
-    """
+    """Return ``conv_transpose2d(x, weight, bias, stride=2, padding=1)`` for kernels of 4×4."""
     batch, _, height, width = x.shape
     inputs, outputs = weight.shape[:2]
+    # Row 2i - 1 + s of the result, for s of 0 and 1, takes row i - 1 of `x` through row 2 + s of
+    # the kernel, and row i through row s: a window of 2×2 pixels serves a cell of 2×2.
     # (I, O, window row, cell row, window column, cell column)
     cells = weight.view(inputs, outputs, 2, 2, 2, 2).flip(2, 4)
     kernel = cells.permute(3, 5, 1, 0, 2, 4).reshape(4 * outputs, inputs, 2, 2)

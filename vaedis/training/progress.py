@@ -195,8 +195,7 @@ class Progress:
 def ctrl_c_waits(enabled: bool) -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C wait until a step has ended; the second one acts at once.
 
-    Yields a function that says whether it came. Programs with a handler of their own, and threads,
-    are left alone.
+    Yields a function that says whether it came. Threads and others' handlers are left alone.
     """
     main = threading.current_thread() is threading.main_thread()
     default = signal.default_int_handler
@@ -222,8 +221,7 @@ def ctrl_c_waits(enabled: bool) -> Iterator[Callable[[], bool]]:
 def progress_line(progress: Progress, show: bool | None) -> Iterator[Callable[[], None]]:
     """Show a line with loss, images per second and time left, which goes when the block ends.
 
-    Yields what to call after each step. None shows it on a terminal and in a notebook, if tqdm is
-    installed.
+    Yields what to call after a step. None shows it on a terminal and in a notebook.
     """
     # TQDM_DISABLE=1 keeps it away, unless it was asked for
     forced = {"disable": False} if show is not None else {}

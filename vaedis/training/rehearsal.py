@@ -64,18 +64,13 @@ class InMemory:
 
 @dataclasses.dataclass(frozen=True)
 class Rehearsal:
-    """What copies of a run did in its first steps.
-
-    `losses` are loss, reconstruction loss and KL, (runs, steps, 3). `moves` are how far weights
-    and buffers are from where they began, (steps, 2). `settings` are those of an optimizer of
-    one's own before its first step.
-    """
+    """What copies of a run did in its first steps."""
 
     spec: RunSpec
     custom: Custom
-    losses: Tensor
-    moves: list[list[float]]
-    settings: Any
+    losses: Tensor  # (runs, steps, 3): loss, reconstruction loss and KL
+    moves: list[list[float]]  # (steps, 2): how far weights and buffers are from where they began
+    settings: Any  # of an optimizer of one's own, before its first step
 
     def text(self, step: int) -> str:
         """Return what a checkpoint after a step says of its run."""
@@ -130,8 +125,7 @@ def rehearse(
 ) -> Rehearsal | None:
     """Return what copies of runs do in their first steps; None if a loss is not finite.
 
-    Raises a ValueError if a checkpoint does not hold all that these steps depend on; `names` are
-    those of what is the person's own.
+    Raises a ValueError, which gives `names`, if a checkpoint lacks what these steps depend on.
     """
     n_steps = min(_STEPS, runs[0].spec.steps)
     stops = [stop for stop in _STOPS if stop < n_steps] or [n_steps // 2]
@@ -263,8 +257,7 @@ def _ends_alike(
 ) -> bool:
     """Return whether states have the same weights and losses; NaN equals NaN.
 
-    They are compared bit for bit, unless `moves` says how far the weights came: on a GPU, sums in
-    code that is not ours may differ by rounding.
+    With `moves`, for a GPU, they may differ by rounding; otherwise not by a bit.
     """
     if moves is not None:
         return math.hypot(*_moves(one, other)) <= _MOVES_DIFFER * math.hypot(*moves)

@@ -161,8 +161,7 @@ def shown(path: Path) -> str:
 def loss_facts(loss: Any, data: FactorData) -> dict[str, Any]:
     """Return a loss's name, its fingerprint, and its distances between fixed images.
 
-    The fingerprint is None where what the loss holds cannot be told, and the distances where it
-    cannot compute them on the CPU.
+    The last two are None where they cannot be told, or computed on the CPU.
     """
     facts = {"name": loss.name, "fingerprint": None, "probe": None}
     with contextlib.suppress(ValueError):

@@ -261,8 +261,7 @@ def _one_by_one(function: Function, arguments: Iterable[Arguments], length: int)
 class _Threads:
     """A pool of threads that share torch's threads.
 
-    What a step does between convolutions uses one core; with several parts at work the other cores
-    need not wait for it.
+    What a step does between convolutions uses one core; other parts keep the other cores busy.
     """
 
     def __init__(self) -> None:
@@ -293,10 +292,9 @@ class _Threads:
 
 
 class _Graph:
-    """A step that is captured as a CUDA graph and replayed.
+    """A step that is captured as a CUDA graph and replayed, as one launch instead of a hundred.
 
-    That is one launch instead of about a hundred, each of which takes longer than its work. The
-    first steps, and the last of an epoch if its batch is shorter, are taken launch by launch.
+    The first steps, and the last of an epoch if its batch is shorter, are taken launch by launch.
     """
 
     def __init__(self, step: Callable[[Tensor, Tensor, Tensor], Tensor], length: int):

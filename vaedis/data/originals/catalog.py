@@ -14,30 +14,22 @@ _ARCHIVE = "https://web.archive.org/web/2020id_/"
 
 @dataclass(frozen=True)
 class Original:
-    """A file as the authors of a data set publish it.
-
-    `digest` has the form ``"sha256:…"``, `size` is in bytes (None if it is not known), and of
-    `urls` the first is asked first.
-    """
+    """A file as the authors of a data set publish it."""
 
     file: str
-    digest: str
-    size: int | None
-    urls: tuple[str, ...]
+    digest: str  # "sha256:…", or another algorithm
+    size: int | None  # in bytes, if known
+    urls: tuple[str, ...]  # the first is asked first
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set of the paper that is published as files.
-
-    `factors` maps names to sizes, slowest first. `shape` is that of a converted image: height,
-    width, channels. `mean` and `std` are the constants of Table A2.
-    """
+    """A data set of the paper that is published as files."""
 
     name: str
-    factors: dict[str, int]
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
+    factors: dict[str, int]  # names and sizes, slowest first
+    shape: tuple[int, int, int]  # height, width and channels of a converted image
+    mean: tuple[float, ...]  # as in Table A2, like `std`
     std: tuple[float, ...]
     originals: tuple[Original, ...]
 

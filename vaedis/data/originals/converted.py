@@ -34,11 +34,9 @@ CACHE_BYTES = 1 << 30
 def write(
     path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, ...], facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write blocks of images, uint8 and (n, H, W, C), to a file of a given shape.
+    """Write blocks of images, uint8 (n, H, W, C), to a file, and facts on them beside it.
 
-    `facts` are stored beside it and returned with ``shape``, ``bytes``, ``sha256``, and ``mean``
-    and ``std`` of each channel. A DataError says that the images do not fit `shape`, or cannot be
-    written.
+    Returns all facts. A DataError says that images do not fit `shape`, or cannot be written.
     """
     digest = hashlib.sha256()
     n_images = 0

@@ -32,11 +32,7 @@ class _Unavailable(Exception):
 
 
 def source_url(source: str | os.PathLike[str]) -> str:
-    """Return a folder or the URL of one as a URL; a ValueError does not repeat the address.
-
-    >>> source_url("https://example.org/files")
-    'https://example.org/files'
-    """
+    """Return a folder or the URL of one as a URL; a ValueError does not repeat the address."""
     source = os.fspath(source)
     if source.strip() and "://" not in source:
         return Path(source).expanduser().resolve().as_uri()
@@ -57,10 +53,9 @@ def source_url(source: str | os.PathLike[str]) -> str:
 def fetch(
     original: Original, folder: Path, *, source: str | os.PathLike[str] | None = None
 ) -> dict[str, Any]:
-    """Put a file into a folder, unless it is there with the right digest.
+    """Put a file into a folder, unless it is there with the right digest; return facts on it.
 
-    Return its ``file``, ``size``, ``sha256`` and, if it was fetched, ``url``. A DataError says what
-    each address answered; a file with another digest stays until the right one replaces it.
+    A file with another digest stays until the right one replaces it, or a DataError is raised.
     """
     path = folder / original.file
     urls = original.urls
@@ -99,12 +94,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _copy(url: str, file: IO[bytes], original: Original) -> None:
-    """Copy what an address has; raise `_Unavailable` unless it is the original.
-
-    A server can hold a connection forever, by a header that never ends, so the work is done in a
-    thread that can be left. It then ends with its next write to the file, which is closed, or with
-    the process.
-    """
+    """Copy what an address has; raise `_Unavailable` unless it is the original."""
     algorithm, _, expected = original.digest.partition(":")
     largest = LARGEST_BYTES if original.size is None else original.size
     digest = hashlib.new(algorithm)
@@ -127,6 +117,8 @@ def _copy(url: str, file: IO[bytes], original: Original) -> None:
             problems.append(problem)
 
     with progress(original.file, original.size) as advance:
+        # A server can hold a connection forever, by a header that never ends. This thread can be
+        # left: it ends with its next write, since the file is closed, or with the process.
         thread = threading.Thread(target=transfer, daemon=True)
         thread.start()
         while thread.is_alive():

@@ -40,15 +40,15 @@ def read_shapes3d(paths: Sequence[Path], sizes: tuple[int, ...]) -> Iterator[np.
 def read_cars3d(paths: Sequence[Path], sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Yield Cars3D from ``nips2015-analogy-data.tar.gz``.
 
-    ``data/cars/list.txt`` names the cars in their order. Each is a MATLAB 5 file whose ``im`` has
-    the shape (128, 128, 3, 24 azimuths, 4 elevations). The car is the fastest factor, so that all
-    have to be read before the first block.
+    Each car is a MATLAB 5 file, whose ``im`` is (128, 128, 3, 24 azimuths, 4 elevations).
     """
     import scipy.io
 
+    # the car is the fastest factor, so all cars are read before the first block
     images = np.empty((*sizes, SIDE, SIDE, 3), np.uint8)
     with tarfile.open(paths[0]) as tar:
         members = {member.name.removeprefix("./"): member for member in tar}
+        # the cars in their order
         lines = _content(tar, members[f"{CARS}/list.txt"]).decode().split()
         number = {f"{CARS}/{name}.mat": k for k, name in enumerate(lines)}
         # in the file's order: in another one it would be inflated from its start for each car
@@ -78,20 +78,20 @@ def car_views(car: np.ndarray) -> np.ndarray:
 def read_smallnorb(paths: Sequence[Path], sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Yield SmallNORB, the first camera of its training split, from its files dat, cat and info.
 
-    They hold images in pairs, one of each camera; categories; and instance, elevation, azimuth
-    (twice the rotation) and lighting. Rows are in no order; images are sorted by all of these. The
-    header of each names its type and at least three dimensions, in 32 bits each.
+    The files' rows are in no order; images are sorted by category and the columns of info.
     """
     dat, cat, info = paths
     n = math.prod(sizes)
     category = _norb_numbers(cat, "cat")
     instance, elevation, azimuth, lighting = _norb_numbers(info, "info").reshape(n, 4).T
+    # the file has twice the number of the rotation
     columns = (category, instance, elevation, azimuth // 2, lighting)
     ranks = [np.unique(column, return_inverse=True)[1] for column in columns]
     images = np.empty((n, SIDE, SIDE, 1), np.uint8)
     with gzip.open(dat) as file:
         file.read(_NORB_HEADER_BYTES["dat"])
         for position in np.ravel_multi_index(ranks, sizes):
+            # one image of each camera
             pair = np.frombuffer(file.read(2 * 96 * 96), np.uint8).reshape(2, 96, 96, 1)
             images[position] = resize(pair[:1])[0]
     yield from _blocks(images)

@@ -120,9 +120,7 @@ def is_number(cell: str) -> bool:
 def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) -> list[str]:
     """Return the pictures in the order of the rows, and take out the column that names them.
 
-    Names may lie in a folder, lack what follows the dot, and differ in capitals. A column that
-    seems to say which picture a row is of, and cannot be followed, is refused, as are two columns
-    that can. Where one column has names and another the same as bare numbers, the names count.
+    Refuses a column that seems to name pictures and does not fit, and two columns that fit.
     """
     by_name = {_bare(name): name for name in pictures}
     n_rows = len(next(iter(columns.values())))
@@ -223,11 +221,8 @@ def _is_deep(image: Any) -> bool:
 
 
 def _mode(image: Any, decoded_from: str) -> str:
-    """Return the mode to read a picture in, with its transparency.
-
-    Pillow keeps it apart where a file has one transparent colour, or an alpha for each of a
-    palette's colours.
-    """
+    """Return the mode to read a picture in, with its transparency."""
+    # Pillow keeps one transparent colour, and the alphas of a palette's colours, apart
     is_apart = "transparency" in image.info and image.mode not in ("RGBA", "LA")
     if is_apart and decoded_from in ("L;2", "L;4"):
         # the transparent grey is of the file's bits, and Pillow compares it to those of 8 bits

@@ -23,8 +23,7 @@ _BLOCK = 64
 class Pixels:
     """Rows of images, as bytes of 0 to 255 or as float32; see `LabelledImages` for what is read.
 
-    `source` is an array, of which rows on disk are read as they are needed; `shape` is height,
-    width and channels; `range` that of the floats that `survey` read, or 0 and 1 for bytes.
+    `source` may be on disk; `shape` is (H, W, C); `range` is that of the floats in `survey`.
     """
 
     range: tuple[float, float] = (0.0, 1.0)
@@ -41,11 +40,7 @@ class Pixels:
         self._is_bits = dtype.kind == "b"
 
     def survey(self, rows: np.ndarray) -> None:
-        """Read sorted rows, to learn what the numbers stand for.
-
-        Bytes of 0 and 1 only are truth values, as in the files of dSprites: as grey levels they
-        would be black and all but black.
-        """
+        """Read sorted rows, to learn what the numbers stand for."""
         if self._is_bits:
             return
         low, high = np.inf, -np.inf
@@ -62,6 +57,7 @@ class Pixels:
             self.range = (float(np.float32(low)), float(np.float32(high)))
         else:
             _check_bytes(low, high)
+            # as in the files of dSprites: as grey levels, 0 and 1 would be black and all but black
             self._is_bits = high == 1
 
     def read(self, rows: np.ndarray) -> np.ndarray:

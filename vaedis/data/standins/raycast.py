@@ -37,32 +37,25 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """A light at `position`, (3,) or (B, 3), or from that direction if it is `far`.
-
-    `diffuse` and `specular` are the brightness of a surface that faces it and of its highlights,
-    whose exponent is `shininess`. A spotlight points in the direction `aim`, and falls off as the
-    cosine of the angle to it to the power of `focus`. With `shadow`, solids keep the light off.
-    """
+    """A light at `position`, (3,) or (B, 3), or from that direction if it is `far`."""
 
     position: Tensor
     far: bool = False
-    diffuse: float = 1.0
-    specular: float = 0.0
-    aim: Tensor | None = None
-    focus: float = 1.0
-    shininess: float = 20.0
-    shadow: bool = True
+    diffuse: float = 1.0  # brightness of a surface that faces it
+    specular: float = 0.0  # brightness of highlights
+    aim: Tensor | None = None  # the direction of a spotlight
+    focus: float = 1.0  # exponent of a spotlight's cosine to its aim
+    shininess: float = 20.0  # exponent of highlights
+    shadow: bool = True  # whether solids keep it off
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Of each pixel, the share that a surface covers, and how bright the surface is in K tones.
+    """Of each pixel, the share that a surface covers, and how bright the surface is in K tones."""
 
-    `coverage` is (B, surfaces, H, W). `tones`, (B, surfaces, K, H, W), are means over a pixel of
-    ``min(shade * tone + highlight, 1)`` where it shows the surface, and 0 elsewhere.
-    """
-
-    coverage: Tensor
+    coverage: Tensor  # (B, surfaces, H, W)
+    # (B, surfaces, K, H, W): means over a pixel of ``min(shade * tone + highlight, 1)``, which is 0
+    # where the pixel shows another surface
     tones: Tensor
 
 
@@ -78,8 +71,7 @@ def cast(
 ) -> Maps:
     """Cast a batch of scenes on the device of the camera.
 
-    `ambient` is how bright a surface is that no light falls on. Pixels that are sampled finely have
-    `samples` rays along each side.
+    `ambient` is the brightness without light; a pixel at an edge gets `samples`² rays.
     """
     scene = _Scene(solids, camera, lights, ambient)
     height = camera.height
@@ -111,10 +103,10 @@ def cast(
 def paint(maps: Maps, colours: Tensor, background: Tensor) -> Tensor:
     """Return images, (B, C, H, W), of maps that were cast with the tones 0 and 1.
 
-    `colours` are (surfaces, C) or (B, surfaces, C) in [0, 1]; `background` is (C,), (C, H, W) or
-    (B, C, H, W). Exact where no surface is brighter than 1.
+    `colours` are ([B,] surfaces, C). Exact where no surface is brighter than 1.
     """
     dark, light = maps.tones.unbind(2)
+    # (C,), (C, H, W) or (B, C, H, W)
     background = background[:, None, None] if background.ndim == 1 else background
     colours = colours.expand(len(dark), -1, -1)
     painted = torch.einsum("bshw,bsc->bchw", light - dark, colours) + dark.sum(1, keepdim=True)

@@ -14,20 +14,16 @@ FAR = 1e9
 
 @dataclass(frozen=True)
 class Solid:
-    """A convex solid in each of B scenes.
+    """A convex solid in each of B scenes."""
 
-    `pose`, (4, 4) or (B, 4, 4), is the affine map from the unit solid of its `kind`: "ellipsoid", a
-    ball of radius 1; "cylinder", of radius 1 around z from -1 to 1; or "polyhedron", the points x
-    with normal · x <= offset for each row (normal, offset) of `planes`, (n, 4). `surface` says
-    which map it is drawn into, and `gloss` how much of a light's highlight it shows.
-    """
-
-    surface: int
-    pose: Tensor
+    surface: int  # the map that it is drawn into
+    pose: Tensor  # (4, 4) or (B, 4, 4), the affine map from the unit solid of its kind
+    # "ellipsoid", a ball of radius 1; "cylinder", of radius 1 around z from -1 to 1; "polyhedron"
     kind: str
+    # (n, 4), rows (normal, offset): a polyhedron's points x have normal · x <= offset
     planes: Tensor | None = None
     shadow: bool = True
-    gloss: float = 1.0
+    gloss: float = 1.0  # how much of a light's highlight it shows
 
 
 def place(
@@ -38,8 +34,7 @@ def place(
 ) -> Tensor:
     """Return the pose, (4, 4) or (B, 4, 4), that scales a unit solid, turns it, and moves it.
 
-    Arguments may have a batch dimension. Angles are in radians: `pitch` turns y towards z, and
-    then `yaw` turns counter-clockwise around z, seen from above.
+    In radians, `pitch` turns y towards z; then `yaw` turns counter-clockwise, seen from above.
     """
     parts = [torch.as_tensor(v, dtype=torch.float32) for v in (centre, half_sizes, yaw, pitch)]
     device = next((part.device for part in parts if part.device.type != "cpu"), parts[0].device)
@@ -106,17 +101,17 @@ def unit(vectors: Tensor, dim: int = 1) -> Tensor:
 def span(
     kind: str, matrix: Tensor, offset: Tensor, origin: Tensor, direction: Tensor, *, normals: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where rays enter and leave a solid, (G, S), and the normal where they enter.
+    """Return where rays, (G, 3, S), enter and leave a solid, (G, S), and the normal at the entry.
 
-    A ray that misses leaves before it enters. `matrix` and `offset` are the planes of a polyhedron,
-    or take the scene to the unit solid; `origin` and `direction` are (G, 3, S). Normals are not of
-    length 1, and undefined unless `normals`.
+    A ray that misses leaves before it enters. Normals are not of length 1, and need `normals`.
     """
+    # a polyhedron's `matrix` and `offset` are its planes; others lead to the unit solid
     if kind == "polyhedron":
         near, far, face = _span_planes(matrix, offset, origin, direction)
         if not normals:
             return near, far, near
         return near, far, matrix.transpose(1, 2).gather(2, face[:, None].expand(-1, 3, -1))
+    # into the space of the unit solid
     start = matrix @ origin + offset[..., None]
     ray = matrix @ direction
     dimensions = 2 if kind == "cylinder" else 3
