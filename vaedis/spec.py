@@ -182,6 +182,9 @@ class RunSpec:
         >>> RunSpec.from_dict({"standardise": False}).normalize
         False
         """
+        for earlier, name in _EARLIER_NAMES.items():
+            if earlier in fields and name in fields:
+                raise ValueError(f"{earlier!r} is the earlier name of {name!r}; give one of them.")
         renamed = {_EARLIER_NAMES.get(name, name): value for name, value in fields.items()}
         for name in renamed:
             _check.one_of("field of a RunSpec", name, cls.__dataclass_fields__)

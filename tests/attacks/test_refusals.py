@@ -105,6 +105,17 @@ def raises_key_error(a, b):
         ),
         (lambda d: d[99], IndexError, "index 99 is out of range; there are 59 observations"),
         (lambda d: d[-60], IndexError, "index -60 is out of range"),
+        (lambda d: vd.LabelledImages(d, [0]), ValueError, "images is a data set; use it as it is"),
+        (
+            lambda _: vd.metrics.mig(np.zeros(9), np.zeros((9, 1))),
+            ValueError,
+            r"codes has shape \(9,\), not .*; use codes\[:, None\] for a single column",
+        ),
+        (
+            lambda _: vd.RunSpec.from_dict({"standardise": True, "normalize": True}),
+            ValueError,
+            "'standardise' is the earlier name of 'normalize'; give one of them",
+        ),
         (lambda _: vd.FactorSpace(["a"], 3), ValueError, "sizes must be a list, .* not 3"),
         (lambda _: vd.FactorSpace(3, [3]), ValueError, "names must be a list, .* not 3"),
         (

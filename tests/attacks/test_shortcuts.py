@@ -112,3 +112,25 @@ def test_a_constant_in_a_loss_changes_no_correlation(c):
         assert one.rank is None or one.rank == pytest.approx(other.rank, abs=1e-3)
     assert (found.agreement().rank is None) == (c > 1)
     assert found.within.mean == pytest.approx(right.within.mean, abs=1e-9)
+
+
+def test_random_pairs_and_constants_are_worked_on_in_parts(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), dtype=np.uint8)
+    whole = vd.LabelledImages(images, sizes=(4, 3))
+    expected = distances.random_pairs(whole, "box-blur")
+    monkeypatch.setattr("vaedis.distances.reading.MEMORY", 1)
+    monkeypatch.setattr("vaedis.data.constants._NUMBERS", 100)
+    parts = vd.LabelledImages(images, sizes=(4, 3))
+    sizes = []
+    compared = distances.kernels.Gram.distances
+
+    def noted(kernel, x):
+        sizes.append(x.shape[:2].numel())
+        return compared(kernel, x)
+
+    monkeypatch.setattr(distances.kernels.Gram, "distances", noted)
+    found = distances.random_pairs(parts, "box-blur")
+    assert max(sizes) == 2
+    assert (found.mean, found.sd) == pytest.approx((expected.mean, expected.sd), rel=1e-12)
+    assert parts.mean == pytest.approx(whole.mean, rel=1e-12)
+    assert parts.std == pytest.approx(whole.std, rel=1e-12)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # of how many images constants are measured where not all are read
 N_SAMPLE = 4096
+# of so many numbers, moments are taken at a time
+_NUMBERS = 2**24
 # of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
 # million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
@@ -67,15 +69,19 @@ def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     The std is the mean over images of each image's unbiased std over its pixels.
     """
-    n_pixels, n_channels = images.shape[1:]
-    x = images.double()
-    x = x if images.is_floating_point() else x / 255
-    largest = x.abs().amax((0, 1)) if images.is_floating_point() else x.new_ones(n_channels)
-    # the std of one pixel is not known
-    std = x.std(1).mean(0) if n_pixels > 1 else x.new_zeros(n_channels)
+    n_images, n_pixels, n_channels = images.shape
+    floats = images.is_floating_point()
+    mean, std, largest = torch.zeros(3, n_channels, dtype=torch.float64, device=images.device)
+    for part in images.split(max(1, _NUMBERS // (n_pixels * n_channels))):
+        x = part.double() if floats else part.double() / 255
+        weight = len(part) / n_images
+        mean += weight * x.mean((0, 1))
+        # the std of one pixel is not known
+        std += weight * x.std(1).mean(0) if n_pixels > 1 else 0.0
+        largest = torch.maximum(largest, x.abs().amax((0, 1))) if floats else torch.ones_like(mean)
     # a channel without spread stays as it is
     std = torch.where(std > _NO_SPREAD * largest, std, 1.0)
-    return tuple(x.mean((0, 1)).tolist()), tuple(std.tolist())
+    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def column(values: Any, x: Tensor) -> Tensor:

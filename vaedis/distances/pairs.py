@@ -17,6 +17,7 @@ from vaedis.data.base import FactorData
 from vaedis.data.coordinates import factor_groups
 from vaedis.distances.agreement import Agreement, compare, ground_truth
 from vaedis.distances.kernels import Gram, Kernel, Vectors, kernel_for
+from vaedis.distances.reading import Reader
 from vaedis.losses.base import LossLike
 from vaedis.losses.properties import need_same
 
@@ -323,10 +324,11 @@ def _measure_parts(
 ) -> RandomPairs:
     """Measure sums of independent distances, one of a random pair from each set of images."""
     rng = np.random.default_rng(seed)
+    reader = Reader(data, kernel)
     mean = variance = fourth = 0.0
     sample = np.zeros(pairs)
     for index in parts:
-        table = kernel.distances(data.images(index)[None])[0].flatten().cpu().numpy()
+        table = reader.distances(index[None])[0].flatten().cpu().numpy()
         centred = table - table.mean()
         part_variance = float((centred**2).mean())
         # The fourth central moment of a sum of independent terms.

@@ -189,7 +189,8 @@ def _matrix(values: Any, name: str, columns: str) -> np.ndarray:
     if array.dtype == object:  # a DataFrame whose columns differ in type
         array = np.array(array.tolist())
     if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}, not (samples, {columns}).")
+        advice = f"; use {name}[:, None] for a single column" if array.ndim == 1 else ""
+        raise ValueError(f"{name} has shape {array.shape}, not (samples, {columns}){advice}.")
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{name} has dtype {array.dtype}, but numbers are expected: pass the index of each "

@@ -140,6 +140,8 @@ def _as_array(images: Any) -> Any:
     """Return images as an array, or as an object that reads rows of an array on disk."""
     if isinstance(images, Tensor):
         return array_of_tensor(images)
+    if hasattr(images, "factors"):
+        raise ValueError("images is a data set; use it as it is, or pass its images, data[:].")
     if np.ma.isMaskedArray(images):
         raise ValueError("images must not be masked; use images.filled(0).")
     if not isinstance(images, list | tuple) or not images:
