@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # of how many images constants are measured where not all are read
 N_SAMPLE = 4096
-# of so many numbers, moments are taken at a time
-_NUMBERS = 2**24
+# Moments are taken of so many numbers at a time: of 4,096 colour images of 64 × 64 at once.
+_NUMBERS = 2**26
 # of a channel's largest value: a smaller mean std is rounding, as one pixel in 4,096 images of a
 # million pixels that is one step brighter has 1e-9
 _NO_SPREAD = 1e-12
