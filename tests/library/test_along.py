@@ -252,18 +252,53 @@ def test_without_a_grid_random_pairs_are_pairs_of_images(listed, monkeypatch):
     assert (found.rank, found.mean) == pytest.approx((wanted.rank, wanted.mean), abs=0.01)
 
 
-def test_a_histogram_widens_as_distances_grow():
+def test_a_histogram_counts_distances_of_any_size():
     total = Accumulator(2, True, torch.device("cpu"))
-    sizes = [0.0, 1.0, 3.0, 40.0, 1e4]
+    sizes = [0.0, 1e-60, 3.0, 40.0, 1e60]
     for size in sizes:
         total.add(torch.tensor([[[0.0, size], [size, 0.0]]], dtype=torch.float64))
     found = total.result("x", True)
-    assert found.counts[0].tolist()[0] == 10
-    assert found.counts[1].sum() == 10
-    assert found.largest / found.width > 1600
-    assert found.quantile(np.array([0.5, 0.8, 1.0])) == pytest.approx(
-        [3, 40, 1e4], abs=2 * found.width
+    assert found.counts[0].tolist() == [10, 0, 0, 0, 0]
+    assert found.counts[1].tolist() == [2] * 5
+    assert found.bins == pytest.approx(sizes, rel=1e-12, abs=0)
+    assert not found.differ.any()
+    assert found.quantile([0, 0.3, 0.5, 0.8, 1]) == pytest.approx(sizes, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("strength", [1, 60, 3_600, 1e9, 1e-9, 1e30])
+def test_a_pooled_rank_holds_whatever_the_range_of_distances(strength):
+    rng = np.random.default_rng(0)
+    codes = rng.random((20, 30, 4)).cumsum(1)
+    codes[0] *= strength**0.5
+    d = np.square(codes[:, :, None] - codes[:, None]).sum(-1)
+    total = Accumulator(30, True, torch.device("cpu"))
+    # in parts of other ranges than the whole
+    for part in torch.tensor(d).split(7):
+        total.add(part)
+    found = total.result("x", True)
+    off = np.broadcast_to(~np.eye(30, dtype=bool), d.shape)
+    truth = np.broadcast_to(distances.ground_truth_matrix(30), d.shape)
+    wanted = stats.spearmanr(truth[off], d[off])[0]
+    assert found.agreement().rank == pytest.approx(wanted, abs=1e-4)
+    shares = [0, 0.1, 0.5, 0.99, 1]
+    np.testing.assert_allclose(
+        found.quantile(shares),
+        np.quantile(d[off], shares, method="inverted_cdf"),
+        rtol=1e-3,
     )
+
+
+def test_a_pooled_rank_is_none_where_distances_that_differ_share_bins():
+    step = torch.arange(8.0, dtype=torch.float64)
+    apart = (step[:, None] - step).abs()
+    # by so little of their size that they share a bin, or do not
+    for little, is_known in ((1e-5, False), (1e-2, True), (1.0, True)):
+        total = Accumulator(8, False, torch.device("cpu"))
+        total.add((1 + little * apart)[None])
+        found = total.result("x", True)
+        assert (found.agreement().rank is not None) == is_known
+        assert not is_known or found.agreement().rank == pytest.approx(1)
+        assert found.within.mean == pytest.approx(1)
 
 
 def test_only_a_factor_with_equal_distances_is_adversarial():

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from vaedis.distances.agreement import rank_within
+from vaedis.distances.histogram import Histogram
 from vaedis.distances.result import FactorDistances, WithinRank
-
-_BINS = 4096
 
 
 class Accumulator:
@@ -47,7 +46,7 @@ class Accumulator:
         self.smallest = math.inf
         self.largest = 0.0
         self.beyond = -math.inf
-        self.histogram = _Histogram(size, device)
+        self.histogram = Histogram(size, device)
         # By line and circle: number, sum and sum of squares of what ranks lack to 1; flat ones.
         self.ranks = self._zeros(2, 4)
 
@@ -89,11 +88,8 @@ class Accumulator:
                 self.ranks[k] += torch.stack(sums)
         self._add_moments(d, mask, pair, sets)
         self._add_self(of_self, present, bins)
-        self.histogram.add(d, steps, self.largest, mask)
-        if not self.symmetric:
-            no_steps = torch.zeros_like(of_self, dtype=torch.int64)
-            largest = float((of_self if present is None else of_self[present]).max())
-            self.histogram.add(of_self, no_steps, max(self.largest, largest), present)
+        self.histogram.add(d, steps, mask)
+        self.histogram.add(of_self, torch.zeros_like(of_self, dtype=torch.int64), present)
 
     def result(self, factor: str, exact: bool) -> FactorDistances:
         """Return what was measured."""
@@ -115,6 +111,10 @@ class Accumulator:
         n_same_pairs = n_same if self.symmetric else n_same / 2
         same_mean, same_square = (total / max(n_same, 1) for total in same_sums)
         same_variance = max(same_square - same_mean**2, 0.0)
+        counts, bins, differ = self.histogram.result()
+        if self.symmetric:
+            # each pair counts both ways
+            counts[1:] *= 2
         return FactorDistances(
             factor=factor,
             matrix=self._matrix(first / pairs + self.shift, own_first / own_pairs),
@@ -126,8 +126,9 @@ class Accumulator:
             sd=math.sqrt(variance),
             smallest=self.smallest,
             largest=self.largest,
-            counts=self._counts(),
-            width=self.histogram.width,
+            counts=counts,
+            bins=bins,
+            differ=differ,
             between=change @ self.products.cpu().numpy() @ change.T / self.traversals,
             fourth=max(m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4, 0.0),
             errors=self._errors(change),
@@ -200,13 +201,6 @@ class Accumulator:
         by_set = self.sets.cpu().numpy() @ change.T / self.traversals
         return by_set.T @ by_set * (n / (n - 1) if n > 1 else math.nan)
 
-    def _counts(self) -> np.ndarray:
-        counts = self.histogram.counts.cpu().numpy()
-        if self.symmetric:
-            counts = 2 * counts
-            counts[0, 0] = int(self.of_self[0].sum())
-        return counts
-
     def _matrix(self, values: Tensor, diagonal: Tensor) -> np.ndarray:
         matrix = values[self.pair_of]
         matrix.diagonal().copy_(diagonal)
@@ -226,23 +220,3 @@ def _within_rank(n: float, first: float, second: float, flat: float) -> WithinRa
         return WithinRank(None, None, 0, int(flat))
     sd = math.sqrt(max(second / n - (first / n) ** 2, 0.0))
     return WithinRank(1 - first / n, sd, int(n), int(flat))
-
-
-class _Histogram:
-    """Counts of distances by steps of the factor, in bins that double as larger ones come."""
-
-    def __init__(self, size: int, device: torch.device):
-        self.counts = torch.zeros(size, _BINS + 1, dtype=torch.int64, device=device)
-        self.width = 0.0
-
-    def add(self, distances: Tensor, steps: Tensor, largest: float, mask: Tensor | None) -> None:
-        """Count distances, (T, P), that are `steps` apart; none is negative or above `largest`."""
-        if not self.width and largest > 0:
-            self.width = 1.25 * largest / _BINS
-        while self.width and largest > self.width * _BINS:
-            half = (torch.arange(_BINS + 1, device=self.counts.device) + 1) // 2
-            self.counts = torch.zeros_like(self.counts).index_add_(1, half, self.counts)
-            self.width *= 2
-        bins = (distances / (self.width or 1)).round_().long().add_(steps, alpha=_BINS + 1)
-        bins = bins.flatten() if mask is None else bins[mask]
-        self.counts += bins.bincount(minlength=self.counts.numel()).view_as(self.counts)

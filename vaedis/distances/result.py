@@ -19,8 +19,9 @@ from vaedis.distances.agreement import (
 
 # Distances follow an order if the rank correlation is at least this.
 _FOLLOWS = 0.3
-# Distances within fewer bins have no rank correlation: too many of them tie.
-_LEAST_BINS = 16
+# Pooled distances have no rank correlation if a larger share of their ranks' variance is unknown,
+# as of distances that differ within four bins or fewer.
+_UNKNOWN = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,12 @@ class FactorDistances:
         Of all pairs of images of different values; of a factor of more than 256 values, which is
         cut into bins, of different bins.
     counts : ndarray of int64, shape (f, bins)
-        Number of pairs, |i - j| = row apart, whose distance is within half a bin of
-        ``bin * width``. Row 0 counts observations with themselves.
-    width : float
-        Width of a bin; at most 1/1600 of the largest distance.
+        Number of pairs, |i - j| = row apart, by bins that are at most a thousandth of their
+        distances wide. Row 0 counts observations with themselves.
+    bins : ndarray of float64, shape (bins,)
+        The mean distance of each bin, in ascending order.
+    differ : ndarray of bool, shape (bins,)
+        Whether a bin's distances are not all equal.
     between : ndarray of float64, shape (2, 2)
         Covariance over traversals of a traversal's mean distance and its mean
         ``(distance - mean)²``.
@@ -125,7 +128,8 @@ class FactorDistances:
     smallest: float
     largest: float
     counts: np.ndarray
-    width: float
+    bins: np.ndarray
+    differ: np.ndarray
     between: np.ndarray
     fourth: float
     errors: np.ndarray | None = None
@@ -150,7 +154,7 @@ class FactorDistances:
         return float(np.average(values[pairs > 0], weights=pairs[pairs > 0]))
 
     def quantile(self, share: float | np.ndarray) -> np.ndarray:
-        """Compute quantiles of all distances, of shares of all pairs, to the width of a bin.
+        """Compute quantiles of all distances, of shares of all pairs, to a thousandth of each.
 
         A ValueError says if a share is not in [0, 1].
         """
@@ -158,9 +162,9 @@ class FactorDistances:
         if not ((shares >= 0) & (shares <= 1)).all():
             raise ValueError(f"share must lie in [0, 1], not {share!r}.")
         cumulative = np.cumsum(self.counts[1:].sum(0))
-        # the smallest distance is in the first bin that is not empty
-        bins = np.searchsorted(cumulative, np.maximum(shares * cumulative[-1], 1))
-        return bins * self.width
+        # the smallest distance is in the first bin with pairs of different values
+        at = np.searchsorted(cumulative, np.maximum(shares * cumulative[-1], 1))
+        return self.bins[at].clip(self.smallest, self.largest)
 
     def standard_errors(
         self, traversals: int | None = None, pairs: int | None = None
@@ -213,9 +217,9 @@ class FactorDistances:
         Returns
         -------
         Agreement
-            For the rank correlation, distances in one bin of `counts` tie; it is None if all lie
-            within a few bins, as where a loss adds a large constant. An adversarial factor has no
-            correlation without self-pairs.
+            For the rank correlation, distances in one bin of `counts` tie; it is None if most lie
+            in a few bins and differ there, as where a loss adds a large constant. An adversarial
+            factor has no correlation without self-pairs.
         """
         size = len(self.matrix)
         truth = ground_truth_matrix(size, shape)
@@ -237,9 +241,10 @@ class FactorDistances:
         linear = float(weight @ ((x - mean_x) * (y - mean_y)) / math.sqrt(variance))
         rows = slice(0 if self_pairs else 1, None)
         counts = self.counts[rows]
-        bins = np.flatnonzero(counts.any(0))
+        shares = counts.sum(0) / counts.sum()
         rank = None
-        if bins[-1] - bins[0] >= _LEAST_BINS:
+        # a bin of a share s of all ranks hides s³ of their variance
+        if (shares[self.differ] ** 3).sum() <= _UNKNOWN:
             rank = compare_counts(truth[0, rows], counts)
         return Agreement(linear, rank, self.adversarial, self.mean)
 

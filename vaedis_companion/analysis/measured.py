@@ -251,7 +251,7 @@ def to_arrays(result: Distances) -> dict[str, np.ndarray]:
 def _compact(field: str, array: np.ndarray) -> np.ndarray:
     if field in _SYMMETRIC:
         return np.triu(array, 1).astype(np.float32)
-    if field == "sample":
+    if field in ("sample", "bins"):
         return array.astype(np.float32)
     if array.ndim and array.dtype.kind == "i":
         return array.astype(np.min_scalar_type(int(array.max())))
@@ -287,7 +287,8 @@ def _fields(record: type, arrays: Mapping[str, np.ndarray], group: str) -> dict[
         if field.name in _SYMMETRIC:
             array = array + array.T
         if array.ndim:
-            values[field.name] = array.astype(np.int64 if array.dtype.kind in "iu" else np.float64)
+            kinds = {"i": np.int64, "u": np.int64, "b": np.bool_}
+            values[field.name] = array.astype(kinds.get(array.dtype.kind, np.float64))
         else:
             values[field.name] = array.item()
     return values

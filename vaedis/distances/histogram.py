@@ -1,0 +1,81 @@
+"""Counts of distances in bins whose width is a share of the distance, for ranks and quantiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# There are _BINS bins between a power of 2 and the next.
+_BITS = 10
+_BINS = 2**_BITS
+# The last bits of a float64, which tell the distances of one bin apart.
+_LOST_BITS = 52 - _BITS
+# Distances of one bin are equal if they spread less, in widths of the bin.
+_EQUAL = 1e-6
+
+
+class Histogram:
+    """Counts of distances by steps of a factor of `size` values.
+
+    Bins are at most a thousandth of their distances wide, whatever the range, so that distances
+    much smaller than the largest have their ranks, too.
+    """
+
+    def __init__(self, size: int, device: torch.device):
+        self.size = size
+        self.device = device
+        # By exponent of the distances: counts by steps, shape (size, bins), and sums over all
+        # steps of places in the bin, from 0 to 1, and of their squares, (2, bins).
+        self.counts: dict[int, Tensor] = {}
+        self.places: dict[int, Tensor] = {}
+
+    def add(self, distances: Tensor, steps: Tensor, mask: Tensor | None = None) -> None:
+        """Count distances, float64 of shape (T, P), that are `steps` apart; none is negative."""
+        steps = steps.expand_as(distances)
+        if mask is not None:
+            distances = distances[mask]
+            steps = steps[mask]
+        if not distances.numel():
+            return
+        # Read as whole numbers, floats that are not negative keep their order. Adding 0 makes -0 0.
+        bits = (distances.flatten() + 0.0).view(torch.int64)
+        keys = bits >> _LOST_BITS
+        first = int(keys.min()) >> _BITS
+        keys -= first << _BITS
+        found = (keys >> _BITS).bincount() > 0
+        if not found.all():
+            # exponents that do not occur take no room
+            keys -= (~found).cumsum(0)[keys >> _BITS] << _BITS
+        n = _BINS * int(found.sum())
+        counts = (steps.flatten() * n + keys).bincount(minlength=self.size * n)
+        place = (bits & (2**_LOST_BITS - 1)).double().mul_(2.0**-_LOST_BITS)
+        sums = [keys.bincount(weights, minlength=n) for weights in (place, place.square())]
+        of_counts = counts.view(self.size, -1, _BINS).unbind(1)
+        of_places = torch.stack(sums).view(2, -1, _BINS).unbind(1)
+        exponents = (found.nonzero()[:, 0] + first).tolist()
+        for exponent, count, places in zip(exponents, of_counts, of_places, strict=True):
+            self.counts[exponent] = self.counts.get(exponent, 0) + count
+            self.places[exponent] = self.places.get(exponent, 0) + places
+
+    def result(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return all bins that are not empty, in ascending order of distances.
+
+        Returns
+        -------
+        counts : ndarray of int64, shape (size, bins)
+        means : ndarray of float64, shape (bins,)
+            The mean distance of each bin.
+        differ : ndarray of bool, shape (bins,)
+            Whether a bin's distances are not all equal.
+        """
+        exponents = sorted(self.counts)
+        counts = torch.cat([self.counts[exponent] for exponent in exponents], 1).cpu().numpy()
+        places = torch.cat([self.places[exponent] for exponent in exponents], 1).cpu().numpy()
+        first_keys = np.array(exponents)[:, None] * _BINS
+        keys = (first_keys + np.arange(_BINS)).flatten()
+        total = counts.sum(0)
+        kept = total > 0
+        mean, square = places[:, kept] / total[kept]
+        low, high = ((keys[kept] + k << _LOST_BITS).view(np.float64) for k in (0, 1))
+        return counts[:, kept], low + mean * (high - low), square - mean**2 > _EQUAL**2
