@@ -1,5 +1,6 @@
 """Standard errors of samples: right for few, unknown for one, and none of what is exact."""
 
+import itertools
 import math
 
 import numpy as np
@@ -54,15 +55,84 @@ def test_the_error_of_few_traversals_has_one_less_than_their_number():
     assert exact.standard_errors(1)[0] > 0
 
 
-def test_one_pair_of_images_that_share_all_factors_tells_no_error():
+def shuffles(images, labels):
+    """How much farther apart different labels are than equal ones, for each order of the labels."""
+    d = np.square(images[:, None] - images[None]).mean((2, 3))
+    i, j = np.triu_indices(len(images), 1)
+    for order in itertools.permutations(labels):
+        same = np.array(order)[i] == np.array(order)[j]
+        yield d[i, j][~same].mean() - d[i, j][same].mean()
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1], [0, 0, 0, 1, 1, 2, 3], [0, 0, 0, 1, 1, 1]])
+def test_how_much_farther_values_are_has_the_error_of_all_shuffles(labels):
+    images = np.random.default_rng(0).integers(0, 255, (len(labels), 3, 3), dtype=np.uint8)
+    images[0] //= 3
+    found = along(vd.LabelledImages(images, labels), None)
+    every = list(shuffles(images / 255, labels))
+    assert found.farther == pytest.approx(every[0])
+    assert np.mean(every) == pytest.approx(0, abs=1e-12)
+    assert found.farther_error == pytest.approx(np.std(every))
+    d = np.square(images[:, None] / 255 - images[None] / 255).mean((2, 3))
+    both = [(i, j) for i, j in itertools.combinations(range(len(labels)), 2)]
+    assert found.same == pytest.approx(
+        np.mean([d[i, j] for i, j in both if labels[i] == labels[j]])
+    )
+
+
+def test_groups_are_shuffled_by_themselves():
+    rng = np.random.default_rng(1)
+    parts = [(rng.integers(0, 255, (n, 3, 3), dtype=np.uint8), n) for n in (4, 5, 3)]
+    labels = [[0, 0, 1, 1], [0, 0, 0, 1, 2], [0, 1, 2]]
+    images = np.concatenate([part for part, _ in parts])
+    others = np.repeat([0, 1, 2], [n for _, n in parts])
+    found = along(vd.LabelledImages(images, np.stack([np.concatenate(labels), others], 1)), None)
+    # what a group counts for: of the third, where no value has two images, nothing
+    weights = [2 * 4 / 6, 3 * 7 / 10]
+    every = [
+        list(shuffles(part / 255, own))
+        for (part, _), own in zip(parts[:2], labels[:2], strict=True)
+    ]
+    means = [one[0] for one in every]
+    assert found.farther == pytest.approx(np.average(means, weights=weights))
+    variance = sum((w * np.std(one)) ** 2 for w, one in zip(weights, every, strict=True))
+    assert found.farther_error == pytest.approx(math.sqrt(variance) / sum(weights))
+
+
+def test_images_of_one_value_each_are_not_compared_with_chance():
     images = np.random.default_rng(0).integers(0, 255, (4, 3, 3), dtype=np.uint8)
-    numbers = images.astype(float) / 255
-    for loss in ("mse", "bce"):
-        one = along(vd.LabelledImages(images, [0, 0, 1, 2]), None, loss=loss)
-        assert math.isnan(one.same_error)
-        both = along(vd.LabelledImages(images, [0, 0, 0, 1]), None, loss=loss)
-        assert both.same_error > 0
-    apart = [((numbers[i] - numbers[j]) ** 2).mean() for i, j in ((0, 1), (0, 2), (1, 2))]
-    same = along(vd.LabelledImages(images, [0, 0, 0, 1]), None)
-    assert same.same == pytest.approx(np.mean(apart))
-    assert same.same_error == pytest.approx(np.std(apart, ddof=1) / math.sqrt(3))
+    found = along(vd.LabelledImages(images, [0, 1, 2, 3]), None)
+    assert found.farther is None
+    assert found.farther_error == 0
+    # two images of one value, and no other value in their group
+    labels = [[0, 0], [0, 0], [0, 1], [1, 1]]
+    assert along(vd.LabelledImages(images, labels), None).farther is None
+
+
+def test_labels_dealt_out_at_random_are_not_called_ordered():
+    verdicts = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        images = rng.random((120, 6, 6)).astype(np.float32)
+        # as in tables of real files: some values many images, some few
+        labels = rng.choice(6, 120, p=[0.5, 0.2, 0.1, 0.1, 0.05, 0.05])
+        (factor,) = vd.diagnose((images, labels), radii=()).losses[0].factors
+        verdicts.append(factor.verdict)
+    assert verdicts.count("ordered") + verdicts.count("partly ordered") <= 1
+
+
+def test_values_that_matter_are_told_from_chance_by_few_images():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 3)
+    images = (np.repeat(np.arange(4), 3)[:, None, None] * 0.2 + rng.random((12, 5, 5)) * 0.1).clip(
+        0, 1
+    )
+    (factor,) = vd.diagnose((images.astype(np.float32), labels), radii=()).losses[0].factors
+    assert factor.verdict == "ordered"
+    # two images a value, of two values: no shuffle could be rare, and yet they are far apart
+    (factor,) = (
+        vd.diagnose((images[[0, 1, 9, 10]].astype(np.float32), [0, 0, 1, 1]), radii=())
+        .losses[0]
+        .factors
+    )
+    assert factor.verdict == "ordered"

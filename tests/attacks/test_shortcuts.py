@@ -134,3 +134,23 @@ def test_random_pairs_and_constants_are_worked_on_in_parts(monkeypatch):
     assert (found.mean, found.sd) == pytest.approx((expected.mean, expected.sd), rel=1e-12)
     assert parts.mean == pytest.approx(whole.mean, rel=1e-12)
     assert parts.std == pytest.approx(whole.std, rel=1e-12)
+
+
+def mean_of_channels(a, b):
+    """A loss of one's own that compares vectors."""
+    return (a.mean(1) - b.mean(1)).square().mean((1, 2))
+
+
+@pytest.mark.parametrize("loss", ["mse", vd.losses.BoxBlur(radius=2), mean_of_channels])
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e9])
+def test_images_that_lie_close_are_told_apart_far_from_the_first(loss, far):
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 6, 6, 3))
+    images[20:] += far
+    data = vd.LabelledImages(images, np.arange(40))
+    found = distances.traversal_matrices(data, loss)["factor_0"]
+    i, j = np.triu_indices(40, 1)
+    wanted = distances.perceived(data, i, j, loss=loss).numpy()
+    # at 1e9 an image itself has seven digits after the point
+    np.testing.assert_allclose(found[i, j], wanted, rtol=1e-7)
+    assert not np.diagonal(found).any()

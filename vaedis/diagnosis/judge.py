@@ -19,6 +19,8 @@ PARTLY = 0.5
 CIRCLE_GAIN = 0.1
 # Mean distances that differ by a smaller share are equal to a reader and to a VAE.
 FLAT = 0.01
+# What is farther from 0 than so many standard errors is no chance.
+_CHANCE = 4
 # Neighbours this close to the mean distance say that distances do not grow with steps.
 _SATURATED = 0.95
 
@@ -118,13 +120,16 @@ def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> t
 
 
 def _is_no_farther(distances: FactorDistances) -> bool:
-    """Whether images of different values are no farther apart than images of one value, if any."""
-    if distances.same is None:
+    """Whether images of different values are no farther apart than images of one value, if any.
+
+    So it is if they are farther apart by next to nothing, or by what values dealt out at random may
+    give. Of few images that may be much, so that most of a distance is never taken for chance.
+    """
+    if distances.farther is None:
         return False
-    pairs = (distances.pairs.sum() - distances.pairs.trace()) / 2
-    same_error = 0.0 if math.isnan(distances.same_error) else distances.same_error
-    error = math.hypot(same_error, distances.sd / math.sqrt(pairs))
-    return distances.mean - distances.same <= max(FLAT * beyond_self(distances), 4 * error)
+    scale = beyond_self(distances)
+    chance = min(_CHANCE * distances.farther_error, 0.5 * scale)
+    return distances.farther <= max(FLAT * scale, chance)
 
 
 def _is_flat(distances: FactorDistances, line: WithinRank) -> bool:
@@ -135,11 +140,20 @@ def _is_flat(distances: FactorDistances, line: WithinRank) -> bool:
     mean_beyond = beyond_self(distances)
     error = np.zeros_like(means)
     if not distances.exact or (distances.pairs != distances.traversals).any():
-        variance = (distances.square_matrix[mask] - means**2).clip(min=0)
-        error = np.sqrt(variance / distances.pairs[mask])
+        error = _errors(distances.square_matrix[mask] - means**2, distances.pairs[mask])
     if np.median(error) >= 0.15 * mean_beyond:
         return False
     # means that differ by less than their error may still be in order within each traversal
     is_unordered = line.mean is None or line.mean < PARTLY
-    allowed = np.maximum(FLAT * mean_beyond, 4 * error if is_unordered else 0)
+    allowed = np.maximum(FLAT * mean_beyond, _CHANCE * error if is_unordered else 0)
     return bool((np.abs(means - of_self - mean_beyond) <= allowed).all())
+
+
+def _errors(variances: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return standard errors of means; of a single pair, from the variance within all others."""
+    variances = variances.clip(min=0)
+    known = pairs > 1
+    if known.any():
+        pooled = (variances * pairs)[known].sum() / (pairs - 1)[known].sum()
+        variances = np.where(known, variances, pooled)
+    return np.sqrt(variances / pairs)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaedis.distances.agreement import rank_within
 from vaedis.distances.histogram import Histogram
+from vaedis.distances.permutation import same_and_different
 from vaedis.distances.result import FactorDistances, WithinRank
 
 
@@ -31,15 +32,17 @@ class Accumulator:
         self.pair_of[self.j, self.i] = numbers
         self.pair_of[self.i, self.j] = numbers
         self.traversals = 0
-        # Distances are summed less a constant near their mean, so that powers lose no digits.
+        # Moments are of distances less a constant near their mean, so that they lose no digits.
         self.shift = math.nan
-        # Number, sum and sum of squares: of each pair of values, of each value with itself, and of
-        # different images that share all factors.
+        # Number, sum and sum of squares: of each pair of values, and of each value with itself.
         self.by_pair = self._zeros(3, len(self.i))
         self.of_self = self._zeros(3, size)
-        self.of_same = self._zeros(3)
-        # Sums of third and fourth powers.
-        self.powers = self._zeros(2)
+        # Number and sum of distances of different images that share all factors.
+        self.of_same = self._zeros(2)
+        # What `same_and_different` returns.
+        self.of_different = self._zeros(3)
+        # Sums of the first to fourth powers.
+        self.powers = self._zeros(4)
         # Over traversals, products of each one's number of pairs, sum and sum of squares.
         self.products = self._zeros(3, 3)
         self.sets = self._zeros(sets, 3)
@@ -73,7 +76,11 @@ class Accumulator:
             pair = self.pair_of[bins[:, i], bins[:, j]]
             is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
             same = d[is_present & (values[:, i] == values[:, j])]
-            self.of_same += torch.stack([d.new_tensor(len(same)), same.sum(), same.square().sum()])
+            self.of_same += torch.stack([d.new_tensor(len(same)), same.sum()])
+            everywhere = torch.ones_like(values, dtype=torch.bool)
+            self.of_different += same_and_different(
+                distances, values, everywhere if present is None else present
+            )
             # different values of one bin are left out
             mask = is_present & (steps > 0)
         self.traversals += len(d)
@@ -100,25 +107,20 @@ class Accumulator:
                 f"no two observations differ in factor {factor!r} alone, "
                 "so there are no distances along it."
             )
-        sums = [float(first.sum()), float(second.sum()), *self.powers.tolist()]
-        m1, m2, m3, m4 = (total / n for total in sums)
+        m1, m2, m3, m4 = (total / n for total in self.powers.tolist())
         variance = max(m2 - m1**2, 0.0)
         change = self._change(m1, variance, n)
-        square = second + 2 * self.shift * first + self.shift**2 * pairs
         own_pairs, own_first, own_second = self.of_self.unbind()
-        n_same, *same_sums = self.of_same.tolist()
-        # each pair counts both ways where they differ
-        n_same_pairs = n_same if self.symmetric else n_same / 2
-        same_mean, same_square = (total / max(n_same, 1) for total in same_sums)
-        same_variance = max(same_square - same_mean**2, 0.0)
+        n_same, same = self.of_same.tolist()
+        weight, farther, variance_of_chance = self.of_different.tolist()
         counts, bins, differ = self.histogram.result()
         if self.symmetric:
             # each pair counts both ways
             counts[1:] *= 2
         return FactorDistances(
             factor=factor,
-            matrix=self._matrix(first / pairs + self.shift, own_first / own_pairs),
-            square_matrix=self._matrix(square / pairs, own_second / own_pairs),
+            matrix=self._matrix(first / pairs, own_first / own_pairs),
+            square_matrix=self._matrix(second / pairs, own_second / own_pairs),
             pairs=self._matrix(pairs, own_pairs).astype(np.int64),
             traversals=self.traversals,
             exact=exact,
@@ -135,8 +137,9 @@ class Accumulator:
             within=_within_rank(*self.ranks[0].tolist()),
             within_circle=_within_rank(*self.ranks[1].tolist()),
             beyond=self.beyond,
-            same=same_mean if n_same else None,
-            same_error=_error(same_variance, n_same_pairs),
+            same=same / n_same if n_same else None,
+            farther=farther / weight if weight else None,
+            farther_error=math.sqrt(variance_of_chance) / weight if weight else 0.0,
         )
 
     def _zeros(self, *shape: int) -> Tensor:
@@ -159,21 +162,21 @@ class Accumulator:
     def _add_moments(
         self, d: Tensor, mask: Tensor | None, pair: Tensor | None, sets: Tensor | None
     ) -> None:
-        shifted = d - (0.0 if math.isnan(self.shift) else self.shift)
         known = torch.ones_like(d) if mask is None else mask.double()
-        if mask is not None:
-            shifted = shifted * mask
+        shifted = (d - (0.0 if math.isnan(self.shift) else self.shift)) * known
         square = shifted.square()
         if pair is None:
-            self.by_pair += torch.stack([known.sum(0), shifted.sum(0), square.sum(0)])
+            d = d * known
+            self.by_pair += torch.stack([known.sum(0), d.sum(0), d.square().sum(0)])
         else:
-            sums = torch.stack([known[mask], shifted[mask], square[mask]])
+            sums = torch.stack([known[mask], d[mask], d[mask].square()])
             self.by_pair.index_add_(1, pair[mask], sums)
         by_traversal = torch.stack([known.sum(1), shifted.sum(1), square.sum(1)])
         self.products += by_traversal @ by_traversal.T
         if sets is not None:
             self.sets.index_add_(0, sets, by_traversal.T.contiguous())
-        self.powers += torch.stack([(shifted * square).sum(), square.square().sum()])
+        powers = [shifted.sum(), square.sum(), (shifted * square).sum(), square.square().sum()]
+        self.powers += torch.stack(powers)
 
     def _add_self(self, d: Tensor, present: Tensor | None, bins: Tensor | None) -> None:
         known = torch.ones_like(d) if present is None else present.double()
@@ -205,13 +208,6 @@ class Accumulator:
         matrix = values[self.pair_of]
         matrix.diagonal().copy_(diagonal)
         return matrix.cpu().numpy()
-
-
-def _error(variance: float, n: float) -> float:
-    """Return the standard error of a mean of n numbers from their variance; NaN of one number."""
-    if not n:
-        return 0.0
-    return math.sqrt(variance / (n - 1)) if n > 1 else math.nan
 
 
 def _within_rank(n: float, first: float, second: float, flat: float) -> WithinRank:

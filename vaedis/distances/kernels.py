@@ -12,6 +12,7 @@ final division rounds, so that equal distances are exactly equal: "adversarial" 
 
 Other quadratic losses, and MSE of float images, use float64. Subtracting each group's first image
 keeps vectors short, and with them the rounding error: some √D · 10⁻¹⁶ of their squared length.
+Distances much smaller than that length follow from differences of vectors.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ from vaedis.losses.base import LossLike
 _EXACT = 2**24
 # pixels whose products of signed bytes add up to no more than that
 _BYTES = 1024
+# A smaller share of two vectors' squared lengths has lost digits.
+_SHORT = 1e-6
+# Numbers of vectors whose differences are taken at a time.
+_NUMBERS = 2**22
 # in a batch of so many images, two more comparisons cost little
 _LARGE_BATCH = 16
 # eight bytes in a word: the lowest bit of each, and the highest (as a signed number)
@@ -74,9 +79,8 @@ def within_groups(loss: Loss, x: Tensor) -> Tensor:
     n = x.shape[1]
     if not properties.is_own(loss):
         if loss.quadratic:
-            # the first one changes no distance, and keeps `_from_gram` from cancelling digits
-            v = loss.embed(x - x[:, :1])
-            return _from_gram(v @ v.transpose(1, 2))
+            # the first one changes no distance, and keeps vectors short
+            return _of_vectors(loss.embed(x - x[:, :1]))
         return torch.stack([loss.distance(x[:, i : i + 1], x) for i in range(n)], 1)
     # a loss of one's own must do no more than in training: compare two batches of one shape
     flat = x.flatten(0, 1)
@@ -174,7 +178,7 @@ class Vectors(Gram):
         """Compute what `Kernel.distances` does."""
         v = self.loss.embed(self.pixels(x.flatten(0, 1))).double().unflatten(0, x.shape[:2])
         v = v - v[:, :1]
-        distances = properties.need_finite(self.loss, _from_gram(v @ v.transpose(1, 2)))
+        distances = properties.need_finite(self.loss, _of_vectors(v))
         if x.shape[:2].numel() >= _LARGE_BATCH:
             # What was measured on a few images may not hold for others, so the nearest and the
             # farthest pair are compared with the loss itself.
@@ -303,3 +307,17 @@ def _from_gram(gram: Tensor) -> Tensor:
     distances = square[..., :, None] + square[..., None, :] - 2 * gram
     distances.diagonal(dim1=-2, dim2=-1).zero_()
     return distances.clamp_(min=0)
+
+
+def _of_vectors(v: Tensor) -> Tensor:
+    """Return |v_i - v_j|² of groups of vectors, (T, f, D) to float64 (T, f, f)."""
+    v = v.double()
+    distances = _from_gram(v @ v.transpose(1, 2))
+    square = v.square().sum(-1)
+    is_short = distances < _SHORT * (square[:, :, None] + square[:, None, :])
+    for part in is_short.triu(1).nonzero().split(max(1, _NUMBERS // max(1, v.shape[-1]))):
+        group, i, j = part.unbind(1)
+        exact = (v[group, i] - v[group, j]).square().sum(-1)
+        distances[group, i, j] = exact
+        distances[group, j, i] = exact
+    return distances

@@ -101,8 +101,11 @@ class FactorDistances:
         not recorded.
     same : float, optional
         The mean distance of different images that share all factors; None if there are none.
-    same_error : float
-        Standard error of `same`, as if pairs were independent; NaN of one pair.
+    farther : float, optional
+        How much farther apart images of different values are than images of one value, on average
+        within groups of images that share the other factors; None if no group has both.
+    farther_error : float
+        The standard deviation of `farther` over all ways to shuffle the values within groups.
 
     Examples
     --------
@@ -137,7 +140,8 @@ class FactorDistances:
     within_circle: WithinRank | None = None
     beyond: float = math.nan
     same: float | None = None
-    same_error: float = 0.0
+    farther: float | None = None
+    farther_error: float = 0.0
 
     @property
     def adversarial(self) -> bool:
