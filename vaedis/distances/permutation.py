@@ -1,4 +1,4 @@
-"""Are images of different values farther apart than images of one value, or is it chance?
+"""How much farther apart images of different values are than images of one value, and by chance.
 
 If a factor's values say nothing of a group's images, its labels might as well be shuffled. The
 multi-response permutation procedure (Mielke, Berry and Johnson, 1976) compares the mean distances
@@ -50,8 +50,7 @@ def same_and_different(distances: Tensor, values: Tensor, present: Tensor) -> Te
     of_same = (same_pairs, chains, same_pairs.square() - same_pairs - chains)
     all_chains = n * (n - 1) * (n - 2)
     counts = (pairs, all_chains, pairs.square() - pairs - all_chains)
-    variance = sum(
-        product * both / count.clamp(min=1)
-        for product, both, count in zip(of_distances, of_same, counts, strict=True)
-    )
+    variance = torch.zeros_like(n)
+    for product, both, count in zip(of_distances, of_same, counts, strict=True):
+        variance += product * both / count.clamp(min=1)
     return torch.stack([weight.sum(), farther.sum(), variance.clamp(min=0).sum()])
