@@ -288,6 +288,31 @@ def test_a_pooled_rank_holds_whatever_the_range_of_distances(strength):
     )
 
 
+@pytest.mark.parametrize("levels", [(0.1, 0.3), (0.1, 0.999), (1.999, 7.0)])
+def test_equal_distances_are_equal_however_many(levels):
+    step = torch.arange(200)
+    apart = (step[:, None] - step).abs()
+    low, high = (torch.tensor(level, dtype=torch.float64) for level in levels)
+    d = torch.where(apart == 0, 0 * low, torch.where(apart < 4, low, high))
+    total = Accumulator(200, True, torch.device("cpu"))
+    for _ in range(4):
+        total.add(d.expand(13, 200, 200))
+    found = total.result("x", True)
+    assert not found.differ.any()
+    assert found.bins == pytest.approx([0, *levels], rel=1e-9)
+    assert found.agreement().rank == pytest.approx(found.within.mean)
+    total.add(d[None] * (1 + 1e-5 * torch.rand(200, 200, dtype=torch.float64)))
+    assert total.result("x", True).differ.tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("size", [1e-85, 1e85, 1e160])
+def test_distances_whose_powers_are_no_numbers_are_refused(size):
+    total = Accumulator(2, True, torch.device("cpu"))
+    total.add(torch.tensor([[[0.0, size], [size, 0.0]]], dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"along factor 'x' reach .* multiply the loss"):
+        total.result("x", True)
+
+
 def test_a_pooled_rank_is_none_where_distances_that_differ_share_bins():
     step = torch.arange(8.0, dtype=torch.float64)
     apart = (step[:, None] - step).abs()

@@ -13,6 +13,9 @@ from vaedis.distances.histogram import Histogram
 from vaedis.distances.permutation import same_and_different
 from vaedis.distances.result import FactorDistances, WithinRank
 
+# The largest distance, and its inverse the smallest, whose fourth power is a number.
+_RANGE = 1e70
+
 
 class Accumulator:
     """Sums over traversals of a factor of `size` values.
@@ -106,6 +109,11 @@ class Accumulator:
             raise ValueError(
                 f"no two observations differ in factor {factor!r} alone, "
                 "so there are no distances along it."
+            )
+        if self.largest > _RANGE or 0 < self.largest < 1 / _RANGE:
+            raise ValueError(
+                f"distances along factor {factor!r} reach {self.largest:.3g}, and their fourth "
+                "powers are beyond what a float64 holds; multiply the loss by a constant."
             )
         m1, m2, m3, m4 = (total / n for total in self.powers.tolist())
         variance = max(m2 - m1**2, 0.0)

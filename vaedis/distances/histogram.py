@@ -25,10 +25,12 @@ class Histogram:
     def __init__(self, size: int, device: torch.device):
         self.size = size
         self.device = device
-        # By exponent of the distances: counts by steps, shape (size, bins), and sums over all
-        # steps of places in the bin, from 0 to 1, and of their squares, (2, bins).
+        # By exponent of the distances: counts by steps, shape (size, bins), and of all steps, shape
+        # (bins,): sums of places in a bin, from 0 to 1, one of the places, whether they differ.
         self.counts: dict[int, Tensor] = {}
         self.places: dict[int, Tensor] = {}
+        self.one: dict[int, Tensor] = {}
+        self.differ: dict[int, Tensor] = {}
 
     def add(self, distances: Tensor, steps: Tensor, mask: Tensor | None = None) -> None:
         """Count distances, float64 of shape (T, P), that are `steps` apart; none is negative."""
@@ -50,13 +52,25 @@ class Histogram:
         n = _BINS * int(found.sum())
         counts = (steps.flatten() * n + keys).bincount(minlength=self.size * n)
         place = (bits & (2**_LOST_BITS - 1)).double().mul_(2.0**-_LOST_BITS)
-        sums = [keys.bincount(weights, minlength=n) for weights in (place, place.square())]
-        of_counts = counts.view(self.size, -1, _BINS).unbind(1)
-        of_places = torch.stack(sums).view(2, -1, _BINS).unbind(1)
         exponents = (found.nonzero()[:, 0] + first).tolist()
-        for exponent, count, places in zip(exponents, of_counts, of_places, strict=True):
+        none = torch.full((_BINS,), torch.nan, dtype=torch.float64, device=self.device)
+        one = torch.cat([self.one.get(exponent, none) for exponent in exponents])
+        is_new = one[keys].isnan()
+        one[keys[is_new]] = place[is_new]
+        # sums would tell equal distances apart by their rounding
+        differ = torch.zeros_like(one, dtype=torch.bool)
+        differ[keys[(place - one[keys]).abs() > _EQUAL]] = True
+        parts = (
+            counts.view(self.size, -1, _BINS).unbind(1),
+            keys.bincount(place, minlength=n).split(_BINS),
+            one.split(_BINS),
+            differ.split(_BINS),
+        )
+        for exponent, count, places, ones, differs in zip(exponents, *parts, strict=True):
             self.counts[exponent] = self.counts.get(exponent, 0) + count
             self.places[exponent] = self.places.get(exponent, 0) + places
+            self.one[exponent] = ones
+            self.differ[exponent] = self.differ.get(exponent, False) | differs
 
     def result(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all bins that are not empty, in ascending order of distances.
@@ -70,12 +84,14 @@ class Histogram:
             Whether a bin's distances are not all equal.
         """
         exponents = sorted(self.counts)
-        counts = torch.cat([self.counts[exponent] for exponent in exponents], 1).cpu().numpy()
-        places = torch.cat([self.places[exponent] for exponent in exponents], 1).cpu().numpy()
+        counts, places, differ = (
+            torch.cat([table[exponent] for exponent in exponents], -1).cpu().numpy()
+            for table in (self.counts, self.places, self.differ)
+        )
         first_keys = np.array(exponents)[:, None] * _BINS
         keys = (first_keys + np.arange(_BINS)).flatten()
         total = counts.sum(0)
         kept = total > 0
-        mean, square = places[:, kept] / total[kept]
         low, high = ((keys[kept] + k << _LOST_BITS).view(np.float64) for k in (0, 1))
-        return counts[:, kept], low + mean * (high - low), square - mean**2 > _EQUAL**2
+        means = low + places[kept] / total[kept] * (high - low)
+        return counts[:, kept], means, differ[kept]
