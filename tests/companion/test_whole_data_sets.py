@@ -73,6 +73,23 @@ def test_distances_that_are_all_equal_are_stored_as_such():
     assert again.random_method == "exact"
 
 
+def test_stored_counts_keep_ranks_and_quantiles_in_fewer_bins(monkeypatch):
+    rng = np.random.default_rng(0)
+    images = rng.random((192, 8, 8)).cumsum(0).astype(np.float32) / 192
+    result = measured.distances(vd.LabelledImages(images, np.arange(192), ["step"]), pairs=100)
+    one = result.factors["step"]
+    monkeypatch.setattr(measured, "_QUANTILES", 2 * len(one.bins) // 3)
+    assert len(one.bins) > 3_000
+    other = read_back(result).factors["step"]
+    assert len(other.bins) <= len(one.bins) / 2 + 1
+    np.testing.assert_array_equal(other.counts.sum(1), one.counts.sum(1))
+    for self_pairs in (False, True):
+        wanted = one.agreement(self_pairs=self_pairs).rank
+        assert other.agreement(self_pairs=self_pairs).rank == pytest.approx(wanted, abs=1e-4)
+    shares = np.linspace(0.05, 1, 20)
+    np.testing.assert_allclose(other.quantile(shares), one.quantile(shares), rtol=0.02)
+
+
 @pytest.mark.parametrize("file", STORED)
 def test_stored_results_are_exact_and_small(file):
     name, _, origin = file.partition("-")

@@ -29,7 +29,7 @@ from vaedis_companion.store import default_root
 
 # the spread of random pairs is sampled even where their mean is exact
 _STORED_PAIRS = 100_000
-# a stored sample of random pairs holds quantiles only
+# a stored sample of random pairs holds quantiles only, and stored counts have no more bins
 _QUANTILES = 2_000
 _PAIRS = 50_000
 _CONSTANTS_IMAGES = 20_000
@@ -225,7 +225,7 @@ def _load(path: Path, modified: int) -> dict[str, np.ndarray]:
 
 
 def to_arrays(result: Distances) -> dict[str, np.ndarray]:
-    """Return distances as the arrays of a file; `random` is reduced to quantiles."""
+    """Return distances as the arrays of a file; `random` becomes quantiles, bins are fewer."""
     sample = result.random.sample
     steps = np.linspace(0, len(sample) - 1, min(_QUANTILES, len(sample))).round().astype(int)
     arrays = {
@@ -237,7 +237,7 @@ def to_arrays(result: Distances) -> dict[str, np.ndarray]:
         "made_by": np.array(f"commit {commit()}, torch {torch.__version__}"),
     }
     groups: dict[str, Any] = {
-        **result.factors,
+        **{name: _with_fewer_bins(one) for name, one in result.factors.items()},
         "random": dataclasses.replace(result.random, sample=sample[steps]),
     }
     for group, record in groups.items():
@@ -246,6 +246,23 @@ def to_arrays(result: Distances) -> dict[str, np.ndarray]:
             if field.name not in _NOT_STORED and value is not None:
                 arrays[f"{group}/{field.name}"] = _compact(field.name, np.asarray(value))
     return arrays
+
+
+def _with_fewer_bins(one: FactorDistances) -> FactorDistances:
+    """Return distances with neighbouring bins put together, all but the first, which may be 0."""
+    step = -(-len(one.bins) // _QUANTILES)
+    if step == 1:
+        return one
+    starts = np.r_[0, np.arange(1, len(one.bins), step)]
+    pairs = one.counts.sum(0)
+    counts = np.add.reduceat(one.counts, starts, 1)
+    sizes = np.diff(np.r_[starts, len(one.bins)])
+    return dataclasses.replace(
+        one,
+        counts=counts,
+        bins=np.add.reduceat(one.bins * pairs, starts) / counts.sum(0),
+        differ=(sizes > 1) | one.differ[starts],
+    )
 
 
 def _compact(field: str, array: np.ndarray) -> np.ndarray:
