@@ -305,6 +305,20 @@ def test_equal_distances_are_equal_however_many(levels):
     assert total.result("x", True).differ.tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("level", [0.25, 0.5, 3.0, 1.5])
+def test_rounding_parts_no_equal_distances(level):
+    step = torch.arange(30)
+    apart = (step[:, None] - step).abs()
+    d = torch.where(apart < 20, level * (apart > 0), 2 * level).double()
+    rounded = d * (1 + 1e-15 * torch.randn(50, 30, 30, dtype=torch.float64))
+    total = Accumulator(30, True, torch.device("cpu"))
+    total.add((rounded + rounded.transpose(1, 2)) / 2)
+    found = total.result("x", True)
+    assert len(found.bins) == 3
+    assert not found.differ.any()
+    assert found.agreement().rank == pytest.approx(found.within.mean)
+
+
 @pytest.mark.parametrize("size", [1e-85, 1e85, 1e160])
 def test_distances_whose_powers_are_no_numbers_are_refused(size):
     total = Accumulator(2, True, torch.device("cpu"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +13,9 @@ _BITS = 10
 _BINS = 2**_BITS
 # The last bits of a float64, which tell the distances of one bin apart.
 _LOST_BITS = 52 - _BITS
+# Distances are multiplied so that no bin ends at a round number, where rounding would part equal
+# distances.
+_SCALE = math.pi / 3
 # Distances of one bin are equal if they spread less, in widths of the bin.
 _EQUAL = 1e-6
 
@@ -41,7 +46,7 @@ class Histogram:
         if not distances.numel():
             return
         # Read as whole numbers, floats that are not negative keep their order. Adding 0 makes -0 0.
-        bits = (distances.flatten() + 0.0).view(torch.int64)
+        bits = (distances.flatten() * _SCALE).add_(0.0).view(torch.int64)
         keys = bits >> _LOST_BITS
         first = int(keys.min()) >> _BITS
         keys -= first << _BITS
@@ -93,5 +98,5 @@ class Histogram:
         total = counts.sum(0)
         kept = total > 0
         low, high = ((keys[kept] + k << _LOST_BITS).view(np.float64) for k in (0, 1))
-        means = low + places[kept] / total[kept] * (high - low)
+        means = (low + places[kept] / total[kept] * (high - low)) / _SCALE
         return counts[:, kept], means, differ[kept]
