@@ -13,8 +13,9 @@ from vaedis.distances.histogram import Histogram
 from vaedis.distances.permutation import same_and_different
 from vaedis.distances.result import FactorDistances, WithinRank
 
-# The largest distance, and its inverse the smallest, whose fourth power is a number.
-_RANGE = 1e70
+# Of what lies between, a fourth power is a number of ten digits or more.
+_SMALLEST = 1e-78
+_LARGEST = 1e70
 
 
 class Accumulator:
@@ -110,7 +111,7 @@ class Accumulator:
                 f"no two observations differ in factor {factor!r} alone, "
                 "so there are no distances along it."
             )
-        if self.largest > _RANGE or 0 < self.largest < 1 / _RANGE:
+        if self.largest > _LARGEST or 0 < self.largest < _SMALLEST:
             raise ValueError(
                 f"distances along factor {factor!r} reach {self.largest:.3g}, and their fourth "
                 "powers are beyond what a float64 holds; multiply the loss by a constant."
