@@ -31,9 +31,10 @@ class Histogram:
         self.size = size
         self.device = device
         # By exponent of the distances: counts by steps, shape (size, bins), and of all steps, shape
-        # (bins,): sums of places in a bin, from 0 to 1, one of the places, whether they differ.
+        # (bins,): sums of where distances lie in a bin, from 0 to 1, where one of them lies, and
+        # whether they differ.
         self.counts: dict[int, Tensor] = {}
-        self.places: dict[int, Tensor] = {}
+        self.fractions: dict[int, Tensor] = {}
         self.one: dict[int, Tensor] = {}
         self.differ: dict[int, Tensor] = {}
 
@@ -50,30 +51,30 @@ class Histogram:
         keys = bits >> _LOST_BITS
         first = int(keys.min()) >> _BITS
         keys -= first << _BITS
-        found = (keys >> _BITS).bincount() > 0
-        if not found.all():
+        occurs = (keys >> _BITS).bincount() > 0
+        if not occurs.all():
             # exponents that do not occur take no room
-            keys -= (~found).cumsum(0)[keys >> _BITS] << _BITS
-        n = _BINS * int(found.sum())
+            keys -= (~occurs).cumsum(0)[keys >> _BITS] << _BITS
+        n = _BINS * int(occurs.sum())
         counts = (steps.flatten() * n + keys).bincount(minlength=self.size * n)
-        place = (bits & (2**_LOST_BITS - 1)).double().mul_(2.0**-_LOST_BITS)
-        exponents = (found.nonzero()[:, 0] + first).tolist()
+        fraction = (bits & (2**_LOST_BITS - 1)).double().mul_(2.0**-_LOST_BITS)
+        exponents = (occurs.nonzero()[:, 0] + first).tolist()
         none = torch.full((_BINS,), torch.nan, dtype=torch.float64, device=self.device)
         one = torch.cat([self.one.get(exponent, none) for exponent in exponents])
         is_new = one[keys].isnan()
-        one[keys[is_new]] = place[is_new]
+        one[keys[is_new]] = fraction[is_new]
         # sums would tell equal distances apart by their rounding
         differ = torch.zeros_like(one, dtype=torch.bool)
-        differ[keys[(place - one[keys]).abs() > _EQUAL]] = True
+        differ[keys[(fraction - one[keys]).abs() > _EQUAL]] = True
         parts = (
             counts.view(self.size, -1, _BINS).unbind(1),
-            keys.bincount(place, minlength=n).split(_BINS),
+            keys.bincount(fraction, minlength=n).split(_BINS),
             one.split(_BINS),
             differ.split(_BINS),
         )
-        for exponent, count, places, ones, differs in zip(exponents, *parts, strict=True):
+        for exponent, count, fractions, ones, differs in zip(exponents, *parts, strict=True):
             self.counts[exponent] = self.counts.get(exponent, 0) + count
-            self.places[exponent] = self.places.get(exponent, 0) + places
+            self.fractions[exponent] = self.fractions.get(exponent, 0) + fractions
             self.one[exponent] = ones
             self.differ[exponent] = self.differ.get(exponent, False) | differs
 
@@ -89,14 +90,14 @@ class Histogram:
             Whether a bin's distances are not all equal.
         """
         exponents = sorted(self.counts)
-        counts, places, differ = (
+        counts, fractions, differ = (
             torch.cat([table[exponent] for exponent in exponents], -1).cpu().numpy()
-            for table in (self.counts, self.places, self.differ)
+            for table in (self.counts, self.fractions, self.differ)
         )
         first_keys = np.array(exponents)[:, None] * _BINS
         keys = (first_keys + np.arange(_BINS)).flatten()
         total = counts.sum(0)
-        kept = total > 0
-        low, high = ((keys[kept] + k << _LOST_BITS).view(np.float64) for k in (0, 1))
-        means = (low + places[kept] / total[kept] * (high - low)) / _SCALE
-        return counts[:, kept], means, differ[kept]
+        has_pairs = total > 0
+        low, high = ((keys[has_pairs] + k << _LOST_BITS).view(np.float64) for k in (0, 1))
+        means = (low + fractions[has_pairs] / total[has_pairs] * (high - low)) / _SCALE
+        return counts[:, has_pairs], means, differ[has_pairs]
