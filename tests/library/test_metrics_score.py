@@ -82,10 +82,14 @@ def test_own_scores_stand_beside_the_others():
         assert list(scores) == ["mcc", "spread", "details", "irs"]
         assert float(scores["spread"]) == pytest.approx(codes.std())
         assert summary(scores["irs"]) == summary(metrics.irs(codes, factors))
-    z, f = received[-1]
+    z, f = received[-2]
     np.testing.assert_array_equal(z, codes)
     np.testing.assert_array_equal(f, factors)
     assert f.dtype == np.int64
+    shuffled, f = received[-1]
+    np.testing.assert_array_equal(f, factors)
+    assert (shuffled != codes).any()
+    np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(codes, axis=0))
     assert float(metrics.score(codes, factors, metrics=spread)["spread"]) == codes.std()
     metrics.score(codes, factors / 10, metrics=spread)
     assert received[-1][1].dtype == np.float64
@@ -175,3 +179,70 @@ def test_the_table_and_each_score_fit_a_screen():
         assert len(text.splitlines()) <= 24, name
         assert max(map(len, text.splitlines())) <= 100, name
     assert repr(metrics.Scores({}, {})) == ""
+
+
+def test_each_score_stands_beside_that_of_the_same_codes_in_random_order():
+    # noise of few samples, of which a classifier of eight latents tells many apart
+    random = np.random.default_rng(3)
+    codes = random.normal(size=(24, 8))
+    factors = random.integers(0, 3, (24, 2))
+    names = ["infomec", "mcc", "mig", "irs"]
+    scores = metrics.score(codes, factors, metrics=names, seed=1, shuffles=6)
+    assert len(scores.shuffled) == 6
+    explicitness = [shuffled["infomec"].explicitness for shuffled in scores.shuffled]
+    assert min(explicitness) > 0.2
+    assert min(explicitness) - 0.1 < scores["infomec"].explicitness < max(explicitness) + 0.1
+    for name in names:
+        chances = [float(shuffled[name]) for shuffled in scores.shuffled]
+        assert min(chances) - 0.1 < float(scores[name]) < max(chances) + 0.1
+        assert len(set(chances)) == 6
+        line = next(line for line in repr(scores).splitlines() if line.startswith(f"{name} "))
+        assert f"{float(scores[name]):.3f}     ({np.mean(chances):.3f})" in line
+    assert f"explicitness {scores['infomec'].explicitness:.2f} ({np.mean(explicitness):.2f})" in (
+        " ".join(repr(scores).split())
+    )
+    again = metrics.score(codes, factors, metrics=names, seed=1, shuffles=6)
+    other = metrics.score(codes, factors, metrics=names, seed=2, shuffles=6)
+    assert repr(again) == repr(scores) != repr(other)
+
+
+def test_codes_that_hold_the_factors_are_far_above_their_random_order():
+    codes, factors = grid_codes()
+    scores = metrics.score(codes, factors, metrics=["mig", "infomec", "mcc", "r2"])
+    (shuffled,) = scores.shuffled
+    for name in scores:
+        assert float(scores[name]) - float(shuffled[name]) > 0.4
+    assert shuffled["infomec"].explicitness < 0.1
+
+
+def test_without_shuffles_there_are_no_parentheses():
+    codes, factors = grid_codes()
+    scores = metrics.score(codes, factors, metrics=["mig", "mcc"], shuffles=0)
+    assert scores.shuffled == ()
+    assert "(" not in repr(scores)
+    assert "shuffled" not in repr(scores)
+    with pytest.raises(ValueError, match="shuffles must be a whole number"):
+        metrics.score(codes, factors, metrics=["mig"], shuffles=-1)
+
+
+def test_samples_too_few_for_any_number_are_refused():
+    random = np.random.default_rng(0)
+    codes = random.normal(size=(17, 8))
+    factors = random.integers(0, 2, (17, 2))
+    with pytest.raises(ValueError, match="infomec needs at least 18 samples"):
+        metrics.infomec(codes, factors)
+    metrics.infomec(codes[:, :7], factors)
+    with pytest.raises(ValueError, match="codes has 9 samples of 8 latents, but mcc needs at leas"):
+        metrics.mcc(codes[:9], factors[:9] / 3)
+    metrics.mcc(codes[:10], factors[:10] / 3)
+
+
+def test_a_value_with_one_sample_does_not_make_a_latent_robust():
+    # the deviation within a value of one sample is 0, whatever the latent is
+    random = np.random.default_rng(0)
+    codes = random.normal(size=(60, 2))
+    factors = np.stack([np.arange(60) % 3, np.arange(60) % 2], axis=1)
+    rare = factors.copy()
+    rare[:20, 0] = np.arange(20) + 3
+    common = metrics.irs(codes, factors).robustness[:, 0]
+    assert np.abs(metrics.irs(codes, rare).robustness[:, 0] - common).max() < 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,6 +26,9 @@ from vaedis.metrics._scores import Score, Scores
 
 # Data sets with fewer images than the full protocols draw are used without replacement.
 _EACH_ONCE = 15_000
+
+# Makes the shuffles unlike those of a caller who has the same seed.
+_SHUFFLE = 21
 
 # Published numbers of samples to train and to test on, in the full and the fast protocol.
 PROTOCOLS = {
@@ -65,12 +69,17 @@ def score(
     *,
     metrics: str | Callable[..., Any] | Iterable[str | Callable[..., Any]] = tuple(SCORES),
     seed: int = 0,
+    shuffles: int = 1,
 ) -> Scores:
     """Compute every score of the same codes and factors, or some of them.
 
     Scores that need batches with a fixed factor take them from the rows. A score that refuses these
     codes and factors is listed as missing, with the sentence that says why; if none is left, that
     sentence is the error.
+
+    Few scores are 0 for codes without information, and of few samples hardly any is. So each is
+    computed again for the same codes in random order, and shown in parentheses: a score means
+    something only as far as it is above that.
 
     Parameters
     ----------
@@ -79,11 +88,13 @@ def score(
     metrics : iterable of str or callable
         Names in `SCORES`, all by default, and scores of your own: functions of codes (n, z) and
         factors (n, f), two arrays, that return a number or a `Score`.
+    shuffles : int
+        How often to score the codes in random order; each takes as long as the scores themselves.
 
     Returns
     -------
     Scores
-        A dict of names and scores that prints as a table.
+        A dict of names and scores that prints as a table; those in random order are in `shuffled`.
 
     Examples
     --------
@@ -92,27 +103,48 @@ def score(
     >>> def spread(codes, factors):
     ...     return codes.std()
     >>> vd.metrics.score(factors * 1.0, factors, metrics=["mig", "sap", "infomec", spread])
-    mig       1.000  noise_floor 0.02
-    sap       0.545
-    infomec   1.000  modularity 1.00, compactness 1.00, explicitness 1.00
-    spread    0.500
+              score  (shuffled)
+    mig       1.000     (0.011)  noise_floor 0.02 (0.01)
+    sap       0.545     (0.121)
+    infomec   1.000     (0.264)  modularity 1.00 (0.26), compactness 1.00 (0.30), explicitness 1.00
+                                 (0.02)
+    spread    0.500     (0.500)
     """
     code_array, factor_array = as_pair(codes, factors, allow_real=True, keep_whole=True)
     _check.count("seed", seed, 0)
+    _check.count("shuffles", shuffles, 0)
+    functions = _by_name(metrics)
+    scores, refusals = _scores_of(functions, code_array, factor_array, seed)
+    if refusals and not scores:
+        raise next(iter(refusals.values()))
+    computed = {name: functions[name] for name in scores}
+    generator = np.random.default_rng([seed, _SHUFFLE])
+    shuffled = []
+    for _ in range(shuffles):
+        order = generator.permutation(len(code_array))
+        with warnings.catch_warnings():
+            # what there is to say of these codes has been said
+            warnings.simplefilter("ignore", UserWarning)
+            shuffled.append(_scores_of(computed, code_array[order], factor_array, seed)[0])
+    return Scores(scores, {name: str(why) for name, why in refusals.items()}, shuffled)
+
+
+def _scores_of(
+    functions: dict[str, Callable[..., Any]], codes: np.ndarray, factors: np.ndarray, seed: int
+) -> tuple[dict[str, Score], dict[str, Exception]]:
+    """Return the scores of codes by name, and the errors of those that refuse them."""
     scores = {}
     refusals: dict[str, Exception] = {}
-    for name, compute in _by_name(metrics).items():
+    for name, compute in functions.items():
         if name not in SCORES:
             # a copy, as it may change what it gets
-            scores[name] = _custom_score(name, compute(code_array.copy(), factor_array.copy()))
+            scores[name] = _custom_score(name, compute(codes.copy(), factors.copy()))
             continue
         try:
             scores[name] = compute(codes, factors, seed=seed)
         except (ValueError, ImportError) as refusal:
             refusals[name] = refusal
-    if refusals and not scores:
-        raise next(iter(refusals.values()))
-    return Scores(scores, {name: str(refusal) for name, refusal in refusals.items()})
+    return scores, refusals
 
 
 def _by_name(metrics: Any) -> dict[str, Callable[..., Any]]:

@@ -70,9 +70,11 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     together with InfoE. Which latents are active depends on their units, as published; nothing else
     does.
 
-    InfoE is that of an unpenalized logistic regression of all latents on all samples. The authors
-    weigh its samples so that all values count alike; here none is weighed, as the definition has
-    it, which is the same for values that come equally often.
+    InfoE is that of an unpenalized logistic regression of all latents on all samples, and so rises
+    with the number of latents: `score` shows what the same codes have in random order. With fewer
+    than two samples for each latent and the intercept, a regression tells apart any values, and
+    they are refused. The authors weigh its samples so that all values count alike; here none is
+    weighed, as the definition has it, which is the same for values that come equally often.
 
     Examples
     --------
@@ -89,6 +91,12 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     spans = np.ptp(given.codes.astype(np.float64), axis=0)
     active = np.flatnonzero(moving & (spans > spans.max() / _PRUNED))
     whitened = _whitened(x)
+    fewest = 2 * (whitened.shape[1] + 1)
+    if len(x) < fewest:
+        raise ValueError(
+            f"codes has {len(x)} samples, which a linear classifier of {whitened.shape[1]} latents "
+            f"tells apart whatever the factors are: infomec needs at least {fewest} samples."
+        )
     information = np.zeros((len(moving), len(given.columns)))
     explicitness = np.zeros(len(given.columns))
     state = int(seed) % 2**32  # scikit-learn takes no larger seed

@@ -38,9 +38,10 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
     """Compute the interventional robustness score.
 
     A latent is robust if it hardly moves while its factor is fixed. The deviation within a value is
-    the 99 % quantile of the distances from its mean. The score assumes that factors are
-    independent. Latents with a larger unit have more weight. Codes without information do not score
-    0: compare with the score of the same codes in random order.
+    the 99 % quantile of the distances from its mean; a value with one sample has none, and is left
+    out. The score assumes that factors are independent. Latents with a larger unit have more
+    weight. Codes without information do not score 0: `score` shows what the same codes have in
+    random order.
 
     Source: Suter, Miladinović, Schölkopf and Bauer, "Robustly Disentangled Causal Mechanisms:
     Validating Deep Representations for Interventional Robustness", 2019; the quantile in place of
@@ -67,7 +68,7 @@ def irs(codes: Any, factors: Any, *, seed: int = 0) -> IRSScore:
     robustness = np.zeros((codes.shape[1], len(given.columns)))
     for i, labels in enumerate(given.factors.T):
         deviations = []
-        for value in range(labels.max() + 1):
+        for value in np.flatnonzero(np.bincount(labels) > 1):
             part = codes[labels == value]
             deviations.append(np.quantile(np.abs(part - part.mean(axis=0)), _QUANTILE, axis=0))
         robustness[moving, i] = 1 - np.mean(deviations, axis=0)[moving] / largest[moving]
@@ -107,7 +108,8 @@ def mcc(codes: Any, factors: Any, *, method: str = "pearson", seed: int = 0) -> 
     """Compute the mean correlation coefficient, the score of identifiability.
 
     Each factor gets a latent of its own, so that the sum of absolute correlations is as large as it
-    can be.
+    can be. Being a maximum, it is above 0 for codes without information, and more so the fewer
+    samples there are: `score` shows what the same codes have in random order.
 
     Source: Hyvärinen and Morioka, "Unsupervised Feature Extraction by Time-Contrastive Learning and
     Nonlinear ICA", 2016; Khemakhem, Kingma, Monti and Hyvärinen, "Variational Autoencoders and
@@ -134,6 +136,11 @@ def mcc(codes: Any, factors: Any, *, method: str = "pearson", seed: int = 0) -> 
     _check.one_of("method", method, ("pearson", "spearman"))
     given = samples(codes, factors, seed, allow_real=True)
     x, y = given.codes, given.factors
+    if len(x) < x.shape[1] + 2:
+        raise ValueError(
+            f"codes has {len(x)} samples of {x.shape[1]} latents, but mcc needs at least "
+            f"{x.shape[1] + 2}: of fewer, codes without information correlate with any factor."
+        )
     if method == "spearman":
         stats = require("scipy.stats", "mcc")
         x, y = stats.rankdata(x, axis=0), stats.rankdata(y, axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -65,11 +66,6 @@ class Score:
     def __float__(self) -> float:
         return float(self.score)
 
-    def _extra_text(self) -> str:
-        """Return the numbers beside the headline as one line of text."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
-        return ", ".join(f"{k} {v:.2f}" for k, v in values.items() if isinstance(v, float))
-
 
 class Scores(dict[str, Score]):
     """Scores by name, printed as a table; see `score`.
@@ -78,6 +74,9 @@ class Scores(dict[str, Score]):
     ----------
     missing : dict of str to str
         Scores that could not be computed, and the sentence that says why.
+    shuffled : tuple of Scores
+        Scores of the same codes in random order, which hold no information on the factors. The
+        table shows their mean in parentheses.
 
     Examples
     --------
@@ -88,9 +87,15 @@ class Scores(dict[str, Score]):
     (['mcc'], ['factor_vae'])
     """
 
-    def __init__(self, scores: dict[str, Score], missing: dict[str, str]):
+    def __init__(
+        self,
+        scores: dict[str, Score],
+        missing: dict[str, str],
+        shuffled: Sequence[dict[str, Score]] = (),
+    ):
         super().__init__(scores)
         self.missing = missing
+        self.shuffled = tuple(shuffled)
 
     def __missing__(self, name: str) -> Score:
         """Raise the sentence that says why a score is missing."""
@@ -100,13 +105,46 @@ class Scores(dict[str, Score]):
 
     def __repr__(self) -> str:
         width = max(map(len, [*self, *self.missing]), default=0)
-        rows = [(name, f"{float(score):6.3f}", score._extra_text()) for name, score in self.items()]
-        rows += [(name, "     -", sentence) for name, sentence in self.missing.items()]
+        chance_width = len("(shuffled)") if self.shuffled else 0
         lines = []
-        for name, value, words in rows:
-            prefix = f"{name:{width}s}  {value}  "
-            indent = " " * len(prefix)
-            lines += textwrap.wrap(words, 100, initial_indent=prefix, subsequent_indent=indent) or [
-                prefix.rstrip()
-            ]
+        if self.shuffled and self:
+            lines.append(f"{'':{width}s}   score  (shuffled)")
+        for name, score in self.items():
+            chance = self._chance(name)
+            headline = f"({chance['score']:.3f})" if "score" in chance else ""
+            prefix = f"{name:{width}s}  {float(score):6.3f}  {headline:>{chance_width}s}"
+            lines += _wrapped(prefix, _parts_text(score, chance))
+        for name, sentence in self.missing.items():
+            lines += _wrapped(f"{name:{width}s}       -  ", sentence)
         return "\n".join(lines)
+
+    def _chance(self, name: str) -> dict[str, float]:
+        """Return the mean of each number of a score over shuffled codes, by its name."""
+        scores = [scores[name] for scores in self.shuffled if name in scores]
+        names = _numbers(scores[0]) if scores else {}
+        return {key: float(np.mean([_numbers(score)[key] for score in scores])) for key in names}
+
+
+def _numbers(score: Score) -> dict[str, float]:
+    """Return the numbers of a score by name, the headline first."""
+    values = {field.name: getattr(score, field.name) for field in fields(score)}
+    return {key: value for key, value in values.items() if isinstance(value, float)}
+
+
+def _parts_text(score: Score, chance: dict[str, float]) -> str:
+    """Return the numbers beside the headline as text, each with that of shuffled codes."""
+    parts = []
+    for key, value in _numbers(score).items():
+        if key == "score":
+            continue
+        shuffled = f" ({chance[key]:.2f})" if key in chance else ""
+        parts.append(f"{key} {value:.2f}{shuffled}")
+    return ", ".join(parts)
+
+
+def _wrapped(prefix: str, words: str) -> list[str]:
+    """Return a prefix and words in lines of 100 columns, the words one below the other."""
+    prefix = prefix if prefix.endswith(" ") else f"{prefix}  "
+    indent = " " * len(prefix)
+    lines = textwrap.wrap(words, 100, initial_indent=prefix, subsequent_indent=indent)
+    return lines or [prefix.rstrip()]
