@@ -14,6 +14,7 @@ from vaedis import _check
 from vaedis.metrics._inputs import (
     Samples,
     encoded,
+    need_squares,
     require,
     split_samples,
     unit_variance,
@@ -99,6 +100,7 @@ def factor_vae(
     train, test = _sources(encode, space, seed)
     generator = torch.Generator().manual_seed(int(seed))
     codes = train.sample(n_variance, generator)
+    need_squares(codes)
     variances = np.var(codes, axis=0, ddof=1, dtype=np.float64)
     # Rounding leaves the variance of a constant float32 latent slightly above 0.
     active = np.flatnonzero((variances > 0) & varies(codes))

@@ -13,6 +13,13 @@ from vaedis.metrics._mig import entropy
 from vaedis.metrics._scores import Score
 
 _NEIGHBOURS = 10
+# Of the noise that tells equal codes apart, in standard deviations of a latent.
+_NOISE = 1e-10
+# A regression has as many iterations at a time, and rounds of them at most.
+_ITERATIONS = 500
+_ROUNDS = 20
+# Explicitness of codes without information that deserves a warning.
+_HIGH_CHANCE = 0.2
 # Latents whose range is this many times smaller than the largest one do not count.
 _PRUNED = 20
 
@@ -52,7 +59,8 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
 
     Mutual information is estimated from the distances to the 10 nearest samples, as published for
     continuous latents: it needs no bins. Tiny noise separates equal codes, so the estimate also
-    holds for latents with few values. A latent or a factor without any information counts as 0.
+    holds for latents with few values. Values with one sample say nothing of it, and are left out. A
+    latent or a factor without any information counts as 0.
 
     Source: Hsu, Dorrell, Whittington, Wu and Finn, "Disentanglement via Latent Quantization", 2023;
     the estimator is Ross's, "Mutual Information between Discrete and Continuous Data Sets", 2014.
@@ -71,10 +79,12 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     does.
 
     InfoE is that of an unpenalized logistic regression of all latents on all samples, and so rises
-    with the number of latents: `score` shows what the same codes have in random order. With fewer
-    than two samples for each latent and the intercept, a regression tells apart any values, and
-    they are refused. The authors weigh its samples so that all values count alike; here none is
-    weighed, as the definition has it, which is the same for values that come equally often.
+    with the number of latents: `score` shows what the same codes have in random order, and a
+    warning says where that is above a fifth or so. With fewer than two samples for each latent and
+    the intercept, a regression tells apart any values, and they are refused.
+
+    The authors weigh the samples of InfoE so that all values count alike; here none is weighed, as
+    the definition has it, which is the same for values that come equally often.
 
     Examples
     --------
@@ -84,7 +94,7 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
     >>> print(f"{result.modularity:.1f} {result.compactness:.1f} {result.explicitness:.1f}")
     1.0 0.6 1.0
     """
-    information_with = require("sklearn.feature_selection", "infomec").mutual_info_classif
+    require("sklearn", "infomec")
     given = samples(codes, factors, seed)
     moving = varies(given.codes)
     x = unit_variance(given.codes)[0][:, moving]
@@ -97,16 +107,14 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
             f"codes has {len(x)} samples, which a linear classifier of {whitened.shape[1]} latents "
             f"tells apart whatever the factors are: infomec needs at least {fewest} samples."
         )
+    _warn_of_chance(whitened.shape[1], given.factors)
     information = np.zeros((len(moving), len(given.columns)))
     explicitness = np.zeros(len(given.columns))
-    state = int(seed) % 2**32  # scikit-learn takes no larger seed
+    # equal codes are told apart, always alike
+    noise = np.random.default_rng(seed).normal(scale=_NOISE, size=x.shape)
     for i, labels in enumerate(given.factors.T if moving.any() else ()):
-        largest = entropy(labels)
-        nats = information_with(
-            x, labels, discrete_features=False, n_neighbors=_NEIGHBOURS, random_state=state
-        )
-        information[moving, i] = nats / largest
-        explicitness[i] = 1 - _linear_loss(whitened, labels) / largest
+        information[moving, i] = [_shared(latent, labels) for latent in (x + noise).T]
+        explicitness[i] = 1 - _linear_loss(whitened, labels) / entropy(labels)
     per_latent = np.full(len(information), np.nan)
     per_latent[active] = concentration(information[active])
     per_factor = concentration(information[active].T)
@@ -123,6 +131,51 @@ def infomec(codes: Any, factors: Any, *, seed: int = 0) -> InfoMECScore:
         per_factor=per_factor,
         active=tuple(active.tolist()),
     )
+
+
+def _shared(latent: np.ndarray, labels: np.ndarray) -> float:
+    """Return Ross's estimate of what a latent says about labels, as a share of their entropy.
+
+    scikit-learn's ``mutual_info_classif`` takes distances of few samples from a difference of
+    squares, which equal codes do not survive.
+    """
+    digamma = require("scipy.special", "infomec").digamma
+    counts = np.bincount(labels)
+    repeats = counts[labels] > 1
+    latent, labels = latent[repeats], labels[repeats]
+    radius = np.empty(len(latent))
+    n_inside = np.empty(len(latent))
+    for label in np.unique(labels):
+        rows = labels == label
+        n_inside[rows] = k = min(_NEIGHBOURS, counts[label] - 1)
+        radius[rows] = _neighbour_distances(latent[rows], int(k))
+    # a neighbour at the radius is not within it, whatever rounding says
+    radius = np.maximum(radius - 4 * np.finfo(np.float64).eps * np.abs(latent).max(initial=0), 0)
+    ordered = np.sort(latent)
+    n_within = np.searchsorted(ordered, latent + radius, "right")
+    n_within -= np.searchsorted(ordered, latent - radius, "left")
+    nats = digamma(n_inside) - digamma(counts[labels]) - digamma(n_within)
+    largest = entropy(labels)
+    if not largest:
+        return 0.0
+    return max(float(digamma(len(latent)) + nats.mean()) / largest, 0.0)
+
+
+def _neighbour_distances(latent: np.ndarray, k: int) -> np.ndarray:
+    """Return the distance of each value (n,) from its k-th nearest among the others."""
+    n = len(latent)
+    order = np.argsort(latent)
+    values = latent[order]
+    ends = np.full(k, np.inf)
+    padded = np.concatenate([-ends, values, ends])
+    # the nearest k and the value itself are k + 1 neighbours in order, of which `first` come before
+    widths = [
+        np.maximum(values - padded[k - first :][:n], padded[2 * k - first :][:n] - values)
+        for first in range(k + 1)
+    ]
+    distances = np.empty(n)
+    distances[order] = np.min(widths, axis=0)
+    return distances
 
 
 def concentration(values: np.ndarray) -> np.ndarray:
@@ -147,9 +200,34 @@ def _whitened(x: np.ndarray) -> np.ndarray:
 def _linear_loss(x: np.ndarray, labels: np.ndarray) -> float:
     """Return the cross-entropy in nats of an unpenalized logistic regression."""
     logistic = require("sklearn.linear_model", "infomec").LogisticRegression
-    model = logistic(C=np.inf, tol=1e-8, max_iter=10_000)
-    with warnings.catch_warnings():
-        # Of samples that can be told apart without error, no slope is the best.
-        warnings.simplefilter("ignore", require("sklearn.exceptions", "infomec").ConvergenceWarning)
-        model.fit(x, labels)
+    model = logistic(C=np.inf, tol=1e-8, max_iter=_ITERATIONS, warm_start=True)
+    for _ in range(_ROUNDS):
+        with warnings.catch_warnings():
+            # it goes on in the next round
+            warning = require("sklearn.exceptions", "infomec").ConvergenceWarning
+            warnings.simplefilter("ignore", warning)
+            model.fit(x, labels)
+        if (model.predict(x) == labels).all():
+            # steeper and steeper slopes bring the loss as near to 0 as one likes
+            return 0.0
+        if model.n_iter_.max() < _ITERATIONS:
+            break
     return float(require("sklearn.metrics", "infomec").log_loss(labels, model.predict_proba(x)))
+
+
+def _warn_of_chance(n_latents: int, factors: np.ndarray) -> None:
+    """Warn if a regression on latents without information would take away much of the entropy."""
+    n = len(factors)
+    chance = 0.0
+    for labels in factors.T:
+        # half the number of weights, in nats: what a likelihood gains without information
+        n_weights = n_latents * labels.max()
+        chance = max(chance, n_weights / (2 * n * entropy(labels)))
+    if chance > _HIGH_CHANCE:
+        warnings.warn(
+            f"codes has {n} samples of {n_latents} latents, which is so few that infomec's "
+            f"explicitness is {min(chance, 1.0):.1f} or more for codes without information: pass "
+            "more samples, or compare with `vaedis.metrics.score`.",
+            UserWarning,
+            stacklevel=3,
+        )

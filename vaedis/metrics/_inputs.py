@@ -95,6 +95,11 @@ def _samples(
                     f"samples, but a score needs at least {SAMPLES_PER_VALUE * len(known)}: draw "
                     "more samples, or group the values into fewer classes."
                 )
+            if 0 < len(test_codes) < len(known):
+                raise ValueError(
+                    f"factors[:, {column}] has {len(known)} distinct values, but there are "
+                    f"{len(test_codes)} samples to test on: test on at least {len(known)}."
+                )
             factors[:, i] = np.searchsorted(known, factors[:, i])
             position = np.minimum(np.searchsorted(known, test_factors[:, i]), len(known) - 1)
             test_factors[:, i] = np.where(known[position] == test_factors[:, i], position, -1)
@@ -164,6 +169,17 @@ def _converted(array: np.ndarray, dtype: type[np.generic], name: str) -> np.ndar
                 "of it, in training and test samples alike."
             )
     return array.astype(dtype, copy=False)
+
+
+def need_squares(codes: np.ndarray) -> None:
+    """Refuse codes (n, z) of a latent that varies so little that squares of its changes are 0."""
+    spans = np.ptp(codes.astype(np.float64), axis=0)
+    narrow = np.flatnonzero((spans > 0) & (spans < _NARROWEST))
+    if len(narrow):
+        raise ValueError(
+            f"codes[:, {narrow[0]}] varies by {spans[narrow[0]]:.1g} only, whose squares are lost: "
+            "multiply it by a large number."
+        )
 
 
 def encoded(encode: Callable[[Any], Any], index: Any) -> np.ndarray:

@@ -110,17 +110,24 @@ class ModularityScore(Score):
         or about none.
     mutual_information : ndarray of shape (z, f)
         Mutual information in nats of each binned latent with each factor.
+    noise_floor : float
+        As in `MIGScore`.
     """
 
     per_latent: np.ndarray
     mutual_information: np.ndarray
+    noise_floor: float
 
 
-def modularity(codes: Any, factors: Any, *, seed: int = 0) -> ModularityScore:
+def modularity(
+    codes: Any, factors: Any, *, seed: int = 0, floor_repeats: int = 4
+) -> ModularityScore:
     """Compute modularity: 1 minus a latent's mean squared information about its other factors.
 
     It is relative to the square of that about the best factor. A latent without information counts
-    as 0, as published. The modularity of a latent that is nearly constant is noise.
+    as 0, as published. But the measured information of codes that have none is above 0, most about
+    the factor of most values, so their modularity is high, near 1 if factors differ much in their
+    number of values, of however many samples. Compare with `noise_floor`.
 
     Source: Ridgeway and Mozer, "Learning Deep Disentangled Embeddings with the F-Statistic Loss",
     2018, section 3.
@@ -129,8 +136,8 @@ def modularity(codes: Any, factors: Any, *, seed: int = 0) -> ModularityScore:
     ----------
     codes, factors
         See `vaedis.metrics`; at least two factors vary.
-    seed : int
-        Nothing is random.
+    seed, floor_repeats : int
+        As in `mig`.
 
     Examples
     --------
@@ -145,19 +152,27 @@ def modularity(codes: Any, factors: Any, *, seed: int = 0) -> ModularityScore:
         raise ValueError(
             "one factor varies, but modularity compares factors: pass at least two that vary."
         )
-    information = _informations(_equal_width_bins(given.codes), given.factors)
-    squares = information**2
-    best = squares.max(axis=1)
-    largest = best * (len(given.columns) - 1)
-    others = np.divide(squares.sum(axis=1) - best, largest, out=np.ones_like(best), where=best > 0)
-    per_latent = np.clip(1 - others, 0.0, 1.0)
+    binned = _equal_width_bins(given.codes)
+    information = _informations(binned, given.factors)
+    per_latent = _modularities(information)
+    shuffled = _shuffled_informations(binned, given.factors, seed, floor_repeats)
     return ModularityScore(
         score=float(per_latent.mean()),
         columns=given.columns,
         constant=given.constant,
         per_latent=per_latent,
         mutual_information=information,
+        noise_floor=_floor([_modularities(information) for information in shuffled]),
     )
+
+
+def _modularities(information: np.ndarray) -> np.ndarray:
+    """Return the modularity of each latent from informations (z, f)."""
+    squares = information**2
+    best = squares.max(axis=1)
+    largest = best * (information.shape[1] - 1)
+    others = np.divide(squares.sum(axis=1) - best, largest, out=np.ones_like(best), where=best > 0)
+    return np.clip(1 - others, 0.0, 1.0)
 
 
 def entropy(labels: np.ndarray) -> float:
@@ -174,27 +189,35 @@ def _mig(
     binning: Callable[[np.ndarray], np.ndarray],
 ) -> MIGScore:
     """Compute the gap for either kind of bins."""
-    _check.count("floor_repeats", floor_repeats, 0)
     given = samples(codes, factors, seed)
     binned = binning(given.codes)
-    n = len(given.codes)
     entropies = np.array([entropy(labels) for labels in given.factors.T])
     information = _informations(binned, given.factors)
     gaps = _gaps(information) / entropies
-    generator = np.random.default_rng([seed, _FLOOR])
-    floors = []
-    for _ in range(floor_repeats):
-        shuffled = given.factors[generator.permutation(n)]
-        floors.append(_gaps(_informations(binned, shuffled)) / entropies)
+    shuffled = _shuffled_informations(binned, given.factors, seed, floor_repeats)
     return MIGScore(
         score=float(np.mean(gaps)),
         columns=given.columns,
         constant=given.constant,
         per_factor=gaps,
         mutual_information=information,
-        noise_floor=float(np.mean(floors)) if floors else float("nan"),
-        n_samples=n,
+        noise_floor=_floor([_gaps(information) / entropies for information in shuffled]),
+        n_samples=len(given.codes),
     )
+
+
+def _shuffled_informations(
+    binned: np.ndarray, factors: np.ndarray, seed: int, repeats: int
+) -> list[np.ndarray]:
+    """Return the mutual information (z, f) of the same codes in random orders."""
+    _check.count("floor_repeats", repeats, 0)
+    generator = np.random.default_rng([seed, _FLOOR])
+    orders = [generator.permutation(len(factors)) for _ in range(repeats)]
+    return [_informations(binned, factors[order]) for order in orders]
+
+
+def _floor(scores: list[np.ndarray]) -> float:
+    return float(np.mean(scores)) if scores else float("nan")
 
 
 def _equal_width_bins(codes: np.ndarray) -> np.ndarray:
