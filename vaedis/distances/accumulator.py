@@ -58,49 +58,45 @@ class Accumulator:
         self.ranks = self._zeros(2, 4)
 
     def add(
-        self,
-        distances: Tensor,
-        present: Tensor | None = None,
-        sets: Tensor | None = None,
-        values: Tensor | None = None,
-        bins: Tensor | None = None,
+        self, distances: Tensor, present: Tensor | None = None, sets: Tensor | None = None
     ) -> None:
-        """Add the distances within traversals, float64 of shape (T, k, k).
+        """Add the distances within traversals, float64 of shape (T, f, f), in the values' order.
 
-        `sets` is (T,); the others are (T, k), by default one image of each value, in order.
+        `present` says which images there are, (T, f), and `sets` each traversal's set, (T,).
         """
-        i, j = (self.i, self.j) if bins is None else self._pairs_of(distances.shape[1])
+        i, j = self.i, self.j
         d = distances[:, i, j]
-        of_self = distances.diagonal(dim1=1, dim2=2)
         mask = None if present is None else present[:, i] & present[:, j]
-        steps = (i - j).abs()
-        pair = None
-        if values is not None and bins is not None:
-            steps = (bins[:, i] - bins[:, j]).abs()
-            pair = self.pair_of[bins[:, i], bins[:, j]]
-            is_present = torch.ones_like(d, dtype=torch.bool) if mask is None else mask
-            same = d[is_present & (values[:, i] == values[:, j])]
-            self.of_same += torch.stack([d.new_tensor(len(same)), same.sum()])
-            everywhere = torch.ones_like(values, dtype=torch.bool)
-            self.of_different += same_and_different(
-                distances, values, everywhere if present is None else present
-            )
-            # different values of one bin are left out
-            mask = is_present & (steps > 0)
-        self.traversals += len(d)
-        beyond = d if self.symmetric else d - of_self[:, j]
-        self._add_extremes(d if mask is None else d[mask], beyond if mask is None else beyond[mask])
-        if self.size > 2:
-            truths = (steps, torch.minimum(steps, self.size - steps))
-            for k, (ranks, flat) in enumerate(rank_within(d, truths, mask)):
-                shortfall = 1 - ranks[~ranks.isnan()]
-                n = shortfall.new_tensor(len(shortfall))
-                sums = [n, shortfall.sum(), shortfall.square().sum(), flat.sum().double()]
-                self.ranks[k] += torch.stack(sums)
-        self._add_moments(d, mask, pair, sets)
-        self._add_self(of_self, present, bins)
-        self.histogram.add(d, steps, mask)
-        self.histogram.add(of_self, torch.zeros_like(of_self, dtype=torch.int64), present)
+        of_self = distances.diagonal(dim1=1, dim2=2)
+        self._add_order(d, of_self, j, (i - j).abs(), mask, present)
+        self._add_moments(d, mask, sets)
+        known = torch.ones_like(d) if mask is None else mask.double()
+        self.by_pair += _powers(d * known, known).sum(1)
+        known_self = torch.ones_like(of_self) if present is None else present.double()
+        self.of_self += _powers(of_self * known_self, known_self).sum(1)
+
+    def add_groups(self, distances: Tensor, present: Tensor, values: Tensor, bins: Tensor) -> None:
+        """Add the distances within groups of images, float64 of shape (T, k, k).
+
+        The others are (T, k): which images there are, and the factor's value and bin of each.
+        """
+        i, j = self._pairs_of(distances.shape[1])
+        d = distances[:, i, j]
+        is_pair = present[:, i] & present[:, j]
+        same = d[is_pair & (values[:, i] == values[:, j])]
+        self.of_same += torch.stack([d.new_tensor(len(same)), same.sum()])
+        self.of_different += same_and_different(distances, values, present)
+        steps = (bins[:, i] - bins[:, j]).abs()
+        # different values of one bin are left out
+        mask = is_pair & (steps > 0)
+        of_self = distances.diagonal(dim1=1, dim2=2)
+        self._add_order(d, of_self, j, steps, mask, present)
+        self._add_moments(d, mask, None)
+        pair = self.pair_of[bins[:, i], bins[:, j]]
+        self.by_pair.index_add_(1, pair[mask], _powers(d[mask], torch.ones_like(d[mask])))
+        known_self = present.double()
+        powers_of_self = _powers(of_self * known_self, known_self)
+        self.of_self.index_add_(1, bins.flatten(), powers_of_self.flatten(1))
 
     def result(self, factor: str, exact: bool) -> FactorDistances:
         """Return what was measured."""
@@ -159,6 +155,24 @@ class Accumulator:
         i, j = torch.triu_indices(size, size, 1, device=self.device).unbind()
         return (i, j) if self.symmetric else (torch.cat([i, j]), torch.cat([j, i]))
 
+    def _add_order(
+        self,
+        d: Tensor,
+        of_self: Tensor,
+        j: Tensor,
+        steps: Tensor,
+        mask: Tensor | None,
+        present: Tensor | None,
+    ) -> None:
+        """Add extremes, ranks and counts of distances, (T, P), where `mask` is true."""
+        self.traversals += len(d)
+        beyond = d if self.symmetric else d - of_self[:, j]
+        self._add_extremes(d if mask is None else d[mask], beyond if mask is None else beyond[mask])
+        if self.size > 2:
+            self._add_ranks(d, steps, mask)
+        self.histogram.add(d, steps, mask)
+        self.histogram.add(of_self, torch.zeros_like(of_self, dtype=torch.int64), present)
+
     def _add_extremes(self, d: Tensor, beyond: Tensor) -> None:
         if not d.numel():
             return
@@ -168,33 +182,24 @@ class Accumulator:
         self.largest = max(self.largest, float(d.max()))
         self.beyond = max(self.beyond, float(beyond.max()))
 
-    def _add_moments(
-        self, d: Tensor, mask: Tensor | None, pair: Tensor | None, sets: Tensor | None
-    ) -> None:
+    def _add_ranks(self, d: Tensor, steps: Tensor, mask: Tensor | None) -> None:
+        on_circle = torch.minimum(steps, self.size - steps)
+        for k, (ranks, flat) in enumerate(rank_within(d, (steps, on_circle), mask)):
+            shortfall = 1 - ranks[~ranks.isnan()]
+            n = shortfall.new_tensor(len(shortfall))
+            sums = [n, shortfall.sum(), shortfall.square().sum(), flat.sum().double()]
+            self.ranks[k] += torch.stack(sums)
+
+    def _add_moments(self, d: Tensor, mask: Tensor | None, sets: Tensor | None) -> None:
         known = torch.ones_like(d) if mask is None else mask.double()
         shifted = (d - (0.0 if math.isnan(self.shift) else self.shift)) * known
         square = shifted.square()
-        if pair is None:
-            d = d * known
-            self.by_pair += torch.stack([known.sum(0), d.sum(0), d.square().sum(0)])
-        else:
-            sums = torch.stack([known[mask], d[mask], d[mask].square()])
-            self.by_pair.index_add_(1, pair[mask], sums)
         by_traversal = torch.stack([known.sum(1), shifted.sum(1), square.sum(1)])
         self.products += by_traversal @ by_traversal.T
         if sets is not None:
             self.sets.index_add_(0, sets, by_traversal.T.contiguous())
         powers = [shifted.sum(), square.sum(), (shifted * square).sum(), square.square().sum()]
         self.powers += torch.stack(powers)
-
-    def _add_self(self, d: Tensor, present: Tensor | None, bins: Tensor | None) -> None:
-        known = torch.ones_like(d) if present is None else present.double()
-        d = d * known
-        sums = torch.stack([known, d, d.square()])
-        if bins is None:
-            self.of_self += sums.sum(1)
-        else:
-            self.of_self.index_add_(1, bins.flatten(), sums.flatten(1))
 
     def _change(self, mean: float, variance: float, n: float) -> np.ndarray:
         """Return what maps a traversal's sums to its share of the errors of mean and variance.
@@ -217,6 +222,11 @@ class Accumulator:
         matrix = values[self.pair_of]
         matrix.diagonal().copy_(diagonal)
         return matrix.cpu().numpy()
+
+
+def _powers(d: Tensor, known: Tensor) -> Tensor:
+    """Return what is summed of distances: 1 for each that is known, itself, and its square."""
+    return torch.stack([known, d, d.square()])
 
 
 def _within_rank(n: float, first: float, second: float, flat: float) -> WithinRank:

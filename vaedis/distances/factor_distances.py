@@ -180,7 +180,7 @@ def _measure_groups(
     for index, values in reader.batches(blocks):
         values = values.clamp(min=0)
         bins = values * MOST_VALUES // size if size > MOST_VALUES else values
-        total.add(reader.distances(index), index >= 0, values=values, bins=bins)
+        total.add_groups(reader.distances(index), index >= 0, values, bins)
     return total.result(factor, blocks.complete)
 
 
