@@ -175,7 +175,7 @@ def _measure_groups(
         total = _accumulator(reader, size)
         _add_traversals(reader, total, table.to(reader.data.device))
         return total.result(factor, groups.complete)
-    blocks = blocks_of(groups, size, traversals, seed)
+    blocks = blocks_of(groups, traversals, seed)
     total = _accumulator(reader, min(size, MOST_VALUES))
     for index, values in reader.batches(blocks):
         values = values.clamp(min=0)

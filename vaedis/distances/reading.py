@@ -45,8 +45,8 @@ class Blocks:
     complete: bool
 
 
-def blocks_of(groups: Groups, size: int, max_blocks: int | None, seed: int) -> Blocks:
-    """Divide the images of groups, along a factor of `size` values, into blocks.
+def blocks_of(groups: Groups, max_blocks: int | None, seed: int) -> Blocks:
+    """Divide the images of groups into blocks.
 
     Makes `max_blocks` at most, but one for each group; None puts every image into a block.
     """
