@@ -90,7 +90,10 @@ def largest_beta(
         data, form = _source_and_form(data, loss, normalize)
         # Groups vary independently, so each direction of large variance lies within one of them.
         parts = _of_each_group(data, form, samples, generator)
-    variances = [_largest_variance(_gram(form, data, part, normalize), len(part)) for part in parts]
+    variances = []
+    for part in parts:
+        eigenvalues = torch.linalg.eigvalsh(_gram(form, data, part, normalize))
+        variances.append(float(eigenvalues[-1]) / len(part))
     return 2 * latents * max(variances)
 
 
@@ -119,10 +122,6 @@ def _of_each_group(
             index = index[torch.randint(len(index), (samples,), generator=generator)]
         parts.append(index)
     return parts
-
-
-def _largest_variance(gram: Tensor, n: int) -> float:
-    return float(torch.linalg.eigvalsh(gram)[-1]) / n
 
 
 def _quadratic_form(loss: str | losses.Loss, data: Any, normalize: bool) -> losses.Loss:
