@@ -102,6 +102,16 @@ def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return what the header of an .npy file says: shape, whether in Fortran's order, and type."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(file)
+    raise ValueError(f"its header is of version {version}, which is not read")
+
+
 @contextlib.contextmanager
 def open_array(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo
@@ -114,13 +124,7 @@ def open_array(
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("its compression is none that numpy writes")
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"its header is of version {version}, which is not read")
+        shape, fortran, dtype = npy_header(file)
         if dtype.hasobject:
             raise ValueError("it holds Python objects, which are not loaded")
         # zipfile bounds what it unpacks by the zip directory, which the header must agree with

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
-from vaedis._files import open_array
+from vaedis._files import npy_header, open_array
 from vaedis._support.text import plain, size_text
 from vaedis.data.own.chunks import check_chunk
 
@@ -35,11 +35,6 @@ _MAX_GROUPS = 1_000
 _MAX_CHUNK_BYTES = 2**27
 LONGEST_SENTENCE = 600
 _BLOCK = 2**20
-# what reads a header, by its version
-_NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 # refuses an array by its shape and type
 _Check = Callable[[tuple[int, ...], np.dtype], None]
@@ -135,8 +130,7 @@ class Npz:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 return None
             with archive.open(member) as file:
-                read_header = _NPY_HEADERS[np.lib.format.read_magic(file)]
-                shape, _, dtype = read_header(file)
+                shape, _, dtype = npy_header(file)
                 # the header of an array that is damaged may be wrong as well
                 return shape if dtype.hasobject else None
         return None
