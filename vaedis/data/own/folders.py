@@ -129,21 +129,26 @@ def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) ->
         raise refused(path, f"must have {expected}, not {n_rows:,}.")
     naming = [key for key in columns if sorted(map(_bare, columns[key])) == sorted(by_name)]
     # a number may be the value of a factor
-    by_text = [key for key in naming if not all(map(is_number, columns[key]))]
-    if len(by_text or naming) > 1:
-        pair = " and ".join(map(repr, (by_text or naming)[:2]))
+    naming_by_text = [key for key in naming if not all(map(is_number, columns[key]))]
+    candidates = naming_by_text or naming
+    if len(candidates) > 1:
+        pair = " and ".join(map(repr, candidates[:2]))
         raise refused(path, f"names each picture in both columns {pair}; leave one of them out.")
-    end = [*columns].index(by_text[0]) if by_text else None
-    for column in (key for key in [*columns][:end] if key not in naming):
+    others = list(columns)
+    if naming_by_text:
+        others = others[: others.index(naming_by_text[0])]
+    for column in others:
+        if column in naming:
+            continue
         cells = columns[column]
         if _are_names(cells, by_name) or (not naming and _are_ids(cells, by_name)):
             rule = f"must name each picture once in column {column!r}, or have no such column"
             raise refused(path, f"{rule} and its rows in the order of the pictures.")
-    if naming:
-        names = [_bare(cell) for cell in columns.pop((by_text or naming)[0])]
-        return [by_name[name] for name in names]
-    _check_order(path.parent, pictures)
-    return pictures
+    if not candidates:
+        _check_order(path.parent, pictures)
+        return pictures
+    names = [_bare(cell) for cell in columns.pop(candidates[0])]
+    return [by_name[name] for name in names]
 
 
 def _are_names(cells: list[str], pictures: Iterable[str]) -> bool:
