@@ -192,19 +192,23 @@ def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str
     folder = _folder(image_key)
     columns = _columns(source, image_key)
     known = [f"{folder}{name}" for name in LABEL_KEYS if f"{folder}{name}" in source.keys]
-    if not known or (known == [f"{folder}y"] and f"{folder}x" in columns):
+    # a column y beside a column x is a position
+    are_positions = known == [f"{folder}y"] and f"{folder}x" in columns
+    if not known or are_positions:
         if not columns:
             advice = "name it with labels= (--labels), or give sizes= (--sizes) for images in order"
             raise _no_array(source, f"for labels (one of {', '.join(LABEL_KEYS)})", advice)
         _need_readable(columns)
         return [*columns]
-    others = [key for key in columns if key != known[0]]
-    if known[0] in columns and others and columns[known[0]] is None:
+    labels = known[0]
+    others = [key for key in columns if key != labels]
+    is_readable_column = labels in columns and columns[labels] is None
+    if is_readable_column and others:
         _need_readable(columns)
-        problem = f"has one value for each image in {', '.join([known[0], *others][:_LISTED_KEYS])}"
-        example = f"labels={f'{known[0]},{others[0]}'!r}"
+        problem = f"has one value for each image in {', '.join([labels, *others][:_LISTED_KEYS])}"
+        example = f"labels={f'{labels},{others[0]}'!r}"
         raise refused(source.path, f"{problem}; say which are factors, as in {example}.")
-    return known[:1]
+    return [labels]
 
 
 def _columns(source: Npz | Hdf5, image_key: str) -> dict[str, Refused | None]:
