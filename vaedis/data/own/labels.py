@@ -127,12 +127,7 @@ def _array(labels: Any) -> np.ndarray:
 def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: str) -> Factor:
     """Return a factor, which messages call `label`."""
     if order is not None:
-        order = _array(order).tolist()
-        positions = _positions(column.tolist(), order, label)
-        used, codes = np.unique(positions, return_inverse=True)
-        values = np.empty(len(used), object)
-        values[:] = [order[k] for k in used]
-        return Factor(name, values, codes, False)
+        return _factor_in_order(name, column, order, label)
     column = _checked(column, label)
     try:
         values, codes = np.unique(column, return_inverse=True)
@@ -145,21 +140,36 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
     texts = values.tolist()
     sizes = as_numbers(texts)
     if sizes is None:
-        are_words = [text.strip().casefold() in _MISSING_AMONG_NUMBERS for text in texts]
-        others = [text for text, is_word in zip(texts, are_words, strict=True) if not is_word]
-        if others and len(others) < len(texts) and as_numbers(others) is not None:
-            row = int(np.argmax(np.array(are_words)[codes]))
-            raise _not_valid(row, column[row], label)
+        _need_no_gap(texts, codes, label)
         # of two values either order is the same
         return Factor(name, values, codes, len(values) > 2)
     _checked(sizes[codes], label)
+    by_size, ranks = np.unique(sizes, return_inverse=True)
     # 1, 1.0 and 01 are one value, which keeps its shortest text
     shortest: dict[Any, str] = {}
     for text, size in sorted(zip(texts, sizes, strict=True), key=lambda pair: len(pair[0])):
         shortest.setdefault(size, text)
-    by_size, ranks = np.unique(sizes, return_inverse=True)
     values = np.array([shortest[size] for size in by_size], object)
     return Factor(name, values, ranks[codes], False)
+
+
+def _factor_in_order(name: str, column: np.ndarray, order: Sequence[Any], label: str) -> Factor:
+    """Return a factor whose values have a given order; those that do not occur are left out."""
+    order = _array(order).tolist()
+    positions = _positions(column.tolist(), order, label)
+    used, codes = np.unique(positions, return_inverse=True)
+    values = np.empty(len(used), object)
+    values[:] = [order[k] for k in used]
+    return Factor(name, values, codes, False)
+
+
+def _need_no_gap(texts: list[str], codes: np.ndarray, label: str) -> None:
+    """Refuse text that is numbers all but for words that tables write for a missing one."""
+    is_word = [text.strip().casefold() in _MISSING_AMONG_NUMBERS for text in texts]
+    others = [text for text, is_one in zip(texts, is_word, strict=True) if not is_one]
+    if others and len(others) < len(texts) and as_numbers(others) is not None:
+        row = int(np.argmax(np.array(is_word)[codes]))
+        raise _not_valid(row, texts[codes[row]], label)
 
 
 def _positions(column: list[Any], order: Any, label: str) -> list[int]:
