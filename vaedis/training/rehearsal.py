@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ import numbers
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,56 +131,74 @@ def rehearse(
     n_steps = min(_STEPS, runs[0].spec.steps)
     stops = [stop for stop in _STOPS if stop < n_steps] or [n_steps // 2]
     devices = [torch.cuda.current_device()] if runs[0].data.device.type == "cuda" else []
-    memory = InMemory()
-    moves: list[list[float]] = []
-    values: list[dict[str, float]] = []
-    settings: list[Any] = []
-
-    def end(stop: int | None) -> dict[str, Tensor]:
-        """Go on from the checkpoint, write one after the step `stop`, and return the last state."""
-        copies = [
-            dataclasses.replace(run, model=copied(run.model), loss=_copied_if_possible(run.loss))
-            for run in runs
-        ]
-        objective = _copied_if_possible(custom.objective)
-        own = dataclasses.replace(custom, objective=objective)
-        progress = Progress(copies, own, memory, stacked=stacked)
-        first = as_stored(progress.state(progress.steps_taken))
-        while progress.steps_taken < n_steps:
-            if progress.steps_taken == stop:
-                progress.save()
-            progress.take_step()
-            if len(moves) < n_steps:  # the first time
-                moves.append(_moves(first, progress.state(progress.steps_taken)))
-                values.append(_numbers_in(copies[0]))
-        settings.append(progress.first_settings())
-        return as_stored(progress.state(n_steps))
-
+    start = functools.partial(_copies, runs, custom, InMemory(), stacked=stacked)
     own = [custom.objective, custom.optimizer, *(getattr(run.loss, "function", 0) for run in runs)]
     with torch.random.fork_rng(devices), _restored_if_refused(own):
-        unbroken = end(stops[0] or None)
-        losses = unbroken["recorded"].reshape(len(runs), n_steps, 3)
+        unbroken = _without_stop(start(), n_steps, stops[0])
+        losses = unbroken.state["recorded"].reshape(len(runs), n_steps, 3)
         if not bool(losses[..., 0].isfinite().all()):  # training will say so
             return None
-        _need_steady(values)
-        rehearsal = Rehearsal(runs[0].spec, custom, losses, moves, settings[0])
-        for stop, later in zip(stops, [*stops[1:], None], strict=True):
-            cause: Exception | None = None
+        _need_steady(unbroken.numbers)
+        for stop, next_stop in zip(stops, [*stops[1:], None], strict=True):
             problem = "it ended with other weights"
+            cause: Exception | None = None
             try:
-                if _ends_alike(unbroken, end(later), moves[-1] if devices else None):
+                broken = _end_of(start(), n_steps, next_stop)
+                if _ends_alike(unbroken.state, broken, unbroken.moves[-1] if devices else None):
                     continue
             except Exception as error:  # whatever is wrong in code that is not ours
+                message = plain(str(error), 200)
+                problem = f"it ended with an error, {type(error).__name__}: {message}"
                 cause = error
-                problem = (
-                    f"it ended with an error, {type(error).__name__}: {plain(str(error), 200)}"
-                )
             raise ValueError(
                 f"your {' or '.join(names)} must not change anything that a checkpoint does "
                 f"not hold: when training stopped after {stop} of {n_steps} steps and went on, "
                 f"{problem}; train without checkpoint."
             ) from cause
-    return rehearsal
+    return Rehearsal(runs[0].spec, custom, losses, unbroken.moves, unbroken.settings)
+
+
+class _Unbroken(NamedTuple):
+    """What copies do that never stop: their last state, and more of each step."""
+
+    state: dict[str, Tensor]
+    moves: list[list[float]]
+    numbers: list[dict[str, float]]
+    settings: Any
+
+
+def _copies(runs: Sequence[Run], custom: Custom, memory: InMemory, *, stacked: bool) -> Progress:
+    """Return copies of runs on their way, from the checkpoint if there is one."""
+    copies = [
+        dataclasses.replace(run, model=copied(run.model), loss=_copied_if_possible(run.loss))
+        for run in runs
+    ]
+    own = dataclasses.replace(custom, objective=_copied_if_possible(custom.objective))
+    return Progress(copies, own, memory, stacked=stacked)
+
+
+def _without_stop(progress: Progress, n_steps: int, save_at: int) -> _Unbroken:
+    """Take the first steps, with a checkpoint on the way unless there is one step alone."""
+    first = as_stored(progress.state(0))
+    moves = []
+    numbers = []
+    for step in range(n_steps):
+        if step == save_at and step > 0:
+            progress.save()
+        progress.take_step()
+        moves.append(_moves(first, progress.state(step + 1)))
+        numbers.append(_numbers_in(progress.runs[0]))
+    state = as_stored(progress.state(n_steps))
+    return _Unbroken(state, moves, numbers, progress.first_settings())
+
+
+def _end_of(progress: Progress, n_steps: int, stop: int | None) -> dict[str, Tensor]:
+    """Take the steps that are left, with a checkpoint at `stop`, and return the last state."""
+    while progress.steps_taken < n_steps:
+        if progress.steps_taken == stop:
+            progress.save()
+        progress.take_step()
+    return as_stored(progress.state(n_steps))
 
 
 def _copied_if_possible(thing: Any) -> Any:
