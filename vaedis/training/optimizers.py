@@ -240,23 +240,38 @@ def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
     """Return the schedulers among an optimizer's attributes and what its hooks refer to."""
-    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
     values = list(_attributes(optimizer).values())
-    for hook in (hook for kind in hooks for hook in kind.values()):
-        owner = getattr(hook, "__self__", hook)
-        values += [owner, *getattr(owner, "__dict__", {}).values()]
-        values += around(hook).values() if isinstance(hook, types.FunctionType) else ()
-        values += hook.args if isinstance(hook, functools.partial) else ()
-    values += [item for value in values if isinstance(value, list | tuple) for item in value]
-    schedulers = {id(one): one for one in values if isinstance(one, LRScheduler)}
+    for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
+        for hook in hooks.values():
+            values += _referred_to(hook)
+    schedulers = _schedulers_among(values)
     waiting = list(schedulers.values())
     while waiting:  # a scheduler may hold others
-        inner = [*vars(waiting.pop()).values()]
-        inner += [item for value in inner if isinstance(value, list | tuple) for item in value]
-        new = [one for one in inner if isinstance(one, LRScheduler) and id(one) not in schedulers]
-        schedulers |= {id(one): one for one in new}
-        waiting += new
+        inner = _schedulers_among(vars(waiting.pop()).values())
+        new = {name: one for name, one in inner.items() if name not in schedulers}
+        schedulers |= new
+        waiting += new.values()
     return list(schedulers.values())
+
+
+def _referred_to(hook: Any) -> list[Any]:
+    """Return what a hook is of, or holds."""
+    owner = getattr(hook, "__self__", hook)
+    values = [owner, *getattr(owner, "__dict__", {}).values()]
+    if isinstance(hook, types.FunctionType):
+        values += around(hook).values()
+    if isinstance(hook, functools.partial):
+        values += hook.args
+    return values
+
+
+def _schedulers_among(values: Iterable[Any]) -> dict[int, LRScheduler]:
+    """Return the schedulers among values and in lists among them, each once, by their ids."""
+    values = list(values)
+    for value in list(values):
+        if isinstance(value, list | tuple):
+            values += value
+    return {id(one): one for one in values if isinstance(one, LRScheduler)}
 
 
 def _plain(settings: Mapping[str, Any], default: Any = None) -> dict[str, Any]:
@@ -283,10 +298,14 @@ def _as_before(before: Any, stored: Any) -> Any:
     if isinstance(before, Mapping) and isinstance(stored, dict):
         # text has names only, and not 30 as in milestones={30: 1}
         names = {str(name): name for name in before}
-        again = {names.get(k, k): _as_before(before.get(names.get(k)), stored[k]) for k in stored}
+        again = {}
+        for text, value in stored.items():
+            name = names.get(text, text)
+            again[name] = _as_before(before.get(name), value)
         return Counter(again) if isinstance(before, Counter) else again
-    is_list = isinstance(before, list | tuple) and isinstance(stored, list)
-    if is_list and len(before) == len(stored):
-        items = [_as_before(*pair) for pair in zip(before, stored, strict=True)]
-        return items if isinstance(before, list) else tuple(items)
-    return stored
+    if not isinstance(before, list | tuple) or not isinstance(stored, list):
+        return stored
+    if len(before) != len(stored):
+        return stored
+    items = [_as_before(one, value) for one, value in zip(before, stored, strict=True)]
+    return items if isinstance(before, list) else tuple(items)
