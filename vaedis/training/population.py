@@ -45,7 +45,6 @@ class Stack:
     """The perceptrons of a population with stacked weights, (K, out, in) for K members."""
 
     def __init__(self, networks: Sequence[VAE]):
-        self.networks = networks
         self.encoder = _stacked([network.encoder for network in networks])
         self.decoder = _stacked([network.decoder for network in networks])
         self.weights = [p for layer in (*self.encoder, *self.decoder) for p in layer]
@@ -68,13 +67,6 @@ class Stack:
                 view.grad = weight.grad[k]  # type: ignore[index]
         for weight in self.weights:
             weight.grad = None
-
-    @torch.no_grad()
-    def write_back(self) -> None:
-        """Write the stacked weights into the members' own networks."""
-        for network, views in zip(self.networks, self.views, strict=True):
-            for parameter, view in zip(network.parameters(), views, strict=True):
-                parameter.copy_(view)
 
 
 def _stacked(halves: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor]]:
@@ -191,9 +183,12 @@ class PopulationStep:
         """Train these members only; the others are still computed, but learn no more."""
         self.optimizer.param_groups = [self.groups[k] for k in members]
 
+    @torch.no_grad()
     def write_back(self) -> None:
-        """Give the members' networks the weights that are trained."""
-        self.stack.write_back()
+        """Write the stacked weights, which are trained, into the members' own networks."""
+        for run, views in zip(self.runs, self.stack.views, strict=True):
+            for parameter, view in zip(run.model.parameters(), views, strict=True):
+                parameter.copy_(view)
 
     def __call__(self, step: int) -> Tensor:
         """Take a step, counted from 0: each member's loss, reconstruction loss and KL, (K, 3)."""
