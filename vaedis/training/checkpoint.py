@@ -52,11 +52,6 @@ def as_folder(name: str, folder: Any) -> Path:
     return path
 
 
-def of_run(folder: Path, spec: RunSpec) -> Path | None:
-    """Return the folder of one run's checkpoints in a sweep; None without safetensors."""
-    return folder / spec.key if available() else None
-
-
 def step_of(path: Path) -> int | None:
     """Return the step in a checkpoint's name; None if the file is no checkpoint."""
     digits = path.stem.rpartition("-")[2]

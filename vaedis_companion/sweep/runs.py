@@ -42,6 +42,7 @@ class Job:
 
     def run(self, spec: RunSpec, stop: Callable[[], bool]) -> Outcome | None:
         """Run a specification from its last checkpoint; None if it was stopped before its end."""
+        folder = self.checkpoints / spec.key if checkpoint.available() else None
         try:
             return run_one(
                 spec,
@@ -49,7 +50,7 @@ class Job:
                 self.profile,
                 device=self.device,
                 precision=self.precision,
-                checkpoint=checkpoint.of_run(self.checkpoints, spec),
+                checkpoint=folder,
                 stop=stop,
             )
         except TrainingStopped:
