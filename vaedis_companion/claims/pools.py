@@ -15,7 +15,7 @@ from vaedis_companion import grids
 from vaedis_companion.analysis.onsets import ALIVE, learned
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
-from vaedis_companion.claims.scores import figure6_ranges
+from vaedis_companion.claims.scores import above_xysquares, figure6_ranges
 from vaedis_companion.store import RunTable, Store
 
 _PLACE = "Figure 6, sixteen settings"
@@ -81,36 +81,20 @@ def sixteen_settings(store: Store) -> Iterator[Claim]:
                     beyond=True,
                 )
             for data in DATA[:-1]:
-                yield _above_xysquares(data, framework, score, of_data, top)
-
-
-def _above_xysquares(
-    data: str, framework: str, score: str, of_data: dict[str, RunTable], top: dict[str, float]
-) -> Claim:
-    template = "{best:.3f} beside {xysquares:.3f}"
-    published = {"best": top[data], "xysquares": top["xysquares"]}
-    here: Value | str = NO_VALUE
-    within = direction = None
-    if of_data:
-        best = stored.largest(of_data[data], score)
-        hardest = stored.largest(of_data["xysquares"], score)
-        here = Value(template, {"best": best, "xysquares": hardest})
-        within = stored.above(best, hardest, stored.SCORE_TOLERANCE)
-        direction = stored.above(best, hardest)
-    return Claim(
-        where=_PLACE,
-        statement=f"{_title(data)}, {stored.FRAMEWORKS[framework]}: the best {score.upper()} of "
-        "sixteen settings is above the best on XYSquares",
-        published=Value(template, published),
-        here=here,
-        provenance=_provenance(of_data, data),
-        tolerance=f"by more than {stored.SCORE_TOLERANCE}; in direction: by less",
-        within=within,
-        direction=direction,
-        anchor=_ANCHOR,
-        why="the paper says that only the maximum of Figure 6 matters",
-        beyond=True,
-    )
+                template = "{best:.3f} beside {xysquares:.3f}"
+                published_best = {"best": top[data], "xysquares": top["xysquares"]}
+                yield above_xysquares(
+                    best.get(data),
+                    best.get("xysquares"),
+                    template,
+                    where=_PLACE,
+                    statement=f"{_title(data)}, {name}: the best {score.upper()} of sixteen "
+                    "settings is above the best on XYSquares",
+                    published=Value(template, published_best),
+                    provenance=_provenance(of_data, data),
+                    anchor=_ANCHOR,
+                    beyond=True,
+                )
 
 
 def _title(data: str) -> str:
