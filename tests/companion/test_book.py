@@ -63,7 +63,7 @@ def test_notebook_is_in_jupytexts_own_form(name):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_header_is_minimal_and_there_is_one_parameter_cell(name):
-    notebook = notebooks.from_markdown(ROOT, name)
+    notebook = executions.read_chapter(ROOT, name)
     header = re.match(r"---\n(.*?)\n---\n", (BOOK / f"{name}.md").read_text(), re.DOTALL)[1]
     assert not re.search("version", header)
     assert notebook.metadata["kernelspec"]["name"] == "python3"
@@ -80,7 +80,7 @@ def test_notebook_header_is_minimal_and_there_is_one_parameter_cell(name):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_figures_have_a_name_a_caption_and_words_for_those_who_cannot_see(name):
-    for cell in notebooks.from_markdown(ROOT, name).cells:
+    for cell in executions.read_chapter(ROOT, name).cells:
         options = cell.metadata.get("mystnb", {})
         if "figure" in options:
             assert re.fullmatch(r"(fig|table)-[a-z0-9-]+", options["figure"]["name"])
@@ -93,7 +93,7 @@ def test_each_figure_has_a_number_of_its_own():
     names = [
         cell.metadata["mystnb"]["figure"]["name"]
         for name in NOTEBOOKS
-        for cell in notebooks.from_markdown(ROOT, name).cells
+        for cell in executions.read_chapter(ROOT, name).cells
         if "figure" in cell.metadata.get("mystnb", {})
     ]
     assert len(set(names)) == len(names)
@@ -186,7 +186,7 @@ def cached(root: Path, name: str) -> str | None:
 def execute(small: Path, folder: Path, profile: str = "smoke", workers: int = 1) -> None:
     """Run the notebook "one" by itself; its outputs go into a folder."""
     source = folder / "one.ipynb"
-    notebooks.write(notebooks.from_markdown(small, "one"), source)
+    notebooks.write(executions.read_chapter(small, "one"), source)
     notebooks.execute(source, folder / "run.ipynb", small / "book", profile, {}, workers, 0)
 
 
@@ -367,7 +367,7 @@ def pretend(
     """Store a run of a notebook that printed a text, without running it."""
     import nbformat
 
-    run = notebooks.from_markdown(root, name)
+    run = executions.read_chapter(root, name)
     notebooks.own_code_cells(run)[1].outputs = [
         nbformat.v4.new_output("stream", name=stream, text=text)
     ]
@@ -438,7 +438,7 @@ def test_a_damaged_kept_run_is_named_and_run_again(small, capsys, damage):
         "empty": b"",
     }
     path.write_bytes(changed[damage])
-    assert stored.read(small, "smoke", "one") is None
+    assert stored.read(stored.path(small, "smoke", "one")) is None
     assert (
         f"{path} is damaged and was removed; the notebook is run again." in capsys.readouterr().err
     )
@@ -491,7 +491,7 @@ def test_what_a_run_wrote_to_standard_error_is_told_and_strict_runs_it_again(
 
 
 def test_parameters_reach_the_notebooks_that_have_them(small):
-    sources = {name: notebooks.from_markdown(small, name) for name in ("one", "two")}
+    sources = {name: executions.read_chapter(small, name) for name in ("one", "two")}
     sources["two"].cells[1].source = "profile = None"
     assert runner._parameters_of_each(sources, {"seed": 1}) == {"one": {"seed": 1}, "two": {}}
     assert runner._parameters_of_each(sources, {}) == {"one": {}, "two": {}}
@@ -508,7 +508,7 @@ def test_the_parameter_that_the_readme_sets_exists():
     text = (ROOT / "README.md").read_text()
     [name] = set(re.findall(r"--param (\w+)=", text))
     assert any(
-        name in notebooks.parameters(notebooks.from_markdown(ROOT, notebook))
+        name in notebooks.parameters(executions.read_chapter(ROOT, notebook))
         for notebook in NOTEBOOKS
     )
 
@@ -830,7 +830,7 @@ def test_every_figure_that_a_chapter_names_is_on_its_page(pages):
     for name in NOTEBOOKS:
         named = [
             cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-            for cell in notebooks.from_markdown(ROOT, name).cells
+            for cell in executions.read_chapter(ROOT, name).cells
         ]
         absent = {label for label in named if label} - pages[(HTML / f"{name}.html").resolve()].ids
         assert not absent, f"{name} shows nothing for {', '.join(sorted(absent))}"

@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
 
 import vaedis as vd
-from vaedis_companion.book import notebooks
+from vaedis_companion.book import executions
 
 ROOT = Path(__file__).parents[2]
 BETA = 0.3
@@ -21,7 +21,7 @@ BETA = 0.3
 @pytest.fixture(scope="module")
 def page():
     """Return the objectives of the page."""
-    cells = notebooks.from_markdown(ROOT, "your_own_network").cells
+    cells = executions.read_chapter(ROOT, "your_own_network").cells
     wanted = ("def beta_vae", "def beta_tcvae", "def dip_vae_i", "class FactorVAE")
     names = {"math": math, "torch": torch, "nn": nn, "F": functional}
     names |= {"kl_to_prior": vd.losses.kl_to_prior, "Terms": vd.training.objectives.Terms}

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from vaedis_companion import grids
-from vaedis_companion.book import display, downloads, executions, notebooks, receipts
+from vaedis_companion.book import display, downloads, executions, receipts
 
 ROOT = Path(__file__).parents[2]
 HTML_PAGES = ROOT / "_build" / "html"
@@ -28,7 +28,7 @@ CHAPTERS = [
 
 
 def code_of(name):
-    cells = notebooks.from_markdown(ROOT, name).cells
+    cells = executions.read_chapter(ROOT, name).cells
     return [cell for cell in cells if cell.cell_type == "code"]
 
 

@@ -14,7 +14,7 @@ import yaml
 
 import vaedis as vd
 from vaedis_companion.analysis import courses
-from vaedis_companion.book import display, downloads, notebooks, receipts, stored
+from vaedis_companion.book import display, downloads, executions, notebooks, receipts, stored
 from vaedis_companion.store import RunTable
 from vaedis_companion.store.rows import make_row
 
@@ -277,7 +277,7 @@ def test_a_notebook_to_take_away_holds_no_numbers_and_links_to_the_book():
 
 
 def test_a_notebook_to_take_away_runs_in_an_empty_folder(tmp_path):
-    source = taken(notebooks.from_markdown(ROOT, "intro"))
+    source = taken(executions.read_chapter(ROOT, "intro"))
     notebooks.write(source, tmp_path / "chapter.ipynb")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path / "ipython")}
     done = subprocess.run(

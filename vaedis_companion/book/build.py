@@ -124,7 +124,7 @@ def write_notebooks(root: Path, folder: Path, profile: str | None = None) -> lis
     digest = executions.project_digest(root)
     paths = []
     for name in executions.notebooks(root):
-        notebook = notebooks.from_markdown(root, name)
+        notebook = executions.read_chapter(root, name)
         if profile is not None:
             run = stored.current(root, profile, name, digest)
             if run is None:

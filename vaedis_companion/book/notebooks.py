@@ -33,9 +33,6 @@ class NotebookError(RuntimeError):
     """A notebook stopped; the message names the cell."""
 
 
-from_markdown = executions.read_chapter
-
-
 def as_the_book_reads_it(root: Path, name: str) -> Any:
     """Return a chapter as Jupyter Book reads it; its cache compares exactly these cells."""
     from myst_nb.core.read import read_myst_markdown_notebook
@@ -216,4 +213,4 @@ def from_cache(root: Path, build: Path, name: str) -> Any:
     """Return a chapter with the outputs that Jupyter Book has made of it."""
     cache = _cache(build)
     record = cache.match_cache_notebook(as_the_book_reads_it(root, name))
-    return with_outputs(from_markdown(root, name), cache.get_cache_bundle(record.pk).nb)
+    return with_outputs(executions.read_chapter(root, name), cache.get_cache_bundle(record.pk).nb)

@@ -33,7 +33,7 @@ def run_notebooks(
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
-    sources = {name: notebooks.from_markdown(root, name) for name in executions.select(root, only)}
+    sources = {name: executions.read_chapter(root, name) for name in executions.select(root, only)}
     values = _parameters_of_each(sources, params or {})
     build = executions.build_folder(root)
     with executions.locked(build), contextlib.ExitStack() as last_of_all:
@@ -128,12 +128,13 @@ class _Runner:
 
     def _reuse(self, name: str, key: str, silent_only: bool) -> bool:
         """Return whether a stored run is current, and mark it as asked for last if so."""
-        run = stored.read(self.root, self.profile, name)
+        file = stored.path(self.root, self.profile, name)
+        run = stored.read(file)
         if run is None or run.metadata["vaedis"]["key"] != key:
             return False
         if silent_only and notebooks.standard_error(run):
             return False
-        stored.path(self.root, self.profile, name).touch()
+        file.touch()
         return True
 
     def _store(self, name: str, facts: Mapping[str, Any]) -> None:

@@ -27,13 +27,8 @@ def store(file: Path, run: Any, facts: Mapping[str, Any]) -> None:
     notebooks.write(run, file)
 
 
-def read(root: Path, profile: str, name: str) -> Any:
-    """Return the stored run of a notebook, or None; a damaged file is named and removed."""
-    return read_file(path(root, profile, name))
-
-
-def read_file(file: Path) -> Any:
-    """Return the run in a file, as `read` does."""
+def read(file: Path) -> Any:
+    """Return the run in a file, or None if there is none; a damaged file is named and removed."""
     if not file.exists():
         return None
     try:
@@ -53,7 +48,7 @@ def current(root: Path, profile: str, name: str, digest: str) -> Any:
 
     A run with parameters from outside (``--param``) is not the notebook's own.
     """
-    run = read(root, profile, name)
+    run = read(path(root, profile, name))
     is_own = run is not None and not run.metadata["vaedis"]["params"]
     if not is_own:
         return None
@@ -79,7 +74,7 @@ def show(
         if name == executions.LAST:  # its key depends on the others
             executions.write_facts(build, facts)
         for file in _newest_first(root, build, profile, name):
-            run = read_file(file)
+            run = read(file)
             if run is None:
                 continue
             made = {fact: run.metadata["vaedis"][fact] for fact in ("key", *executions.SHOWN)}
