@@ -11,6 +11,16 @@ import numpy as np
 from vaedis import _check
 from vaedis_companion import project
 
+FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
+DATA_SETS = {
+    "shapes3d": "3D Shapes",
+    "dsprites": "dSprites",
+    "cars3d": "Cars3D",
+    "smallnorb": "SmallNORB",
+    "xysquares": "XYSquares",
+}
+"""The paper's names of what it compares."""
+
 _RANGE = ["min", "q1", "median", "q3", "max"]
 # the columns of each table: text, then numbers
 _COLUMNS = {

@@ -16,6 +16,7 @@ from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NO_PIXELS, NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.claims.latents import order_claims
 from vaedis_companion.claims.scores import loss_claims, spacing_claims
+from vaedis_companion.published import FRAMEWORKS
 from vaedis_companion.store import RunTable, Store
 
 _PAGE = "05b_smaller_beta"
@@ -55,13 +56,13 @@ def largest_beta(store: Store) -> Iterator[Claim]:
     fields: dict[str, Any] = {"where": "Section 5.3, bound", "anchor": _IMAGES}
     yield from _smaller_beta("Images", stored.best(store, "beta"), "beta-vae", **fields)
     fields = {"where": "Section 5.3, no pixels", "anchor": f"{_PAGE}#where-learning-ends"}
-    for framework in stored.FRAMEWORKS:
+    for framework in FRAMEWORKS:
         runs = store.runs("beta", "coordinates")
         yield from _smaller_beta("No pixels", runs, framework, **fields)
 
 
 def _smaller_beta(title: str, runs: RunTable, framework: str, **fields: Any) -> Iterator[Claim]:
-    name = f"{title}: {stored.FRAMEWORKS[framework]}"
+    name = f"{title}: {FRAMEWORKS[framework]}"
     of_spacing = {s: runs.where(framework=framework, grid_spacing=s) for s in (1, 8)}
     at_spacing_1 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[1].rows)]
     at_spacing_8 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[8].rows)]
@@ -91,13 +92,13 @@ def warm_up(store: Store) -> Iterator[Claim]:
     """Whether networks hold what they learned before beta had grown, up to the predicted beta."""
     images = stored.best(store, "warmup")
     yield from _warm_up("Images", images, "beta-vae", _IMAGES)
-    for framework in stored.FRAMEWORKS:
+    for framework in FRAMEWORKS:
         runs = store.runs("warmup", "coordinates")
         yield from _warm_up("No pixels", runs, framework, f"{_PAGE}#found-or-held")
 
 
 def _warm_up(title: str, runs: RunTable, framework: str, anchor: str) -> Iterator[Claim]:
-    name = f"{title}, with warm-up: {stored.FRAMEWORKS[framework]}"
+    name = f"{title}, with warm-up: {FRAMEWORKS[framework]}"
     for spacing in (1, 8):
         selected = runs.where(framework=framework, grid_spacing=spacing)
         yield _bound(selected, spacing, name, where="Section 5.3, warm-up", anchor=anchor)

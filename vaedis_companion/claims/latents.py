@@ -12,6 +12,7 @@ from vaedis_companion.analysis import courses, intervals
 from vaedis_companion.analysis.onsets import Learning
 from vaedis_companion.claims import base, stored
 from vaedis_companion.claims.base import NO_VALUE, ORDERED, Claim, Provenance, Value, claim
+from vaedis_companion.published import FRAMEWORKS
 from vaedis_companion.store import Row, RunTable, Store
 
 _LEVELS = {"z": "latent means", "kl": "posteriors", "reconstruction": "reconstructions"}
@@ -49,7 +50,7 @@ def figure4(store: Store) -> Iterator[Claim]:
         ("fig11", "box blur", "loss", "box-blur"),
     ):
         runs_of = stored.longest(store, experiment)
-        for framework, name in stored.FRAMEWORKS.items():
+        for framework, name in FRAMEWORKS.items():
             setting: dict[str, Any] = {column: value, "framework": framework}
             yield _same_at_every_level(
                 store,
@@ -134,7 +135,7 @@ def order_at_spacing_8(store: Store) -> Iterator[Claim]:
 
 def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterator[Claim]:
     """Yield the claims that constant distances leave latents without order."""
-    for framework, title in stored.FRAMEWORKS.items():
+    for framework, title in FRAMEWORKS.items():
         settings = [{"framework": framework, "grid_spacing": spacing} for spacing in (8, 1)]
         runs = runs_of(*settings)
         at_spacing_8, at_spacing_1 = (runs.where(None, **setting) for setting in settings)
@@ -174,7 +175,7 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
 def order_in_long_runs(store: Store) -> Iterator[Claim]:
     """Whether the order that latents have early in training is gone at the paper's length."""
     tables = [store.runs(name, size) for name in ("fig9", "fig11") for size in ("long", "paper")]
-    for framework, title in stored.FRAMEWORKS.items():
+    for framework, title in FRAMEWORKS.items():
         setting = {"framework": framework, "grid_spacing": 8, "loss": "mse"}
         stored_rows = [row for runs in tables for row in runs.where(None, **setting).rows]
         rows = []
@@ -278,7 +279,7 @@ def appendix_a(store: Store) -> Iterator[Claim]:
 def _learnt_in_order(
     store: Store, runs: RunTable, title: str, untested: Provenance, **fields: Any
 ) -> Iterator[Claim]:
-    for framework, name in stored.FRAMEWORKS.items():
+    for framework, name in FRAMEWORKS.items():
         selected = runs.where(framework=framework)
         orders = [order_of_learning(store.arrays(row)) for row in selected.rows]
         known = [order for order in orders if order is not None]

@@ -98,14 +98,13 @@ def _judged_by(claims: list[Claim]) -> str:
     """Return what judges the claims: runs of one length together, and how many claims of each."""
     judges: dict[Any, list[Provenance]] = {}
     for basis in (claim.provenance for claim in claims if claim.tested):
-        judges.setdefault((basis.profile, basis.steps) if basis.n else basis.method, []).append(
-            basis
-        )
-    texts = {_basis(bases): len(bases) for bases in judges.values()}
-    if len(texts) < 2:
-        return next(iter(texts), "nothing yet")
-    in_order = sorted(texts.items(), key=lambda text: -text[1])
-    return "; ".join(f"{text} ({n} claim{'s' * (n > 1)})" for text, n in in_order)
+        judge = (basis.profile, basis.steps) if basis.n else basis.method
+        judges.setdefault(judge, []).append(basis)
+    n_claims = Counter({_basis(bases): len(bases) for bases in judges.values()})
+    if len(n_claims) < 2:
+        return next(iter(n_claims), "nothing yet")
+    most_first = n_claims.most_common()
+    return "; ".join(f"{text} ({n} claim{'s' * (n > 1)})" for text, n in most_first)
 
 
 def _basis(bases: list[Provenance]) -> str:

@@ -6,7 +6,7 @@ They are judged by the runs of the settings profile, which are far shorter than 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from vaedis_companion.analysis.onsets import ALIVE, learned
 from vaedis_companion.claims import stored
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.claims.scores import above_xysquares, figure6_ranges
-from vaedis_companion.store import RunTable, Store
+from vaedis_companion.published import DATA_SETS, FRAMEWORKS
+from vaedis_companion.store import Row, RunTable, Store
 
 _PLACE = "Figure 6, sixteen settings"
 _ANCHOR = "05_adversarial_data#all-sixteen-settings"
@@ -53,7 +54,7 @@ def all_betas(store: Store) -> RunTable:
 def sixteen_settings(store: Store) -> Iterator[Claim]:
     """Whether pools of sixteen settings reach as high as the paper's, and in the same order."""
     published = figure6_ranges()
-    for framework, name in stored.FRAMEWORKS.items():
+    for framework, name in FRAMEWORKS.items():
         of_data = pools(store, framework)
         for score in stored.SCORES:
             best = {data: stored.largest(runs, score) for data, runs in of_data.items()}
@@ -111,31 +112,25 @@ def _provenance(of_data: dict[str, RunTable], data: str) -> Provenance:
 def smaller_beta(store: Store) -> Iterator[Claim]:
     """The largest β at which anything is learnt, on each data set of Figure 6."""
     runs = stored.best(store, "fig6").where(framework="beta-vae")
-    if len({row["beta"] for row in runs.rows}) < 2 and (of_all_betas := all_betas(store)).rows:
-        runs = of_all_betas
+    if len(_betas(runs.rows)) < 2:
+        pooled = all_betas(store)
+        runs = pooled if pooled.rows else runs
     rows_of = {
         data: stored.on_data(runs, data)[0].rows for data in ("xysquares", *stored.BENCHMARKS)
     }
-    betas = {row["beta"] for rows in rows_of.values() for row in rows}
-    rows_of = {data: rows for data, rows in rows_of.items() if len({r["beta"] for r in rows}) > 1}
+    compared = {data: rows for data, rows in rows_of.items() if len(_betas(rows)) > 1}
     # a β that was not tried on one of them says nothing about the others
-    tried = [{(row["beta"], row["latents"]) for row in rows} for rows in rows_of.values()]
+    tried = [{_setting(row) for row in rows} for rows in compared.values()]
     common = set.intersection(*tried) if tried else set()
-    largest = {
-        data: max(
-            (r["beta"] for r in rows if learned(r) and (r["beta"], r["latents"]) in common),
-            default=0.0,
-        )
-        for data, rows in rows_of.items()
-    }
-    other_betas = [beta for data, beta in largest.items() if data != "xysquares"]
-    tested = "xysquares" in largest and bool(other_betas) and len({b for b, _ in common}) > 1
-    untested = f"no runs stored; needs {_COMMAND}"
-    if len(betas) > 1:
-        untested = f"XYSquares and the other data sets have no two β in common; needs {_COMMAND}"
-    elif betas:
-        untested = f"runs of one β only ({min(betas):g}); needs {_COMMAND}"
-    template = ", ".join(f"{stored.TITLES[data]} up to {{{data}:g}}" for data in largest)
+    largest = {}
+    for data, rows in compared.items():
+        learning = [row["beta"] for row in rows if learned(row) and _setting(row) in common]
+        largest[data] = max(learning, default=0.0)
+    on_others = [beta for data, beta in largest.items() if data != "xysquares"]
+    common_betas = {beta for beta, _ in common}
+    tested = "xysquares" in largest and bool(on_others) and len(common_betas) > 1
+    template = ", ".join(f"{DATA_SETS[data]} up to {{{data}:g}}" for data in largest)
+    untested = _why_untested(_betas(row for rows in rows_of.values() for row in rows))
     yield Claim(
         where="Section 5.3",
         statement="XYSquares needs a smaller β: β-VAE learns nothing there at values at which "
@@ -144,8 +139,24 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
         here=Value(template, largest) if tested else NO_VALUE,
         provenance=stored.provenance(runs) if tested else Provenance(untested),
         tolerance="largest β below that of every other data set; in direction: of their median",
-        within=largest["xysquares"] < min(other_betas) if tested else None,
-        direction=tested and bool(largest["xysquares"] < np.median(other_betas)),
+        within=largest["xysquares"] < min(on_others) if tested else None,
+        direction=tested and bool(largest["xysquares"] < np.median(on_others)),
         anchor=_ANCHOR,
         why=f"below a KL of {ALIVE} nats per latent posteriors equal the prior and hold nothing",
     )
+
+
+def _betas(rows: Iterable[Row]) -> set[float]:
+    return {row["beta"] for row in rows}
+
+
+def _setting(row: Row) -> tuple[float, int]:
+    return row["beta"], row["latents"]
+
+
+def _why_untested(betas: set[float]) -> str:
+    if not betas:
+        return f"no runs stored; needs {_COMMAND}"
+    if len(betas) == 1:
+        return f"runs of one β only ({min(betas):g}); needs {_COMMAND}"
+    return f"XYSquares and the other data sets have no two β in common; needs {_COMMAND}"

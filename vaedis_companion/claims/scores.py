@@ -11,10 +11,11 @@ from vaedis_companion.analysis import intervals
 from vaedis_companion.claims import base, stored
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
 from vaedis_companion.grids import PROFILES
+from vaedis_companion.published import FRAMEWORKS
 from vaedis_companion.store import RunTable, Store
 
 _FIGURE_6 = "05_adversarial_data#scores-on-adversarial-data"
-_BLUR_RAISES = dict.fromkeys(stored.FRAMEWORKS, "The loss decides: box blur raises")
+_BLUR_RAISES = dict.fromkeys(FRAMEWORKS, "The loss decides: box blur raises")
 _LOSSES = {"loss": "box-blur"}, {"loss": "mse"}
 
 
@@ -31,7 +32,7 @@ def figure6_xysquares(store: Store) -> Iterator[Claim]:
     """The best scores on XYSquares."""
     ranges = figure6_ranges()
     runs = _at_spacing_8(store)
-    for framework, name in stored.FRAMEWORKS.items():
+    for framework, name in FRAMEWORKS.items():
         selected = runs.where(framework=framework)
         for score in stored.SCORES:
             _, most = ranges["xysquares", framework, score]
@@ -79,7 +80,7 @@ def _ranges(
     data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
 ) -> Iterator[Claim]:
     ranges = figure6_ranges()
-    for framework, name in stored.FRAMEWORKS.items():
+    for framework, name in FRAMEWORKS.items():
         selected = runs.where(framework=framework)
         for score in stored.SCORES:
             hardest = stored.largest(squares.where(framework=framework), score)
@@ -107,7 +108,7 @@ def _above_xysquares(
         hardest = stored.largest(squares, score)
         words = "above" if stored.above(best, hardest) else "not above"
         published_best = {
-            label: max(ranges[name, framework, score][1] for framework in stored.FRAMEWORKS)
+            label: max(ranges[name, framework, score][1] for framework in FRAMEWORKS)
             for label, name in (("best", data), ("xysquares", "xysquares"))
         }
         yield above_xysquares(
@@ -174,7 +175,7 @@ def spacing_claims(runs_of: stored.RunsOf, **fields: Any) -> Iterator[Claim]:
             (line["lowest"], line["highest"]),
             rule="; in direction: medians fall from the smallest to the largest spacing",
             direction=_falls_with_spacing(selected, score),
-            statement=f"{stored.FRAMEWORKS[framework]}, spacing {spacing}: {score.upper()}",
+            statement=f"{FRAMEWORKS[framework]}, spacing {spacing}: {score.upper()}",
             **fields,
         )
 
@@ -255,7 +256,7 @@ def loss_claims(runs_of: stored.RunsOf, *, column: str = "loss", **fields: Any) 
             direction=raised,
             # some ranges of box blur start near chance
             also=loss == "mse" or raised is not False,
-            statement=f"{stored.FRAMEWORKS[framework]} with {stored.LOSSES[loss]}: {score.upper()}",
+            statement=f"{FRAMEWORKS[framework]} with {stored.LOSSES[loss]}: {score.upper()}",
             **fields,
         )
 
@@ -291,7 +292,7 @@ def _raises_score(
 
     A sentence is that of a framework, without the score at its end.
     """
-    for framework, name in stored.FRAMEWORKS.items():
+    for framework, name in FRAMEWORKS.items():
         settings = [{"framework": framework, **columns} for columns in (changed, baseline)]
         runs = runs_of(*settings)
         changed_runs, baseline_runs = (runs.where(None, **setting) for setting in settings)

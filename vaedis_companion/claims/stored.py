@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
+from vaedis_companion.published import DATA_SETS
 from vaedis_companion.store import Row, RunTable, Store
 
 # read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
@@ -25,14 +26,6 @@ NO_RUNS = Provenance("no runs stored")
 # the origins of images on which the paper's claims can be tested, the best first
 _ORIGINS = ("original", "rendered", "generated")
 BENCHMARKS = ("shapes3d", "dsprites", "cars3d", "smallnorb")
-TITLES = {
-    "shapes3d": "3D Shapes",
-    "dsprites": "dSprites",
-    "cars3d": "Cars3D",
-    "smallnorb": "SmallNORB",
-    "xysquares": "XYSquares",
-}
-FRAMEWORKS = {"ada-gvae": "Ada-GVAE", "beta-vae": "β-VAE"}
 LOSSES = {"mse": "MSE", "box-blur": "box blur"}
 SCORES = ("mig", "dci")
 
@@ -94,7 +87,7 @@ def on_stand_in(runs: RunTable, data: str) -> RunTable:
 def titled(data: str, origin: str | None) -> str:
     """Return a data set's title, with how its images were made if they are not the paper's."""
     endings = {"stand-in": "'s stand-in", "rendered": ", rendered"}
-    return TITLES[data] + endings.get(origin or "", "")
+    return DATA_SETS[data] + endings.get(origin or "", "")
 
 
 def only_stand_ins(runs: RunTable, data: str) -> Provenance:

@@ -20,9 +20,8 @@ from vaedis_companion.figures.style import (
     draw_range,
     draw_runs,
 )
+from vaedis_companion.published import DATA_SETS, FRAMEWORKS
 from vaedis_companion.store import RunTable, is_number
-
-_FRAMEWORKS = ("ada-gvae", "beta-vae")
 
 
 @styled
@@ -41,7 +40,7 @@ def scores_by_spacing(
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.8), sharey=True)
     rng = np.random.default_rng(SEED)
     for ax, (score, label) in zip(axes, SCORES.items(), strict=True):
-        for framework, offset in zip(_FRAMEWORKS, (-0.16, 0.16), strict=True):
+        for framework, offset in zip(FRAMEWORKS, (-0.16, 0.16), strict=True):
             for line in published:
                 if line["framework"] == framework and line["metric"] == score:
                     ends = [line["lowest"], line["highest"]]
@@ -100,9 +99,9 @@ def _draw_quartic(
 
 _BETA_PANELS = {"final_kl": "KL divergence, nats per latent", **SCORES}
 _DATA_STYLES = {
-    "shapes3d": ("3D Shapes", "#3b5bdb", "s", "-"),
-    "dsprites": ("dSprites", "#0f9d8f", "o", "--"),
-    "xysquares": ("XYSquares", "#be185d", "X", ":"),
+    "shapes3d": ("#3b5bdb", "s", "-"),
+    "dsprites": ("#0f9d8f", "o", "--"),
+    "xysquares": ("#be185d", "X", ":"),
 }
 
 
@@ -122,7 +121,7 @@ def scores_by_beta(runs: RunTable, bounds: Mapping[int, float]) -> Figure:
     for ax, column in zip(axes, _BETA_PANELS, strict=True):
         for spacing, style in styles.items():
             ax.axvline(bounds[spacing], color="0.55", linestyle=style, linewidth=1.2, zorder=1)
-            for framework in _FRAMEWORKS:
+            for framework in FRAMEWORKS:
                 # hollow points, but for the first spacing
                 face = {} if style == "-" else {"markerfacecolor": "white", "markeredgecolor": None}
                 _draw_betas(
@@ -148,8 +147,8 @@ def scores_by_beta_and_data(runs: RunTable) -> Figure:
     runs = runs.where(lambda row: row["data"] in _DATA_STYLES)
     figure, axes = _beta_panels(runs)
     for ax, column in zip(axes, _BETA_PANELS, strict=True):
-        for data, (name, *look) in _DATA_STYLES.items():
-            _draw_betas(ax, runs.where(data=data).rows, column, name, tuple(look))
+        for data, look in _DATA_STYLES.items():
+            _draw_betas(ax, runs.where(data=data).rows, column, DATA_SETS[data], look)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     write_note(figure, runs.describe())

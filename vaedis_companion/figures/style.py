@@ -10,11 +10,12 @@ import numpy as np
 
 from vaedis.plots.style import Axes, plt
 from vaedis.spec import RunSpec
+from vaedis_companion.published import FRAMEWORKS
 
 # names, colours and markers of frameworks, losses and averages
 _KINDS = {
-    "ada-gvae": ("Ada-GVAE", "#d97706", "o"),
-    "beta-vae": ("β-VAE", "#be185d", "X"),
+    "ada-gvae": (FRAMEWORKS["ada-gvae"], "#d97706", "o"),
+    "beta-vae": (FRAMEWORKS["beta-vae"], "#be185d", "X"),
     "box-blur": ("MSE + box blur", "#0f9d8f", "s"),
     "mse": ("MSE", "#6a8f00", "D"),
     "mean": ("mean of both", "#d97706", "o"),
