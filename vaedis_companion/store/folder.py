@@ -95,17 +95,19 @@ class Store:
         rows = self.rows(experiment, profile)
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
             return rows
-        status = {row["key"]: row["status"] for row in rows}
-        wanted = {spec.key for spec in grid(experiment, profile)}
-        wanted -= {key for key in wanted if status.get(key) == "finished"}
+        finished = {row["key"] for row in rows if row["status"] == "finished"}
+        failed = {row["key"] for row in rows} - finished
+        lacking = {spec.key for spec in grid(experiment, profile)} - finished
+        if not lacking:
+            return rows
+        others = [name for name, size in self.tables() if size == profile and name != experiment]
+        elsewhere = [row for name in others for row in self.rows(name, profile)]
         answers: dict[str, Row] = {}
-        for other, other_profile in self.tables() if wanted else ():
-            if other_profile != profile or other == experiment:
-                continue
-            for row in self.rows(other, profile):
-                is_first = row["key"] not in status and row["key"] not in answers
-                if row["key"] in wanted and (is_first or row["status"] == "finished"):
-                    answers[row["key"]] = row
+        for row in [row for row in elsewhere if row["key"] in lacking]:
+            if row["status"] == "finished":
+                answers[row["key"]] = row
+            elif row["key"] not in failed:
+                answers.setdefault(row["key"], row)
         return [row for row in rows if row["key"] not in answers] + list(answers.values())
 
     def keys(self, experiment: str, profile: str, *, failed: bool = True) -> set[str]:
