@@ -9,7 +9,7 @@ chapter trains, or of sums whose last digits depend on the processor.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Receipt:
     caption: str = ""
     rows: int = 0
     svg: str | None = None
-    runs: tuple[str, ...] = ()
+    runs: Sequence[str] = ()
     runs_csv: str | None = None
 
     @property
@@ -57,18 +57,7 @@ def receipts_of(chapter: str, notebook: Any) -> Iterator[Receipt]:
             numbers = output.get("data", {}).get(MIME)
             if numbers is not None:
                 number += 1
-                yield Receipt(
-                    chapter,
-                    number,
-                    position,
-                    numbers["sha256"],
-                    numbers["csv"],
-                    _caption(cell),
-                    numbers["rows"],
-                    numbers.get("svg"),
-                    tuple(numbers.get("runs", ())),
-                    numbers.get("runs_csv"),
-                )
+                yield Receipt(chapter, number, position, caption=_caption(cell), **numbers)
 
 
 def _caption(cell: Any) -> str:

@@ -23,20 +23,16 @@ from vaedis_companion.figures.scores import (
     scores_by_spacing,
 )
 from vaedis_companion.figures.style import (
-    COLOURS,
     LEVEL_NAMES,
     MARKERS,
     NAMES,
-    SCORES,
     setting_titles,
 )
 
 __all__ = [
-    "COLOURS",
     "LEVEL_NAMES",
     "MARKERS",
     "NAMES",
-    "SCORES",
     "argument",
     "cumulative",
     "distance_matrices",

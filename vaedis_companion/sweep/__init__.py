@@ -12,7 +12,7 @@ __all__ = ["Sweep", "describe_missing", "ensure_runs", "missing"]
 
 
 def ensure_runs(
-    experiment: str, profile: str | None = None, *, device: str = "auto", store: Store | None = None
+    experiment: str, profile: str | None = None, *, store: Store | None = None
 ) -> RunTable:
     """Return the best stored runs of an experiment, after running what a profile lacks.
 
@@ -28,8 +28,8 @@ def ensure_runs(
     store = store or Store()
     if chosen.name == "smoke":
         specs = grids.grid(experiment, chosen)
-        rows = [runs.run_one(spec, experiment, chosen, device=device)[0] for spec in specs]
+        rows = [runs.run_one(spec, experiment, chosen)[0] for spec in specs]
     else:
-        Sweep(experiment, chosen, store, device=device).run()
+        Sweep(experiment, chosen, store).run()
         rows = store.rows(experiment, chosen.name)
     return store.best(experiment) or RunTable.of(experiment, chosen.name, rows)
