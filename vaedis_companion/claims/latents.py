@@ -30,20 +30,14 @@ _NO_ORDER_RECORDED = Provenance("runs in which no order was recorded")
 def figure4(store: Store) -> Iterator[Claim]:
     """Whether the order of observations is passed on to latents, posteriors and reconstructions."""
     runs = stored.best(store, "fig6").where(framework="beta-vae")
-    cars, origin = stored.on_data(runs, "cars3d")
-    untested = stored.only_stand_ins(runs, "cars3d")
-    fields: dict[str, Any] = {"where": "Figure 4", "published": "the same order"}
-    yield _same_at_every_level(store, cars, stored.titled("cars3d", origin), untested, **fields)
-    other_data = {}
-    for data in ("dsprites", "shapes3d"):
-        selected, origin = stored.on_data(runs, data)
-        other_data[stored.titled(data, origin)] = selected
-    stand_ins = stored.on_stand_in(runs, "cars3d")
-    if stand_ins.rows:
-        other_data[stored.titled("cars3d", "stand-in")] = stand_ins
-    for title, selected in other_data.items():
-        fields = {"where": "Figure 4, other data", "beyond": True}
-        yield _same_at_every_level(store, selected, title, stored.NO_RUNS, **fields)
+    cars = stored.on_data(runs, "cars3d")
+    yield _same_at_every_level(store, cars, where="Figure 4", published="the same order")
+    others = [stored.on_data(runs, data) for data in ("dsprites", "shapes3d")]
+    stand_in = stored.on_stand_in(runs, "cars3d")
+    if stand_in.runs.rows:
+        others.append(stand_in)
+    for other in others:
+        yield _same_at_every_level(store, other, where="Figure 4, other data", beyond=True)
     # where the loss gives XYSquares an order
     for experiment, words, column, value in (
         ("fig9", "spacing 1", "grid_spacing", 1),
@@ -52,11 +46,10 @@ def figure4(store: Store) -> Iterator[Claim]:
         runs_of = stored.longest(store, experiment)
         for framework, name in FRAMEWORKS.items():
             setting: dict[str, Any] = {column: value, "framework": framework}
+            selected = runs_of(setting).where(None, **setting)
             yield _same_at_every_level(
                 store,
-                runs_of(setting).where(None, **setting),
-                f"XYSquares, {words}",
-                stored.NO_RUNS,
+                stored.Selection(selected, f"XYSquares, {words}"),
                 name,
                 where="Figure 4, other data",
                 beyond=True,
@@ -65,13 +58,9 @@ def figure4(store: Store) -> Iterator[Claim]:
 
 
 def _same_at_every_level(
-    store: Store,
-    runs: RunTable,
-    title: str,
-    untested: Provenance,
-    network: str = "β-VAE",
-    **fields: Any,
+    store: Store, selected: stored.Selection, network: str = "β-VAE", **fields: Any
 ) -> Claim:
+    runs, title, untested = selected
     ranks: dict[str, list[float]] = {level: [] for level in _LEVELS}
     for row in runs.rows:
         arrays = store.arrays(row)
@@ -264,21 +253,16 @@ def appendix_a(store: Store) -> Iterator[Claim]:
     """Whether factors are learnt in the order of Table A1's distances."""
     runs = stored.best(store, "fig6")
     for data in stored.BENCHMARKS:
-        selected, origin = stored.on_data(runs, data)
-        untested = stored.only_stand_ins(runs, data)
-        title = stored.titled(data, origin)
         fields: dict[str, Any] = {"where": "Appendix A", "published": "larger ones first"}
-        yield from _learnt_in_order(store, selected, title, untested, **fields)
-        selected = stored.on_stand_in(runs, data)
-        if selected.rows:
-            title = stored.titled(data, "stand-in")
+        yield from _learnt_in_order(store, stored.on_data(runs, data), **fields)
+        stand_in = stored.on_stand_in(runs, data)
+        if stand_in.runs.rows:
             fields = {"where": "Appendix A, stand-ins", "beyond": True}
-            yield from _learnt_in_order(store, selected, title, stored.NO_RUNS, **fields)
+            yield from _learnt_in_order(store, stand_in, **fields)
 
 
-def _learnt_in_order(
-    store: Store, runs: RunTable, title: str, untested: Provenance, **fields: Any
-) -> Iterator[Claim]:
+def _learnt_in_order(store: Store, of_data: stored.Selection, **fields: Any) -> Iterator[Claim]:
+    runs, title, untested = of_data
     for framework, name in FRAMEWORKS.items():
         selected = runs.where(framework=framework)
         orders = [order_of_learning(store.arrays(row)) for row in selected.rows]

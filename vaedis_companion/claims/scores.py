@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from vaedis_companion import published
 from vaedis_companion.analysis import intervals
 from vaedis_companion.claims import base, stored
-from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value, claim
+from vaedis_companion.claims.base import NO_VALUE, Claim, Value, claim
 from vaedis_companion.grids import PROFILES
 from vaedis_companion.published import FRAMEWORKS
 from vaedis_companion.store import RunTable, Store
@@ -60,25 +59,20 @@ def figure6(store: Store) -> Iterator[Claim]:
     if runs.profile != squares.profile:
         squares = runs.where(data="xysquares")
     for data in stored.BENCHMARKS:
-        selected, origin = stored.on_data(runs, data)
-        title = stored.titled(data, origin)
-        untested = stored.only_stand_ins(runs, data)
-        yield from _ranges(data, selected, title, squares, untested)
-        yield from _above_xysquares(data, selected, title, squares, untested)
+        selected = stored.on_data(runs, data)
+        yield from _ranges(data, selected, squares)
+        yield from _above_xysquares(data, selected, squares, where="Figure 6")
     for data in stored.BENCHMARKS:
-        selected = stored.on_stand_in(runs, data)
-        # the published range is one of the data set: nothing that a stand-in could reproduce
-        if selected.rows:
-            title = stored.titled(data, "stand-in")
-            for above in _above_xysquares(data, selected, title, squares, stored.NO_RUNS):
-                yield dataclasses.replace(
-                    above, where="Figure 6, stand-ins", published=NO_VALUE, beyond=True
-                )
+        stand_in = stored.on_stand_in(runs, data)
+        if stand_in.runs.rows:
+            # the published range is one of the data set: nothing that a stand-in could reproduce
+            fields: dict[str, Any] = {"published": NO_VALUE, "beyond": True}
+            where = "Figure 6, stand-ins"
+            yield from _above_xysquares(data, stand_in, squares, where=where, **fields)
 
 
-def _ranges(
-    data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
-) -> Iterator[Claim]:
+def _ranges(data: str, of_data: stored.Selection, squares: RunTable) -> Iterator[Claim]:
+    runs, title, untested = of_data
     ranges = figure6_ranges()
     for framework, name in FRAMEWORKS.items():
         selected = runs.where(framework=framework)
@@ -99,8 +93,9 @@ def _ranges(
 
 
 def _above_xysquares(
-    data: str, runs: RunTable, title: str, squares: RunTable, untested: Provenance
+    data: str, of_data: stored.Selection, squares: RunTable, **fields: Any
 ) -> Iterator[Claim]:
+    runs, title, untested = of_data
     ranges = figure6_ranges()
     note = f"; {len(squares.rows)} on XYSquares"
     for score in stored.SCORES:
@@ -111,15 +106,15 @@ def _above_xysquares(
             label: max(ranges[name, framework, score][1] for framework in FRAMEWORKS)
             for label, name in (("best", data), ("xysquares", "xysquares"))
         }
+        defaults = {"published": Value("{best:.3g}, above {xysquares:.3g}", published_best)}
         yield above_xysquares(
             best,
             hardest,
             f"{{best:.3f}}, {words} {{xysquares:.3f}}",
-            where="Figure 6",
             statement=f"{title}: the best {score.upper()} is above the best on XYSquares",
-            published=Value("{best:.3g}, above {xysquares:.3g}", published_best),
             provenance=stored.provenance(runs, note) if runs.rows else untested,
             anchor=_FIGURE_6,
+            **{**defaults, **fields},
         )
 
 

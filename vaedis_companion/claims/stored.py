@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
 from vaedis_companion.published import DATA_SETS
@@ -71,31 +71,37 @@ def origin_of(row: Row) -> str | None:
     return row.get("origin") or None if option in (None, "auto") else option
 
 
-def on_data(runs: RunTable, data: str) -> tuple[RunTable, str | None]:
-    """Return the runs on the best images of a data set, and their origin; never a stand-in."""
+class Selection(NamedTuple):
+    """Runs on a data set, its title, and why a claim is not tested if there are none."""
+
+    runs: RunTable
+    title: str
+    untested: Provenance = NO_RUNS
+
+
+def on_data(runs: RunTable, data: str) -> Selection:
+    """Return the runs on the best images of a data set; a stand-in's say only what is lacking."""
     selected = runs.where(data=data)
     origins = {origin_of(row) for row in selected.rows}
     origin = next((origin for origin in _ORIGINS if origin in origins), None)
-    return selected.where(lambda row: origin is not None and origin_of(row) == origin), origin
+    best_images = selected.where(lambda row: origin is not None and origin_of(row) == origin)
+    untested = NO_RUNS
+    if "stand-in" in origins:
+        command = f"vaedis data prepare {data} && vaedis sweep fig6 --profile paper"
+        untested = Provenance(f"runs of {NOT_THE_DATA_SET}, only", needs=command)
+    return Selection(best_images, titled(data, origin), untested)
 
 
-def on_stand_in(runs: RunTable, data: str) -> RunTable:
+def on_stand_in(runs: RunTable, data: str) -> Selection:
     """Return the runs on images that stand in for a data set."""
-    return runs.where(lambda row: origin_of(row) == "stand-in", data=data)
+    selected = runs.where(lambda row: origin_of(row) == "stand-in", data=data)
+    return Selection(selected, titled(data, "stand-in"))
 
 
 def titled(data: str, origin: str | None) -> str:
     """Return a data set's title, with how its images were made if they are not the paper's."""
     endings = {"stand-in": "'s stand-in", "rendered": ", rendered"}
     return DATA_SETS[data] + endings.get(origin or "", "")
-
-
-def only_stand_ins(runs: RunTable, data: str) -> Provenance:
-    """Say that there are runs on a stand-in only, with the command for others; or no runs."""
-    if not on_stand_in(runs, data).rows:
-        return NO_RUNS
-    command = f"vaedis data prepare {data} && vaedis sweep fig6 --profile paper"
-    return Provenance(f"runs of {NOT_THE_DATA_SET}, only", needs=command)
 
 
 def provenance(runs: RunTable, note: str = "") -> Provenance:
