@@ -213,10 +213,8 @@ def _bound(
 
 
 def _shows_end(last_alive: float, first_dead: float, bound: float) -> bool:
-    """Return whether a run shows how far from the bound learning ends.
-
-    One that learns at all betas that were tried, or at none, shows it only if these are far off.
-    """
+    """Return whether a run shows how far from the bound learning ends."""
+    # one that learns at all betas that were tried, or at none, shows it only if these are far off
     if first_dead == float("inf"):
         return last_alive > 2 * bound
     return last_alive > 0 or 2 * first_dead <= bound
@@ -263,18 +261,15 @@ def _falls(mean_runs: RunTable, published_runs: RunTable, title: str) -> Iterato
     for score in stored.SCORES:
         template = "mean of both: falls by {fall}; second image's mean: falls by {second_fall}"
         numbers: dict[str, intervals.Interval] = {}
-        falls = []
         if tested:
             near, far, published_near, published_far = (runs.values(score) for runs in all_runs)
-            falls = [
-                intervals.difference(near, far),
-                intervals.difference(published_near, published_far),
-            ]
-            numbers = {"fall": falls[0], "second_fall": falls[1]}
-            gap = difference_by_seed(published_at_1, at_spacing_1, score)
-            if gap:
-                template += "; second image's minus both, at spacing 1: {gap:+z.2f}"
-                numbers["gap"] = gap
+            numbers["fall"] = intervals.difference(near, far)
+            numbers["second_fall"] = intervals.difference(published_near, published_far)
+        falls = list(numbers.values())
+        gap = difference_by_seed(published_at_1, at_spacing_1, score) if tested else None
+        if gap:
+            template += "; second image's minus both, at spacing 1: {gap:+z.2f}"
+            numbers["gap"] = gap
         yield Claim(
             where="Averaging",
             statement=f"{title}: whichever average Ada-GVAE takes, its {score.upper()} falls from "

@@ -232,10 +232,7 @@ def figure11_longer(store: Store) -> Iterator[Claim]:
 
 
 def loss_claims(runs_of: stored.RunsOf, *, column: str = "loss", **fields: Any) -> Iterator[Claim]:
-    """Yield Figure 11's ranges, each judged by the runs that are given for its settings.
-
-    Their loss is in `column`.
-    """
+    """Yield Figure 11's ranges, judged by runs of its settings, whose loss is in `column`."""
     for line in published.table("fig11_scores"):
         loss = {"boxblur": "box-blur", "mse": "mse"}[line["reconstruction_loss"]]
         framework, score = line["framework"], line["metric"]
@@ -283,10 +280,7 @@ def _raises_score(
     baseline: dict[str, Any],
     **fields: Any,
 ) -> Iterator[Claim]:
-    """Yield the claims that a change raises scores, for each framework and score.
-
-    A sentence is that of a framework, without the score at its end.
-    """
+    """Yield the claims that a change raises scores, each a framework's sentence with the score."""
     for framework, name in FRAMEWORKS.items():
         settings = [{"framework": framework, **columns} for columns in (changed, baseline)]
         runs = runs_of(*settings)

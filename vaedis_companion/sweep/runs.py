@@ -262,9 +262,6 @@ def settings_of(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return dict(sorted(named.items()))
 
 
-def _spread(values: list[float | None]) -> str:
-    numbers = [value for value in values if value is not None]
-    if not numbers:
-        return "none"
+def _spread(values: list[float]) -> str:
     # brackets are for intervals, as in the book
-    return f"{statistics.median(numbers):.3f} ({min(numbers):.3f} to {max(numbers):.3f})"
+    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
