@@ -97,10 +97,7 @@ class Learning:
         return _rank(importance, {name: -step for name, step in self.onsets(measure, at).items()})
 
     def final_order(self, importance: Mapping[str, float]) -> float | None:
-        """Return Spearman's correlation of importance with the share reconstructed at the end.
-
-        None if either is constant.
-        """
+        """Return Spearman's correlation of importance with the last shares; None if constant."""
         return _rank(importance, {name: float(c[-1]) for name, c in self.reconstructed.items()})
 
 

@@ -134,10 +134,8 @@ def _backwards(cells: Sequence[str]) -> Iterator[tuple[bool, ast.stmt]]:
 
 
 def _by_experiment(tables: Iterable[Any]) -> list[Any]:
-    """Return the runs of all tables, each once, as a table for each experiment and profile.
-
-    A table of a page may join runs of several experiments; each row says which it is from.
-    """
+    """Return the runs of all tables, each once, as a table for each experiment and profile."""
+    # a table of a page may join runs of several experiments
     kinds: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {}
     for table in tables:
         for row in (*table.rows, *table.failed):
@@ -167,10 +165,7 @@ def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
 
 
 def _names_of(code: CodeType) -> tuple[set[str], set[str]]:
-    """Return the same of compiled code, in which Python has told apart whose a name is.
-
-    The names in a function, a lambda or a comprehension are its own.
-    """
+    """Return the same of compiled code, where a function has names of its own."""
     reads: set[str] = set()
     writes: set[str] = set()
     for step in dis.get_instructions(code):

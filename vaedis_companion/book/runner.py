@@ -27,10 +27,7 @@ def run_notebooks(
     params: Mapping[str, Any] | None = None,
     strict: bool = False,
 ) -> list[str]:
-    """Run the notebooks without a current run, and return the names of those that failed.
-
-    Others go on when one fails.
-    """
+    """Run the notebooks without a current run, all of them; return the names of any that failed."""
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}.")
     sources = {name: executions.read_chapter(root, name) for name in executions.select(root, only)}

@@ -27,11 +27,9 @@ DATA = ("shapes3d", "dsprites", "xysquares")
 
 
 def _stored_and_missing(store: Store, framework: str) -> tuple[RunTable, list[RunSpec]]:
-    """Return the runs of the sixteen settings that are stored, and those that were not run.
-
-    A run that failed was run: the paper drops such runs from its pools too.
-    """
+    """Return the runs of the sixteen settings that are stored, and those that were not run."""
     runs = store.runs("fig6", "settings").where(framework=framework)
+    # a run that failed was run: the paper drops such runs from its pools too
     keys = {row["key"] for row in (*runs.rows, *runs.failed)}
     planned = [spec for spec in grids.grid("fig6", "settings") if spec.framework == framework]
     return runs, [spec for spec in planned if spec.key not in keys]

@@ -129,10 +129,8 @@ def score_value(value: float | None) -> Value | str:
 
 
 def in_range(value: float, low: float, high: float) -> bool:
-    """Return whether a score is in a published range widened by the tolerance.
-
-    Below, by half of where the range starts at most, or it would take in scores at chance.
-    """
+    """Return whether a score is in a published range widened by the tolerance."""
+    # below, by half of where the range starts at most, or it would take in scores at chance
     return low - min(SCORE_TOLERANCE, low / 2) <= value <= high + SCORE_TOLERANCE
 
 
