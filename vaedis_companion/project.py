@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from types import ModuleType
-
-from vaedis import _check
 
 
 def checkout() -> Path | None:
@@ -49,8 +46,3 @@ def _git(top: Path, *words: str) -> str:
         timeout=20,
     )
     return process.stdout.strip()
-
-
-def require_pandas() -> ModuleType:
-    """Return pandas, or raise an ImportError that says what installs it."""
-    return _check.package("pandas", "make tables", "plots")

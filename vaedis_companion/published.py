@@ -66,7 +66,7 @@ def table(name: str) -> list[dict[str, Any]]:
 @functools.lru_cache(maxsize=16)
 def _lines(path: Path, modified: int, name: str) -> list[dict[str, Any]]:
     """Return the lines of a file; a ValueError or KeyError if it is damaged."""
-    pandas = project.require_pandas()
+    pandas = _check.package("pandas", "make tables", "plots")
     words, numbers = _COLUMNS[name]
     frame = pandas.read_csv(path, dtype=str, index_col=False)
     # by Python, whose numbers have the same bits in every version of pandas
@@ -90,15 +90,14 @@ def matrices() -> dict[tuple[str, str], np.ndarray]:
     >>> matrices()["shapes3d", "scale"].shape
     (8, 8)
     """
-    panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for line in table("fig3_perceived_matrices"):
-        panels.setdefault((line["dataset"], line["factor"]), []).append(line)
+    pandas = _check.package("pandas", "make tables", "plots")
+    lines = pandas.DataFrame(table("fig3_perceived_matrices"))
     complete = {}
-    for name, lines in panels.items():
-        size = 1 + max(int(line["j"]) for line in lines)
-        if len(lines) == size * (size - 1) // 2:
+    for name, panel in lines.groupby(["dataset", "factor"], sort=False):
+        i, j = panel[["i", "j"]].to_numpy(int).T
+        size = 1 + j.max()
+        if len(panel) == size * (size - 1) // 2:
             matrix = np.zeros((size, size))
-            for line in lines:
-                matrix[int(line["i"]), int(line["j"])] = line["perceived_distance_scaled_0_1"]
+            matrix[i, j] = panel["perceived_distance_scaled_0_1"]
             complete[name] = matrix + matrix.T
     return complete

@@ -297,7 +297,7 @@ class RunTable:
     @property
     def frame(self) -> pd.DataFrame:
         """The finished runs as a DataFrame; options of data, loss and model are columns too."""
-        pandas = project.require_pandas()
+        pandas = _check.package("pandas", "make tables", "plots")
         records = [flat(row) for row in self.rows]
         names = [name for name in COLUMNS if name not in OPTION_COLUMNS]
         options = [name for record in records for name in record if name not in COLUMNS]

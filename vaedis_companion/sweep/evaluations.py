@@ -40,14 +40,15 @@ class Evaluations:
     """
 
     def __init__(self, spec: RunSpec, folder: Path | None):
-        self.learning_every = max(1, spec.steps // _LEARNING_STEPS[-1])
-        self.score_every = self.learning_every * _LEARNING_STEPS[-1] // _N_SCORES
+        learning_every = max(1, spec.steps // _LEARNING_STEPS[-1])
+        score_every = learning_every * _LEARNING_STEPS[-1] // _N_SCORES
         is_long = spec.steps >= _LONG
         self.course_steps = {s for s in _COURSE_STEPS if s <= spec.steps} if is_long else set()
-        self.score_steps = set(range(self.score_every, spec.steps + 1, self.score_every))
-        learning_steps = {self.learning_every * mark for mark in _LEARNING_STEPS}
+        self.score_steps = set(range(score_every, spec.steps + 1, score_every))
+        learning_steps = {learning_every * mark for mark in _LEARNING_STEPS}
         self.learning_steps = {step for step in learning_steps if step <= spec.steps}
         # the callback is called at all of these
+        self.steps = self.score_steps | self.learning_steps | self.course_steps
         self.every = math.gcd(spec.steps // _LEARNING_STEPS[-1], *self.course_steps)
         self.path = None if folder is None else folder / "looks.json"
         self.scores: dict[str, dict[str, float]] = {}
@@ -74,8 +75,7 @@ class Evaluations:
                 if level in _COURSE_LEVELS
             }
             self.course[str(step)] = {**_mig_and_dci(run, "full"), **matrices}
-        is_noted = step in self.score_steps | self.learning_steps | self.course_steps
-        if self.path is not None and is_noted:
+        if self.path is not None and step in self.steps:
             saved = {"scores": self.scores, "learnt": self.learnt, "course": self.course}
             _files.write_text(self.path, json.dumps(saved))
 
@@ -85,7 +85,7 @@ class Evaluations:
         A run that went on from a checkpoint without these notes lacks the first ones.
         """
         noted = set().union(self.scores, self.learnt, self.course)
-        due = {str(step) for step in self.score_steps | self.learning_steps | self.course_steps}
+        due = set(map(str, self.steps))
         if noted in (set(), due):
             return True
         if not self._has_warned:
