@@ -83,6 +83,17 @@ def test_rows_whose_names_fit_no_picture_are_never_taken_in_order(folder, name, 
         read_images(folder)
 
 
+def test_names_that_python_reads_as_numbers_are_names(tmp_path):
+    names = [f"{k // 4}_{k % 4}" for k in range(12)]
+    folder = write_pictures(tmp_path / "mine", [f"{name}.png" for name in names])
+    write_rows(folder, names, range(11, -1, -1))
+    data = read_images(folder)
+    assert (data.factors.names, data.codes.tolist()) == (("colour", "size"), GRID[::-1].tolist())
+    write_rows(folder, [*names[:-1], "4_0"], range(11, -1, -1))
+    with pytest.raises(ValueError, match="must name each picture once in column 'file'"):
+        read_images(folder)
+
+
 def test_numbers_in_the_order_of_the_pictures_are_a_factor(folder):
     for start in (0, 1, 20, 0.5):
         (folder / "a.csv").write_text("angle\n" + "".join(f"{start + k}\n" for k in range(12)))

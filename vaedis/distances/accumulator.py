@@ -71,7 +71,9 @@ class Accumulator:
         self._add_order(d, of_self, j, (i - j).abs(), mask, present)
         self._add_moments(d, mask, sets)
         known = torch.ones_like(d) if mask is None else mask.double()
-        self.by_pair += _powers(d * known, known).sum(1)
+        d = d * known
+        # one after the other, as a stack of all three would take three times the memory
+        self.by_pair += torch.stack([known.sum(0), d.sum(0), d.square().sum(0)])
         known_self = torch.ones_like(of_self) if present is None else present.double()
         self.of_self += _powers(of_self * known_self, known_self).sum(1)
 

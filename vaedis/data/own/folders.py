@@ -110,11 +110,7 @@ def _values(cells: list[str]) -> Any:
 
 def is_number(cell: str) -> bool:
     """Whether text stands for a number."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return as_numbers([cell]) is not None
 
 
 def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) -> list[str]:
