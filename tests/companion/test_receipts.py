@@ -168,6 +168,23 @@ def test_runs_behind_a_figure_are_found_by_way_of_earlier_cells():
     assert [line.split(",")[0] for line in lines[1:]] == [row["key"] for row in table.rows]
 
 
+@pytest.mark.parametrize(
+    "fills",
+    [
+        "for row in study.rows:\n    parts.setdefault(row, []).append(1)",
+        "for row in study.rows:\n    parts[row] = 1",
+        "parts.update(of(study))",
+    ],
+)
+def test_runs_behind_what_a_cell_fills_step_by_step(fills):
+    study = runs_of(0, 1)
+    values = {"study": study, "parts": {}, "other": runs_of(0, experiment="fig11")}
+    cells = ["study = load()", f"parts = {{}}\n{fills}", "other.update(study)", "plot(parts)"]
+    assert display.runs_behind(cells, values)["runs"] == [f"fig9, {study.describe()}"]
+    cells[1] = "parts = {}\nfor part in parts:\n    print(study, part.values())"
+    assert display.runs_behind(cells, values)["runs"] == []
+
+
 def test_a_part_of_the_runs_is_named_where_only_that_is_drawn():
     table = runs_of(0, 1, 2)
     part = table.where(seed=1)

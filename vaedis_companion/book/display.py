@@ -99,7 +99,8 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
         reads, writes = _names(statement)
         # what sets nothing may still draw
         draws = is_last and (number == 0 or isinstance(statement, _DRAWS))
-        if not draws and not needed & writes:
+        fills = {name for name in needed & _filled(statement) if _is_container(values.get(name))}
+        if not draws and not needed & writes and not fills:
             continue
         needed = (needed - writes) | reads
         for name in sorted((reads | writes if is_last else reads) & set(values)):
@@ -120,6 +121,7 @@ def runs_behind(cells: Sequence[str], values: Mapping[str, Any]) -> dict[str, An
 
 
 _DRAWS = (ast.Expr, ast.For, ast.With, ast.If)
+_FILLS = {"add", "append", "extend", "insert", "setdefault", "update"}
 
 
 def _backwards(cells: Sequence[str]) -> Iterator[tuple[bool, ast.stmt]]:
@@ -156,6 +158,25 @@ def _tables(value: object) -> Iterator[Any]:
         for item in value.values() if isinstance(value, dict) else value:
             if type(item).__name__ in ("RunTable", "Course"):
                 yield from _tables(item)
+
+
+def _filled(statement: ast.stmt) -> set[str]:
+    """Return the variables into which a statement puts something, by a method or an index."""
+    filled = set()
+    for node in ast.walk(statement):
+        by_method = isinstance(node, ast.Attribute) and node.attr in _FILLS
+        by_index = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+        if by_method or by_index:
+            base: ast.expr = node  # type: ignore[assignment]
+            while isinstance(base, ast.Attribute | ast.Subscript | ast.Call):
+                base = base.func if isinstance(base, ast.Call) else base.value
+            if isinstance(base, ast.Name):
+                filled.add(base.id)
+    return filled
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, dict | list | set)
 
 
 def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:

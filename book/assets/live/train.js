@@ -179,6 +179,7 @@
 
     pause() {
       this.playing = false;
+      this.caption.textContent = "";
       this.play.textContent = "Train";
     }
 
@@ -194,6 +195,7 @@
         this.drawn = this.network.steps;
         this.measure();
         this.draw();
+        if (this.playing) this.caption.textContent = `${this.drawn.toLocaleString("en")} steps`;
         if (!this.playing || Math.floor(this.drawn / 1000) !== this.said) this.say();
       }
       if (this.playing) requestAnimationFrame(() => this.frame());
