@@ -106,8 +106,8 @@ def score(
               score  (shuffled)
     mig       1.000     (0.011)  noise_floor 0.02 (0.01)
     sap       0.545     (0.121)
-    infomec   1.000     (0.264)  modularity 1.00 (0.26), compactness 1.00 (0.30), explicitness 1.00
-                                 (0.02)
+    infomec   1.000     (0.500)  modularity 1.00 (0.50), compactness 1.00 (0.50),
+                                 explicitness 1.00 (0.02)
     spread    0.500     (0.500)
     """
     code_array, factor_array = as_pair(codes, factors, allow_real=True, keep_whole=True)

@@ -11,6 +11,10 @@ import numpy as np
 
 from vaedis._support.brief import brief, fields_repr, matrix_table, table
 
+# of a printed table, in columns
+_WIDTH = 92
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Score:
@@ -138,13 +142,14 @@ def _parts_text(score: Score, chance: dict[str, float]) -> str:
         if key == "score":
             continue
         shuffled = f" ({chance[key]:.2f})" if key in chance else ""
-        parts.append(f"{key} {value:.2f}{shuffled}")
+        # a number stays on the line of its name
+        parts.append(f"{key} {value:.2f}{shuffled}".replace(" ", _NO_BREAK))
     return ", ".join(parts)
 
 
 def _wrapped(prefix: str, words: str) -> list[str]:
-    """Return a prefix and words in lines of 100 columns, the words one below the other."""
+    """Return a prefix and words in lines that a page shows, the words one below the other."""
     prefix = prefix if prefix.endswith(" ") else f"{prefix}  "
     indent = " " * len(prefix)
-    lines = textwrap.wrap(words, 100, initial_indent=prefix, subsequent_indent=indent)
-    return lines or [prefix.rstrip()]
+    lines = textwrap.wrap(words, _WIDTH, initial_indent=prefix, subsequent_indent=indent)
+    return [line.replace(_NO_BREAK, " ") for line in lines] or [prefix.rstrip()]
