@@ -676,6 +676,12 @@ def test_values_are_finite_and_runs_are_described():
     assert runs.values("mig").tolist() == [0.5]
     assert runs.by_seed("mig") == {0: 0.5}
     assert runs.describe() == "laptop profile: 4 runs of 57,600 steps, batch 256"
+    for row, precision in zip(rows, ("bf16", "bf16", "float32", ""), strict=True):
+        row["precision"] = precision
+    described = results.RunTable.of("fig9", "laptop", rows).describe()
+    assert described == "laptop profile: 4 runs of 57,600 steps, batch 256, bfloat16 or float32"
+    same = results.RunTable.of("fig9", "laptop", rows[:2])
+    assert same.describe() == "laptop profile: 2 runs of 57,600 steps, batch 256"
     other = results.make_row(RunSpec(beta=0.5), "fig9", "laptop", scores={"mig": 0.25})
     runs = results.RunTable.of("fig9", "laptop", [*rows, other])
     with pytest.raises(ValueError, match="2 runs of fig9 share 1 seeds"):

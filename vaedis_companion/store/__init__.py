@@ -6,7 +6,8 @@
 
 from vaedis._files import DamagedFile
 from vaedis_companion.store.folder import Store, default_root
-from vaedis_companion.store.rows import COLUMNS, Row, RunTable, is_number, make_row, spec_of
+from vaedis_companion.store.rows import COLUMNS, Row, is_number, make_row, spec_of
+from vaedis_companion.store.tables import RunTable
 
 __all__ = [
     "COLUMNS",

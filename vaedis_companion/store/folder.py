@@ -16,7 +16,6 @@ from vaedis_companion.grids import COORDINATE_GRIDS, GRIDS, PROFILES, grid
 from vaedis_companion.profiles import COORDINATES, command_options
 from vaedis_companion.store.rows import (
     Row,
-    RunTable,
     check_names,
     check_row,
     is_name,
@@ -24,6 +23,7 @@ from vaedis_companion.store.rows import (
     spec_of,
     table_of,
 )
+from vaedis_companion.store.tables import RunTable
 
 Arrays = Mapping[str, np.ndarray]
 
