@@ -20,6 +20,8 @@ DATA_SETS = {
     "xysquares": "XYSquares",
 }
 """The paper's names of what it compares."""
+READING_ERROR = 0.015
+"""About how far a number that was read off a picture of the paper may lie from the true one."""
 
 _RANGE = ["min", "q1", "median", "q3", "max"]
 # the columns of each table: text, then numbers
@@ -39,9 +41,9 @@ def table(name: str) -> list[dict[str, Any]]:
     """Read one table of the paper's numbers, whatever ``VAEDIS_RESULTS`` says.
 
     There is a dict for each line; numbers are float, or None where the picture does not show one.
-    Those of figures were read off the pictures, to about 0.015. A ValueError says that there is no
-    such table or that it is damaged, a FileNotFoundError that the package is no copy of the
-    project.
+    Those of figures were read off the pictures, to about `READING_ERROR`. A ValueError says that
+    there is no such table or that it is damaged, a FileNotFoundError that the package is no copy of
+    the project.
 
     Examples
     --------

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
-from vaedis_companion.published import DATA_SETS
+from vaedis_companion.published import DATA_SETS, READING_ERROR
 from vaedis_companion.store import Row, RunTable, Store
 
-# read off the pictures to about 0.015, and the median of a few runs moves by a few hundredths from
-# one set of seeds to another
+# read off the pictures to about `READING_ERROR`, and the median of a few runs moves by a few
+# hundredths from one set of seeds to another
 SCORE_TOLERANCE = 0.05
 WHY_SCORES = (
-    "scores were read off pictures to 0.015, and the median of a few runs moves by some hundredths "
-    "between sets of seeds"
+    f"scores were read off pictures to {READING_ERROR}, and the median of a few runs moves by some "
+    "hundredths between sets of seeds"
 )
 IN_RANGE = (
     f"the median is at most {SCORE_TOLERANCE} above the range, and below it by at most "
