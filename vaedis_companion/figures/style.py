@@ -10,7 +10,7 @@ import numpy as np
 
 from vaedis.plots.style import Axes, plt
 from vaedis.spec import RunSpec
-from vaedis_companion.published import FRAMEWORKS
+from vaedis_companion.published import DATA_SETS, FRAMEWORKS
 
 # names, colours and markers of frameworks, losses and averages
 _KINDS = {
@@ -34,6 +34,51 @@ LEVEL_NAMES = {
     "kl": "posteriors\nsymmetric KL",
     "reconstruction": "reconstructions\nloss(x̂, x̂′)",
 }
+QUANTITIES = {
+    "mig": "MIG",
+    "dci": "DCI",
+    "final_recon": "reconstruction loss",
+    "final_kl": "KL divergence",
+}
+"""What a row of a stored run measures, in words."""
+_LOSSES = {
+    "mse": "mean squared error (MSE)",
+    "mae": "mean absolute error (MAE)",
+    "bce": "binary cross-entropy (BCE)",
+    "box-blur": NAMES["box-blur"],
+    "pyramid": "image pyramid",
+}
+
+
+def loss_title(name: str) -> str:
+    """Name a loss in words, with the options that its name has from `vaedis.distances.family`.
+
+    Examples
+    --------
+    >>> loss_title("mae"), loss_title("box-blur weight=3969.0")
+    ('mean absolute error (MAE)', 'MSE + box blur, weight 3,969')
+    """
+    loss, *options = name.split()
+    if loss not in _LOSSES:
+        return name
+    pairs = [option.split("=") for option in options]
+    return ", ".join([_LOSSES[loss], *(f"{word} {float(value):,g}" for word, value in pairs)])
+
+
+def data_title(name: str, origin: str | None = None) -> str:
+    """Name a data set as the paper does, with the origin of its images.
+
+    Examples
+    --------
+    >>> data_title("shapes3d", "rendered")
+    '3D Shapes (rendered)'
+    """
+    return f"{DATA_SETS.get(name, name)} ({origin or 'generated'})"
+
+
+def level_title(level: str) -> str:
+    """Name a level of a network in words, such as ``"latent means"`` for ``"z"``."""
+    return LEVEL_NAMES[level].partition("\n")[0]
 
 
 def setting_titles(settings: Iterable[RunSpec]) -> dict[RunSpec, str]:
