@@ -1,6 +1,7 @@
 """Reading folders of pictures with a file of labels; right, or refused in one sentence."""
 
 import struct
+import unicodedata
 import zlib
 
 import numpy as np
@@ -81,6 +82,31 @@ def test_rows_whose_names_fit_no_picture_are_never_taken_in_order(folder, name, 
         ValueError, match=r"a\.csv must name each picture once in column 'file', or"
     ):
         read_images(folder)
+
+
+@pytest.mark.parametrize("name", ["photo{:02}", "img{}", "img0{:02}", "no picture {:02} at all"])
+def test_text_that_is_another_in_each_row_and_no_name_cannot_be_followed(folder, name):
+    write_rows(folder, [name.format(k) for k in range(12)], range(12)[::-1])
+    with pytest.raises(ValueError, match="must name each picture once in column 'file', or have"):
+        read_images(folder)
+
+
+def test_text_that_is_another_in_each_row_is_a_factor_where_no_other_varies(folder):
+    words = [f"word {k:02}" for k in range(12)]
+    write_columns(folder, word=words, kind=["x"] * 12)
+    data = read_images(folder)
+    assert (data.factors.names, data.values["word"].tolist()) == (("word",), words)
+
+
+@pytest.mark.parametrize(("of_files", "of_rows"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_fit_whichever_way_a_system_writes_accents(tmp_path, of_files, of_rows):
+    names = [f"Bär é{k:02}" for k in range(12)]
+    pictures = [f"{unicodedata.normalize(of_files, name)}.png" for name in names]
+    folder = write_pictures(tmp_path / "mine", pictures)
+    write_rows(folder, [unicodedata.normalize(of_rows, name) for name in names], SHUFFLED)
+    data = read_images(folder)
+    assert (data.factors.names, data.grid) == (("colour", "size"), True)
+    assert all_images(data)[:, 0, 0, 0].tolist() == list(range(0, 120, 10))
 
 
 def test_names_that_python_reads_as_numbers_are_names(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) ->
         if column in naming:
             continue
         cells = columns[column]
-        if _are_names(cells, by_name) or (not naming and _are_ids(cells, by_name)):
+        is_unfit = _are_ids(cells, by_name) or _are_unique_text(column, columns)
+        if _are_names(cells, by_name) or (not naming and is_unfit):
             rule = f"must name each picture once in column {column!r}, or have no such column"
             raise refused(path, f"{rule} and its rows in the order of the pictures.")
     if not candidates:
@@ -168,9 +170,22 @@ def _are_ids(cells: list[str], pictures: Iterable[str]) -> bool:
     return ids != sorted(ids) and spans == [len(cells) - 1] * 2
 
 
+def _are_unique_text(column: str, columns: dict[str, list[str]]) -> bool:
+    """Whether a column is another text in each row, which lets no other factor vary alone."""
+    cells = columns[column]
+    others = [other for key, other in columns.items() if key != column]
+    return (
+        len({*cells}) == len(cells)
+        and as_numbers(cells) is None
+        and any(len({*other}) > 1 for other in others)
+    )
+
+
 def _bare(name: str) -> str:
     """Return the last part of a path, with slashes of either kind, without what a format adds."""
-    path = Path(re.split(r"[/\\]", name)[-1].casefold())
+    name = re.split(r"[/\\]", name)[-1].casefold()
+    # some systems write é as two characters
+    path = Path(unicodedata.normalize("NFC", name))
     return path.stem if path.suffix in _FORMATS else str(path)
 
 
