@@ -20,7 +20,6 @@ from vaedis_companion.store.rows import (
     check_row,
     is_name,
     read_rows,
-    spec_of,
     table_of,
 )
 from vaedis_companion.store.tables import RunTable
@@ -296,8 +295,6 @@ class Store:
         rows = read_rows(path, experiment, profile)
         expected = _keys_of_grid(experiment, profile)
         for row in rows:
-            if spec_of(row).key != row["key"]:
-                raise ValueError(f"{path}: run {row['key']} is not the one that its line describes")
             if expected is not None and row["key"] not in expected:
                 raise ValueError(
                     f"{path}: {experiment} has no run {row['key']} in the {profile} profile, "

@@ -188,7 +188,8 @@ def _read_row(texts: dict[str, str]) -> Row:
         _check_scores(row)
     elif not row["status"].startswith("failed"):
         raise ValueError(f"a status is finished, or failed: and why, not {row['status']!r}")
-    spec_of(row)
+    if spec_of(row).key != row["key"]:  # a spreadsheet may have rounded its numbers
+        raise ValueError(f"run {row['key']} is not the one that its line describes")
     return {name: row[name] for name in [*texts, *_LATER_COLUMNS]}
 
 
@@ -225,9 +226,8 @@ def table_of(rows: Iterable[Row]) -> bytes:
     """Return the file of rows, sorted by key; columns keep the order of the first rows."""
     by_key = {row["key"]: row for row in rows}
     names: dict[str, None] = {}
-    for row in by_key.values():
-        names |= dict.fromkeys(row)
-    names |= dict.fromkeys(COLUMNS)
+    for columns in (*by_key.values(), COLUMNS):
+        names |= dict.fromkeys(columns)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
