@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vaedis import losses
-from vaedis.training import layers, model, objectives, step
+from vaedis.training import layers, model, objectives, precision
 
 KINDS = {layers.Conv2d: nn.Conv2d, layers.ConvTranspose2d: nn.ConvTranspose2d}
 
@@ -69,8 +69,7 @@ def test_in_bfloat16_loss_and_gradients_are_near_those_of_float32_and_layers_sta
     x = draw(6, 3, 64, 64, seed=1, dtype=torch.float32)
     expected, others = loss_and_gradients(network, x, framework)
     kinds.clear()
-    half = step._Bfloat16(network)
-    half.parameters = network.parameters
+    half = precision.Bfloat16(network)
     loss, gradients = loss_and_gradients(half, x, framework)
     assert set(kinds) == {torch.bfloat16}
     assert loss.item() == pytest.approx(expected.item(), rel=0.01)

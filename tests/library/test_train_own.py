@@ -1,5 +1,6 @@
 """Networks, objectives, losses, optimizers and schedules of one's own."""
 
+import copy
 import math
 import threading
 
@@ -206,6 +207,42 @@ def test_the_objective_of_the_package_given_in_person_takes_the_same_steps(frame
     given = {"beta-vae": objectives.beta_vae, "ada-gvae": objectives.ada_gvae}[framework]
     one, two = fit(spec, precision=precision), fit(spec, objective=given, precision=precision)
     assert all(np.array_equal(one.history[name], two.history[name]) for name in one.history)
+
+
+class Scaled(Net):
+    """Called as a whole, with what else its parts take, and with a number that may be set."""
+
+    scale = 1.0
+
+    def encode(self, x, *, shift=0.0):
+        mean, logvar = super().encode(x)
+        return mean * self.scale + shift, logvar
+
+    def forward(self, x):
+        mean, logvar = self.encode(x)
+        return {"x": self.decode(mean)}, [mean, logvar]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_an_objective_uses_a_network_alike_in_every_precision(precision):
+    dtypes, teachers = [], []
+
+    def objective(model, x, noise, *, loss, beta):
+        if not teachers:
+            teachers.append(copy.deepcopy(model))
+            model.scale = 2.0
+            both = [one.eval().encode(x)[0] for one in (teachers[0], model)]
+            torch.testing.assert_close(both[1], 2 * both[0])
+            model.train()
+        outputs, (mean, _) = model(x)
+        shifted, _ = model.encode(x, shift=1.0)
+        dtypes.append((outputs["x"].dtype, mean.dtype, shifted.dtype))
+        return objectives.beta_vae(model, x, noise, loss=loss, beta=beta)
+
+    run = vd.fit(SPEC, model=Scaled(), objective=objective, precision=precision, device="cpu")
+    assert run.model.scale == 2.0
+    assert type(run.model) is Scaled
+    assert dtypes == [(torch.float32,) * 3] * SPEC.steps
 
 
 def test_an_objective_with_a_state_that_training_changes_has_no_checkpoints(tmp_path):

@@ -90,7 +90,8 @@ def fit(
     precision : {"auto", "float32", "tf32", "bf16"}
         Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
         CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
-        otherwise. Populations of perceptrons are float32.
+        otherwise. Populations of perceptrons are float32. An objective of your own has it in
+        ``encode``, ``decode`` and calls of the network, and not in calls of its parts.
     callback : callable, optional
         Called as ``callback(step, run)`` after each `every` steps, with the run so far and its
         network in evaluation mode. All its runs have the one network that trains on, so copy what

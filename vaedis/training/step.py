@@ -29,8 +29,8 @@ from vaedis.training.custom import (
     checked_terms,
     seeded,
 )
-from vaedis.training.model import VAE
 from vaedis.training.optimizers import adam, checked, set_rate
+from vaedis.training.precision import Bfloat16
 from vaedis.training.run import Run
 from vaedis.training.stateless import CheckedShapes, gradients_of, need_untouched
 
@@ -118,7 +118,7 @@ class NetworkStep:
             )
         self.sampler = BatchSampler(run.spec, run.data)
         in_bfloat16 = run.precision == "bf16"
-        self._network = _Bfloat16(run.model) if in_bfloat16 else run.model
+        self._network = Bfloat16(run.model) if in_bfloat16 else run.model
         self._parameters = list(run.model.parameters())
         # a pair must not be split
         self._images_per_draw = 2 if run.spec.framework == "ada-gvae" else 1
@@ -231,26 +231,6 @@ def objective(
     if spec.framework == "beta-vae":
         return objectives.beta_vae(network, x, noise, loss=loss, beta=beta)
     return objectives.ada_gvae(network, x, noise, loss=loss, beta=beta, average=spec.average)
-
-
-class _Bfloat16:
-    """A network that computes in bfloat16; its weights and outputs are float32."""
-
-    def __init__(self, network: VAE):
-        self.network = network
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            mean, logvar = self.network.encode(x)
-        return mean.float(), logvar.float()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.network, name)
-
-    def decode(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, torch.bfloat16):
-            x = self.network.decode(z)
-        return x.float()
 
 
 def _one_by_one(function: Function, arguments: Iterable[Arguments], length: int) -> Iterator[Any]:
