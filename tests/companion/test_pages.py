@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
-from vaedis_companion import grids
+import vaedis_companion as vc
+from vaedis_companion import figures, grids
 from vaedis_companion.book import display, downloads, executions, receipts
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,14 @@ CHAPTERS = [
 def code_of(name):
     cells = executions.read_chapter(ROOT, name).cells
     return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def test_without_runs_no_spacing_is_said_to_be_below_the_papers_range(tmp_path, capsys):
+    (cell,) = (c for c in code_of("05_adversarial_data") if "below = {}" in c.source)
+    store = vc.store.Store(tmp_path)
+    claims = vc.claims.all_claims(store, where=("Figure 9",))
+    exec(cell.source, {"vc": vc, "figures": figures, "store": store, "claims": claims})
+    assert capsys.readouterr().out == "no runs stored\n"
 
 
 @pytest.mark.parametrize("name", executions.notebooks(ROOT))

@@ -685,6 +685,10 @@ def test_values_are_finite_and_runs_are_described():
     assert described == "laptop profile: 4 runs of 57,600 steps, batch 256, bfloat16 or float32"
     same = results.RunTable.of("fig9", "laptop", rows[:2])
     assert same.describe() == "laptop profile: 2 runs of 57,600 steps, batch 256"
+    assert results.RunTable.of("fig9", "laptop", []).describe() == (
+        "no finished runs, laptop profile"
+    )
+    assert results.RunTable.of("fig9", "", []).describe() == "no finished runs"
     other = results.make_row(RunSpec(beta=0.5), "fig9", "laptop", scores={"mig": 0.25})
     runs = results.RunTable.of("fig9", "laptop", [*rows, other])
     with pytest.raises(ValueError, match="2 runs of fig9 share 1 seeds"):

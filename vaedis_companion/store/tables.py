@@ -108,7 +108,7 @@ class RunTable:
         Precisions are named where runs differ in them.
         """
         if not self.rows:
-            return f"no finished runs, {self.profile} profile"
+            return "no finished runs" + (f", {self.profile} profile" if self.profile else "")
         steps = " or ".join(f"{n:,}" for n in sorted({row["steps"] for row in self.rows}))
         batches = " or ".join(map(str, sorted({row["batch"] for row in self.rows})))
         runs = f"{len(self.rows)} run{'s' if len(self.rows) > 1 else ''}"
