@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 import threading
 
 import numpy as np
@@ -486,29 +487,55 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_training(tmp_path):
 
 
 class Shrinking(Net):
-    """Returns one number in place of many in training, which torch would spread over all."""
+    """Returns one number in place of many after some steps, which torch would spread over all."""
 
-    def __init__(self, part):
+    def __init__(self, part, steps):
         super().__init__()
         self.part = part
+        self.steps = steps
+        self.calls = 0
+
+    def is_small(self, part):
+        return self.training and self.part == part and self.calls > self.steps
 
     def encode(self, x):
+        self.calls += self.training
         mean, logvar = super().encode(x)
-        is_small = self.training and self.part == "encode"
-        return mean, logvar[:, :1] if is_small else logvar
+        return mean, logvar[:, :1] if self.is_small("encode") else logvar
 
     def decode(self, z):
         x = super().decode(z)
-        is_small = self.training and self.part == "decode"
-        return x.mean((2, 3), keepdim=True) if is_small else x
+        return x.mean((2, 3), keepdim=True) if self.is_small("decode") else x
 
 
+@pytest.mark.parametrize("steps", [0, 1, 6])
 @pytest.mark.parametrize(
     ("part", "shapes"),
-    [("encode", r"\(6, 1\) .* \(6, 2\)"), ("decode", r"\(6, 3, 1, 1\) .* \(6, 3")],
+    [("encode", r"\(., 1\) .* \(., 2\)"), ("decode", r"\(., 3, 1, 1\) .* \(., 3, 16, 16\)")],
 )
-def test_other_shapes_in_training_are_refused(part, shapes):
+def test_other_shapes_in_training_are_refused_at_every_step(part, shapes, steps):
     sentence = rf"model\.{part} must return the same shapes in training .* returned {shapes}"
     with pytest.raises(ValueError, match=sentence):
-        fit(model=Shrinking(part))
-    assert fit(model=Shrinking(None)).steps_taken == 8
+        fit(model=Shrinking(part, steps))
+    assert fit(model=Shrinking(None, 0)).steps_taken == 8
+
+
+@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("term", ["recon", "kl"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_part_of_the_loss_that_is_not_finite_stops_the_run_and_says_which(term, step, value):
+    calls = []
+
+    def objective(model, x, noise, *, loss, beta):
+        calls.append(1)
+        terms = objectives.beta_vae(model, x, noise, loss=loss, beta=beta)
+        return terms._replace(**{term: terms.kl * 0 + value}) if len(calls) > step else terms
+
+    with pytest.raises(vd.TrainingFailed) as caught:
+        fit(objective=objective)
+    failure = caught.value
+    assert (failure.term, failure.step) == (term, step + 1)
+    before = fit(SPEC).history[term][step - 1]
+    assert failure.last_finite == pytest.approx(before, rel=1e-5)
+    assert str(failure).startswith(f"The {term} became {value} at step {step + 1} of 8 (the last")
+    assert pickle.loads(pickle.dumps(failure)).term == term

@@ -116,8 +116,8 @@ def fit(
     Raises
     ------
     TrainingFailed
-        If the loss becomes NaN, infinite or larger than 1e20. In a sequence there is a warning
-        instead; see `Run.failure`.
+        If the loss becomes NaN, infinite or larger than 1e20, or one of its parts NaN or infinite.
+        In a sequence there is a warning instead; see `Run.failure`.
     TrainingStopped
         If `deadline` returned true.
     ValueError, TypeError

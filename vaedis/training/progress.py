@@ -18,6 +18,7 @@ from torch import Tensor
 from vaedis import _check
 from vaedis.training import optimizers
 from vaedis.training.custom import Custom
+from vaedis.training.objectives import Terms
 from vaedis.training.population import PopulationStep
 from vaedis.training.run import Run, TrainingFailed
 from vaedis.training.step import NetworkStep
@@ -96,19 +97,24 @@ class Progress:
             self._losses = torch.nn.functional.pad(self._losses, (0, 0, 0, more))
 
     def check_finite(self) -> None:
-        """Wait for the device, and take out members with a loss that is not finite."""
-        new = self._losses[:, self._checked : self.steps_taken, 0].cpu()
-        is_bad = ~(new.abs() < _LARGEST_LOSS)  # NaN is bad as well
+        """Wait for the device, and take out members with a loss or part that is not finite."""
+        new = self._losses[:, self._checked : self.steps_taken].cpu()
+        is_bad = ~new.isfinite()
+        is_bad[..., 0] |= ~(new[..., 0].abs() < _LARGEST_LOSS)
         for k in list(self.training):
             if is_bad[k].any():
-                step = self._checked + int(is_bad[k].nonzero()[0])
-                value = float(self._losses[k, step, 0])
-                last_finite = float(self._losses[k, step - 1, 0]) if step else None
-                self._failures[k] = TrainingFailed(self.runs[k].spec, step + 1, value, last_finite)
+                # the loss before its parts, which are not finite in the same step
+                row, term = is_bad[k].nonzero()[0].tolist()
+                step = self._checked + row
+                value = float(self._losses[k, step, term])
+                last_finite = float(self._losses[k, step - 1, term]) if step else None
+                self._failures[k] = TrainingFailed(
+                    self.runs[k].spec, step + 1, value, last_finite, Terms._fields[term]
+                )
                 self.training.remove(k)
         self._step.train_only(self.training)
         if new.shape[1] and self.training:
-            self.last_loss = float(new[self.training, -1].mean())
+            self.last_loss = float(new[self.training, -1, 0].mean())
         self._checked = self.steps_taken
 
     def call(self, callback: Callable[[int, Run], None]) -> None:

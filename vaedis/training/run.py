@@ -28,10 +28,10 @@ _ENCODE_BATCH = 1024
 
 
 class TrainingFailed(RuntimeError):
-    """The loss became NaN, infinite or larger than 1e20.
+    """The loss became NaN, infinite or larger than 1e20, or one of its parts NaN or infinite.
 
-    Its `step`, counted from 1, is the first with such a loss, `last_finite` the loss before it, or
-    None; `spec` is the run's.
+    Its `step`, counted from 1, is the first with such a `term`, ``"loss"``, ``"recon"`` or
+    ``"kl"``; `last_finite` is the term before it, or None; `spec` is the run's.
 
     Examples
     --------
@@ -40,16 +40,24 @@ class TrainingFailed(RuntimeError):
     The loss became nan at step 7 of 57600 (the last finite loss was 0.5); lower beta or lr. ...
     """
 
-    def __init__(self, spec: RunSpec, step: int, value: float, last_finite: float | None):
-        self._made_of = (spec, step, value, last_finite)
+    def __init__(
+        self,
+        spec: RunSpec,
+        step: int,
+        value: float,
+        last_finite: float | None,
+        term: str = "loss",
+    ):
+        self._made_of = (spec, step, value, last_finite, term)
         self.spec = spec
         self.step = step
         self.last_finite = last_finite
-        history = "there was no finite loss before it"
+        self.term = term
+        history = f"there was no finite {term} before it"
         if last_finite is not None:
-            history = f"the last finite loss was {last_finite:.6g}"
+            history = f"the last finite {term} was {last_finite:.6g}"
         super().__init__(
-            f"The loss became {value} at step {step} of {spec.steps} ({history}); "
+            f"The {term} became {value} at step {step} of {spec.steps} ({history}); "
             f"lower beta or lr. The run: {' '.join(repr(spec).split())}."
         )
 

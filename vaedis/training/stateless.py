@@ -42,33 +42,42 @@ def need_stateless(run: Run) -> None:
 class CheckedShapes:
     """A network in training that must return the shapes that it returns in evaluation mode."""
 
-    def __init__(self, network: Any, x: Tensor, noise: Tensor, loss: Loss):
+    def __init__(self, network: Any, loss: Loss):
         self.network = network
-        self.x = x
-        self.noise = noise
         self.loss = loss
+        self.x = self.noise = torch.zeros(0)
+        # of what is decoded for one image; known after the first step
+        self.decoded: tuple[int, ...] | None = None
+
+    def of(self, x: Tensor, noise: Tensor) -> CheckedShapes:
+        """Return the network for a step on images `x`, whose latents have the shape of `noise`."""
+        self.x, self.noise = x, noise
+        return self
 
     def encode(self, x: Tensor) -> Any:
         """Return what the network returns, if mean and log-variance have the noise's shape."""
         mean, logvar = self.network.encode(x)
         for part in (mean, logvar):
-            _need_shape("encode", part, self.noise)
+            _need_shape("encode", part, self.noise.shape)
         return mean, logvar
 
     def decode(self, z: Tensor) -> Any:
         """Return what the network returns, if it has the images' shape."""
         output = self.network.decode(z)
-        with torch.no_grad():
-            _need_shape("decode", self.loss.output(output), self.x)
+        if self.decoded is None:
+            with torch.no_grad():
+                _need_shape("decode", self.loss.output(output), self.x.shape)
+            self.decoded = tuple(output.shape[1:])
+        _need_shape("decode", output, (len(self.x), *self.decoded))
         return output
 
 
-def _need_shape(name: str, part: Tensor, like: Tensor) -> None:
+def _need_shape(name: str, part: Tensor, shape: tuple[int, ...]) -> None:
     """Raise a ValueError if a network in training returned another shape."""
-    if part.shape != like.shape:
+    if tuple(part.shape) != tuple(shape):
         raise ValueError(
             f"model.{name} must return the same shapes in training as in evaluation mode, but "
-            f"returned {tuple(part.shape)} and not {tuple(like.shape)}."
+            f"returned {tuple(part.shape)} and not {tuple(shape)}."
         )
 
 

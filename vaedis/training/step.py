@@ -119,6 +119,7 @@ class NetworkStep:
         self.sampler = BatchSampler(run.spec, run.data)
         in_bfloat16 = run.precision == "bf16"
         self._network = Bfloat16(run.model) if in_bfloat16 else run.model
+        self._checked = CheckedShapes(self._network, run.loss)
         self._parameters = list(run.model.parameters())
         # a pair must not be split
         self._images_per_draw = 2 if run.spec.framework == "ada-gvae" else 1
@@ -205,8 +206,8 @@ class NetworkStep:
         untouched = gradients_of(self.custom.model) if first else []
         if self.custom.objective is None:
             before = x.clone() if first else x
-            network = CheckedShapes(self._network, x, noise, self.run.loss) if first else None
-            terms = objective(self.spec, network or self._network, x, noise, self.run.loss, beta)
+            network = self._checked.of(x, noise) if self.custom.whole_batches else self._network
+            terms = objective(self.spec, network, x, noise, self.run.loss, beta)
             if first:
                 check_input_unchanged(x, before)
         else:

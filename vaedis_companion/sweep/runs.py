@@ -139,7 +139,8 @@ def _failed_row(
     spec: RunSpec, experiment: str, profile: Profile, failure: TrainingFailed, facts: dict[str, Any]
 ) -> Row:
     status = (
-        f"failed: loss not finite at step {failure.step}, last finite loss {failure.last_finite}"
+        f"failed: {failure.term} not finite at step {failure.step}, "
+        f"last finite {failure.term} {failure.last_finite}"
     )
     return make_row(spec, experiment, profile.name, status=status, **facts)
 
