@@ -1,4 +1,5 @@
-# `make book` builds the book, `make test` runs the tests; both set up .venv first, once, from constraints.txt.
+# `make book` builds the book, `make test` runs the tests, `make test-browser` those of the built pages in Chromium;
+# each sets up .venv first, once, from constraints.txt.
 # Variables: VAEDIS_PROFILE=laptop, PYTHON=/path/to/python3.11, BOOK_ARGS="--only 03_perceived_distance", PYTEST_ARGS="-k losses".
 
 VENV := .venv
@@ -9,15 +10,19 @@ PYTHON ?=
 BOOK_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: book test lint format notebooks nbval check-book check-figures pdf zip clean
+.PHONY: book test test-browser lint format notebooks nbval check-book check-figures pdf zip clean
 
 book: $(STAMP)
 	$(BIN)/vaedis book $(BOOK_ARGS)
 
 # The tests, and the examples in the docstrings. Two processes; the tests of one file stay together,
-# since some share what is slow to make. In the order of the files: the browser's, which take longest, begin early.
+# since some share what is slow to make.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/browser $(PYTEST_ARGS)
+
+# Every page of the book that is built, wide and on a phone, light and dark. Without Chromium or a book they are skipped.
+test-browser: $(STAMP)
+	$(BIN)/python -m pytest tests/browser -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
-"""The built book in Chromium: search, buttons, links, the page for what is absent, PDF and zip."""
+"""The built book: search, buttons, links, the page for what is absent, PDF and zip."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -37,34 +38,47 @@ WORDS = (
 )
 
 
+@pytest.fixture(scope="module", params=["light", "dark"])
+def faultless(request, chrome):
+    """A page in one theme, without a fault in its colours; what is added to it is taken away again."""
+    with chrome.new_context(color_scheme="light", reduced_motion="reduce") as context:
+        tab = Tab(context)
+        page = tab.open("intro")
+        load_axe(page)
+        turn(page, request.param)
+        assert faults_of_colours(tab) == []
+        yield tab, request.param
+
+
+@contextlib.contextmanager
+def added(page, html):
+    """Add to the first paragraph of the text."""
+    page.evaluate(
+        "(html) => document.querySelector('#the-paper-in-four-lines p').insertAdjacentHTML('beforeend', html)",
+        f"<span id=added> {html}</span>",
+    )
+    yield
+    page.evaluate("document.querySelector('#added').remove()")
+
+
 @pytest.mark.parametrize(
     "style", ["color: #999", "opacity: 0.4", "background: #777", "color: #999; font-size: 9px"]
 )
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_one_text_that_can_hardly_be_read_is_noticed(tab, theme, style):
-    page = tab.open("intro")
-    load_axe(page)
-    turn(page, theme)
-    assert faults_of_colours(tab) == []
+def test_one_text_that_can_hardly_be_read_is_noticed(faultless, style):
+    tab, theme = faultless
     if theme == "dark":
         style = style.replace("#999", "#666")
-    page.evaluate(
-        f"document.querySelector('#the-paper-in-four-lines p').innerHTML += ' <i id=faint style=\"{style}\">text</i>'"
-    )
-    assert faults_of_colours(tab) == ["color-contrast: #faint"]
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_one_link_that_looks_like_the_text_around_it_is_noticed(tab, theme):
-    page = tab.open("intro")
-    load_axe(page)
-    turn(page, theme)
+    with added(tab.page, f'<i id=faint style="{style}">text</i>'):
+        assert faults_of_colours(tab) == ["color-contrast: #faint"]
     assert faults_of_colours(tab) == []
-    page.evaluate(
-        "document.querySelector('#the-paper-in-four-lines p').innerHTML += "
-        '\' <a id=link href="intro.html" style="color: color-mix(in srgb, currentColor 90%, gray); text-decoration: none">text</a>\''
-    )
-    assert faults_of_colours(tab) == ["link-in-text-block: #link"]
+
+
+def test_one_link_that_looks_like_the_text_around_it_is_noticed(faultless):
+    tab, _ = faultless
+    style = "color: color-mix(in srgb, currentColor 90%, gray); text-decoration: none"
+    with added(tab.page, f'<a id=link href="intro.html" style="{style}">text</a>'):
+        assert faults_of_colours(tab) == ["link-in-text-block: #link"]
+    assert faults_of_colours(tab) == []
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HTML = ROOT / "_build" / "html"
 OFFLINE = runpy.run_path(str(ROOT / "tools" / "offline.py"))
 CHROMIUM = next(filter(None, map(shutil.which, OFFLINE["BROWSERS"])), None)
