@@ -397,18 +397,11 @@ def backwards(model, x, noise, *, loss, beta):
     return terms
 
 
-class Cached(Net):
-    def __init__(self):
-        super().__init__()
-        self.last = self.e(torch.zeros(1, 192))
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"objective": backwards}, "leave its backward"),
         ({"optimizer": torch.optim.SparseAdam}, "other than LBFGS and SparseAdam"),
-        ({"model": Cached()}, "must be one that can be copied"),
         ({"checkpoint": 5}, "checkpoint must be the path of a folder, not 5"),
     ],
 )

@@ -59,7 +59,9 @@ def test_nothing_left_is_an_error():
         metrics.score(codes, 0 * factors)
     with pytest.raises(ValueError, match=r"codes\[2, 1\] is nan"):
         metrics.score(np.where(np.arange(480).reshape(240, 2) == 5, np.nan, codes), factors)
-    with pytest.raises(TypeError, match="factors has dtype <U1, but numbers are expected: pass"):
+    with pytest.raises(
+        TypeError, match="factors has dtype <U1, but real numbers are expected: pass"
+    ):
         metrics.score(codes, factors.astype("U1"))
     with pytest.raises(ValueError, match="seed must be a whole number"):
         metrics.score(codes, factors, metrics=["mig"], seed=0.5)

@@ -80,7 +80,14 @@ class Loss:
 
         `prediction` is what the decoder returns, before `output`.
         """
-        return self.distance(self.output(prediction), target)
+        output = self.output(prediction)
+        # torch would spread one number over a whole image
+        if output.shape[-3:] != target.shape[-3:]:
+            raise ValueError(
+                f"a prediction must become images of shape {tuple(target.shape[-3:])}, as the "
+                f"target's are, not {tuple(output.shape)}."
+            )
+        return self.distance(output, target)
 
     def output(self, prediction: Tensor) -> Tensor:
         """Map what the decoder returns to an observation: the identity unless overridden."""

@@ -50,11 +50,24 @@ def need_repeatable(loss: Loss, x: Tensor) -> None:
         if type(loss).distance is not Loss.distance:
             _need_growth(loss, x)
             _need_one_loss(loss, x)
-    if not _numbers(loss, loss, prediction.requires_grad_(), x).requires_grad:
+    prediction.requires_grad_()
+    first, second = (_numbers(loss, loss, prediction, x) for _ in range(2))
+    if not first.requires_grad or _is_flat(loss, first, prediction, x):
         raise ValueError(
             f"the loss {loss.name!r} has no gradient, so no network can be trained under it; "
-            "compute with torch alone, without detach, no_grad and comparisons."
+            "compute with torch alone, without detach, no_grad, rounding and comparisons."
         )
+    # one that computes something else where there are gradients
+    _need_repeated(loss, first.detach(), second.detach())
+
+
+def _is_flat(loss: Loss, numbers: Tensor, prediction: Tensor, x: Tensor) -> bool:
+    """Return whether a loss grows as images differ, and yet its gradient is 0 everywhere."""
+    (gradient,) = torch.autograd.grad(numbers.sum(), prediction, allow_unused=True)
+    if gradient is not None and bool(gradient.any()):
+        return False
+    with torch.no_grad():
+        return bool((numbers > loss(x, x)).any())
 
 
 def _need_numbers(
@@ -62,20 +75,23 @@ def _need_numbers(
 ) -> None:
     """Raise a ValueError unless each pair has one finite number, each time and in every batch."""
     first = _numbers(loss, function, a, b)
-    repeated = _numbers(loss, function, a, b)
-    share = _repeatable(first)
-    gap = (repeated.double() - first.double()).abs()
-    if bool((gap > share * first.double().abs().max()).any()):
-        raise ValueError(
-            f"the loss {loss.name!r} gives other numbers for the same images each time; it must "
-            "hold no random numbers and no counts, with networks in evaluation mode."
-        )
+    _need_repeated(loss, first, _numbers(loss, function, a, b))
     need_finite(loss, first)
     one_by_one = [_numbers(loss, function, a[k : k + 1], b[k : k + 1]) for k in range(len(a))]
     if not _close(torch.cat(one_by_one).double(), first.double()):
         raise ValueError(
             f"the loss {loss.name!r} gives other numbers for the same two images beside other "
             "images in the batch; compare each pair by itself, with networks in evaluation mode."
+        )
+
+
+def _need_repeated(loss: Loss, first: Tensor, repeated: Tensor) -> None:
+    """Raise a ValueError unless a loss gave the same numbers twice."""
+    gap = (repeated.double() - first.double()).abs()
+    if bool((gap > _repeatable(first) * first.double().abs().max()).any()):
+        raise ValueError(
+            f"the loss {loss.name!r} gives other numbers for the same images each time; it must "
+            "hold no random numbers, counts and moving averages, with networks in evaluation mode."
         )
 
 

@@ -195,22 +195,30 @@ def encoded(encode: Callable[[Any], Any], index: Any) -> np.ndarray:
 
 def _matrix(values: Any, name: str, columns: str) -> np.ndarray:
     """Return values as a finite array of numbers with two axes, neither of them empty."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        # numpy has no bfloat16
-        values = (values.float() if values.dtype.itemsize < 4 else values).numpy()
     if np.ma.is_masked(values):
         raise ValueError("some values are masked, but a score needs all of them.")
-    array = np.asarray(values)
-    if array.dtype == object:  # a DataFrame whose columns differ in type
-        array = np.array(array.tolist())
+    try:
+        array = _dense(values)
+    except Exception as problem:  # of torch, numpy and whatever they call
+        line = (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+        raise ValueError(
+            f"{name} must be an array of shape (samples, {columns}), which a "
+            f"{type(values).__name__} like this does not become: {line}."
+        ) from problem
+    if array.ndim == 0:
+        raise ValueError(
+            f"{name} must be an array of shape (samples, {columns}), not a {type(values).__name__}."
+        )
     if array.ndim != 2 or 0 in array.shape:
         advice = f"; use {name}[:, None] for a single column" if array.ndim == 1 else ""
         raise ValueError(f"{name} has shape {array.shape}, not (samples, {columns}){advice}.")
     if array.dtype.kind not in "fiub":
+        advice = (
+            ": pass the index of each value, as np.unique(column, return_inverse=True)[1] gives it"
+        )
         raise TypeError(
-            f"{name} has dtype {array.dtype}, but numbers are expected: pass the index of each "
-            "value, as np.unique(column, return_inverse=True)[1] gives it."
+            f"{name} has dtype {array.dtype}, but real numbers are expected"
+            f"{'' if columns == 'latents' else advice}."
         )
     if array.dtype.kind == "f":
         bad = ~(np.abs(array) <= _LARGEST)
@@ -222,6 +230,25 @@ def _matrix(values: Any, name: str, columns: str) -> np.ndarray:
                 "all by a large number."
             )
     return array
+
+
+def _dense(values: Any) -> np.ndarray:
+    """Return numbers as an array of numpy, whatever holds them."""
+    if isinstance(values, list | tuple) and any(isinstance(row, torch.Tensor) for row in values):
+        values = torch.stack([torch.as_tensor(row) for row in values])
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        if values.is_quantized:
+            values = values.dequantize()
+        if values.layout != torch.strided:
+            values = values.to_dense()
+        # numpy has no bfloat16
+        values = (values.float() if values.dtype.itemsize < 4 else values).numpy()
+    elif hasattr(values, "toarray"):  # a sparse array of scipy
+        values = values.toarray()
+    array = np.asarray(values)
+    # a DataFrame whose columns differ in type
+    return np.array(array.tolist()) if array.dtype == object else array
 
 
 def varying_columns(n_values: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -81,3 +83,12 @@ class BatchSampler:
         self._next = int(state["batch"])
         self._pairs.set_state(state["pairs"])
         self._noise.set_state(state["noise"])
+
+
+@contextlib.contextmanager
+def seeded(seed: int, purpose: str, device: torch.device) -> Iterator[None]:
+    """Give torch's own generators the state of a seed and a purpose while the block runs."""
+    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(generator_seed(seed, purpose))
+        yield

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,20 @@ from vaedis import _check, data as data_sets, losses
 from vaedis._support.text import plain
 from vaedis.data import FactorData
 from vaedis.data.base import need_data_set
-from vaedis.losses import Loss, properties
+from vaedis.losses import properties
 from vaedis.losses.fingerprint import fingerprint
 from vaedis.spec import GIVEN, RunSpec
-from vaedis.training import batches, model
+from vaedis.training import model, objectives
+from vaedis.training.batches import seeded
 from vaedis.training.digest import fingerprint_of
 from vaedis.training.objectives import Terms
+from vaedis.training.own_network import (
+    about,
+    check_last_batch,
+    check_module,
+    check_network,
+    copied,
+)
 from vaedis.training.run import Run
 
 # what each function is, and how many arguments and which keywords it is called with
@@ -64,7 +72,7 @@ class Custom:
         for name in ("objective", "optimizer", "beta", "lr"):
             check_function(name, getattr(self, name))
         if self.model is not None:
-            _check_module(self.model)
+            check_module(self.model)
 
     @property
     def names(self) -> list[str]:
@@ -87,6 +95,14 @@ class Custom:
                     f"the specification is of a run with its own {name}; give that again, as in "
                     f"fit(spec, {name}=...), or begin from one without `custom`."
                 )
+        objective = self.objective
+        while isinstance(objective, functools.partial):
+            objective = objective.func
+        if objective is objectives.ada_gvae and spec.framework != "ada-gvae":
+            raise ValueError(
+                "objectives.ada_gvae trains on pairs of images, which "
+                "RunSpec(framework='ada-gvae') draws; give that."
+            )
         if self.beta is not None and spec.warmup:
             raise ValueError("beta is a function of the step, so warmup must be 0.")
         if spec.lr_schedule != "constant" and (self.lr or self.optimizer) is not None:
@@ -164,15 +180,20 @@ def untrained(
             ).to(device)
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
-            x = source.observations([0, 0], normalize=spec.normalize and not loss.unit_range)
+            x = source.observations(
+                [0, len(source) - 1], normalize=spec.normalize and not loss.unit_range
+            )
             network = copied(custom.model).to(device)
             # layers that were given frozen, as by bn.eval(); of a network in evaluation mode none
             frozen = [part for part in network.modules() if network.training and not part.training]
             with seeded(spec.seed, "check", device), torch.no_grad():
-                _check_network(network.eval(), x, spec.latents, loss)
+                check_network(network.eval(), x, spec.latents, loss)
             network.train()
             for part in frozen:
                 part.training = False
+            if spec.framework == "beta-vae":  # of pairs there are two images at least
+                with seeded(spec.seed, "check", device):
+                    check_last_batch(network, x, len(source), spec.batch)
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
         model.mark_normalize(run.model, run.normalize)
         if properties.is_own(loss):
@@ -180,18 +201,6 @@ def untrained(
             properties.need_repeatable(loss, run.observations(index))
         runs.append(run)
     return runs
-
-
-def copied(network: Any) -> Any:
-    """Return a copy of a network, or raise a ValueError."""
-    try:
-        return copy.deepcopy(network)
-    except Exception as error:  # whatever is wrong in code that is not ours
-        raise ValueError(
-            "model must be one that can be copied, for instance one that was not called yet, or "
-            "that uses nn.utils.parametrizations and not nn.utils.weight_norm: "
-            f"{plain(str(error), 100)}"
-        ) from error
 
 
 def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData:
@@ -207,28 +216,25 @@ def _data_of(spec: RunSpec, device: torch.device, runs: list[Run]) -> FactorData
     return data_sets.load(spec.data, device=device, **spec.data_options)
 
 
-@contextlib.contextmanager
-def seeded(seed: int, purpose: str, device: torch.device) -> Iterator[None]:
-    """Give torch's own generators the state of a seed and a purpose while the block runs."""
-    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(batches.generator_seed(seed, purpose))
-        yield
-
-
 def checked_terms(terms: Any) -> Terms:
     """Return what an objective returned, or raise a TypeError or ValueError."""
     returned = list(terms) if isinstance(terms, tuple | list) else [terms]
-    scalars = all(isinstance(term, Tensor) and term.ndim == 0 for term in returned)
-    if len(returned) != 3 or not scalars:
+    if len(returned) != 3 or not all(map(_is_number, returned)):
         raise TypeError(
-            "objective must return (loss, recon, kl), three tensors of one number each, "
-            f"but it returned {', '.join(_about(term) for term in returned)}."
+            "objective must return (loss, recon, kl), three tensors of one real number each, "
+            f"but it returned {', '.join(about(term) for term in returned)}."
         )
     loss, recon, kl = returned
     if not loss.requires_grad:
         raise ValueError("objective must return a loss with a gradient, but it has none.")
     return Terms(loss, recon.detach(), kl.detach())
+
+
+def _is_number(term: Any) -> bool:
+    """Return whether a term is a tensor of one real number in memory."""
+    if not isinstance(term, Tensor) or term.layout != torch.strided:
+        return False
+    return term.ndim == 0 and not term.is_complex() and not term.is_meta
 
 
 def check_no_gradients(optimizer: torch.optim.Optimizer) -> None:
@@ -241,14 +247,18 @@ def check_no_gradients(optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def check_first(terms: Terms, parameters: list[nn.Parameter]) -> None:
-    """Raise a ValueError if the first batch has no finite loss, or no gradient in the network."""
+def check_first(terms: Terms) -> None:
+    """Raise a ValueError if the first batch has no finite loss."""
     for name, term in zip(Terms._fields, terms, strict=True):
         if not torch.isfinite(term):
             raise ValueError(
                 f"objective must return finite numbers, but before the first step its {name} is "
                 f"{term.item()}."
             )
+
+
+def check_gradients(parameters: list[nn.Parameter]) -> None:
+    """Raise a ValueError if the loss of an objective left no gradient in the network."""
     if all(weight.grad is None for weight in parameters):
         raise ValueError("the loss that objective returns does not depend on the network.")
 
@@ -260,69 +270,3 @@ def _name(value: Any) -> str:
         return f"{name} {fingerprint(value)}"
     except ValueError:  # a checkpoint tells it by what it does
         return name
-
-
-def _check_module(network: Any) -> None:
-    """Raise a TypeError or ValueError unless a network can be asked and trained."""
-    methods = [getattr(network, name, None) for name in ("encode", "decode")]
-    if not isinstance(network, nn.Module) or not all(map(callable, methods)):
-        raise TypeError(
-            "model must be a torch.nn.Module with encode(x), which returns mean and log-variance, "
-            f"and decode(z), not {_about(network)}; a name goes as in RunSpec(model='mlp')."
-        )
-    if not any(weight.requires_grad for weight in network.parameters()):
-        raise ValueError("model has no parameters to train.")
-    for name, weight in network.named_parameters():
-        if weight.dtype != torch.float32:
-            raise ValueError(
-                f"the weights of model must be float32, but {name} is {weight.dtype}; "
-                "say model.float()."
-            )
-
-
-def check_input_unchanged(x: Tensor, before: Tensor) -> None:
-    """Raise a ValueError if a network wrote into its images, which are the targets too."""
-    if not torch.equal(x.nan_to_num(), before.nan_to_num()):
-        raise ValueError(
-            "model.encode must not write into its images, which are also what is to be "
-            "reconstructed; use x * 0.5 instead of x.mul_(0.5), and no inplace=True on them."
-        )
-
-
-def _check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
-    """Raise a ValueError unless a network encodes and decodes images `x`."""
-    before = x.clone()
-    posterior = _ask("encode", network.encode, x)
-    check_input_unchanged(x, before)
-    pair = posterior if isinstance(posterior, tuple) else (posterior,)
-    returned = [_about(part) for part in pair]
-    expected = _about(x.new_empty(len(x), latents))
-    if returned != [expected] * 2:
-        raise ValueError(
-            f"model.encode must return (mean, logvar) of images with latents={latents}, each "
-            f"{expected}, but it returned {' and '.join(returned)}."
-        )
-    output = _ask("decode", lambda z: loss.output(network.decode(z)), pair[0].clone())
-    if _about(output) != _about(x):
-        raise ValueError(
-            f"model.decode must return images, {_about(x)}, but it returned {_about(output)}."
-        )
-    for name, tensor in (("encode", torch.cat(pair)), ("decode", output)):
-        if not bool(tensor.isfinite().all()):
-            raise ValueError(f"model.{name} must return finite numbers before it is trained.")
-
-
-def _ask(name: str, method: Callable[[Tensor], Any], x: Tensor) -> Any:
-    try:
-        return method(x)
-    except Exception as error:  # whatever is wrong in code that is not ours
-        raise ValueError(f"model.{name} does not take {_about(x)}: {error}") from error
-
-
-def _about(part: Any) -> str:
-    """Return type, shape and device of a tensor as text, and the name of another thing's type."""
-    if isinstance(part, type):
-        return f"the class {part.__name__}"
-    if isinstance(part, Tensor):
-        return f"{part.dtype} of shape {tuple(part.shape)} on {part.device}"
-    return f"a {type(part).__name__}"

@@ -20,7 +20,7 @@ from vaedis.losses import Loss
 from vaedis.spec import GIVEN, MEANING, RunSpec
 from vaedis.training import model as networks
 from vaedis.training.checkpoint import as_folder
-from vaedis.training.custom import copied
+from vaedis.training.own_network import copied
 from vaedis.training.run import Run
 from vaedis.training.saved import check_finite, describe, loss_facts, probe, read_run, shown
 
@@ -125,8 +125,8 @@ def load_run(
             "weights.",
             stacklevel=2,
         )
-    # a record of an earlier version has no outputs
-    current = (probe(network, missing, spec.latents) or ()) if probed else ()
+    # a record of an earlier version has no outputs, or fewer
+    current = (probe(network, missing, spec.latents) or ())[: len(probed)]
     pairs: Any = itertools.zip_longest(probed, current, fillvalue=())
     for part, part_now in pairs:
         has_same_shape = np.shape(part) == np.shape(part_now)
@@ -134,7 +134,8 @@ def load_run(
             raise ValueError(
                 f"The network has the weights of the run in {shown(folder)}, but computes other "
                 f"numbers with them than {plain(network_name, 300)} did; give the network that was "
-                "saved, as in load_run(folder, model=...)."
+                "saved, as in load_run(folder, model=...), with all that it held besides its "
+                "weights."
             )
     network.to(device)
     # as `fit` has it; a network of one's own may count on the usual order

@@ -155,6 +155,11 @@ def _terms(
     loss: Loss,
     beta: float | Tensor,
 ) -> Terms:
+    if not mean.shape == logvar.shape == noise.shape:
+        raise ValueError(
+            "mean and log-variance of the posteriors must have the shape of the noise, "
+            f"{tuple(noise.shape)}, not {tuple(mean.shape)} and {tuple(logvar.shape)}."
+        )
     recon = loss(model.decode(reparameterise(mean, logvar, noise)), x).mean()
     kl = kl_to_prior(mean, logvar).mean()
     return Terms(recon + beta * kl, recon, kl)

@@ -10,6 +10,7 @@ products have other bits than those of stored runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -139,8 +140,17 @@ class _Objective:
     def _recon(self, decoded: Tensor, x: Tensor) -> Tensor:
         if self.one_loss:
             return self.losses[0](decoded, x).mean(1)
-        members = zip(self.losses, decoded, x, strict=True)
-        return torch.stack([loss(output, target).mean() for loss, output, target in members])
+        return torch.stack(list(map(_mean_loss, self.losses, decoded, x)))
+
+
+def _mean_loss(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
+    """Return a loss as a mean over a batch; NaN where a loss of one's own fails at a NaN."""
+    try:
+        return loss(output, target).mean()
+    except Exception:  # code that is not ours
+        if bool(output.isfinite().all()):
+            raise
+        return output.mean() * math.nan
 
 
 class PopulationStep:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import math
 import signal
 import sys
 import threading
@@ -132,8 +133,14 @@ class Progress:
     def finished(self) -> list[Run]:
         """Return the runs with what was measured."""
         self._step.write_back()
-        for run in self.runs:
+        for k, run in enumerate(self.runs):
             run.model.eval()
+            # no loss shows what the last step did
+            is_whole = all(bool(weight.isfinite().all()) for weight in run.model.parameters())
+            if k in self.training and not is_whole:
+                self._failures[k] = TrainingFailed(
+                    run.spec, self.steps_taken, math.nan, None, "weights"
+                )
         return [self._run(k) for k in range(len(self.runs))]
 
     def _run(self, k: int) -> Run:

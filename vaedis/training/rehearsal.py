@@ -28,7 +28,8 @@ from vaedis._support.text import plain
 from vaedis.losses.reads import around
 from vaedis.spec import RunSpec
 from vaedis.training.checkpoint import as_stored, need_alike
-from vaedis.training.custom import Custom, copied
+from vaedis.training.custom import Custom
+from vaedis.training.own_network import copied
 from vaedis.training.progress import Progress
 from vaedis.training.run import Run
 

@@ -31,7 +31,8 @@ class TrainingFailed(RuntimeError):
     """The loss became NaN, infinite or larger than 1e20, or one of its parts NaN or infinite.
 
     Its `step`, counted from 1, is the first with such a `term`, ``"loss"``, ``"recon"`` or
-    ``"kl"``; `last_finite` is the term before it, or None; `spec` is the run's.
+    ``"kl"``; `last_finite` is the term before it, or None; `spec` is the run's. The `term` is
+    ``"weights"`` if the last step alone failed, so that no loss shows it.
 
     Examples
     --------
@@ -56,10 +57,10 @@ class TrainingFailed(RuntimeError):
         history = f"there was no finite {term} before it"
         if last_finite is not None:
             history = f"the last finite {term} was {last_finite:.6g}"
-        super().__init__(
-            f"The {term} became {value} at step {step} of {spec.steps} ({history}); "
-            f"lower beta or lr. The run: {' '.join(repr(spec).split())}."
-        )
+        what = f"The {term} became {value} at step {step} of {spec.steps} ({history})"
+        if term == "weights":
+            what = f"The weights became NaN or infinite in step {step} of {spec.steps}"
+        super().__init__(f"{what}; lower beta or lr. The run: {' '.join(repr(spec).split())}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._made_of

@@ -8,7 +8,6 @@ the new one, whole, whenever a process is killed.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import math
@@ -28,6 +27,8 @@ from vaedis.data import FactorData, Relabelled
 from vaedis.spec import GIVEN, MEANING
 from vaedis.training.checkpoint import as_folder
 from vaedis.training.digest import digest_of, fingerprint_of
+from vaedis.training.own_network import copied
+from vaedis.training.stateless import need_saved_whole
 
 if TYPE_CHECKING:
     from vaedis.training.run import Run
@@ -64,6 +65,10 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     check_finite(run.model, "the run")
     need_storable(run.model.state_dict(), "be saved")
+    if "model" in run.spec.custom:
+        height, width, channels = run.data.shape
+        x = _ramp(0, 1, (2, channels, height, width)).to(next(run.model.parameters()).device)
+        need_saved_whole(run.model, x, run.spec.seed)
     content = _safetensors().save(tensors)
     record = {**_record(run, scores), "arrays": hashlib.sha256(content).hexdigest()}
     record["digest"] = digest(record)
@@ -139,18 +144,32 @@ def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float
     Computed on the CPU with numbers of one seed, so that it is the same wherever it is asked.
     """
     height, width, channels = data.shape
-    x = _ramp(-1, 1, (2, channels, height, width))
     z = _ramp(-1, 1, (2, latents))
-    with torch.no_grad(), torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        try:
-            copied: Any = copy.deepcopy(network).cpu().eval()
-            parts = [*copied.encode(x), copied.decode(z)]
-        except Exception:  # code that is not ours, which may need its own device
-            return None
-    if not all(bool(part.isfinite().all()) for part in parts):
+    parts = None
+    # a network may take images in [0, 1] alone
+    for low in (-1, 0):
+        x = _ramp(low, 1, (2, channels, height, width))
+        with torch.no_grad(), torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            try:
+                on_cpu: Any = copied(network).cpu().eval()
+                parts = [*on_cpu.encode(x), on_cpu.decode(z)]
+            except Exception:  # code that is not ours, which may need its own device
+                continue
+        if all(bool(part.isfinite().all()) for part in parts):
+            break
+        parts = None
+    if parts is None:
         return None
-    return [part.flatten()[:: -(-part.numel() // _PROBED)].tolist() for part in parts]
+    evenly = [part.flatten()[:: -(-part.numel() // _PROBED)].tolist() for part in parts]
+    # steps of uneven length, so that no pattern of latents or pixels is passed over
+    spread = [part.flatten()[_uneven(part.numel())].tolist() for part in parts]
+    return evenly + spread
+
+
+def _uneven(n: int) -> Tensor:
+    """Return up to _PROBED places among `n`, whose steps are not all multiples of one number."""
+    return torch.linspace(0, 1, min(n, _PROBED)).pow(1.5).mul(n - 1).round().long()
 
 
 def shown(path: Path) -> str:

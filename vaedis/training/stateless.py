@@ -4,81 +4,58 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from vaedis.losses import Loss
 from vaedis.losses.fingerprint import fingerprint
-from vaedis.training.custom import copied, seeded
-from vaedis.training.run import Run
+from vaedis.training.batches import seeded
+from vaedis.training.own_network import copied
+
+if TYPE_CHECKING:
+    from vaedis.training.run import Run
 
 
 def need_stateless(run: Run) -> None:
-    """Raise a ValueError if a network in training changes more than its weights and buffers.
+    """Raise a ValueError if a network in training changes more than a checkpoint holds.
 
-    What follows from its input alone, such as a size that `decode` reads, may change.
+    A checkpoint holds weights and buffers. What follows from its input alone, such as a size that
+    `decode` reads, may change.
     """
-    network: Any = copied(run.model)
     x = run.observations(torch.zeros(2, dtype=torch.int64))
+    network: Any = copied(run.model)
+    held = {name for name, _ in network.named_buffers()}
+    if name := _changes(network, x, run.spec.seed, held):
+        raise ValueError(
+            f"model.{name} changes with each call in training, and a checkpoint does not hold "
+            "it; let it be a tensor, by register_buffer, or train without checkpoint."
+        )
+
+
+def need_saved_whole(network: nn.Module, x: Tensor, seed: int) -> None:
+    """Raise a ValueError if a network in training, of images `x`, changes more than is saved."""
+    network = copied(network).train()
+    if name := _changes(network, x, seed, set(network.state_dict())):
+        raise ValueError(
+            f"model.{name} changes with each call in training, and a saved run does not hold it, "
+            "so the run is not saved; let it be a tensor, by register_buffer."
+        )
+
+
+def _changes(network: Any, x: Tensor, seed: int, held: set[str]) -> str | None:
+    """Return the name of something not `held` that changes with each call of a network, or None."""
     calls = []
     for _ in range(2):
         # code that is not ours may not take two images at a time
         failing = contextlib.suppress(Exception)
-        with seeded(run.spec.seed, "check", x.device), torch.no_grad(), failing:
+        with seeded(seed, "check", x.device), torch.no_grad(), failing:
             mean, _ = network.encode(x.clone())
             network.decode(mean)
-        calls.append(_attributes(network))
+        buffers = [(name, one) for name, one in network.named_buffers() if name not in held]
+        calls.append(_attributes(network) | {name: fingerprint(one) for name, one in buffers})
     first, second = calls
-    for name, value in second.items():
-        if first.get(name) != value:
-            raise ValueError(
-                f"model.{name} changes with each call in training, and a checkpoint does not hold "
-                "it; let it be a tensor, by register_buffer, or train without checkpoint."
-            )
-
-
-class CheckedShapes:
-    """A network in training that must return the shapes that it returns in evaluation mode."""
-
-    def __init__(self, network: Any, loss: Loss):
-        self.network = network
-        self.loss = loss
-        self.x = self.noise = torch.zeros(0)
-        # of what is decoded for one image; known after the first step
-        self.decoded: tuple[int, ...] | None = None
-
-    def of(self, x: Tensor, noise: Tensor) -> CheckedShapes:
-        """Return the network for a step on images `x`, whose latents have the shape of `noise`."""
-        self.x, self.noise = x, noise
-        return self
-
-    def encode(self, x: Tensor) -> Any:
-        """Return what the network returns, if mean and log-variance have the noise's shape."""
-        mean, logvar = self.network.encode(x)
-        for part in (mean, logvar):
-            _need_shape("encode", part, self.noise.shape)
-        return mean, logvar
-
-    def decode(self, z: Tensor) -> Any:
-        """Return what the network returns, if it has the images' shape."""
-        output = self.network.decode(z)
-        if self.decoded is None:
-            with torch.no_grad():
-                _need_shape("decode", self.loss.output(output), self.x.shape)
-            self.decoded = tuple(output.shape[1:])
-        _need_shape("decode", output, (len(self.x), *self.decoded))
-        return output
-
-
-def _need_shape(name: str, part: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError if a network in training returned another shape."""
-    if tuple(part.shape) != tuple(shape):
-        raise ValueError(
-            f"model.{name} must return the same shapes in training as in evaluation mode, but "
-            f"returned {tuple(part.shape)} and not {tuple(shape)}."
-        )
+    return next((name for name, value in second.items() if first.get(name) != value), None)
 
 
 def gradients_of(network: nn.Module | None) -> list[tuple[int, int] | None]:

@@ -20,19 +20,19 @@ from vaedis._support import arithmetic as _arithmetic
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
 from vaedis.training import objectives
-from vaedis.training.batches import BatchSampler
+from vaedis.training.batches import BatchSampler, seeded
 from vaedis.training.custom import (
     Custom,
     check_first,
-    check_input_unchanged,
+    check_gradients,
     check_no_gradients,
     checked_terms,
-    seeded,
 )
 from vaedis.training.optimizers import adam, checked, set_rate
+from vaedis.training.own_network import CheckedNetwork, check_input_unchanged
 from vaedis.training.precision import Bfloat16
 from vaedis.training.run import Run
-from vaedis.training.stateless import CheckedShapes, gradients_of, need_untouched
+from vaedis.training.stateless import gradients_of, need_untouched
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
@@ -119,7 +119,7 @@ class NetworkStep:
         self.sampler = BatchSampler(run.spec, run.data)
         in_bfloat16 = run.precision == "bf16"
         self._network = Bfloat16(run.model) if in_bfloat16 else run.model
-        self._checked = CheckedShapes(self._network, run.loss)
+        self._checked = CheckedNetwork(self._network, run.loss)
         self._parameters = list(run.model.parameters())
         # a pair must not be split
         self._images_per_draw = 2 if run.spec.framework == "ada-gvae" else 1
@@ -156,10 +156,27 @@ class NetworkStep:
             set_rate(self.optimizer.param_groups, self.custom.lr_at(self.spec, step))
         if self._graph is not None:
             return self._graph(self._observe(index), noise, noise.new_full((), beta))[None]
-        if self.custom.whole_batches:
-            with seeded(self.spec.seed, f"own {step}", self.run.data.device):
-                return self._whole(self._observe(index), noise, beta, first=step == 0)[None]
-        return self._in_parts(index, noise, beta)[None]
+        try:
+            if self.custom.whole_batches:
+                with seeded(self.spec.seed, f"own {step}", self.run.data.device):
+                    return self._whole(self._observe(index), noise, beta, first=step == 0)[None]
+            return self._in_parts(index, noise, beta)[None]
+        except Exception as problem:
+            # code that is not ours may refuse NaN
+            if step > 0 and self._has_diverged(index, noise):
+                return torch.full((1, 3), math.nan, device=noise.device)
+            problem.add_note(f"In step {step + 1} of {self.spec.steps}, of {len(index)} images.")
+            raise
+
+    @torch.no_grad()
+    def _has_diverged(self, index: Tensor, noise: Tensor) -> bool:
+        """Return whether weights, or what the network makes of images, are NaN or infinite."""
+        tensors: list[Tensor] = [parameter.data for parameter in self._parameters]
+        with contextlib.suppress(Exception):
+            mean, logvar = self.run.model.encode(self._observe(index))
+            z = objectives.reparameterise(mean, logvar, noise)
+            tensors += [mean, logvar, z, self.run.loss.output(self.run.model.decode(z))]
+        return not all(bool(tensor.isfinite().all()) for tensor in tensors)
 
     def _observe(self, index: Tensor) -> Tensor:
         # convolutions are faster with channels last, on CPUs and on tensor cores alike; other
@@ -204,23 +221,26 @@ class NetworkStep:
         """Take a step on a whole batch."""
         self.optimizer.zero_grad(set_to_none=True)
         untouched = gradients_of(self.custom.model) if first else []
+        before = x.clone() if first else x
         if self.custom.objective is None:
-            before = x.clone() if first else x
             network = self._checked.of(x, noise) if self.custom.whole_batches else self._network
             terms = objective(self.spec, network, x, noise, self.run.loss, beta)
-            if first:
-                check_input_unchanged(x, before)
         else:
             terms = checked_terms(
                 self.custom.objective(self._network, x, noise, loss=self.run.loss, beta=beta)
             )
-            if first:
-                check_no_gradients(self.optimizer)
+            check_no_gradients(self.optimizer)
+        if first:
+            by_own = self.custom.objective is not None
+            who = "objective, and the network that it calls," if by_own else "model.encode"
+            check_input_unchanged(x, before, who)
         terms.loss.backward()
         if first:
             need_untouched(self.custom.model, untouched)
-            if self.custom.objective is not None:
-                check_first(terms, self._parameters)
+        if self.custom.objective is not None:
+            check_gradients(self._parameters)
+            if first:
+                check_first(terms)
         self.optimizer.step()
         return torch.stack(terms).detach()
 
