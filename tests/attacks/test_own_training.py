@@ -75,7 +75,7 @@ def odd(when, name, change):
     [
         ("encode", lambda pair: (*pair, pair[0]), "the same types and shapes in training"),
         ("encode", lambda pair: None, "returned a NoneType"),
-        ("encode", lambda pair: (pair[0], 0.0), "and a float and not"),
+        ("encode", lambda pair: (pair[0], 0.0), ", a float in place of"),
         ("encode", lambda pair: (pair[0].double(), pair[1]), "returned torch.float64"),
         ("decode", lambda x: [x], "returned a list"),
         ("decode", lambda x: x.detach().numpy(), "returned a ndarray"),

@@ -195,7 +195,7 @@ def _need_same(name: str, parts: tuple[Any, ...], like: list[Tensor]) -> None:
     if returned != expected:
         raise ValueError(
             f"model.{name} must return the same types and shapes in training as in evaluation "
-            f"mode, but returned {' and '.join(returned)} and not {' and '.join(expected)}."
+            f"mode, but returned {', '.join(returned)} in place of {', '.join(expected)}."
         )
 
 

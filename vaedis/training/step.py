@@ -171,12 +171,14 @@ class NetworkStep:
     @torch.no_grad()
     def _has_diverged(self, index: Tensor, noise: Tensor) -> bool:
         """Return whether weights, or what the network makes of images, are NaN or infinite."""
-        tensors: list[Tensor] = [parameter.data for parameter in self._parameters]
+        if not all(bool(weight.isfinite().all()) for weight in self._parameters):
+            return True
         with contextlib.suppress(Exception):
             mean, logvar = self.run.model.encode(self._observe(index))
             z = objectives.reparameterise(mean, logvar, noise)
-            tensors += [mean, logvar, z, self.run.loss.output(self.run.model.decode(z))]
-        return not all(bool(tensor.isfinite().all()) for tensor in tensors)
+            output = self.run.loss.output(self.run.model.decode(z))
+            return not all(bool(one.isfinite().all()) for one in (mean, logvar, z, output))
+        return False
 
     def _observe(self, index: Tensor) -> Tensor:
         # convolutions are faster with channels last, on CPUs and on tensor cores alike; other
