@@ -369,6 +369,33 @@ def test_continuous_labels_are_refused_with_the_number_of_images_that_is_needed(
         )
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_function_gets_images_as_its_network_was_trained_on(tiny, normalize):
+    run = vd.fit(
+        vd.RunSpec(
+            model="mlp",
+            model_options={"hidden": [8]},
+            latents=2,
+            steps=3,
+            batch=8,
+            normalize=normalize,
+        ),
+        data=tiny,
+        device="cpu",
+    )
+
+    def mine(x):
+        return run.model.encode(x)[0]
+
+    scores = metrics.evaluate(mine, tiny, protocol="fast", normalize=normalize)
+    for name, score in run.scores(protocol="fast").items():
+        assert score.score == scores[name].score
+    other = metrics.evaluate(mine, tiny, protocol="fast", normalize=not normalize)
+    assert other["dci"].score != scores["dci"].score
+    with pytest.raises((TypeError, ValueError), match=r"^normalize must be"):
+        metrics.evaluate(mine, tiny, normalize="no")
+
+
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_a_run_and_its_network_have_one_score(loss, normalize):

@@ -21,10 +21,11 @@ _ROUNDING = 1e-2
 _ROUNDING_OF_ALL = 2e-6
 
 
-def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
+def encoder(model: Any, data: Any, normalize: bool | None = None) -> Callable[[Tensor], Tensor]:
     """Return a function from observation indices (n,) to posterior means (n, z) on the CPU.
 
-    Repeated indices are encoded once: the code of an image must depend on it alone.
+    The model gets images that are normalized or not, by default as `fit` trained it. Repeated
+    indices are encoded once: the code of an image must depend on it alone.
     """
     if hasattr(model, "scores") and hasattr(model, "posterior"):
         raise TypeError(
@@ -47,8 +48,9 @@ def encoder(model: Any, data: Any) -> Callable[[Tensor], Tensor]:
     batch = _CUDA_BATCH if devices else _CPU_BATCH
     is_half = example is not None and example.dtype.itemsize < 4
     # How `fit` says of a network of its own, or of yours, that it was trained on images in [0, 1].
-    is_plain = getattr(trained, "_vaedis_normalize", True) is False
-    options = {"normalize": False} if is_plain else {}
+    if normalize is None:
+        normalize = getattr(trained, "_vaedis_normalize", True) is not False
+    options = {} if normalize else {"normalize": False}
 
     def means_of(x: Any, n: int) -> Tensor:
         means = _means(encode(x if example is None else x.to(example)), n)

@@ -185,6 +185,7 @@ def evaluate(
     metrics: Iterable[str] = ("mig", "dci"),
     protocol: str = "full",
     seed: int = 0,
+    normalize: bool | None = None,
 ) -> dict[str, Score]:
     """Score a model's representation of a data set by the published protocols.
 
@@ -202,9 +203,9 @@ def evaluate(
         An object with ``encode(x)``, or such a function. It returns means of shape (B, z): as a
         tensor, as the first item of a tuple such as ``(mean, logvar)``, as ``embedding`` of an
         object or a mapping, or as a torch Distribution. An nn.Module is put into evaluation mode
-        meanwhile, and gets observations on its device and in its precision, normalized as `fit`
-        normalized them. A model is refused if it gives an image other codes when it is asked again,
-        as one that samples does, or beside other images, as one with statistics of the batch does.
+        meanwhile, and gets observations on its device and in its precision. A model is refused if
+        it gives an image other codes when it is asked again, as one that samples does, or beside
+        other images, as one with statistics of the batch does.
     data : FactorData, (images, labels) or object
         Whatever `data.as_data` takes, or an object with ``factors``, a `FactorSpace`, and
         ``observations(index) -> (B, C, H, W)``.
@@ -215,6 +216,9 @@ def evaluate(
         test for DCI; "fast" is 2,000, and 1,000 and 500. Scores of the two are not comparable.
     seed : int
         Seed of the draw and of each score.
+    normalize : bool or None
+        Whether the model gets normalized images. None is as `fit` trained the network, and True for
+        a function, of which nothing says how its network was trained.
 
     Returns
     -------
@@ -244,7 +248,9 @@ def evaluate(
     if not names:
         return {}
     index, counts = _draw(names, data, protocol, seed)
-    codes = encoder(model, data)(index)
+    if normalize is not None:
+        normalize = _check.flag("normalize", normalize)
+    codes = encoder(model, data, normalize)(index)
     # images that are no grid have labels of their own
     factors = (data.factors if getattr(data, "grid", True) else data).to_factors(index)
     scores = {}
