@@ -32,7 +32,7 @@ BAD = {
     "infinite": (np.array([[1, 2], [3, 4], [-np.inf, 6]]), ONE, r"codes\[2, 0\] is -inf"),
     "too large": (np.ones((3, 1)) * 1e39, ONE, r"codes\[0, 0\] is 1e\+39, .* at most 3\.4e\+38"),
     "words": (np.ones((2, 2)), np.array([["a"], ["b"]]), "numbers are expected: pass the index of"),
-    "complex": (np.ones((2, 2), complex), ONE[:2], "codes has dtype complex128, but numbers"),
+    "complex": (np.ones((2, 2), complex), ONE[:2], "codes has dtype complex128, but real numbers"),
     "flat codes": (np.ones(3), ONE, r"codes has shape \(3,\), not \(samples, latents\)"),
     "flat factors": (np.ones((3, 1)), np.ones(3, int), r"factors has shape \(3,\), not \(samples"),
     "nothing": (np.ones((0, 2)), np.ones((0, 2), int), r"codes has shape \(0, 2\)"),

@@ -266,7 +266,9 @@ def test_an_encoder_needs_a_space(score):
         match=r"space must be the factors of a data set \(data\.factors\), not a ndarray: .* mig and dci",
     ):
         score(encoder(), labels)
-    with pytest.raises(ValueError, match=r"factors has shape \(\), not \(samples, factors\)"):
+    with pytest.raises(
+        ValueError, match=r"factors must be an array of shape \(samples, factors\), not"
+    ):
         score(labels * 1.0, SPACE)
 
 
