@@ -350,6 +350,23 @@ def test_what_changes_in_training_and_is_not_saved_is_named_before_it_is_lost(tm
     assert not list(tmp_path.iterdir())
 
 
+class Counts(Net):
+    """Counts its calls, which changes nothing."""
+
+    calls = 0
+
+    def encode(self, x):
+        self.calls += 1
+        return super().encode(x)
+
+
+def test_a_network_that_counts_its_calls_is_saved(tmp_path):
+    run = fit(model=Counts())
+    run.save(tmp_path)
+    loaded = vd.load_run(tmp_path, model=Counts(), device="cpu")
+    assert torch.equal(loaded.posterior([0, 5])[0], run.posterior([0, 5])[0])
+
+
 class Logarithm(Net):
     """Takes images in [0, 1] alone."""
 
