@@ -119,14 +119,14 @@ _STEPS = (500, 2_000, 8_000, 57_600)
 
 
 @styled
-def scores_by_steps(settings: Mapping[str, Course]) -> Figure:
+def scores_by_steps(settings: Mapping[str, Course], *, columns: int = 3) -> Figure:
     """Draw MIG and DCI against the number of steps, a panel for each titled setting.
 
     A line goes through the scores of each long run on its way, and each run that ended is a point.
     """
     colours = dict(zip(SCORES, (COLOURS["mse"], COLOURS["published"]), strict=True))
     legend = {SCORES[score]: colour for score, colour in colours.items()}
-    figure, axes = _panels_by_steps(settings, "score", legend)
+    figure, axes = _panels_by_steps(settings, "score", legend, columns)
     for ax, course in zip(axes, settings.values(), strict=False):
         for score, colour in colours.items():
             for curve in course.curves:
@@ -158,10 +158,10 @@ def order_by_steps(settings: Mapping[str, Course]) -> Figure:
 
 
 def _panels_by_steps(
-    titles: Collection[str], label: str, colours: Mapping[str, str]
+    titles: Collection[str], label: str, colours: Mapping[str, str], columns: int = 3
 ) -> tuple[Figure, list[Axes]]:
     """Return a panel for each title with a logarithmic axis of steps, and a legend of colours."""
-    figure, axes = panel_grid(max(1, len(titles)), 3, 2.9, 2.3, sharex=True, sharey=True)
+    figure, axes = panel_grid(max(1, len(titles)), columns, 2.9, 2.3, sharex=True, sharey=True)
     for ax, title in zip(axes.flat, titles or ["no runs are stored"], strict=False):
         ax.set(title=title, xscale="log", xlim=(400, 80_000), ylim=(-0.05, 1.05))
         ax.set_xticks(_STEPS, [f"{n:,}" for n in _STEPS], fontsize=8)
