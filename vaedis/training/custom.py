@@ -193,7 +193,7 @@ def untrained(
                 part.training = False
             if spec.framework == "beta-vae":  # of pairs there are two images at least
                 with seeded(spec.seed, "check", device):
-                    check_last_batch(network, x, len(source), spec.batch)
+                    check_last_batch(network, x, len(source), spec)
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)
         model.mark_normalize(run.model, run.normalize)
         if properties.is_own(loss):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaedis._support.text import plain
 from vaedis.losses import Loss
+from vaedis.spec import RunSpec
 
 # by what share of the largest number a network's outputs may differ when they are computed again
 _ROUNDING = 1e-3
@@ -43,17 +44,22 @@ def copied(network: Any) -> Any:
 
 def _computed(network: nn.Module) -> dict[int, Tensor]:
     """Return copies of tensors that were computed, by their id: deepcopy itself refuses these."""
-    copies = {}
-    for module in network.modules():
-        values = list(vars(module).values())
-        for value in values:
-            if isinstance(value, list | tuple):
-                values.extend(value)
-            elif type(value) is dict:
-                values.extend(value.values())
-            elif isinstance(value, Tensor) and not value.is_leaf:
-                copies[id(value)] = value.detach().clone()
-    return copies
+    held = tensors_in([vars(module) for module in network.modules()])
+    return {id(one): one.detach().clone() for one in held if not one.is_leaf}
+
+
+def tensors_in(values: Any) -> list[Tensor]:
+    """Return the tensors in lists, tuples and dicts, however deep."""
+    tensors, seen = [], set()
+    left = [values]
+    while left:
+        value = left.pop(0)
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, list | tuple | dict) and id(value) not in seen:
+            seen.add(id(value))  # one may hold itself
+            left += value.values() if isinstance(value, dict) else value
+    return tensors
 
 
 def check_module(network: Any) -> None:
@@ -103,7 +109,9 @@ def check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
         one = _pair(_ask("encode", network.encode, x[k : k + 1].clone()))
         for part, of_one in zip(pair, one, strict=False):
             _need_alike("encode", part[k : k + 1], of_one)
-        _need_alike("decode", output[k : k + 1], _ask("decode", decoded, pair[0][k : k + 1]))
+        _need_alike(
+            "decode", output[k : k + 1], _ask("decode", decoded, pair[0][k : k + 1].clone())
+        )
 
 
 def _need_alike(name: str, among_others: Tensor, alone: Tensor) -> None:
@@ -122,10 +130,12 @@ def _need_alike(name: str, among_others: Tensor, alone: Tensor) -> None:
         )
 
 
-def check_last_batch(network: Any, x: Tensor, n_images: int, batch: int) -> None:
+def check_last_batch(network: Any, x: Tensor, n_images: int, spec: RunSpec) -> None:
     """Raise a ValueError if training comes to a batch of one image that a network does not take."""
-    sizes = {min(batch, n_images), n_images % batch}
-    if 1 not in sizes:
+    batch = min(spec.batch, n_images)
+    # the last one of an epoch, if training is as long
+    last = n_images % batch if spec.steps > n_images // batch else 0
+    if 1 not in (batch, last):
         return
     copy_in_training = copied(network)
     with torch.no_grad():
@@ -137,10 +147,10 @@ def check_last_batch(network: Any, x: Tensor, n_images: int, batch: int) -> None
         try:
             copy_in_training.decode(copy_in_training.encode(x[:1].clone())[0])
         except Exception as error:  # whatever is wrong in code that is not ours
+            reason = plain(str(error), 200).rstrip(".")
             raise ValueError(
-                f"batch={batch} of {n_images:,} images comes to a batch of one image, which model "
-                f"does not take in training: {plain(str(error), 200).rstrip('.')}; choose another "
-                "batch."
+                f"batch={spec.batch} of {n_images:,} images comes to a batch of one image, which "
+                f"model does not take in training: {reason}; choose another batch."
             ) from error
 
 

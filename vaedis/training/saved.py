@@ -27,7 +27,7 @@ from vaedis.data import FactorData, Relabelled
 from vaedis.spec import GIVEN, MEANING
 from vaedis.training.checkpoint import as_folder
 from vaedis.training.digest import digest_of, fingerprint_of
-from vaedis.training.own_network import copied
+from vaedis.training.own_network import copied, tensors_in
 from vaedis.training.stateless import need_saved_whole
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float
             torch.manual_seed(0)
             try:
                 on_cpu: Any = copied(network).cpu().eval()
-                parts = [*on_cpu.encode(x), on_cpu.decode(z)]
+                parts = tensors_in([*on_cpu.encode(x), on_cpu.decode(z)])
             except Exception:  # code that is not ours, which may need its own device
                 continue
         if all(bool(part.isfinite().all()) for part in parts):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaedis.losses.fingerprint import fingerprint
 from vaedis.training.batches import seeded
-from vaedis.training.own_network import copied
+from vaedis.training.own_network import copied, tensors_in
 
 if TYPE_CHECKING:
     from vaedis.training.run import Run
@@ -54,12 +54,11 @@ def need_saved_whole(network: nn.Module, x: Tensor, seed: int) -> None:
 
 
 def _outputs(network: Any, x: Tensor, seed: int) -> list[Tensor]:
-    """Return mean, log-variance and what is decoded of images, as far as they are tensors."""
+    """Return mean, log-variance and what is decoded of images; nothing if that fails."""
     failing = contextlib.suppress(Exception)
     with seeded(seed, "check", x.device), torch.no_grad(), failing:
         mean, logvar = network.encode(x.clone())
-        decoded = network.decode(mean.clone())
-        return [part for part in (mean, logvar, decoded) if isinstance(part, Tensor)]
+        return tensors_in([mean, logvar, network.decode(mean.clone())])
     return []
 
 
