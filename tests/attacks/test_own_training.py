@@ -329,13 +329,17 @@ class Averages(Cached):
         return mean * self.scale, logvar
 
 
+def assert_saved(run, folder):
+    """Save and load; the loaded run has the same posteriors."""
+    run.save(folder)
+    loaded = vd.load_run(folder, model=type(run.model)(), device="cpu")
+    assert torch.equal(loaded.posterior([0, 5])[0], run.posterior([0, 5])[0])
+
+
 def test_a_network_that_holds_what_it_computed_is_saved_loaded_and_told_from_others(tmp_path):
     network = Cached()
     network.encode(torch.zeros(9, 3, 8, 8))
-    run = fit(model=network)
-    run.save(tmp_path)
-    loaded = vd.load_run(tmp_path, model=Cached(), device="cpu")
-    assert torch.equal(loaded.posterior([0, 5])[0], run.posterior([0, 5])[0])
+    assert_saved(fit(model=network), tmp_path)
 
     class Other(Cached):
         def encode(self, x):
@@ -366,10 +370,7 @@ class Counts(Net):
 
 
 def test_a_network_that_counts_its_calls_is_saved(tmp_path):
-    run = fit(model=Counts())
-    run.save(tmp_path)
-    loaded = vd.load_run(tmp_path, model=Counts(), device="cpu")
-    assert torch.equal(loaded.posterior([0, 5])[0], run.posterior([0, 5])[0])
+    assert_saved(fit(model=Counts()), tmp_path)
 
 
 class Logarithm(Net):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -50,15 +51,16 @@ def _computed(network: nn.Module) -> dict[int, Tensor]:
 
 def tensors_in(values: Any) -> list[Tensor]:
     """Return the tensors in lists, tuples and dicts, however deep."""
-    tensors, seen = [], set()
-    left = [values]
+    tensors = []
+    opened = set()
+    left = collections.deque([values])
     while left:
-        value = left.pop(0)
+        value = left.popleft()
         if isinstance(value, Tensor):
             tensors.append(value)
-        elif isinstance(value, list | tuple | dict) and id(value) not in seen:
-            seen.add(id(value))  # one may hold itself
-            left += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, list | tuple | dict) and id(value) not in opened:
+            opened.add(id(value))  # one may hold itself
+            left.extend(value.values() if isinstance(value, dict) else value)
     return tensors
 
 
