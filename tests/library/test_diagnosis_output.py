@@ -18,6 +18,7 @@ from vaedis._support import output as _output
 from vaedis.data import LabelledImages
 from vaedis.diagnosis import save
 from vaedis.diagnosis.diagnose import diagnose
+from vaedis.diagnosis.loss_report import both_betas
 
 NAMES = {
     "formula": r"$\frac{$",
@@ -244,3 +245,10 @@ def test_a_page_is_closed_to_the_outside_and_long_names_stay_apart(tmp_path, mon
     with pytest.raises(ImportError, match=says):
         save(found, html=tmp_path / "other.html")
     assert not (tmp_path / "other.html").exists()
+
+
+def test_betas_of_both_conventions_are_written_without_an_exponent():
+    text = both_betas(7.3, latents=9, pixels=64 * 64 * 3)
+    assert text.startswith("7.3 (RunSpec.beta), which is 9,970 where"), text
+    assert both_betas(123_456, 2, 2).startswith("123,000 (RunSpec.beta), which is 123,000 ")
+    assert both_betas(0.000123456, 1, 1).startswith("0.000123 (")

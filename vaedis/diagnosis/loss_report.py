@@ -255,9 +255,15 @@ def both_betas(beta: float, latents: int, pixels: int) -> str:
     """Return a beta in both conventions, as text."""
     of_sums = beta * pixels / latents
     return (
-        f"{beta:.3g} (RunSpec.beta), which is {of_sums:.3g} where the KL divergence is summed over "
-        "latents and the loss over pixels (RunSpec.beta_sum)"
+        f"{_three_digits(beta)} (RunSpec.beta), which is {_three_digits(of_sums)} where the KL "
+        "divergence is summed over latents and the loss over pixels (RunSpec.beta_sum)"
     )
+
+
+def _three_digits(number: float) -> str:
+    """Return a number rounded to three digits, as in 9,970, without an exponent up to 10^9."""
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:,.9g}"
 
 
 def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[Any, list[str]]:
