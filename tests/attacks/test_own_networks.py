@@ -436,7 +436,7 @@ def test_steps_that_no_memory_holds_are_taken_until_a_deadline(monkeypatch):
     assert np.array_equal(fit().history["loss"], expected.history["loss"])
 
 
-@pytest.mark.filterwarnings("ignore:One of 1 runs stopped")
+@pytest.mark.filterwarnings("ignore:Run 1 of 1 failed")
 def test_a_run_that_failed_is_of_no_use():
     run = fit([SPEC.replace(lr=1e30)])[0]
     for use in (

@@ -262,7 +262,7 @@ def test_code_that_refuses_nan_does_not_hide_that_training_diverged(own):
         vd.TrainingFailed, match=r"The loss became nan at step \d of .*lower beta or lr"
     ):
         fit(spec, loss=cross_entropy, **own)
-    with pytest.warns(RuntimeWarning, match="One of 2 runs stopped, the others went on"):
+    with pytest.warns(RuntimeWarning, match="Run 1 of 2 failed"):
         failed, other = fit([spec, SPEC], loss=cross_entropy)
     assert failed.failure is not None
     assert other.steps_taken == SPEC.steps

@@ -167,7 +167,7 @@ def test_a_budget_stops_a_population_that_takes_longer(tmp_path, monkeypatch, st
 
 def test_a_run_that_fails_is_a_row_with_the_reason(tmp_path):
     spec = grids.grid("rotation", TOY)[0].replace(lr=1e12, steps=60)
-    with pytest.warns(RuntimeWarning, match="One of 1 runs stopped"):
+    with pytest.warns(RuntimeWarning, match="Run 1 of 1 failed"):
         (failed,) = runner.fit([spec], device="cpu")
     row, arrays = runs.row_of(failed, "rotation", TOY)
     assert row["status"].startswith("failed: loss not finite at step ")

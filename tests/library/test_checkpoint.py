@@ -84,7 +84,7 @@ POPULATION = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:One of 4 runs stopped")
+@pytest.mark.filterwarnings("ignore:Run 4 of 4 failed")
 @pytest.mark.parametrize("step", [0, 1, 3, 39])
 def test_a_population_that_was_stopped_ends_with_the_bits_of_one_that_was_not(tmp_path, step):
     with pytest.raises(

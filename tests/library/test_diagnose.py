@@ -490,6 +490,7 @@ def test_what_was_not_measured_is_never_praised(kind):
     assert report.unpaired == LabelledImages(noise, labels).factors.names
     assert "nothing can be said of any factor" in report.verdict
     assert "no two images differ in it alone" in found.text()
+    assert "rank within" not in found.text()
     assert not found.measured
 
 
@@ -729,3 +730,17 @@ def test_losses_of_one_name_are_told_apart():
             f"{advised} would order what MSE does not (rank correlation 0.9" in report.advice.text
         )
         assert f"# loss is '{advised}'," in report.advice.code
+
+
+def test_a_column_that_numbers_the_images_is_named_where_nothing_can_be_said():
+    index = np.arange(24)
+    images = np.random.default_rng(0).integers(0, 255, (24, 8, 8), dtype=np.uint8)
+    labels = {"size": index % 4, "place": index // 4}
+    assert diagnose(LabelledImages(images, labels)).measured
+    (report,) = diagnose(LabelledImages(images, labels | {"id": index})).losses
+    because = ", as no value of id comes twice; round such labels, or leave them out"
+    assert report.why_unpaired == {
+        "size": f"no two images differ in it alone{because}",
+        "place": f"no two images differ in it alone{because}",
+        "id": "no two images differ in it alone",
+    }

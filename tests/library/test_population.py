@@ -87,7 +87,7 @@ def test_a_member_that_fails_stops_with_a_warning_and_the_others_go_on():
     ]
     with pytest.warns(
         RuntimeWarning,
-        match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr",
+        match=r"Run 2 of 3 failed: The loss became .* lower beta or lr",
     ):
         runs = fit(specs)
     failure = runs[1].failure

@@ -581,10 +581,10 @@ def test_a_member_that_fails_at_once_keeps_no_population_from_going_on(tmp_path)
             checkpoint=tmp_path,
             deadline=lambda: next(halted, True),
         )
-    with pytest.warns(RuntimeWarning, match="One of 2 runs stopped"):
+    with pytest.warns(RuntimeWarning, match="Run 2 of 2 failed"):
         runs = vd.fit(specs, loss=loss, device="cpu", checkpoint=tmp_path)
     assert [run.failure is None for run in runs] == [True, False]
-    with pytest.warns(RuntimeWarning, match="One of 2 runs stopped"):
+    with pytest.warns(RuntimeWarning, match="Run 2 of 2 failed"):
         whole = vd.fit(specs, loss=loss, device="cpu")
     assert same(runs[0], whole[0])
 

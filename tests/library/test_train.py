@@ -225,7 +225,7 @@ def test_a_failure_in_a_list_that_is_trained_one_after_the_other_ends_no_other_r
     specs = [small, small.replace(lr=1e12, steps=60), small.replace(seed=1)]
     with pytest.warns(
         RuntimeWarning,
-        match=r"One of 3 runs stopped, the others went on: The loss became .* lower beta or lr",
+        match=r"Run 2 of 3 failed: The loss became .* lower beta or lr",
     ) as caught:
         runs = fit(specs)
     assert caught[0].filename == __file__

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vaedis import _check, losses as loss_functions
-from vaedis._support.text import distinct, plain
+from vaedis._support.text import distinct, plain, shown_name
 from vaedis.data import as_data
 from vaedis.data.base import FactorData, need_data_set
 from vaedis.data.coordinates import factor_groups
@@ -286,7 +286,7 @@ def _measure(
     if not data.grid:
         assert isinstance(data, LabelledImages)
         empty = [name for name in names if not len(data.groups(name, seed=seed))]
-        unpaired = dict.fromkeys(empty, "no two images differ in it alone")
+        unpaired = {name: _why_unpaired(name, sizes, len(data)) for name in empty}
         names = [name for name in names if name not in unpaired]
     elif exact is None:
         channelwise = kernel_for(data, loss).separable
@@ -298,6 +298,16 @@ def _measure(
         return {}, unpaired
     n_traversals = None if exact else traversals
     return factor_distances(data, loss, factors=names, traversals=n_traversals, seed=seed), unpaired
+
+
+def _why_unpaired(name: str, sizes: dict[str, int], n_images: int) -> str:
+    """Say why no two images differ in one factor only, and what may help."""
+    reason = "no two images differ in it alone"
+    unrepeated = [shown_name(other) for other, size in sizes.items() if size == n_images]
+    if unrepeated in ([], [shown_name(name)]):
+        return reason
+    others = ", ".join(unrepeated[:3]) + (" and others" if len(unrepeated) > 3 else "")
+    return f"{reason}, as no value of {others} comes twice; round such labels, or leave them out"
 
 
 def _name(loss: Loss) -> str:

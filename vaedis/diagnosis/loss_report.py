@@ -241,7 +241,7 @@ class LossReport:
 
     def _lines(self) -> list[str]:
         rank = "none" if self.random_rank is None else f"{self.random_rank:.2f}"
-        rows = [COLUMNS, *(f.cells() for f in self.factors)]
+        rows = [COLUMNS, *(f.cells() for f in self.factors)] if self.factors else []
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"{self.loss}: random pairs {self.random_mean:.4g} apart, rank correlation {rank}"]
         for row in rows:

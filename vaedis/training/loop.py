@@ -204,10 +204,10 @@ def fit(
         except TrainingStopped as stopped:
             stopped.runs = runs
             raise
-    for run in runs:
+    for number, run in enumerate(runs, 1):
         if run.failure is not None:
             warnings.warn(
-                f"One of {len(runs)} runs stopped, the others went on: {run.failure}",
+                f"Run {number} of {len(runs)} failed: {run.failure}",
                 RuntimeWarning,
                 stacklevel=3,
             )

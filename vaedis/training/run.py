@@ -303,11 +303,12 @@ class Run:
             rate = f"{rate}, {schedule}" if "optimizer" in custom else schedule
         shape = "×".join(map(str, self.data.shape))
         images = "pairs" if spec.framework == "ada-gvae" else "images"
+        batch = min(spec.batch, len(self.data))
         facts = {
             "data": f"{plain(self.data.name, 40)}, {len(self.data):,} images of {shape}",
             "model": f"{model}, {spec.latents} latents",
             "loss": f"{plain(self.loss.name, 40)}, beta {beta}",
-            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {spec.batch} {images}, "
+            "training": f"{self.steps_taken:,} of {spec.steps:,} steps of {batch} {images}, "
             f"{rate}, seed {spec.seed}, {self.precision} on {self.data.device}",
         }
         if self.seconds:
