@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,6 @@ from vaedis import _check
 from vaedis.metrics._inputs import samples, varies
 from vaedis.metrics._scores import Score
 
-# of the counts that are worked on at once
-_CELLS = 20_000
 _BINS = 20
 # Outside this range of a latent, float32 bins have errors that matter.
 _NARROWEST = 1e-30
@@ -249,33 +248,21 @@ def _quantile_bins(codes: np.ndarray) -> np.ndarray:
 
 def _informations(binned: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return the mutual information in nats of bins (z, n) and factors (n, f): (z, f)."""
-    return np.stack([_information(binned, labels) for labels in factors.T], axis=1)
+    return np.array([[_information(bins, labels) for labels in factors.T] for bins in binned])
 
 
-def _information(binned: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mutual information in nats of bins (z, n) and labels (n,): (z,)."""
-    n_labels = int(labels.max()) + 1
-    cells = _BINS * n_labels
-    parts = []
-    # few enough latents at a time that their counts stay in the cache
-    n_parts = min(-(-len(binned) * cells // _CELLS), len(binned))
-    for latents in np.array_split(binned, n_parts):
-        counts = [np.bincount(latent * n_labels + labels, minlength=cells) for latent in latents]
-        parts.append(_information_of_counts(np.reshape(counts, (-1, _BINS, n_labels))))
-    return np.concatenate(parts)
-
-
-def _information_of_counts(counts: np.ndarray) -> np.ndarray:
-    """Return the mutual information in nats of joint counts (z, bins, labels): (z,)."""
-    n = counts[0].sum()
-    # Integers decide exactly whether a latent is independent, where rounding would leave 1e-16.
-    expected = counts.sum(axis=2, keepdims=True) * counts.sum(axis=1, keepdims=True)
-    is_independent = (counts * n == expected).all(axis=(1, 2))
-    joint = counts / n
-    product = joint.sum(axis=2, keepdims=True) * joint.sum(axis=1, keepdims=True)
+def _information(bins: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mutual information in nats of bins (n,) and labels (n,)."""
+    shape = (_BINS, int(labels.max()) + 1)
+    counts = np.bincount(bins * shape[1] + labels, minlength=math.prod(shape)).reshape(shape)
+    # Integers decide exactly whether they are independent, where rounding would leave 1e-16.
+    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0)
+    if (counts * len(labels) == expected).all():
+        return 0.0
+    joint = counts / len(labels)
+    product = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)
     ratio = np.divide(joint, product, out=np.ones_like(joint), where=joint > 0)
-    information = (joint * np.log(ratio)).reshape(len(counts), -1).sum(axis=1)
-    return np.where(is_independent, 0.0, np.maximum(information, 0.0))
+    return max(float((joint * np.log(ratio)).sum()), 0.0)
 
 
 def _gaps(information: np.ndarray) -> np.ndarray:
