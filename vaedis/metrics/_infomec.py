@@ -140,6 +140,7 @@ def _shared(latent: np.ndarray, labels: np.ndarray) -> float:
     squares, which equal codes do not survive.
     """
     digamma = require("scipy.special", "infomec").digamma
+    tree_of = require("scipy.spatial", "infomec").KDTree
     counts = np.bincount(labels)
     repeats = counts[labels] > 1
     latent, labels = latent[repeats], labels[repeats]
@@ -148,7 +149,9 @@ def _shared(latent: np.ndarray, labels: np.ndarray) -> float:
     for label in np.unique(labels):
         rows = labels == label
         n_inside[rows] = k = min(_NEIGHBOURS, counts[label] - 1)
-        radius[rows] = _neighbour_distances(latent[rows], int(k))
+        points = latent[rows, None]
+        # the nearest is the value itself
+        radius[rows] = tree_of(points).query(points, [k + 1])[0][:, 0]
     # a neighbour at the radius is not within it, whatever rounding says
     radius = np.maximum(radius - 4 * np.finfo(np.float64).eps * np.abs(latent).max(initial=0), 0)
     ordered = np.sort(latent)
@@ -159,23 +162,6 @@ def _shared(latent: np.ndarray, labels: np.ndarray) -> float:
     if not largest:
         return 0.0
     return max(float(digamma(len(latent)) + nats.mean()) / largest, 0.0)
-
-
-def _neighbour_distances(latent: np.ndarray, k: int) -> np.ndarray:
-    """Return the distance of each value (n,) from its k-th nearest among the others."""
-    n = len(latent)
-    order = np.argsort(latent)
-    values = latent[order]
-    ends = np.full(k, np.inf)
-    padded = np.concatenate([-ends, values, ends])
-    # the nearest k and the value itself are k + 1 neighbours in order, of which `first` come before
-    widths = [
-        np.maximum(values - padded[k - first :][:n], padded[2 * k - first :][:n] - values)
-        for first in range(k + 1)
-    ]
-    distances = np.empty(n)
-    distances[order] = np.min(widths, axis=0)
-    return distances
 
 
 def concentration(values: np.ndarray) -> np.ndarray:
