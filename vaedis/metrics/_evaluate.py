@@ -241,10 +241,6 @@ def evaluate(
         _check.one_of("metric", name, PROTOCOLS)
     _check.one_of("protocol", protocol, ("full", "fast"))
     _check.seed(seed)
-    if not hasattr(data, "factors"):
-        raise TypeError(
-            f"data must be a data set, not a {type(data).__name__}: pass (images, labels)."
-        )
     if not names:
         return {}
     index, counts = _draw(names, data, protocol, seed)
