@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from posixpath import basename, dirname
 from typing import Any
 
 import numpy as np
@@ -135,13 +136,13 @@ def _read_file(
     if len(keys) > 1:
         columns = {key: source.labels(key).squeeze() for key in keys}
         n = max(column.size for column in columns.values())
-        return source.images(image_key, n), columns, [_last_part(key) for key in keys]
+        return source.images(image_key, n), columns, [basename(key) for key in keys]
     labels = source.labels(keys[0])
     if labels.ndim == 2 and len(labels) == 1:
         labels = labels.ravel()  # MATLAB's row of numbers
     own_names = None
     if labels.ndim == 1 and not labels.dtype.names and keys[0] not in LABEL_KEYS:
-        own_names = [_last_part(keys[0])]
+        own_names = [basename(keys[0])]
     elif names is None and not labels.dtype.names:
         own_names = _names(source, labels)
     return source.images(image_key, len(labels) if labels.ndim else 0), labels, own_names
@@ -174,22 +175,13 @@ def _image_key(source: Npz | Hdf5, key: str | None) -> str:
     raise _no_array(source, what, "name it with images= (--images)")
 
 
-def _folder(key: str) -> str:
-    """Return the path of the group that an array is in, with a slash; empty at the top."""
-    return "".join(key.rpartition("/")[:2])
-
-
-def _last_part(key: str) -> str:
-    return key.rpartition("/")[2]
-
-
 def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str]:
     """Return the array of labels, or one array for each factor."""
     if len(keys) == 1:
         keys = [key.strip() for key in keys[0].split(",")]
     if keys:
         return [_known(source, key.strip("/"), "labels= (--labels)") for key in keys]
-    folder = _folder(image_key)
+    folder = image_key.removesuffix(basename(image_key))
     columns = _columns(source, image_key)
     known = [f"{folder}{name}" for name in LABEL_KEYS if f"{folder}{name}" in source.keys]
     # a column y beside a column x is a position
@@ -219,8 +211,8 @@ def _columns(source: Npz | Hdf5, image_key: str) -> dict[str, Refused | None]:
     lengths = source.lengths(image_key)
     columns: dict[str, Refused | None] = {}
     for key in source.keys:
-        is_beside = _folder(key) == _folder(image_key) and key != image_key
-        if not is_beside or _last_part(key) in NAME_KEYS:
+        is_beside = dirname(key) == dirname(image_key) and key != image_key
+        if not is_beside or basename(key) in NAME_KEYS:
             continue
         problem = None
         shape: tuple[int, ...] | None
