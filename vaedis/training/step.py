@@ -6,6 +6,7 @@ On a CPU a batch goes through the network in parts; on a GPU a step is captured 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -126,7 +127,7 @@ class NetworkStep:
         self._part = _PART["bf16" if in_bfloat16 else "float32"]
         self._part = max(1, self._part * 64 * 64 // math.prod(run.data.shape[:2]))
         # in float32 one part after the other, each on all cores, is as fast and takes less memory
-        self._map = _Threads().map if in_bfloat16 and not on_gpu else _one_by_one
+        self._threads = _Threads(torch.get_num_threads() if in_bfloat16 and not on_gpu else 1)
         self._graph = None
         if captured:
             length = min(run.spec.batch, len(run.data)) * self._images_per_draw
@@ -198,7 +199,7 @@ class NetworkStep:
             (self._observe(index[part]), noise[part], beta, len(part) / len(index))
             for part in parts
         )
-        results = self._map(self._gradients, arguments, n_parts)
+        results = self._threads.map(self._gradients, arguments, n_parts)
         total, gradients = next(results)
         # added in their order, so that the sum does not depend on which thread was first
         for terms, more in results:
@@ -256,25 +257,20 @@ def objective(
     return objectives.ada_gvae(network, x, noise, loss=loss, beta=beta, average=spec.average)
 
 
-def _one_by_one(function: Function, arguments: Iterable[Arguments], length: int) -> Iterator[Any]:
-    """Return the results of `function`, as `_Threads.map` does, without threads."""
-    return (function(*one) for one in arguments)
-
-
 class _Threads:
-    """A pool of threads that share torch's threads.
+    """A pool of so many threads that share torch's threads, started if there is use for two.
 
     What a step does between convolutions uses one core; other parts keep the other cores busy.
     """
 
-    def __init__(self) -> None:
-        self.size = torch.get_num_threads()
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.pool: ThreadPoolExecutor | None = None
 
     def map(self, function: Function, arguments: Iterable[Arguments], length: int) -> Iterator[Any]:
         """Return the results of `function` in order; this thread makes the `length` arguments."""
         if min(length, self.size) < 2:
-            return _one_by_one(function, arguments, length)
+            return itertools.starmap(function, arguments)
         if self.pool is None:
             self.pool = self._start(min(length, self.size))
         return self.pool.map(lambda one: function(*one), arguments)
