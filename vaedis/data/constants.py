@@ -26,8 +26,8 @@ _MOST_TIMES = 4
 _ROUNDING = 0.01
 # what a class may know of its own images
 _OF_IMAGES = (
-    *("_observations", "mean", "std", "channel_factors", "normalize", "denormalize"),
-    *("for_display", "need_unit_range"),
+    *("_observations", "mean", "std", "_moments", "channel_factors", "normalize"),
+    *("denormalize", "for_display", "need_unit_range"),
 )
 
 

@@ -69,14 +69,8 @@ class Relabelled(FactorData):
         self._order = index[new_index.argsort()].to(self.device)
 
     @functools.cached_property
-    def mean(self) -> tuple[float, ...]:
-        """As of the source."""
-        return self.source.mean
-
-    @functools.cached_property
-    def std(self) -> tuple[float, ...]:
-        """As of the source."""
-        return self.source.std
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.source.mean, self.source.std
 
     def _images(self, index: Tensor) -> Tensor:
         return self.source._checked_images(self._order[index])

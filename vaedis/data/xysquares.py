@@ -119,18 +119,8 @@ class XYSquares(FactorData):
         return tuple((2 * c, 2 * c + 1) if c < self.num_squares else () for c in range(3))
 
     @functools.cached_property
-    def mean(self) -> tuple[float, ...]:
-        """Of each channel, over all images: in closed form."""
-        return self._exact_constants[0]
-
-    @functools.cached_property
-    def std(self) -> tuple[float, ...]:
-        """Of each channel, the mean over images of each one's unbiased std: in closed form."""
-        return self._exact_constants[1]
-
-    @functools.cached_property
-    def _exact_constants(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return the mean of all pixels, and the mean over images of the std over their pixels."""
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return `mean` and `std` over all images, in closed form."""
         pixels = self.shape[0] * self.shape[1]
         if self.rgb:
             areas = [Counter({self.square_size**2: 1})] * self.num_squares

@@ -188,14 +188,11 @@ class Stored(FactorData):
         self._cache: Tensor | None = None
 
     @functools.cached_property
-    def mean(self) -> tuple[float, ...]:
-        """Of each channel: as published, or of a stand-in, as measured when it was made."""
-        return self._benchmark.mean if self.origin == "original" else tuple(self.facts["mean"])
-
-    @functools.cached_property
-    def std(self) -> tuple[float, ...]:
-        """Of each channel, as `mean`."""
-        return self._benchmark.std if self.origin == "original" else tuple(self.facts["std"])
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return `mean` and `std` as published, or of a stand-in, as measured when it was made."""
+        if self.origin == "original":
+            return self._benchmark.mean, self._benchmark.std
+        return tuple(self.facts["mean"]), tuple(self.facts["std"])
 
     def _images(self, index: Tensor) -> Tensor:
         if self._mapped is None:
