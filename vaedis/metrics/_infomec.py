@@ -151,7 +151,7 @@ def _shared(latent: np.ndarray, labels: np.ndarray) -> float:
         n_inside[rows] = k = min(_NEIGHBOURS, counts[label] - 1)
         points = latent[rows, None]
         # the nearest is the value itself
-        radius[rows] = tree_of(points).query(points, [k + 1])[0][:, 0]
+        radius[rows] = tree_of(points).query(points, [k + 1], p=1)[0][:, 0]
     # a neighbour at the radius is not within it, whatever rounding says
     radius = np.maximum(radius - 4 * np.finfo(np.float64).eps * np.abs(latent).max(initial=0), 0)
     ordered = np.sort(latent)
