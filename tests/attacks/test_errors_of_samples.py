@@ -8,6 +8,7 @@ import pytest
 
 import vaedis as vd
 from vaedis import distances
+from vaedis.diagnosis.judge import is_chance
 
 
 def noise(n=59, **options):
@@ -136,3 +137,66 @@ def test_values_that_matter_are_told_from_chance_by_few_images():
         .factors
     )
     assert factor.verdict == "ordered"
+
+
+def grey_squares():
+    options = {"image_size": 16, "square_size": 4, "grid_spacing": 1, "grid_size": 8, "rgb": False}
+    return vd.load("xysquares", num_squares=2, **options)
+
+
+@pytest.mark.parametrize("traversals", [2, 4, 16, 64])
+def test_factors_that_are_equal_by_symmetry_are_learned_together(traversals):
+    data = grey_squares()
+    reports = [
+        vd.diagnose(data, traversals=traversals, pairs=100, exact=False, radii=[], seed=seed)
+        for seed in range(15)
+    ]
+    orders = [{f.learning_order for f in report.losses[0].factors} for report in reports]
+    assert orders == [{1}] * 15
+    has_error = [f.importance_error == f.importance_error for f in reports[0].losses[0].factors]
+    assert has_error == [traversals == 64] * 4
+
+
+def test_a_sample_still_tells_factors_of_different_distances_apart():
+    images = np.zeros((12, 20, 8, 8), np.uint8)
+    for big, small in itertools.product(range(12), range(20)):
+        images[big, small, :, 0] = 20 * big
+        images[big, small, 0, 1:] = 2 * small
+    labels = np.array(list(itertools.product(range(12), range(20))))
+    data = vd.LabelledImages(images.reshape(-1, 8, 8), labels, ["big", "small"])
+    (report,) = vd.diagnose(data, traversals=64, exact=False, radii=[]).losses
+    assert [f.learning_order for f in report.factors] == [1, 2]
+
+
+@pytest.mark.parametrize(("freedom", "n_compared"), [(3, 1), (7, 1), (7, 15), (20, 6), (300, 15)])
+def test_chance_is_that_of_students_t(freedom, n_compared):
+    from scipy import stats
+
+    quantile = stats.t.ppf(1 - 1 / 800 / n_compared, freedom)
+    assert is_chance(0.999 * quantile, freedom, n_compared)
+    assert not is_chance(1.2 * quantile, freedom, n_compared)
+    assert is_chance(math.inf, 0, n_compared)
+
+
+def test_distances_beyond_those_of_images_from_themselves_are_weighted_by_pairs():
+    # a value that occurs once, in a grey image, whose cross-entropy with itself is large
+    labels = [(size, place) for place in range(40) for size in (0, 1)] + [(2, 0)]
+    images = np.zeros((len(labels), 8, 8))
+    for image, (size, place) in zip(images, labels, strict=True):
+        if size == 2:
+            image[0, 0], image[5:] = 1.0, 0.5
+        else:
+            image[place // 8, place % 8] = 1.0
+            image[5:] = 0.05 if size else 0.01
+    data = vd.LabelledImages(images, labels, ["size", "place"])
+    size = distances.factor_distances(data, "bce", factors=["size"])["size"]
+    index = np.arange(len(data))
+    matrix = np.array(
+        [distances.perceived(data, [i] * len(index), index, loss="bce") for i in index]
+    )
+    codes = np.array(labels)
+    alike = codes[:, None, 1] == codes[None, :, 1]
+    pairs = alike & (codes[:, None, 0] != codes[None, :, 0])
+    expected = (matrix - matrix.diagonal())[pairs].mean()
+    assert size.mean_beyond == pytest.approx(expected, rel=1e-5)
+    assert size.mean_beyond > 0

@@ -236,6 +236,37 @@ def test_one_pixel_that_no_sample_holds_is_refused_by_cross_entropy_too():
     assert "in 4,096 of the images" in data.notes[0]
 
 
+class Bars(vd.FactorData):
+    """Images of floats of which one, that no look at a thousand sees, leaves [0, 1]."""
+
+    name, dtype = "bars", torch.float32
+    factors, shape = vd.FactorSpace(("x", "y"), (50, 60)), (1, 4, 1)
+
+    def _images(self, index):
+        images = (index[:, None] / 3_000 * torch.linspace(0.2, 1, 4)).clone()
+        images[index == 2501] += 0.6
+        return images.view(-1, *self.shape)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda data: vd.distances.factor_distances(data, "bce"),
+        lambda data: vd.distances.rank_losses(data, ["mse", "bce"]),
+        lambda data: vd.distances.perceived(data, [0, 1], [2501, 2], loss="bce"),
+        lambda data: vd.diagnose(data, "bce", radii=()),
+    ],
+)
+def test_an_image_that_leaves_the_range_is_refused_where_it_is_compared(measure):
+    data = Bars()
+    data.need_unit_range("bce")
+    with pytest.raises(
+        ValueError, match=r"needs pixels in \[0, 1\], but some of 'bars' lie outside"
+    ):
+        measure(data)
+    assert vd.distances.perceived(data, [0], [1], loss="bce").isfinite()
+
+
 @pytest.mark.parametrize(
     "images", [BYTES.astype(np.int16) - 128, torch.from_numpy(BYTES).int() * 10]
 )

@@ -280,3 +280,42 @@ def test_pairs_that_are_missing_are_left_out_of_a_matrix():
         ValueError, match="distances must be finite, or NaN where a pair is missing"
     ):
         distances.agreement(np.array([[0, np.inf], [1, 0]]))
+
+
+def test_equal_distances_tie_wherever_they_lie_between_round_numbers():
+    # odd / 2048 of the largest distance ends in the middle of its tenth digit
+    steps = np.abs(np.subtract.outer(np.arange(8), np.arange(8)))
+    exact = np.where(steps == 7, 2048.0, 2002.0) * (steps > 0)
+    rounded = exact / 2048 * (1 + 1e-15 * np.random.default_rng(0).standard_normal((8, 8)))
+    expected = spearmanr(steps[steps > 0], exact[steps > 0]).statistic
+    for matrix in (exact, rounded, rounded * 1e-12):
+        assert distances.agreement(matrix).rank == pytest.approx(expected)
+        ranks, flat = rank_within(
+            torch.as_tensor(matrix[np.triu_indices(8, 1)])[None],
+            [torch.as_tensor(steps[np.triu_indices(8, 1)])],
+        )[0]
+        assert float(ranks) == pytest.approx(expected)
+        assert not flat
+
+
+def test_masked_distances_are_refused():
+    matrix = np.ma.masked_equal(np.abs(np.subtract.outer(np.arange(4.0), np.arange(4))), 3)
+    with pytest.raises(ValueError, match="must be NaN, not masked"):
+        distances.agreement(matrix)
+    assert distances.agreement(matrix.filled(np.nan)).rank == pytest.approx(1)
+
+
+def test_the_sentence_on_a_factor_is_about_what_was_measured():
+    labels = [(side, contrast) for side in range(3) for contrast in range(4)]
+    images = np.zeros((12, 4, 4))
+    for image, (side, contrast) in zip(images, labels, strict=True):
+        image[:, side] = (contrast + 1) / 4
+    along = distances.factor_distances((images, labels, ["side", "contrast"]))
+    start = "side is adversarial: all distances along it are equal within each traversal"
+    assert along["side"].verdict().startswith(start)
+    two = distances.factor_distances((images[:8], labels[:8], ["side", "contrast"]))["side"]
+    assert two.verdict() == "side has two values, which need no order."
+    gaps = [(0, 0), (1, 0), (1, 1), (2, 1), (0, 2), (2, 2)]
+    squares = np.array([[[value]] for value, _ in gaps], float)
+    measured = distances.factor_distances((squares, gaps, ["v", "g"]))["v"]
+    assert measured.verdict().startswith("no order along v was measured: no three of its values")

@@ -41,9 +41,13 @@ def advise(
     data: FactorData,
     reports: Sequence[tuple[Loss, LossReport]],
     families: Sequence[Sequence[Loss]],
+    try_out: Callable[[Loss], LossReport],
     measure: Callable[[Loss], LossReport],
 ) -> tuple[Advice | None, tuple[Loss, LossReport] | None]:
-    """Return advice on the first loss, and the loss that it advises with its report, if any."""
+    """Return advice on the first loss, and the loss that it advises with its report, if any.
+
+    Losses are tried out on few traversals. One is advised only as it is measured, as the first was.
+    """
     first = reports[0][1]
     hidden_factors = [
         f.factor for f in first.factors if not f.visible and f.verdict not in _HOPELESS
@@ -56,15 +60,18 @@ def advise(
             # one that was given is not tried again, on fewer traversals
             report = next((report for other, report in candidates if other == loss), None)
             if report is None:
-                report = measure(loss)
+                report = try_out(loss)
                 candidates.append((loss, report))
             if _merit(report, hidden_factors)[1] == len(hidden_factors):
                 break
     candidates = _named_apart(candidates)
-    best_of_given = max(reports, key=lambda pair: _merit(pair[1], hidden_factors))
-    loss, best = max(candidates, key=lambda pair: _merit(pair[1], hidden_factors))
-    if _merit(best_of_given[1], hidden_factors)[:2] == _merit(best, hidden_factors)[:2]:
-        loss, best = best_of_given
+    measured = [loss for loss, _ in reports]
+    loss, best = _best(reports, candidates, hidden_factors)
+    while loss not in measured and len(_ordered(best)) > len(_ordered(first)):
+        measured.append(loss)
+        report = dataclasses.replace(measure(loss), loss=best.loss)
+        candidates[candidates.index((loss, best))] = loss, report
+        loss, best = _best(reports, candidates, hidden_factors)
     ranks = {
         report.loss: {f.factor: _rank(f) for f in report.factors if f.factor in hidden_factors}
         for _, report in candidates[1:]
@@ -79,6 +86,19 @@ def advise(
     text += f" A beta for it: {both_betas(beta, latents, math.prod(data.shape))}."
     code = _code(data, loss, best.loss, beta, latents)
     return Advice(tuple(hidden_factors), best.loss, ranks, beta, code, text), (loss, best)
+
+
+def _best(
+    given: Sequence[tuple[Loss, LossReport]],
+    candidates: Sequence[tuple[Loss, LossReport]],
+    hidden_factors: Sequence[str],
+) -> tuple[Loss, LossReport]:
+    """Return the loss that helps most, with its report: a given one if it helps as many factors."""
+    best_of_given = max(given, key=lambda pair: _merit(pair[1], hidden_factors))
+    best = max(candidates, key=lambda pair: _merit(pair[1], hidden_factors))
+    if _merit(best_of_given[1], hidden_factors)[:2] == _merit(best[1], hidden_factors)[:2]:
+        return best_of_given
+    return best
 
 
 def _finding(first: LossReport, others: list[LossReport], hidden_factors: Sequence[str]) -> str:
@@ -174,10 +194,7 @@ def fitting_beta(data: FactorData, loss: Loss, report: LossReport, latents: int)
         traversals=_TRAVERSALS,
         normalize=not loss.unit_range,
     )
-    # Cross-entropy is no 0 between an image and itself. A value that stands alone has no distance.
-    differences = [
-        one.mean - float(np.nanmean(one.matrix.diagonal())) for one in distances_of.values()
-    ]
+    differences = [one.mean_beyond for one in distances_of.values()]
     # Values d apart on average have a variance of about d / 2, which pays to first order below a
     # beta of latents * d (`largest_beta`). A thirtieth of the smallest leaves room.
     return float(f"{_SHARE * latents * max(min(differences), 0.0):.2g}")

@@ -22,7 +22,7 @@ from vaedis.data.coordinates import factor_groups
 from vaedis.data.images import LabelledImages
 from vaedis.diagnosis.advice import advise, latents_for, remedies
 from vaedis.diagnosis.bounds import largest_beta
-from vaedis.diagnosis.judge import beyond_self, judge
+from vaedis.diagnosis.judge import LEAST_INDEPENDENT, is_chance, judge
 from vaedis.diagnosis.loss_report import FactorReport, LossReport
 from vaedis.diagnosis.report import Check, Diagnosis
 from vaedis.distances import FactorDistances, factor_distances, perceived
@@ -40,13 +40,13 @@ _LEAST_PAIRS = 100
 _BOUND_DRAWN = 10_000
 _BOUND_IMAGES = 2_000
 _BOUND_NUMBERS = 2**25
-# of the losses that are tried as remedies
+# of the losses that are tried as remedies, on more than so many images
+_FEW_IMAGES = 500
 _TRIED_TRAVERSALS = 24
 _TRIED_PAIRS = 300
-# factors are learned together if their distances differ by less than this share, which rounding
-# may be, or by fewer standard errors
+# factors are learned together if their distances differ by less than this share, which may be
+# rounding
 _SAME_SHARE = 1e-6
-_ERRORS = 3
 # of a loss's precision, times the mean distance of random pairs: smaller distances are rounding
 _ROUNDING = 64
 
@@ -106,8 +106,8 @@ def diagnose(
     such as the contrast, may scale all distances. That a factor is ordered is necessary, not
     sufficient, for a VAE to disentangle it. The expected order of learning is that of mean
     distances beyond those of images from themselves, the largest first; factors of a sample whose
-    means differ by less than three standard errors share a position. Both are the paper's findings
-    on its five data sets, not laws.
+    means differ by no more than chance may give share a position. Both are the paper's findings on
+    its five data sets, not laws.
 
     References
     ----------
@@ -144,14 +144,16 @@ def diagnose(
         dataclasses.replace(report, loss=name) for report, name in zip(reports, names, strict=True)
     ]
     reports_of = list(zip(chosen_losses, reports, strict=True))
-    trial_traversals = min(traversals, _TRIED_TRAVERSALS)
+    is_small = len(data) <= _FEW_IMAGES
+    trial_traversals = traversals if is_small else min(traversals, _TRIED_TRAVERSALS)
     advice, advised = advise(
         data,
         reports_of,
         remedies([radius for radius in radii if radius < min(data.shape[:2])]),
         lambda loss: _report_loss(
-            data, loss, trial_traversals, _TRIED_PAIRS, False, seed, is_trial=True
+            data, loss, trial_traversals, _TRIED_PAIRS, is_small, seed, is_trial=True
         ),
+        lambda loss: _report_loss(data, loss, traversals, pairs, exact, seed),
     )
     checks: list[Check] = []
     if check:
@@ -232,7 +234,11 @@ def _report_factor(
     n_values = len(distances.matrix)
     line = distances.agreement()
     verdict, reason = judge(distances, random_beyond, rounding)
-    n_earlier = sum(_is_earlier(other, distances) for other in distances_of.values())
+    error = distances.standard_errors()[0]
+    if not distances.exact and distances.independent < LEAST_INDEPENDENT:
+        error = math.nan
+    n_compared = max(1, math.comb(len(distances_of), 2))
+    n_earlier = sum(_is_earlier(other, distances, n_compared) for other in distances_of.values())
     return FactorReport(
         factor=name,
         values=n_values,
@@ -240,8 +246,8 @@ def _report_factor(
         traversals=distances.traversals,
         exact=distances.exact,
         importance=distances.mean,
-        importance_error=distances.standard_errors()[0],
-        share=beyond_self(distances) / random_beyond if random_beyond else math.nan,
+        importance_error=error,
+        share=distances.mean_beyond / random_beyond if random_beyond else math.nan,
         neighbours=distances.neighbours,
         within=distances.within,
         within_circle=distances.within_circle,
@@ -256,11 +262,16 @@ def _report_factor(
     )
 
 
-def _is_earlier(one: FactorDistances, other: FactorDistances) -> bool:
+def _is_earlier(one: FactorDistances, other: FactorDistances, n_compared: int) -> bool:
     """Whether a factor's distances are larger than another's by more than chance and rounding."""
-    gap = beyond_self(one) - beyond_self(other)
+    gap = one.mean_beyond - other.mean_beyond
+    if gap <= _SAME_SHARE * other.mean_beyond:
+        return False
+    if one.exact and other.exact:
+        return True
     error = math.hypot(one.standard_errors()[0], other.standard_errors()[0])
-    return gap > _SAME_SHARE * beyond_self(other) and gap > _ERRORS * error
+    freedom = min(d.independent - 1 for d in (one, other) if not d.exact)
+    return not is_chance(gap / error if error else math.inf, freedom, n_compared)
 
 
 def _largest_beta(data: FactorData, loss: Loss, latents: int, index: Tensor) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
@@ -21,16 +22,27 @@ CIRCLE_GAIN = 0.1
 FLAT = 0.01
 # What is farther from 0 than so many standard errors is no chance.
 _CHANCE = 4
+# Fewer independent samples may give any error.
+LEAST_INDEPENDENT = 4
+# The share of samples in which equal means may be called different.
+_LEVEL = 1 / 400
 # Neighbours this close to the mean distance say that distances do not grow with steps.
 _SATURATED = 0.95
 
 
-def beyond_self(distances: FactorDistances) -> float:
-    """Return the mean distance less that of images from themselves, which some losses add to all.
+def is_chance(errors: float, freedom: int, n_compared: int) -> bool:
+    """Return whether equal means may lie so many standard errors apart by chance.
 
-    Only this part has a gradient that a VAE can follow.
+    That is so unless it happens in fewer than 1 of 400 samples, in any of `n_compared` pairs of
+    means. `freedom` is the number of independent samples behind an error, less one. The quantile of
+    Student's t is Wallace's approximation (1959). Errors of fewer than four samples tell nothing.
     """
-    return float(distances.mean - np.nanmean(distances.matrix.diagonal()))
+    if freedom < LEAST_INDEPENDENT - 1 or math.isnan(errors):
+        return True
+    of_normal = NormalDist().inv_cdf(1 - _LEVEL / 2 / n_compared)
+    of_normal *= (8 * freedom + 3) / (8 * freedom + 1)
+    quantile = math.sqrt(freedom * math.expm1(of_normal**2 / freedom))
+    return errors <= quantile
 
 
 def judge(
@@ -38,7 +50,7 @@ def judge(
 ) -> tuple[str, str]:
     """Return the verdict on a factor and the reason for it, in a sentence.
 
-    `random_beyond` is as `beyond_self`, of random pairs; `rounding` is what may be left of 0.
+    `random_beyond` is as `mean_beyond`, of random pairs; `rounding` is what may be left of 0.
     """
     line = distances.within
     assert line is not None
@@ -49,7 +61,7 @@ def judge(
             "Images that differ in it alone look the same to the loss: no VAE can find it.",
         )
     order_note = ""
-    share = beyond_self(distances) / random_beyond if random_beyond else math.nan
+    share = distances.mean_beyond / random_beyond if random_beyond else math.nan
     if share < FAINT:
         order_note = (
             f" Its distances are {share:.1%} of those of random pairs: "
@@ -95,7 +107,7 @@ def _judge_order(distances: FactorDistances, line: WithinRank, mean: float) -> t
         shape = "a circle"
     if best < PARTLY:
         cause = "values far apart may look closer than neighbours"
-        mean_beyond = beyond_self(distances)
+        mean_beyond = distances.mean_beyond
         if distances.neighbours - (distances.mean - mean_beyond) > _SATURATED * mean_beyond:
             cause = "neighbours are as far apart as any two values"
         return (
@@ -127,7 +139,7 @@ def _is_no_farther(distances: FactorDistances) -> bool:
     """
     if distances.farther is None:
         return False
-    scale = beyond_self(distances)
+    scale = distances.mean_beyond
     chance = min(_CHANCE * distances.farther_error, 0.5 * scale)
     return distances.farther <= max(FLAT * scale, chance)
 
@@ -137,7 +149,7 @@ def _is_flat(distances: FactorDistances, line: WithinRank) -> bool:
     mask = ~np.eye(len(distances.matrix), dtype=bool) & (distances.pairs > 0)
     means = distances.matrix[mask]
     of_self = np.broadcast_to(distances.matrix.diagonal(), distances.matrix.shape)[mask]
-    mean_beyond = beyond_self(distances)
+    mean_beyond = distances.mean_beyond
     error = np.zeros_like(means)
     if not distances.exact or (distances.pairs != distances.traversals).any():
         error = _errors(distances.square_matrix[mask] - means**2, distances.pairs[mask])

@@ -53,7 +53,8 @@ class FactorReport:
     exact : bool
         Whether all pairs of images that differ in this factor only were compared.
     importance, importance_error : float
-        Mean distance between different values, and its standard error from sampling.
+        Mean distance between different values, and its standard error from sampling; NaN from
+        fewer than four independent samples.
     share : float
         `importance` over the mean distance of random pairs, both less the mean distance of images
         from themselves.

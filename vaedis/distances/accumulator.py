@@ -53,6 +53,7 @@ class Accumulator:
         self.smallest = math.inf
         self.largest = 0.0
         self.beyond = -math.inf
+        self.sum_beyond = 0.0
         self.histogram = Histogram(size, device)
         # By line and circle: number, sum and sum of squares of what ranks lack to 1; flat ones.
         self.ranks = self._zeros(2, 4)
@@ -144,6 +145,8 @@ class Accumulator:
             within=_within_rank(*self.ranks[0].tolist()),
             within_circle=_within_rank(*self.ranks[1].tolist()),
             beyond=self.beyond,
+            mean_beyond=m1 + self.shift if self.symmetric else self.sum_beyond / n,
+            sets=len(self.sets),
             same=same / n_same if n_same else None,
             farther=farther / weight if weight else None,
             farther_error=math.sqrt(variance_of_chance) / weight if weight else 0.0,
@@ -183,6 +186,7 @@ class Accumulator:
         self.smallest = min(self.smallest, float(d.min()))
         self.largest = max(self.largest, float(d.max()))
         self.beyond = max(self.beyond, float(beyond.max()))
+        self.sum_beyond += float(beyond.sum())
 
     def _add_ranks(self, d: Tensor, steps: Tensor, mask: Tensor | None) -> None:
         on_circle = torch.minimum(steps, self.size - steps)

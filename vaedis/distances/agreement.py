@@ -136,6 +136,8 @@ def agreement(
     if hasattr(matrix, "matrix"):
         kind = type(matrix).__name__
         raise TypeError(f"a {kind} is no matrix: pass its .matrix, or call its .agreement().")
+    if np.ma.is_masked(matrix) or np.ma.is_masked(truth):
+        raise ValueError("a distance that is missing must be NaN, not masked: use .filled(np.nan).")
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(
@@ -160,12 +162,10 @@ def compare(truth: np.ndarray, perceived: np.ndarray, different: np.ndarray) -> 
     """Compare lists of distances; `different` are those between different observations."""
     linear = rank = None
     if _varies(truth) and _varies(perceived):
-        # sums in another order differ in the last digits; equal distances must tie
-        rounded = np.round(perceived / np.abs(perceived).max(), 9)
         # times a power of 2, which changes no digit, so that squares neither overflow nor vanish
         scaled = np.ldexp(perceived, -np.frexp(np.abs(perceived).max())[1])
         linear = float(np.corrcoef(truth, scaled)[0, 1])
-        rank = float(np.corrcoef(_ranks(truth), _ranks(rounded))[0, 1])
+        rank = float(np.corrcoef(_ranks(truth), _ranks(perceived))[0, 1])
     return Agreement(linear, rank, not _varies(different), float(different.mean()))
 
 
@@ -174,9 +174,14 @@ def _varies(x: np.ndarray) -> bool:
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Rank values from 0; equal values share their mean rank. SciPy is optional here."""
-    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+    """Rank values from 0; those that differ by rounding alone share their mean rank."""
+    order = x.argsort()
+    # sums in another order differ in the last digits
+    is_larger = np.diff(x[order], prepend=x[order[:1]]) > EQUAL * np.abs(x).max()
+    level = np.empty(len(x), int)
+    level[order] = is_larger.cumsum()
+    counts = np.bincount(level)
+    return (np.cumsum(counts) - (counts + 1) / 2)[level]
 
 
 def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
@@ -207,12 +212,12 @@ def rank_within(
     """
     top = (distances if mask is None else distances * mask).abs().amax(1, keepdim=True)
     # sums in another order differ in the last digits; equal distances must tie
-    rounded = torch.round(distances / torch.where(top > 0, top, 1), decimals=9)
-    ranks = _centred_ranks(rounded, mask)
+    equal = EQUAL * top
+    ranks = _centred_ranks(distances, mask, equal)
     variance = ranks.square().sum(1)
-    highest = rounded if mask is None else rounded.where(mask, -math.inf)
-    lowest = rounded if mask is None else rounded.where(mask, math.inf)
-    varies = (highest.amax(1) - lowest.amin(1) > EQUAL) & (variance > 0)
+    highest = distances if mask is None else distances.where(mask, -math.inf)
+    lowest = distances if mask is None else distances.where(mask, math.inf)
+    varies = (highest.amax(1) - lowest.amin(1) > equal[:, 0]) & (variance > 0)
     results = []
     for truth in truths:
         steps = torch.atleast_2d(truth.double())
@@ -225,13 +230,20 @@ def rank_within(
     return results
 
 
-def _centred_ranks(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Rank values within each row, less the mean rank; 0 outside the mask. Equal values tie."""
-    values = values.contiguous() if mask is None else values.where(mask, math.inf)
-    ordered = values.sort(1).values
-    first = torch.searchsorted(ordered, values)
-    last = torch.searchsorted(ordered, values, right=True)
-    ranks = (first + last).double()
+def _centred_ranks(values: Tensor, mask: Tensor | None, equal: Tensor | float = 0.0) -> Tensor:
+    """Rank values within each row, twice, less the mean rank; 0 outside the mask.
+
+    Values tie that are next to each other in order and differ by `equal` at most.
+    """
+    if mask is not None:
+        values = values.where(mask, math.inf)
+    ordered, order = values.sort(1)
+    # not between two that are outside the mask, whose difference is NaN
+    level = torch.zeros_like(order)
+    level[:, 1:] = (ordered.diff(dim=1) > equal).cumsum(1)
+    number = torch.zeros_like(ordered).scatter_add_(1, level, torch.ones_like(ordered))
+    twice_the_mean = 2 * number.cumsum(1) - number
+    ranks = torch.empty_like(ordered).scatter_(1, order, twice_the_mean.gather(1, level))
     if mask is None:
         return ranks - ranks.mean(1, keepdim=True)
     count = mask.sum(1, keepdim=True).clamp(min=1)

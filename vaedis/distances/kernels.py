@@ -126,6 +126,11 @@ class Kernel:
     def pixels(self, x: Tensor) -> Tensor:
         """Map images, shape (..., H, W, C), to what the loss compares, (..., C, H, W)."""
         numbers = as_floats(x.movedim(-1, -3), torch.float64)
+        if self.loss.unit_range and x.is_floating_point() and not _is_unit_range(numbers):
+            raise ValueError(
+                f"the loss {self.loss.name!r} needs pixels in [0, 1], but some of "
+                f"{self.data.name!r} lie outside; rescale them, or choose another loss."
+            )
         return (self.data.normalize(numbers) if self.normalize else numbers).to(self.dtype)
 
     @torch.no_grad()
@@ -299,6 +304,10 @@ class Absolute(Kernel):
         (std,) = stds
         v = v.float()
         return torch.cdist(v, v, p=1).double() / (255 * std * v.shape[-1])
+
+
+def _is_unit_range(numbers: Tensor) -> bool:
+    return bool(((numbers >= 0) & (numbers <= 1)).all())
 
 
 def _from_gram(gram: Tensor) -> Tensor:

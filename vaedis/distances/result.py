@@ -99,6 +99,11 @@ class FactorDistances:
     beyond : float
         The largest difference between a distance and the distance of its target from itself; NaN if
         not recorded.
+    mean_beyond : float
+        The mean of such differences: of all of a distance that can change with the reconstruction;
+        NaN if not recorded.
+    sets : int
+        Number of independent sets of traversals behind `errors`; 0 if each traversal is one.
     same : float, optional
         The mean distance of different images that share all factors; None if there are none.
     farther : float, optional
@@ -139,6 +144,8 @@ class FactorDistances:
     within: WithinRank | None = None
     within_circle: WithinRank | None = None
     beyond: float = math.nan
+    mean_beyond: float = math.nan
+    sets: int = 0
     same: float | None = None
     farther: float | None = None
     farther_error: float = 0.0
@@ -147,6 +154,11 @@ class FactorDistances:
     def adversarial(self) -> bool:
         """Whether all distances between different values are equal, so that they carry no order."""
         return self.largest - self.smallest <= EQUAL * self.largest
+
+    @property
+    def independent(self) -> int:
+        """Number of independent samples that the standard errors are from."""
+        return self.sets or self.traversals
 
     @property
     def neighbours(self) -> float:
@@ -284,10 +296,18 @@ class FactorDistances:
             kind = "mean rank correlation within traversals"
             ranks = {"line": self.within.mean, "circle": self.within_circle.mean}
         known = {shape: rank for shape, rank in ranks.items() if rank is not None}
-        if self.adversarial or not known:
+        if self.adversarial or (self.within and self.within.flat and not known):
+            where = "" if self.adversarial else " within each traversal"
             return (
-                f"{self.factor} is adversarial: all distances along it are equal "
+                f"{self.factor} is adversarial: all distances along it are equal{where} "
                 f"({self.mean:.3g}), so that they carry no order."
+            )
+        if len(self.matrix) == 2:
+            return f"{self.factor} has two values, which need no order."
+        if not known:
+            return (
+                f"no order along {self.factor} was measured: no three of its values come together "
+                "in images that differ in nothing else."
             )
         shape = max(known, key=known.__getitem__)
         numbers = ", ".join(f"{rank:.2f} with a {name}" for name, rank in known.items())
