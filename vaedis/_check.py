@@ -92,7 +92,7 @@ def plain_field(name: str, value: Any) -> None:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return a value that is True or False, or raise a ValueError.
+    """Return a value that is True or False, also one of numpy's; a ValueError refuses any other.
 
     >>> flag("normalize", "no")
     Traceback (most recent call last):
@@ -101,6 +101,13 @@ def flag(name: str, value: Any) -> bool:
     if type(value).__name__ not in ("bool", "bool_"):
         raise ValueError(f"{name} must be True or False, not {value!r}.")
     return bool(value)
+
+
+def flag_or_none(name: str, value: Any) -> bool | None:
+    """Return a value that is True, False or None; a ValueError refuses any other."""
+    if value is not None and type(value).__name__ not in ("bool", "bool_"):
+        raise ValueError(f"{name} must be True, False or None, not {value!r}.")
+    return None if value is None else bool(value)
 
 
 def package(module: str, task: str, extra: str) -> Any:

@@ -127,8 +127,7 @@ class RunSpec:
             _check.plain_field(name, getattr(self, name))
         if not (isinstance(self.loss, str) or hasattr(self.loss, "distance")):
             raise ValueError(f"loss must be the name of a loss or a Loss, not {self.loss!r}.")
-        if not isinstance(self.normalize, bool):
-            raise ValueError(f"normalize must be True or False, not {self.normalize!r}.")
+        object.__setattr__(self, "normalize", _check.flag("normalize", self.normalize))
         _check.one_of("framework", self.framework, FRAMEWORKS)
         _check.one_of("average", self.average, AVERAGES)
         _check.one_of("pair rule", self.pairs, PAIR_RULES)

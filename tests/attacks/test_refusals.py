@@ -92,6 +92,52 @@ def test_arguments_are_checked_with_and_without_a_grid(call, says):
             call(data)
 
 
+GRID = vd.load("xysquares", image_size=12, square_size=3, grid_size=3, num_squares=1)
+SPEC = vd.RunSpec(data="coordinates", model="mlp", latents=2, steps=1, batch=2)
+SWITCHES = {
+    "rgb": lambda value: vd.load("xysquares", rgb=value),
+    "exact": lambda value: vd.diagnose(GRID, radii=(), exact=value),
+    "check": lambda value: vd.diagnose(GRID, radii=(), check=value),
+    "exact_mean": lambda value: vd.distances.random_pairs(GRID, exact_mean=value),
+    "normalize": lambda value: GRID.observations([0], normalize=value),
+    "channels_last": lambda value: GRID.observations([0], channels_last=value),
+    "channelwise": lambda value: GRID.exact_bases("x_R", channelwise=value),
+    "progress": lambda value: vd.fit(SPEC, progress=value),
+    "shared_range": lambda value: vd.plots.distance_matrices(
+        {"a": np.eye(3)}, {"a": np.eye(3)}, shared_range=value
+    ),
+    "packed": lambda value: vd.load("dsprites", packed=value),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_is_true_or_false(name):
+    for value in ("false", "no", 1):
+        with pytest.raises(ValueError, match=f"{name} must be True,? .*not {value!r}"):
+            SWITCHES[name](value)
+
+
+def test_self_pairs_are_kept_or_left_out():
+    distances = vd.distances.factor_distances(GRID)["x_R"]
+    for call in (
+        distances.agreement,
+        lambda **option: vd.distances.agreement(distances.matrix, **option),
+        lambda **option: vd.distances.pair_agreement(GRID, "x_R", **option),
+    ):
+        with pytest.raises(ValueError, match="self_pairs must be True or False, not 'no'"):
+            call(self_pairs="no")
+
+
+def test_switches_of_numpy_are_taken():
+    no = np.bool_(False)
+    assert vd.load("xysquares", rgb=no).shape == (64, 64, 1)
+    assert GRID.observations([0, 1], normalize=no).max() == 1
+    assert vd.RunSpec(normalize=no).key == vd.RunSpec(normalize=False).key
+    assert vd.load("xysquares", rgb=False)[0].shape[-1] == 1
+    with pytest.raises(ValueError, match="rgb must be True or False, not None"):
+        vd.load("xysquares", rgb=None)
+
+
 def raises_key_error(a, b):
     return {}["a"]
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from vaedis import _check
 from vaedis._support.brief import screenful
 from vaedis.data import constants
 from vaedis.data.device import resolve_device
@@ -177,6 +178,8 @@ class FactorData:
         Tensor of float32, shape (B, C, H, W) or (C, H, W), on `device`
         """
         index = self.check_index(index)
+        normalize = _check.flag("normalize", normalize)
+        channels_last = _check.flag("channels_last", channels_last)
         x = self._observations(flat(index).to(self.device), normalize, channels_last)
         return x if index.ndim else x[0]
 
@@ -216,7 +219,7 @@ class FactorData:
         self.require_full_grid("every traversal of a factor")
         f = self.factors.position(factor)
         vary = None
-        if channelwise and self.channel_factors is not None:
+        if _check.flag("channelwise", channelwise) and self.channel_factors is not None:
             vary = [other for group in self.channel_factors if f in group for other in group]
         return self.factors.traversal_bases(f, vary=vary, device=self.device)
 

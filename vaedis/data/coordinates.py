@@ -173,7 +173,8 @@ class Coordinates(FactorData):
         Without `normalize` their distances are those of images in [0, 1].
         """
         index = self.check_index(index).to(self.device)
-        return self._sum(self._table(normalize).groups, index)
+        table = self._table(_check.flag("normalize", normalize))
+        return self._sum(table.groups, index)
 
     def _sum(self, tables: Sequence[Tensor], index: Tensor) -> Tensor:
         parts = []

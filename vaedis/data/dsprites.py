@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaedis import _check
 from vaedis.data.base import FactorData
 from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.factors import FactorSpace, Index, flat
@@ -79,8 +80,7 @@ class DSprites(FactorData):
     std = _ORIGINAL.std
 
     def __init__(self, packed: bool | None = None):
-        if packed not in (None, True, False):
-            raise ValueError(f"packed must be True, False or None, not {packed!r}.")
+        packed = _check.flag_or_none("packed", packed)
         self._pack_after = {None: len(self), True: -1, False: math.inf}[packed]
         self._rendered = 0
         self._rows: Tensor | None = None

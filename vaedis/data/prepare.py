@@ -85,6 +85,7 @@ def prepare(
     `source`, a folder or its URL, replaces the usual ones. A DataError leaves nothing half-written.
     """
     check_request(name, origin)
+    force = _check.flag("force", force)
     facts = stored_facts(name, origin)
     if facts is not None and not force:
         return facts

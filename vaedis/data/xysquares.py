@@ -103,10 +103,10 @@ class XYSquares(FactorData):
         self.square_size = square_size
         self.grid_spacing = spacing
         self.num_squares = num_squares
-        self.rgb = rgb
+        self.rgb = _check.flag("rgb", rgb)
         names = [f"{axis}_{colour}" for colour in _COLOURS[:num_squares] for axis in "xy"]
         self.factors = FactorSpace(names, [positions] * len(names))
-        self.shape = (image_size, image_size, 3 if rgb else 1)
+        self.shape = (image_size, image_size, 3 if self.rgb else 1)
         self._tables: dict[tuple[str, float, float], Tensor] = {}
 
     @functools.cached_property

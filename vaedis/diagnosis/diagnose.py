@@ -129,6 +129,8 @@ def diagnose(
     need_data_set(data)
     traversals = _check.count("traversals", traversals)
     pairs = _check.count("pairs", pairs, _LEAST_PAIRS)
+    exact = _check.flag_or_none("exact", exact)
+    check = _check.flag("check", check)
     seed = _check.seed(seed)
     radii = list(radii) if isinstance(radii, Iterable) else [radii]
     radii = [_check.count("a radius", radius) for radius in radii]

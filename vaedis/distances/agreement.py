@@ -138,6 +138,7 @@ def agreement(
         raise TypeError(f"a {kind} is no matrix: pass its .matrix, or call its .agreement().")
     if np.ma.is_masked(matrix) or np.ma.is_masked(truth):
         raise ValueError("a distance that is missing must be NaN, not masked: use .filled(np.nan).")
+    self_pairs = _check.flag("self_pairs", self_pairs)
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(

@@ -150,6 +150,7 @@ def pair_agreement(
     """
     data = as_data(data)
     n = _check.count("n", n, 2)
+    self_pairs = _check.flag("self_pairs", self_pairs)
     data.need_change()
     generator = torch.Generator(data.device).manual_seed(_check.seed(seed))
     a = data.draw(n, generator=generator)
@@ -252,6 +253,7 @@ def random_pairs(
     data = as_data(data)
     pairs = _check.count("pairs", pairs, 2)
     seed = _check.seed(seed)
+    exact_mean = _check.flag("exact_mean", exact_mean)
     kernel = kernel_for(data, loss, normalize)
     parts = _independent_parts(data, kernel)
     if parts is not None:

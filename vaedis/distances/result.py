@@ -239,6 +239,7 @@ class FactorDistances:
         """
         size = len(self.matrix)
         truth = ground_truth_matrix(size, shape)
+        self_pairs = _check.flag("self_pairs", self_pairs)
         pairs = self.pairs * (~np.eye(size, dtype=bool) | self_pairs)
         known = pairs > 0
         weight = pairs[known] / pairs.sum()

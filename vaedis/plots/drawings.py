@@ -296,6 +296,7 @@ def distance_matrices(
     2
     >>> plt.close(figure)
     """
+    shared_range = _check.flag("shared_range", shared_range)
     need_named("perceived", perceived)
     need_named("truth", truth)
     need_keys("truth", truth, perceived)

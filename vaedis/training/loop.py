@@ -151,6 +151,7 @@ def fit(
     """
     _check.one_of("precision", precision, PRECISIONS)
     _check.count("checkpoint_every", checkpoint_every)
+    progress = _check.flag_or_none("progress", progress)
     if device is None:
         raise TypeError("device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not None.")
     check_function("callback", callback)
