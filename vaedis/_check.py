@@ -47,6 +47,15 @@ def options(kind: str, name: str, requested: Mapping[str, Any], known: Iterable[
             )
 
 
+def names_of_factors(names: Iterable[Any]) -> tuple[str, ...]:
+    """Return names that are text, as a number stands for a factor's position; refuse any other."""
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"names of factors must be text, not {name!r}; write {str(name)!r}.")
+    return names
+
+
 def count(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number of at least `least` as an int; raise a ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:

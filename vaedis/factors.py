@@ -37,8 +37,8 @@ class FactorSpace:
     Raises
     ------
     ValueError
-        If names are one text, do not fit the sizes, or are not all different; and, where images are
-        numbered or drawn, if there are more than 2**63 - 1 combinations.
+        If names are one text, are no text, do not fit the sizes, or are not all different; and,
+        where images are numbered or drawn, if there are more than 2**63 - 1 combinations.
 
     Examples
     --------
@@ -72,13 +72,14 @@ class FactorSpace:
                 "names and sizes must have the same length of at least 1, "
                 f"not {len(names)} and {len(sizes)}."
             )
+        names = _check.names_of_factors(names)
         if len(set(names)) != len(names):
-            raise ValueError(f"factor names must differ from each other, not {tuple(names)}.")
-        if not all(str(name).strip() for name in names):
-            raise ValueError(f"each factor needs a name, but one is empty: {tuple(names)}.")
+            raise ValueError(f"factor names must differ from each other, not {names}.")
+        if not all(name.strip() for name in names):
+            raise ValueError(f"each factor needs a name, but one is empty: {names}.")
         pairs = zip(names, sizes, strict=True)
         checked = [_check.count(f"the size of factor {name!r}", size) for name, size in pairs]
-        object.__setattr__(self, "names", tuple(names))
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "sizes", tuple(checked))
 
     def __len__(self) -> int:

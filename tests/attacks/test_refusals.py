@@ -164,6 +164,15 @@ def raises_key_error(a, b):
         ),
         (lambda _: vd.FactorSpace(["a"], 3), ValueError, "sizes must be a list, .* not 3"),
         (lambda _: vd.FactorSpace(3, [3]), ValueError, "names must be a list, .* not 3"),
+        *(
+            (call, ValueError, "names of factors must be text, not 1; write '1'")
+            for call in (
+                lambda _: vd.FactorSpace([1, 0], [3, 3]),
+                lambda _: vd.data.Relabelled(GRID, {1: [0, 1, 2] * 3, 0: sorted([0, 1, 2] * 3)}),
+                lambda d: vd.LabelledImages(d.images(range(4)), [0, 1, 0, 1], [1]),
+                lambda d: vd.LabelledImages(d.images(range(4)), {"0": [0, 1, 2, 3], 1: [0] * 4}),
+            )
+        ),
         (
             lambda d: vd.distances.factor_distances(d, lambda a, b: (a != b).any(3).any(2).any(1)),
             ValueError,

@@ -56,6 +56,7 @@ def test_a_series_is_one_factor_with_its_name():
     data = LabelledImages(IMAGES, pd.Series([3, 1, 2, 0], name="turn"))
     assert (data.factors.names, data.codes.ravel().tolist()) == (("turn",), [3, 1, 2, 0])
     assert LabelledImages(IMAGES, pd.Series([3, 1, 2, 0])).factors.names == ("factor_0",)
+    assert LabelledImages(IMAGES, pd.Series([3, 1, 2, 0], name=2)).factors.names == ("factor_2",)
 
 
 def test_values_of_nested_lists_keep_their_own_kind():

@@ -82,7 +82,7 @@ def codes_of_sizes(sizes: Sequence[int], n: int) -> np.ndarray:
 def _names(names: Sequence[str] | None, n_columns: int) -> list[str]:
     if names is None:
         return [f"factor_{k}" for k in range(n_columns)]
-    names = [str(_plain_value(name)) for name in _check.listed(names)]
+    names = [*_check.names_of_factors(map(_plain_value, _check.listed(names)))]
     if len(names) != n_columns:
         mismatch = f"{n_columns} factors, not {len(names)}: {', '.join(names[:20])}"
         raise ValueError(f"There must be a name for each of the {mismatch}.")
@@ -93,20 +93,25 @@ def _columns(labels: Any) -> tuple[list[str] | None, list[Any]]:
     """Return the columns of labels, and their names if they have any."""
     fields = getattr(getattr(labels, "dtype", None), "names", None)
     if isinstance(labels, Mapping):
-        return [str(name) for name in labels], list(labels.values())
+        return list(labels), list(labels.values())
     if fields:
         return list(fields), [np.atleast_1d(labels)[field] for field in fields]
     if hasattr(labels, "iloc") and hasattr(labels, "columns"):
-        names = [f"factor_{name}" if isinstance(name, int) else str(name) for name in labels]
+        names = [_name_of_column(name) for name in labels]
         return names, [labels.iloc[:, k] for k in range(len(names))]
     array = _array(labels)
     if array.ndim == 1:
         name = getattr(labels, "name", None)
-        return None if name is None else [str(name)], [labels]
+        return None if name is None else [_name_of_column(name)], [labels]
     if array.ndim != 2:
         expected = "(images,) or (images, factors)"
         raise ValueError(f"labels must have the shape {expected}, not {array.shape}.")
     return None, list(array.T)
+
+
+def _name_of_column(name: Any) -> str:
+    """Return the name of a column of pandas, whose numbers count the columns."""
+    return f"factor_{name}" if isinstance(name, numbers.Integral) else str(name)
 
 
 def _array(labels: Any) -> np.ndarray:
