@@ -253,6 +253,12 @@ def _sweep_of(args: argparse.Namespace) -> Sweep:
     else:
         _check.one_of("experiment", args.experiment, [*GRIDS, "plan"])
     _check.count("--workers", args.workers, 0)
+    if args.scheduler is not None and not args.scheduler.strip():
+        raise ValueError("The address of the scheduler is empty; name one, or leave it out.")
+    if args.scheduler is not None and args.workers:
+        raise ValueError(
+            "--workers starts processes here, and --scheduler has its own; give one of them."
+        )
     _check.one_of("precision", args.precision, PRECISIONS)
     chosen = COORDINATES if args.no_pixels else profile(args.profile)
     return Sweep(
@@ -263,7 +269,7 @@ def _sweep_of(args: argparse.Namespace) -> Sweep:
         precision=args.precision,
         workers=args.workers,
         scheduler=args.scheduler,
-        seconds=parse_time(args.budget) if args.budget else None,
+        seconds=None if args.budget is None else parse_time(args.budget),
         # a folder of its own must not run the store's runs again
         also=Store() if args.out else None,
         retry_failed=args.retry_failed,

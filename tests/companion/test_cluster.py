@@ -450,6 +450,12 @@ def test_failed_runs_are_run_again_only_if_asked_for(tmp_path, specs):
     [
         (["--budget", "soon"], "A budget is a time above 0 like 90s, 25m or 2h, not 'soon'"),
         (["--budget", "0s"], "above 0"),
+        (["--budget", ""], "A budget is a time above 0 like 90s, 25m or 2h, not ''"),
+        (["--scheduler", " "], "The address of the scheduler is empty; name one, or leave it out"),
+        (
+            ["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"],
+            "--workers starts processes here, and --scheduler has its own; give one of them",
+        ),
         (["--shard", "3/2"], "A shard is i/n with i from 1 to n"),
         (["--workers", "-1"], "--workers must be a whole number of at least 0"),
         (["--profile", "huge"], "Unknown profile 'huge'"),

@@ -273,3 +273,18 @@ def test_no_room_for_a_copy_names_tmpdir(tmp_path, monkeypatch):
 
 
 # folders
+
+
+@every_format
+def test_images_in_order_have_the_names_of_the_file(tmp_path, name):
+    path = write(tmp_path, name, images=IMAGES, factor_names=np.array([b"shape", b"size"]))
+    assert read_images(path, sizes=[3, 4]).factors.names == ("shape", "size")
+    assert read_images(path, sizes=[3, 4], names=["a", "b"]).factors.names == ("a", "b")
+    with pytest.raises(ValueError, match="a name for each of the 1 factors, not 2: shape, size"):
+        read_images(path, sizes=[12])
+
+
+def test_an_npy_file_has_no_array_to_name(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES)
+    with pytest.raises(ValueError, match=r"has no name; leave images= \(--images\) out"):
+        read_images(tmp_path / "a.npy", images="pictures", sizes=[3, 4])

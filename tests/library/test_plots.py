@@ -390,7 +390,7 @@ def test_floats_of_latents_are_shares_of_white():
         (lambda: plots.matrices({}), "rows must hold something to draw"),
         (
             lambda: plots.matrices({"a": {"x": np.eye(2)}, "b": {"y": np.eye(2)}}),
-            r"row 'b' must have the keys .* lacks \['x'\]",
+            r"row 'a' must have the keys .* lacks \['y'\]",
         ),
         (
             lambda: plots.distance_matrices({"a": np.eye(2)}, {"b": np.eye(2)}),
@@ -543,3 +543,20 @@ def test_names_of_latents_may_be_an_array_and_one_latent_is_one():
     options = {"image_size": 8, "square_size": 2, "grid_size": 3, "num_squares": 1}
     spec = RunSpec(data_options=options, model="mlp", latents=1, steps=2, batch=9)
     assert plots.latent_traversals(vd.fit(spec, device="cpu")).get_suptitle().endswith(": 1 latent")
+
+
+def test_what_would_not_be_drawn_is_refused():
+    e = np.eye(3)
+    for rows in ({"r": {"c": e}, "s": {"c": e, "d": e}}, {"s": {"c": e, "d": e}, "r": {"c": e}}):
+        with pytest.raises(ValueError, match=r"row 'r' must have the keys .*, but lacks \['d'\]"):
+            plots.matrices(rows)
+    with pytest.raises(ValueError, match=r"perceived must have the keys .*, but lacks \['b'\]"):
+        plots.distance_matrices({"a": e, "b": e}, {"a": e})
+    with pytest.raises(ValueError, match="Unknown key of cmaps 'd'; choose one of: c"):
+        plots.matrices({"r": {"c": e}}, cmaps={"d": "Blues"})
+    with pytest.raises(TypeError, match="cmaps must be a dictionary by name, not 'Blues'"):
+        plots.matrices({"r": {"c": e}}, cmaps="Blues")
+    with pytest.raises(TypeError, match="labels must be a dictionary by name, not \\['x'\\]"):
+        plots.distance_matrices({"a": e}, {"a": e}, labels=["x"])
+    with pytest.raises(ValueError, match="a data set has its own values, so leave them out"):
+        plots.traversals(vd.load("xysquares", num_squares=1), values=[7] * 8)

@@ -123,6 +123,8 @@ def _read_file(
     with path.open("rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY":
+        if image_key is not None:
+            raise refused(path, "holds one array, which has no name; leave images= (--images) out.")
         if sizes is None:
             advice = "save both in one file, or give sizes= (--sizes) for images in order"
             raise refused(path, f"holds images and no labels; {advice}.")
@@ -131,7 +133,8 @@ def _read_file(
     image_key = _image_key(source, image_key)
     if sizes is not None:
         n = math.prod(_check.count("each of sizes", size) for size in sizes)
-        return source.images(image_key, n), None, None
+        own_names = _names(source, n, len(sizes)) if names is None else None
+        return source.images(image_key, n), None, own_names
     keys = _label_keys(source, image_key, label_keys)
     if len(keys) > 1:
         columns = {key: source.labels(key).squeeze() for key in keys}
@@ -144,7 +147,7 @@ def _read_file(
     if labels.ndim == 1 and not labels.dtype.names and keys[0] not in LABEL_KEYS:
         own_names = [basename(keys[0])]
     elif names is None and not labels.dtype.names:
-        own_names = _names(source, labels)
+        own_names = _names(source, len(labels), labels[:1].size) if labels.ndim else None
     return source.images(image_key, len(labels) if labels.ndim else 0), labels, own_names
 
 
@@ -241,11 +244,10 @@ def _need_readable(columns: dict[str, Refused | None]) -> None:
             raise Refused(plain(f"{start}; {advice}.", LONGEST_SENTENCE)) from problem
 
 
-def _names(source: Npz | Hdf5, labels: np.ndarray) -> list[str] | None:
+def _names(source: Npz | Hdf5, n_images: int, n_factors: int) -> list[str] | None:
     """Return the names of factors that a file has; text for each image is none."""
     for key in NAME_KEYS:
         if key in source.keys:
             names = np.ravel(source.labels(key)).tolist()
-            is_of_images = labels.ndim and len(names) == len(labels) > labels[:1].size
-            return None if is_of_images else names
+            return None if len(names) == n_images > n_factors else names
     return None

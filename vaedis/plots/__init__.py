@@ -4,7 +4,8 @@ Each function takes arrays, a data set or a run, and returns a matplotlib Figure
 """
 
 from vaedis.plots.curves import bars, codes, cumulative, lines, panels, training
-from vaedis.plots.drawings import distance_matrices, images, latent_traversals, matrices, traversals
+from vaedis.plots.drawings import images, latent_traversals, traversals
+from vaedis.plots.heatmaps import distance_matrices, matrices
 
 __all__ = [
     "bars",

@@ -1,4 +1,4 @@
-"""Figures of images and matrices: a data set, traversals of data and of latents, and distances."""
+"""Figures of images: a data set, and traversals of data and of latents."""
 
 from __future__ import annotations
 
@@ -15,17 +15,12 @@ from vaedis.losses import kl_to_prior
 from vaedis.plots.inputs import (
     as_bytes,
     columns_of,
-    finite_range,
     need_as_many,
-    need_keys,
-    need_named,
-    numbers_of,
     rows_of,
 )
 from vaedis.plots.style import (
     Figure,
     draw_image,
-    draw_matrix,
     name_of,
     panel_grid,
     plt,
@@ -114,6 +109,11 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     >>> plt.close("all")
     """
     if not isinstance(data, Mapping):
+        if values is not None:
+            raise ValueError(
+                "values are written beside images of your own, given as a dictionary; a data set "
+                "has its own values, so leave them out."
+            )
         return _data_traversals(as_data(data))
     columns, frames = columns_of(data)
     need_as_many("values", values, frames, "frames")
@@ -247,105 +247,3 @@ def _latents_of(run: Any, names: Sequence[str] | None) -> tuple[np.ndarray, Sequ
     if len(kl) > len(order):
         latents_text = f"{len(order)} of {len(kl)} latents"
     return torch.stack(rows).cpu().numpy(), names, f"{name_of(run)}: {latents_text}"
-
-
-def draw_distances(
-    axes: Any,
-    truth: Mapping[str, np.ndarray],
-    perceived: Mapping[str, np.ndarray],
-    labels: Mapping[str, str],
-    span: tuple[float, float] | None = None,
-) -> None:
-    """Draw ground-truth above perceived distances, in axes of shape (2, columns or more)."""
-    for column, name in zip(axes.T, perceived, strict=False):
-        column[0].set_title(name)
-        draw_matrix(column[0], name, truth[name], "Blues")
-        draw_matrix(column[1], name, perceived[name], "Purples", span)
-        column[1].set_xlabel(labels.get(name, ""), fontsize=8.5)
-    for ax in axes[:, len(perceived) :].flat:
-        ax.set_visible(False)
-    axes[0, 0].set_ylabel("ground truth")
-    axes[1, 0].set_ylabel("perceived")
-
-
-@styled
-def distance_matrices(
-    truth: Mapping[str, np.ndarray],
-    perceived: Mapping[str, np.ndarray],
-    *,
-    shared_range: bool = False,
-    labels: Mapping[str, str] | None = None,
-) -> Figure:
-    """Draw ground-truth distances above perceived distances, one column a factor or a data set.
-
-    Parameters
-    ----------
-    truth, perceived : mapping of str to ndarray of float, shape (f, f)
-        With the same keys, which title the columns.
-    shared_range : bool
-        One range of colours for all perceived matrices; by default each panel spans its own.
-    labels : mapping of str to str, optional
-        A line to write below a column.
-
-    Examples
-    --------
-    >>> import vaedis as vd
-    >>> perceived = vd.distances.traversal_matrices(vd.load("xysquares"), factors=["x_R"])
-    >>> figure = distance_matrices({"x_R": vd.distances.ground_truth_matrix(8)}, perceived)
-    >>> len(figure.axes)
-    2
-    >>> plt.close(figure)
-    """
-    shared_range = _check.flag("shared_range", shared_range)
-    need_named("perceived", perceived)
-    need_named("truth", truth)
-    need_keys("truth", truth, perceived)
-    size = (1.1 * len(perceived) + 0.5, 2.8)
-    figure, axes = plt.subplots(2, len(perceived), figsize=size, squeeze=False)
-    numbers = [numbers_of(repr(name), matrix, axes=2) for name, matrix in perceived.items()]
-    span = (0.0, finite_range(numbers)[1]) if shared_range else None
-    draw_distances(axes, truth, perceived, labels or {}, span)
-    return figure
-
-
-@styled
-def matrices(
-    rows: Mapping[str, Mapping[str, np.ndarray]],
-    *,
-    cmaps: Mapping[str, str] | None = None,
-    note: str = "",
-) -> Figure:
-    """Draw distances in a table of panels, each with its own range of colours.
-
-    Parameters
-    ----------
-    rows : mapping of str to (mapping of str to ndarray of float, shape (f, f))
-        Rows, then columns, which are the same in each row.
-    cmaps : mapping of str to str, optional
-        The colours of a column, by matplotlib's names; "Purples" by default.
-    note : str
-        What to write below the figure.
-
-    Examples
-    --------
-    >>> figure = matrices({"MSE": {"8 px": np.eye(8), "1 px": np.eye(8)}})
-    >>> [ax.get_title() for ax in figure.axes]
-    ['8 px', '1 px']
-    >>> plt.close(figure)
-    """
-    need_named("rows", rows)
-    columns = list(next(iter(rows.values())))
-    for row, panels in rows.items():
-        need_named(f"row {row!r}", panels)
-        need_keys(f"row {row!r}", panels, columns)
-    size = (1.45 * len(columns) + 0.4, 1.4 * len(rows) + 0.5)
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
-    for r, (row, panels) in enumerate(rows.items()):
-        for c, column in enumerate(columns):
-            cmap = (cmaps or {}).get(column, "Purples")
-            draw_matrix(axes[r, c], column, panels[column], cmap)
-        axes[r, 0].set_ylabel(row)
-    for ax, column in zip(axes[0], columns, strict=True):
-        ax.set_title(column, fontsize=9)
-    write_note(figure, note)
-    return figure

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from vaedis import _check
+
 
 def as_array(values: Any) -> np.ndarray:
     """Return an array, also of a tensor with a gradient or on a GPU, or of a list of such."""
@@ -127,6 +129,17 @@ def need_keys(name: str, things: Mapping[str, Any], keys: Iterable[str]) -> None
     missing = [key for key in keys if key not in things]
     if missing:
         raise ValueError(f"{name} must have the keys that are drawn with it, but lacks {missing}.")
+
+
+def keyed(name: str, things: Any, keys: Iterable[str]) -> Mapping[str, Any]:
+    """Return what is given for some of the keys, or nothing for None; raise an error otherwise."""
+    if things is None:
+        return {}
+    if not isinstance(things, Mapping):
+        raise TypeError(f"{name} must be a dictionary by name, not {things!r}.")
+    for key in things:
+        _check.one_of(f"key of {name}", key, keys)
+    return things
 
 
 def need_as_many(name: str, values: Any, n: int, of: str) -> None:

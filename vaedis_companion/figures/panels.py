@@ -11,7 +11,8 @@ from matplotlib.patches import Ellipse
 
 from vaedis import plots
 from vaedis.plots.curves import draw_cumulative, two_factor_colours
-from vaedis.plots.drawings import draw_distances, draw_traversals
+from vaedis.plots.drawings import draw_traversals
+from vaedis.plots.heatmaps import draw_distances
 from vaedis.plots.style import Axes, Figure, draw_image, panel_grid, plt, styled, write_note
 from vaedis_companion.figures.style import LEVEL_NAMES, NAMES, SEED, draw_median, draw_runs
 
