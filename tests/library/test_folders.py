@@ -378,3 +378,26 @@ def test_what_a_folder_lacks_is_one_sentence(tmp_path, capsys):
     refuses(r"b\.png cannot be read: it must be one picture of 8 bits a channel")
     (folder / "a.csv").write_text("x\n")
     refuses(r"it has: a\.csv, labels\.npy")
+
+
+def test_numbers_that_are_the_names_of_the_pictures_are_noted(tmp_path):
+    folder = write_pictures(tmp_path / "mine", [f"{k}.png" for k in range(6)], "L")
+    rows = list(zip([2, 0, 1, 5, 4, 3], range(6), strict=True))
+    (folder / "a.csv").write_text("light,side\n" + "".join(f"{k},{n % 2}\n" for k, n in rows))
+    data = read_images(folder)
+    assert all_images(data)[:, 0, 0, 0].tolist() == [20, 0, 10, 50, 40, 30]
+    (note,) = data.notes
+    assert note == (
+        "The numbers in column 'light' were taken as the pictures' names; if 'light' is a factor, "
+        "add a column of the pictures' file names."
+    )
+    (folder / "a.csv").write_text("light\n" + "".join(f"{k}\n" for k, _ in rows))
+    says = "in column 'light', its only one, and so has no factor; add one, or, if 'light' is a"
+    with pytest.raises(ValueError, match=says):
+        read_images(folder)
+    # as the sentence says
+    names = "".join(f"{k},{n}.png\n" for k, n in rows)
+    (folder / "a.csv").write_text(f"light,file\n{names}")
+    data = read_images(folder)
+    assert (data.factors.names, data.notes) == (("light",), ())
+    assert data.codes[:, 0].tolist() == [2, 0, 1, 5, 4, 3]

@@ -48,7 +48,7 @@ def read_images(
         An .npz file; an HDF5 file, also of MATLAB 7.3; an .npy file of images, with `sizes`; or a
         folder of pictures. A folder needs a .csv file with a row for each picture under a row of
         the columns' names, or an .npy file of labels in the order of the pictures' names. A column
-        of the .csv file may name the pictures.
+        of the .csv file may name the pictures; `LabelledImages.notes` says so if it has numbers.
     images : str, optional
         The array's name in the file, or its path, such as ``train/images``; by default the first
         of ``images``, ``imgs``, ``image``, ``x`` that is there.
@@ -94,12 +94,13 @@ def read_images(
         raise ValueError("Give labels or sizes, not both.")
     label_keys = [] if labels is None else _check.listed(labels)
     own_names: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
     if path.is_dir():
         if len(label_keys) > 1 or images is not None:
             advice = "labels must name one file in it, and images need no name"
             raise refused(path, f"is a folder; {advice}.")
         label_file = label_keys[0] if label_keys else None
-        pixels, label_values = folders.read(path, label_file, needs_labels=sizes is None)
+        pixels, label_values, notes = folders.read(path, label_file, needs_labels=sizes is None)
     elif path.exists() and not path.is_file():
         raise refused(path, "is neither a plain file nor a folder.")
     else:
@@ -107,6 +108,7 @@ def read_images(
     names = own_names if names is None else names
     name = path.absolute().stem
     data = LabelledImages(pixels, label_values, names, sizes=sizes, name=name, resize=resize)
+    data.notes_of_file = notes
     set_options = {option: value for option, value in options.items() if value is not None}
     data.made_by = call_of("read_images", str(path), set_options)
     return data

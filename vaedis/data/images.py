@@ -108,6 +108,7 @@ class LabelledImages(FactorData):
     """
 
     origin = "original"
+    notes_of_file: tuple[str, ...] = ()
     _reads_images = True
 
     def __init__(
@@ -162,7 +163,7 @@ class LabelledImages(FactorData):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences that say how images and labels were read, where there was a choice."""
-        notes = []
+        notes = [*self.notes_of_file]
         if self.shape[:2] != self._resized_from:
             notes.append(
                 f"Images of {'×'.join(map(str, self._resized_from))} pixels were resized, each new "

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
+from vaedis._support.text import plain
 from vaedis.data.own.arrays import (
     MAX_LABELS,
     check_images,
@@ -41,8 +42,10 @@ _MODES = ("1", "L", "RGB", "RGBA", "LA")
 _TIFF_BITS = 258  # the tag of TIFF that gives the bits of each channel
 
 
-def read(folder: Path, label_file: str | None, *, needs_labels: bool) -> tuple[np.ndarray, Any]:
-    """Return images, and labels if they are needed."""
+def read(
+    folder: Path, label_file: str | None, *, needs_labels: bool
+) -> tuple[np.ndarray, Any, tuple[str, ...]]:
+    """Return images, labels if they are needed, and sentences on how they were read."""
     with os.scandir(folder) as entries:
         # no links, which may lead anywhere
         plain_files = sorted(e.name for e in entries if e.is_file(follow_symlinks=False))
@@ -52,7 +55,7 @@ def read(folder: Path, label_file: str | None, *, needs_labels: bool) -> tuple[n
         raise refused(folder, f"has no pictures ({', '.join(_FORMATS)}), links apart.")
     if not needs_labels:
         _check_order(folder, pictures)
-        return _images(folder, pictures), None
+        return _images(folder, pictures), None, ()
     label_files = [name for name in files if Path(name).suffix.lower() in (".csv", ".npy")]
     if label_file not in label_files and (label_file is not None or len(label_files) != 1):
         wanted = "one .csv or .npy file of labels, or labels= (--labels) that names one of them"
@@ -61,10 +64,11 @@ def read(folder: Path, label_file: str | None, *, needs_labels: bool) -> tuple[n
     if path.suffix.lower() == ".npy":
         _check_order(folder, pictures)
         labels = read_npy(path, check_labels)
-        return _images(folder, pictures), np.array(labels)
+        return _images(folder, pictures), np.array(labels), ()
     columns = _read_csv(path)
-    pictures = _in_order(path, pictures, columns)
-    return _images(folder, pictures), {key: _values(cells) for key, cells in columns.items()}
+    pictures, notes = _in_order(path, pictures, columns)
+    labels = {key: _values(cells) for key, cells in columns.items()}
+    return _images(folder, pictures), labels, notes
 
 
 def _check_order(folder: Path, pictures: list[str]) -> None:
@@ -114,10 +118,13 @@ def is_number(cell: str) -> bool:
     return as_numbers([cell]) is not None
 
 
-def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) -> list[str]:
+def _in_order(
+    path: Path, pictures: list[str], columns: dict[str, list[str]]
+) -> tuple[list[str], tuple[str, ...]]:
     """Return the pictures in the order of the rows, and take out the column that names them.
 
-    Refuses a column that seems to name pictures and does not fit, and two columns that fit.
+    Beside them, a sentence says so if that column has numbers. Refuses a column that seems to name
+    pictures and does not fit, and two columns that fit.
     """
     by_name = {_bare(name): name for name in pictures}
     n_rows = len(next(iter(columns.values())))
@@ -144,9 +151,16 @@ def _in_order(path: Path, pictures: list[str], columns: dict[str, list[str]]) ->
             raise refused(path, f"{rule} and its rows in the order of the pictures.")
     if not candidates:
         _check_order(path.parent, pictures)
-        return pictures
-    names = [_bare(cell) for cell in columns.pop(candidates[0])]
-    return [by_name[name] for name in names]
+        return pictures, ()
+    key = candidates[0]
+    names = [_bare(cell) for cell in columns.pop(key)]
+    is_factor = f"if {key!r} is a factor, add a column of the pictures' file names"
+    if not columns:
+        problem = f"names the pictures in column {key!r}, its only one, and so has no factor"
+        raise refused(path, f"{problem}; add one, or, {is_factor}.")
+    note = f"The numbers in column {key!r} were taken as the pictures' names; {is_factor}."
+    notes = () if naming_by_text else (plain(note),)
+    return [by_name[name] for name in names], notes
 
 
 def _are_names(cells: list[str], pictures: Iterable[str]) -> bool:
