@@ -92,6 +92,14 @@ def test_arguments_are_checked_with_and_without_a_grid(call, says):
             call(data)
 
 
+def test_images_of_no_index_are_an_empty_tensor():
+    floats = vd.LabelledImages(np.random.default_rng(0).random((5, 4, 3)), range(5))
+    relabelled = vd.data.Relabelled(floats, {"a": range(5)})
+    for data in (floats, relabelled):
+        assert data[5:].shape == data.images([]).shape == (0, 4, 3, 1)
+        assert data.observations(range(0)).shape == (0, 1, 4, 3)
+
+
 GRID = vd.load("xysquares", image_size=12, square_size=3, grid_size=3, num_squares=1)
 SPEC = vd.RunSpec(data="coordinates", model="mlp", latents=2, steps=1, batch=2)
 SWITCHES = {

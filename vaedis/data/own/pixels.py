@@ -181,7 +181,7 @@ def _check_bytes(low: Any, high: Any) -> None:
 
 
 def _check_finite(block: np.ndarray, rows: np.ndarray) -> None:
-    finite = np.isfinite(block).reshape(len(block), -1).all(1)
+    finite = np.isfinite(block).all(tuple(range(1, block.ndim)))
     if not finite.all():
         image = rows[int(np.argmin(finite))]
         raise ValueError(f"Image {image} has pixels that are NaN or infinite; leave it out.")
