@@ -9,6 +9,9 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# of eight bytes each: 80 GB
+_MOST_DRAWS = 10**10
+
 
 def one_of(kind: str, name: Any, known: Iterable[str]) -> str:
     """Return `name` if it is one of `known`; otherwise raise a ValueError that lists them."""
@@ -60,6 +63,13 @@ def count(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number of at least `least` as an int; raise a ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
+
+
+def draws(name: str, value: Any, least: int = 1) -> int:
+    """Return a `count` of what is held in memory at once; raise a ValueError if none holds it."""
+    if count(name, value, least) > _MOST_DRAWS:
+        raise ValueError(f"{name} must be at most {_MOST_DRAWS:,}, as memory holds no more.")
     return int(value)
 
 

@@ -201,7 +201,7 @@ class FactorSpace:
         device = _device_of(generator)
         others = [i for i in range(len(self)) if i != f]
         seed = int(torch.randint(2**31, (), generator=generator, device=device))
-        base = torch.zeros(_check.count("n", n, 0), dtype=torch.int64)
+        base = torch.zeros(_check.draws("n", n, 0), dtype=torch.int64)
         if others and n:
             engine = torch.quasirandom.SobolEngine(len(others), scramble=True, seed=seed)
             points = engine.draw(n, dtype=torch.float64)
@@ -330,7 +330,7 @@ def flat(index: Tensor) -> Tensor:
 
 def sample_index(size: int, n: int, generator: torch.Generator | None) -> Tensor:
     """Draw n of the numbers 0 … size - 1, with replacement, on the generator's device."""
-    n = _check.count("n", n, 0)
+    n = _check.draws("n", n, 0)
     return torch.randint(size, (n,), generator=generator, device=_device_of(generator))
 
 

@@ -92,6 +92,24 @@ def test_arguments_are_checked_with_and_without_a_grid(call, says):
             call(data)
 
 
+@pytest.mark.parametrize("number", [10**12, 10**18, 10**23])
+def test_more_draws_than_memory_holds_are_refused(number):
+    for data in (part(59), part(60)):
+        for name, call in {
+            "pairs": lambda d: vd.diagnose(d, pairs=number),
+            "traversals": lambda d: vd.diagnose(d, traversals=number, exact=False),
+            "n": lambda d: d.draw(number),
+        }.items():
+            with pytest.raises(ValueError, match=f"{name} must be at most 10,000,000,000, as"):
+                call(data)
+    space = vd.FactorSpace(["a", "b"], [3, 4])
+    for draw in (lambda n: space.sample_index(n), lambda n: space.spread_bases("a", n)):
+        with pytest.raises(ValueError, match="n must be at most 10,000,000,000, as memory holds"):
+            draw(number)
+    with pytest.raises(ValueError, match="pairs must be at most 10,000,000,000"):
+        vd.distances.random_pairs(GRID, pairs=number)
+
+
 def test_images_of_no_index_are_an_empty_tensor():
     floats = vd.LabelledImages(np.random.default_rng(0).random((5, 4, 3)), range(5))
     relabelled = vd.data.Relabelled(floats, {"a": range(5)})

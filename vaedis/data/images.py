@@ -207,7 +207,7 @@ class LabelledImages(FactorData):
         device = generator.device if generator is not None else "cpu"
         chosen = torch.arange(len(table), device=device)
         if n is not None:
-            n = _check.count("n", n, 0)
+            n = _check.draws("n", n, 0)
             chosen = torch.randperm(len(table), generator=generator, device=device)[:n]
         return torch.from_numpy(table).to(device)[chosen]
 
@@ -246,7 +246,7 @@ class LabelledImages(FactorData):
     def sample_index(self, n: int, *, seed: int = 0) -> Tensor:
         """Draw indices of images, (n,), with replacement."""
         rng = np.random.default_rng(_check.seed(seed))
-        return torch.from_numpy(rng.integers(len(self), size=_check.count("n", n, 0)))
+        return torch.from_numpy(rng.integers(len(self), size=_check.draws("n", n, 0)))
 
     def need_unit_range(self, loss: str) -> None:
         """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""

@@ -127,8 +127,8 @@ def diagnose(
     """
     data = as_data(data)
     need_data_set(data)
-    traversals = _check.count("traversals", traversals)
-    pairs = _check.count("pairs", pairs, _LEAST_PAIRS)
+    traversals = _check.draws("traversals", traversals)
+    pairs = _check.draws("pairs", pairs, _LEAST_PAIRS)
     exact = _check.flag_or_none("exact", exact)
     check = _check.flag("check", check)
     seed = _check.seed(seed)

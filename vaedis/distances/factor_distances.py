@@ -85,7 +85,7 @@ def factor_distances(
     _check.one_of("sampling", sampling, _SAMPLINGS)
     _check.seed(seed)
     if traversals is not None:
-        traversals = _check.count("traversals", traversals)
+        traversals = _check.draws("traversals", traversals)
     sizes = _sizes(data, factors)
     if isinstance(data, LabelledImages) and not data.grid:
         results = {}

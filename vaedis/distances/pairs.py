@@ -103,7 +103,7 @@ def pair_distances(
     array([128., 128., 128.])
     """
     data = as_data(data)
-    n = _check.count("n", n)
+    n = _check.draws("n", n)
     generator = torch.Generator(data.device).manual_seed(_check.seed(seed))
     if factor is None:
         a = data.draw(n, generator=generator)
@@ -149,7 +149,7 @@ def pair_agreement(
     True
     """
     data = as_data(data)
-    n = _check.count("n", n, 2)
+    n = _check.draws("n", n, 2)
     self_pairs = _check.flag("self_pairs", self_pairs)
     data.need_change()
     generator = torch.Generator(data.device).manual_seed(_check.seed(seed))
@@ -251,7 +251,7 @@ def random_pairs(
     0.0171
     """
     data = as_data(data)
-    pairs = _check.count("pairs", pairs, 2)
+    pairs = _check.draws("pairs", pairs, 2)
     seed = _check.seed(seed)
     exact_mean = _check.flag("exact_mean", exact_mean)
     kernel = kernel_for(data, loss, normalize)

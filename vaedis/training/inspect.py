@@ -49,7 +49,7 @@ def level_matrices(run: Run, factor: str, *, traversals: int = 100) -> dict[str,
     space = data.factors
     size = space.sizes[space.position(factor)]
     generator = torch.Generator(data.device).manual_seed(_SEED)
-    bases = space.sample_index(_check.count("traversals", traversals), generator=generator)
+    bases = space.sample_index(_check.draws("traversals", traversals), generator=generator)
     dtype = properties.precision_of(run.loss, data)
     totals = {
         level: torch.zeros(size, size, dtype=torch.float64, device=data.device)
