@@ -137,14 +137,18 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
         if len(far_ranks):
             interval = intervals.interval(far_ranks, statistic=np.mean)
             # an interval, not a mean, so that a few runs that scatter cannot pass for none
-            bounds = [interval.low, interval.high] if interval.n > 1 else [interval.value]
-            within = max(map(abs, bounds)) <= _NO_ORDER
+            has_none = max(abs(interval.low), abs(interval.high)) <= _NO_ORDER
+            within = stored.is_settled(has_none, interval)
             numbers["far"] = interval
             if len(near_ranks):
                 template += "; {near:.2f} at spacing 1"
                 numbers["near"] = near_ranks.mean()
                 gap = intervals.difference(near_ranks.mean(1), far_ranks.mean(1), statistic=np.mean)
-                direction = gap.low > 0
+                # an interval of fewer runs is no more than their range
+                few = gap.n < stored.FOR_AN_INTERVAL
+                direction = (gap.value if few else gap.low) > 0
+            elif interval.n < stored.FOR_AN_INTERVAL and abs(interval.value) <= _NO_ORDER:
+                within = None  # too few runs to settle it, and nothing speaks against it
         untested = NO_DISTANCES if at_spacing_8.rows else stored.NO_RUNS
         note = _counted(far_ranks, at_spacing_8)
         yield Claim(
@@ -152,7 +156,8 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
             published="no order",
             here=Value(template, numbers) if numbers else NO_VALUE,
             provenance=stored.provenance(at_spacing_8, note) if numbers else untested,
-            tolerance=f"95 % interval within ± {_NO_ORDER}; in direction: below that at spacing 1",
+            tolerance=f"95 % interval within ± {_NO_ORDER}, {stored.ENOUGH}; in direction: below "
+            "that at spacing 1",
             within=within,
             direction=direction,
             why=f"{_NO_ORDER} is 4 % of the variance of ranks, the most that we call none",
@@ -177,6 +182,7 @@ def order_in_long_runs(store: Store) -> Iterator[Claim]:
                 ranks.append((early, end))
         recorded = bool(ranks)
         before, after = np.array(ranks or [(0.0, 0.0)]).T
+        goes_away = bool(np.abs(after).max() <= _NO_ORDER)
         profiles = " and ".join(dict.fromkeys(row["profile"] for row in rows))
         untested = _NO_EARLY_ORDER if stored_rows else stored.NO_RUNS
         template = f"rank correlation {{early:.2f}} after {_EARLY:,} steps, {{end:.2f}} at the end"
@@ -190,9 +196,9 @@ def order_in_long_runs(store: Store) -> Iterator[Claim]:
             provenance=stored.provenance(RunTable.of("fig9", profiles, rows))
             if recorded
             else untested,
-            tolerance=f"within ± {_NO_ORDER} at the end of each run; in direction: at most half of "
-            f"that after {_EARLY:,} steps in each",
-            within=bool(np.abs(after).max() <= _NO_ORDER) if recorded else None,
+            tolerance=f"within ± {_NO_ORDER} at the end of each run, {stored.ENOUGH}; in direction: "
+            f"at most half of that after {_EARLY:,} steps in each",
+            within=goes_away and len(rows) >= stored.FOR_AN_INTERVAL if recorded else None,
             direction=recorded and bool((after <= before / 2).all()),
             anchor="05_adversarial_data#does-the-order-go-away",
             why=f"{_NO_ORDER} as for short runs; runs with nine and with 25 latents count alike",

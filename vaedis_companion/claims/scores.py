@@ -295,9 +295,9 @@ def _raises_score(
                 published="higher",
                 here=Value("{gap:+z.3f}", {"gap": gap}) if gap else NO_VALUE,
                 provenance=stored.provenance(changed_runs, note) if gap else stored.NO_RUNS,
-                tolerance="95 % interval of the difference above 0, from at least "
-                f"{stored.FOR_AN_INTERVAL} runs of each; in direction: the difference",
-                within=gap.low > 0 and gap.n >= stored.FOR_AN_INTERVAL if gap else None,
+                tolerance=f"95 % interval of the difference above 0, {stored.ENOUGH} of each; in "
+                "direction: the difference",
+                within=stored.is_settled(gap.low > 0, gap) if gap else None,
                 direction=gap is not None and gap.value > 0,
                 why="as in the paper, β suits the loss and, for β-VAE, the spacing: it changes too",
                 **fields,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from vaedis_companion.analysis.intervals import Interval
 from vaedis_companion.claims.base import NO_VALUE, Claim, Provenance, Value
 from vaedis_companion.published import DATA_SETS, READING_ERROR
 from vaedis_companion.store import Row, RunTable, Store
@@ -35,6 +36,8 @@ RunsOf = Callable[..., RunTable]
 
 FOR_AN_INTERVAL = 3
 """How many runs each setting needs where a claim rests on an interval."""
+ENOUGH = f"from at least {FOR_AN_INTERVAL} runs"
+"""The words of a tolerance that names an interval, or what each run must show."""
 
 
 def best(store: Store, experiment: str) -> RunTable:
@@ -111,6 +114,14 @@ def provenance(runs: RunTable, note: str = "") -> Provenance:
         return Provenance(f"no finished runs, {failed} failed") if failed else NO_RUNS
     steps = tuple(sorted({row["steps"] for row in runs.rows}))
     return Provenance(note, runs.profile, len(runs.rows), steps, len(runs.failed))
+
+
+def is_settled(holds: bool, *found: Interval) -> bool:
+    """Return whether what a claim says of intervals holds, and each is of enough runs.
+
+    An interval of two runs is only the range of their differences, and shows nothing.
+    """
+    return holds and all(one.n >= FOR_AN_INTERVAL for one in found)
 
 
 def largest(runs: RunTable, score: str) -> float | None:
