@@ -785,6 +785,19 @@ def test_without_a_beta_that_learns_nothing_shows_where_learning_ends():
     assert _verdicts(some, where, "constant β, spacing 2") == {"not reproduced"}
 
 
+def test_a_run_whose_kl_was_not_stored_does_not_count_as_one_that_learnt_nothing():
+    store = _coordinates("limits", lambda spec: 0.001)
+    for rows in store.made.values():
+        for row in rows:
+            row["final_kl"] = None
+    assert _verdicts(store, "Section 5.3, limit") == {"not tested"}
+    store = _settings(lambda spec: 0.5)
+    for row in store.rows("fig6", "settings"):
+        if row["data"] == "xysquares":
+            row["final_kl"] = None
+    assert _verdicts(store, "Section 5.3", "smaller β") == {"not tested"}
+
+
 def test_claims_of_images_and_without_pixels_have_other_words():
     where = ["Section 5.3, bound", "Section 5.3, no pixels"]
     found = [claim.statement for claim in claims.all_claims(MadeUp(), where=where)]

@@ -125,21 +125,25 @@ def _rank(importance: Mapping[str, float], score: Mapping[str, float]) -> float 
     return compare(x, y, y).rank
 
 
-def learned(row: Mapping[str, Any]) -> bool:
-    """Return whether a stored run learned anything: a KL of more than `ALIVE` at its end."""
-    return (row["final_kl"] or 0.0) > ALIVE
+def learned(row: Mapping[str, Any]) -> bool | None:
+    """Return whether a stored run learned anything: a KL of more than `ALIVE` at its end.
+
+    None if its KL was not stored, which says nothing either way.
+    """
+    kl = row["final_kl"]
+    return None if kl is None else kl > ALIVE
 
 
 def count_without_learning(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many of stored runs learned nothing, in words.
+    """Return how many of stored runs learned nothing, in words; runs without a KL do not count.
 
     Examples
     --------
     >>> count_without_learning([{"final_kl": 0.0}, {"final_kl": 0.5}])
     '1 of 2 runs learnt nothing'
     """
-    n = sum(not learned(row) for row in rows)
-    return f"{n} of {len(rows)} run{'s' * (len(rows) != 1)} learnt nothing"
+    known = [has_learned for row in rows if (has_learned := learned(row)) is not None]
+    return f"{known.count(False)} of {len(known)} run{'s' * (len(known) != 1)} learnt nothing"
 
 
 def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
@@ -147,8 +151,9 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
 
     The rows are runs of a store that differ in seed and beta only; a KL divergence of more than
     0.01 nats per latent says that something was learned. There is a pair for each seed with several
-    betas, in order: 0 if nothing was learned at any, infinity if no larger beta was tried. A
-    ValueError says that two runs of one seed and beta contradict each other.
+    betas, in order: 0 if nothing was learned at any, infinity if no larger beta was tried. Runs
+    without a KL are left out. A ValueError says that two of one seed and beta contradict each
+    other.
 
     Examples
     --------
@@ -157,8 +162,11 @@ def where_learning_ends(rows: Iterable[Mapping[str, Any]]) -> list[tuple[float, 
     """
     learned_of: dict[int, dict[float, bool]] = {}
     for row in rows:
+        has_learned = learned(row)
+        if has_learned is None:
+            continue
         betas = learned_of.setdefault(row["seed"], {})
-        if betas.setdefault(row["beta"], learned(row)) != learned(row):
+        if betas.setdefault(row["beta"], has_learned) != has_learned:
             raise ValueError(
                 f"two runs have the seed {row['seed']} and the beta {row['beta']:g}, and only one "
                 "learned; take runs that differ in seed and beta alone."

@@ -129,9 +129,10 @@ def _none_learns(title: str, studies: list[RunTable], **fields: Any) -> Claim:
         row
         for runs in studies
         for row in runs.rows
-        if row["beta"] > _no_code_pays(row["data_options"]["grid_spacing"], row["latents"])
+        if learned(row) is not None
+        and row["beta"] > _no_code_pays(row["data_options"]["grid_spacing"], row["latents"])
     ]
-    alive = sum(map(learned, beyond_limit))
+    alive = sum(bool(learned(row)) for row in beyond_limit)
     n = len(beyond_limit)
     basis = Provenance(f"the {n} runs of beta, warmup and limits with a β above the second bound")
     return Claim(

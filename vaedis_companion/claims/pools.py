@@ -114,7 +114,8 @@ def smaller_beta(store: Store) -> Iterator[Claim]:
         pooled = all_betas(store)
         runs = pooled if pooled.rows else runs
     rows_of = {
-        data: stored.on_data(runs, data).runs.rows for data in ("xysquares", *stored.BENCHMARKS)
+        data: [row for row in stored.on_data(runs, data).runs.rows if learned(row) is not None]
+        for data in ("xysquares", *stored.BENCHMARKS)
     }
     compared = {data: rows for data, rows in rows_of.items() if len(_betas(rows)) > 1}
     # a β that was not tried on one of them says nothing about the others
