@@ -798,6 +798,31 @@ def test_a_run_whose_kl_was_not_stored_does_not_count_as_one_that_learnt_nothing
     assert _verdicts(store, "Section 5.3", "smaller β") == {"not tested"}
 
 
+def test_a_smaller_beta_is_shown_by_those_that_were_tried_at_both_spacings():
+    grid = [spec for spec in grids.grid("beta", "laptop") if spec.seed == 0]
+
+    def tried(largest_far, largest_near=1.0):
+        limit = {8: largest_far, 1: largest_near}
+        return [s for s in grid if s.beta <= limit[s.data_options["grid_spacing"]]]
+
+    # all learn, and at spacing 8 only small values were tried
+    store = _store("beta", lambda spec: 0.5, grid=tried(0.001))
+    (claim,) = _found(store, "Section 5.3, bound", "smaller β")
+    assert (claim.verdict, claim.here) == ("not tested", "–")
+    assert "no β that fails to learn was tried" in str(claim.provenance)
+
+    def kl(spec):
+        return 0.5 if spec.data_options["grid_spacing"] == 1 or spec.beta <= 0.001 else 0.0
+
+    store = _store("beta", kl, grid=tried(0.1))
+    (claim,) = _found(store, "Section 5.3, bound", "smaller β")
+    assert claim.verdict == "reproduced"
+    assert str(claim.here) == "largest β at which it learns: 0.001 at spacing 8, 1 at spacing 1"
+    # what fails at spacing 8 was not tried at spacing 1
+    store = _store("beta", kl, grid=tried(1.0, 0.001))
+    assert _verdicts(store, "Section 5.3, bound", "smaller β") == {"not tested"}
+
+
 def test_claims_of_images_and_without_pixels_have_other_words():
     where = ["Section 5.3, bound", "Section 5.3, no pixels"]
     found = [claim.statement for claim in claims.all_claims(MadeUp(), where=where)]

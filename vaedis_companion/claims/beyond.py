@@ -64,9 +64,18 @@ def largest_beta(store: Store) -> Iterator[Claim]:
 def _smaller_beta(title: str, runs: RunTable, framework: str, **fields: Any) -> Iterator[Claim]:
     name = f"{title}: {FRAMEWORKS[framework]}"
     of_spacing = {s: runs.where(framework=framework, grid_spacing=s) for s in (1, 8)}
-    at_spacing_1 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[1].rows)]
-    at_spacing_8 = [last_alive for last_alive, _ in where_learning_ends(of_spacing[8].rows)]
-    tested = bool(at_spacing_1 and at_spacing_8)
+    near, far = (where_learning_ends(selected.rows) for selected in of_spacing.values())
+    at_spacing_1, at_spacing_8 = ([last_alive for last_alive, _ in ends] for ends in (near, far))
+    # where all that was tried at both spacings learns at 8, a larger β may learn there too
+    tried = {row["beta"] for row in of_spacing[1].rows}
+    has_end = all(
+        any(row["beta"] in tried and row["beta"] > last_alive for row in of_spacing[8].rows)
+        for last_alive in at_spacing_8
+    ) and all(first_dead < float("inf") for _, first_dead in far)
+    tested = bool(at_spacing_1 and at_spacing_8) and has_end
+    untested = stored.NO_RUNS
+    if of_spacing[1].rows and of_spacing[8].rows:
+        untested = Provenance("at spacing 8 no β that fails to learn was tried at both spacings")
     template = "largest β at which it learns: {far} at spacing 8, {near} at spacing 1"
     note = f" at spacing 8, {len(of_spacing[1].rows)} at 1"
     yield Claim(
@@ -75,7 +84,7 @@ def _smaller_beta(title: str, runs: RunTable, framework: str, **fields: Any) -> 
         here=Value(template, {"far": _Range(at_spacing_8), "near": _Range(at_spacing_1)})
         if tested
         else NO_VALUE,
-        provenance=stored.provenance(of_spacing[8], note) if tested else stored.NO_RUNS,
+        provenance=stored.provenance(of_spacing[8], note) if tested else untested,
         tolerance="the largest β is smaller at spacing 8 in every run; in direction: in the median",
         within=max(at_spacing_8) < min(at_spacing_1) if tested else None,
         direction=tested and bool(np.median(at_spacing_8) < np.median(at_spacing_1)),
