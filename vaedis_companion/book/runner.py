@@ -190,9 +190,9 @@ class _Runner:
     def print_summary(self) -> None:
         """Print how many notebooks ran, were current and failed."""
         n_all, n_run = len(self.values), len(self.executed)
-        notebooks = "notebook" if n_all == 1 else "notebooks"
+        what = "notebook" if n_all == 1 else "notebooks"
         print(
-            f"{n_all} {notebooks}: {n_run} run, {n_all - n_run} current, {len(self.failed)} failed; "
+            f"{n_all} {what}: {n_run} run, {n_all - n_run} current, {len(self.failed)} failed; "
             f"{time.monotonic() - self.start:.0f} s",
             file=sys.stderr,
         )

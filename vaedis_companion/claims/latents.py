@@ -196,8 +196,8 @@ def order_in_long_runs(store: Store) -> Iterator[Claim]:
             provenance=stored.provenance(RunTable.of("fig9", profiles, rows))
             if recorded
             else untested,
-            tolerance=f"within ± {_NO_ORDER} at the end of each run, {stored.ENOUGH}; in direction: "
-            f"at most half of that after {_EARLY:,} steps in each",
+            tolerance=f"within ± {_NO_ORDER} at the end of each run, {stored.ENOUGH}; in "
+            f"direction: at most half of that after {_EARLY:,} steps in each",
             within=goes_away and len(rows) >= stored.FOR_AN_INTERVAL if recorded else None,
             direction=recorded and bool((after <= before / 2).all()),
             anchor="05_adversarial_data#does-the-order-go-away",

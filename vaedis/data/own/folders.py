@@ -63,8 +63,7 @@ def read(
     path = folder / (label_file or label_files[0])
     if path.suffix.lower() == ".npy":
         _check_order(folder, pictures)
-        labels = read_npy(path, check_labels)
-        return _images(folder, pictures), np.array(labels), ()
+        return _images(folder, pictures), np.array(read_npy(path, check_labels)), ()
     columns = _read_csv(path)
     pictures, notes = _in_order(path, pictures, columns)
     labels = {key: _values(cells) for key, cells in columns.items()}
