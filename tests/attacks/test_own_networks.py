@@ -378,17 +378,17 @@ def test_a_network_of_the_library_given_in_person_is_asked_for_again(tmp_path):
     assert vd.load_run(tmp_path, model=network).steps_taken == 6
 
 
-def test_names_of_factors_that_are_no_text_come_back(tmp_path):
+def test_names_of_factors_that_look_like_numbers_come_back_as_text(tmp_path):
     class Bars(vd.FactorData):
         name, origin, shape, mean, std = "bars", "generated", (8, 8, 1), (0.5,), (0.5,)
-        factors = vd.FactorSpace((1,), (8,))
+        factors = vd.FactorSpace(("1",), (8,))
 
         def _images(self, index):
             rows = torch.arange(8)[:, None, None] < index[:, None, None, None]
             return (255 * rows.expand(-1, 8, 8, 1)).to(torch.uint8)
 
     fit(data=Bars()).save(tmp_path)
-    assert vd.load_run(tmp_path, data=Bars()).data.factors.names == (1,)
+    assert vd.load_run(tmp_path, data=Bars()).data.factors.names == ("1",)
 
 
 def backwards(model, x, noise, *, loss, beta):
