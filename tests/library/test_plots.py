@@ -560,3 +560,35 @@ def test_what_would_not_be_drawn_is_refused():
         plots.distance_matrices({"a": e}, {"a": e}, labels=["x"])
     with pytest.raises(ValueError, match="a data set has its own values, so leave them out"):
         plots.traversals(vd.load("xysquares", num_squares=1), values=[7] * 8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "written"),
+    [
+        (["2020-01-01T00", "2020-01-01T06", "2020-01-01T12"], ["…00", "…06", "…12"]),
+        ([10**13 + 1, 10**13 + 2, 10**13 + 3], ["…1", "…2", "…3"]),
+        (["a" * 20 + "x" * 15 + end for end in "123"], ["…1", "…2", "…3"]),
+        (["short", "a name of many letters", "zero"], None),
+    ],
+)
+def test_values_below_a_traversal_are_told_apart(labels, written):
+    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4)
+    figure = vd.plots.traversals(vd.LabelledImages(images, {"hour": labels}))
+    found = [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()]
+    assert len(set(found)) == 3
+    assert max(map(len, found)) <= 12
+    assert written is None or sorted(found) == sorted(written)
+    plt.close(figure)
+
+
+def test_masked_values_are_not_drawn():
+    matrix = np.ma.masked_greater(np.arange(16.0).reshape(4, 4), 9)
+    for draw in (
+        lambda: vd.plots.matrices({"a": {"b": matrix}}),
+        lambda: vd.plots.distance_matrices({"a": np.eye(4)}, {"a": matrix}),
+        lambda: vd.plots.lines(range(4), {"a": matrix[0], "b": matrix[3]}),
+    ):
+        with pytest.raises(ValueError, match="masked values cannot be drawn"):
+            draw()
+    vd.plots.matrices({"a": {"b": matrix.filled(np.nan)}})
+    plt.close("all")

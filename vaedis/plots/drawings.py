@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from posixpath import commonprefix
 from typing import Any
 
 import numpy as np
 import torch
 
 from vaedis import _check
-from vaedis._support.text import shown_name
+from vaedis._support.text import distinct, shown_name
 from vaedis.data import as_data
 from vaedis.losses import kl_to_prior
 from vaedis.plots.inputs import (
@@ -30,6 +31,8 @@ from vaedis.plots.style import (
 
 _SIDE = 0.9
 _TITLE_WIDTH = 4.2
+# of a value that is written below an image
+_LETTERS = 12
 _FACTORS = 10
 _VALUES = 8
 _LATENTS = 10
@@ -171,7 +174,15 @@ def _traversal(data: Any, factor: str) -> tuple[torch.Tensor, list[str]]:
     n = min(len(present), _VALUES)
     values = present[np.linspace(0, len(present) - 1, n).round().astype(int)]
     labels = getattr(data, "values", {}).get(factor, range(len(index)))
-    return index[values], [shown_name(str(labels[k]))[:12] for k in values.tolist()]
+    return index[values], _short([shown_name(str(labels[k])) for k in values.tolist()])
+
+
+def _short(names: list[str]) -> list[str]:
+    """Return names of about 12 letters, without what long ones begin with, and no two alike."""
+    if max(map(len, names)) <= _LETTERS:
+        return names
+    start = len(commonprefix(names)) if len(names) > 1 else 0
+    return distinct(("…" + name[start:] if start else name)[:_LETTERS] for name in names)
 
 
 def _pixels(data: Any, index: torch.Tensor) -> np.ndarray:

@@ -12,6 +12,7 @@ from vaedis import _check
 
 def as_array(values: Any) -> np.ndarray:
     """Return an array, also of a tensor with a gradient or on a GPU, or of a list of such."""
+    _need_no_mask(values)
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         if values.is_floating_point() and values.element_size() < 4:
@@ -19,6 +20,11 @@ def as_array(values: Any) -> np.ndarray:
     elif isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
         values = [as_array(value) for value in values]
     return np.asarray(values)
+
+
+def _need_no_mask(values: Any) -> None:
+    if np.ma.is_masked(values):
+        raise ValueError("masked values cannot be drawn; give NaN in their place: .filled(np.nan).")
 
 
 def as_bytes(columns: Mapping[str, np.ndarray], *, spread: bool = True) -> dict[str, np.ndarray]:
@@ -61,6 +67,7 @@ def as_bytes(columns: Mapping[str, np.ndarray], *, spread: bool = True) -> dict[
 
 def numbers_of(name: str, values: Any, axes: int = 1) -> np.ndarray:
     """Return floats with one or two axes, NaN for None, or raise a ValueError."""
+    _need_no_mask(values)
     try:
         array = as_array(values)
         numbers = array.astype(float) if array.dtype.kind in "biufO" else None
