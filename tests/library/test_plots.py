@@ -586,7 +586,7 @@ def test_masked_values_are_not_drawn():
     for draw in (
         lambda: vd.plots.matrices({"a": {"b": matrix}}),
         lambda: vd.plots.distance_matrices({"a": np.eye(4)}, {"a": matrix}),
-        lambda: vd.plots.lines(range(4), {"a": matrix[0], "b": matrix[3]}),
+        lambda: vd.plots.lines(range(4), {"a": matrix[3]}, xlabel="x", ylabel="y"),
     ):
         with pytest.raises(ValueError, match="masked values cannot be drawn"):
             draw()
