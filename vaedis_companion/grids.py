@@ -54,6 +54,11 @@ def _xysquares(profile: Profile, spacing: int, **options: Any) -> RunSpec:
     return RunSpec(data_options=data_options, steps=profile.steps, batch=profile.batch, **options)
 
 
+def _n_seeds(profile: Profile, most: int) -> int:
+    """Return the number of seeds that was asked for, or the profile's, up to a study's own."""
+    return profile.chosen_seeds or min(most, profile.repeats)
+
+
 def fig6(profile: Profile) -> list[RunSpec]:
     """Return the runs of Figure 6 (section 5.3): two frameworks on five data sets.
 
@@ -61,8 +66,8 @@ def fig6(profile: Profile) -> list[RunSpec]:
     the settings profile has the same on what is made here, the framework that trains fastest first.
     The others have one beta and latent size with two seeds, on data that is made here.
     """
-    is_paper = profile.name == "paper"
-    is_settings = profile.name == "settings"
+    is_paper = profile.base == "paper"
+    is_settings = profile.base == "settings"
     pooled = is_paper or is_settings
     names = ["xysquares", "dsprites", "shapes3d"]
     if not is_settings:
@@ -81,7 +86,7 @@ def fig6(profile: Profile) -> list[RunSpec]:
             batch=profile.batch,
             seed=seed,
         )
-        for seed in range(1 if is_paper else min(2, profile.repeats))
+        for seed in range(_n_seeds(profile, 1 if is_paper else 2))
         for beta in (BETAS if pooled else BETAS[:1])
         for latents in ((9, 25) if pooled else (9,))
         for data in names
@@ -120,7 +125,7 @@ def fig11(profile: Profile) -> list[RunSpec]:
     does. The others run each loss with the beta that suits it; box blur's values are larger.
     """
     betas = {"box-blur": (0.0316, 0.0001), "mse": (0.0001, 0.0316)}
-    n_betas = 2 if profile.name == "paper" else 1
+    n_betas = 2 if profile.base == "paper" else 1
     return [
         _xysquares(
             profile, 8, framework=framework, loss=loss, beta=betas[loss][k], latents=25, seed=seed
@@ -141,7 +146,7 @@ def beta(profile: Profile) -> list[RunSpec]:
     """Return XYSquares at spacings 8 and 1 with each beta of Table A4, from the middle outwards."""
     return [
         _xysquares(profile, spacing, framework="beta-vae", beta=beta, latents=9, seed=seed)
-        for seed in range(min(2, profile.repeats))
+        for seed in range(_n_seeds(profile, 2))
         for beta in sorted(BETAS, key=lambda b: abs(math.log(b / 0.0316)))
         for spacing in (8, 1)
     ]
@@ -165,7 +170,7 @@ def longer(profile: Profile) -> list[RunSpec]:
     """Return Figure 11, and Ada-GVAE at spacing 4, with four times the steps; three seeds."""
     middle = [s for s in fig9(profile) if s.framework == "ada-gvae" and _spacing(s) == 4]
     specs = sorted((*fig11(profile), *middle), key=lambda s: s.seed)
-    return [s.replace(steps=4 * s.steps) for s in specs if s.seed < 3]
+    return [s.replace(steps=4 * s.steps) for s in specs if s.seed < _n_seeds(profile, 3)]
 
 
 def low_beta(profile: Profile) -> list[RunSpec]:
@@ -176,7 +181,8 @@ def low_beta(profile: Profile) -> list[RunSpec]:
 
 def batch(profile: Profile) -> list[RunSpec]:
     """Return Figure 9's runs at spacing 1 with the paper's batch of 256, two seeds."""
-    return [s.replace(batch=256) for s in fig9(profile) if _spacing(s) == 1 and s.seed < 2]
+    near = [s for s in fig9(profile) if _spacing(s) == 1]
+    return [s.replace(batch=256) for s in near if s.seed < _n_seeds(profile, 2)]
 
 
 _FIRST_SPACINGS = {"ada-gvae": (1, 4, 8, 2), "beta-vae": (1, 8, 2, 4)}

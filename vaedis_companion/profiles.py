@@ -20,7 +20,8 @@ class Profile:
     step; `repeats` the seeds of each setting; `spacings` are those of Figure 9, in the order in
     which they are run. `protocol`, "full" or "fast", says how many samples the scores are computed
     from (`vaedis.metrics.evaluate`), `coordinates` whether networks see coordinates in place of
-    images, and `meant_for` is one line for the reader.
+    images, and `meant_for` is one line for the reader. `chosen_seeds` is the number of seeds if the
+    user chose it, which then holds for studies of fewer seeds too.
     """
 
     name: str
@@ -33,6 +34,12 @@ class Profile:
     protocol: str
     meant_for: str
     coordinates: bool = False
+    chosen_seeds: int | None = None
+
+    @property
+    def base(self) -> str:
+        """The name of the profile that this one has other steps or seeds of, or its own."""
+        return self.name.partition("_")[0]
 
     def resized(self, steps: int | None = None, seeds: int | None = None) -> Profile:
         """Return a profile with other steps and seeds a setting, under a name that says so.
@@ -50,7 +57,7 @@ class Profile:
             changes |= {"steps": _check.count("--steps", steps), "long_steps": steps}
             name += f"_steps{steps}"
         if seeds is not None:
-            changes["repeats"] = _check.count("--seeds", seeds)
+            changes["repeats"] = changes["chosen_seeds"] = _check.count("--seeds", seeds)
             name += f"_seeds{seeds}"
         return dataclasses.replace(self, name=name, **changes)
 

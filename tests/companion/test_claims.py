@@ -1200,3 +1200,12 @@ def test_equal_seeds_on_different_devices_are_no_pairs(devices, paired):
     # within seeds the difference is the same three times, so that nothing is left to be uncertain
     # of
     assert (found.high - found.low < 1e-9) == paired
+
+
+def test_smoke_runs_judge_nothing():
+    profile = grids.PROFILES["smoke"]
+    for experiment, where in (("fig9", "Figure 9"), ("fig11", "Figure 11"), ("fig6", "Figure 6")):
+        grid = grids.grid(experiment, profile)
+        store = _store(experiment, lambda spec: 0.01, grid=grid, scale="smoke")
+        found = claims.all_claims(store, where=[where])
+        assert {c.verdict for c in found} <= {"not tested", "needs the originals"}

@@ -389,3 +389,40 @@ def test_zero_has_one_key_whatever_its_sign_and_large_numbers_have_one():
     assert RunSpec(beta=-0.0) == RunSpec(beta=0.0)
     assert RunSpec(beta=-0.0).key == RunSpec(beta=0.0).key
     assert RunSpec(data_options={"a": 10**400}).key != RunSpec(data_options={"a": 10**400 + 1}).key
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [
+        ("fig6", "paper"),
+        ("fig6", "settings"),
+        ("fig11", "paper"),
+        ("fig9", "long"),
+        ("plan", "long"),
+    ],
+)
+def test_other_steps_and_seeds_change_nothing_else(experiment, name):
+    usual = grids.grid(experiment, name)
+    resized = grids.grid(experiment, grids.PROFILES[name].resized(steps=50_000, seeds=2))
+    settings = {spec.replace(seed=0, steps=1) for spec in usual}
+    assert {spec.replace(seed=0, steps=1) for spec in resized} == settings
+    assert {spec.steps for spec in resized} == {50_000}
+    assert {spec.seed for spec in resized} == {0, 1}
+    assert len(resized) == 2 * len(settings)
+
+
+@pytest.mark.parametrize("experiment", ["fig6", "beta", "longer", "batch", "averaging"])
+def test_the_number_of_seeds_that_was_asked_for_is_run(experiment):
+    specs = grids.grid(experiment, grids.PROFILES["laptop"].resized(seeds=4))
+    assert {spec.seed for spec in specs} == {0, 1, 2, 3}
+
+
+def test_a_plan_of_other_steps_knows_its_stored_runs(tmp_path):
+    resized = grids.PROFILES["smoke"].resized(steps=2, seeds=1)
+    specs = grids.grid("plan", resized)
+    store = results.Store(tmp_path)
+    scores = {"mig": 0.1, "dci": 0.1}
+    for spec in specs[:3]:
+        store.add(results.make_row(spec, "fig9", resized.name, scores=scores))
+    assert store.keys("plan", resized.name) == {spec.key for spec in specs[:3]}
+    assert store.keys("plan", "smoke") == set()

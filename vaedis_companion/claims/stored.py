@@ -41,8 +41,14 @@ ENOUGH = f"from at least {FOR_AN_INTERVAL} runs"
 
 
 def best(store: Store, experiment: str) -> RunTable:
-    """Return the best stored runs of an experiment, which may be none."""
-    return store.best(experiment) or RunTable(experiment, "", [], [])
+    """Return the best stored runs of an experiment, which may be none.
+
+    Runs of the smoke profile are too short to judge anything by.
+    """
+    runs = store.best(experiment)
+    if runs is None or runs.profile == "smoke":
+        return RunTable(experiment, "", [], [])
+    return runs
 
 
 def longest(store: Store, experiment: str, *, least: int = 1) -> RunsOf:

@@ -92,6 +92,9 @@ class Store:
         number of steps. Of a run that failed in one and ended in another, the end is returned.
         """
         rows = self.rows(experiment, profile)
+        if experiment == "plan" and profile not in PROFILES:  # as with --steps or --seeds
+            names = [name for name, size in self.tables() if size == profile]
+            return [row for name in names for row in self.rows(name, profile)]
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
             return rows
         finished = {row["key"] for row in rows if row["status"] == "finished"}
