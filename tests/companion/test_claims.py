@@ -577,7 +577,9 @@ def test_no_interval_and_no_rule_on_each_run_is_settled_by_fewer_than_three_runs
         "course/z/x_R": np.stack([STEP, CONSTANT]),
     }
     other_store = _store("fig9", falling, lambda spec: course, grid=long, scale="long")
-    assert _verdicts(store, "Section 5.3", "latent distances") == {expected}
+    # two runs without order neither settle it nor speak against it
+    order = "not tested" if seeds == 2 else expected
+    assert _verdicts(store, "Section 5.3", "latent distances") == {order}
     assert _verdicts(store, "Averaging", "Images:") == {expected}
     assert _verdicts(store, "Averaging", "Images, spacing") == {expected}
     assert _verdicts(store, "Section 8", "apart") == {expected}
@@ -809,7 +811,7 @@ def test_a_smaller_beta_is_shown_by_those_that_were_tried_at_both_spacings():
     store = _store("beta", lambda spec: 0.5, grid=tried(0.001))
     (claim,) = _found(store, "Section 5.3, bound", "smaller β")
     assert (claim.verdict, claim.here) == ("not tested", "–")
-    assert "no β that fails to learn was tried" in str(claim.provenance)
+    assert "no β was tried at which learning has ended" in str(claim.provenance)
 
     def kl(spec):
         return 0.5 if spec.data_options["grid_spacing"] == 1 or spec.beta <= 0.001 else 0.0

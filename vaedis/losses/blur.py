@@ -19,7 +19,10 @@ _LARGEST_RADIUS = 1_000_000
 
 
 class _Blur(Loss):
-    """``pixel_weight * mse(x̂, x) + weight * mse(K x̂, K x)``, K a mean over a zero-padded window."""
+    """``pixel_weight * mse(x̂, x) + weight * mse(K x̂, K x)``.
+
+    K is a mean over a zero-padded window.
+    """
 
     weight: float | None
     pixel_weight: float

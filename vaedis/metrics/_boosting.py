@@ -185,7 +185,9 @@ def _residuals(labels, raw, residual):  # type: ignore[no-untyped-def]
 
 
 @_compile
-def _best_split(order, values, start, stop, residual, total, inverse, rank, split):  # type: ignore[no-untyped-def]
+def _best_split(  # type: ignore[no-untyped-def]
+    order, values, start, stop, residual, total, inverse, rank, split
+):
     """Find the split of samples `start` to `stop` that lowers the squared error most.
 
     Returns the sum over both children of (sum of residuals)² / count; -inf if no feature varies.
@@ -210,7 +212,9 @@ def _best_split(order, values, start, stop, residual, total, inverse, rank, spli
 
 
 @_compile
-def _partition(order, values, start, middle, stop, goes_right, next_order, next_values):  # type: ignore[no-untyped-def]
+def _partition(  # type: ignore[no-untyped-def]
+    order, values, start, middle, stop, goes_right, next_order, next_values
+):
     """Copy samples `start` to `stop`, the left side first, each in the order of each feature."""
     for feature in range(len(order)):
         samples, ordered = order[feature], values[feature]

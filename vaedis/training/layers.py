@@ -39,7 +39,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         doubles = (self.kernel_size, self.stride, self.padding) == ((4, 4), (2, 2), (1, 1))
         if doubles and self.out_channels < _VECTOR:
             return _SubPixel.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        y = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)  # type: ignore[arg-type]
+        assert not isinstance(self.padding, str)  # a transposed convolution takes numbers only
+        y = F.conv_transpose2d(x, self.weight, None, self.stride, self.padding)
         return y.add_(self.bias.to(y.dtype)[:, None, None])
 
 

@@ -144,10 +144,8 @@ def order_claims(store: Store, runs_of: stored.RunsOf, **fields: Any) -> Iterato
                 template += "; {near:.2f} at spacing 1"
                 numbers["near"] = near_ranks.mean()
                 gap = intervals.difference(near_ranks.mean(1), far_ranks.mean(1), statistic=np.mean)
-                # an interval of fewer runs is no more than their range
-                few = gap.n < stored.FOR_AN_INTERVAL
-                direction = (gap.value if few else gap.low) > 0
-            elif interval.n < stored.FOR_AN_INTERVAL and abs(interval.value) <= _NO_ORDER:
+                direction = gap.low > 0
+            if interval.n < stored.FOR_AN_INTERVAL and abs(interval.value) <= _NO_ORDER:
                 within = None  # too few runs to settle it, and nothing speaks against it
         untested = NO_DISTANCES if at_spacing_8.rows else stored.NO_RUNS
         note = _counted(far_ranks, at_spacing_8)

@@ -68,7 +68,8 @@ _DSPRITES = Benchmark(
             "sha256:729fa22e884c9c500e1f17415d580746b4c5894fbbb780a1319bbcfa39a745bb",
             28_024_106,
             (
-                f"https://raw.githubusercontent.com/deepmind/dsprites-dataset/master/{_DSPRITES_FILE}",
+                "https://raw.githubusercontent.com/deepmind/dsprites-dataset/master/"
+                f"{_DSPRITES_FILE}",
                 f"https://github.com/google-deepmind/dsprites-dataset/raw/master/{_DSPRITES_FILE}",
             ),
         ),
