@@ -133,9 +133,10 @@ def fit(
     thread count and version of torch give the same bits. What a network or an objective of your own
     draws from torch's generators follows from the seed too, unless fits run in several threads.
 
-    A checkpoint holds the weights and buffers of a network, and of an optimizer its state, its
-    numbers and its schedulers. Nothing that decides a step may be kept outside of these: not in a
-    variable that a callback changes, nor in one that a hook counts. So with a checkpoint and
+    A checkpoint holds the weights and buffers of a network, and of an optimizer the state of the
+    weights and the numbers of their groups. Nothing that decides a step may be kept outside of
+    these: not in a scheduler (give ``lr``), in a variable that a callback changes, nor in one that
+    a hook counts. So with a checkpoint and
     something of your own, copies of the run first take eight steps, without a stop and with two;
     if they end differently, `fit` refuses. How these steps go also tells a checkpoint of this run
     from one that was made with other code or numbers.

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -71,8 +71,7 @@ class Progress:
         self.last_loss: float | None = None
         self._own_state: optimizers.OwnState | None = None
         if files is not None and custom.optimizer is not None:
-            weights = runs[0].model.parameters()
-            self._own_state = optimizers.OwnState(self._step.optimizer, weights)
+            self._own_state = optimizers.OwnState(self._step.optimizer)
         stored = None if files is None else files.load(self.state)
         if stored is not None:
             self._resume(*stored)
@@ -157,9 +156,9 @@ class Progress:
             made_with=tuple(self._files.made_with) if self._files else (),
         )
 
-    def first_settings(self) -> Any:
-        """Return what an optimizer of one's own was made with, as text can hold it."""
-        return None if self._own_state is None else self._own_state.first_settings()
+    def first_settings(self) -> str:
+        """Return a fingerprint of what an optimizer of one's own was made with."""
+        return "" if self._own_state is None else self._own_state.first_settings()
 
     def save(self) -> Path | None:
         """Write a checkpoint if they were asked for, and return its path."""

@@ -10,21 +10,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import hashlib
 import json
 import math
-import numbers
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
 from vaedis._support.text import plain
+from vaedis.losses.fingerprint import fingerprint
 from vaedis.losses.reads import around
 from vaedis.spec import RunSpec
 from vaedis.training.checkpoint import as_stored, need_alike
@@ -39,8 +37,6 @@ _STOPS = (3, 5)
 # as shares: other processors round otherwise, and steps of Adam follow even small gradients
 _LOSSES_DIFFER = 1e-3
 _MOVES_DIFFER = 2e-2
-# objects of a person's own that hold others are looked into so deep
-_DEPTH = 3
 
 
 class InMemory:
@@ -72,7 +68,7 @@ class Rehearsal:
     custom: Custom
     losses: Tensor  # (runs, steps, 3): loss, reconstruction loss and KL
     moves: list[list[float]]  # (steps, 2): how far weights and buffers are from where they began
-    settings: Any  # of an optimizer of one's own, before its first step
+    settings: str  # a fingerprint of those of an optimizer of one's own
 
     def text(self, step: int) -> str:
         """Return what a checkpoint after a step says of its run."""
@@ -85,11 +81,13 @@ class Rehearsal:
             return True
         try:
             facts = json.loads(text)
-            return (
-                facts["schedules"] == self._schedules(step)
-                and _agree(facts["settings"], self.settings)
-                and all(map(_moved_alike, facts["moves"], self.moves))
+            has_same_names = (facts["schedules"], facts["settings"]) == (
+                self._schedules(step),
+                self.settings,
             )
+            # of the steps that both have
+            moved = zip(facts["moves"], self.moves, strict=False)
+            return has_same_names and all(_moved_alike(*pair) for pair in moved)
         except (ValueError, TypeError, KeyError, RecursionError):  # it is damaged
             return False
 
@@ -129,23 +127,41 @@ def rehearse(
 
     Raises a ValueError, which gives `names`, if a checkpoint lacks what these steps depend on.
     """
+    _need_no_training_within(custom.objective)
     n_steps = min(_STEPS, runs[0].spec.steps)
     stops = [stop for stop in _STOPS if stop < n_steps] or [n_steps // 2]
-    devices = [torch.cuda.current_device()] if runs[0].data.device.type == "cuda" else []
-    start = functools.partial(_copies, runs, custom, InMemory(), stacked=stacked)
-    own = [custom.objective, custom.optimizer, *(getattr(run.loss, "function", 0) for run in runs)]
-    with torch.random.fork_rng(devices), _restored_if_refused(own):
-        unbroken = _without_stop(start(), n_steps, stops[0])
-        losses = unbroken.state["recorded"].reshape(len(runs), n_steps, 3)
+    on_gpu = runs[0].data.device.type == "cuda"
+    memory = InMemory()
+    with torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []):
+        unbroken = _copies(runs, custom, memory, stacked=stacked)
+        settings = unbroken.first_settings()
+        first = as_stored(unbroken.state(0))
+        moves = []
+        for step in range(n_steps):
+            if step == stops[0] and step > 0:
+                unbroken.save()
+                held = _held_by_losses(unbroken)
+            unbroken.take_step()
+            moves.append(_moves(first, unbroken.state(step + 1)))
+        last = as_stored(unbroken.state(n_steps))
+        losses = last["recorded"].reshape(len(runs), n_steps, 3)
         if not bool(losses[..., 0].isfinite().all()):  # training will say so
             return None
-        _need_steady(unbroken.numbers)
+        if n_steps > 1 and _held_by_losses(unbroken) != held:
+            raise ValueError(
+                "your loss changes as it trains, and a checkpoint does not hold that; train "
+                "without checkpoint."
+            )
         for stop, next_stop in zip(stops, [*stops[1:], None], strict=True):
             problem = "it ended with other weights"
             cause: Exception | None = None
             try:
-                broken = _end_of(start(), n_steps, next_stop)
-                if _ends_alike(unbroken.state, broken, unbroken.moves[-1] if devices else None):
+                broken = _copies(runs, custom, memory, stacked=stacked)
+                other = _end_of(broken, n_steps, next_stop)
+                apart = math.hypot(*_moves(last, other))
+                # on a GPU sums may have another order
+                is_near = on_gpu and apart <= _MOVES_DIFFER * math.hypot(*moves[-1])
+                if is_near or _ends_alike(last, other):
                     continue
             except Exception as error:  # whatever is wrong in code that is not ours
                 message = plain(str(error), 200)
@@ -156,16 +172,19 @@ def rehearse(
                 f"not hold: when training stopped after {stop} of {n_steps} steps and went on, "
                 f"{problem}; train without checkpoint."
             ) from cause
-    return Rehearsal(runs[0].spec, custom, losses, unbroken.moves, unbroken.settings)
+    return Rehearsal(runs[0].spec, custom, losses, moves, settings)
 
 
-class _Unbroken(NamedTuple):
-    """What copies do that never stop: their last state, and more of each step."""
-
-    state: dict[str, Tensor]
-    moves: list[list[float]]
-    numbers: list[dict[str, float]]
-    settings: Any
+def _need_no_training_within(objective: Any) -> None:
+    """Raise a ValueError if an objective names an optimizer outside of it, which is no copy."""
+    function = getattr(objective, "func", objective)
+    if isinstance(function, types.FunctionType) and any(
+        isinstance(value, torch.optim.Optimizer) for value in around(function).values()
+    ):
+        raise ValueError(
+            "your objective has an optimizer, and a checkpoint does not hold what that one trains; "
+            "train without checkpoint."
+        )
 
 
 def _copies(runs: Sequence[Run], custom: Custom, memory: InMemory, *, stacked: bool) -> Progress:
@@ -178,21 +197,6 @@ def _copies(runs: Sequence[Run], custom: Custom, memory: InMemory, *, stacked: b
     return Progress(copies, own, memory, stacked=stacked)
 
 
-def _without_stop(progress: Progress, n_steps: int, save_at: int) -> _Unbroken:
-    """Take the first steps, with a checkpoint on the way unless there is one step alone."""
-    first = as_stored(progress.state(0))
-    moves = []
-    numbers = []
-    for step in range(n_steps):
-        if step == save_at and step > 0:
-            progress.save()
-        progress.take_step()
-        moves.append(_moves(first, progress.state(step + 1)))
-        numbers.append(_numbers_in(progress.runs[0]))
-    state = as_stored(progress.state(n_steps))
-    return _Unbroken(state, moves, numbers, progress.first_settings())
-
-
 def _end_of(progress: Progress, n_steps: int, stop: int | None) -> dict[str, Tensor]:
     """Take the steps that are left, with a checkpoint at `stop`, and return the last state."""
     while progress.steps_taken < n_steps:
@@ -202,49 +206,21 @@ def _end_of(progress: Progress, n_steps: int, stop: int | None) -> dict[str, Ten
     return as_stored(progress.state(n_steps))
 
 
+def _held_by_losses(progress: Progress) -> list[str]:
+    """Return fingerprints of losses, but of those that hold what cannot be told."""
+    fingerprints = []
+    for run in progress.runs:
+        with contextlib.suppress(ValueError):
+            fingerprints.append(fingerprint(run.loss))
+    return fingerprints
+
+
 def _copied_if_possible(thing: Any) -> Any:
     """Return a copy, so that a rehearsal leaves a person's own as it was, or else the thing."""
     try:
         return copy.deepcopy(thing)
     except Exception:  # such as a lock, or an open file
         return thing
-
-
-@contextlib.contextmanager
-def _restored_if_refused(functions: Sequence[Any]) -> Iterator[None]:
-    """Give the networks and optimizers that functions name outside of them their numbers back."""
-    used = [
-        value
-        for function in functions
-        if isinstance(function, types.FunctionType)
-        for value in around(function).values()
-    ]
-    modules = [value for value in used if isinstance(value, nn.Module)]
-    optimizers = [value for value in used if isinstance(value, torch.optim.Optimizer)]
-    tensors: list[Tensor] = [value for value in used if isinstance(value, nn.Parameter)]
-    tensors += [part for one in modules for part in (*one.parameters(), *one.buffers())]
-    # others cannot be written to: sparse ones, those without a shape yet, and expanded ones
-    plain_tensors = [
-        tensor
-        for tensor in tensors
-        if tensor.layout == torch.strided and not is_lazy(tensor) and 0 not in tensor.stride()
-    ]
-    before = [(tensor, tensor.detach().clone(), _gradient(tensor)) for tensor in plain_tensors]
-    states = [copy.deepcopy(one.state_dict()) for one in optimizers]
-    try:
-        yield
-    except Exception:
-        with torch.no_grad():
-            for tensor, numbers_before, gradient in before:
-                tensor.copy_(numbers_before)
-                tensor.grad = gradient
-        for optimizer, state in zip(optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
-        raise
-
-
-def _gradient(tensor: Tensor) -> Tensor | None:
-    return None if tensor.grad is None else tensor.grad.clone()
 
 
 def _moves(first: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[float]:
@@ -261,66 +237,10 @@ def _moved_alike(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(math.isclose(*pair, rel_tol=_MOVES_DIFFER) for pair in zip(one, other, strict=True))
 
 
-def _agree(one: Any, other: Any) -> bool:
-    """Return whether settings are the same, as far as both have them."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return all(_agree(one[name], other[name]) for name in one.keys() & other.keys())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_agree, one, other))
-    if isinstance(one, float) and isinstance(other, int | float):
-        return math.isclose(one, other) or (one != one and other != other)
-    return bool(one == other)
-
-
-def _ends_alike(
-    one: Mapping[str, Tensor], other: Mapping[str, Tensor], moves: Sequence[float] | None
-) -> bool:
-    """Return whether states have the same weights and losses; NaN equals NaN.
-
-    With `moves`, for a GPU, they may differ by rounding; otherwise not by a bit.
-    """
-    if moves is not None:
-        return math.hypot(*_moves(one, other)) <= _MOVES_DIFFER * math.hypot(*moves)
+def _ends_alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Return whether states have the same weights and losses, bit for bit; NaN equals NaN."""
     names = [name for name in one if name.startswith(("model.", "weights.", "recorded"))]
     pairs = [(one[name], other[name]) for name in names]
     return all(
         torch.equal(a, b) or torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs
     )
-
-
-def _numbers_in(run: Run) -> dict[str, float]:
-    """Return the numbers that a network and a loss of one's own hold besides tensors."""
-    things = {"model": run.model, "loss": run.loss}
-    return {path: value for name, thing in things.items() for path, value in _walk(thing, name, 0)}
-
-
-def _walk(thing: Any, path: str, depth: int) -> Iterator[tuple[str, float]]:
-    """Yield the paths of numbers among the attributes of an object and of those that it holds."""
-    if isinstance(thing, nn.Module):
-        for name, module in thing.named_modules():
-            yield from _walk_attributes(module, f"{path}.{name}" if name else path, depth)
-    elif type(thing).__module__.partition(".")[0] not in ("builtins", "torch", "numpy"):
-        yield from _walk_attributes(thing, path, depth)
-
-
-def _walk_attributes(thing: Any, path: str, depth: int) -> Iterator[tuple[str, float]]:
-    for name, value in getattr(thing, "__dict__", {}).items():
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            yield f"{path}.{name}", float(value)
-        elif depth < _DEPTH and not isinstance(thing, nn.Module):
-            yield from _walk(value, f"{path}.{name}", depth + 1)
-
-
-def _need_steady(values: Sequence[Mapping[str, float]]) -> None:
-    """Raise a ValueError if a number, given after each step, changes as if it counted the steps.
-
-    A number of images may have two values, since the last batch of an epoch may be smaller.
-    """
-    for path in values[-1]:
-        if len({after.get(path) for after in values}) > 2:
-            is_model = path.startswith("model")
-            remedy = "let it be a buffer, by register_buffer, or " if is_model else ""
-            raise ValueError(
-                f"{path} changes as it trains, and a checkpoint does not hold it; {remedy}train "
-                "without checkpoint."
-            )
