@@ -26,7 +26,7 @@ from vaedis.diagnosis.judge import LEAST_INDEPENDENT, is_chance, judge
 from vaedis.diagnosis.loss_report import FactorReport, LossReport
 from vaedis.diagnosis.report import Check, Diagnosis
 from vaedis.distances import FactorDistances, factor_distances, perceived
-from vaedis.distances.agreement import compare, ground_truth
+from vaedis.distances.agreement import ROUNDING, compare, ground_truth
 from vaedis.distances.kernels import kernel_for
 from vaedis.distances.pairs import need_vectors_of
 from vaedis.losses import BoxBlur, GaussianBlur, Loss, Pyramid, properties
@@ -47,8 +47,6 @@ _TRIED_PAIRS = 300
 # factors are learned together if their distances differ by less than this share, which may be
 # rounding
 _SAME_SHARE = 1e-6
-# of a loss's precision, times the mean distance of random pairs: smaller distances are rounding
-_ROUNDING = 64
 
 
 def diagnose(
@@ -205,12 +203,12 @@ def _report_loss(
     of_self = 0.0
     if not kernel.symmetric:
         of_self = float(perceived(data, b, b, loss=loss).mean())
-    rounding = _ROUNDING * torch.finfo(kernel.dtype).eps * random_mean
+    rounding = ROUNDING * torch.finfo(kernel.dtype).eps * random_mean
     latents = latents_for(data)
     return LossReport(
         loss=_name(loss),
         random_mean=random_mean,
-        random_rank=compare(truth, distances, distances).rank,
+        random_rank=compare(truth, distances, distances, rounding).rank,
         factors=tuple(
             _report_factor(data, distances_of, name, random_mean - of_self, rounding)
             for name in distances_of

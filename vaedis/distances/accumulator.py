@@ -22,10 +22,19 @@ class Accumulator:
     """Sums over traversals of a factor of `size` values.
 
     `sets` is the number of independent sets that traversals come in; 0 if each is independent.
+    Distances that differ by no more than `rounding` are equal.
     """
 
-    def __init__(self, size: int, symmetric: bool, device: torch.device, sets: int = 0):
+    def __init__(
+        self,
+        size: int,
+        symmetric: bool,
+        device: torch.device,
+        sets: int = 0,
+        rounding: float = 0.0,
+    ):
         self.size = size
+        self.rounding = rounding
         self.symmetric = symmetric
         self.device = device
         # if symmetric, and thus 0 on the diagonal, half of the distances are used
@@ -150,6 +159,7 @@ class Accumulator:
             same=same / n_same if n_same else None,
             farther=farther / weight if weight else None,
             farther_error=math.sqrt(variance_of_chance) / weight if weight else 0.0,
+            rounding=self.rounding,
         )
 
     def _zeros(self, *shape: int) -> Tensor:
@@ -190,7 +200,8 @@ class Accumulator:
 
     def _add_ranks(self, d: Tensor, steps: Tensor, mask: Tensor | None) -> None:
         on_circle = torch.minimum(steps, self.size - steps)
-        for k, (ranks, flat) in enumerate(rank_within(d, (steps, on_circle), mask)):
+        by_shape = rank_within(d, (steps, on_circle), mask, self.rounding)
+        for k, (ranks, flat) in enumerate(by_shape):
             shortfall = 1 - ranks[~ranks.isnan()]
             n = shortfall.new_tensor(len(shortfall))
             sums = [n, shortfall.sum(), shortfall.square().sum(), flat.sum().double()]

@@ -16,6 +16,9 @@ SHAPES = ("line", "circle")
 # Two distances are equal if they differ by less than this share of their size, which is what sums
 # over a data set in float64 may lose.
 EQUAL = 1e-9
+# Of a loss's precision, times the mean distance of random pairs: what may be left of a distance
+# of 0, as of 1 less a cosine.
+ROUNDING = 64
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,11 @@ def ground_truth_matrix(size: int, shape: str = "line") -> np.ndarray:
 
 
 def agreement(
-    matrix: np.ndarray, *, truth: np.ndarray | None = None, self_pairs: bool = False
+    matrix: np.ndarray,
+    *,
+    truth: np.ndarray | None = None,
+    self_pairs: bool = False,
+    rounding: float = 0.0,
 ) -> Agreement:
     """Compare a matrix of perceived distances with ground-truth distances.
 
@@ -112,6 +119,9 @@ def agreement(
     self_pairs : bool
         Include the diagonal, distances of observations from themselves, as the authors' logged
         values do (``run_data_correlation.py``).
+    rounding : float
+        Distances that differ by no more are equal, as `FactorDistances.rounding` has it; by
+        default those that differ by a billionth of the largest.
 
     Returns
     -------
@@ -139,6 +149,7 @@ def agreement(
     if np.ma.is_masked(matrix) or np.ma.is_masked(truth):
         raise ValueError("a distance that is missing must be NaN, not masked: use .filled(np.nan).")
     self_pairs = _check.flag("self_pairs", self_pairs)
+    rounding = _check.non_negative("rounding", rounding)
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(
@@ -156,29 +167,35 @@ def agreement(
             "no pair of different observations has a known distance; give at least one."
         )
     mask = known if self_pairs else different
-    return compare(truth[mask], matrix[mask], matrix[different])
+    return compare(truth[mask], matrix[mask], matrix[different], rounding)
 
 
-def compare(truth: np.ndarray, perceived: np.ndarray, different: np.ndarray) -> Agreement:
-    """Compare lists of distances; `different` are those between different observations."""
+def compare(
+    truth: np.ndarray, perceived: np.ndarray, different: np.ndarray, rounding: float = 0.0
+) -> Agreement:
+    """Compare lists of distances; `different` are those between different observations.
+
+    Perceived distances that differ by no more than `rounding` are equal.
+    """
     linear = rank = None
-    if _varies(truth) and _varies(perceived):
+    if _varies(truth) and _varies(perceived, rounding):
         # times a power of 2, which changes no digit, so that squares neither overflow nor vanish
         scaled = np.ldexp(perceived, -np.frexp(np.abs(perceived).max())[1])
         linear = float(np.corrcoef(truth, scaled)[0, 1])
-        rank = float(np.corrcoef(_ranks(truth), _ranks(perceived))[0, 1])
-    return Agreement(linear, rank, not _varies(different), float(different.mean()))
+        rank = float(np.corrcoef(_ranks(truth), _ranks(perceived, rounding))[0, 1])
+    return Agreement(linear, rank, not _varies(different, rounding), float(different.mean()))
 
 
-def _varies(x: np.ndarray) -> bool:
-    return bool(np.ptp(x) > EQUAL * np.abs(x).max())
+def _varies(x: np.ndarray, rounding: float = 0.0) -> bool:
+    return bool(np.ptp(x) > max(EQUAL * np.abs(x).max(), rounding))
 
 
-def _ranks(x: np.ndarray) -> np.ndarray:
+def _ranks(x: np.ndarray, rounding: float = 0.0) -> np.ndarray:
     """Rank values from 0; those that differ by rounding alone share their mean rank."""
     order = x.argsort()
     # sums in another order differ in the last digits
-    is_larger = np.diff(x[order], prepend=x[order[:1]]) > EQUAL * np.abs(x).max()
+    equal = max(EQUAL * np.abs(x).max(), min(rounding, np.ptp(x) / len(x)))
+    is_larger = np.diff(x[order], prepend=x[order[:1]]) > equal
     level = np.empty(len(x), int)
     level[order] = is_larger.cumsum()
     counts = np.bincount(level)
@@ -205,20 +222,27 @@ def compare_counts(truth: np.ndarray, counts: np.ndarray) -> float | None:
 
 
 def rank_within(
-    distances: Tensor, truths: Iterable[Tensor], mask: Tensor | None = None
+    distances: Tensor,
+    truths: Iterable[Tensor],
+    mask: Tensor | None = None,
+    rounding: float = 0.0,
 ) -> list[tuple[Tensor, Tensor]]:
     """Compute Spearman's correlation within each traversal, (T, P) to (T,), for each ground truth.
 
-    A second tensor says where it is NaN since all perceived distances are equal.
+    A second tensor says where it is NaN since all perceived distances are equal. Those that differ
+    by no more than `rounding` are.
     """
     top = (distances if mask is None else distances * mask).abs().amax(1, keepdim=True)
     # sums in another order differ in the last digits; equal distances must tie
     equal = EQUAL * top
-    ranks = _centred_ranks(distances, mask, equal)
-    variance = ranks.square().sum(1)
     highest = distances if mask is None else distances.where(mask, -math.inf)
     lowest = distances if mask is None else distances.where(mask, math.inf)
-    varies = (highest.amax(1) - lowest.amin(1) > equal[:, 0]) & (variance > 0)
+    extent = highest.amax(1) - lowest.amin(1)
+    # many distances lie close together, and must not tie one by one from end to end
+    gap = (extent[:, None] / distances.shape[1]).clamp(max=rounding)
+    ranks = _centred_ranks(distances, mask, torch.maximum(equal, gap))
+    variance = ranks.square().sum(1)
+    varies = (extent > equal[:, 0].clamp(min=rounding)) & (variance > 0)
     results = []
     for truth in truths:
         steps = torch.atleast_2d(truth.double())

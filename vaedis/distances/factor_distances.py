@@ -162,7 +162,8 @@ def _sizes(data: FactorData, factors: Iterable[str] | None) -> dict[str, int]:
 
 
 def _accumulator(reader: Reader, size: int, sets: int = 0) -> Accumulator:
-    return Accumulator(size, reader.kernel.symmetric, reader.data.device, sets)
+    kernel = reader.kernel
+    return Accumulator(size, kernel.symmetric, reader.data.device, sets, reader.rounding)
 
 
 def _measure_groups(

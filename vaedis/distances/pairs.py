@@ -175,7 +175,8 @@ def pair_agreement(
     if not truth.any():
         raise ValueError(f"none of {n} random pairs differs in a factor; give a larger n.")
     distances = perceived(data, a, b, loss=loss, normalize=normalize).cpu().numpy()
-    return compare(truth, distances, distances[truth > 0])
+    rounding = Reader(data, kernel_for(data, loss, normalize)).rounding
+    return compare(truth, distances, distances[truth > 0], rounding)
 
 
 @dataclass(frozen=True)

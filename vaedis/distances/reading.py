@@ -6,6 +6,7 @@ only. It is compared in blocks: as a whole if it is small, and otherwise in rand
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from vaedis.data.base import FactorData
 from vaedis.data.images import Groups
-from vaedis.distances.kernels import Kernel
+from vaedis.distances.agreement import ROUNDING
+from vaedis.distances.kernels import ByteGram, Kernel
 
 # Bytes that images may take together; two images are held in any case.
 MEMORY = 256 * 2**20
@@ -31,6 +33,8 @@ MOST_VALUES = 256
 # A group of more images is compared in random parts of about _BLOCK.
 MOST_IMAGES = 1024
 _BLOCK = 128
+# random pairs whose mean distance says how large rounding may be
+_PAIRS = 32
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,16 @@ class Reader:
         self.work = min(_WORK, MEMORY // 4)
         # byte images that are read together in a pass over all traversals
         self.n_images = MEMORY // 4 // self.image_size
+
+    @functools.cached_property
+    def rounding(self) -> float:
+        """What may be left of a distance of 0: see `FactorDistances.rounding`."""
+        if isinstance(self.kernel, ByteGram):
+            return 0.0
+        generator = torch.Generator(self.data.device).manual_seed(0)
+        pairs = self.data.draw(2 * _PAIRS, generator=generator).view(_PAIRS, 2)
+        mean = float(self.distances(pairs)[:, 0, 1].mean())
+        return ROUNDING * torch.finfo(self.kernel.dtype).eps * mean
 
     def traversals_at_once(self, size: int) -> int:
         """Return how many traversals of `size` images to work on at a time."""

@@ -35,7 +35,7 @@ _PAIRS = 50_000
 _CONSTANTS_IMAGES = 20_000
 # mean squared errors are symmetric and 0 on the diagonal, so one triangle is stored
 _SYMMETRIC = ("matrix", "square_matrix")
-_NOT_STORED = ("factor", "within", "within_circle")
+_NOT_STORED = ("factor", "within", "within_circle", "rounding")
 
 
 @dataclass(frozen=True)
