@@ -15,10 +15,11 @@ from torch import Tensor
 
 from vaedis import _check
 from vaedis._support.brief import fields_repr
+from vaedis._support.integers import integers
 from vaedis.spec import PAIR_RULES
 
-Index = Tensor | Sequence[int] | int
-"""One index or several: a tensor of integers, a list, a range, or one integer."""
+Index = Tensor | Sequence[int] | int | slice
+"""One index or several: integers in a tensor, array, list, Series or range, a slice, or one."""
 
 
 @dataclass(frozen=True)
@@ -295,20 +296,10 @@ class FactorSpace:
         return first, first + ((value + step) % size - value) * stride
 
 
-def integers(what: str, values: Index) -> Tensor:
-    """Return values as an int64 tensor; raise a ValueError if they are no integers."""
-    if isinstance(values, range):
-        return torch.arange(values.start, values.stop, values.step)
-    if isinstance(values, list | tuple) and not values:
-        return torch.zeros(0, dtype=torch.int64)
-    values = torch.as_tensor(values)
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise ValueError(f"{what} must be of an integer type, not {values.dtype}.")
-    return values.long()
-
-
 def check_index(index: Index, n: int) -> Tensor:
     """Return an index as an int64 tensor; raise a ValueError outside of 0 … n - 1."""
+    if isinstance(index, slice):
+        index = range(n)[index]
     index = integers("an index", index)
     outside = (index < 0) | (index >= n)
     if outside.any():
@@ -335,4 +326,7 @@ def sample_index(size: int, n: int, generator: torch.Generator | None) -> Tensor
 
 
 def _device_of(generator: torch.Generator | None) -> torch.device:
+    if not isinstance(generator, torch.Generator | None):
+        made = "torch.Generator().manual_seed(0)"
+        raise TypeError(f"generator must be a torch.Generator, such as {made}, not {generator!r}.")
     return generator.device if generator is not None else torch.device("cpu")

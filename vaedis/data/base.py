@@ -140,7 +140,7 @@ class FactorData:
 
         Parameters
         ----------
-        index : Tensor of int, list, range or int; shape (B,) or ()
+        index : Tensor of int, array, list, range, slice or int; shape (B,) or ()
 
         Returns
         -------
@@ -166,7 +166,7 @@ class FactorData:
 
         Parameters
         ----------
-        index : Tensor of int, list, range or int; shape (B,) or ()
+        index : Tensor of int, array, list, range, slice or int; shape (B,) or ()
         normalize : bool
             Subtract each channel's mean and divide by its std. Otherwise values lie in [0, 1], and
             floats are as they are.

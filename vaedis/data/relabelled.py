@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaedis._support.integers import integers
 from vaedis.data.base import FactorData
-from vaedis.factors import FactorSpace, Index, integers
+from vaedis.factors import FactorSpace, Index
 
 
 class Relabelled(FactorData):
@@ -48,7 +49,10 @@ class Relabelled(FactorData):
         if not isinstance(columns, Mapping):
             raise ValueError("columns must be a dict of names and values, such as {'x': [0, 1]}.")
         index = data.check_index(range(len(data)) if index is None else index).cpu()
-        columns = {name: _codes(name, column) for name, column in columns.items()}
+        columns = {
+            name: integers(f"the values of factor {name!r}", column).cpu()
+            for name, column in columns.items()
+        }
         for name, column in columns.items():
             if not len(index) or column.shape != index.shape or int(column.min()) < 0:
                 expected = f"one value of at least 0 for each of {len(index)} images"
@@ -97,12 +101,3 @@ class Relabelled(FactorData):
     def _move(self) -> None:
         self.source = self.source.to(self.device)
         self._order = self._order.to(self.device)
-
-
-def _codes(name: str, column: Any) -> Tensor:
-    what = f"the values of factor {name!r}"
-    try:
-        values = torch.as_tensor(column, dtype=None if len(column) else torch.int64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"{what} must be whole numbers, counted from 0.") from None
-    return integers(what, values).cpu()

@@ -53,8 +53,8 @@ def perceived(
     """
     data = as_data(data)
     kernel = kernel_for(data, loss, normalize)
-    a = torch.as_tensor(a)
-    b = torch.as_tensor(b)
+    a = data.check_index(a)
+    b = data.check_index(b)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(
             "a and b must be two lists of indices of the same length, "
