@@ -238,3 +238,40 @@ def test_decimal_numbers_are_labels():
     for missing in ("NaN", "Infinity", "sNaN"):
         with pytest.raises(ValueError, match="none missing or infinite"):
             vd.LabelledImages(images, [*labels[:3], decimal.Decimal(missing)])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda d: d.agreement([[1, 2], [3]]), ValueError, "matrix must hold numbers, in rows of"),
+        (
+            lambda d: d.agreement(np.eye(3), truth="circle"),
+            ValueError,
+            r"truth must be a matrix, such as ground_truth_matrix\(3, 'circle'\), not 'circle'",
+        ),
+        (
+            lambda d: d.ground_truth([[1, 2], [3, 4]], [[0, 0]] * 3),
+            ValueError,
+            r"factor values must be .*, not of shapes \(2, 2\) and \(3, 2\)",
+        ),
+        (lambda d: d.ground_truth(["a"], ["b"]), ValueError, "factor values must be whole numbers"),
+        (
+            lambda d: d.factor_distances(GRID)["x_R"].quantile("a"),
+            ValueError,
+            r"share must be a number or numbers in \[0, 1\], not 'a'",
+        ),
+        (lambda d: d.rank_losses(GRID, 3), ValueError, "candidates must be losses or their names"),
+        (lambda d: d.rank_losses(GRID, "mse", factors=[]), ValueError, "at least one factor"),
+        (lambda d: d.family(vd.losses.MSE(), radius=[1]), ValueError, "loss must be the name of"),
+        (lambda d: vd.read_images(None), TypeError, "path must name a file or a folder, not None"),
+    ],
+)
+def test_odd_arguments_are_one_sentence(call, error, says):
+    with pytest.raises(error, match=says):
+        call(vd.distances)
+
+
+def test_a_matrix_may_be_a_tensor_with_a_gradient():
+    matrix = torch.rand(3, 3, requires_grad=True)
+    agreement = vd.distances.agreement(matrix)
+    assert agreement == vd.distances.agreement(matrix.detach().double().numpy())

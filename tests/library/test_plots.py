@@ -592,3 +592,60 @@ def test_masked_values_are_not_drawn():
             draw()
     vd.plots.matrices({"a": {"b": matrix.filled(np.nan)}})
     plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "says"),
+    [
+        (lambda: plots.lines(3, {"a": [1]}, **SHAPE), TypeError, "x must be a list, not a int"),
+        (lambda: plots.lines({1: 2}, {"a": [1]}, **SHAPE), TypeError, "x must be a list"),
+        (
+            lambda: plots.lines([1], {"a": [1]}, marks=[1], **SHAPE),
+            TypeError,
+            "marks must be a dictionary of names",
+        ),
+        (lambda: plots.bars(None, {"a": [1]}, **SHAPE), TypeError, "labels must be a list"),
+        (
+            lambda: plots.panels([0, 1], {"p": [1, 2]}, xlabel="x"),
+            TypeError,
+            "the curves of 'p' must be a dictionary of names",
+        ),
+        (
+            lambda: plots.panels([0, 1], {"p": {"a": [0, 1]}}, xlabel="x", ticks=3),
+            TypeError,
+            "ticks must be a list, not a int",
+        ),
+        (lambda: plots.codes({"a": EYE}), TypeError, r"'a' must be a pair of arrays, \(codes, fac"),
+        (lambda: plots.codes({"a": (["b"], [1])}), ValueError, "of 'a' must be arrays of numbers"),
+        (
+            lambda: plots.latent_traversals(np.zeros((2, 3, 4, 4, 3)), names=5),
+            TypeError,
+            "names must be a list, not a int",
+        ),
+        (
+            lambda: plots.traversals({"a": np.zeros((2, 4, 4, 3))}, values=5),
+            TypeError,
+            "values must be a list, not a int",
+        ),
+        (
+            lambda: plots.distance_matrices({"a": np.eye(3)}, {"a": np.eye(4)}),
+            ValueError,
+            r"'a' must both have the shape \(f, f\), not \(3, 3\) and \(4, 4\)",
+        ),
+        (
+            lambda: plots.distance_matrices({"a": np.ones((2, 3))}, {"a": np.ones((2, 3))}),
+            ValueError,
+            r"must both have the shape \(f, f\), not \(2, 3\) and \(2, 3\)",
+        ),
+    ],
+)
+def test_arguments_of_figures_are_checked(draw, error, says):
+    with pytest.raises(error, match=says):
+        draw()
+    assert not plt.get_fignums()
+
+
+def test_marks_of_a_figure_may_be_none_or_empty():
+    for marks in (None, {}):
+        assert len(plots.lines([1, 2], {"a": [1, 2]}, marks=marks, **SHAPE).axes[0].lines) == 1
+    plt.close("all")

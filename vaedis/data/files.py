@@ -89,7 +89,10 @@ def read_images(
     LabelledImages(6 images of 4×4×1; side 2, level 3; original; on cpu)
     """
     options = {"images": images, "labels": labels, "names": names, "sizes": sizes, "resize": resize}
-    path = Path(path)
+    try:
+        path = Path(path)
+    except TypeError:
+        raise TypeError(f"path must name a file or a folder, not {path!r}.") from None
     if sizes is not None and labels is not None:
         raise ValueError("Give labels or sizes, not both.")
     label_keys = [] if labels is None else _check.listed(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     """Compute the ground-truth distance of observations: the L1 distance of their factor values.
 
     Factor values are int of shape (..., F), distances int64 of shape (...). Raises a ValueError if
-    a value is not a whole number, or not finite, or the numbers of factors differ.
+    a value is not a whole number, or not finite, or the shapes do not fit each other.
 
     Examples
     --------
@@ -61,16 +62,30 @@ def ground_truth(a: Tensor, b: Tensor) -> Tensor:
     >>> vd.distances.ground_truth([[0, 7, 3], [1, 1, 1]], [[2, 0, 3], [1, 1, 0]])
     tensor([9, 1])
     """
-    codes = [torch.as_tensor(values) for values in (a, b)]
+    codes = [_factor_values(values) for values in (a, b)]
     for values in codes:
         # infinity less itself is no number, which equals nothing
         if values.is_floating_point() and not torch.equal(values - values.round(), 0 * values):
             raise ValueError("factor values must be whole numbers, as `to_factors` returns them.")
     first, second = (values.long() for values in codes)
-    if not first.ndim or first.shape[-1:] != second.shape[-1:]:
+    try:
+        torch.broadcast_shapes(first.shape, second.shape)
+        do_fit = first.ndim > 0 and first.shape[-1:] == second.shape[-1:]
+    except RuntimeError:
+        do_fit = False
+    if not do_fit:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
         raise ValueError(f"factor values must be of the same factors, not of shapes {shapes}.")
     return (first - second).abs().sum(-1)
+
+
+def _factor_values(values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            "factor values must be whole numbers, one row for each observation."
+        ) from None
 
 
 def ground_truth_matrix(size: int, shape: str = "line") -> np.ndarray:
@@ -150,12 +165,15 @@ def agreement(
         raise ValueError("a distance that is missing must be NaN, not masked: use .filled(np.nan).")
     self_pairs = _check.flag("self_pairs", self_pairs)
     rounding = _check.non_negative("rounding", rounding)
-    matrix = np.asarray(matrix, float)
+    matrix = _numbers("matrix", matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(
             f"matrix must be square with at least 2 rows, not of shape {matrix.shape}."
         )
-    truth = ground_truth_matrix(len(matrix)) if truth is None else np.asarray(truth, float)
+    if isinstance(truth, str):
+        example = f"ground_truth_matrix({len(matrix)}, 'circle')"
+        raise ValueError(f"truth must be a matrix, such as {example}, not {truth!r}.")
+    truth = ground_truth_matrix(len(matrix)) if truth is None else _numbers("truth", truth)
     if truth.shape != matrix.shape:
         raise ValueError(f"truth must have the shape of matrix, {matrix.shape}, not {truth.shape}.")
     if np.isinf(matrix).any() or np.isinf(truth).any():
@@ -168,6 +186,16 @@ def agreement(
         )
     mask = known if self_pairs else different
     return compare(truth[mask], matrix[mask], matrix[different], rounding)
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Return an array of floats, also of a tensor; raise a ValueError for anything else."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().double()
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers, in rows of one length.") from None
 
 
 def compare(

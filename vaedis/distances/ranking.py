@@ -65,6 +65,9 @@ def family(loss: str, **options: Sequence[Any]) -> dict[str, Loss]:
     >>> list(vd.distances.family("box-blur", radius=[15, 31]))
     ['box-blur radius=15', 'box-blur radius=31']
     """
+    if not isinstance(loss, str):
+        example = "family('box-blur', radius=[1, 2])"
+        raise ValueError(f"loss must be the name of one, as in {example}, not {loss!r}.")
     for option, listed in options.items():
         if isinstance(listed, str) or not isinstance(listed, Iterable):
             example = f"{option}=[{listed!r}]"
@@ -106,6 +109,11 @@ def rank_losses(
     -------
     list of RankedLoss, the best first
 
+    Raises
+    ------
+    ValueError
+        If there is no loss or no factor, or `factor_distances` refuses one.
+
     Examples
     --------
     >>> import vaedis as vd
@@ -120,12 +128,16 @@ def rank_losses(
         made = [losses.get(loss) for loss in candidates.values()]
         texts = [str(name) for name in candidates]
     else:
+        if not isinstance(candidates, Iterable):
+            raise ValueError(f"candidates must be losses or their names, not {candidates!r}.")
         made = [losses.get(loss) for loss in candidates]
         texts = [loss.name for loss in made]
     named = dict(zip(distinct(texts), made, strict=True))
     if not named:
         raise ValueError("there must be at least one loss to rank.")
     names = None if factors is None else listed_factors(factors)
+    if names == []:
+        raise ValueError("factors must name at least one factor, or be left out for all.")
     ranking = []
     for name, loss in named.items():
         distances_of = factor_distances(data, loss, factors=names, traversals=traversals, seed=seed)

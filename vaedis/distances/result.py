@@ -179,7 +179,12 @@ class FactorDistances:
 
         A ValueError says if a share is not in [0, 1].
         """
-        shares = np.asarray(share, float)
+        try:
+            shares = np.asarray(share, float)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"share must be a number or numbers in [0, 1], not {share!r}."
+            ) from None
         if not ((shares >= 0) & (shares <= 1)).all():
             raise ValueError(f"share must lie in [0, 1], not {share!r}.")
         cumulative = np.cumsum(self.counts[1:].sum(0))

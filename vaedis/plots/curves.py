@@ -10,12 +10,14 @@ import numpy as np
 from vaedis import _check
 from vaedis._support.text import names_of_own
 from vaedis.plots.inputs import (
-    as_array,
     finite_range,
     need_as_many,
+    need_list,
+    need_mapping,
     need_named,
     need_some,
     numbers_of,
+    pair_of,
 )
 from vaedis.plots.style import CURVES, Axes, Figure, name_of, panel_grid, plt, styled
 
@@ -117,7 +119,10 @@ def lines(
     1
     >>> plt.close(figure)
     """
+    need_list("x", x)
     need_named("curves", curves)
+    marks = {} if marks is None else marks
+    need_mapping("marks", marks)
     figure, ax = plt.subplots(figsize=(6.4, 3.4))
     for k, (name, y) in enumerate(curves.items()):
         values = numbers_of(repr(name), y)
@@ -126,12 +131,12 @@ def lines(
         # more markers than these could not be told apart
         marker = _MARKERS[k % 4] if len(values) <= 20 else ""
         ax.plot(x, values, marker + dashes, label=name, markersize=4, color=colour)
-    for name, position in (marks or {}).items():
+    for name, position in marks.items():
         ax.axvline(position, color="0.5", linestyle=":", label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(True)
     # all names, also those that begin with "_"
-    ax.legend(ax.lines, [*curves, *(marks or {})])
+    ax.legend(ax.lines, [*curves, *marks])
     return figure
 
 
@@ -156,6 +161,7 @@ def bars(
     ['0.25', '0.75']
     >>> plt.close(figure)
     """
+    need_list("labels", labels)
     need_some("labels", labels)
     need_named("groups", groups)
     figure, ax = plt.subplots(figsize=(6.8, 3.2))
@@ -207,6 +213,8 @@ def panels(
     'MIG'
     >>> plt.close(figure)
     """
+    need_list("x", x)
+    need_list("ticks", ticks)
     need_named("curves", curves)
     panels = {title: _panel(title, of_panel, len(x)) for title, of_panel in curves.items()}
     names = list(dict.fromkeys(name for of_panel in panels.values() for name in of_panel))
@@ -237,6 +245,7 @@ def panels(
 
 def _panel(title: str, curves: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
     """Return the curves of a panel, each of n numbers, or raise a ValueError."""
+    need_mapping(f"the curves of {title!r}", curves)
     numbers = {}
     for name, y in curves.items():
         numbers[name] = numbers_of(f"{name!r} of {title!r}", y)
@@ -325,14 +334,7 @@ def codes(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int =
     _check.count("columns", columns)
     figure, axes = panel_grid(len(panels), columns, 2.3, 2.4, sharex=True, sharey=True)
     for ax, (title, pair) in zip(axes.flat, panels.items(), strict=False):
-        points, factors = (as_array(part).astype(float) for part in pair)
-        if points.shape != factors.shape or points.shape[1:] != (2,) or not len(points):
-            raise ValueError(
-                f"codes and factors of {title!r} must both have the shape (n, 2), not "
-                f"{points.shape} and {factors.shape}."
-            )
-        if not np.isfinite(points).all() or not np.isfinite(factors).all():
-            raise ValueError(f"codes and factors of {title!r} must be finite numbers.")
+        points, factors = pair_of(title, pair)
         ax.scatter(points[:, 0], points[:, 1], s=4, c=two_factor_colours(factors), linewidths=0)
         ax.set_title(title, fontsize=9)
         ax.set_aspect("equal")

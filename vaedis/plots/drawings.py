@@ -17,6 +17,7 @@ from vaedis.plots.inputs import (
     as_bytes,
     columns_of,
     need_as_many,
+    need_list,
     rows_of,
 )
 from vaedis.plots.style import (
@@ -221,6 +222,8 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
     >>> plt.close("all")
     """
     title = ""
+    if names is not None:
+        need_list("names", names)
     if hasattr(run, "posterior"):
         pictures, names, title = _latents_of(run, names)
     else:

@@ -66,9 +66,16 @@ def distance_matrices(
     need_keys("perceived", perceived, truth)
     lines = keyed("labels", labels, perceived)
     size = (1.1 * len(perceived) + 0.5, 2.8)
-    figure, axes = plt.subplots(2, len(perceived), figsize=size, squeeze=False)
     numbers = [numbers_of(repr(name), matrix, axes=2) for name, matrix in perceived.items()]
+    for name, matrix in zip(perceived, numbers, strict=True):
+        expected = numbers_of(repr(name), truth[name], axes=2)
+        if expected.shape != matrix.shape or matrix.shape[0] != matrix.shape[1]:
+            raise ValueError(
+                f"the matrices of {name!r} must both have the shape (f, f), not {expected.shape} "
+                f"and {matrix.shape}."
+            )
     span = (0.0, finite_range(numbers)[1]) if shared_range else None
+    figure, axes = plt.subplots(2, len(perceived), figsize=size, squeeze=False)
     draw_distances(axes, truth, perceived, lines, span)
     return figure
 

@@ -82,18 +82,48 @@ def numbers_of(name: str, values: Any, axes: int = 1) -> np.ndarray:
 
 def need_named(name: str, things: Any) -> None:
     """Raise a TypeError or ValueError unless there are things to draw, by their names."""
+    need_mapping(name, things)
+    need_some(name, things)
+
+
+def need_mapping(name: str, things: Any) -> None:
+    """Raise a TypeError unless things come by their names."""
     if not isinstance(things, Mapping):
         raise TypeError(
             f"{name} must be a dictionary of names and what to draw of each, as in "
             f"{{'x': ...}}, not a {type(things).__name__}."
         )
-    need_some(name, things)
+
+
+def need_list(name: str, things: Any) -> None:
+    """Raise a TypeError unless things are a list, or an array and the like, in their order."""
+    no_lists = (str, bytes, Mapping, set, frozenset)
+    if not hasattr(things, "__len__") or isinstance(things, no_lists):
+        raise TypeError(f"{name} must be a list, not a {type(things).__name__}.")
 
 
 def need_some(name: str, things: Any) -> None:
     """Raise a ValueError if there is nothing to draw."""
     if not len(things):
         raise ValueError(f"{name} must hold something to draw, but it is empty.")
+
+
+def pair_of(title: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes and factors of a panel, floats of shape (n, 2) each, or raise an error."""
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise TypeError(f"{title!r} must be a pair of arrays, (codes, factors).")
+    try:
+        points, factors = (as_array(part).astype(float) for part in pair)
+    except (TypeError, ValueError):
+        raise ValueError(f"codes and factors of {title!r} must be arrays of numbers.") from None
+    if points.shape != factors.shape or points.shape[1:] != (2,) or not len(points):
+        raise ValueError(
+            f"codes and factors of {title!r} must both have the shape (n, 2), not "
+            f"{points.shape} and {factors.shape}."
+        )
+    if not np.isfinite(points).all() or not np.isfinite(factors).all():
+        raise ValueError(f"codes and factors of {title!r} must be finite numbers.")
+    return points, factors
 
 
 def finite_range(matrices: Iterable[Any]) -> tuple[float, float]:
@@ -151,5 +181,7 @@ def keyed(name: str, things: Any, keys: Iterable[str]) -> Mapping[str, Any]:
 
 def need_as_many(name: str, values: Any, n: int, of: str) -> None:
     """Raise a ValueError unless there are as many values as they are drawn for, or None."""
+    if values is not None:
+        need_list(name, values)
     if values is not None and len(values) != n:
         raise ValueError(f"{name} must hold one value for each of {n} {of}, not {len(values)}.")
