@@ -127,9 +127,15 @@ def _add_diagnose(commands: Any, shared_options: argparse.ArgumentParser) -> Non
     add("--pairs", type=int, default=10_000, metavar="N", help="random pairs to compare with")
     add("--exact", action="store_true", help="measure all traversals, however many there are")
     add("--seed", type=int, default=0)
-    add("--html", type=Path, metavar="FILE", help="write the report as a page of one file")
-    add("--json", type=Path, metavar="FILE", help="write it as JSON")
+    add("--html", type=_file, metavar="FILE", help="write the report as a page of one file")
+    add("--json", type=_file, metavar="FILE", help="write it as JSON")
     parser.set_defaults(run=_diagnose)
+
+
+def _file(text: str) -> Path:
+    if not text.strip():  # as of a variable of the shell that is not set
+        raise argparse.ArgumentTypeError("the name of the file is empty; name one")
+    return Path(text)
 
 
 def _sizes(text: str) -> list[int]:
@@ -252,7 +258,7 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
         args.data,
         images=args.images,
         labels=args.labels,
-        names=[name.strip() for name in args.names.split(",")] if args.names else None,
+        names=None if args.names is None else [name.strip() for name in args.names.split(",")],
         sizes=args.sizes,
         resize=args.resize,
     )

@@ -201,6 +201,10 @@ def _notebooks(args: argparse.Namespace) -> int:
     from vaedis_companion.book import build, executions
 
     folder = _folder(args.folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; name one to write the notebooks into.")
+    if args.outputs is not None:
+        _check.one_of("profile", args.outputs, PROFILES)
     paths = build.write_notebooks(executions.find_root(), folder, args.outputs)
     print(f"{len(paths)} notebooks in {folder}")
     return 0

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+import vaedis as vd
 from vaedis.data import read_images
 from vaedis_companion.cli import main
 
@@ -613,3 +614,47 @@ def test_the_command_says_one_sentence_and_no_escapes(tmp_path, capsys):
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert shown.count("\n") == 1
+
+
+def test_names_of_arrays_are_text_once_each_and_not_empty(tmp_path):
+    images = np.arange(12, dtype=np.uint8)[:, None, None] * np.full((4, 4), 20, np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, a=np.arange(12), b=np.arange(12) // 3)
+    path = tmp_path / "d.npz"
+    assert vd.read_images(path, labels="a,b").factors.names == ("a", "b")
+    for labels in ("", ",", "a,", ["a", ""], []):
+        with pytest.raises(ValueError, match=r"a name in labels= \(--labels\) is empty"):
+            vd.read_images(path, labels=labels)
+    for labels in ("a,a", ["a", "b", "a"]):
+        with pytest.raises(ValueError, match=r"labels= \(--labels\) names an array twice"):
+            vd.read_images(path, labels=labels)
+    for options in ({"labels": np.arange(12)}, {"images": images}, {"labels": [1]}):
+        with pytest.raises(TypeError, match="are names of arrays in the file; give arrays of your"):
+            vd.read_images(path, **options)
+
+
+def test_a_zip_file_of_pictures_says_to_unpack_it(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        archive.writestr("0.png", b"0")
+    with pytest.raises(ValueError, match=r"pictures\.zip is a zip file of pictures; unpack it"):
+        vd.read_images(tmp_path / "pictures.zip")
+
+
+@pytest.mark.parametrize("labels", [{}, np.zeros((3, 0))])
+def test_labels_without_a_factor_say_so(labels):
+    with pytest.raises(ValueError, match="labels hold no factor; give at least one value"):
+        vd.LabelledImages(np.zeros((3, 4, 4), np.uint8), labels)
+
+
+def test_names_of_reports_are_not_empty(tmp_path, capsys):
+    images = np.arange(4, dtype=np.uint8)[:, None, None] * np.full((4, 4), 20, np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, labels=range(4))
+    for option in ("--html", "--json"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["diagnose", str(tmp_path / "d.npz"), option, " "])
+        assert f"argument {option}: the name of the file is empty" in capsys.readouterr().err
+    assert main(["diagnose", str(tmp_path / "d.npz"), "--names", ""]) == 2
+    assert "each factor needs a name, but one is empty" in capsys.readouterr().err
+    report = vd.diagnose((images, range(4)), radii=())
+    for option in ("html", "json_file"):
+        with pytest.raises(ValueError, match=f"{option} is empty; name a file for the report"):
+            vd.diagnosis.save(report, **{option: ""})

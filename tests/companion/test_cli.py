@@ -198,3 +198,13 @@ def test_another_pipe_that_breaks_is_an_error(monkeypatch, capsys):
     monkeypatch.setattr("vaedis.cli._data_status", broken)
     assert cli.main(["data", "status"]) == 1
     assert "a worker is gone" in capsys.readouterr().err
+
+
+def test_notebooks_go_into_a_folder_and_outputs_are_those_of_a_profile(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["notebooks", str(tmp_path / "file")]) == 2
+    assert "file is no folder; name one to write the notebooks into" in capsys.readouterr().err
+    for name in ("zz", ""):
+        assert cli.main(["notebooks", str(tmp_path / "new"), "--outputs", name]) == 2
+        assert f"Unknown profile {name!r}; choose one of: smoke" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -250,7 +250,7 @@ def test_names_with_underscores_are_no_numbers():
         ({"pair": np.zeros((4, 2))}, r"of the 4 images, not an array of shape \(4, 2\)"),
         ([torch.zeros(2), torch.zeros(1)] * 2, "labels must have as many values in each row"),
         ([[0, 1], [0], [1, 2], [2, 3]], "labels must have as many values in each row"),
-        ({}, "Every factor has one value only"),
+        ({}, "labels hold no factor"),
         (
             [datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1), 0, 1],
             r"all of one kind, but column 0 \(factor_0\) holds date, datetime, int",

@@ -96,6 +96,16 @@ def read_images(
     if sizes is not None and labels is not None:
         raise ValueError("Give labels or sizes, not both.")
     label_keys = [] if labels is None else _check.listed(labels)
+    if not all(
+        isinstance(key, str) for key in [*label_keys, *([] if images is None else [images])]
+    ):
+        raise TypeError(
+            "images= and labels= are names of arrays in the file; give arrays of your own as in "
+            "vd.LabelledImages(images, labels)."
+        )
+    blank = not label_keys or not all(key.strip() for key in ",".join(label_keys).split(","))
+    if labels is not None and blank:
+        raise ValueError("a name in labels= (--labels) is empty; name an array for each factor.")
     own_names: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     if path.is_dir():
@@ -188,6 +198,8 @@ def _label_keys(source: Npz | Hdf5, image_key: str, keys: list[str]) -> list[str
     if len(keys) == 1:
         keys = [key.strip() for key in keys[0].split(",")]
     if keys:
+        if len(set(keys)) < len(keys):
+            raise ValueError("labels= (--labels) names an array twice; name each once.")
         return [_known(source, key.strip("/"), "labels= (--labels)") for key in keys]
     folder = image_key.removesuffix(basename(image_key))
     columns = _columns(source, image_key)

@@ -54,6 +54,9 @@ def save(
     >>> json.loads(path.read_text())["losses"][0]["factors"][0]["verdict"]
     'ordered'
     """
+    for name, file in {"html": html, "json_file": json_file}.items():
+        if isinstance(file, str) and not file.strip():
+            raise ValueError(f"{name} is empty; name a file for the report, or leave it out.")
     check_outputs([Path(file) for file in (html, json_file) if file is not None])
     if html is not None:
         write_output(Path(html), _page(diagnosis).encode())

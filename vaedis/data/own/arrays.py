@@ -35,6 +35,7 @@ _MAX_GROUPS = 1_000
 _MAX_CHUNK_BYTES = 2**27
 LONGEST_SENTENCE = 600
 _BLOCK = 2**20
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 # refuses an array by its shape and type
 _Check = Callable[[tuple[int, ...], np.dtype], None]
@@ -113,6 +114,8 @@ class Npz:
         with reading(path), zipfile.ZipFile(path) as archive:
             members = archive.namelist()
         self.keys = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+        if not self.keys and any(name.lower().endswith(_PICTURES) for name in members):
+            raise refused(path, "is a zip file of pictures; unpack it, and name the folder.")
         if len(set(self.keys)) < len(self.keys):
             raise refused(path, "has two arrays of one name; save it again.")
 

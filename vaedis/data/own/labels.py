@@ -47,6 +47,8 @@ def factors_of(
 ) -> list[Factor]:
     """Return the factors of n images; see `LabelledImages` for the arguments."""
     own_names, columns = _columns(labels)
+    if not columns:
+        raise ValueError("labels hold no factor; give at least one value for each image.")
     names = _names(names if names is not None else own_names, len(columns))
     if not isinstance(order, Mapping | None):
         raise ValueError("order must be a mapping of factors' names to all values in their order.")
