@@ -30,7 +30,7 @@ def test_one_traversal_tells_no_error(n, sampling):
     assert np.isnan(along(data, 1, sampling).standard_errors()).all()
     assert np.isnan(along(data, 1, sampling, "bce").standard_errors()).all()
     report = vd.diagnose(data, traversals=1, exact=False, radii=[])
-    assert "±" not in report.text()
+    assert not any("±" in cell for f in report.losses[0].factors for cell in f.cells())
     assert "nan" not in report.text()
     assert math.isnan(report.losses[0].factors[0].importance_error)
 
@@ -200,3 +200,31 @@ def test_distances_beyond_those_of_images_from_themselves_are_weighted_by_pairs(
     expected = (matrix - matrix.diagonal())[pairs].mean()
     assert size.mean_beyond == pytest.approx(expected, rel=1e-5)
     assert size.mean_beyond > 0
+
+
+def test_errors_of_random_pairs_are_those_of_other_seeds():
+    options = {"image_size": 16, "square_size": 4, "grid_size": 6, "num_squares": 2, "rgb": False}
+    data = vd.load("xysquares", grid_spacing=1, **options)
+    reports = [
+        vd.diagnose(data, radii=(), pairs=100, traversals=4, exact=False, seed=seed).losses[0]
+        for seed in range(30)
+    ]
+    for kind in ("mean", "rank"):
+        values = [getattr(report, f"random_{kind}") for report in reports]
+        errors = [getattr(report, f"random_{kind}_error") for report in reports]
+        assert np.mean(errors) == pytest.approx(np.std(values), rel=0.4)
+    report = reports[0]
+    assert report.random[0] == f"{report.random_mean:.4g} ± {report.random_mean_error:.1g}"
+    assert report.random[1] == f"{report.random_rank:.2f} ± {report.random_rank_error:.1g}"
+    assert f"random pairs {report.random[0]} apart, rank correlation {report.random[1]}" in str(
+        vd.diagnose(data, radii=(), pairs=100, traversals=4, exact=False)
+    )
+
+
+def test_pairs_that_do_not_vary_have_no_error_of_a_correlation():
+    # each image has one pixel of its own, so all are equally far apart
+    images = np.zeros((12, 16), np.uint8)
+    images[np.arange(12), np.arange(12)] = 255
+    report = vd.diagnose((images.reshape(12, 4, 4), np.arange(12)), radii=()).losses[0]
+    assert report.random[1] == "none"
+    assert report.random_rank_error is None

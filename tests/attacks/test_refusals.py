@@ -258,7 +258,7 @@ def test_decimal_numbers_are_labels():
         (
             lambda d: d.factor_distances(GRID)["x_R"].quantile("a"),
             ValueError,
-            r"share must be a number or numbers in \[0, 1\], not 'a'",
+            "share must hold numbers, in rows of one length",
         ),
         (lambda d: d.rank_losses(GRID, 3), ValueError, "candidates must be losses or their names"),
         (lambda d: d.rank_losses(GRID, "mse", factors=[]), ValueError, "at least one factor"),

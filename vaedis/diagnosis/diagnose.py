@@ -26,7 +26,7 @@ from vaedis.diagnosis.judge import LEAST_INDEPENDENT, is_chance, judge
 from vaedis.diagnosis.loss_report import FactorReport, LossReport
 from vaedis.diagnosis.report import Check, Diagnosis
 from vaedis.distances import FactorDistances, factor_distances, perceived
-from vaedis.distances.agreement import ROUNDING, compare, ground_truth
+from vaedis.distances.agreement import ROUNDING, compare, ground_truth, rank_error
 from vaedis.distances.kernels import kernel_for
 from vaedis.distances.pairs import need_vectors_of
 from vaedis.losses import BoxBlur, GaussianBlur, Loss, Pyramid, properties
@@ -208,7 +208,9 @@ def _report_loss(
     return LossReport(
         loss=_name(loss),
         random_mean=random_mean,
+        random_mean_error=float(distances.std() / math.sqrt(len(distances))),
         random_rank=compare(truth, distances, distances, rounding).rank,
+        random_rank_error=None if is_trial else rank_error(truth, distances, rounding),
         factors=tuple(
             _report_factor(data, distances_of, name, random_mean - of_self, rounding)
             for name in distances_of

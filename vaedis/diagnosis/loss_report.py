@@ -141,6 +141,8 @@ class LossReport:
     loss : str
     random_mean, random_rank : float, float or None
         Mean distance of random pairs, and its rank correlation with the factors' differences.
+    random_mean_error, random_rank_error : float, float or None
+        Their standard errors from sampling pairs; None if the correlation has none.
     factors : tuple of FactorReport
         In the order of the data set.
     why_unpaired : dict of str to str
@@ -162,6 +164,8 @@ class LossReport:
     largest_beta: float | None = None
     latents: int = 9
     pixels: int = 1
+    random_mean_error: float = math.nan
+    random_rank_error: float | None = None
 
     @property
     def bound(self) -> str:
@@ -173,6 +177,17 @@ class LossReport:
             f"Starting from nothing, a VAE of {self.latents} latents learns nothing above a beta "
             f"of about {betas}."
         )
+
+    @property
+    def random(self) -> tuple[str, str]:
+        """Mean distance and rank correlation of random pairs, with their errors, as text."""
+        mean = f"{self.random_mean:.4g}"
+        if self.random_mean_error > 0:
+            mean += f" ± {self.random_mean_error:.1g}"
+        rank = "none" if self.random_rank is None else f"{self.random_rank:.2f}"
+        if self.random_rank is not None and self.random_rank_error is not None:
+            rank += f" ± {self.random_rank_error:.1g}"
+        return mean, rank
 
     @property
     def unpaired(self) -> tuple[str, ...]:
@@ -241,10 +256,10 @@ class LossReport:
         return f"; learned in the order {', '.join(map(' = '.join, positions.values()))}"
 
     def _lines(self) -> list[str]:
-        rank = "none" if self.random_rank is None else f"{self.random_rank:.2f}"
+        mean, rank = self.random
         rows = [COLUMNS, *(f.cells() for f in self.factors)] if self.factors else []
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [f"{self.loss}: random pairs {self.random_mean:.4g} apart, rank correlation {rank}"]
+        lines = [f"{self.loss}: random pairs {mean} apart, rank correlation {rank}"]
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             lines.append("  " + "  ".join(cells).rstrip())

@@ -20,6 +20,8 @@ EQUAL = 1e-9
 # Of a loss's precision, times the mean distance of random pairs: what may be left of a distance
 # of 0, as of 1 less a cosine.
 ROUNDING = 64
+# of the pairs behind a rank correlation, each left out once to tell its standard error
+_PARTS = 20
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def agreement(
         raise ValueError("a distance that is missing must be NaN, not masked: use .filled(np.nan).")
     self_pairs = _check.flag("self_pairs", self_pairs)
     rounding = _check.non_negative("rounding", rounding)
-    matrix = _numbers("matrix", matrix)
+    matrix = as_numbers("matrix", matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ValueError(
             f"matrix must be square with at least 2 rows, not of shape {matrix.shape}."
@@ -173,7 +175,7 @@ def agreement(
     if isinstance(truth, str):
         example = f"ground_truth_matrix({len(matrix)}, 'circle')"
         raise ValueError(f"truth must be a matrix, such as {example}, not {truth!r}.")
-    truth = ground_truth_matrix(len(matrix)) if truth is None else _numbers("truth", truth)
+    truth = ground_truth_matrix(len(matrix)) if truth is None else as_numbers("truth", truth)
     if truth.shape != matrix.shape:
         raise ValueError(f"truth must have the shape of matrix, {matrix.shape}, not {truth.shape}.")
     if np.isinf(matrix).any() or np.isinf(truth).any():
@@ -188,7 +190,7 @@ def agreement(
     return compare(truth[mask], matrix[mask], matrix[different], rounding)
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
+def as_numbers(name: str, values: Any) -> np.ndarray:
     """Return an array of floats, also of a tensor; raise a ValueError for anything else."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().double()
@@ -212,6 +214,22 @@ def compare(
         linear = float(np.corrcoef(truth, scaled)[0, 1])
         rank = float(np.corrcoef(_ranks(truth), _ranks(perceived, rounding))[0, 1])
     return Agreement(linear, rank, not _varies(different, rounding), float(different.mean()))
+
+
+def rank_error(truth: np.ndarray, perceived: np.ndarray, rounding: float = 0.0) -> float | None:
+    """Estimate the standard error of Spearman's correlation of independent pairs.
+
+    By the jackknife, which leaves out one of 20 parts at a time. None if a part that is left has no
+    correlation.
+    """
+    ranks = []
+    for part in np.array_split(np.arange(len(truth)), _PARTS):
+        x, y = (np.delete(values, part) for values in (truth, perceived))
+        rank = compare(x, y, y, rounding).rank if len(x) else None
+        if rank is None:
+            return None
+        ranks.append(rank)
+    return float(np.sqrt(_PARTS - 1) * np.std(ranks))
 
 
 def _varies(x: np.ndarray, rounding: float = 0.0) -> bool:

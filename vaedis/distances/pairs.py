@@ -140,6 +140,7 @@ def pair_agreement(
     Returns
     -------
     Agreement
+        Of a sample: a correlation r of n pairs has a standard error of about (1 - r²) / √n.
 
     Examples
     --------

@@ -102,7 +102,8 @@ def rank_losses(
     traversals : int, optional
         Number of random traversals of each factor, the same for all losses; by default all.
     pairs : int
-        Number of random pairs that are compared as well.
+        Number of random pairs that are compared as well, at least 2; see `pair_agreement` for how
+        much a correlation of few pairs may err.
     seed : int
 
     Returns

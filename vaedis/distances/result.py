@@ -13,6 +13,7 @@ from vaedis.distances.agreement import (
     EQUAL,
     SHAPES,
     Agreement,
+    as_numbers,
     compare_counts,
     ground_truth_matrix,
 )
@@ -179,12 +180,7 @@ class FactorDistances:
 
         A ValueError says if a share is not in [0, 1].
         """
-        try:
-            shares = np.asarray(share, float)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"share must be a number or numbers in [0, 1], not {share!r}."
-            ) from None
+        shares = as_numbers("share", share)
         if not ((shares >= 0) & (shares <= 1)).all():
             raise ValueError(f"share must lie in [0, 1], not {share!r}.")
         cumulative = np.cumsum(self.counts[1:].sum(0))
