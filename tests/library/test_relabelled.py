@@ -121,3 +121,21 @@ def test_images_that_do_not_stay_the_same_are_refused_as_in_their_own_data_set()
         view = vd.Relabelled(Restless(), {"b": range(8)})
         with pytest.raises(ValueError, match="_images changes its images"):
             getattr(view, read)(torch.arange(8))
+
+
+def test_only_images_that_can_come_out_count_for_the_range_of_pixels():
+    images = np.random.default_rng(0).random((6, 4, 4))
+    images[5] += 3
+    source = vd.LabelledImages(images, range(6))
+    part = vd.data.Relabelled(source, {"a": range(5)}, index=range(5))
+    flat = np.float32(images[:5]).astype(float).reshape(5, 16)
+    by_hand = -(np.log(flat)[:, None] * flat + np.log1p(-flat)[:, None] * (1 - flat))
+    along = vd.distances.factor_distances(part, "bce")["a"]
+    assert along.matrix == pytest.approx(by_hand.mean(-1))
+    for wrong in (
+        vd.data.Relabelled(source, {"a": range(6)}),
+        vd.data.Relabelled(source, {"a": range(3)}, index=[0, 5, 1]),
+        vd.data.Relabelled(source, {"a": range(6)}, index=[0, 5, 1, 5, 5, 5]),
+    ):
+        with pytest.raises(ValueError, match=r"those of '.*' run from 0\.\d+ to 3\.\d+; rescale"):
+            vd.distances.factor_distances(wrong, "bce")

@@ -84,6 +84,13 @@ def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
+def range_of(data: FactorData) -> tuple[float, float]:
+    """Return the smallest and the largest number in all images of a data set."""
+    parts = torch.arange(len(data), device=data.device).split(256)
+    ranges = [data._checked_images(part).aminmax() for part in parts]
+    return min(float(low) for low, _ in ranges), max(float(high) for _, high in ranges)
+
+
 def column(values: Any, x: Tensor) -> Tensor:
     """Return one constant for each channel, shape (C, 1, 1), in the type of `x`."""
     return torch.as_tensor(values, dtype=torch.float64).to(x)[:, None, None]

@@ -15,9 +15,9 @@ from vaedis import _check
 from vaedis._support.brief import fields_repr
 from vaedis._support.text import plain
 from vaedis.data.base import FactorData, laid_out
-from vaedis.data.constants import N_SAMPLE
+from vaedis.data.constants import N_SAMPLE, range_of
 from vaedis.data.own.labels import codes_of_sizes, factors_of
-from vaedis.data.own.pixels import Pixels, rescaling
+from vaedis.data.own.pixels import Pixels, need_unit_range
 from vaedis.factors import FactorSpace, Index
 
 
@@ -251,12 +251,7 @@ class LabelledImages(FactorData):
     def need_unit_range(self, loss: str) -> None:
         """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
         low, high = (0.0, 1.0) if self.dtype == torch.uint8 else self._range_of_all
-        if low < 0 or high > 1:
-            problem = f"those of {self.name!r} run from {low:.9g} to {high:.9g}"
-            raise ValueError(
-                f"the loss {loss!r} needs pixels in [0, 1], but {problem}; rescale them with "
-                f"{rescaling(low, high)}, or choose another loss."
-            )
+        need_unit_range(self.name, loss, low, high)
 
     def _images(self, index: Tensor) -> Tensor:
         return torch.from_numpy(self._pixels.read(self._row[index.cpu().numpy()])).to(self.device)
@@ -274,5 +269,4 @@ class LabelledImages(FactorData):
 
     @functools.cached_property
     def _range_of_all(self) -> tuple[float, float]:
-        ranges = [self._images(part).aminmax() for part in torch.arange(len(self)).split(256)]
-        return min(float(low) for low, _ in ranges), max(float(high) for _, high in ranges)
+        return range_of(self)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from vaedis._support.integers import integers
 from vaedis.data.base import FactorData
+from vaedis.data.constants import range_of
+from vaedis.data.own.pixels import need_unit_range
 from vaedis.factors import FactorSpace, Index
 
 
@@ -96,7 +98,14 @@ class Relabelled(FactorData):
 
     def need_unit_range(self, loss: str) -> None:
         """Raise a ValueError if pixels leave [0, 1]: see `FactorData.need_unit_range`."""
-        self.source.need_unit_range(loss)
+        if len(self._order.unique()) == len(self.source):
+            self.source.need_unit_range(loss)
+        elif self.dtype.is_floating_point:
+            need_unit_range(self.name, loss, *self._range_of_part)
+
+    @functools.cached_property
+    def _range_of_part(self) -> tuple[float, float]:
+        return range_of(self)
 
     def _move(self) -> None:
         self.source = self.source.to(self.device)

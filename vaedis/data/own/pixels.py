@@ -130,6 +130,16 @@ def rescaling(low: float, high: float) -> str:
     return f"(images - {low:.9g}) / {high - low:.9g}"
 
 
+def need_unit_range(name: str, loss: str, low: float, high: float) -> None:
+    """Raise a ValueError if a loss needs pixels in [0, 1], and those of a data set leave it."""
+    if low < 0 or high > 1:
+        problem = f"those of {name!r} run from {low:.9g} to {high:.9g}"
+        raise ValueError(
+            f"the loss {loss!r} needs pixels in [0, 1], but {problem}; rescale them with "
+            f"{rescaling(low, high)}, or choose another loss."
+        )
+
+
 def array_of_tensor(tensor: Tensor) -> np.ndarray:
     """Return a tensor of any device as an array; numpy has no bfloat16."""
     tensor = tensor.detach().cpu()
