@@ -290,14 +290,16 @@ def shown(figure):
     return [int(np.asarray(ax.images[0].get_array()).max()) for ax in figure.axes if ax.images]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_images_are_different_ones_of_any_size_and_number_of_channels(channels):
-    data = table(np.c_[np.arange(30)], (5, 7, channels))
-    figure = plots.images(data, 12)
+@pytest.mark.parametrize(
+    ("n_channels", "drawn"), [(1, None), (2, [0]), (3, None), (3, 0), (4, (0, 1, 2)), (4, [0])]
+)
+def test_images_are_different_ones_of_any_size_and_number_of_channels(n_channels, drawn):
+    data = table(np.c_[np.arange(30)], (5, 7, n_channels))
+    figure = plots.images(data, 12, channels=drawn)
     assert len(figure.axes) == 16
-    assert len(set(shown(figure))) == 12 or channels == 2
+    assert len(set(shown(figure))) == 12
     assert figure.get_suptitle() == "mine: 12 of 30 images"
-    assert len(shown(plots.images(data, 99))) == 30
+    assert len(shown(plots.images(data, 99, channels=drawn))) == 30
     with pytest.raises(ValueError, match="n must be a whole number of at least 1, not 0"):
         plots.images(data, 0)
     with pytest.raises(ValueError, match="seed must be a whole number"):
@@ -648,4 +650,34 @@ def test_arguments_of_figures_are_checked(draw, error, says):
 def test_marks_of_a_figure_may_be_none_or_empty():
     for marks in (None, {}):
         assert len(plots.lines([1, 2], {"a": [1, 2]}, marks=marks, **SHAPE).axes[0].lines) == 1
+    plt.close("all")
+
+
+def test_channels_are_drawn_as_one_or_three_and_never_as_transparency():
+    images = np.zeros((4, 6, 6, 4), np.uint8)
+    images[..., 0], images[..., 2], images[..., 3] = 200, np.arange(4)[:, None, None], 1
+    data = vd.LabelledImages(images, range(4))
+    run = np.stack([images, images])
+    calls = (
+        lambda **how: plots.images(data, **how),
+        lambda **how: plots.traversals(data, **how),
+        lambda **how: plots.traversals({"a": images}, **how),
+        lambda **how: plots.latent_traversals(run, **how),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"say which one or three .* channels=\(0, 1, 2\)"):
+            call()
+        for wrong in ([4], [0, 1], [-1], []):
+            with pytest.raises(ValueError, match="channels must name one or three of the 4"):
+                call(channels=wrong)
+        figure = call(channels=(2, 1, 0))
+        drawn = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+        assert {picture.shape for picture in drawn} == {(6, 6, 3)}
+        assert {tuple(picture[0, 0]) for picture in drawn} == {(k, 0, 200) for k in range(4)}
+        figure = call(channels=[2])
+        drawn = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+        assert {int(picture[0, 0]) for picture in drawn} == {0, 1, 2, 3}
+    two = vd.LabelledImages(images[..., 2:], range(4))
+    with pytest.raises(ValueError, match=r"images of 2 channels .* as in channels=\[0\]"):
+        plots.images(two)
     plt.close("all")

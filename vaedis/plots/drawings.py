@@ -16,6 +16,7 @@ from vaedis.losses import kl_to_prior
 from vaedis.plots.inputs import (
     as_bytes,
     columns_of,
+    drawn_channels,
     need_as_many,
     need_list,
     rows_of,
@@ -41,7 +42,9 @@ _FRAMES = 7
 
 
 @styled
-def images(data: Any, n: int = 24, *, seed: int = 0) -> Figure:
+def images(
+    data: Any, n: int = 24, *, seed: int = 0, channels: Sequence[int] | None = None
+) -> Figure:
     """Draw some images of a data set, drawn at random without replacement.
 
     Parameters
@@ -50,6 +53,9 @@ def images(data: Any, n: int = 24, *, seed: int = 0) -> Figure:
     n : int
         How many, at most.
     seed : int
+    channels : sequence of int, optional
+        Which to draw: one, in grey, or three, as red, green and blue. By default all; images of two
+        or four channels need it.
 
     Examples
     --------
@@ -68,7 +74,7 @@ def images(data: Any, n: int = 24, *, seed: int = 0) -> Figure:
     index = pool[torch.randperm(len(pool), generator=generator)[:n]]
     figure, axes = panel_grid(n, min(8, n), _SIDE, _SIDE)
     figure.set_figwidth(max(figure.get_figwidth(), _TITLE_WIDTH))
-    for ax, image in zip(axes.flat, _pixels(data, index), strict=False):
+    for ax, image in zip(axes.flat, _pixels(data, index, channels), strict=False):
         draw_image(ax, image)
     figure.suptitle(f"{_name(data)}: {n:,} of {len(data):,} images")
     return figure
@@ -85,7 +91,9 @@ def draw_traversals(axes: Any, columns: Mapping[str, np.ndarray]) -> None:
 
 
 @styled
-def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
+def traversals(
+    data: Any, *, values: Sequence[int] | None = None, channels: Sequence[int] | None = None
+) -> Figure:
     """Draw traversals, one factor a column.
 
     Parameters
@@ -98,6 +106,9 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
         largest.
     values : sequence of int, optional
         Of a mapping: the factor's value in each frame, written beside the rows.
+    channels : sequence of int, optional
+        Which to draw: one, in grey, or three, as red, green and blue. By default all; images of two
+        or four channels need it.
 
     Examples
     --------
@@ -118,8 +129,8 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
                 "values are written beside images of your own, given as a dictionary; a data set "
                 "has its own values, so leave them out."
             )
-        return _data_traversals(as_data(data))
-    columns, frames = columns_of(data)
+        return _data_traversals(as_data(data), channels)
+    columns, frames = columns_of(data, channels)
     need_as_many("values", values, frames, "frames")
     size = (1.25 * len(columns), 1.25 * frames + 0.3)
     figure, axes = plt.subplots(frames, len(columns), figsize=size, squeeze=False)
@@ -129,7 +140,7 @@ def traversals(data: Any, *, values: Sequence[int] | None = None) -> Figure:
     return figure
 
 
-def _data_traversals(data: Any) -> Figure:
+def _data_traversals(data: Any, channels: Sequence[int] | None) -> Figure:
     """Draw what each factor of a data set does, one factor a column."""
     sizes = zip(data.factors.names, data.factors.sizes, strict=True)
     size_of = {name: size for name, size in sizes if size > 1}
@@ -148,7 +159,7 @@ def _data_traversals(data: Any) -> Figure:
         column[0].set_title(shown_name(name)[:16], fontsize=9)
         for ax in column[len(index) :]:
             ax.set_visible(False)
-        for ax, image, value in zip(column, _pixels(data, index), values, strict=False):
+        for ax, image, value in zip(column, _pixels(data, index, channels), values, strict=False):
             draw_image(ax, image)
             ax.set_xlabel(value, fontsize=7, labelpad=1)
     title = f"{_name(data)}: {len(columns)} of {len(size_of)} factors"
@@ -186,8 +197,9 @@ def _short(names: list[str]) -> list[str]:
     return distinct(("…" + name[start:] if start else name)[:_LETTERS] for name in names)
 
 
-def _pixels(data: Any, index: torch.Tensor) -> np.ndarray:
-    return data.for_display(data.images(index)).cpu().numpy()
+def _pixels(data: Any, index: torch.Tensor, channels: Sequence[int] | None) -> np.ndarray:
+    chosen = drawn_channels(channels, data.shape[-1])
+    return data.for_display(data.images(index)).cpu().numpy()[..., chosen]
 
 
 def _name(data: Any) -> str:
@@ -195,7 +207,13 @@ def _name(data: Any) -> str:
 
 
 @styled
-def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str = "") -> Figure:
+def latent_traversals(
+    run: Any,
+    *,
+    names: Sequence[str] | None = None,
+    note: str = "",
+    channels: Sequence[int] | None = None,
+) -> Figure:
     """Draw decoded images in which one latent moves and the others stay.
 
     Parameters
@@ -208,6 +226,9 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
         What to write beside the rows; by default the number of the latent.
     note : str
         What to write below the figure.
+    channels : sequence of int, optional
+        Which to draw: one, in grey, or three, as red, green and blue. By default all; images of two
+        or four channels need it.
 
     Examples
     --------
@@ -226,8 +247,9 @@ def latent_traversals(run: Any, *, names: Sequence[str] | None = None, note: str
         need_list("names", names)
     if hasattr(run, "posterior"):
         pictures, names, title = _latents_of(run, names)
+        pictures = pictures[..., drawn_channels(channels, pictures.shape[-1])]
     else:
-        pictures = rows_of(run)
+        pictures = rows_of(run, channels)
     rows, frames = pictures.shape[:2]
     names = list(names) if names is not None and len(names) else [f"z{r}" for r in range(rows)]
     need_as_many("names", names, rows, "rows")

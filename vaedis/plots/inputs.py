@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaedis import _check
+from vaedis._support.integers import integers
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -133,7 +134,24 @@ def finite_range(matrices: Iterable[Any]) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
 
-def columns_of(data: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
+def drawn_channels(channels: Any, n: int) -> list[int]:
+    """Return which of n channels to draw, one in grey or three in colour, or raise a ValueError."""
+    if channels is None:
+        if n in (1, 3):
+            return list(range(n))
+        example = "(0, 1, 2)" if n > 3 else "[0]"
+        raise ValueError(
+            f"images of {n} channels have no colours of their own; say which one or three to draw, "
+            f"as in channels={example}."
+        )
+    chosen = integers("channels", channels).flatten().tolist()
+    if len(chosen) not in (1, 3) or not set(chosen) <= set(range(n)):
+        choices = f"one or three of the {n} channels, numbered from 0"
+        raise ValueError(f"channels must name {choices}, not {channels!r}.")
+    return chosen
+
+
+def columns_of(data: Mapping[str, Any], channels: Any = None) -> tuple[dict[str, np.ndarray], int]:
     """Return columns of images as bytes and how many frames each has, or raise a ValueError."""
     need_some("data", data)
     columns = {name: as_array(images) for name, images in data.items()}
@@ -143,6 +161,10 @@ def columns_of(data: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
             "each column must have the shape (frames, H, W, C), with as many frames as the others "
             f"and up to 4 channels, not {' and '.join(map(str, sorted(shapes)))}."
         )
+    columns = {
+        name: images[..., drawn_channels(channels, images.shape[-1])]
+        for name, images in columns.items()
+    }
     return as_bytes(columns), len(next(iter(columns.values())))
 
 
@@ -150,7 +172,7 @@ def _is_images(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and min(shape) > 0 and shape[-1] <= 4
 
 
-def rows_of(images: Any) -> np.ndarray:
+def rows_of(images: Any, channels: Any = None) -> np.ndarray:
     """Return rows of images as bytes, or raise a ValueError."""
     images = as_array(images)
     if images.ndim != 5 or not len(images) or not _is_images(images.shape[1:]):
@@ -158,6 +180,7 @@ def rows_of(images: Any) -> np.ndarray:
             "images must have the shape (rows, frames, H, W, C), with up to 4 channels, not "
             f"{images.shape}."
         )
+    images = images[..., drawn_channels(channels, images.shape[-1])]
     return as_bytes({"": images}, spread=False)[""]
 
 

@@ -89,10 +89,10 @@ def panel_grid(
 
 
 def draw_image(ax: Axes, image: np.ndarray) -> None:
-    """Draw an image, ndarray of uint8, shape (H, W, C); two channels as their mean."""
+    """Draw an image, ndarray of uint8, shape (H, W, 1) or (H, W, 3)."""
     pixels = np.asarray(image)
-    if pixels.shape[-1] < 3:
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels.mean(-1)
+    if pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
