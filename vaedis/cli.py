@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -254,14 +255,18 @@ def _data_to_diagnose(args: argparse.Namespace) -> Any:
             f"{args.data!r} is neither a file, a folder nor a data set; "
             f"the data sets are: {', '.join(names)}{_check.nearest(args.data, names)}"
         )
-    return read_images(
-        args.data,
-        images=args.images,
-        labels=args.labels,
-        names=None if args.names is None else [name.strip() for name in args.names.split(",")],
-        sizes=args.sizes,
-        resize=args.resize,
-    )
+    factor_names = None if args.names is None else [name.strip() for name in args.names.split(",")]
+    with warnings.catch_warnings():
+        # the report has it among its notes
+        warnings.filterwarnings("ignore", message=".* differ by rounding alone")
+        return read_images(
+            args.data,
+            images=args.images,
+            labels=args.labels,
+            names=factor_names,
+            sizes=args.sizes,
+            resize=args.resize,
+        )
 
 
 def _add_data(commands: Any, shared_options: argparse.ArgumentParser) -> None:

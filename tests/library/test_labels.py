@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from vaedis.cli import main
 from vaedis.data import LabelledImages
 
 pd = pytest.importorskip("pandas")
@@ -277,3 +278,55 @@ def test_groups_of_many_factors_are_those_of_a_plain_comparison():
     for index, group in zip(groups.index.tolist(), groups.group.tolist(), strict=True):
         members = set(groups.index[groups.group == group].tolist())
         assert members == set(np.flatnonzero(partners[index]).tolist())
+
+
+THIRD = float(np.float32(1 / 3))
+NEXT = np.nextafter(np.float32(0.3), np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("column", "pair"),
+    [
+        ([0.1 + 0.2, 0.3, 0.5], "0.3 and 0.30000000000000004 differ by rounding alone, and count"),
+        (["0.30000000000000004", "0.3", "1"], "0.3 and 0.30000000000000004 differ by rounding"),
+        ([1 / 3, THIRD, 1], "0.3333333333333333 and 0.3333333432674408 differ by rounding alone"),
+        (np.float32([0.3, NEXT, 0.5]).repeat(2), "0.30000001192092896 and 0.30000004172325134"),
+        ([1.0, 1.0 + 2**-52, 2, 2 + 2**-51], "alone (2 such pairs), and count as two values"),
+    ],
+)
+def test_values_that_differ_by_rounding_are_pointed_out(column, pair):
+    images = np.zeros((len(column), 2, 2), np.uint8)
+    labels = {"side": np.arange(len(column)), "size": column}
+    with pytest.warns(UserWarning, match=r"In column 1 \(size\), .* differ by rounding") as caught:
+        data = LabelledImages(images, labels)
+    assert len(caught) == 1
+    (note,) = data.notes
+    assert note == str(caught[0].message)
+    assert pair in note
+    assert note.endswith("round the labels if they are one.")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.random.default_rng(0).random(50_000),
+        np.random.default_rng(0).random(50_000).astype(np.float32),
+        [10**17, 10**17 + 1, 1],
+        [1e300, 1e-300, 0.0, -1e300],
+        [1000.0001, 1000.0002, 1000.0003],
+        np.arange(0, 1, 0.1).repeat(2),
+        np.float16([0.1, 0.2, 0.3]),
+        [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)],
+    ],
+)
+def test_values_that_lie_close_to_each_other_are_no_rounding(column):
+    assert not LabelledImages(np.zeros((len(column), 2, 2), np.uint8), column).notes
+
+
+def test_the_command_has_the_note_on_rounding_in_its_report_alone(tmp_path, capsys):
+    images = np.arange(3, dtype=np.uint8)[:, None, None] * np.full((4, 4), 20, np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, labels=[0.1 + 0.2, 0.3, 0.5])
+    assert main(["diagnose", str(tmp_path / "d.npz")]) == 0
+    shown = capsys.readouterr()
+    assert "0.3 and 0.30000000000000004 differ by rounding alone" in shown.out
+    assert "rounding" not in shown.err

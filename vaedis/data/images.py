@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,8 @@ class LabelledImages(FactorData):
         Each image's factor values, of shape (n,) or (n, f): numbers, text or dates, none missing.
         Values are sorted; numbers that are stored as text, by their number, and equal ones, such as
         1 and 1.0, are one value; those of an ordered pandas Categorical keep the order of its
-        categories.
+        categories. A warning and `notes` name values that differ by rounding alone, as 0.1 + 0.2
+        and 0.3 do.
     names : sequence of str, optional
         Names of the factors; by default those of the labels, or ``factor_0`` and so on.
     sizes : sequence of int, optional
@@ -136,6 +138,9 @@ class LabelledImages(FactorData):
         if not factors:
             raise ValueError("Every factor has one value only; give labels that vary.")
         self.values = {factor.name: factor.values for factor in factors}
+        self._close = tuple(factor.note for factor in factors if factor.note)
+        for note in self._close:
+            warnings.warn(note, stacklevel=2)
         self.alphabetical = tuple(factor.name for factor in factors if factor.alphabetical)
         sizes = [len(factor.values) for factor in factors]
         self.factors = FactorSpace([factor.name for factor in factors], sizes)
@@ -174,6 +179,7 @@ class LabelledImages(FactorData):
             sample = f" in {N_SAMPLE:,} of the images" if len(self) > N_SAMPLE else ""
             pixels = f"Pixels are floats of {low:.4g} to {high:.4g}{sample}"
             notes.append(f"{pixels}, measured as they are.")
+        notes += self._close
         if self.alphabetical:
             names = ", ".join(plain(name, 60) for name in self.alphabetical)
             notes.append(

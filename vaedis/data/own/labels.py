@@ -24,19 +24,24 @@ _MISSING_AMONG_NUMBERS = {
     *("#n/a n/a", "nan", "-nan", "nat", "null", "none", "nil", "missing", "unknown"),
     *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "#null!", "#num!", "#div/0!", "#value!", "#ref!"),
 }
+# values that lie so many of the closest floats apart differ by rounding
+_ULPS = 4
+_HUGE = 1e300
 _DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 class Factor(NamedTuple):
     """A factor: its values in order, (f,), and the position of each image's value, (n,).
 
-    `alphabetical` says that the order is that of the alphabet, for want of another.
+    `alphabetical` says that the order is that of the alphabet, for want of another, and `note` that
+    two values may be one.
     """
 
     name: str
     values: np.ndarray
     codes: np.ndarray
     alphabetical: bool
+    note: str = ""
 
 
 def factors_of(
@@ -143,7 +148,7 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
         problem = "labels must be numbers or text, and each factor's all of one kind"
         raise ValueError(f"{problem}, but {label} holds {kinds}.") from None
     if not isinstance(values[0], str):
-        return Factor(name, values, codes, False)
+        return Factor(name, values, codes, False, _note_on_rounding(values, len(codes), label))
     texts = values.tolist()
     sizes = as_numbers(texts)
     if sizes is None:
@@ -157,7 +162,38 @@ def _factor(name: str, column: np.ndarray, order: Sequence[Any] | None, label: s
     for text, size in sorted(zip(texts, sizes, strict=True), key=lambda pair: len(pair[0])):
         shortest.setdefault(size, text)
     values = np.array([shortest[size] for size in by_size], object)
-    return Factor(name, values, ranks[codes], False)
+    return Factor(name, values, ranks[codes], False, _note_on_rounding(by_size, len(codes), label))
+
+
+def _note_on_rounding(values: np.ndarray, n: int, label: str) -> str:
+    """Return a sentence if values, in ascending order, differ by rounding alone; "" if not."""
+    listed = values.tolist()
+    if values.dtype.kind not in "fO" or not all(isinstance(v, numbers.Real) for v in listed):
+        return ""
+    exact = np.array([isinstance(value, numbers.Integral) for value in listed])
+    # whole numbers may be too large for a float
+    double = np.array([float(value) if abs(value) < _HUGE else math.nan for value in listed])
+    with np.errstate(over="ignore"):
+        single = double.astype(np.float32).astype(float)
+    # as 0.1 + 0.2 and 0.3
+    gap = _ULPS * np.spacing(np.abs(double[1:]))
+    if values.dtype == np.float32 and 2 * len(values) <= n:
+        # of numbers that do not come again, two may well lie next to each other
+        gap = _ULPS * np.spacing(np.abs(values[1:])).astype(float)
+    is_close = np.diff(double) <= gap
+    # as 0.1 in single and in double precision
+    is_close |= (single[:-1] == double[1:]) | (double[:-1] == single[1:])
+    is_zero = double == 0
+    is_close &= ~(exact[:-1] & exact[1:]) & ~(is_zero[:-1] | is_zero[1:])
+    if not is_close.any():
+        return ""
+    k = int(is_close.argmax())
+    pair = f"{double[k].item()!r} and {double[k + 1].item()!r}"
+    others = f" ({is_close.sum()} such pairs)" if is_close.sum() > 1 else ""
+    return (
+        f"In {label}, {pair} differ by rounding alone{others}, and count as two values; round the "
+        "labels if they are one."
+    )
 
 
 def _factor_in_order(name: str, column: np.ndarray, order: Sequence[Any], label: str) -> Factor:
