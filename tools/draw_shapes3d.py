@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import lzma
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -39,19 +40,49 @@ _HALF_SIDE, _BALL, _CYLINDER, _CAPSULE = 0.1036, 0.1246, (0.1107, 0.1108), (0.09
 # a light that moves with the camera and throws no shadow, and a spotlight overhead whose highlight
 # is all over the sides it reaches
 _AMBIENT, _HEADLIGHT = 0.341, 0.6025
-_LAMP = raycast.Light(
-    torch.tensor([-0.454, 0.188, 2.050]),
-    diffuse=0.984,
-    specular=0.151,
-    shininess=0.0,
-    aim=torch.tensor([0.012, -0.020, -1.0]),
-    focus=11.43,
-)
+_LAMP_AT, _LAMP_DIFFUSE, _LAMP_SPECULAR = (-0.454, 0.188, 2.050), 0.984, 0.151
+_LAMP_AIM, _LAMP_FOCUS = (0.012, -0.020, -1.0), 11.43
+# the surface of the object; only it throws shadows and shows highlights
+_OBJECT = 2
+# rooms are cast so many at a time, which bounds the memory
+_ROOMS = 30
 
 _SKY, _SKY_FIRST_ROW = (153, 226, 249), (144, 213, 235)
 
 
-def draw_table(device: str | torch.device = "cpu") -> Tensor:
+@dataclass(frozen=True)
+class Spotlight(raycast.Light):
+    """A light at `position` whose brightness falls with a power of the cosine to its aim."""
+
+    aim: Tensor = field(kw_only=True)
+    focus: float = field(kw_only=True)
+
+    def reach(
+        self, scene: raycast.Scene, number: Tensor, point: Tensor
+    ) -> tuple[Tensor, Tensor | float]:
+        to_light = scene.expand(self.position)[number][..., None] - point
+        ray = solids.unit(to_light)
+        power = visible(scene, number, point, to_light).to(ray.dtype)
+        cosine = (-ray * solids.unit(scene.expand(self.aim)[number])[..., None]).sum(1)
+        return ray, power * cosine.clamp(min=0) ** self.focus
+
+    def highlight(self, shine: Tensor, solid: Tensor) -> Tensor:
+        # objects follow floor and walls
+        return super().highlight(shine, solid) * (solid > 3)
+
+
+def visible(scene: raycast.Scene, number: Tensor, point: Tensor, to_light: Tensor) -> Tensor:
+    """Tell from which points the way to a light is free of objects."""
+    is_free = torch.ones_like(point[:, 0], dtype=torch.bool)
+    for solid, matrix, offset in scene.solids:
+        if solid.surface == _OBJECT:
+            near, far, _ = solids.span(solid.kind, matrix[number], offset[number], point, to_light)
+            # a solid does not shade the side of it that faces the light, whatever rounding says
+            is_free &= ~((near < far) & (far > 1e-3) & (near > -1e-3) & (near < 1))
+    return is_free
+
+
+def draw_table() -> Tensor:
     """Return every geometry, uint8 of shape (21 * 480, H * W); `vaedis.data.shapes3d` reads it."""
     rows = torch.zeros(
         len(SCALES),
@@ -60,14 +91,11 @@ def draw_table(device: str | torch.device = "cpu") -> Tensor:
         SURFACES * len(TONES) + 3,
         SIZE * SIZE,
         dtype=torch.uint8,
-        device=device,
     )
-    sky = torch.tensor(_SKY, device=device)[:, None].repeat(1, SIZE * SIZE)
-    sky[:, :SIZE] = torch.tensor(_SKY_FIRST_ROW, device=device)[:, None]
+    sky = torch.tensor(_SKY)[:, None].repeat(1, SIZE * SIZE)
+    sky[:, :SIZE] = torch.tensor(_SKY_FIRST_ROW)[:, None]
     for k, shape in enumerate(SHAPES):
-        maps = geometry(
-            shape, SCALES.repeat_interleave(len(YAWS)), YAWS.repeat(len(SCALES)), device=device
-        )
+        maps = geometry(shape, SCALES.repeat_interleave(len(YAWS)), YAWS.repeat(len(SCALES)))
         # rounded by shares that add up to a half, so that no sum exceeds 255
         levels = 255 * maps.tones + 0.5 * maps.coverage[:, :, None]
         uncovered = (1 - maps.coverage.sum(1)).clamp(min=0).flatten(1)[:, None]
@@ -78,36 +106,41 @@ def draw_table(device: str | torch.device = "cpu") -> Tensor:
     return rows.flatten(0, 2).transpose(0, 1).flatten(0, 1)
 
 
-def geometry(
-    shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4, device: str | torch.device = "cpu"
-) -> raycast.Maps:
+def geometry(shape: str, scale: Tensor, yaw: Tensor, *, samples: int = 4) -> raycast.Maps:
     """Cast rooms with an object, one of `SHAPES`; return maps of floor, walls and object.
 
     `scale`, the object's size, and `yaw`, from where the camera looks, in radians, are float32,
     (B,). There are `samples` along each side of a pixel, for antialiasing; tones are 0, ..., 1.
     """
-    scale, yaw = scale.to(device), yaw.to(device)
-    nothing, here = torch.zeros_like(yaw), torch.eye(4)
-    floor = solids.polyhedron(0, here, [[0, 0, 1, _FLOOR]], shadow=False, gloss=0.0)
-    inward = ([0, -1, 0], [1, 0, 0], [-1, 0, 0])
-    walls = [
-        solids.polyhedron(1, here, [[*normal, -1], [0, 0, 1, _WALL_TOP]], shadow=False, gloss=0.0)
-        for normal in inward
-    ]
-    behind = torch.stack([yaw.sin(), -yaw.cos(), nothing], -1)
-    camera = raycast.Camera(
-        _DISTANCE * behind,
-        torch.zeros(3, device=device),
-        _FOCAL,
-        SIZE,
-        SIZE,
-        centre=(_HORIZON, SIZE / 2),
+    parts = zip(scale.split(_ROOMS), yaw.split(_ROOMS), strict=True)
+    maps = [_rooms(shape, *part, samples) for part in parts]
+    return raycast.Maps(
+        torch.cat([part.coverage for part in maps]), torch.cat([part.tones for part in maps])
     )
-    headlight = raycast.Light(behind, far=True, diffuse=_HEADLIGHT, shadow=False)
+
+
+def _rooms(shape: str, scale: Tensor, yaw: Tensor, samples: int) -> raycast.Maps:
+    here = torch.eye(4)
+    floor = solids.polyhedron(0, here, [[0, 0, 1, _FLOOR]])
+    inward = ([0, -1, 0], [1, 0, 0], [-1, 0, 0])
+    walls = [solids.polyhedron(1, here, [[*n, -1], [0, 0, 1, _WALL_TOP]]) for n in inward]
+    behind = torch.stack([yaw.sin(), -yaw.cos(), torch.zeros_like(yaw)], -1)
+    camera = raycast.Camera(
+        _DISTANCE * behind, torch.zeros(3), _FOCAL, SIZE, SIZE, centre=(_HORIZON, SIZE / 2)
+    )
+    headlight = raycast.Light(behind, diffuse=_HEADLIGHT)
+    lamp = Spotlight(
+        torch.tensor(_LAMP_AT),
+        diffuse=_LAMP_DIFFUSE,
+        specular=_LAMP_SPECULAR,
+        shininess=0.0,
+        aim=torch.tensor(_LAMP_AIM),
+        focus=_LAMP_FOCUS,
+    )
     return raycast.cast(
         [floor, *walls, *_object(shape, scale)],
         camera,
-        [headlight, _LAMP],
+        [headlight, lamp],
         surfaces=SURFACES,
         ambient=_AMBIENT,
         tones=TONES,
@@ -126,9 +159,9 @@ def _capsule(centre: Tensor, radius: Tensor, half_length: Tensor) -> list[solids
     middle = solids.place(centre, torch.stack([radius, radius, half_length], -1))
     ball = radius[..., None].expand(*radius.shape, 3)
     return [
-        solids.cylinder(2, middle),
-        solids.ellipsoid(2, solids.place(centre + lift, ball)),
-        solids.ellipsoid(2, solids.place(centre - lift, ball)),
+        solids.cylinder(_OBJECT, middle),
+        solids.ellipsoid(_OBJECT, solids.place(centre + lift, ball)),
+        solids.ellipsoid(_OBJECT, solids.place(centre - lift, ball)),
     ]
 
 
@@ -148,7 +181,10 @@ def _object(shape: str, scale: Tensor) -> list[solids.Solid]:
     }[shape]
     make = {"cube": solids.box, "sphere": solids.ellipsoid, "cylinder": solids.cylinder}[shape]
     return [
-        make(2, solids.place(standing(scale * half[2]), scale[:, None] * scale.new_tensor(half)))
+        make(
+            _OBJECT,
+            solids.place(standing(scale * half[2]), scale[:, None] * scale.new_tensor(half)),
+        )
     ]
 
 

@@ -3,6 +3,7 @@
 import colorsys
 import csv
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ TOOL = importlib.util.spec_from_file_location(
     "draw_shapes3d", Path(__file__).parents[2] / "tools" / "draw_shapes3d.py"
 )
 draw_shapes3d = importlib.util.module_from_spec(TOOL)
+sys.modules[TOOL.name] = draw_shapes3d
 TOOL.loader.exec_module(draw_shapes3d)
 SKY = [153, 226, 249]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -52,36 +52,28 @@ def draw(name: str, advance: Callable[[int], Any] = lambda n_objects: None) -> n
     They are uint8 of shape (n, 64, 64, channels). `advance` is called with 1 for each car or toy.
     """
     benchmark = BENCHMARKS[name]
-    if name == "cars3d":
-        elevations, azimuths, n_cars = benchmark.sizes
-        images = np.empty((elevations, azimuths, n_cars, *benchmark.shape), np.uint8)
-
-        def draw_car(number: int) -> None:
-            images[:, :, number] = car_views(car_images(number))
-
-        _run_threads(draw_car, range(n_cars), advance)
-    else:
+    objects: list[Any] = list(range(benchmark.sizes[-1]))
+    draw_one: Callable[[Any], np.ndarray] = _car_views
+    if name == "smallnorb":
         categories, instances = benchmark.sizes[:2]
-        toys = list(itertools.product(range(categories), INSTANCES[:instances]))
-        images = np.empty((len(toys), math.prod(benchmark.sizes[2:]), *benchmark.shape), np.uint8)
-
-        def draw_toy(number: int) -> None:
-            images[number] = resize(toy_images(*toys[number]).reshape(-1, 96, 96, 1))
-
-        _run_threads(draw_toy, range(len(toys)), advance)
-    return images.reshape(benchmark.stored_shape)
-
-
-def _run_threads(
-    draw_one: Callable[[int], None], numbers: Iterable[int], advance: Callable[[int], Any]
-) -> None:
-    """Draw objects on as many threads as torch uses, the same bits as one after the other.
-
-    A scene is so small that threads within it wait for each other more than they work.
-    """
+        objects = list(itertools.product(range(categories), INSTANCES[:instances]))
+        draw_one = _toy_views
+    views = []
+    # an object is so small that threads within it wait for each other more than they work
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for _ in pool.map(draw_one, numbers):
+        for view in pool.map(draw_one, objects):
+            views.append(view)
             advance(1)
+    # a car is the last factor, and a toy the first
+    return np.stack(views, 2 if name == "cars3d" else 0).reshape(benchmark.stored_shape)
+
+
+def _car_views(number: int) -> np.ndarray:
+    return car_views(car_images(number))
+
+
+def _toy_views(toy: tuple[int, int]) -> np.ndarray:
+    return resize(toy_images(*toy).reshape(-1, 96, 96, 1))
 
 
 def car_images(number: int) -> np.ndarray:
@@ -95,8 +87,8 @@ def car_images(number: int) -> np.ndarray:
     for (e, elevation), azimuth in itertools.product(enumerate(CAR_ELEVATIONS), range(13)):
         eye = _direction(elevation, 15 * azimuth)
         lights = [
-            Light(above, far=True, diffuse=0.45, specular=0.25, shadow=False),
-            Light(eye, far=True, diffuse=0.45, shadow=False),
+            Light(above, diffuse=0.45, specular=0.25),
+            Light(eye, diffuse=0.45),
         ]
         # lamps at the far end are hidden, and would only cost time
         hidden = None
@@ -106,7 +98,7 @@ def car_images(number: int) -> np.ndarray:
             hidden = FRONT
         visible = [solid for solid in solids if solid.surface != hidden]
         maps = _cast_object(visible, eye, lights, side=128, focal=300, target=0.7, surfaces=5)
-        painted = paint(maps, colours, torch.ones(3))[0]
+        painted = paint(maps, colours)[0]
         view = (painted * 255).round().byte().permute(1, 2, 0).numpy()
         # the mirrored one first: azimuths 0 and 12 are their own mirror images
         images[..., -azimuth % 24, e] = view[:, ::-1]
@@ -134,8 +126,9 @@ def _toy_view(solids: Sequence[Solid], elevation: float, azimuth: float) -> tupl
     """
     lamps = torch.stack([_direction(45, azimuth + side) for side in (60, -60)])
     eye = _direction(elevation, azimuth)
-    lights = [Light(lamps, far=True, shadow=False)]
-    maps = _cast_object(solids, eye, lights, side=96, focal=215, target=0.6, surfaces=2, ambient=0)
+    maps = _cast_object(
+        solids, eye, [Light(lamps)], side=96, focal=215, target=0.6, surfaces=2, ambient=0
+    )
     return maps.coverage[0], maps.tones[:, TOY, 1]
 
 
@@ -182,7 +175,7 @@ def _cast_object(
         width=right - left,
         centre=(side / 2 - top, side / 2 - left),
     )
-    maps = cast(solids, camera, lights, surfaces=surfaces, ambient=ambient, samples=3)
+    maps = cast(solids, camera, lights, surfaces=surfaces, ambient=ambient)
     margins = (left, side - right, top, side - bottom)
     return Maps(
         torch.nn.functional.pad(maps.coverage, margins),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,8 +21,6 @@ class Solid:
     kind: str
     # (n, 4), rows (normal, offset): a polyhedron's points x have normal · x <= offset
     planes: Tensor | None = None
-    shadow: bool = True
-    gloss: float = 1.0  # how much of a light's highlight it shows
 
 
 def place(
@@ -36,9 +33,8 @@ def place(
 
     In radians, `pitch` turns y towards z; then `yaw` turns counter-clockwise, seen from above.
     """
-    parts = [torch.as_tensor(v, dtype=torch.float32) for v in (centre, half_sizes, yaw, pitch)]
-    device = next((part.device for part in parts if part.device.type != "cpu"), parts[0].device)
-    centre, half_sizes, yaw, pitch = (part.to(device) for part in parts)
+    parts = (centre, half_sizes, yaw, pitch)
+    centre, half_sizes, yaw, pitch = (torch.as_tensor(v, dtype=torch.float32) for v in parts)
     batch = torch.broadcast_shapes(centre.shape[:-1], half_sizes.shape[:-1], yaw.shape, pitch.shape)
     cos_yaw = yaw.cos().expand(batch)
     sin_yaw = yaw.sin().expand(batch)
@@ -49,40 +45,37 @@ def place(
         torch.stack([sin_yaw, cos_yaw * cos_pitch, -cos_yaw * sin_pitch], -1),
         torch.stack([torch.zeros_like(cos_yaw), sin_pitch, cos_pitch], -1),
     ]
-    pose = torch.zeros(*batch, 4, 4, device=device)
+    pose = torch.zeros(*batch, 4, 4)
     pose[..., :3, :3] = torch.stack(rows, -2) * half_sizes.expand(*batch, 3)[..., None, :]
     pose[..., :3, 3] = centre.expand(*batch, 3)
     pose[..., 3, 3] = 1
     return pose
 
 
-def ellipsoid(surface: int, pose: Tensor, **options: Any) -> Solid:
-    """Return the ball of radius 1, posed; `options` as in `Solid`, here and below."""
-    return Solid(surface, pose, "ellipsoid", **options)
+def ellipsoid(surface: int, pose: Tensor) -> Solid:
+    """Return the ball of radius 1, posed."""
+    return Solid(surface, pose, "ellipsoid")
 
 
-def cylinder(surface: int, pose: Tensor, **options: Any) -> Solid:
+def cylinder(surface: int, pose: Tensor) -> Solid:
     """Return the cylinder of radius 1 around z from z = -1 to 1, posed."""
-    return Solid(surface, pose, "cylinder", **options)
+    return Solid(surface, pose, "cylinder")
 
 
-def polyhedron(
-    surface: int, pose: Tensor, planes: Sequence[Sequence[float]], **options: Any
-) -> Solid:
+def polyhedron(surface: int, pose: Tensor, planes: Sequence[Sequence[float]]) -> Solid:
     """Return the points with normal · x <= offset for each row (normal, offset), posed."""
-    planes_tensor = torch.tensor(planes, dtype=torch.float32)
-    return Solid(surface, pose, "polyhedron", planes_tensor, **options)
+    return Solid(surface, pose, "polyhedron", torch.tensor(planes, dtype=torch.float32))
 
 
-def box(surface: int, pose: Tensor, **options: Any) -> Solid:
+def box(surface: int, pose: Tensor) -> Solid:
     """Return the cube from -1 to 1 along each axis, posed."""
     planes = [
         [sign * float(axis == k) for k in range(3)] + [1.0] for axis in range(3) for sign in (-1, 1)
     ]
-    return polyhedron(surface, pose, planes, **options)
+    return polyhedron(surface, pose, planes)
 
 
-def frustum(surface: int, pose: Tensor, top: tuple[float, float], **options: Any) -> Solid:
+def frustum(surface: int, pose: Tensor, top: tuple[float, float]) -> Solid:
     """Return a box with half sizes 1 at its bottom and `top` at its top, posed."""
     planes = [[0.0, 0.0, -1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
     for axis, half in enumerate(top):
@@ -90,7 +83,7 @@ def frustum(surface: int, pose: Tensor, top: tuple[float, float], **options: Any
             normal = [sign * float(axis == 0), sign * float(axis == 1)]
             # x + slope * z <= (1 + half) / 2 is 1 at z = -1 and `half` at z = 1
             planes.append([*normal, (1 - half) / 2, (1 + half) / 2])
-    return polyhedron(surface, pose, planes, **options)
+    return polyhedron(surface, pose, planes)
 
 
 def unit(vectors: Tensor, dim: int = 1) -> Tensor:
@@ -99,30 +92,26 @@ def unit(vectors: Tensor, dim: int = 1) -> Tensor:
 
 
 def span(
-    kind: str, matrix: Tensor, offset: Tensor, origin: Tensor, direction: Tensor, *, normals: bool
+    kind: str, matrix: Tensor, offset: Tensor, origin: Tensor, direction: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return where rays, (G, 3, S), enter and leave a solid, (G, S), and the normal at the entry.
 
-    A ray that misses leaves before it enters. Normals are not of length 1, and need `normals`.
+    A ray that misses leaves before it enters. Normals are not of length 1.
     """
     # a polyhedron's `matrix` and `offset` are its planes; others lead to the unit solid
     if kind == "polyhedron":
         near, far, face = _span_planes(matrix, offset, origin, direction)
-        if not normals:
-            return near, far, near
         return near, far, matrix.transpose(1, 2).gather(2, face[:, None].expand(-1, 3, -1))
     # into the space of the unit solid
     start = matrix @ origin + offset[..., None]
     ray = matrix @ direction
     dimensions = 2 if kind == "cylinder" else 3
     near, far = _span_round(start[:, :dimensions], ray[:, :dimensions])
-    on_cap = None
-    if kind == "cylinder":
+    if kind == "ellipsoid":
+        local = start + near[:, None] * ray
+    else:
         near, far, on_cap = _cut_caps(near, far, start[:, 2], ray[:, 2])
-    if not normals:
-        return near, far, near
-    local = start + near[:, None] * ray
-    if on_cap is not None:
+        local = start + near[:, None] * ray
         zero = torch.zeros_like(near)
         side = torch.cat([local[:, :2], zero[:, None]], 1)
         cap = torch.stack([zero, zero, -_nonzero(ray[:, 2]).sign()], 1)
