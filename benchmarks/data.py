@@ -29,13 +29,8 @@ import vaedis as vd
 from vaedis.data import DATA_SETS, FactorData
 
 BATCH = 256
-# those that are made on demand; options that keep a data set from storing what it made
-RENDERED: dict[str, dict] = {
-    "dsprites": {"packed": False},
-    "shapes3d": {},
-    "xysquares": {},
-    "xyobject": {},
-}
+# those that are made on demand
+RENDERED = ("dsprites", "shapes3d", "xysquares", "xyobject")
 # run in a process of its own: milliseconds of the import, and of the first and the second time that
 # a data set is loaded and shows a batch
 LOADING = """
@@ -104,23 +99,13 @@ def rendering(
         "| rendered on demand, images/s | one by one | batches of 256 | batches of 256, as a network takes them |\n|---|---|---|---|"
     )
     for name in names:
-        data = vd.load(name, **RENDERED[name])
+        data = vd.load(name)
         sides = {
             "one": lambda d=data: rate(random_batches(d, 1), seconds),
             "many": lambda d=data: BATCH * rate(random_batches(d), seconds),
             "ready": lambda d=data: BATCH * rate(random_batches(d, observations=True), seconds),
         }
         write_line(f"| {name} | " + " | ".join(map(shown, in_turn(sides, rounds).values())) + " |")
-    if "dsprites" in names:
-        times = []
-        for _ in range(rounds):
-            data = vd.load("dsprites", packed=True)
-            started = time.perf_counter()
-            n_bytes = data.packed_images(torch.tensor([0])).shape[1] * len(data)
-            times.append(time.perf_counter() - started)
-            del data
-        times_text = f"{statistics.median(times):.1f} s ({min(times):.1f}–{max(times):.1f})"
-        write_line(f"\nAll 737,280 images of dSprites into {n_bytes / 1e6:.0f} MB: {times_text}.")
 
 
 def batches(
@@ -143,7 +128,7 @@ def batches(
         "\n| random batches of 256, a second | vaedis | peer | ratio | the peer |\n|---|---|---|---|---|"
     )
     for name in names:
-        data = vd.load(name, **({"packed": True} if name == "dsprites" else {}))
+        data = vd.load(name)
         own_way = {"ours": lambda d=data: rate(random_batches(d), seconds)}
         if name in ("xysquares", "xyobject"):
             rates = in_turn(own_way | {"peer": lambda n=name: of_peer(n)}, rounds)

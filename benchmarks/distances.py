@@ -4,7 +4,7 @@
 
 Each contender runs in a process of its own, in turn, and the median of the repeats counts. Before the clock starts it does the same once
 for eight other traversals, so that what libraries set up at their first call counts for none. All read the same images from the package's
-renderer, packed beforehand. Contenders:
+renderer. Contenders:
 
 - numpy: what the authors' plotting script does: random traversals, all pairs of each, differences squared and averaged in float32;
 - scipy: ``cdist(x, x, "sqeuclidean")`` of each traversal; torch: ``torch.cdist(x, x) ** 2`` of blocks of traversals;
@@ -77,7 +77,7 @@ OTHERS = {"numpy": with_numpy, "scipy": with_scipy, "torch": with_torch}
 def measure(contender: str, factor: str, threads: int) -> dict:
     """Time one contender on one factor, or on all; in a process of its own."""
     torch.set_num_threads(threads)
-    data = vd.load("dsprites", packed=True)
+    data = vd.load("dsprites")
     data.images(torch.arange(64))
 
     def once(traversals: int, seed: int) -> np.ndarray:
@@ -119,7 +119,7 @@ def needed_when_spread(factor: str, threads: int) -> dict:
     relative to the mean distance.
     """
     torch.set_num_threads(threads)
-    data = vd.load("dsprites", packed=True)
+    data = vd.load("dsprites")
     space = data.factors
     bases = space.traversal_bases(factor)
     size = space.sizes[space.position(factor)]

@@ -19,7 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (256, 32, 32, 1), dtype=np.ui
 CONTENT = IMAGES.tobytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILE = "toy.bin"
-SLOW = ("stalled", "silent", "dripping", "dripping_header", "continuing")
+SLOW = ("stalled", "silent", "dripping")
 
 
 def original(
@@ -182,13 +182,6 @@ class Server:
     def dripping(self, request):
         self.send(request, b"", promised=len(CONTENT))
         self.keep_sending(request, b"x", 0.02)
-
-    def dripping_header(self, request):
-        request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
-        self.keep_sending(request, b"x", 0.02)
-
-    def continuing(self, request):
-        self.keep_sending(request, b"HTTP/1.1 100 Continue\r\n\r\n", 0.001)
 
     def endless(self, request):
         """A body of no stated size that does not end."""

@@ -132,7 +132,6 @@ SWITCHES = {
     "shared_range": lambda value: vd.plots.distance_matrices(
         {"a": np.eye(3)}, {"a": np.eye(3)}, shared_range=value
     ),
-    "packed": lambda value: vd.load("dsprites", packed=value),
 }
 
 

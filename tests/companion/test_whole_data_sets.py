@@ -256,5 +256,5 @@ def test_figure_3_is_correlated_with_its_panels():
     matrices = {"scale": 7 * panel, "shape": np.ones((3, 3)), "position_x": np.ones((8, 8))}
     correlations = importances.matrix_correlations("dsprites", matrices)
     assert correlations == {"scale": pytest.approx(1), "shape": None}
-    sample = distances.traversal_matrices(DSprites(packed=False), factors=["scale"], traversals=40)
+    sample = distances.traversal_matrices(DSprites(), factors=["scale"], traversals=40)
     assert importances.matrix_correlations("dsprites", sample)["scale"] > 0.99

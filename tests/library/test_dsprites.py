@@ -1,4 +1,4 @@
-"""dSprites, rendered: originals, published constants, and that bits kept in memory change nothing."""
+"""dSprites, rendered: originals and published constants."""
 
 from pathlib import Path
 
@@ -16,11 +16,13 @@ ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dty
 
 
 @pytest.fixture(scope="module")
-def packed():
-    """With all images in memory, which other data sets then share."""
-    data = DSprites(packed=True)
-    data.images(torch.tensor([0]))
-    return data
+def data():
+    return DSprites()
+
+
+def bits(data: DSprites, index: torch.Tensor) -> np.ndarray:
+    """Return images as `numpy.packbits` packs their rows: uint8, (B, 512)."""
+    return np.packbits(data.images(index).numpy().reshape(-1, 4096) > 0, axis=1)
 
 
 @pytest.fixture
@@ -31,9 +33,7 @@ def index():
 def wrong_pixels(path: Path) -> np.ndarray:
     """In each original of a file, how many pixels are rendered otherwise."""
     with np.load(path, allow_pickle=False) as originals:
-        rendered = (
-            DSprites(packed=False).packed_images(torch.from_numpy(originals["index"])).numpy()
-        )
+        rendered = bits(DSprites(), torch.from_numpy(originals["index"]))
         return ONES[rendered ^ originals["imgs_packed"]].sum(1)
 
 
@@ -51,33 +51,28 @@ def test_of_20000_originals_at_most_five_differ_by_one_pixel_each():
     assert wrong.max() <= 1
 
 
-def test_constants_of_the_whole_set_are_the_published_ones(packed):
-    every = torch.arange(len(packed))
-    area = (
-        np.concatenate(
-            [ONES[packed.packed_images(part).numpy()].sum(1) for part in every.split(16_384)]
-        )
-        / 4096
-    )
-    assert area.mean() == pytest.approx(packed.mean[0], abs=1e-7)
-    assert np.sqrt(area * (1 - area) * 4096 / 4095).mean() == pytest.approx(packed.std[0], abs=1e-7)
+def test_constants_of_the_whole_set_are_the_published_ones(data):
+    every = torch.arange(len(data))
+    area = np.concatenate([ONES[bits(data, part)].sum(1) for part in every.split(16_384)]) / 4096
+    assert area.mean() == pytest.approx(data.mean[0], abs=1e-7)
+    assert np.sqrt(area * (1 - area) * 4096 / 4095).mean() == pytest.approx(data.std[0], abs=1e-7)
     lines = [
         line
         for line in vc.published.table("table_a2_normalisation")
         if line["dataset"] == "dsprites"
     ]
     assert [(line["mean"], line["std"]) for line in lines] == [
-        pytest.approx((packed.mean[0], packed.std[0]), abs=1e-12)
+        pytest.approx((data.mean[0], data.std[0]), abs=1e-12)
     ]
 
 
-def test_mean_areas_of_the_largest_sprites(packed):
-    factors = packed.factors
+def test_mean_areas_of_the_largest_sprites(data):
+    factors = data.factors
     for shape, area in enumerate((368.7, 289.3, 224.5)):
         first, last = (
             factors.to_index(torch.tensor([shape, 5, o, p, p])) for o, p in ((0, 0), (39, 31))
         )
-        images = packed.packed_images(torch.arange(first, last + 1)).numpy()
+        images = bits(data, torch.arange(first, last + 1))
         assert ONES[images].sum(1).mean() == pytest.approx(area, abs=0.5)
 
 
@@ -87,9 +82,6 @@ def test_images_are_zeros_and_255s_of_height_width_channels(index):
     assert x.shape == (1_000, 64, 64, 1)
     assert x.dtype == torch.uint8
     assert set(x.unique().tolist()) == {0, 255}
-    assert np.array_equal(
-        np.packbits(x.flatten(1).numpy() > 0, axis=1), data.packed_images(index).numpy()
-    )
     assert data.images(index[:0]).shape == (0, 64, 64, 1)
 
 
@@ -105,7 +97,7 @@ def test_factors_move_sprites_to_the_right_and_down():
 
 
 def test_sprites_turn_counter_clockwise_and_grow():
-    data = DSprites(packed=False)
+    data = DSprites()
     upright = data.factors.to_index(torch.tensor([1, 5, 0, 15, 15]))
     wide = data.images(upright[None])[0, ..., 0] > 0
     assert wide.any(0).sum() > 1.5 * wide.any(1).sum()
@@ -122,52 +114,33 @@ def test_sprites_turn_counter_clockwise_and_grow():
 
 def test_a_whole_turn_is_the_same_image():
     data = DSprites()
-    turns = data.packed_images(data.factors.traversal("orientation", 700_000))
+    turns = data.images(data.factors.traversal("orientation", 700_000))
     assert torch.equal(turns[0], turns[-1])
     assert len(turns.unique(dim=0)) == 39
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_observations_are_the_images_channels_first_in_either_layout(packed, index, normalize):
-    for data in (packed, DSprites(packed=False)):
-        x = data.images(index).numpy() / 255
-        expected = ((x - data.mean[0]) / data.std[0] if normalize else x).transpose(0, 3, 1, 2)
-        for channels_last in (False, True):
-            found = data.observations(index, normalize=normalize, channels_last=channels_last)
-            assert found.dtype == torch.float32
-            assert found.is_contiguous(
-                memory_format=torch.channels_last if channels_last else torch.contiguous_format
-            )
-            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+def test_observations_are_the_images_channels_first_in_either_layout(data, index, normalize):
+    x = data.images(index).numpy() / 255
+    expected = ((x - data.mean[0]) / data.std[0] if normalize else x).transpose(0, 3, 1, 2)
+    for channels_last in (False, True):
+        found = data.observations(index, normalize=normalize, channels_last=channels_last)
+        assert found.dtype == torch.float32
+        assert found.is_contiguous(
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format
+        )
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_images_kept_in_memory_are_those_rendered_on_demand(packed, index):
-    on_demand = DSprites(packed=False)
-    assert torch.equal(packed.images(index), on_demand.images(index))
-    assert packed._rows.nbytes == 737_280 * 512 <= 400e6
-    assert on_demand._rows is None
-
-
-def test_images_are_kept_once_as_many_were_rendered_as_there_are(packed, index):
-    data = DSprites()
-    data.images(index)
-    assert data._rows is None
-    data._rendered = len(data) + 1
-    data.images(index)
-    assert data._rows is packed._rows
-
-
-def test_options_that_do_not_exist_or_fit_are_one_clear_sentence():
-    with pytest.raises(ValueError, match="packed must be True, False or None, not 'yes'"):
-        vd.load("dsprites", packed="yes")
+def test_options_that_do_not_exist_or_fit_are_one_clear_sentence(data):
     with pytest.raises(
-        ValueError, match="Unknown option 'visibility' of data set 'dsprites'; it takes: packed"
+        ValueError, match="Unknown option 'visibility' of data set 'dsprites'; it takes none"
     ):
         vd.load("dsprites", visibility=1)
     with pytest.raises(
         ValueError, match="index 737280 is out of range; there are 737280 observations"
     ):
-        vd.load("dsprites").packed_images(torch.tensor([737_280]))
+        data.images(torch.tensor([737_280]))
 
 
 def test_a_summary_names_what_there_is():
@@ -182,7 +155,7 @@ def test_a_vae_can_be_trained_on_it():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_renders_what_the_cpu_renders(index):
-    cpu, gpu = DSprites(packed=False), vd.load("dsprites", packed=False, device="cuda")
+    cpu, gpu = DSprites(), vd.load("dsprites", device="cuda")
     assert gpu.images(index).is_cuda
     assert torch.equal(gpu.images(index).cpu(), cpu.images(index))
     assert torch.equal(gpu.observations(index).cpu(), cpu.observations(index))

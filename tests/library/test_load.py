@@ -152,10 +152,6 @@ def test_options_are_those_of_the_origins(cache):
         ValueError, match=r"Unknown option 'grid' of data set 'toy'; it takes none\."
     ):
         vd.load("toy", origin="stand-in", grid=3)
-    # whatever "auto" comes to
-    assert vd.load("dsprites", packed=False).origin == "rendered"
-    with pytest.raises(ValueError, match="Unknown option 'packed'"):
-        vd.load("dsprites", origin="original", packed=False)
 
 
 def test_a_run_can_ask_for_an_origin(cache):

@@ -96,10 +96,8 @@ def load(
     all_options = {"origin": origin, **options} if origin != "auto" else options
     classes: dict[str, Any] = DATA_SETS[_check.one_of("data set", name, DATA_SETS)]
     _check.one_of(f"origin of data set {name!r}", origin, ("auto", *classes))
-    # "auto" takes the options of all origins, so that a call means the same whatever is on disk
-    accepted = classes.values() if origin == "auto" else [classes[origin]]
-    known = dict.fromkeys(option for cls in accepted for option in cls.OPTIONS)
-    _check.options("data set", name, options, known)
+    # images of one data set take the same options, wherever they come from
+    _check.options("data set", name, options, next(iter(classes.values())).OPTIONS)
     device = resolve_device(device)
     if origin == "auto":
         origin = prepare.best_origin(name, classes) if name in BENCHMARKS else next(iter(classes))
@@ -108,7 +106,7 @@ def load(
         prepare.prepare(name, origin)
         data = Stored(BENCHMARKS[name], prepare.stored_path(name, origin))
     else:
-        data = cls(**{key: value for key, value in options.items() if key in cls.OPTIONS})
+        data = cls(**options)
     data = data.to(device)
     data.made_by = call_of("load", name, all_options)
     return data

@@ -320,13 +320,5 @@ class FactorData:
         constants.need_constants(self)
         return constants.column(self.mean, x), constants.column(self.std, x)
 
-    def _levels(self, normalize: bool) -> tuple[float, float]:
-        """What black and white become, where all channels have the same constants."""
-        if not normalize:
-            return 0.0, 1.0
-        constants.need_constants(self)
-        mean, std = float(self.mean[0]), float(self.std[0])
-        return (0 - mean) / std, (1 - mean) / std
-
     def _move(self) -> None:
         """Move what the data set keeps in memory to `self.device`; nothing, by default."""

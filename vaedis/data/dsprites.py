@@ -8,18 +8,15 @@ so images are the same bits on every device.
 from __future__ import annotations
 
 import functools
-import math
-import weakref
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaedis import _check
 from vaedis.data.base import FactorData
 from vaedis.data.originals.catalog import BENCHMARKS
-from vaedis.factors import FactorSpace, Index, flat
+from vaedis.factors import FactorSpace
 
 _ORIGINAL = BENCHMARKS["dsprites"]
 _SIDE = 64
@@ -34,8 +31,6 @@ _ROWS = 32
 _CROSSINGS = 4
 # how many images to draw at once: what fits into a processor's cache
 _BLOCK = 512
-# by device, so that data sets that are open at the same time share one copy
-_packed_sets: weakref.WeakValueDictionary[torch.device, Tensor] = weakref.WeakValueDictionary()
 
 
 class DSprites(FactorData):
@@ -44,18 +39,6 @@ class DSprites(FactorData):
     737,280 images of 64×64 pixels, 0 or 255: a square, an ellipse or a heart in 6 sizes, 40
     orientations, of which the first and the last are the same, and 32×32 positions. Of 64,834
     originals 9 differ from what this geometry gives, by one pixel each.
-
-    Parameters
-    ----------
-    packed : bool, optional
-        Keep all images in memory, as bits: 377 MB, made in seconds, after which batches are several
-        times as fast. True does so at the first batch, False never; by default it is done once as
-        many images have been rendered as there are.
-
-    Raises
-    ------
-    ValueError
-        If `packed` is none of these.
 
     References
     ----------
@@ -71,7 +54,6 @@ class DSprites(FactorData):
     100
     """
 
-    OPTIONS = ("packed",)
     name = "dsprites"
     origin = "rendered"
     factors = FactorSpace(tuple(_ORIGINAL.factors), _ORIGINAL.sizes)
@@ -79,52 +61,19 @@ class DSprites(FactorData):
     mean = _ORIGINAL.mean
     std = _ORIGINAL.std
 
-    def __init__(self, packed: bool | None = None):
-        packed = _check.flag_or_none("packed", packed)
-        self._pack_after = {None: len(self), True: -1, False: math.inf}[packed]
-        self._rendered = 0
-        self._rows: Tensor | None = None
-        self._lookups: dict[tuple[float, float] | None, Tensor] = {}
-
-    def packed_images(self, index: Index) -> Tensor:
-        """Return images as bits, as of ``numpy.packbits`` by rows: uint8, shape (B, 512)."""
-        return self._packed(flat(self.check_index(index)).to(self.device))
-
-    def _packed(self, index: Tensor) -> Tensor:
-        if self._rows is None and self._rendered > self._pack_after:
-            self._rows = _packed_sets.get(index.device)
-            if self._rows is None:
-                self._rows = _packed_sets[index.device] = _pack(index.device)
-        if self._rows is None:
-            self._rendered += len(index)
-            rows = torch.cat([_render(part) for part in index.split(_BLOCK)])
-        else:
-            rows = self._rows.index_select(0, index)
-        return rows.view(torch.uint8)
-
     def _images(self, index: Tensor) -> Tensor:
-        return self._unpack(self._packed(index), None).view(torch.uint8).view(-1, *self.shape)
+        rows = torch.cat([_render(part) for part in index.split(_BLOCK)])
+        packed = rows.view(torch.uint8).flatten().int()
+        # eight pixels at a time
+        pixels = _bytes(self.device).index_select(0, packed)
+        return pixels.view(torch.uint8).view(-1, 1, _SIDE, _SIDE).movedim(1, -1)
 
-    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        x = self._unpack(self._packed(index), self._levels(normalize)).view(-1, 1, _SIDE, _SIDE)
-        # with one channel both layouts are the same numbers in the same order
-        return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
-    def _unpack(self, packed: Tensor, levels: tuple[float, float] | None) -> Tensor:
-        """Look up the eight pixels of each byte: float32 of two levels, or bytes as one int64."""
-        if levels not in self._lookups:
-            every_byte = np.arange(256, dtype=np.uint8)[:, None]
-            bits = torch.from_numpy(np.unpackbits(every_byte, axis=1)).to(self.device)
-            if levels is None:
-                table = (bits * 255).view(torch.int64)[:, 0]
-            else:
-                table = torch.where(bits > 0, levels[1], levels[0]).float()
-            self._lookups[levels] = table
-        return self._lookups[levels].index_select(0, packed.flatten().int())
-
-    def _move(self) -> None:
-        self._lookups = {}
-        self._rows = None
+@functools.cache
+def _bytes(device: torch.device) -> Tensor:
+    """Return the eight pixels of each byte of bits, 0 or 255, as one number: int64, (256,)."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    return torch.from_numpy((bits * 255).view(np.int64)[:, 0]).to(device)
 
 
 class _Edges(NamedTuple):
@@ -210,15 +159,6 @@ def _crossings(y: np.ndarray, edge_outside: int) -> tuple[np.ndarray, np.ndarray
 def _counted(groups: np.ndarray) -> np.ndarray:
     """Count 0, 1, 2, … within each of several groups of these sizes, one after the other."""
     return np.arange(groups.sum()) - np.repeat(groups.cumsum() - groups, groups)
-
-
-def _pack(device: torch.device) -> Tensor:
-    """Return all images as `_render` does: int64, shape (737280, 64)."""
-    index = torch.arange(DSprites.factors.size, device=device)
-    rows = torch.empty(len(index), _SIDE, dtype=torch.int64, device=device)
-    for part, part_index in zip(rows.split(_BLOCK), index.split(_BLOCK), strict=True):
-        part.copy_(_render(part_index))
-    return rows
 
 
 def _render(index: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ no image says which is right (section 7).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -80,70 +80,29 @@ class XYObject(FactorData):
 
     def __init__(self, colour: str = "one"):
         _check.one_of("choice of colour factors", colour, _CHOICES)
-        factors, self._colours = _CHOICES[colour]
+        factors, order = _CHOICES[colour]
         sizes = {"x": _POSITIONS, "y": _POSITIONS, "scale": len(_SQUARES), **factors}
         self.factors = FactorSpace(list(sizes), list(sizes.values()))
-        self._tables: dict[tuple[Any, ...], Tensor] = {}
-
-    def _palette(self) -> Tensor:
-        """Return black and the colours in the order of the factors: uint8, shape (25, 3)."""
         levels = torch.tensor(_SHADES)[:, None, None] * torch.tensor(_HUES)
-        colours = levels.flatten(0, 1)[self._colours]
-        return torch.cat([torch.zeros_like(colours[:1]), colours]).to(self.device, torch.uint8)
-
-    def _lines(self) -> Tensor:
-        """Return the pixels that a square of each size and position covers along one axis.
-
-        Bool, shape (125, 64).
-        """
+        # (24, 3), in the order of the factors
+        self._colours = levels.flatten(0, 1)[order].to(torch.uint8)
         side = torch.tensor(_SQUARES)[:, None]
         first = (_SQUARES[-1] - side) // 2 + _STEP * torch.arange(_POSITIONS)
         pixel = torch.arange(_SIDE)
-        line = (pixel >= first[..., None]) & (pixel < (first + side)[..., None])
-        return line.flatten(0, 1).to(self.device)
-
-    def _table(self, normalize: bool | None, alternate: bool) -> Tensor:
-        """Return every row of pixels that an image may have, made once for each device.
-
-        Shape (125 · 25, 192) if channels alternate in a row, else (125 · 25 · 3, 64).
-        """
-        # mean and std are attributes that may be set
-        constants = tuple(map(float, (*self.mean, *self.std))) if normalize else ()
-        key = (normalize, alternate, constants)
-        if key not in self._tables:
-            # size and position, colour (0 is a row without the square), channel, pixel
-            rows = self._lines()[:, None, None] * self._palette()[None, :, :, None]
-            if normalize is not None:
-                rows = rows.float() / 255
-            if normalize:
-                rows = self.normalize(rows[..., None])[..., 0]
-            self._tables[key] = (
-                rows.transpose(2, 3).flatten(2).flatten(0, 1) if alternate else rows.flatten(0, 2)
-            )
-        return self._tables[key]
-
-    def _rows(self, index: Tensor) -> Tensor:
-        """Return the number of each row of each image in a table: int64, shape (B, 64)."""
-        n_colours, n_sizes = len(self._colours), len(_SQUARES)
-        colour = index % n_colours
-        size = index // n_colours % n_sizes
-        position = index // (n_colours * n_sizes)
-        is_in_square = self._lines().index_select(0, size * _POSITIONS + position % _POSITIONS)
-        row = (size * _POSITIONS + position // _POSITIONS) * (n_colours + 1)
-        return row[:, None] + is_in_square * (colour[:, None] + 1)
+        is_inside = (pixel >= first[..., None]) & (pixel < (first + side)[..., None])
+        # what a square covers along one axis, for each size and position: (125, 64)
+        self._lines = is_inside.flatten(0, 1).to(torch.uint8) * 255
 
     def _images(self, index: Tensor) -> Tensor:
-        rows = self._table(None, True).index_select(0, self._rows(index).flatten())
-        return rows.view(-1, *self.shape)
-
-    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        rows = self._rows(index)
-        if channels_last:
-            x = self._table(normalize, True).index_select(0, rows.flatten())
-            return x.view(-1, *self.shape).permute(0, 3, 1, 2)
-        rows = rows[:, None] * 3 + torch.arange(3, device=self.device)[:, None]
-        x = self._table(normalize, False).index_select(0, rows.flatten())
-        return x.view(-1, 3, _SIDE, _SIDE)
+        n_colours, n_sizes = len(self._colours), len(_SQUARES)
+        colour = self._colours[index % n_colours]
+        size = index // n_colours % n_sizes
+        position = index // (n_colours * n_sizes)
+        x = self._lines[size * _POSITIONS + position // _POSITIONS]
+        y = self._lines[size * _POSITIONS + position % _POSITIONS]
+        square = y[:, :, None] & x[:, None]
+        return (square[:, None] & colour[:, :, None, None]).movedim(1, -1)
 
     def _move(self) -> None:
-        self._tables = {}
+        self._lines = self._lines.to(self.device)
+        self._colours = self._colours.to(self.device)

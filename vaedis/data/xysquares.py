@@ -16,6 +16,7 @@ from collections import Counter
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaedis import _check
 from vaedis.data.base import FactorData
@@ -107,7 +108,11 @@ class XYSquares(FactorData):
         names = [f"{axis}_{colour}" for colour in _COLOURS[:num_squares] for axis in "xy"]
         self.factors = FactorSpace(names, [positions] * len(names))
         self.shape = (image_size, image_size, 3 if self.rgb else 1)
-        self._tables: dict[tuple[str, float, float], Tensor] = {}
+        edge = torch.tensor(self.first_pixel)[:, None]
+        pixel = torch.arange(image_size)
+        is_inside = (pixel >= edge) & (pixel < edge + square_size)
+        # what a square covers along one axis, for each position: (positions, pixels)
+        self._lines = is_inside.to(torch.uint8) * 255
 
     @functools.cached_property
     def channel_factors(  # type: ignore[override]  # a cached property can be written
@@ -140,69 +145,19 @@ class XYSquares(FactorData):
             stds.append(std_sum / total or 1.0)
         return tuple(means), tuple(stds)
 
-    def _table(self, kind: str, normalize: bool = False) -> Tensor:
-        """Return every image of one square, made once for each device.
-
-        Shape (positions², H, W); the `kind` "pixels" lists the square's pixels, (positions², n).
-        """
-        # mean and std are attributes that may be set
-        low, high = self._levels(normalize) if kind == "float32" else (0.0, 0.0)
-        key = (kind, low, high)
-        if key not in self._tables:
-            edge = torch.tensor(self.first_pixel, device=self.device)[:, None]
-            pixel = torch.arange(self.shape[0], device=self.device)
-            line = (pixel >= edge) & (pixel < edge + self.square_size)
-            # x, the column, is the slower factor
-            square = (line[None, :, :, None] & line[:, None, None, :]).flatten(0, 1)
-            if kind == "uint8":
-                table = square.to(torch.uint8) * 255
-            elif kind == "pixels":
-                # in an image whose three channels alternate
-                table = square.flatten(1).nonzero()[:, 1].view(len(square), -1) * 3
-            else:
-                table = torch.where(square, high, low).float()
-            self._tables[key] = table
-        return self._tables[key]
-
-    def _squares(self, index: Tensor) -> Tensor:
-        """Return the position of each square in the tables, shape (B, squares)."""
-        n = self.positions**2
-        columns = [(index // n**k) % n for k in reversed(range(self.num_squares))]
-        return torch.stack(columns, -1)
-
     def _images(self, index: Tensor) -> Tensor:
-        squares = self._squares(index)
+        # of each square, x, the column, is the slower factor
+        n = self.positions
+        columns = [index // n**k % n for k in reversed(range(2 * self.num_squares))]
+        x, y = self._lines[torch.stack(columns, -1)].unflatten(1, (-1, 2)).unbind(2)
+        squares = y[..., None] & x[..., None, :]
         if not self.rgb:
-            return self._table("uint8")[squares].amax(1)[..., None]
-        x = torch.zeros(len(index), *self.shape, dtype=torch.uint8, device=self.device)
-        x.view(-1).index_fill_(0, self._square_pixels(squares), 255)
-        return x
-
-    def _observations(self, index: Tensor, normalize: bool, channels_last: bool = False) -> Tensor:
-        own_constants = normalize and (len({*self.mean}) > 1 or len({*self.std}) > 1)
-        if not self.rgb or self.num_squares < 3 or own_constants:
-            return super()._observations(index, normalize, channels_last)
-        squares = self._squares(index)
-        height, width, _ = self.shape
-        if not channels_last:
-            # all channels have the same constants, so an image is three rows of one table
-            rows = self._table("float32", normalize).index_select(0, squares.flatten())
-            return rows.view(len(index), 3, height, width)
-        # here the channels alternate: faster than a table is to fill the few pixels of the squares
-        low, high = self._levels(normalize)
-        x = torch.full((len(index), height, width, 3), low, dtype=torch.float32, device=self.device)
-        x.view(-1).index_fill_(0, self._square_pixels(squares), high)
-        return x.permute(0, 3, 1, 2)
-
-    def _square_pixels(self, squares: Tensor) -> Tensor:
-        """Return where the squares' pixels lie in a batch of images whose channels alternate."""
-        image = torch.arange(len(squares), device=self.device)[:, None]
-        channel = torch.arange(squares.shape[1], device=self.device)
-        start = image * math.prod(self.shape) + channel
-        return (self._table("pixels")[squares] + start[..., None]).flatten()
+            return squares.amax(1)[..., None]
+        empty = 3 - self.num_squares
+        return F.pad(squares, (0, 0, 0, 0, 0, empty)).movedim(1, -1)
 
     def _move(self) -> None:
-        self._tables = {}
+        self._lines = self._lines.to(self.device)
 
 
 def _union_areas(first_pixel: tuple[int, ...], side: int, num_squares: int) -> Counter[int]:

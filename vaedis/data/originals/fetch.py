@@ -1,13 +1,13 @@
 """Fetch original files: each address in turn, until one has the file with the known digest.
 
-A server that is silent, slow or endless is given up after a known time or size.
+A server whose answer is silent, slow or endless is given up after a known time or size.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ from vaedis._support.text import plain
 from vaedis.data.originals.catalog import Original
 from vaedis.data.originals.disk import DataError, offline, progress, writing
 
-# in each such time so many bytes must arrive, the last ones apart
+# so many bytes must arrive in each such time, on average
 WINDOW_SECONDS = 20
 WINDOW_BYTES = 1 << 16
 LARGEST_BYTES = 1_000_000_000  # of a file of unknown size; published ones have a third of that
@@ -99,36 +99,20 @@ def _copy(url: str, file: IO[bytes], original: Original) -> None:
     largest = LARGEST_BYTES if original.size is None else original.size
     digest = hashlib.new(algorithm)
     n_bytes = 0
-    problems: list[Exception] = []
-
-    def transfer() -> None:
-        nonlocal n_bytes
-        try:
-            for chunk in _chunks(url):
-                n_bytes += len(chunk)
-                if n_bytes > largest:
-                    raise _Unavailable(f"the file there has more than {largest:,} bytes")
-                file.write(chunk)
-                digest.update(chunk)
-                advance(len(chunk))
-            if digest.hexdigest() != expected:
-                raise _Unavailable(f"the file there has another {algorithm} sum, or is cut short")
-        except Exception as problem:
-            problems.append(problem)
-
+    start = time.monotonic()
     with progress(original.file, original.size) as advance:
-        # A server can hold a connection forever, by a header that never ends. This thread can be
-        # left: it ends with its next write, since the file is closed, or with the process.
-        thread = threading.Thread(target=transfer, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            n_bytes_before = n_bytes
-            thread.join(WINDOW_SECONDS)
-            if thread.is_alive() and n_bytes - n_bytes_before < WINDOW_BYTES:
+        for chunk in _chunks(url):
+            n_bytes += len(chunk)
+            if n_bytes > largest:
+                raise _Unavailable(f"the file there has more than {largest:,} bytes")
+            if n_bytes < WINDOW_BYTES * ((time.monotonic() - start) // WINDOW_SECONDS):
                 limit = f"less than {WINDOW_BYTES:,} bytes arrived in {WINDOW_SECONDS:g} s"
                 raise _Unavailable(limit)
-    if problems:
-        raise problems[0]
+            file.write(chunk)
+            digest.update(chunk)
+            advance(len(chunk))
+    if digest.hexdigest() != expected:
+        raise _Unavailable(f"the file there has another {algorithm} sum, or is cut short")
 
 
 def _chunks(url: str) -> Iterator[bytes]:
