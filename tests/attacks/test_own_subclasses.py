@@ -52,8 +52,7 @@ def test_observations_are_those_of_the_images_that_a_subclass_makes(cls, channel
     wanted = 1 - plain.observations([0, 3], normalize=False, channels_last=channels_last)
     found = mine.observations([0, 3], normalize=False, channels_last=channels_last)
     torch.testing.assert_close(found, wanted)
-    # and the class itself keeps its own way
-    assert cls._observations is not vd.FactorData._observations
+    # and the class itself keeps its own constants
     assert {"mean", "_moments"} & vars(cls).keys()
 
 

@@ -39,29 +39,23 @@ def complete(cls: type[FactorData], base: type[FactorData]) -> None:
                 f"{cls.__name__} must change its images in _images(index), which all else reads, "
                 f"and not in {name}."
             )
-    for name in not_inherited(cls):
-        setattr(cls, name, vars(base)[name])
+    own_images = not _is_known(cls._images)
+    names = _OF_IMAGES if own_images else ()
+    # a shortcut normalizes by itself, too
+    if not _is_known(cls.normalize):
+        names = ("_observations", *names)
+    for name in names:
+        owner = next(one for one in cls.__mro__ if name in vars(one))
+        if _is_known(owner) and not vars(owner).get("_reads_images"):
+            setattr(cls, name, vars(base)[name])
     if not hasattr(cls, "name"):
         cls.name = cls.__name__
-    cls._are_same = getattr(cls._images, "__module__", "").startswith("vaedis.")
+    cls._are_same = not own_images
 
 
-def not_inherited(cls: type) -> list[str]:
-    """Return the attributes that `cls` inherits although they describe images that it replaces."""
-    order = cls.__mro__
-
-    def definer(name: str) -> int:
-        return next(k for k, base in enumerate(order) if name in vars(base))
-
-    names = []
-    for name in _OF_IMAGES:
-        base = order[definer(name)]
-        is_known = base.__module__.startswith("vaedis.") and not vars(base).get("_reads_images")
-        # a shortcut normalizes by itself, too
-        sources = ("_images", "normalize") if name == "_observations" else ("_images",)
-        if is_known and min(map(definer, sources)) < definer(name):
-            names.append(name)
-    return names
+def _is_known(thing: Any) -> bool:
+    """Tell whether a class or function is one of the package."""
+    return str(getattr(thing, "__module__", "")).startswith("vaedis.")
 
 
 def moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
