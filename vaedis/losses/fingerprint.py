@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import functools
 import hashlib
-import inspect
 import logging
 import numbers
 import os
@@ -24,18 +24,19 @@ from torch import Tensor, nn
 from vaedis.losses.reads import around, closed_over, code_parts, names_read
 
 # types whose text is their value
-_TEXT = (str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType)
-_PLAIN = (*_TEXT, torch.dtype, torch.device)
-# modules whose numbers nobody changes
-_CONSTANT_MODULES = ("math", "numpy", "sys", "torch", "torch.nn.functional")
-# how many attributes of one another are followed from a module
-_DEPTH = 5
-_BUILT_IN = (types.BuiltinFunctionType, types.BuiltinMethodType, np.ufunc)
-# what Python makes of a class with __slots__ or written in C
-_DESCRIPTORS = (
-    *(types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType),
-    *(types.MethodDescriptorType, types.ClassMethodDescriptorType),
+_TEXT = (
+    *(str, bytes, complex, type(None), range, slice, enum.Enum, Path, types.EllipsisType),
+    *(datetime.date, datetime.timedelta),
 )
+_PLAIN = (*_TEXT, torch.dtype, torch.device)
+# types of which only the name counts: modules, and what is written in C
+_NAMED = (
+    *(types.ModuleType, types.BuiltinFunctionType, types.BuiltinMethodType, np.ufunc),
+    *(types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType),
+    *(types.MethodDescriptorType, types.ClassMethodDescriptorType, logging.Logger),
+)
+# modules whose numbers nobody changes
+_CONSTANT_MODULES = ("math", "numpy", "os", "sys", "torch", "torch.nn.functional")
 
 
 def fingerprint(thing: Any, name: str | None = None) -> str:
@@ -92,7 +93,7 @@ class _Walk:
             yield f"list {len(value)}".encode()
             for k, item in enumerate(value):
                 yield from self.parts(item, f"{where}[{k}]")
-        elif isinstance(value, set | frozenset):  # of what its text does not tell
+        elif isinstance(value, set | frozenset):
             yield f"set {len(value)}".encode()
             # in an order that does not depend on the process: each as if it were alone
             yield from sorted(self._alone(item, f"a member of {where}") for item in value)
@@ -141,24 +142,17 @@ class _Walk:
             return
         yield from self.parts(cls.__bases__, f"a base of {cls.__name__}")
         yield from self.parts(type(cls), f"the class of {cls.__name__}")
-        for name, value in sorted(_body(cls).items()):
-            if isinstance(value, staticmethod | classmethod):
-                value = value.__func__
-            elif isinstance(value, property):
-                value = value.fget
-            elif isinstance(value, functools.cached_property):
-                value = value.func
+        for name, value in sorted(vars(cls).items()):
+            value = _bare(value)
             # what Python itself writes into a class does not change what it computes
             is_machinery = name.startswith("__") or name == "_abc_impl"
-            if isinstance(value, types.FunctionType) or not is_machinery:
+            is_inherited = value is _bare(getattr(cls.__base__, name, None))
+            if isinstance(value, types.FunctionType) and not is_inherited:
                 yield name.encode()
-                path = f"{cls.__name__}.{name}"
-                # of other packages' descriptors what can be told
-                is_other = hasattr(value, "__get__") and _package(type(value)) not in self.homes
-                if is_other and not isinstance(value, types.FunctionType):
-                    yield from self.parts_if_told(value, path)
-                else:
-                    yield from self.parts(value, path)
+                yield from self.parts(value, f"{cls.__name__}.{name}")
+            elif not is_machinery and not is_inherited:
+                yield name.encode()
+                yield from self.parts_if_told(value, f"{cls.__name__}.{name}")
 
     def _function(self, function: types.FunctionType, where: str) -> Iterator[bytes]:
         """Yield bytes of a function's name and, at home, of its code and of what it uses."""
@@ -173,47 +167,25 @@ class _Walk:
         writer = _as_imported(function.__globals__.get("__name__", "")).partition(".")[0]
         # a function of ours in a decorator of another package has that one's code and our name
         if hasattr(function, "__wrapped__") and writer not in self.homes:
-            yield f"decorated by {writer}.{function.__code__.co_qualname}".encode()
-            yield from self.parts(closed_over(function), where)
+            for item in closed_over(function).values():
+                yield from self.parts_if_told(item, where)
             return
         yield from code_parts(function.__code__)
         names = names_read(function.__code__)
-        used = around(function)
-        for name, value in sorted(used.items()):
+        for name, value in sorted(around(function).items()):
             yield name.encode()
-            yield from self.parts(_of_environment(value, names), f"{name} in {where}")
-        # of a class whose code counts all counts already
-        others = {*self.homes, "builtins", "numpy", "torch", "vaedis"}
-        visited: dict[int, Any] = {}
-        for name, root in used.items():
-            is_other_class = isinstance(root, type) and _package(root) not in others
-            if isinstance(root, types.ModuleType) or is_other_class:
-                yield from self._reads(root, (name,), names, visited)
+            yield from self.parts(value, f"{name} in {where}")
+            if isinstance(value, types.ModuleType) and value.__name__ not in _CONSTANT_MODULES:
+                yield from self._read_in(value, names)
 
-    def _reads(
-        self, value: Any, path: tuple[str, ...], names: list[str], visited: dict[int, Any]
-    ) -> Iterator[bytes]:
-        """Yield bytes of a value's attributes that have one of `names`, and of theirs."""
-        if isinstance(value, types.ModuleType):
-            is_constant = value.__name__ in _CONSTANT_MODULES
-        else:
-            is_constant = bool(_leaf(value)) or inspect.isroutine(value)
-        # attributes that are made anew whenever they are read have no end
-        if is_constant or id(value) in visited or len(path) > _DEPTH:
-            return
-        visited[id(value)] = value  # which keeps it, so that no other object gets its id
-        if value is os:
-            yield from self.parts(_of_environment(os.environ, names), "os.environ")
-            return
+    def _read_in(self, module: types.ModuleType, names: list[str]) -> Iterator[bytes]:
+        """Yield bytes of what can be told of a module's values that have one of `names`."""
         for name in names:
-            try:
-                item = getattr(value, name)
-            except Exception:  # it has none, or a property fails
-                continue
-            yield ".".join((*path, name)).encode()
-            # of what cannot be told, only what is read counts
-            yield from self.parts_if_told(item, name)
-            yield from self._reads(item, (*path, name), names, visited)
+            value = vars(module).get(name)
+            yield from self.parts_if_told(value, name)
+            inside = f"{module.__name__}."
+            if isinstance(value, types.ModuleType) and value.__name__.startswith(inside):
+                yield from self._read_in(value, names)
 
 
 def _homes(thing: Any) -> frozenset[str]:
@@ -258,7 +230,9 @@ def _leaf(value: Any) -> list[bytes]:
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return [f"array {value.dtype.str} {value.shape}".encode(), value.tobytes()]
     text = ""
-    if isinstance(value, numbers.Integral | np.bool_):
+    if value is os.environ:
+        text = "the environment"
+    elif isinstance(value, numbers.Integral | np.bool_):
         text = f"number {int(value)}"
     elif isinstance(value, numbers.Real):
         number = float(value)
@@ -266,24 +240,9 @@ def _leaf(value: Any) -> list[bytes]:
         text = f"number {int(number) if number.is_integer() else number!r}"
     elif isinstance(value, _PLAIN):
         text = f"{type(value).__qualname__} {value!r}"
-    elif isinstance(value, set | frozenset) and all(map(_is_its_text, value)):
-        text = f"set {sorted(map(repr, value))}"
-    elif isinstance(value, types.ModuleType):
-        text = f"module {value.__name__}"
-    elif isinstance(value, _BUILT_IN):
-        text = f"function {value.__name__}"
-    elif isinstance(value, _DESCRIPTORS):
-        text = f"descriptor {value.__name__}"
-    elif isinstance(value, logging.Logger):
-        text = f"logger {value.name}"
+    elif isinstance(value, _NAMED):
+        text = f"named {getattr(value, '__name__', '') or value.name}"
     return [text.encode()] if text else []
-
-
-def _is_its_text(value: Any) -> bool:
-    """Whether the text of a member of a set, which is no tensor or object, is all its state."""
-    holds_others = (Tensor, tuple, frozenset, type, types.FunctionType, nn.Module)
-    cls: Any = type(value)
-    return not isinstance(value, holds_others) and cls.__repr__ is not object.__repr__
 
 
 def _is_its_attributes(value: Any, homes: frozenset[str]) -> bool:
@@ -292,12 +251,7 @@ def _is_its_attributes(value: Any, homes: frozenset[str]) -> bool:
     if not hasattr(value, "__dict__") or any(vars(base).get("__slots__") for base in cls.__mro__):
         return False
     known = isinstance(value, nn.Module) or dataclasses.is_dataclass(value)
-    return known or _is_mode(value) or _package(cls) in homes or hasattr(cls, "fingerprint")
-
-
-def _is_mode(value: Any) -> bool:
-    """Whether it is one of torch's contexts that also decorate functions, such as no_grad()."""
-    return _package(type(value)) == "torch" and hasattr(value, "__enter__")
+    return known or _package(cls) in homes or hasattr(cls, "fingerprint")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -308,29 +262,15 @@ def _attributes(value: Any) -> dict[str, Any]:
             if "_hooks" in name and isinstance(item, Mapping):
                 attributes[name] = list(item.values())
         attributes["the weights of the module"] = dict(value.state_dict())
-    if _is_mode(value):  # but what they will restore, which follows from where they are entered
-        attributes = {
-            name: item
-            for name, item in attributes.items()
-            if _leaf(item) and not name.startswith("prev")
-        }
     return attributes
 
 
-def _body(cls: type) -> dict[str, Any]:
-    """Return what a class's body defines, without torch's wrappers of an optimizer's step."""
-    body = dict(vars(cls))
-    step = body.get("step")
-    if step is not None and hasattr(step, "hooked"):
-        body["step"] = inspect.unwrap(step, stop=lambda one: not hasattr(one, "hooked"))
-        inherited = getattr(cls.__base__, "step", None)
-        if inherited is not None and inspect.unwrap(step) is inspect.unwrap(inherited):
-            del body["step"]
-    return body
-
-
-def _of_environment(value: Any, names: list[str]) -> Any:
-    """Return a value, and of the environment the variables that are named only."""
-    if value is os.environ:
-        return {name: value[name] for name in names if name in value}
-    return value
+def _bare(value: Any) -> Any:
+    """Return the function in an entry of a class, without torch's wrapper of a step."""
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, functools.cached_property):
+        value = value.func
+    return value.__wrapped__ if hasattr(value, "hooked") else value
