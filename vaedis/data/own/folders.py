@@ -66,7 +66,9 @@ def read(
         return _images(folder, pictures), np.array(read_npy(path, check_labels)), ()
     columns = _read_csv(path)
     pictures, notes = _in_order(path, pictures, columns)
-    labels = {key: _values(cells) for key, cells in columns.items()}
+    # numbers where all cells are some: 1 and 1.0 are one value, and NaN is none
+    sizes = {key: as_numbers(cells) for key, cells in columns.items()}
+    labels = {key: columns[key] if sizes[key] is None else sizes[key] for key in columns}
     return _images(folder, pictures), labels, notes
 
 
@@ -106,12 +108,6 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
     return dict(zip(names, columns, strict=True))
 
 
-def _values(cells: list[str]) -> Any:
-    """Return numbers where all cells are some: 1 and 1.0 are one value, and NaN is none."""
-    sizes = as_numbers(cells)
-    return cells if sizes is None else sizes
-
-
 def is_number(cell: str) -> bool:
     """Whether text stands for a number."""
     return as_numbers([cell]) is not None
@@ -120,10 +116,9 @@ def is_number(cell: str) -> bool:
 def _in_order(
     path: Path, pictures: list[str], columns: dict[str, list[str]]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return the pictures in the order of the rows, and take out the column that names them.
+    """Return the pictures in the order of the rows, and a note if numbers seem to name them.
 
-    Beside them, a sentence says so if that column has numbers. Refuses a column that seems to name
-    pictures and does not fit, and two columns that fit.
+    Takes out the column that names them.
     """
     by_name = {_bare(name): name for name in pictures}
     n_rows = len(next(iter(columns.values())))
@@ -137,15 +132,10 @@ def _in_order(
     if len(candidates) > 1:
         pair = " and ".join(map(repr, candidates[:2]))
         raise refused(path, f"names each picture in both columns {pair}; leave one of them out.")
-    others = list(columns)
-    if naming_by_text:
-        others = others[: others.index(naming_by_text[0])]
-    for column in others:
-        if column in naming:
-            continue
-        cells = columns[column]
-        is_unfit = _are_ids(cells, by_name) or _are_unique_text(column, columns)
-        if _are_names(cells, by_name) or (not naming and is_unfit):
+    unnamed = [] if naming_by_text else [key for key in columns if key not in naming]
+    for column in unnamed:
+        is_unfit = not naming and _is_unique(column, columns)
+        if is_unfit or _are_names(columns[column], by_name):
             rule = f"must name each picture once in column {column!r}, or have no such column"
             raise refused(path, f"{rule} and its rows in the order of the pictures.")
     if not candidates:
@@ -169,29 +159,12 @@ def _are_names(cells: list[str], pictures: Iterable[str]) -> bool:
     return 2 * sum(are_names) > len(cells)
 
 
-def _are_ids(cells: list[str], pictures: Iterable[str]) -> bool:
-    """Whether cells are the pictures' numbers in another order, counted from anywhere."""
-    numbers = [int(parts[-1]) for name in pictures if (parts := re.findall(r"\d+", name))]
-    sizes = as_numbers(cells)
-    ids = [] if sizes is None else sizes.tolist()
-    is_whole = all(size >= 0 and size % 1 == 0 for size in ids)
-    if not is_whole or ids == numbers or not len({*ids}) == len({*numbers}) == len(cells):
-        return False
-    if {*ids} == {*numbers}:
-        return True
-    spans = [max(values) - min(values) for values in (ids, numbers)]
-    return ids != sorted(ids) and spans == [len(cells) - 1] * 2
-
-
-def _are_unique_text(column: str, columns: dict[str, list[str]]) -> bool:
-    """Whether a column is another text in each row, which lets no other factor vary alone."""
-    cells = columns[column]
+def _is_unique(column: str, columns: dict[str, list[str]]) -> bool:
+    """Whether a column is another in each row, as an id is, though another column varies too."""
     others = [other for key, other in columns.items() if key != column]
-    return (
-        len({*cells}) == len(cells)
-        and as_numbers(cells) is None
-        and any(len({*other}) > 1 for other in others)
-    )
+    sizes = as_numbers(columns[column])
+    n_values = len({*(columns[column] if sizes is None else sizes)})
+    return n_values == len(columns[column]) and any(len({*other}) > 1 for other in others)
 
 
 def _bare(name: str) -> str:
