@@ -111,7 +111,13 @@ def _add_results(
     results.set_defaults(run=_results)
     actions = results.add_subparsers(metavar="merge DIR")
     help_merge = "take in what a sweep wrote elsewhere with --out"
-    merge = actions.add_parser("merge", parents=[common], help=help_merge)
+    merge = actions.add_parser(
+        "merge",
+        parents=[common],
+        help=help_merge,
+        description="Take in what a sweep wrote elsewhere. The exit status is 3 if known runs have "
+        "other results there: those of the store stay.",
+    )
     merge.add_argument("folder")
     merge.set_defaults(run=_merge)
 
@@ -334,7 +340,16 @@ def _results(args: argparse.Namespace) -> int:
 
 
 def _merge(args: argparse.Namespace) -> int:
-    counts = _store(args).merge(_folder(args.folder))
-    added = f", {counts['added']} of them without arrays until now" if counts["added"] else ""
-    print(f"{counts['taken']} runs taken in, {counts['known']} known already{added}")
-    return 0
+    merged = _store(args).merge(_folder(args.folder))
+    added = f", {merged.added} of them without arrays until now" if merged.added else ""
+    print(f"{merged.taken} runs taken in, {merged.known} known already{added}")
+    if not merged.differ:
+        return 0
+    n = len(merged.differ)
+    print(
+        f"vaedis: {n} known run{' has' if n == 1 else 's have'} other results in "
+        f"{plain(args.folder)} than in the store (first: {merged.differ[0]}); those of the store "
+        "stay. Find out which are right, and remove the others.",
+        file=sys.stderr,
+    )
+    return 3

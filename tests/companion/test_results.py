@@ -20,6 +20,7 @@ from vaedis.spec import RunSpec
 from vaedis_companion import cli, grids, project, published, store as results
 from vaedis_companion.analysis import courses
 from vaedis_companion.store import rows as store_rows
+from vaedis_companion.store.merging import Merged
 
 SCORES = {"mig": 0.5, "dci": 0.5}
 
@@ -367,16 +368,16 @@ def test_merging_takes_what_is_new_or_mended_and_nothing_else(tmp_path, own_grid
     here.add(_row(0), {"a": np.zeros(1)})
     here.add(_row(1, status="failed: loss not finite"))
     here.add(_row(2))
-    there.add(_row(0, device="another"), {"a": np.ones(1)})
+    there.add(_row(0, device="another"), {"a": np.zeros(1), "b": np.ones(1)})
     there.add(_row(1), {"a": np.ones(1)})
     there.add(_row(2, status="failed: loss not finite"))
     there.add(results.make_row(RunSpec(seed=3), "fig-x", "a_profile", scores=SCORES))
-    assert here.merge(there.root) == {"taken": 2, "known": 2, "added": 0}
+    assert here.merge(there.root) == Merged(taken=2, known=2, added=0)
     assert [r["status"] for r in here.rows("fig9", "laptop")] == ["finished"] * 3
     assert here.arrays(_row(0))["a"].tolist() == [0]
     assert here.arrays(_row(1))["a"].tolist() == [1]
     assert here.tables() == [("fig-x", "a_profile"), ("fig9", "laptop")]
-    assert here.merge(there.root) == {"taken": 0, "known": 4, "added": 0}
+    assert here.merge(there.root) == Merged(taken=0, known=4, added=0)
     with pytest.raises(ValueError, match="holds no table of results"):
         here.merge(tmp_path / "nothing")
 
@@ -391,16 +392,51 @@ def test_merging_adds_arrays_that_a_run_lacks_here(tmp_path, own_grid):
     path.unlink()
     (here.root / "fig9-laptop" / f"{_row(1)['key']}.npz").write_bytes(b"damaged")
     # what is not the same run keeps what it has: nothing
-    assert here.merge(there.root) == {"taken": 0, "known": 3, "added": 2}
+    assert here.merge(there.root) == Merged(taken=0, known=3, added=2)
     assert [here.arrays(_row(seed)).get("a", [-1])[0] for seed in range(3)] == [0, 1, -1]
-    assert here.merge(there.root) == {"taken": 0, "known": 3, "added": 0}
+    assert here.merge(there.root) == Merged(taken=0, known=3, added=0)
+
+
+def test_merging_says_which_known_runs_have_other_results(tmp_path, own_grid, capsys):
+    here, there = results.Store(tmp_path / "here"), results.Store(tmp_path / "there")
+    for seed in range(4):
+        here.add(_row(seed), {"a": np.array([seed, np.nan])})
+    shutil.copytree(here.root, there.root)
+    here.add(_row(4, status="failed: loss not finite"))
+    there.add(_row(4, status="failed: kl not finite"))
+    command = ["results", "--out", str(here.root), "merge", str(there.root)]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == "0 runs taken in, 5 known already\n"
+    there.add(_row(2) | {"mig": 0.75}, {"a": np.array([2, np.nan])})
+    there.add(_row(3), {"a": np.array([7, np.nan])})
+    names = sorted(f"fig9-laptop {_row(seed)['key']}" for seed in (2, 3))
+    assert sorted(here.merge(there.root).differ) == names
+    assert cli.main(command) == 3
+    streams = capsys.readouterr()
+    assert streams.out == "0 runs taken in, 5 known already\n"
+    (line,) = streams.err.splitlines()
+    assert "2 known runs have other results in" in line
+    assert names[0] in line
+    assert here.arrays(_row(3))["a"][0] == 3
+    assert {row["mig"] for row in here.rows("fig9", "laptop")} & {0.75} == set()
+
+
+def test_merging_into_a_file_is_refused_in_one_sentence(tmp_path, own_grid, capsys):
+    there = results.Store(tmp_path / "there")
+    there.add(_row(0))
+    file = tmp_path / "a.csv"
+    file.write_text("precious")
+    assert cli.main(["results", "--out", str(file), "merge", str(there.root)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("is no folder that may be written into); name another folder.")
+    assert file.read_text() == "precious"
 
 
 def test_merging_refuses_runs_that_an_experiment_does_not_have(tmp_path):
     other = results.Store(tmp_path / "other")
     for spec in grids.grid("fig9", "laptop")[:2]:
         other.add(results.make_row(spec, "fig9", "laptop", scores=SCORES))
-    assert results.Store(tmp_path / "mine").merge(other.root)["taken"] == 2
+    assert results.Store(tmp_path / "mine").merge(other.root).taken == 2
     other.add(_row(0))
     says = f"fig9 has no run {_row(0)['key']} in the laptop profile, perhaps since another version"
     with pytest.raises(ValueError, match=says):

@@ -12,8 +12,9 @@ import numpy as np
 
 from vaedis import _files
 from vaedis_companion import project
-from vaedis_companion.grids import COORDINATE_GRIDS, GRIDS, PROFILES, grid
-from vaedis_companion.profiles import COORDINATES, command_options
+from vaedis_companion.grids import GRIDS, PROFILES, grid
+from vaedis_companion.profiles import command_options
+from vaedis_companion.store.merging import Merged, merge
 from vaedis_companion.store.rows import (
     Row,
     check_names,
@@ -49,16 +50,18 @@ class Store:
     def __init__(self, root: str | os.PathLike[str] | None = None):
         self.root = Path(root) if root is not None else default_root()
 
-    def _table_path(self, experiment: str, profile: str) -> Path:
+    def table_path(self, experiment: str, profile: str) -> Path:
+        """Return the path of the table of an experiment and profile."""
         return self.root / f"{experiment}-{profile}.csv"
 
-    def _arrays_path(self, row: Row) -> Path:
+    def arrays_path(self, row: Row) -> Path:
         """Return the path of a row's arrays; a ValueError if it could lead out of the store."""
         check_names(row)
         return self.root / f"{row['experiment']}-{row['profile']}" / f"{row['key']}.npz"
 
-    def _read(self, experiment: str, profile: str) -> list[Row]:
-        return read_rows(self._table_path(experiment, profile), experiment, profile)
+    def read(self, experiment: str, profile: str) -> list[Row]:
+        """Return all rows as `rows` does; a ValueError or OSError if the file is damaged."""
+        return read_rows(self.table_path(experiment, profile), experiment, profile)
 
     def rows(self, experiment: str, profile: str) -> list[Row]:
         """Return all rows of an experiment and profile; columns of a newer version as text.
@@ -67,7 +70,7 @@ class Store:
         `DamagedFile`.
         """
         try:
-            return self._read(experiment, profile)
+            return self.read(experiment, profile)
         except (OSError, ValueError) as problem:
             warnings.warn(
                 f"{problem}, so its runs count as missing; bring it back with git checkout.",
@@ -171,14 +174,14 @@ class Store:
 
         So it is, with the warning `DamagedFile`, if they cannot be read.
         """
-        path = self._arrays_path(row) if row else None
+        path = self.arrays_path(row) if row else None
         if path is None or not path.is_file():
             return {}
         try:
             return _files.load_npz(path)
         except (ValueError, OSError) as problem:
             experiment, profile = row["experiment"], row["profile"]
-            table = self._table_path(experiment, profile).name
+            table = self.table_path(experiment, profile).name
             warnings.warn(
                 f"{problem}, so the run's arrays count as missing; bring it back with git checkout,"
                 f" or delete the run's line in {table} and run: vaedis sweep {experiment} "
@@ -209,7 +212,7 @@ class Store:
             raise OSError(
                 f"Results cannot be stored in {self.root} ({reason}); name another folder."
             ) from problem
-        self._read(experiment, profile)
+        self.read(experiment, profile)
 
     def add(self, row: Row, arrays: Arrays | None = None) -> None:
         """Store a run, a row as from `make_row`, in place of one with the same key.
@@ -222,7 +225,7 @@ class Store:
 
     def add_all(self, runs: Iterable[tuple[Row, Arrays | None]]) -> None:
         """Store runs of one experiment and profile at once: all of their rows, or none."""
-        entries = [(row, arrays, self._arrays_path(row)) for row, arrays in runs]
+        entries = [(row, arrays, self.arrays_path(row)) for row, arrays in runs]
         if not entries:
             return
         tables = {(row["experiment"], row["profile"]) for row, _, _ in entries}
@@ -232,7 +235,7 @@ class Store:
         for row, _, _ in entries:
             check_row(row)
         contents = [(path, _files.npz(arrays)) for _, arrays, path in entries if arrays]
-        table = self._table_path(experiment, profile)
+        table = self.table_path(experiment, profile)
         self.root.mkdir(parents=True, exist_ok=True)
         with _files.locked(self.root):
             # what killed processes left; whoever holds the lock is the only writer
@@ -240,7 +243,7 @@ class Store:
             half_written += table.with_suffix("").glob(".*.npz.*.tmp")
             for path in half_written:
                 path.unlink(missing_ok=True)
-            rows = [*self._read(experiment, profile), *(row for row, _, _ in entries)]
+            rows = [*self.read(experiment, profile), *(row for row, _, _ in entries)]
             for path, content in contents:
                 _files.make_folder(path.parent)
                 _files.write_atomically(path, content)
@@ -249,80 +252,12 @@ class Store:
                 if not arrays:
                     path.unlink(missing_ok=True)  # those of a replaced row
 
-    def merge(self, folder: str | os.PathLike[str]) -> dict[str, int]:
+    def merge(self, folder: str | os.PathLike[str]) -> Merged:
         """Add the rows and arrays of another store, which may come from anyone.
 
         A stored run stays as it is, unless it failed here and finished there; arrays that it lacks
         are added. All of the folder is checked before anything is added, and no link in it is
         followed; a ValueError says what is wrong, a run that the experiment does not have, for
-        instance. Returned is how many runs were ``"taken"``, how many were ``"known"``, and to how
-        many of these arrays were ``"added"``.
+        instance. Returned are counts, and the runs that have other results there than here.
         """
-        other = Store(folder)
-        if not other.tables():
-            raise ValueError(
-                f"{other.root} holds no table of results (<experiment>-<profile>.csv); "
-                "give the folder that a sweep wrote to."
-            )
-        new = []
-        n_known = n_added = 0
-        try:
-            for experiment, profile in other.tables():
-                stored = self._read(experiment, profile)
-                rows_here = {row["key"]: row for row in stored}
-                for row in other._checked_rows(experiment, profile):
-                    known = rows_here.get(row["key"])
-                    failed_here = known is not None and known["status"] != "finished"
-                    is_new = known is None or (failed_here and row["status"] == "finished")
-                    n_known += not is_new
-                    if is_new or (row == known and not self._has_arrays(row)):
-                        arrays = other._checked_arrays(row)
-                        n_added += bool(arrays) and not is_new
-                        if arrays or is_new:
-                            new.append(row)
-        except (ValueError, OSError) as problem:
-            raise ValueError(f"Nothing was taken in, because {problem}; mend it.") from None
-        for row in new:
-            self.add(row, other._checked_arrays(row))
-        return {"taken": len(new) - n_added, "known": n_known, "added": n_added}
-
-    def _has_arrays(self, row: Row) -> bool:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", _files.DamagedFile)
-            return bool(self.arrays(row))
-
-    def _checked_rows(self, experiment: str, profile: str) -> list[Row]:
-        """Return the rows of someone else's table; a ValueError if anything in it is wrong."""
-        path = self._table_path(experiment, profile)
-        _check_plain(path)
-        rows = read_rows(path, experiment, profile)
-        expected = _keys_of_grid(experiment, profile)
-        for row in rows:
-            if expected is not None and row["key"] not in expected:
-                raise ValueError(
-                    f"{path}: {experiment} has no run {row['key']} in the {profile} profile, "
-                    "perhaps since another version of vaedis made it"
-                )
-        return rows
-
-    def _checked_arrays(self, row: Row) -> dict[str, np.ndarray]:
-        """Return the arrays of someone else's row; a ValueError if they are damaged or a link."""
-        path = self._arrays_path(row)
-        if not os.path.lexists(path) and not path.parent.is_symlink():
-            return {}
-        _check_plain(path)
-        return _files.load_npz(path)
-
-
-def _keys_of_grid(experiment: str, profile: str) -> set[str] | None:
-    """Return the keys of an experiment's runs in a profile; None if either is unknown."""
-    size = {**PROFILES, COORDINATES.name: COORDINATES}.get(profile)
-    if size is None or experiment not in (COORDINATE_GRIDS if size.coordinates else GRIDS):
-        return None
-    return {spec.key for spec in grid(experiment, size)}
-
-
-def _check_plain(path: Path) -> None:
-    """Raise a ValueError if a path of someone else's folder is a link, lies in one, or no file."""
-    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
-        raise ValueError(f"{path} is a link or no plain file, and is not followed")
+        return merge(self, Store(folder))
