@@ -551,7 +551,11 @@ def test_results_of_a_profile_that_does_not_exist_are_refused(tmp_path, capsys, 
 def test_results_tell_what_is_stored_and_missing_and_merge(tmp_path, specs, capsys):
     store, other = results.Store(tmp_path / "a"), results.Store(tmp_path / "b")
     for k, spec in enumerate(specs):
-        other.add(results.make_row(spec, "fig9", "smoke", scores={"mig": 0.125 * k, "dci": 0.5}))
+        other.add(
+            results.make_row(
+                spec, "fig9", "smoke", scores={"mig": 0.125 * k, "dci": 0.5}, protocol="fast"
+            )
+        )
     assert cli.main(["results", "--out", str(store.root), "merge", str(other.root)]) == 0
     assert capsys.readouterr().out == "4 runs taken in, 0 known already\n"
     assert cli.main(["results", "--out", str(store.root), "--experiment", "fig9"]) == 0

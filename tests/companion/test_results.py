@@ -26,6 +26,7 @@ SCORES = {"mig": 0.5, "dci": 0.5}
 
 
 def _row(seed=0, **more):
+    more = {"protocol": "full", **more}
     return results.make_row(
         RunSpec(seed=seed), "fig9", "laptop", scores={"mig": (1 + seed) / 16, "dci": 0.5}, **more
     )
@@ -435,7 +436,8 @@ def test_merging_into_a_file_is_refused_in_one_sentence(tmp_path, own_grid, caps
 def test_merging_refuses_runs_that_an_experiment_does_not_have(tmp_path):
     other = results.Store(tmp_path / "other")
     for spec in grids.grid("fig9", "laptop")[:2]:
-        other.add(results.make_row(spec, "fig9", "laptop", scores=SCORES))
+        row = results.make_row(spec, "fig9", "laptop", scores=SCORES, protocol="full")
+        other.add(row)
     assert results.Store(tmp_path / "mine").merge(other.root).taken == 2
     other.add(_row(0))
     says = f"fig9 has no run {_row(0)['key']} in the laptop profile, perhaps since another version"
@@ -443,7 +445,10 @@ def test_merging_refuses_runs_that_an_experiment_does_not_have(tmp_path):
         results.Store(tmp_path / "mine").merge(other.root)
     (spec,) = grids.grid("rotation", grids.COORDINATES)[:1]
     pixels = results.Store(tmp_path / "pixels")
-    pixels.add(results.make_row(spec.replace(seed=99), "rotation", "coordinates", scores=SCORES))
+    row = results.make_row(
+        spec.replace(seed=99), "rotation", "coordinates", scores=SCORES, protocol="full"
+    )
+    pixels.add(row)
     with pytest.raises(ValueError, match="rotation has no run"):
         results.Store(tmp_path / "mine").merge(pixels.root)
 
@@ -559,6 +564,55 @@ def test_a_row_that_could_not_be_read_again_is_not_written(tmp_path, facts, says
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     store.add(_row(1))
     assert len(store.rows("fig9", "laptop")) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"final_kl": "-5.0"}, "final_kl must not be below 0"),
+        ({"final_recon": "-0.5"}, "final_recon must not be below 0"),
+        ({"images_per_second": "0"}, "images_per_second must be above 0"),
+        ({"mig": "-0.25"}, "mig must lie from 0 to 1"),
+        ({"dci": "nan"}, "dci of a finished run must be a finite number"),
+        ({"protocol": "fast"}, "of the protocol 'fast', not of 'full'"),
+        ({"origin": "stand-in"}, "are generated, not 'stand-in'"),
+    ],
+)
+def test_rows_that_say_what_cannot_be_are_damaged_and_not_merged(tmp_path, own_grid, changes, says):
+    other = results.Store(tmp_path / "other")
+    other.add(_row(0))
+    table = other.root / "fig9-laptop.csv"
+    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    table.write_text(frame.assign(**changes).to_csv(index=False))
+    with pytest.warns(results.DamagedFile, match="fig9-laptop.csv line 2") as caught:
+        assert other.rows("fig9", "laptop") == []
+    assert says in str(caught[0].message)
+    with pytest.raises(ValueError, match=r"Nothing was taken in, because .* line 2 "):
+        results.Store(tmp_path / "mine").merge(other.root)
+
+
+def test_what_rounding_puts_below_0_and_origins_that_fit_are_read(tmp_path):
+    store = results.Store(tmp_path)
+    spec = grids.without_pixels(RunSpec(data_options={"grid_spacing": 8}))
+    for seed, origin in enumerate(("", "generated")):
+        scores = SCORES | {"final_kl": -1e-6}
+        row = results.make_row(
+            spec.replace(seed=seed), "fig9", "coordinates", scores=scores, origin=origin
+        )
+        store.add(row)
+    rendered = RunSpec(data="dsprites", data_options={"origin": "rendered"})
+    for origin in ("original", "stand-in"):
+        row = results.make_row(rendered, "fig6", "laptop", scores=SCORES, origin=origin)
+        with pytest.raises(ValueError, match=f"are rendered, not '{origin}'"):
+            store.add(row)
+    assert len(store.rows("fig9", "coordinates")) == 2
+
+
+def test_merging_refuses_a_run_that_does_not_say_how_it_is_scored(tmp_path, own_grid):
+    other = results.Store(tmp_path / "other")
+    other.add(_row(0, protocol=""))
+    with pytest.raises(ValueError, match="does not say by which protocol"):
+        results.Store(tmp_path / "mine").merge(other.root)
 
 
 def test_a_score_that_rounding_puts_above_1_is_one(tmp_path):

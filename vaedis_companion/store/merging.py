@@ -107,6 +107,10 @@ def _checked_rows(other: Store, experiment: str, profile: str) -> list[Row]:
     rows = read_rows(path, experiment, profile)
     expected = _keys_of_grid(experiment, profile)
     for row in rows:
+        if expected is not None and not row["protocol"]:
+            raise ValueError(
+                f"{path}: run {row['key']} does not say by which protocol it is scored"
+            )
         if expected is not None and row["key"] not in expected:
             raise ValueError(
                 f"{path}: {experiment} has no run {row['key']} in the {profile} profile, "

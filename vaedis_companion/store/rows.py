@@ -17,8 +17,10 @@ import torch
 
 from vaedis import __version__, _check, _files
 from vaedis._support.text import plain
+from vaedis.data import DATA_SETS
 from vaedis.spec import GIVEN, RunSpec
 from vaedis_companion import project
+from vaedis_companion.profiles import COORDINATES, PROFILES
 
 Row = dict[str, Any]
 
@@ -29,6 +31,9 @@ OPTION_COLUMNS = ("data_options", "loss_options", "model_options")
 _SHARES = ("mig", "dci", "dci_completeness", "dci_informativeness", "mig_max", "dci_max")
 _NEEDED = ("mig", "dci")
 _ROUNDING = 1e-6
+# sums over latents and steps, in float32, of what is never below 0
+_NEVER_NEGATIVE = ("final_loss", "final_recon", "final_kl", "beta_sum", "seconds")
+_SUM_ROUNDING = 1e-4
 SCORE_COLUMNS = (*_SHARES, "final_loss", "final_recon", "final_kl", "beta_sum")
 _GIVEN_COLUMNS = (
     *("origin", "protocol", "images_per_second", "seconds", "device", "precision", "threads"),
@@ -190,6 +195,8 @@ def _read_row(texts: dict[str, str]) -> Row:
         raise ValueError(f"a status is finished, or failed: and why, not {row['status']!r}")
     if spec_of(row).key != row["key"]:  # a spreadsheet may have rounded its numbers
         raise ValueError(f"run {row['key']} is not the one that its line describes")
+    _check_origin(row)
+    _check_protocol(row)
     return {name: row[name] for name in [*texts, *_LATER_COLUMNS]}
 
 
@@ -203,6 +210,38 @@ def _check_scores(row: Row) -> None:
             raise ValueError(f"{name} of a finished run must be a finite number, not {value}")
         if name in _SHARES and not -_ROUNDING <= value <= 1 + _ROUNDING:
             raise ValueError(f"{name} must lie from 0 to 1, not {value}")
+        if name in _NEVER_NEGATIVE and value < -_SUM_ROUNDING:
+            raise ValueError(f"{name} must not be below 0, as it is: {value}")
+        if name == "images_per_second" and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+
+
+def _check_origin(row: Row) -> None:
+    """Raise a ValueError if the images' origin is none that the specification can have.
+
+    It is empty where it was not recorded, as it is of coordinates.
+    """
+    options = row["data_options"]
+    name = options.get("source") if row["data"] == "coordinates" else row["data"]
+    if not row["origin"] or name not in DATA_SETS:
+        return
+    asked = options.get("origin")
+    possible = tuple(DATA_SETS[name]) if asked in (None, "auto") else (asked,)
+    if row["origin"] not in possible:
+        raise ValueError(
+            f"the images of run {row['key']} are {' or '.join(possible)}, not {row['origin']!r}"
+        )
+
+
+def _check_protocol(row: Row) -> None:
+    """Raise a ValueError if scores are of another protocol than the profile's; it may be empty."""
+    name = row["profile"].partition("_")[0]
+    size = COORDINATES if name == COORDINATES.name else PROFILES.get(name)
+    if row["protocol"] and size is not None and row["protocol"] != size.protocol:
+        raise ValueError(
+            f"the scores of run {row['key']} are of the protocol {row['protocol']!r}, not of "
+            f"{size.protocol!r}, which the {row['profile']} profile has"
+        )
 
 
 def _from_text(column: str, text: str) -> Any:
