@@ -125,7 +125,7 @@ def test_many_factors_are_drawn_in_several_pictures(tmp_path, monkeypatch):
 
     drawn = []
     monkeypatch.setattr(
-        "vaedis.plots.distance_matrices",
+        "vaedis.plots.heatmaps.draw_tiles",
         lambda truth, perceived: drawn.append(list(perceived)) or plt.figure(),
     )
     bits = np.eye(46, 45, dtype=int)

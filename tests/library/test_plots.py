@@ -681,3 +681,22 @@ def test_channels_are_drawn_as_one_or_three_and_never_as_transparency():
     with pytest.raises(ValueError, match=r"images of 2 channels .* as in channels=\[0\]"):
         plots.images(two)
     plt.close("all")
+
+
+def test_tiles_are_the_matrices_of_the_figure_with_axes_of_their_own():
+    rng = np.random.default_rng(0)
+    perceived = {f"f{k}": rng.random((k + 2, k + 2)) for k in range(4)}
+    perceived["f1"][0, 1] = np.nan
+    truth = {name: vd.distances.ground_truth_matrix(len(m)) for name, m in perceived.items()}
+    tiles = plots.heatmaps.draw_tiles(truth, perceived).axes[0]
+    panels = [ax.images[0] for ax in plots.distance_matrices(truth, perceived).axes]
+    # below the ground truth
+    order = [*panels[4:], *panels[:4]]
+    for tile, panel in zip(tiles.images, order, strict=True):
+        np.testing.assert_array_equal(tile.get_array(), panel.get_array())
+        assert tile.get_clim() == panel.get_clim()
+        assert tile.get_cmap().name == panel.get_cmap().name
+    corners = [tuple(tile.get_extent()[::2]) for tile in tiles.images]
+    assert len(set(corners)) == 8
+    assert [text.get_text() for text in tiles.texts[2:]] == list(perceived)
+    plt.close("all")

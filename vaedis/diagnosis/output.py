@@ -113,7 +113,7 @@ def _picture(factors: Sequence[FactorReport]) -> str:
     """Return the factors' matrices as a PNG picture in an address of its own."""
     import matplotlib.pyplot as plt
 
-    from vaedis import plots
+    from vaedis.plots import heatmaps
 
     truth = {f.factor: ground_truth_matrix(f.values) for f in factors}
     file = io.BytesIO()
@@ -124,7 +124,7 @@ def _picture(factors: Sequence[FactorReport]) -> str:
     ):
         # a letter that no font has is drawn as a box
         warnings.filterwarnings("ignore", message=".*missing from font", category=UserWarning)
-        figure = plots.distance_matrices(truth, {f.factor: f.matrix for f in factors})
+        figure = heatmaps.draw_tiles(truth, {f.factor: f.matrix for f in factors})
         figure.savefig(file, format="png", dpi=130)
         plt.close(figure)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

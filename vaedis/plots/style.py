@@ -101,13 +101,22 @@ def draw_image(ax: Axes, image: np.ndarray) -> None:
 
 
 def draw_matrix(
-    ax: Axes, name: str, matrix: Any, cmap: str, span: tuple[float, float] | None = None
+    ax: Axes,
+    name: str,
+    matrix: Any,
+    cmap: str,
+    span: tuple[float, float] | None = None,
+    at: tuple[float, float] | None = None,
 ) -> None:
-    """Draw a matrix in colours from its smallest to its largest entry, or over `span`."""
+    """Draw a matrix in colours from its smallest to its largest entry, or over `span`.
+
+    It fills the axes, or is a tile of one unit in them whose lower left corner is `at`.
+    """
     numbers = numbers_of(repr(name), matrix, axes=2)
     low, high = span or finite_range([numbers])
     top = high if high > low else low + 1
-    ax.imshow(numbers, cmap=cmap, vmin=low, vmax=top, interpolation="nearest")
+    extent = None if at is None else (at[0], at[0] + 1, at[1], at[1] + 1)
+    ax.imshow(numbers, cmap=cmap, vmin=low, vmax=top, interpolation="nearest", extent=extent)
     ax.set(xticks=[], yticks=[])
 
 
