@@ -258,3 +258,40 @@ def test_figure_3_is_correlated_with_its_panels():
     assert correlations == {"scale": pytest.approx(1), "shape": None}
     sample = distances.traversal_matrices(DSprites(), factors=["scale"], traversals=40)
     assert importances.matrix_correlations("dsprites", sample)["scale"] > 0.99
+
+
+def test_a_stand_ins_distances_under_another_name_are_not_read(elsewhere):
+    original, path = elsewhere
+    path.parent.mkdir()
+    path = path.with_name("cars3d-original.npz")
+    path.write_bytes(original.with_name("cars3d-stand-in.npz").read_bytes())
+    with pytest.warns(_files.DamagedFile, match="distances of a stand-in, not of original images"):
+        assert measured.stored("cars3d", "original") is None
+
+
+@pytest.mark.parametrize("kind", ["whole", "damaged", "of an older drawing"])
+def test_only_what_is_read_is_stored_already(elsewhere, monkeypatch, kind):
+    original, path = elsewhere
+    path.parent.mkdir()
+    name, origin = ("cars3d", "stand-in") if "drawing" in kind else ("dsprites", "rendered")
+    source = original.with_name(f"{name}-{origin}.npz")
+    path = path.with_name(source.name)
+    path.write_bytes(source.read_bytes() if kind == "whole" else b"junk")
+    if "drawing" in kind:
+        arrays = dict(np.load(source))
+        path.write_bytes(_files.npz(arrays | {"drawing": arrays["drawing"] - 1}))
+    result = measured.from_arrays(name, origin, dict(np.load(source)))
+    monkeypatch.setattr(measured, "_is_here", lambda *_: True)
+    monkeypatch.setattr(measured, "load", lambda *_, **__: None)
+    monkeypatch.setattr(measured, "_measure", lambda *_: result)
+    said = measured._measure_and_store(name, origin, False)
+    assert (said == "stored already") == (kind == "whole")
+    assert measured.stored(name, origin).origin == origin
+
+
+def test_a_store_that_is_a_file_is_told_before_anything_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path / "file"))
+    monkeypatch.setattr(measured, "_measure", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(OSError, match=r"Results cannot be stored in .*; name another folder\."):
+        measured.measure_data_sets(["dsprites"])

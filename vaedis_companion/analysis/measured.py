@@ -25,12 +25,14 @@ from vaedis.data.originals.catalog import BENCHMARKS
 from vaedis.data.standins import scenes
 from vaedis.distances import FactorDistances, RandomPairs, factor_distances, random_pairs
 from vaedis_companion.project import commit
-from vaedis_companion.store import default_root
+from vaedis_companion.store import Store, default_root
 
 # the spread of random pairs is sampled even where their mean is exact
 _STORED_PAIRS = 100_000
 # a stored sample of random pairs holds quantiles only, and stored counts have no more bins
 _QUANTILES = 2_000
+# in the file of a data set that is no stand-in
+_NO_DRAWING = -1
 _PAIRS = 50_000
 _CONSTANTS_IMAGES = 20_000
 # mean squared errors are symmetric and 0 on the diagonal, so one triangle is stored
@@ -119,10 +121,12 @@ def is_benchmark(data: FactorData) -> bool:
 def measure_data_sets(names: Sequence[str] = (), *, force: bool = False) -> None:
     """Measure whole data sets whose images are on this machine, and store the results.
 
-    By default all benchmark data sets that are not stored already; with `force` these, too.
+    By default all benchmark data sets that are not stored already; with `force` these, too. An
+    OSError says that the store is no folder that may be written into.
     """
     for name in names:
         _check.one_of("data set", name, BENCHMARKS)
+    Store().check_folder()
     for name in names or BENCHMARKS:
         for origin in DATA_SETS[name]:
             print(f"{name}, {origin}: {_measure_and_store(name, origin, force)}", file=sys.stderr)
@@ -133,13 +137,20 @@ def _measure_and_store(name: str, origin: str, force: bool) -> str:
     path = stored_path(name, origin)
     if not _is_here(name, origin):
         return "no images on this machine"
-    if path.exists() and not force:
+    if not force and _is_stored(name, origin):
         return "stored already"
     started = time.perf_counter()
     result = _measure(load(name, origin=origin), None, _STORED_PAIRS)
     path.parent.mkdir(parents=True, exist_ok=True)
     _files.write_atomically(path, _files.npz(to_arrays(result)))
     return f"{time.perf_counter() - started:.0f} s, {path.name}"
+
+
+def _is_stored(name: str, origin: str) -> bool:
+    """Return whether a result is stored that is read: a damaged or older file is measured anew."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _files.DamagedFile)
+        return stored(name, origin) is not None
 
 
 def _is_here(name: str, origin: str) -> bool:
@@ -206,6 +217,8 @@ def stored(name: str, origin: str, root: Path | None = None) -> Distances | None
         sizes = {factor: len(f.matrix) for factor, f in result.factors.items()}
         if sizes != dict(BENCHMARKS[name].factors):
             raise ValueError(f"it has the factors {sizes}")
+        if origin != "stand-in" and drawing != _NO_DRAWING:
+            raise ValueError(f"it holds distances of a stand-in, not of {origin} images")
     except (OSError, ValueError, TypeError, LookupError) as problem:
         warnings.warn(
             f"{path} cannot be read ({type(problem).__name__}: {problem}), so what it holds is "
@@ -233,7 +246,7 @@ def to_arrays(result: Distances) -> dict[str, np.ndarray]:
         "std": np.array(result.std),
         "constants_method": np.array(result.constants_method),
         "pairs": np.array(result.pairs),
-        "drawing": np.array(scenes.VERSION if result.origin == "stand-in" else -1),
+        "drawing": np.array(scenes.VERSION if result.origin == "stand-in" else _NO_DRAWING),
         "made_by": np.array(f"commit {commit()}, torch {torch.__version__}"),
     }
     groups: dict[str, Any] = {
