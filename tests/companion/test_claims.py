@@ -390,6 +390,18 @@ def test_pools_are_judged_by_their_best_and_by_the_order_of_the_data_sets(
     assert _verdicts(store, where, "Ada-GVAE") == {"not tested"}
 
 
+@pytest.mark.parametrize(("n_failed", "expected"), [(4, True), (5, False), (15, False)])
+def test_the_best_of_a_pool_counts_if_most_of_it_finished(n_failed, expected):
+    store = _settings(lambda spec: 0.5)
+    rows = store.rows("fig6", "settings")
+    of_shapes = [row for row in rows if row["data"] == "shapes3d"]
+    for row in of_shapes[:n_failed]:
+        row["status"] = "failed: loss not finite"
+    for made in _found(store, "Figure 6, sixteen settings", "β-VAE"):
+        assert made.tested == expected
+        assert ("sixteen settings finished" in str(made.provenance)) != expected
+
+
 def test_a_pool_that_is_not_complete_is_not_judged():
     store = _settings(lambda spec: 0.5, without=lambda spec: (spec.beta, spec.latents) == (1.0, 25))
     assert _verdicts(store, "Figure 6, sixteen settings") == {"not tested"}
