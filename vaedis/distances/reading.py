@@ -90,6 +90,8 @@ class Reader:
         """What may be left of a distance of 0: see `FactorDistances.rounding`."""
         if isinstance(self.kernel, ByteGram):
             return 0.0
+        # alone first, as images that change with the others of a batch are refused
+        self.data.images(0)
         generator = torch.Generator(self.data.device).manual_seed(0)
         pairs = self.data.draw(2 * _PAIRS, generator=generator).view(_PAIRS, 2)
         mean = float(self.distances(pairs)[:, 0, 1].mean())
