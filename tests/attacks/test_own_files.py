@@ -507,6 +507,8 @@ def read_or_refuse(path, sizes=None):
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # a byte that changed may bring labels close to each other
+        warnings.filterwarnings("ignore", ".* differ by rounding alone")
         try:
             table = read_images(path, sizes=sizes)
             return table.images(torch.arange(len(table))).numpy()
@@ -517,7 +519,6 @@ def read_or_refuse(path, sizes=None):
     return None
 
 
-@pytest.mark.filterwarnings("ignore:.* differ by rounding alone")
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_damaged_file_is_read_or_refused(tmp_path, name):
     path, random = tmp_path / name, np.random.default_rng(0)
