@@ -107,6 +107,50 @@ def test_figures_that_came_or_went_are_named(project, capsys):
     assert "two-2.csv is not in the manifest" in lines
 
 
+def test_entries_of_what_is_gone_are_named_and_not_written_again(project, capsys):
+    root, runs = project
+    runs["one"] = executed(0.5)
+    del runs["two"]
+    assert receipts.check(root, "smoke") == 1
+    lines = capsys.readouterr().out
+    for name in ("one-2.csv", "two-1.csv"):
+        assert f"{name} is in the manifest, but the chapter draws no such figure." in lines
+    assert receipts.check(root, "smoke", write=True) == 0
+    assert list(receipts.read_manifest(root)) == ["one-1.csv"]
+    assert receipts.check(root, "smoke") == 0
+
+
+def test_what_is_written_of_one_chapter_leaves_the_others(project):
+    root, runs = project
+    runs["one"] = executed(0.75)
+    before = receipts.read_manifest(root)
+    receipts.check(root, "smoke", ["one"], write=True)
+    after = receipts.read_manifest(root)
+    assert list(after) == ["one-1.csv", "two-1.csv"]
+    assert after["two-1.csv"] == before["two-1.csv"]
+    assert after["one-1.csv"] != before["one-1.csv"]
+    assert receipts.check(root, "smoke", ["one"]) == 0
+
+
+def test_comments_and_marks_go_with_their_figures():
+    def receipt(number, sha, caption=""):
+        return receipts.Receipt("05", number, number, sha, None, caption)
+
+    before = {
+        "05-1.csv": {"file": "05-1.csv", "sha256": "a", "exact": True, "comment": "first"},
+        "05-2.csv": {"file": "05-2.csv", "sha256": "b", "exact": False, "comment": "of a network"},
+        "05-3.csv": {"file": "05-3.csv", "sha256": "c", "exact": True, "comment": "my words"},
+    }
+    moved = [receipt(1, "new", "in front"), receipt(2, "a"), receipt(3, "d", "of a network")]
+    moved += [receipt(k, f"sha {k}") for k in range(4, 11)]
+    text = receipts.to_manifest({one.file: one for one in moved}, before)
+    first, second, third, *_, tenth = yaml.safe_load(text)["manifest"]
+    assert first == {"file": "05-1.csv", "comment": "in front", "sha256": "new"}
+    assert second == {"file": "05-2.csv", "sha256": "a", "comment": "first"}
+    assert (third["sha256"], third["exact"], third["comment"]) == ("d", False, "of a network")
+    assert tenth["file"] == "05-10.csv"
+
+
 def test_a_chapter_that_was_not_run_is_refused(project, monkeypatch):
     root, _ = project
     monkeypatch.setattr(stored, "current", lambda *_: None)
@@ -115,7 +159,22 @@ def test_a_chapter_that_was_not_run_is_refused(project, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "- 1", "manifest: 3", "manifest: [{file: a}]", "a: [", "\x00"]
+    "text",
+    [
+        "",
+        "- 1",
+        "manifest: 3",
+        "manifest: [{file: a}]",
+        "a: [",
+        "\x00",
+        "manifest:",
+        "manifest: [[a]]",
+        "manifest: [{file: [1], sha256: a}]",
+        "manifest: [{file: 5, sha256: a}]",
+        "manifest: [{file: one-1.csv, sha256: ''}]",
+        "manifest: [{file: one-1.csv, sha256: a, exact: 'false'}]",
+        "manifest: [{file: one-1.csv, sha256: a}, {file: one-1.csv, sha256: b}]",
+    ],
 )
 def test_a_damaged_manifest_is_refused_in_one_sentence(project, text):
     root, _ = project

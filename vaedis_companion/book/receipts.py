@@ -9,7 +9,7 @@ chapter trains, or of sums whose last digits depend on the processor.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,13 @@ def check(root: Path, profile: str, only: Iterable[str] = (), *, write: bool = F
     manifest is written anew instead.
     """
     receipts = of_build(root, profile, only)
+    others = set(executions.notebooks(root)) - set(executions.select(root, only))
     if write:
         before = read_manifest(root) if (root / MANIFEST).exists() else {}
-        _files.write_text(root / MANIFEST, to_manifest(receipts, before))
+        _files.write_text(root / MANIFEST, to_manifest(receipts, before, others))
         print(f"{len(receipts)} figures written to {MANIFEST}")
         return 0
-    errors, notes = compare(receipts, read_manifest(root))
+    errors, notes = compare(receipts, read_manifest(root), others)
     for line in (*notes, *errors):
         print(line)
     same = len(receipts) - len(notes) - len(errors)
@@ -110,22 +111,49 @@ def read_manifest(root: Path) -> dict[str, dict[str, Any]]:
 
     path = root / MANIFEST
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["manifest"]
-        return {entry["file"]: {"exact": True, **entry} for entry in entries if entry["sha256"]}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as problem:
-        raise ValueError(
-            f"{path} is no manifest of figures ({type(problem).__name__}); "
-            "bring it back with git checkout, or write it by: vaedis check --write."
-        ) from None
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _entries_of(document)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as problem:
+        reason = type(problem).__name__
+    except ValueError as problem:
+        reason = str(problem)
+    raise ValueError(
+        f"{path} is no manifest of figures ({reason}); bring it back with git checkout, or remove "
+        "it and write it by: vaedis check --write."
+    )
+
+
+def _entries_of(document: Any) -> dict[str, dict[str, Any]]:
+    """Return the entries of a manifest by file name; a ValueError says what is none."""
+    listed = document.get("manifest") if isinstance(document, Mapping) else None
+    if not isinstance(listed, list):
+        raise ValueError("it has no list named manifest")
+    entries: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(listed, 1):
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"entry {number} is no mapping")
+        for field in ("file", "sha256"):
+            if not isinstance(entry.get(field), str) or not entry[field]:
+                raise ValueError(f"entry {number} has no {field} that is text")
+        if not isinstance(entry.get("exact", True), bool):
+            raise ValueError(f"exact of entry {number} is neither true nor false")
+        if entry["file"] in entries:
+            raise ValueError(f"{entry['file']} is there twice")
+        entries[entry["file"]] = {"exact": True, **entry}
+    return entries
 
 
 def compare(
-    receipts: Mapping[str, Receipt], manifest: Mapping[str, Mapping[str, Any]]
+    receipts: Mapping[str, Receipt],
+    manifest: Mapping[str, Mapping[str, Any]],
+    others: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Return what differs from the manifest: sentences on errors, and on what may differ."""
+    """Return what differs from the manifest: sentences on errors, and on what may differ.
+
+    Nothing is said of `others`, chapters that were not asked for.
+    """
     errors = []
     notes = []
-    chapters = {receipt.chapter for receipt in receipts.values()}
     for name, receipt in receipts.items():
         entry = manifest.get(name)
         if entry is None:
@@ -136,24 +164,29 @@ def compare(
             else:
                 notes.append(f"{name} differs, as it may between machines.")
     for name in manifest:
-        chapter = name.rpartition("-")[0]
-        if name not in receipts and chapter in chapters:
+        if name not in receipts and _chapter_of(name) not in others:
             errors.append(f"{name} is in the manifest, but the chapter draws no such figure.")
     return errors, notes
 
 
-def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the text of a manifest with these receipts; comments and marks of ``before`` stay."""
+def to_manifest(
+    receipts: Mapping[str, Receipt],
+    before: Mapping[str, Mapping[str, Any]],
+    others: Collection[str] = (),
+) -> str:
+    """Return the text of a manifest with these receipts, and the entries of `others`, by chapter.
+
+    What else is in `before` goes. Comments and marks go with the numbers of a figure, also if it
+    has another place on its page now, or else with its place.
+    """
     import yaml
 
-    # an entry is exact unless it says otherwise
+    stay = {name: entry for name, entry in before.items() if _chapter_of(name) in others}
+    # as in a manifest, an entry is exact unless it says otherwise
     entries = {
         name: {key: value for key, value in entry.items() if key != "exact" or not value}
-        for name, entry in before.items()
+        for name, entry in (stay | _noted(receipts, before)).items()
     }
-    for name, receipt in receipts.items():
-        new = {"file": name, "comment": receipt.caption}
-        entries[name] = {**new, **entries.get(name, {}), "sha256": receipt.sha256}
     document = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {
@@ -161,6 +194,52 @@ def to_manifest(receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[st
             "authors": [{"name": name} for name in _AUTHORS],
             "reference": "https://arxiv.org/abs/2202.13341",
         },
-        "manifest": [entries[name] for name in sorted(entries)],
+        "manifest": [entries[name] for name in sorted(entries, key=_order)],
     }
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _noted(
+    receipts: Mapping[str, Receipt], before: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return an entry for each receipt, with the comment and marks that its figure had.
+
+    A figure is told by its numbers, then by its caption, and then by its place.
+    """
+
+    def has_numbers(receipt: Receipt, name: str, entry: Mapping[str, Any]) -> bool:
+        return bool(entry["sha256"] == receipt.sha256)
+
+    def has_caption(receipt: Receipt, name: str, entry: Mapping[str, Any]) -> bool:
+        return bool(receipt.caption and entry.get("comment") == receipt.caption)
+
+    def has_place(receipt: Receipt, name: str, entry: Mapping[str, Any]) -> bool:
+        return name == receipt.file
+
+    left = dict(before)
+    noted: dict[str, dict[str, Any]] = {}
+    for is_same in (has_numbers, has_caption, has_place):
+        for name, receipt in receipts.items():
+            of_chapter = {n: e for n, e in left.items() if _chapter_of(n) == receipt.chapter}
+            same = [n for n, entry in of_chapter.items() if is_same(receipt, n, entry)]
+            if same and name not in noted:
+                noted[name] = dict(left.pop(name if name in same else same[0]))
+    return {
+        name: {
+            "file": name,
+            "comment": receipt.caption,
+            **noted.get(name, {}),
+            **{"file": name, "sha256": receipt.sha256},
+        }
+        for name, receipt in receipts.items()
+    }
+
+
+def _chapter_of(name: str) -> str:
+    return name.rpartition("-")[0]
+
+
+def _order(name: str) -> tuple[str, int, str]:
+    """Return what sorts files by chapter and then by number."""
+    number = name.rpartition("-")[2].partition(".")[0]
+    return _chapter_of(name), int(number) if number.isdecimal() else 0, name
