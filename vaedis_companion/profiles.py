@@ -10,6 +10,9 @@ from typing import Any
 
 from vaedis import _check
 
+# far more than anybody trains; a grid of millions of runs takes minutes to list
+_MOST_SEEDS = 1_000
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -57,7 +60,9 @@ class Profile:
             changes |= {"steps": _check.count("--steps", steps), "long_steps": steps}
             name += f"_steps{steps}"
         if seeds is not None:
-            changes["repeats"] = changes["chosen_seeds"] = _check.count("--seeds", seeds)
+            if _check.count("--seeds", seeds) > _MOST_SEEDS:
+                raise ValueError(f"--seeds must be at most {_MOST_SEEDS:,}, not {seeds:,}.")
+            changes["repeats"] = changes["chosen_seeds"] = seeds
             name += f"_seeds{seeds}"
         return dataclasses.replace(self, name=name, **changes)
 

@@ -420,3 +420,9 @@ def test_a_step_is_timed_of_one_run_and_of_a_population(toy):
 def test_steps_and_seeds_that_are_none_are_refused(capsys, words, says):
     assert cli.main(["sweep", "fig9", "--dry-run", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_more_seeds_than_anybody_trains_are_refused_at_once():
+    assert grids.PROFILES["laptop"].resized(seeds=1_000).repeats == 1_000
+    with pytest.raises(ValueError, match=r"--seeds must be at most 1,000, not 1,000,000\."):
+        grids.PROFILES["laptop"].resized(seeds=1_000_000)
