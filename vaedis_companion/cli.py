@@ -9,6 +9,7 @@ import argparse
 import ast
 import contextlib
 import functools
+import os
 import re
 import signal
 import sys
@@ -317,8 +318,11 @@ def _results(args: argparse.Namespace) -> int:
     from vaedis_companion.sweep.runs import print_table
 
     store = _store(args)
-    if args.out and not store.root.is_dir():
-        raise ValueError(f"There is no folder {plain(args.out)}; name one that a sweep wrote to.")
+    is_named = args.out or os.environ.get("VAEDIS_RESULTS")
+    if is_named and not store.root.is_dir():
+        name = plain(str(store.root))
+        source = "" if args.out else ", which VAEDIS_RESULTS names"
+        raise ValueError(f"There is no folder {name}{source}; name one that a sweep wrote to.")
     tables = store.tables()
     if args.profile is not None:
         known = sorted({*PROFILES, *(name for _, name in tables)})

@@ -208,3 +208,15 @@ def test_notebooks_go_into_a_folder_and_outputs_are_those_of_a_profile(tmp_path,
         assert cli.main(["notebooks", str(tmp_path / "new"), "--outputs", name]) == 2
         assert f"Unknown profile {name!r}; choose one of: smoke" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_results_of_a_named_store_that_is_no_folder_are_refused(
+    tmp_path, monkeypatch, capsys, kind
+):
+    if kind == "file":
+        (tmp_path / "store").touch()
+    monkeypatch.setenv("VAEDIS_RESULTS", str(tmp_path / "store"))
+    assert cli.main(["results"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "store, which VAEDIS_RESULTS names; name one that a sweep wrote to." in line
