@@ -241,7 +241,7 @@ def _leaf(value: Any) -> list[bytes]:
     elif isinstance(value, _PLAIN):
         text = f"{type(value).__qualname__} {value!r}"
     elif isinstance(value, _NAMED):
-        text = f"named {getattr(value, '__name__', '') or value.name}"
+        text = f"named {getattr(value, '__name__', None) or getattr(value, 'name', '')}"
     return [text.encode()] if text else []
 
 
