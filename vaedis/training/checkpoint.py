@@ -109,7 +109,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.key = key_of(spec)
         self._specs = [spec] if isinstance(spec, RunSpec) else list(spec)
-        # what runs have in common that differ in their number of steps alone
+        # the same key for runs that differ only in their number of steps
         self._any_length = key_of([one.replace(steps=_ANY_LENGTH) for one in self._specs])
         # another run, device or precision would have other bits
         self._identity = {
@@ -122,7 +122,7 @@ class Checkpoints:
             "precision": precision,
             "all_images": digest_of(data) if data_in_person else "by name",
         }
-        # tells whether a checkpoint is of this run, where something of it is a person's own
+        # tells whether a checkpoint belongs to this run, if a part of the run is custom
         self.rehearsal: Rehearsal | None = None
         self._refused: set[Path] = set()
         # whether files are of this run, as far as they say without their tensors

@@ -66,7 +66,7 @@ def subpixel(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _SubPixel(torch.autograd.Function):
-    """`subpixel`, whose backward is a plain convolution, for which few channels are no trouble."""
+    """`subpixel`, whose backward is a plain convolution, which is fast with few channels too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from vaedis.training.own_network import copied
 from vaedis.training.run import Run
 from vaedis.training.saved import check_finite, describe, loss_facts, probe, read_run, shown
 
-# Of a network's outputs, as a share of the largest, since other machines round otherwise.
+# Largest error allowed, as a share of the largest output: other machines round differently.
 _ROUNDING = 1e-3
 
 _BUILT_IN = f"{networks.VAE.__module__}.{networks.VAE.__qualname__}"
@@ -44,8 +44,8 @@ def load_run(
     ----------
     folder : path
     data : FactorData, (images, labels), name or path, optional
-        The data set that `fit` was given in person, with the same images; of more than 64 MB, as
-        many are compared, evenly spaced. Without it the run encodes and decodes, and methods that
+        The data set that `fit` got as ``data``, with the same images. Above 64 MB only 64 MB of
+        evenly spaced images are compared. Without it the run encodes and decodes, and methods that
         need images raise an error. A data set that the specification names is made again.
     model : nn.Module, optional
         A network of your own, as it was given to `fit`. A copy gets the saved weights, and must
@@ -138,7 +138,7 @@ def load_run(
                 "weights."
             )
     network.to(device)
-    # as `fit` has it; a network of one's own may count on the usual order
+    # as in `fit`; a custom network may rely on the usual memory order
     if "model" not in spec.custom:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(spec, source, network, loss, record=record, **other_fields)  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ class MissingData(FactorData):
 def _data(
     folder: Path, saved: dict[str, Any], spec: RunSpec, data: Any, missing: MissingData
 ) -> FactorData:
-    """Return the data set of a run: the one that is given, one that is made again, or none."""
+    """Return the run's data set: the given one, one made again, or one without images."""
     if data is not None:
         source = data_sets.as_data(data)
     elif spec.data.startswith(GIVEN):
@@ -198,7 +198,7 @@ def _data(
         )
     for name in ("mean", "std", "pixel_range", "floats", "own_display"):
         now, before = current[name], saved[name]
-        # means of images are sums, which other machines round otherwise
+        # means of images are sums, which other machines round differently
         if np.shape(now) != np.shape(before) or not np.allclose(now, before, rtol=1e-5, atol=1e-7):
             raise ValueError(
                 f"The run in {shown(folder)} was trained on images that are made ready for the "
@@ -231,7 +231,7 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any, data: F
             f"The run in {shown(folder)} was trained with another loss than the one given, "
             f"{saved['name']!r}, or its code has changed; give that."
         )
-    if not has_same_code:  # such as a cache that it fills
+    if not has_same_code:  # for instance, the loss filled a cache
         warnings.warn(
             f"The loss {saved['name']!r} gives the distances that it gave when the run in "
             f"{shown(folder)} was saved, but its code, or something that it holds, is another.",
@@ -243,7 +243,7 @@ def _loss(folder: Path, saved: dict[str, Any], spec: RunSpec, loss: Any, data: F
 def _network(
     folder: Path, name: str, spec: RunSpec, shape: Any, model: nn.Module | None
 ) -> nn.Module:
-    """Return the network that takes the weights."""
+    """Return the network into which the weights are loaded."""
     if model is not None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch module, not a {type(model).__name__}.")

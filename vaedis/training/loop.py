@@ -30,7 +30,7 @@ from vaedis.training.step import PRECISIONS, arithmetic, on_device, resolve_prec
 
 Callback = Callable[[int, Run], None]
 
-# steps between checks of the loss, each of which waits for the device
+# steps between checks of the loss: each check waits for the device
 _CHECK_EVERY = 50
 
 
@@ -88,7 +88,7 @@ def fit(
     beta, lr : callable, optional
         Functions of the step alone, counted from 0, that return beta and the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
-        Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
+        Precision of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
         CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
         otherwise. Populations of perceptrons are float32. An objective of your own has it in
         ``encode``, ``decode`` and calls of the network, and not in calls of its parts.
@@ -99,11 +99,11 @@ def fit(
     every : int
         At least 1 if there is a callback, which is never called if it is more than the steps.
     checkpoint : path, optional
-        Folder for checkpoints of the run, or of the whole population; the last two are kept, and
-        `forget` removes them. Training continues from one of the same specifications, or of others
-        that differ in `steps` alone, and ends with the same bits as if it had never stopped; with
-        other threads or another torch there is a warning. Ctrl-C ends the step, writes a
-        checkpoint, and raises KeyboardInterrupt.
+        Folder for checkpoints of the run, or of the whole population. The last two are kept;
+        `forget` removes them. Training continues from a checkpoint with the same specifications,
+        or with ones that differ in `steps` alone, and ends with the same bits as if it had never
+        stopped; another thread count or version of torch gives a warning. Ctrl-C finishes the step,
+        writes a checkpoint, and raises KeyboardInterrupt.
     checkpoint_every : int
         Steps between checkpoints; there is one at the end too.
     deadline : callable, optional

@@ -73,7 +73,7 @@ class OwnState:
     def __init__(self, optimizer: torch.optim.Optimizer):
         self._optimizer = optimizer
         hooks = [f"_optimizer_step_{when}_hooks" for when in ("pre", "post")]
-        # torch's schedulers give the optimizer they are of a `step` of its own
+        # torch's schedulers replace the `step` of their optimizer
         if "step" in vars(optimizer) or any(getattr(optimizer, name, None) for name in hooks):
             raise ValueError(
                 "the optimizer has a scheduler or hooks, which a checkpoint does not hold; give "
@@ -128,13 +128,13 @@ class OwnState:
                 optimizer.param_groups[int(k)][name] = value
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": of_weights, "param_groups": groups})
-        # torch gives tensors their device, but also the type of their weight
+        # torch gives each tensor not only the device of its weight, but also its type
         weights = self._weights()
         for i, values in of_weights.items():
             for name, value in values.items():
                 if isinstance(value, Tensor):
                     now = optimizer.state[weights[i]][name]
-                    # in the weight's order in memory: sums in another order round otherwise
+                    # use the weight's memory order: sums in another order round differently
                     like = weights[i] if value.shape == weights[i].shape else value
                     again = torch.empty_like(like, dtype=value.dtype, device=now.device)
                     optimizer.state[weights[i]][name] = again.copy_(value)
@@ -150,7 +150,7 @@ class OwnState:
         ]
 
     def _attributes(self) -> dict[str, str]:
-        """Return fingerprints of the attributes that not every optimizer has."""
+        """Return fingerprints of the attributes that this class adds to torch's optimizers."""
         of_torch = vars(torch.optim.SGD([torch.zeros(1)]))
         fingerprints = {}
         for name, value in vars(self._optimizer).items():

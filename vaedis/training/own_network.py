@@ -1,4 +1,4 @@
-"""Checks of a network of one's own, before training and in each step."""
+"""Check a custom network, before training and in each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaedis._support.text import plain
 from vaedis.losses import Loss
 from vaedis.spec import RunSpec
 
-# by what share of the largest number a network's outputs may differ when they are computed again
+# largest difference between two computations of an output, as a share of the largest number
 _ROUNDING = 1e-3
 
 
@@ -31,11 +31,11 @@ def about(part: Any) -> str:
 def copied(network: Any) -> Any:
     """Return a copy of a network, or raise a ValueError.
 
-    What it computed and holds, as `self.mean = mean` in `encode`, is copied without its gradient.
+    Tensors that it computed and stored, as `self.mean = mean` does, are copied without gradient.
     """
     try:
         return copy.deepcopy(network, _computed(network))
-    except Exception as error:  # whatever is wrong in code that is not ours
+    except Exception as error:  # the user's code may raise anything
         raise ValueError(
             "model must be one that can be copied, for instance one that was not called yet, or "
             "that uses nn.utils.parametrizations and not nn.utils.weight_norm: "
@@ -44,7 +44,7 @@ def copied(network: Any) -> Any:
 
 
 def _computed(network: nn.Module) -> dict[int, Tensor]:
-    """Return copies of tensors that were computed, by their id: deepcopy itself refuses these."""
+    """Return copies of computed tensors, by their id: deepcopy refuses to copy these."""
     held = tensors_in([vars(module) for module in network.modules()])
     return {id(one): one.detach().clone() for one in held if not one.is_leaf}
 
@@ -59,13 +59,13 @@ def tensors_in(values: Any) -> list[Tensor]:
         if isinstance(value, Tensor):
             tensors.append(value)
         elif isinstance(value, list | tuple | dict) and id(value) not in opened:
-            opened.add(id(value))  # one may hold itself
+            opened.add(id(value))  # a list may contain itself
             left.extend(value.values() if isinstance(value, dict) else value)
     return tensors
 
 
 def check_module(network: Any) -> None:
-    """Raise a TypeError or ValueError unless a network can be asked and trained."""
+    """Raise a TypeError or ValueError unless a network can be called and trained."""
     methods = [getattr(network, name, None) for name in ("encode", "decode")]
     if not isinstance(network, nn.Module) or not all(map(callable, methods)):
         raise TypeError(
@@ -117,7 +117,7 @@ def check_network(network: Any, x: Tensor, latents: int, loss: Loss) -> None:
 
 
 def _need_alike(name: str, among_others: Tensor, alone: Tensor) -> None:
-    """Raise a ValueError unless one image gives the same alone as beside others."""
+    """Raise a ValueError unless an image has the same output alone and in a batch."""
     if about(alone) != about(among_others):
         raise ValueError(
             f"model.{name} must return {about(among_others)} for one image, but it returned "
@@ -133,22 +133,22 @@ def _need_alike(name: str, among_others: Tensor, alone: Tensor) -> None:
 
 
 def check_last_batch(network: Any, x: Tensor, n_images: int, spec: RunSpec) -> None:
-    """Raise a ValueError if training comes to a batch of one image that a network does not take."""
+    """Raise a ValueError if training has a batch of one image and the network refuses it."""
     batch = min(spec.batch, n_images)
-    # the last one of an epoch, if training is as long
+    # the last batch of an epoch, if training is that long
     last = n_images % batch if spec.steps > n_images // batch else 0
     if 1 not in (batch, last):
         return
     copy_in_training = copied(network)
     with torch.no_grad():
         try:
-            # where it takes no two images either, training says so
+            # if two images fail too, training itself raises the error
             copy_in_training.decode(copy_in_training.encode(x.clone())[0])
         except Exception:
             return
         try:
             copy_in_training.decode(copy_in_training.encode(x[:1].clone())[0])
-        except Exception as error:  # whatever is wrong in code that is not ours
+        except Exception as error:  # the user's code may raise anything
             reason = plain(str(error), 200).rstrip(".")
             raise ValueError(
                 f"batch={spec.batch} of {n_images:,} images comes to a batch of one image, which "
@@ -214,5 +214,5 @@ def _need_same(name: str, parts: tuple[Any, ...], like: list[Tensor]) -> None:
 def _ask(name: str, method: Callable[[Tensor], Any], x: Tensor) -> Any:
     try:
         return method(x)
-    except Exception as error:  # whatever is wrong in code that is not ours
+    except Exception as error:  # the user's code may raise anything
         raise ValueError(f"model.{name} does not take {about(x)}: {error}") from error

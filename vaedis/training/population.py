@@ -1,8 +1,8 @@
 """A population: many small networks trained at once, with stacked weights.
 
-A small network is held up not by arithmetic but by calls, threads that wait for each other, and
-products too small to share out; here one batched product serves all members. They share nothing
-else: each has its own seed, data, beta and learning rate, and its failure does not reach others.
+Small networks lose their time to calls, waiting threads and products too small to run in parallel.
+Here one batched product serves all members. Nothing else is shared: each member has its own seed,
+data, beta and learning rate, and a member that fails does not disturb the others.
 
 ``torch.func`` would stack weights too; `benchmarks/population.py` finds it no faster, and its
 products have other bits than those of stored runs.
@@ -94,7 +94,7 @@ class _Objective:
     def __init__(self, specs: Sequence[RunSpec], losses: Sequence[Loss], device: torch.device):
         self.specs = specs
         self.losses = losses
-        # a loss of one's own is only asked for one batch at a time
+        # a custom loss gets one batch at a time
         equal = all(loss == losses[0] for loss in losses)
         self.one_loss = equal and not properties.is_own(losses[0])
         self.averages = {spec.average for spec in specs}
@@ -112,7 +112,7 @@ class _Objective:
     def __call__(self, stack: Stack, x: Tensor, noise: Tensor, step: int | None = None) -> Tensor:
         """Return each member's loss, reconstruction loss and KL divergence, shape (K, 3).
 
-        Without a step, beta is that after the warm-up.
+        Without a step, beta has its value after the warm-up.
         """
         beta = self.beta
         if step is not None and step < self.warmup:
@@ -144,10 +144,10 @@ class _Objective:
 
 
 def _mean_loss(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
-    """Return a loss as a mean over a batch; NaN where a loss of one's own fails at a NaN."""
+    """Return a loss as a mean over a batch; NaN where a custom loss fails at a NaN."""
     try:
         return loss(output, target).mean()
-    except Exception:  # code that is not ours
+    except Exception:  # the user's code may raise anything
         if bool(output.isfinite().all()):
             raise
         return output.mean() * math.nan

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Bfloat16:
     """Stands for a network that computes in bfloat16; its weights and outputs are float32.
 
-    An objective of one's own can use it as it uses the network: call it, copy it, set attributes.
+    A custom objective can use it as it uses the network: call it, copy it, set attributes.
     """
 
     def __init__(self, network: nn.Module):

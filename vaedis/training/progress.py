@@ -1,4 +1,4 @@
-"""Training under way: what was measured so far, its checkpoints, its line, and Ctrl-C."""
+"""Training in progress: losses so far, checkpoints, the progress line, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 # the authors' runs ended when the loss passed this
 _LARGEST_LOSS = 1e20
-# steps whose losses there is room for at first
+# number of steps for which room is reserved at first
 _ROOM = 2**20
 
 
 class Progress:
-    """One run, or the members of a population if `stacked`, on their way.
+    """One run, or the members of a population if `stacked`, in training.
 
-    `runs` are without a history. If there is a checkpoint, training continues from it.
+    `runs` have no history yet. If there is a checkpoint, training continues from it.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Progress:
         self.last_step = runs[0].spec.steps
         self.steps_taken = 0
         self.seconds = 0.0
-        # of members that train on
+        # indices of the members that still train
         self.training = list(range(len(runs)))
         self._files = files
         self._failures: dict[int, TrainingFailed] = {}
-        # of the first steps; `_make_room` gives it more
+        # room for the first steps; `_make_room` adds more
         n_steps = min(self.last_step, _ROOM)
         self._losses = torch.zeros(
             len(runs), n_steps, 3, dtype=torch.float32, device=runs[0].data.device
         )
         self._checked = 0
-        # of the members that train on, when it was last checked
+        # mean over the members that still train, at the last check
         self.last_loss: float | None = None
         self._own_state: optimizers.OwnState | None = None
         if files is not None and custom.optimizer is not None:

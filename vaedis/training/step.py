@@ -103,9 +103,9 @@ class NetworkStep:
         self.spec = run.spec
         self.custom = custom or Custom()
         on_gpu = run.data.device.type == "cuda"
-        # what a person gives may be none that a graph can hold
+        # a CUDA graph may be unable to hold custom parts
         captured = on_gpu and not self.custom.whole_batches and self.custom.optimizer is None
-        # optimizers of one's own have a rate of their own
+        # a custom optimizer has its own learning rate
         self._scheduled = self.custom.lr is not None or run.spec.lr_schedule != "constant"
         self.optimizer: torch.optim.Optimizer
         if self.custom.optimizer is None:
@@ -163,7 +163,7 @@ class NetworkStep:
                     return self._whole(self._observe(index), noise, beta, first=step == 0)[None]
             return self._in_parts(index, noise, beta)[None]
         except Exception as problem:
-            # code that is not ours may refuse NaN
+            # the user's code may refuse NaN
             if step > 0 and self._has_diverged(index, noise):
                 return torch.full((1, 3), math.nan, device=noise.device)
             problem.add_note(f"In step {step + 1} of {self.spec.steps}, of {len(index)} images.")
@@ -171,7 +171,7 @@ class NetworkStep:
 
     @torch.no_grad()
     def _has_diverged(self, index: Tensor, noise: Tensor) -> bool:
-        """Return whether weights, or what the network makes of images, are NaN or infinite."""
+        """Return whether weights or outputs of the network are NaN or infinite."""
         if not all(bool(weight.isfinite().all()) for weight in self._parameters):
             return True
         with contextlib.suppress(Exception):
@@ -183,7 +183,7 @@ class NetworkStep:
 
     def _observe(self, index: Tensor) -> Tensor:
         # convolutions are faster with channels last, on CPUs and on tensor cores alike; other
-        # networks may count on the usual order
+        # networks may rely on the usual order
         return self.run.data._observations(
             index, self.run.normalize, channels_last=self.custom.model is None
         )
@@ -258,7 +258,7 @@ def objective(
 
 
 class _Threads:
-    """A pool of so many threads that share torch's threads, started if there is use for two.
+    """A pool of `size` threads that share torch's threads; it starts only if two have work.
 
     What a step does between convolutions uses one core; other parts keep the other cores busy.
     """
@@ -277,7 +277,7 @@ class _Threads:
 
     def _start(self, n_threads: int) -> ThreadPoolExecutor:
         def initialize() -> None:
-            torch.get_num_threads()  # a thread's first question sets its number to the process's
+            torch.get_num_threads()  # a thread's first call sets its number to the process's
             torch.set_num_threads(self.size // n_threads)
 
         pool = ThreadPoolExecutor(n_threads, initializer=initialize)
@@ -285,7 +285,7 @@ class _Threads:
         for _ in range(n_threads):
             pool.submit(all_started.wait)
         all_started.wait()
-        # the number is each thread's own, but the last one set is also that of threads to come
+        # each thread has its own number, but new threads get the number that was set last
         torch.set_num_threads(self.size)
         return pool
 
