@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _N_KEPT = 2
 _FORMAT = "vaedis-checkpoint-1"
-_LAYOUT = "3"  # of the metadata
+_LAYOUT = "3"  # version of the metadata
 # more steps than any warm-up has
 _ANY_LENGTH = 10**15
 
@@ -129,7 +129,7 @@ class Checkpoints:
         self._known: dict[Path, bool] = {}
         # what took the steps so far, the last one at the end
         self.made_with = [_made_with(data.device)]
-        for path in self.folder.glob(f".{self.key}-*.tmp"):  # of a writer that was killed
+        for path in self.folder.glob(f".{self.key}-*.tmp"):  # left by a process that was killed
             path.unlink(missing_ok=True)
 
     def save(self, step: int, state: Mapping[str, Tensor]) -> Path | None:

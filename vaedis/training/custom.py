@@ -32,7 +32,7 @@ from vaedis.training.own_network import (
 )
 from vaedis.training.run import Run
 
-# what each function is, and how many arguments and which keywords it is called with
+# for each function: its description, its number of arguments, and its keywords
 _FUNCTIONS: dict[str, tuple[str, int, list[str]]] = {
     "objective": ("function as objectives.beta_vae is", 3, ["loss", "beta"]),
     "optimizer": ("function of the parameters that returns a torch.optim.Optimizer", 1, []),
@@ -60,7 +60,7 @@ def check_function(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Custom:
-    """A network, an objective, an optimizer and schedules of one's own; each may be None."""
+    """The user's network, objective, optimizer and schedules; each may be None."""
 
     model: Any = None
     objective: Callable[..., Any] | None = None
@@ -121,10 +121,10 @@ class Custom:
         return spec.replace(custom=custom, model="custom", model_options={})
 
     def _check_schedule(self, name: str, spec: RunSpec) -> None:
-        """Raise a ValueError if a value at a step is none, or is another one the second time."""
+        """Raise a ValueError if a step has no valid value, or a different value the second time."""
         value_at = self.beta_at if name == "beta" else self.lr_at
         first = value_at(spec, 0)
-        # of more steps than a second has room for some, since each is checked when it is taken
+        # of very many steps only some are checked here; training checks each one as it is taken
         for step in (0, *range(1, spec.steps, -(-spec.steps // 100_000)), spec.steps - 1, 0):
             value = value_at(spec, step)
             if step == 0 and value != first:
@@ -191,7 +191,7 @@ def untrained(
             network.train()
             for part in frozen:
                 part.training = False
-            if spec.framework == "beta-vae":  # of pairs there are two images at least
+            if spec.framework == "beta-vae":  # a batch of pairs has at least two images
                 with seeded(spec.seed, "check", device):
                     check_last_batch(network, x, len(source), spec)
         run = Run(spec.replace(**options) if options else spec, source, network, loss, precision)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaedis.data import FactorData
 
-# bytes of images by which data that are given in person are told apart
+# number of image bytes hashed to identify data that the user gave
 _HASHED = 64 * 1024**2
 
 

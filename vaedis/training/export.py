@@ -72,7 +72,7 @@ def _onnx(
             )
         assert program is not None
         return program.model_proto.SerializeToString()
-    except Exception as error:  # whatever torch cannot translate in code that is not ours
+    except Exception as error:  # torch may fail to translate the user's code
         cause = error.__cause__ or error
         raise ValueError(
             f"the {name} cannot be written as an ONNX model, since torch does not translate its "

@@ -14,9 +14,9 @@ from vaedis.losses import properties
 from vaedis.training.run import Run, to_tensor
 
 LEVELS = ("factors", "x", "z", "kl", "reconstruction")
-# of random traversals, as in the authors' code
+# seed of random traversals, as in the authors' code
 _SEED = 7777
-# images of a factor's traversals that `factor_learning` uses, about
+# approximate number of images per factor in `factor_learning`
 _IMAGES = 256
 # share of a difference of float32 losses that may be rounding
 _ROUNDING = 1e-6

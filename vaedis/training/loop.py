@@ -88,7 +88,7 @@ def fit(
     beta, lr : callable, optional
         Functions of the step alone, counted from 0, that return beta and the learning rate.
     precision : {"auto", "float32", "tf32", "bf16"}
-        Precision of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
+        Of the network's arithmetic; weights and losses are float32. "auto" is "tf32" on a GPU; on a
         CPU, "bf16" for the convolutional network if the CPU has instructions for it, and "float32"
         otherwise. Populations of perceptrons are float32. An objective of your own has it in
         ``encode``, ``decode`` and calls of the network, and not in calls of its parts.

@@ -203,5 +203,5 @@ def mark_normalize(network: Any, normalize: bool) -> None:
     if isinstance(network, VAE):
         network.normalize = normalize
     else:
-        # a network of one's own may have a method or a layer called `normalize`
+        # a custom network may have a method or a layer called `normalize`
         network._vaedis_normalize = normalize

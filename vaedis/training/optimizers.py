@@ -1,4 +1,4 @@
-"""Adam, and optimizers of one's own with their state in a checkpoint."""
+"""Adam, and custom optimizers with their state in a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaedis.losses.fingerprint import fingerprint
 
-# what the names of an optimizer of one's own begin with in a checkpoint
+# prefix of the names of a custom optimizer's state in a checkpoint
 OWN_STATE = "optimizer."
 
 
@@ -64,7 +64,7 @@ def set_rate(groups: Iterable[dict[str, Any]], rate: float) -> None:
 
 
 class OwnState:
-    """The state of an optimizer of one's own in a checkpoint; made before its first step.
+    """The state of a custom optimizer in a checkpoint; created before the first step.
 
     It is what the optimizer notes of its weights, tensors and numbers, and the numbers that change
     in its groups of weights. A ValueError says if the optimizer has more that changes.

@@ -206,7 +206,7 @@ class PopulationStep:
         for group, run in zip(self.groups, self.runs, strict=True):
             if run.spec.lr_schedule != "constant":
                 set_rate([group], run.spec.lr_at(step))
-        # members share no weights, so the gradient of the sum holds each one's own
+        # members share no weights, so the gradient of the sum holds each member's gradient
         terms[:, 0].sum().backward()
         self.stack.share_gradients()
         self.optimizer.step()

@@ -157,7 +157,7 @@ class Progress:
         )
 
     def first_settings(self) -> str:
-        """Return a fingerprint of what an optimizer of one's own was made with."""
+        """Return a fingerprint of the settings of a custom optimizer."""
         return "" if self._own_state is None else self._own_state.first_settings()
 
     def save(self) -> Path | None:

@@ -1,8 +1,8 @@
-"""A rehearsal of the first steps of a run with things of one's own.
+"""Rehearse the first steps of a run with custom parts.
 
 Code can be compared, but not all that it depends on. So copies of the run take its first steps:
 once without a stop, and again from checkpoints on the way. If all end alike, a checkpoint holds all
-that these steps depend on. What they do also tells a run apart from one whose code is another.
+that these steps depend on. Their losses and weights also identify the run: other code differs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from vaedis.training.progress import Progress
 from vaedis.training.run import Run
 
 _STEPS = 8
-# what happens every second, third or fourth step shows at one of them
+# a change every second, third or fourth step shows at one of these stops
 _STOPS = (3, 5)
-# as shares: other processors round otherwise, and steps of Adam follow even small gradients
+# relative errors: processors round differently, and Adam amplifies small gradients
 _LOSSES_DIFFER = 1e-3
 _MOVES_DIFFER = 2e-2
 
@@ -68,7 +68,7 @@ class Rehearsal:
     custom: Custom
     losses: Tensor  # (runs, steps, 3): loss, reconstruction loss and KL
     moves: list[list[float]]  # (steps, 2): how far weights and buffers are from where they began
-    settings: str  # a fingerprint of those of an optimizer of one's own
+    settings: str  # fingerprint of a custom optimizer's settings
 
     def text(self, step: int) -> str:
         """Return what a checkpoint after a step says of its run."""
@@ -85,7 +85,7 @@ class Rehearsal:
                 self._schedules(step),
                 self.settings,
             )
-            # of the steps that both have
+            # compare the steps that both have
             moved = zip(facts["moves"], self.moves, strict=False)
             return has_same_names and all(_moved_alike(*pair) for pair in moved)
         except (ValueError, TypeError, KeyError, RecursionError):  # it is damaged
@@ -163,7 +163,7 @@ def rehearse(
                 is_near = on_gpu and apart <= _MOVES_DIFFER * math.hypot(*moves[-1])
                 if is_near or _ends_alike(last, other):
                     continue
-            except Exception as error:  # whatever is wrong in code that is not ours
+            except Exception as error:  # the user's code may raise anything
                 message = plain(str(error), 200)
                 problem = f"it ended with an error, {type(error).__name__}: {message}"
                 cause = error
@@ -216,7 +216,7 @@ def _held_by_losses(progress: Progress) -> list[str]:
 
 
 def _copied_if_possible(thing: Any) -> Any:
-    """Return a copy, so that a rehearsal leaves a person's own as it was, or else the thing."""
+    """Return a copy, which a rehearsal may change, or the object itself if it has no copy."""
     try:
         return copy.deepcopy(thing)
     except Exception:  # such as a lock, or an open file

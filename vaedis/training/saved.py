@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 RECORD = "run.json"
 FORMAT = "vaedis run"
-# of the files; a version reads its own and earlier ones
+# version of the file layout; vaedis reads this layout and earlier ones
 LAYOUT = 1
 _LARGEST_RECORD = 16 * 1024**2
 _WEIGHTS = r"run-[0-9a-f]{16}\.safetensors"
@@ -75,7 +75,7 @@ def save_run(run: Run, folder: str | Path, scores: Mapping[str, Any] | None = No
     folder.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(folder):
         if (folder / RECORD).exists():
-            _read_record(folder)  # one that is not ours is left alone
+            _read_record(folder)  # raises if vaedis did not write this file
         arrays = _arrays_path(folder, record)
         write_atomically(arrays, content)
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
@@ -107,9 +107,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def describe(data: FactorData) -> dict[str, Any]:
-    """Return what decoding needs of a data set, and what tells it apart from another one."""
+    """Return the facts of a data set that decoding needs, and those that identify it."""
     on_cpu = data.to("cpu")  # so that its images are the same wherever the run is loaded
-    labels = None  # of a full grid they follow from the order
+    labels = None  # in a full grid the order of images gives the labels
     if not data.grid:
         rows = on_cpu.to_factors(torch.arange(len(data)))
         labels = hashlib.sha256(rows.numpy().tobytes()).hexdigest()[:16]
@@ -121,7 +121,7 @@ def describe(data: FactorData) -> dict[str, Any]:
         "name": data.name,
         "n": len(data),
         "shape": list(data.shape),
-        # names are text in JSON, whatever they are in a data set of one's own
+        # JSON needs names as text; a custom data set may use other types
         "factors": dict(zip(map(str, data.factors.names), data.factors.sizes, strict=True)),
         "origin": data.origin,
         "mean": list(map(float, data.mean)),
@@ -154,7 +154,7 @@ def probe(network: nn.Module, data: FactorData, latents: int) -> list[list[float
             try:
                 on_cpu: Any = copied(network).cpu().eval()
                 parts = tensors_in([*on_cpu.encode(x), on_cpu.decode(z)])
-            except Exception:  # code that is not ours, which may need its own device
+            except Exception:  # the user's code may fail, for instance on the CPU
                 continue
         if all(bool(part.isfinite().all()) for part in parts):
             break

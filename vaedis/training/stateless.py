@@ -1,4 +1,4 @@
-"""Whether a network of one's own can be trained as a copy, and go on from a checkpoint."""
+"""Check that a custom network can be copied, and can continue from a checkpoint."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _changes(network: Any, x: Tensor, seed: int, held: set[str]) -> str | None:
     """Return the name of something not `held` that changes with each call of a network, or None."""
     calls = []
     for _ in range(2):
-        # code that is not ours may not take two images at a time
+        # the user's network may refuse two images at a time
         failing = contextlib.suppress(Exception)
         with seeded(seed, "check", x.device), torch.no_grad(), failing:
             mean, _ = network.encode(x.clone())
