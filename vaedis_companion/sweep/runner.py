@@ -142,7 +142,7 @@ class Sweep:
             yield [spec], [outcome]
 
     def _note_scoring(self, spec: RunSpec, outcome: Outcome, seconds: float) -> None:
-        """Keep how long scoring took, of all the seconds of a run, if it is the longest so far."""
+        """Update the longest scoring time so far; `seconds` includes training."""
         rate = outcome[0].get("images_per_second")
         if rate:
             scoring = seconds - n_images(spec) / rate
@@ -226,7 +226,7 @@ class Sweep:
         )
 
 
-# of the estimate; the first steps of a run take longer than the others
+# steps of the estimate; the first steps of a run take longer than the others
 _FIRST_STEPS = 3
 _STEPS = 9
 
