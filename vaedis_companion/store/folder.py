@@ -92,10 +92,10 @@ class Store:
         """Return the rows of an experiment, and other experiments' rows of the same specifications.
 
         Figures 6 and 9, for instance, share XYSquares at spacing 8 where both train for the same
-        number of steps. Of a run that failed in one and ended in another, the end is returned.
+        number of steps. If a run failed in one and ended in another, the ended run is returned.
         """
         rows = self.rows(experiment, profile)
-        if experiment == "plan" and profile not in PROFILES:  # as with --steps or --seeds
+        if experiment == "plan" and profile not in PROFILES:  # for instance with --steps or --seeds
             names = [name for name, size in self.tables() if size == profile]
             return [row for name in names for row in self.rows(name, profile)]
         if experiment not in (*GRIDS, "plan") or profile not in PROFILES:
@@ -250,7 +250,7 @@ class Store:
             _files.write_atomically(table, table_of(rows))
             for _, arrays, path in entries:
                 if not arrays:
-                    path.unlink(missing_ok=True)  # those of a replaced row
+                    path.unlink(missing_ok=True)  # arrays of the row that was replaced
 
     def merge(self, folder: str | os.PathLike[str]) -> Merged:
         """Add the rows and arrays of another store, which may come from anyone.

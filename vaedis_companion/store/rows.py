@@ -24,7 +24,7 @@ from vaedis_companion.profiles import COORDINATES, PROFILES
 
 Row = dict[str, Any]
 
-# a run that was given something in person has no row
+# a run with custom parts has no row
 SPEC_COLUMNS = tuple(name for name in RunSpec.__dataclass_fields__ if name != "custom")
 OPTION_COLUMNS = ("data_options", "loss_options", "model_options")
 # scores that lie from 0 to 1, up to rounding, and those of them that every finished run has
