@@ -183,7 +183,7 @@ def _constants(
     """Return mean and std of each channel, and how they were obtained."""
     if data.name == "xysquares":
         return data.mean, data.std, "closed form"
-    # of data sets that were converted they were counted then
+    # a converted data set stored these numbers at its conversion
     facts = prepare.stored_facts(data.name, data.origin) if is_benchmark(data) else None
     if facts is not None:
         return tuple(facts["mean"]), tuple(facts["std"]), "exact"
