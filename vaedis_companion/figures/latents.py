@@ -15,7 +15,7 @@ from PIL import Image
 
 from vaedis.training import Run
 
-# of the grid, along each latent
+# number of images along each latent in the grid
 STEPS = 11
 # a square's two factors in the reader's words
 _WORDS = {"x_R": "column", "y_R": "row"}

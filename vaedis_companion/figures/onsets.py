@@ -13,7 +13,7 @@ from vaedis_companion.analysis.onsets import RECONSTRUCTED, Learning
 from vaedis_companion.figures.style import COLOURS, LEVEL_NAMES, NAMES, SCORES
 from vaedis_companion.store import is_number
 
-# of the axis of betas
+# limits of the beta axis
 _LOWEST, _HIGHEST = 3e-4, 2.0
 
 

@@ -16,7 +16,7 @@ from vaedis.plots.heatmaps import draw_distances
 from vaedis.plots.style import Axes, Figure, draw_image, panel_grid, plt, styled, write_note
 from vaedis_companion.figures.style import LEVEL_NAMES, NAMES, SEED, draw_median, draw_runs
 
-# of the mark around what is followed
+# style of the mark around the points that a panel follows
 _OUTLINE: Any = {"markerfacecolor": "none", "markeredgecolor": "black"}
 
 
