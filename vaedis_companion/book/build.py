@@ -77,7 +77,7 @@ def build(
         return 1
     if not html:
         return 0
-    # of `only` some, the others stay as they were run, or show no outputs
+    # with `only`, other pages keep their last outputs, or show none
     return build_html(root, None if only else profile, strict=strict, execute=not only)
 
 

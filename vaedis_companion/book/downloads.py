@@ -10,7 +10,7 @@ from typing import Any
 
 from vaedis_companion.book.display import DARK, MIME
 
-# of the fixed order and time of a zip file's entries, so that the same notebooks give the same file
+# a fixed time for all entries of a zip file, so that the same notebooks give the same file
 _TIME = (2020, 1, 1, 0, 0, 0)
 _FIRST_CELL = """\
 # Where vaedis is not installed, fetch it with its stored runs (about 40 MB) and what it needs.

@@ -72,7 +72,7 @@ def _parameters_of_each(
                 f"they have: {', '.join(sorted(all_names)) or 'none'}."
             )
         try:
-            # as bytes, since half of a letter goes into no file
+            # encode it, since a file cannot hold half a surrogate pair
             as_read = json.loads(json.dumps(value, ensure_ascii=False).encode())
         except (TypeError, ValueError):
             as_read = None
