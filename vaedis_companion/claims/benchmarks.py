@@ -32,7 +32,7 @@ _WHY_A1 = (
     f"{_ERRORS} standard errors of the paper's sample and of ours, and rounding to four digits; "
     f"in direction: a mean within {_MEAN_MARGIN:.0%}, which is what was asked of renderings"
 )
-# of Table A2, tolerance and digits: what the renderings were asked to keep; XYSquares is computed;
+# tolerance and digits for Table A2: XYSquares is computed, renderings must meet these limits, and
 # originals are counted as the authors counted them
 _CONSTANTS = {"xysquares": (1e-12, 12), "dsprites": (1e-7, 9), "shapes3d": (0.03, 4)}
 _COUNTED = (1e-7, 9)

@@ -17,8 +17,8 @@ from vaedis_companion.store import Row, RunTable, Store
 
 _LEVELS = {"z": "latent means", "kl": "posteriors", "reconstruction": "reconstructions"}
 NO_DISTANCES = Provenance("no distances stored")
-# a rank correlation that would explain 4 % of what an order varies by: the most that still counts
-# as none, fixed before it was computed
+# largest rank correlation that counts as no order (it explains 4 % of the variance of ranks);
+# fixed before it was computed
 _NO_ORDER = 0.2
 # where runs of the laptop profile end, which have some order
 _EARLY = 2_000
