@@ -9,7 +9,7 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# of eight bytes each: 80 GB
+# numbers of eight bytes each: 80 GB
 _MOST_DRAWS = 10**10
 
 

@@ -53,7 +53,7 @@ def main(
         return 1
     except (ValueError, RuntimeError, ImportError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            # as in `vaedis results | head`; what is still to be flushed is not wanted
+            # for instance `vaedis results | head`: discard the output that is left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         if args.debug:
@@ -155,7 +155,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     from vaedis.diagnosis import save
     from vaedis.diagnosis.diagnose import diagnose
 
-    if not args.data.strip():  # as of a variable of the shell that is not set
+    if not args.data.strip():  # for instance an unset shell variable
         raise ValueError("The name of the data is empty; name a file, a folder or a data set.")
     outputs = [file for file in (args.html, args.json) if file is not None]
     check_outputs(outputs, [Path(args.data), cache_folder()])
@@ -217,7 +217,7 @@ def _loss(text: str) -> Any:
     try:
         module = importlib.import_module(module_name)
         is_there = hasattr(module, name)
-    except (Exception, SystemExit) as problem:  # whatever is wrong in code that is not ours
+    except (Exception, SystemExit) as problem:  # the user's code may raise anything
         raise ValueError(
             f"the module of --loss {text} cannot be imported: {_brief(problem)}"
         ) from problem

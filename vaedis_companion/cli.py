@@ -151,7 +151,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _folder(text: str, or_else: str = "") -> Path:
-    if not text.strip():  # as of a variable of the shell that is not set
+    if not text.strip():  # for instance an unset shell variable
         raise ValueError(f"The name of the folder is empty; name one{or_else}.")
     return Path(text)
 

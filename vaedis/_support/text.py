@@ -67,7 +67,7 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def names_of_own(custom: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of what was given to `fit` in person, without their fingerprints."""
+    """Return the names of the custom parts given to `fit`, without their fingerprints."""
     return {kind: plain(said.partition(" ")[0], 40) for kind, said in custom.items()}
 
 
