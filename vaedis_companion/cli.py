@@ -111,14 +111,8 @@ def _add_results(
     add("--out", metavar="DIR", help="the store (default: results/)")
     results.set_defaults(run=_results)
     actions = results.add_subparsers(metavar="merge DIR")
-    help_merge = "take in what a sweep wrote elsewhere with --out"
-    merge = actions.add_parser(
-        "merge",
-        parents=[common],
-        help=help_merge,
-        description="Take in what a sweep wrote elsewhere. The exit status is 3 if known runs have "
-        "other results there: those of the store stay.",
-    )
+    help_merge = "take in what a sweep wrote elsewhere; exit status 3 if known runs differ there"
+    merge = actions.add_parser("merge", parents=[common], help=help_merge)
     merge.add_argument("folder")
     merge.set_defaults(run=_merge)
 
@@ -318,11 +312,10 @@ def _results(args: argparse.Namespace) -> int:
     from vaedis_companion.sweep.runs import print_table
 
     store = _store(args)
-    is_named = args.out or os.environ.get("VAEDIS_RESULTS")
-    if is_named and not store.root.is_dir():
-        name = plain(str(store.root))
+    if (args.out or os.environ.get("VAEDIS_RESULTS")) and not store.root.is_dir():
         source = "" if args.out else ", which VAEDIS_RESULTS names"
-        raise ValueError(f"There is no folder {name}{source}; name one that a sweep wrote to.")
+        name = plain(str(store.root)) + source
+        raise ValueError(f"There is no folder {name}; name one that a sweep wrote to.")
     tables = store.tables()
     if args.profile is not None:
         known = sorted({*PROFILES, *(name for _, name in tables)})
@@ -347,13 +340,10 @@ def _merge(args: argparse.Namespace) -> int:
     merged = _store(args).merge(_folder(args.folder))
     added = f", {merged.added} of them without arrays until now" if merged.added else ""
     print(f"{merged.taken} runs taken in, {merged.known} known already{added}")
-    if not merged.differ:
-        return 0
-    n = len(merged.differ)
-    print(
-        f"vaedis: {n} known run{' has' if n == 1 else 's have'} other results in "
-        f"{plain(args.folder)} than in the store (first: {merged.differ[0]}); those of the store "
-        "stay. Find out which are right, and remove the others.",
-        file=sys.stderr,
-    )
-    return 3
+    if merged.differ:
+        print(
+            f"vaedis: {plain(args.folder)} has other results of known runs: {len(merged.differ)}, "
+            f"first {merged.differ[0]}. The store's stay; find out which are right.",
+            file=sys.stderr,
+        )
+    return 3 if merged.differ else 0

@@ -416,7 +416,7 @@ def test_merging_says_which_known_runs_have_other_results(tmp_path, own_grid, ca
     streams = capsys.readouterr()
     assert streams.out == "0 runs taken in, 5 known already\n"
     (line,) = streams.err.splitlines()
-    assert "2 known runs have other results in" in line
+    assert "has other results of known runs: 2, first " in line
     assert names[0] in line
     assert here.arrays(_row(3))["a"][0] == 3
     assert {row["mig"] for row in here.rows("fig9", "laptop")} & {0.75} == set()

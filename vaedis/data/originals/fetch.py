@@ -20,7 +20,7 @@ from vaedis._support.text import plain
 from vaedis.data.originals.catalog import Original
 from vaedis.data.originals.disk import DataError, offline, progress, writing
 
-# so many bytes must arrive in each such time, on average
+# so many bytes must arrive in each such time
 WINDOW_SECONDS = 20
 WINDOW_BYTES = 1 << 16
 LARGEST_BYTES = 1_000_000_000  # of a file of unknown size; published ones have a third of that
@@ -99,15 +99,19 @@ def _copy(url: str, file: IO[bytes], original: Original) -> None:
     largest = LARGEST_BYTES if original.size is None else original.size
     digest = hashlib.new(algorithm)
     n_bytes = 0
-    start = time.monotonic()
+    n_bytes_before = 0
+    window_start = time.monotonic()
     with progress(original.file, original.size) as advance:
         for chunk in _chunks(url):
             n_bytes += len(chunk)
             if n_bytes > largest:
                 raise _Unavailable(f"the file there has more than {largest:,} bytes")
-            if n_bytes < WINDOW_BYTES * ((time.monotonic() - start) // WINDOW_SECONDS):
-                limit = f"less than {WINDOW_BYTES:,} bytes arrived in {WINDOW_SECONDS:g} s"
-                raise _Unavailable(limit)
+            if time.monotonic() - window_start > WINDOW_SECONDS:
+                if n_bytes - n_bytes_before < WINDOW_BYTES:
+                    limit = f"less than {WINDOW_BYTES:,} bytes arrived in {WINDOW_SECONDS:g} s"
+                    raise _Unavailable(limit)
+                n_bytes_before = n_bytes
+                window_start = time.monotonic()
             file.write(chunk)
             digest.update(chunk)
             advance(len(chunk))
