@@ -3,6 +3,7 @@ sampled only where no result is stored. Their rows of Table A1 and panels of Fig
 """
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,7 +191,8 @@ def test_the_command_measures_what_is_here_once_and_stores_it(
     elsewhere, monkeypatch, tmp_path, small, capsys
 ):
     places = {"small": {"generated": None, "original": None}}
-    monkeypatch.setattr(measured, "BENCHMARKS", {"small": small})
+    sizes = dict(zip(small.factors.names, small.factors.sizes, strict=True))
+    monkeypatch.setattr(measured, "BENCHMARKS", {"small": SimpleNamespace(factors=sizes)})
     monkeypatch.setattr(measured, "DATA_SETS", places)
     monkeypatch.setattr(measured, "load", lambda name, origin: small)
     monkeypatch.setattr(measured, "_is_here", lambda name, origin: origin == "generated")
