@@ -65,6 +65,18 @@ def test_the_state_of_an_optimizer_keeps_its_types_and_numbers(tmp_path, dtype):
     assert same(resumed, trained(optimizer=optimizer))
 
 
+class HoldsItsWeights(torch.optim.SGD):
+    def __init__(self, weights):
+        super().__init__(weights, lr=0.1, momentum=0.9)
+        self.weights = list(weights)
+
+
+def test_an_optimizer_that_holds_its_weights_goes_on(tmp_path):
+    trained(5, optimizer=HoldsItsWeights, checkpoint=tmp_path)
+    resumed = trained(optimizer=HoldsItsWeights, checkpoint=tmp_path)
+    assert same(resumed, trained(optimizer=HoldsItsWeights))
+
+
 class Noisy(torch.optim.SGD):
     def step(self, closure=None):
         super().step(closure)
@@ -128,7 +140,7 @@ def with_another(weights):
         (lambda weights: Noisy(weights, lr=0.1), "your optimizer must not change anything"),
         (FromAGenerator, "the optimizer's rates is a generator, and a checkpoint does not hold"),
         (lambda weights: WithANamedState(weights, lr=0.1), "something that belongs to no weight"),
-        (lambda weights: Unfreezing(weights[:2], weights[2:]), "later changes as it trains"),
+        (lambda weights: Unfreezing(weights[:2], weights[2:]), "got more groups of weights"),
         (with_a_scheduler, "has a scheduler or hooks, .* give lr= as a function of the step"),
         (
             with_a_hook_of_its_step,

@@ -94,6 +94,11 @@ class OwnState:
                     f"the optimizer's {name} changes as it trains, and a checkpoint does not hold "
                     "it; let it be in the optimizer's state, or train without checkpoint."
                 )
+        if len(self._groups()) != len(self._first_groups):
+            raise ValueError(
+                "the optimizer got more groups of weights as it trained, and a checkpoint does not "
+                "hold these; give all at first, or train without checkpoint."
+            )
         state: dict[str, Tensor] = {}
         weights = self._weights()
         if len(self._optimizer.state) > sum(weight in self._optimizer.state for weight in weights):
@@ -104,7 +109,7 @@ class OwnState:
         for k, weight in enumerate(weights):
             for name, value in self._optimizer.state.get(weight, {}).items():
                 state |= _stored(f"weight.{k}.{name}", value)
-        for k, (group, first) in enumerate(zip(self._groups(), self._first_groups, strict=False)):
+        for k, (group, first) in enumerate(zip(self._groups(), self._first_groups, strict=True)):
             for name, value in group.items():
                 if name not in first or fingerprint(value) != fingerprint(first[name]):
                     state |= _stored(f"group.{k}.{name}", value)
@@ -152,9 +157,12 @@ class OwnState:
     def _attributes(self) -> dict[str, str]:
         """Return fingerprints of the attributes that this class adds to torch's optimizers."""
         of_torch = vars(torch.optim.SGD([torch.zeros(1)]))
+        weights = set(map(id, self._weights()))
         fingerprints = {}
         for name, value in vars(self._optimizer).items():
-            if name in of_torch:
+            # many classes hold the list of their weights, which a checkpoint has
+            is_weights = isinstance(value, list | tuple) and weights.issuperset(map(id, value))
+            if name in of_torch or (is_weights and value):
                 continue
             try:
                 fingerprints[name] = fingerprint(value)
